@@ -1,0 +1,80 @@
+"""What can be wrong with a network, its weights or a painting."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ModelError(Exception):
+    """Base of everything that `muralist.model` raises on purpose."""
+
+
+def choices(name: str, known: Iterable[str]) -> str:
+    """Say which names there are, the nearest one first."""
+    known = list(known)
+    nearest = get_close_matches(name, known, 1)
+    meant = f"did you mean {nearest[0]!r}? " if nearest else ""
+    return f"{meant}known: {', '.join(known)}"
+
+
+class UnknownNetworkError(ModelError, ValueError):
+    """No network has this name."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(name, known)
+        self.name, self.known = name, known
+
+    def __str__(self) -> str:
+        return f"unknown network {self.name!r}; {choices(self.name, self.known)}"
+
+
+class UnknownLayerError(ModelError, ValueError):
+    """The network has no layer of this name."""
+
+    def __init__(self, layer: str, network: str, known: tuple[str, ...]) -> None:
+        super().__init__(layer, network, known)
+        self.layer, self.network, self.known = layer, network, known
+
+    def __str__(self) -> str:
+        return f"network {self.network} has no layer {self.layer!r}; {choices(self.layer, self.known)}"
+
+
+class WeightsError(ModelError, ValueError):
+    """A weight file is missing, broken, or belongs to another network.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    problem : str
+        What was found, what was wanted and what to do.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path, self.problem = path, problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+class DivergedError(ModelError, ArithmeticError):
+    """The gradient of a tile stayed non-finite although the step was reduced again and again.
+
+    Parameters
+    ----------
+    step : int
+        Step of the round, from 0.
+    learning_rate : float
+        The last one tried.
+    """
+
+    def __init__(self, step: int, learning_rate: float) -> None:
+        super().__init__(step, learning_rate)
+        self.step, self.learning_rate = step, learning_rate
+
+    def __str__(self) -> str:
+        return (
+            f"the optimisation diverged: the gradient at step {self.step} of a round is not finite, even with the "
+            f"learning rate reduced to {self.learning_rate:.2g}; use --set precision=float32, a lower learning_rate "
+            "or smaller loss weights"
+        )

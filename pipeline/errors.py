@@ -1,0 +1,43 @@
+"""Errors of the pipeline that a user can do something about."""
+
+from pathlib import Path
+
+
+class PipelineError(Exception):
+    """Base of all expected errors of the pipeline."""
+
+
+class SettingsError(PipelineError, ValueError):
+    """A setting, a preset or a size makes no sense; the message says where, and what was wanted."""
+
+
+class PictureError(PipelineError, ValueError):
+    """A picture cannot be read: what was found, what was wanted, what to do.
+
+    Attributes
+    ----------
+    path
+        The file, where one is to blame.
+    """
+
+    def __init__(self, message: str, *, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class OutputError(PipelineError, OSError):
+    """A picture cannot be written where the user wants it.
+
+    Attributes
+    ----------
+    path
+        The file that was to be written.
+    """
+
+    def __init__(self, message: str, *, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class ClusterError(PipelineError, ConnectionError):
+    """The workers cannot be reached, do not suit, or keep dying."""

@@ -1,0 +1,176 @@
+"""What travels beside the pixels: colour profile, EXIF fields and resolution.
+
+EXIF is carried as the raw block of the file (``b"Exif\\0\\0"`` and a small TIFF structure), because that is
+what JPEG, PNG and WebP hold. A TIFF file is its own EXIF; six of its text tags are translated to and from such a block.
+Broken metadata never stops a picture: it reads as absent.
+"""
+
+import math
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyvips
+import tifffile
+from PIL import ExifTags, Image
+
+Dpi = tuple[float, float]
+"""Resolution in dots per inch, (horizontal, vertical)."""
+
+TEXT_TAGS = (
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+)
+"""The tags that a TIFF file keeps: text about the photograph, nothing about how its pixels were stored."""
+
+_ASCII = 2  # the TIFF type of a text tag
+_DOTS_PER_INCH = {2: 1.0, 3: 2.54}  # by ResolutionUnit: 2 is inch, 3 is centimetre
+_BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError, ZeroDivisionError)
+
+_MILLIMETRES_PER_INCH = 25.4
+# What libvips reports for a PNG that states no resolution (72 dpi, truncated), and so what stands for "none" there.
+_PNG_UNSTATED = 2.834
+# EXIF requires a resolution, and prescribes 72 dpi where it is unknown.
+_UNKNOWN_DPI = (72.0, 72.0)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a saver needs besides the pixels and the profile."""
+
+    exif: bytes | None
+    dpi: Dpi | None
+    quality: int
+
+
+def blob(image: Any, name: str) -> bytes | None:
+    """Binary metadata of a libvips image, or None."""
+    return bytes(image.get(name)) if image.get_typeof(name) else None
+
+
+def stated_dpi(image: Any, exif: bytes | None) -> Dpi | None:
+    """The resolution that the file states: in EXIF first, as libvips does. libvips invents one where there is none."""
+    loader = str(image.get("vips-loader"))
+    in_header = image.get_typeof("resolution-unit") or (loader.startswith("png") and image.xres != _PNG_UNSTATED)
+    stated = dpi_of_exif(exif)
+    if stated or not in_header or loader.startswith("webp"):  # WebP holds a resolution only in EXIF
+        return stated
+    return (round(image.xres * _MILLIMETRES_PER_INCH, 2), round(image.yres * _MILLIMETRES_PER_INCH, 2))
+
+
+def with_metadata(image: Any, extras: Extras) -> Any:
+    """EXIF and resolution set on a copy; on saving, libvips brings EXIF's own size and resolution into line.
+
+    A thumbnail in the EXIF block is lost on the way, which is as well: it shows the photograph.
+    """
+    if extras.dpi or extras.exif:
+        horizontal, vertical = (value / _MILLIMETRES_PER_INCH for value in extras.dpi or _UNKNOWN_DPI)
+    else:  # libvips cannot leave the resolution out of a PNG
+        horizontal, vertical = _PNG_UNSTATED, _PNG_UNSTATED
+    image = image.copy(xres=horizontal, yres=vertical)
+    if extras.exif:
+        image.set_type(pyvips.GValue.blob_type, "exif-data", extras.exif)
+        image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+    return image
+
+
+def kept(extras: Extras) -> str:
+    """Value of libvips' ``keep``. Given neither EXIF nor resolution it would invent both, so then only the profile."""
+    return "all" if extras.exif or extras.dpi else "icc"
+
+
+def srgb_profile() -> bytes:
+    """The sRGB profile to embed."""
+    return bytes(pyvips.Image.profile_load("srgb"))
+
+
+def embed(image: Any, profile: bytes) -> Any:
+    """A copy of a libvips image that carries this profile; its samples stay as they are."""
+    image = image.copy()
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    return image
+
+
+def exported(image: Any, icc: bytes, depth: int) -> Any:
+    """sRGB samples converted to a profile. By way of Lab, since libvips takes output profiles in memory only there."""
+    lab = image.icc_import(input_profile="srgb", intent="relative", pcs="lab")
+    return embed(lab, icc).icc_export(intent="relative", pcs="lab", depth=depth)
+
+
+def is_usable(icc: bytes) -> bool:
+    """Whether RGB pixels can be converted to this profile: scanner profiles, say, work in one direction only."""
+    if icc[16:20] != b"RGB ":
+        return False
+    pixel = pyvips.Image.black(1, 1, bands=3).cast("ushort").copy(interpretation="rgb16")
+    try:
+        exported(pixel, icc, 8).numpy()
+    except pyvips.Error:
+        return False
+    return True
+
+
+def dpi_of_exif(exif: bytes | None) -> Dpi | None:
+    """The resolution that an EXIF block states, or None."""
+    tags = _main_tags(exif)
+    scale = _DOTS_PER_INCH.get(tags.get(ExifTags.Base.ResolutionUnit, 2))
+    horizontal = _positive(tags.get(ExifTags.Base.XResolution))
+    vertical = _positive(tags.get(ExifTags.Base.YResolution))
+    if scale is None or horizontal is None or vertical is None:
+        return None
+    return (round(horizontal * scale, 2), round(vertical * scale, 2))
+
+
+def text_tags(exif: bytes | None) -> dict[int, bytes]:
+    """The `TEXT_TAGS` of an EXIF block, as the bytes stored in the file."""
+    tags = _main_tags(exif)
+    # Pillow decodes EXIF text as Latin-1, so this gives the stored bytes back whatever they mean.
+    return {int(tag): tags[tag].encode("latin-1") for tag in TEXT_TAGS if isinstance(tags.get(tag), str)}
+
+
+def exif_of_tiff(path: Path) -> bytes | None:
+    """An EXIF block made of the `TEXT_TAGS` of a TIFF file, or None if it has none of them."""
+    exif = Image.Exif()
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            stored = tiff.pages.first.tags
+            for tag in TEXT_TAGS:
+                value = stored.valueof(int(tag))
+                if isinstance(value, str) and value:
+                    exif[tag] = value.encode()
+    except (tifffile.TiffFileError, *_BROKEN_EXIF):
+        return None
+    return exif.tobytes() if len(exif) else None
+
+
+def as_tiff_tags(exif: bytes | None) -> list[tuple[int, int, None, bytes, bool]]:
+    """The `TEXT_TAGS` of an EXIF block in the form that tifffile's ``extratags`` wants."""
+    return [(tag, _ASCII, None, text, True) for tag, text in text_tags(exif).items()]
+
+
+def _main_tags(exif: bytes | None) -> dict[int, Any]:
+    """Tags of the block's first directory; empty for no block or a broken one."""
+    if not exif:
+        return {}
+    block = Image.Exif()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns about blocks that are cut short
+            block.load(exif)
+            return dict(block)
+    except _BROKEN_EXIF:
+        return {}
+
+
+def _positive(value: Any) -> float | None:
+    """The value as a positive finite number, or None: EXIF fractions may be 0/0."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None

@@ -1,0 +1,300 @@
+"""Presets, and how a painting's settings come together.
+
+A preset is a flat YAML file of settings; ``extends: NAME`` starts it from another one. Each source
+beats those before it: defaults, preset, command-line flags, ``--set`` assignments. Whatever is
+wrong is a `SettingsError` that says where: ``file:line: key: got ..., wanted ...``.
+"""
+
+import difflib
+import re
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.settings import Settings
+
+CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
+MAX_BYTES: Final = 1 << 20
+MAX_DEPTH: Final = 8  # settings need 3; the limit is for files made to exhaust the reader
+
+# The later of these to be set takes the other's place: a flag --size must beat a preset's print_size.
+_RIVALS: Final = {"size": "print_size", "print_size": "size"}
+# A default can only turn wrong because of another setting, so that one is to blame.
+_BLAME: Final = {"overlap": "tile"}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A value and where it was written, such as ``poster.yaml:4``; no place means a flag."""
+
+    value: object
+    place: str = ""
+
+
+_Layer = dict[str, _Entry]
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with muralist."""
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
+def preset_text(preset: str) -> str:
+    """Text of a preset, given by name or as the path of a file.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such preset, or it is not a readable text file of at most 1 MiB.
+    """
+    return _read(_find(preset))
+
+
+def load_settings(
+    preset: str = "default", overrides: Mapping[str, object] | None = None, assignments: Sequence[str] = ()
+) -> Settings:
+    """Settings from a preset, flags and assignments, each source beating those before it.
+
+    Parameters
+    ----------
+    preset : str
+        Name of a preset, or the path of a file (anything with a folder or a suffix).
+    overrides : mapping, optional
+        Values of command-line flags; None means the flag was not given.
+    assignments : sequence of str
+        ``key=value`` texts, the value written as in YAML. A list or mapping replaces the whole
+        of what it overrides.
+
+    Raises
+    ------
+    SettingsError
+        In one line. A file or an assignment that cannot be read is reported at once; wrong keys
+        and values are reported all together.
+
+    Examples
+    --------
+    >>> load_settings(overrides={"tile": 512, "size": None}, assignments=["learning_rate=1e-3"]).learning_rate
+    (0.001,)
+    """
+    flags = {key: _Entry(value) for key, value in (overrides or {}).items() if value is not None}
+    return _validated(_merged([*_preset_layers(preset), flags, *map(_assignment, assignments)]))
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """The choice most like a mistyped name, or "" if none is like it.
+
+    Examples
+    --------
+    >>> nearest("Overlapp", ["tile", "overlap"])
+    'overlap'
+    >>> nearest("banana", ["tile", "overlap"])
+    ''
+    """
+    by_lower = {choice.lower(): choice for choice in choices}
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[matches[0]] if matches else ""
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Ending of an error message about a mistyped name; "" if no choice is like it.
+
+    Examples
+    --------
+    >>> did_you_mean("overlapp", ["tile", "overlap"])
+    ", did you mean 'overlap'?"
+    """
+    match = nearest(name, choices)
+    return f", did you mean {match!r}?" if match else ""
+
+
+# --- sources -------------------------------------------------------------------------------------
+
+
+def _preset_layers(preset: str) -> list[_Layer]:
+    """The settings of a preset and of those it extends, the most basic first."""
+    layers: list[_Layer] = []
+    chain = [_find(preset)]
+    while True:
+        layers.insert(0, _parse(_read(chain[-1]), str(chain[-1])))
+        extends = layers[0].pop("extends", None)
+        if extends is None:
+            return layers
+        chain.append(_extended(extends, chain))
+
+
+def _extended(extends: _Entry, chain: list[Path]) -> Path:
+    """Preset named by an ``extends`` line; a path counts from the folder of the file it stands in."""
+    if not isinstance(extends.value, str):
+        raise SettingsError(f"{extends.place}: extends: got {_short(extends.value)}, wanted the name of a preset")
+    try:
+        path = _find(extends.value, chain[-1].parent)
+    except SettingsError as error:
+        raise SettingsError(f"{extends.place}: extends: {error}") from None
+    if path.resolve() in [seen.resolve() for seen in chain]:
+        loop = " -> ".join(file.name for file in [*chain, path])
+        raise SettingsError(f"{extends.place}: extends: the preset extends itself ({loop}), remove one of these lines")
+    return path
+
+
+def _find(preset: str, folder: Path = Path()) -> Path:
+    path = Path(preset)
+    if path.suffix or path.name != preset:
+        return folder / path
+    names = preset_names()
+    if preset not in names:
+        hint = did_you_mean(preset, names)
+        raise SettingsError(f"unknown preset {preset!r}{hint or ','} choose from {', '.join(names)} or a .yaml file")
+    return CONFIGS / f"{preset}.yaml"
+
+
+def _read(path: Path) -> str:
+    """Text of a file, of which never more than the limit is read: it could be endless."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"{path}: cannot be read ({reason}), wanted a preset file") from None
+    if len(data) > MAX_BYTES:
+        raise SettingsError(f"{path}: got more than {MAX_BYTES} bytes, wanted a preset of a few lines")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: got bytes that are not UTF-8, wanted a text file") from None
+
+
+def _assignment(text: str) -> _Layer:
+    key, equals, value = text.partition("=")
+    if not (equals and key.strip()):
+        raise SettingsError(f"--set: got {text!r}, wanted key=value")
+    key = key.strip()
+    return {key: _Entry(_load(value, f"--set: {key}", numbered=False)[1], "--set")}
+
+
+# --- YAML ----------------------------------------------------------------------------------------
+
+
+# What an unquoted text means, as in YAML 1.2; YAML 1.1 would read 010 as 8, 1:30 as 90 and 1e-3 as text.
+_PLAIN_VALUES: Final = {
+    None: [
+        ("tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)\Z")),
+        ("tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")),
+        ("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*)\Z")),
+        ("tag:yaml.org,2002:float", re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z")),
+    ]
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without what a page of settings never needs.
+
+    That is anchors and aliases, which can make a small file huge, tags, deep nesting, and repeated
+    keys, of which YAML would silently take the last.
+    """
+
+    depth = 0
+    yaml_implicit_resolvers = _PLAIN_VALUES
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if event.anchor is not None or getattr(event, "tag", None) is not None:
+            raise yaml.MarkedYAMLError(None, None, "anchors, aliases and tags are not allowed", event.start_mark)
+        if self.depth == MAX_DEPTH:
+            raise yaml.MarkedYAMLError(None, None, "nested too deeply", event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(None, None, "a key must be a name", key.start_mark)
+            key.tag = self.DEFAULT_SCALAR_TAG  # a key is a name, even one that looks like a number
+            if key.value in lines:
+                problem = f"repeated key {key.value!r}, first on line {lines[key.value]}"
+                raise yaml.MarkedYAMLError(None, None, problem, key.start_mark)
+            lines[key.value] = _line(key)
+        return node
+
+
+def _load(text: str, source: str, *, numbered: bool = True) -> tuple[yaml.Node | None, Any]:
+    """The YAML node of a text, which knows its lines, and its value."""
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        return node, None if node is None else loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if numbered and error.problem_mark else ""
+        raise SettingsError(_one_line(f"{source}{line}: cannot be read as YAML: {error.problem}")) from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of thousands of digits
+        raise SettingsError(_one_line(f"{source}: cannot be read as YAML: {error}")) from None
+
+
+def _parse(text: str, source: str) -> _Layer:
+    """The settings in a preset's text; an empty file changes nothing."""
+    node, values = _load(text, source)
+    if node is None or values is None:
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise SettingsError(f"{source}:{_line(node)}: got {_short(values)}, wanted lines of the form 'key: value'")
+    return {key.value: _Entry(values[key.value], f"{source}:{_line(key)}") for key, _ in node.value}
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+# --- bringing together ---------------------------------------------------------------------------
+
+
+def _merged(layers: Iterable[_Layer]) -> _Layer:
+    """All layers as one, the later ones on top."""
+    merged: _Layer = {}
+    for layer in layers:
+        replaced = {_RIVALS.get(key) for key, entry in layer.items() if entry.value is not None}
+        merged = {key: entry for key, entry in merged.items() if key not in replaced} | layer
+    return merged
+
+
+def _validated(entries: _Layer) -> Settings:
+    try:
+        return Settings.model_validate({key: entry.value for key, entry in entries.items()})
+    except ValidationError as error:
+        problems = [_located(details, entries) for details in error.errors(include_url=False)]
+        raise SettingsError("; ".join(problems)) from None
+
+
+def _located(details: ErrorDetails, entries: _Layer) -> str:
+    """One problem with its place: ``draft.yaml:4: tile: got 12, wanted ...``."""
+    key = str(details["loc"][0])
+    entry = entries.get(key) or entries.get(_BLAME.get(key, ""))
+    place = f"{entry.place}: " if entry and entry.place else ""
+    return _one_line(f"{place}{'.'.join(map(str, details['loc']))}: {_explained(details)}")
+
+
+def _explained(details: ErrorDetails) -> str:
+    """pydantic's message in the words of all our messages."""
+    if details["type"] == "extra_forbidden":
+        return "unknown key" + did_you_mean(str(details["loc"][0]), Settings.model_fields)
+    if details["type"] == "value_error":  # worded by ourselves
+        return details["msg"].removeprefix("Value error, ")
+    complaint = details["msg"].replace("Input should be", "wanted", 1)
+    return f"got {_short(details['input'])}, {complaint[0].lower()}{complaint[1:]}"
+
+
+def _short(value: object) -> str:
+    return reprlib.repr(value)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

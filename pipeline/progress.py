@@ -1,0 +1,73 @@
+"""What the user sees while a picture is painted: one bar for the picture, one for the level. The only user of tqdm."""
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+
+from tqdm import tqdm
+
+from muralist.pipeline.levels import Level
+
+
+def level_work(level: Level) -> int:
+    """Work of a level, in pixel-steps."""
+    return level.tile_pixels * level.steps
+
+
+class Progress:
+    """What the pipeline reports while it paints. This one shows nothing."""
+
+    def start_level(self, level: Level) -> None:
+        """Begin a level."""
+
+    def advance(self, work: int) -> None:
+        """Count some pixel-steps as done."""
+
+    def show_losses(self, losses: dict[str, float]) -> None:
+        """Tell the whole picture's losses."""
+
+
+class Bars(Progress):
+    """Two tqdm bars on a terminal; elsewhere (a log file) one line per level. Writes to standard error."""
+
+    def __init__(self, levels: Sequence[Level], title: str) -> None:
+        work = sum(level_work(level) for level in levels)
+        self._levels, self._live = levels, sys.stderr.isatty()
+        form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} passed, {remaining} left"
+        self._picture = tqdm(total=work, desc=title, bar_format=form, position=0, disable=not self._live)
+        self._level: tqdm[None] | None = None
+        self._name = ""
+
+    def __enter__(self) -> "Bars":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for bar in (self._level, self._picture):
+            if bar is not None:
+                bar.close()
+
+    def start_level(self, level: Level) -> None:
+        """Open the bar of a level in place of the last one."""
+        if self._level is not None:
+            self._level.close()
+        self._name = f"level {level.index + 1}/{len(self._levels)}, {level.width} x {level.height} px"
+        form = "{desc} {percentage:3.0f}% |{bar}| {postfix}"
+        total = level_work(level)
+        self._level = tqdm(
+            total=total, desc=self._name, bar_format=form, position=1, leave=False, disable=not self._live
+        )
+        if not self._live:
+            print(f"{self._name}: {len(level.grid)} tiles, {level.steps} steps", file=sys.stderr, flush=True)  # noqa: T201
+
+    def advance(self, work: int) -> None:
+        """Move both bars."""
+        for bar in (self._picture, self._level):
+            if bar is not None:
+                bar.update(work)
+
+    def show_losses(self, losses: dict[str, float]) -> None:
+        """Show the losses behind the level's bar."""
+        if self._level is not None:
+            self._level.set_postfix_str(", ".join(f"{name} {value:.3g}" for name, value in losses.items()))

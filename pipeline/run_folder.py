@@ -1,0 +1,111 @@
+"""The folder that holds everything between two tasks, and the names of what lies in it.
+
+Every file is written once, whole, by one task (beside, then renamed), so a task may run twice, or again after its
+worker died, and nobody ever reads half a file. The folder is the only thing that tasks share.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from muralist.tiling.blend import blend
+from muralist.tiling.grid import Box, Tile, TileGrid
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside the folder of one render; all methods of files are pure.
+
+    Attributes
+    ----------
+    path : str
+        The folder. Must be the same folder for every worker.
+    """
+
+    path: str
+
+    @classmethod
+    def create(cls, parent: Path, name: str) -> "RunFolder":
+        """Make a new hidden folder in `parent`."""
+        return cls(tempfile.mkdtemp(prefix=f".{name}.muralist-", dir=parent))
+
+    def remove(self) -> None:
+        """Delete the folder and all in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def remove_level(self, level: int) -> None:
+        """Delete what a level left behind."""
+        shutil.rmtree(self._level(level), ignore_errors=True)
+
+    def remove_round(self, level: int, made: int) -> None:
+        """Delete the canvas of a round."""
+        shutil.rmtree(self.state(level, made, 0).parent, ignore_errors=True)
+
+    def _level(self, level: int) -> Path:
+        return Path(self.path) / f"level_{level:02}"
+
+    def content(self, level: int) -> Path:
+        """Photograph at the level's size, on its canvas: ndarray (H, W, 3), float32."""
+        return self._level(level) / "content.npy"
+
+    def style(self, level: int) -> Path:
+        """Style picture at the level's size: ndarray (h, w, 3), float32."""
+        return self._level(level) / "style.npy"
+
+    def targets(self, level: int) -> Path:
+        """Mean Gram matrices of the style picture."""
+        return self._level(level) / "targets.npz"
+
+    def features(self, level: int, tile: int) -> Path:
+        """Features of the photograph under a tile."""
+        return self._level(level) / "features" / f"{tile:06}.safetensors"
+
+    def sums(self, level: int, made: int, tile: int) -> Path:
+        """A tile's share of the losses after `made` rounds."""
+        return self._level(level) / f"round_{made:04}" / f"{tile:06}.npz"
+
+    def total(self, level: int, made: int) -> Path:
+        """The whole picture's losses after `made` rounds."""
+        return self._level(level) / f"total_{made:04}.npz"
+
+    def state(self, level: int, made: int, tile: int) -> Path:
+        """Extent of a tile after `made` rounds: ndarray (4, h, w, 3), float32."""
+        return self._level(level) / f"round_{made:04}" / f"{tile:06}.npy"
+
+    def canvas(self, level: int, grid: TileGrid, made: int) -> Callable[[Box], np.ndarray]:
+        """Give a function that reads any box of the blended canvas after `made` rounds: (4, h, w, 3), float32."""
+
+        def read_tile(tile: Tile, part: Box) -> np.ndarray:
+            stored = np.load(self.state(level, made, tile.index), mmap_mode="r")
+            return np.asarray(stored[(slice(None), *part.inside(tile.extent))])
+
+        return lambda box: blend(grid, box, read_tile)
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file under another name, then give it its own.
+
+    Raises
+    ------
+    OSError
+        Such as a full disk; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        write(Path(name))
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an .npy file, whole."""
+    write_whole(path, lambda part: np.save(part, array))

@@ -1,0 +1,211 @@
+"""Every choice a painting depends on, with its default: the one place where defaults live.
+
+The model is flat, so that ``--set key=value`` and a preset's lines read the same, and frozen, so
+that the settings written beside a painting are the ones it was made with.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, parse_print
+
+T = TypeVar("T")
+
+
+def at_level(values: Sequence[T], level: int) -> T:
+    """Value for a level, counted from 0 at the coarsest; the last one serves all finer levels.
+
+    Examples
+    --------
+    >>> [at_level((200, 100, 40), level) for level in range(5)]
+    [200, 100, 40, 40, 40]
+    """
+    return values[min(level, len(values) - 1)]
+
+
+# pydantic words its complaints "Input should be ..."; so do these, and presets.py rewords them all alike.
+def _wanted(what: str) -> PydanticCustomError:
+    return PydanticCustomError("wanted", "Input should be {what}", {"what": what})
+
+
+def _not_bool(value: object) -> object:
+    """Python counts True as 1; nobody writes ``tile: true`` on purpose."""
+    if isinstance(value, bool):
+        raise _wanted("a number, not true or false")
+    return value
+
+
+def _as_list(value: object) -> object:
+    """Let ``--set steps=200,100`` and ``steps: 200`` mean lists."""
+    if isinstance(value, str):
+        return value.split(",")
+    if isinstance(value, int | float):
+        return [value]
+    if not isinstance(value, list | tuple) or not value:
+        raise _wanted("one or more numbers, such as [0.5, 0.9]")
+    return value
+
+
+def _pair(values: Sequence[object]) -> Sequence[object]:
+    if len(values) != 2:
+        raise _wanted("two numbers")
+    return values
+
+
+def _some_positive(weights: dict[str, float]) -> dict[str, float]:
+    if not any(weight > 0 for weight in weights.values()):
+        raise _wanted("layer names with weights, at least one of them above 0")
+    return weights
+
+
+def _digits_as_int(value: object) -> object:
+    """A command line only has text: read "16" as 16."""
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value) else value
+
+
+def _matching(pattern: str, what: str) -> Callable[[str], str]:
+    """Check against a pattern, but complain in words."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise _wanted(what)
+        return text
+
+    return check
+
+
+Int = Annotated[int, BeforeValidator(_not_bool)]
+Float = Annotated[float, BeforeValidator(_not_bool)]
+Text = Annotated[str, AfterValidator(_matching("(?s).+", "a text of at least one character"))]
+Weight = Annotated[Float, Field(ge=0)]
+LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]
+Steps = Annotated[Int, Field(ge=0, le=100_000)]
+Rate = Annotated[Float, Field(gt=0, le=1)]
+Decay = Annotated[Float, Field(ge=0, lt=1)]
+BitDepth = Annotated[Literal["auto", 8, 16], BeforeValidator(_digits_as_int)]
+Device = Annotated[
+    str, AfterValidator(_matching(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"))
+]
+Address = Annotated[
+    str, AfterValidator(_matching(r"(tcp|tls)://[^\s/]+:[0-9]{1,5}", "an address such as tcp://host:8786"))
+]
+
+EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
+
+
+class Settings(BaseModel):
+    """The settings of one painting; see each field's description.
+
+    Text that spells a number is read as one (YAML reads ``1e-3`` as text), but a truth value is
+    never a number, a fraction never an integer, and no number is infinite or NaN.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        Naming every field that is wrong. `muralist.pipeline.presets.load_settings` rewords it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    network: Text = Field("compact", description="Network whose features measure style and content.")
+    weights: Text | None = Field(None, description="File with the network's weights, instead of the installed ones.")
+    pooling: Literal["network", "max", "average"] = Field(
+        "network", description="How the network shrinks its features; `network` pools as it was trained."
+    )
+    style_layers: LayerWeights = Field(
+        EQUAL_STYLE_LAYERS, description="Layers whose Gram matrices describe the style, each with its weight."
+    )
+    content_layers: LayerWeights = Field(
+        {"relu4_2": 1.0}, description="Layers whose features describe the content, each with its weight."
+    )
+    style_weight: Weight = Field(300.0, description="Weight of the style loss.")
+    content_weight: Weight = Field(1.0, description="Weight of the content loss.")
+    tv_weight: Weight = Field(0.0, description="Weight of the TV loss, which smooths out single-pixel noise.")
+    style_scale: Float = Field(
+        1.0, ge=0.05, le=10, description="Size of the brush strokes, relative to the style picture fitted to the level."
+    )
+
+    coarse: Int = Field(384, ge=64, le=8192, description="Long side of the coarsest level, in pixels.")
+    steps: Annotated[tuple[Steps, ...], BeforeValidator(_as_list)] = Field(
+        (200, 100, 40), description="Optimiser steps per level, coarsest first; the last value serves all finer levels."
+    )
+    learning_rate: Annotated[tuple[Rate, ...], BeforeValidator(_as_list)] = Field(
+        (0.02, 0.02, 0.01), description="Size of a step per level, as a share of the colour range, listed like `steps`."
+    )
+    average_decay: Decay = Field(
+        0.9, description="Decay of the moving average over the steps, which calms the last ones; 0 takes the last step."
+    )
+    betas: Annotated[tuple[Decay, Decay], BeforeValidator(_pair), BeforeValidator(_as_list)] = Field(
+        (0.9, 0.99), description="Decays of Adam's two moments."
+    )
+    consensus: bool = Field(True, description="Let all tiles agree on one style; false paints each tile on its own.")
+    steps_per_round: Int = Field(
+        10,
+        ge=1,
+        le=10_000,
+        description="Steps between two agreements; few are exact, many are fast on a cluster.",
+    )
+
+    tile: Int = Field(1024, ge=64, le=16_384, description="Side of a tile with its overlap, in pixels.")
+    overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
+    bleed: Int = Field(32, ge=0, le=512, description="Pixels painted beyond each edge of the picture and cut off.")
+
+    size: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Long side of the painting, in pixels.")
+    print_size: str | None = Field(None, description="Paper to fill, such as 60x90cm or 24x36in, instead of `size`.")
+    dpi: Float | None = Field(
+        None, gt=0, le=MAX_DPI, description="Dots per inch of the print; 300 if only `print_size` is given."
+    )
+    fit: Literal["fit", "crop"] = Field(
+        "fit", description="Put the whole picture inside the paper, or crop it to fill the paper."
+    )
+    bit_depth: BitDepth = Field(
+        "auto", description="Bits per colour channel; `auto` keeps the photograph's where the file format can."
+    )
+    quality: Int = Field(95, ge=1, le=100, description="Quality of lossy file formats, in percent.")
+    profile: Literal["keep", "srgb"] = Field(
+        "keep", description="Keep the photograph's colour profile, or convert the painting to sRGB."
+    )
+    max_pixels: Int = Field(2_000_000_000, ge=1, description="Refuse pictures of more pixels than this.")
+
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Number format of the network; `auto` suits it to the device."
+    )
+    device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")
+    workers: Int | None = Field(None, ge=1, description="Worker processes; by default as many as suit the devices.")
+    threads: Int | None = Field(
+        None, ge=1, description="Threads per worker on a CPU; by default its share of the cores."
+    )
+    scheduler: Address | None = Field(
+        None, description="Address of a running dask scheduler, such as tcp://host:8786, to paint on its workers."
+    )
+    scratch: Text | None = Field(None, description="Folder for intermediate canvases; by default beside the output.")
+    seed: Int = Field(0, ge=0, lt=2**63, description="Seed of everything random.")
+
+    @field_validator("overlap")
+    @classmethod
+    def _overlap_suits_tile(cls, overlap: int, info: ValidationInfo) -> int:
+        tile = info.data.get("tile")  # missing if it was itself refused
+        if tile is not None and 2 * overlap >= tile:
+            raise ValueError(
+                f"tile too small for its overlap: got tile {tile} and overlap {overlap}, "
+                "wanted an overlap below half the tile"
+            )
+        return overlap
+
+    @field_validator("print_size")
+    @classmethod
+    def _print_size_is_readable(cls, print_size: str | None) -> str | None:
+        if print_size is not None:
+            parse_print(print_size)
+        return print_size
+
+    @field_validator("print_size")
+    @classmethod
+    def _print_size_or_size(cls, print_size: str | None, info: ValidationInfo) -> str | None:
+        if print_size is not None and info.data.get("size") is not None:
+            raise ValueError("size and print_size exclude each other, wanted only one of them")
+        return print_size

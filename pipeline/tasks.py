@@ -1,0 +1,236 @@
+"""What a worker does: the only module of the pipeline that calls the model.
+
+Every task reads what its arguments name, writes files of its own and returns next to nothing, so it may run anywhere,
+twice, or again. A task on a tile returns the tile's number. The order of a level: `style_targets`; `prepare_tile` for all tiles; then per round `add_up` and
+`paint_tile` for all tiles; at the end `measure_tile` for all and `add_up`.
+"""
+
+import platform
+import resource
+import sys
+from collections.abc import Callable
+from functools import lru_cache, partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from muralist.model.architecture import architecture
+from muralist.model.loading import load_network
+from muralist.model.network import Features, Network
+from muralist.model.objective import Objective
+from muralist.model.painter import AVERAGE, Painter, Steps, start_state, to_tensor
+from muralist.model.statistics import Sums, Window, gram_sum
+from muralist.pipeline.job import Job
+from muralist.pipeline.levels import Level
+from muralist.pipeline.run_folder import write_array, write_whole
+from muralist.tiling.grid import Box, Tile, TileGrid
+from muralist.tiling.resample import linear, resample
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def worker_facts(folder: str, device: str) -> dict[str, object]:
+    """Say what this worker is: host, versions, device, number type, threads, and whether it sees the run folder."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return {
+        "host": platform.node(),
+        "muralist": version("muralist"),
+        "torch": torch.__version__,
+        "device": device,
+        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name(),
+        "precision": best_precision(device),
+        "threads": torch.get_num_threads(),
+        "sees_folder": Path(folder).is_dir(),
+    }
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def peak_rss() -> int:
+    """Return the largest resident memory of this process so far, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def best_precision(device: str) -> str:
+    """Return bfloat16 where the device computes in it (much faster, same picture), float32 elsewhere."""
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if device == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
+
+
+@lru_cache(maxsize=1)
+def _network(job: Job) -> Network:
+    settings = job.settings
+    layers = {**settings.style_layers, **settings.content_layers}
+    pooling = None if settings.pooling == "network" else settings.pooling
+    return load_network(settings.network, job.weights, layers, pooling).prepared(job.device, DTYPES[job.precision])
+
+
+@lru_cache(maxsize=1)
+def _painter(job: Job, index: int) -> Painter:
+    settings, level = job.settings, job.levels[index]
+    row = architecture(settings.network)
+    with np.load(job.folder.targets(index)) as targets:
+        objective = Objective(
+            targets=dict(targets),
+            style_layers=settings.style_layers,
+            content_layers=settings.content_layers,
+            style_weight=settings.style_weight,
+            content_weight=settings.content_weight,
+            tv_weight=settings.tv_weight,
+            pixels=level.pixels,
+            positions={name: level.pixels // row.stride(name) ** 2 for name in settings.style_layers},
+        )
+    return Painter(_network(job), objective)
+
+
+def style_targets(job: Job, index: int) -> None:
+    """Compute the mean Gram matrices of the style picture, tile by tile, and file them."""
+    picture = np.load(job.folder.style(index), mmap_mode="r")
+    layers = tuple(job.settings.style_layers)
+    row = architecture(job.settings.network)
+    stride = row.stride(row.deepest(layers))
+    grid = TileGrid(*picture.shape[:2], tile=1024, overlap=256, stride=stride)
+    parts = [_style_grams(job, picture[tile.outer.inside(grid.box)], grid, tile, layers) for tile in grid]
+    grams = {name: sum(part[name][0] for part in parts) / sum(part[name][1] for part in parts) for name in layers}
+    write_whole(job.folder.targets(index), lambda part: np.savez(part, **grams))
+
+
+@torch.no_grad()
+def _style_grams(
+    job: Job, patch: np.ndarray, grid: TileGrid, tile: Tile, layers: tuple[str, ...]
+) -> dict[str, tuple[np.ndarray, float]]:
+    """Sum of f f^T, and of the weights, per layer."""
+    window = Window.of(*grid.window(tile), job.device)
+    features = _network(job)(to_tensor(patch, job.device), layers)
+    return {
+        name: (gram_sum(f, window).double().cpu().numpy(), float(window.at(*f.shape[-2:]).double().sum()))
+        for name, f in features.items()
+    }
+
+
+def prepare_tile(job: Job, index: int, number: int) -> int:
+    """Start a level at one tile: its pixels and moments, the photograph's features, its share of the first losses."""
+    level = job.levels[index]
+    tile = level.grid[number]
+    painter, window = _painter(job, index), _window(job, level, tile)
+    content = _content(job, index, tile.outer)
+    state = start_state(content) if index == 0 else _enlarged(job, index, tile.outer)
+    features = painter.content_features(to_tensor(content, job.device))
+    host = {name: f.contiguous().cpu() for name, f in features.items()}
+    write_whole(job.folder.features(index, number), lambda part: save_file(host, part))
+    _file_sums(job, index, 0, number, painter.measure(to_tensor(state[AVERAGE], job.device), features, window))
+    _file_state(job, index, 0, tile, state)
+    return number
+
+
+def paint_tile(job: Job, index: int, made: int, number: int) -> int:
+    """Make a round's steps on one tile, after `made` rounds."""
+    level = job.levels[index]
+    tile = level.grid[number]
+    settings = job.settings
+    state, sums = _painter(job, index).paint(
+        job.folder.canvas(index, level.grid, made)(tile.outer),
+        _features(job, index, number),
+        _window(job, level, tile),
+        _read_sums(job.folder.total(index, made)),
+        Steps(
+            count=level.rounds[made],
+            first=level.first_step + sum(level.rounds[:made]),
+            first_of_level=sum(level.rounds[:made]),
+            learning_rate=level.learning_rate,
+            betas=settings.betas,
+            average_decay=settings.average_decay,
+        ),
+        settings.consensus,
+    )
+    _file_sums(job, index, made + 1, number, sums)
+    _file_state(job, index, made + 1, tile, state)
+    return number
+
+
+def measure_tile(job: Job, index: int, number: int) -> int:
+    """File one tile's share of the losses of the level's finished canvas."""
+    level = job.levels[index]
+    tile = level.grid[number]
+    picture = job.folder.canvas(index, level.grid, len(level.rounds))(tile.outer)[AVERAGE]
+    features, window = _features(job, index, number), _window(job, level, tile)
+    sums = _painter(job, index).measure(to_tensor(picture, job.device), features, window)
+    _file_sums(job, index, level.finished, number, sums)
+    return number
+
+
+def add_up(job: Job, index: int, made: int) -> dict[str, float]:
+    """Add up the sums of all tiles, in tile order, and return the whole picture's losses."""
+    paths = (job.folder.sums(index, made, tile.index) for tile in job.levels[index].grid)
+    total = Sums.total(_read_sums(path) for path in paths)
+    _write_sums(job.folder.total(index, made), total)
+    losses = _painter(job, index).objective.losses(total)
+    return {"style": losses.style, "content": losses.content, "tv": losses.variation}
+
+
+def _content(job: Job, index: int, box: Box) -> np.ndarray:
+    canvas = np.load(job.folder.content(index), mmap_mode="r")
+    return np.array(canvas[box.inside(job.levels[index].grid.box)])
+
+
+def _enlarged(job: Job, index: int, box: Box) -> np.ndarray:
+    """Read a box of the previous level's finished canvas at this level's size."""
+    before, level = job.levels[index - 1], job.levels[index]
+    read = job.folder.canvas(before.index, before.grid, len(before.rounds))
+    pixels = resample(lambda part: read(part)[AVERAGE], before.frame, level.frame, box).clip(0, 1)
+    moments = resample(lambda part: read(part)[AVERAGE + 1 :], before.frame, level.frame, box, linear)
+    return np.concatenate([pixels[None], pixels[None], moments])
+
+
+def _window(job: Job, level: Level, tile: Tile) -> Window:
+    return Window.of(*level.grid.window(tile), job.device)
+
+
+def _features(job: Job, index: int, number: int) -> Features:
+    loaded = load_file(job.folder.features(index, number), device=job.device)
+    return {name: f.contiguous(memory_format=torch.channels_last) for name, f in loaded.items()}
+
+
+def _file_state(job: Job, index: int, made: int, tile: Tile, state: np.ndarray) -> None:
+    extent = state[(slice(None), *tile.extent.inside(tile.outer))]
+    write_array(job.folder.state(index, made, tile.index), extent)
+
+
+def _file_sums(job: Job, index: int, made: int, number: int, sums: Sums) -> None:
+    _write_sums(job.folder.sums(index, made, number), sums)
+
+
+def _write_sums(path: Path, sums: Sums) -> None:
+    tables = {"gram": sums.gram, "content_error": sums.content_error, "content_energy": sums.content_energy}
+    arrays = {f"{table} {name}": np.asarray(value) for table, row in tables.items() for name, value in row.items()}
+    write_whole(path, partial(_savez, variation=np.asarray(sums.variation), **arrays))
+
+
+def _savez(path: Path, **arrays: np.ndarray) -> None:
+    np.savez(path, allow_pickle=False, **arrays)
+
+
+def _read_sums(path: Path) -> Sums:
+    with np.load(path, allow_pickle=False) as file:
+        entries = {tuple(key.split()): file[key] for key in file.files}
+
+    def table(wanted: str, convert: Callable[[np.ndarray], object]) -> dict[str, object]:
+        return {key[1]: convert(value) for key, value in entries.items() if key[0] == wanted}
+
+    return Sums(
+        table("gram", np.asarray),
+        table("content_error", float),
+        table("content_energy", float),
+        float(entries[("variation",)]),
+    )

@@ -1,0 +1,303 @@
+"""Presets: which source wins, and what is said about a wrong one."""
+
+import contextlib
+import pickle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muralist.pipeline.errors import PipelineError, SettingsError
+from muralist.pipeline.presets import (
+    CONFIGS,
+    MAX_BYTES,
+    did_you_mean,
+    load_settings,
+    nearest,
+    preset_names,
+    preset_text,
+)
+from muralist.pipeline.settings import Settings
+
+
+@pytest.fixture
+def preset(tmp_path):
+    """A function that writes a preset file and gives its path."""
+
+    def write(text, name="mine.yaml"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def complaint(*arguments, **sources):
+    """The one-line message about some wrong sources."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(*arguments, **sources)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_is_valid_and_explained(name):
+    """A preset that comes with muralist gives settings and says in a comment what it is for."""
+    assert isinstance(load_settings(name), Settings)
+    assert preset_text(name).startswith(f"# {name}: ")
+
+
+def test_the_presets_are_those_in_the_folder():
+    """The names are computed, not typed by hand."""
+    assert {"default", "draft", "poster"} <= set(preset_names())
+    assert preset_names() == sorted(path.stem for path in CONFIGS.iterdir() if path.suffix == ".yaml")
+
+
+def test_the_default_preset_changes_nothing():
+    """Defaults live in the model alone."""
+    assert load_settings() == Settings()
+
+
+def test_each_source_beats_those_before_it(preset):
+    """Defaults, extended preset, preset, flags, assignments: the last one to speak wins."""
+    preset("coarse: 100\ntile: 600\nquality: 1\nbleed: 1\n", "base.yaml")
+    mine = preset("extends: base.yaml\ntile: 700\nquality: 2\nbleed: 2\n")
+    read = load_settings(mine, {"quality": 3, "bleed": 3}, ["bleed=4"])
+    assert read == Settings(coarse=100, tile=700, quality=3, bleed=4)
+
+
+def test_a_flag_that_was_not_given_changes_nothing(preset):
+    """None stands for a flag the user did not write."""
+    assert load_settings(preset("tile: 700"), {"tile": None, "size": None}).tile == 700
+
+
+def test_an_assignment_can_take_a_setting_back(preset):
+    """A null that is spelled out is a value like any other."""
+    assert load_settings(preset("size: 700"), assignments=["size=null"]).size is None
+    assert load_settings(preset("size: 700"), assignments=["size="]).size is None
+
+
+def test_a_later_assignment_wins():
+    """Repeating an assignment is how shells override aliases."""
+    assert load_settings(assignments=["tile=600", "tile=700"]).tile == 700
+
+
+def test_a_mapping_replaces_the_whole_mapping(preset):
+    """Layers are never mixed with those of another source."""
+    assert load_settings(preset("style_layers: {relu3_1: 2}")).style_layers == {"relu3_1": 2.0}
+
+
+def test_a_later_size_takes_the_place_of_a_print_size(preset):
+    """A flag beats the preset although the two settings have different names."""
+    paper, pixels = preset("print_size: 60x90cm", "paper.yaml"), preset("size: 900", "pixels.yaml")
+    assert load_settings(paper, {"size": 1000}) == Settings(size=1000)
+    assert load_settings(pixels, assignments=["print_size=6x9in"]) == Settings(print_size="6x9in")
+    assert load_settings(paper, assignments=["size=null"]) == Settings(print_size="60x90cm")
+
+
+def test_one_source_cannot_ask_for_two_sizes(preset):
+    """Nothing says which of two flags, or of two lines, is meant."""
+    assert "exclude each other" in complaint(overrides={"size": 1000, "print_size": "60x90cm"})
+    assert "mine.yaml:2: print_size: size and print_size exclude" in complaint(
+        preset("size: 1000\nprint_size: 60x90cm\n")
+    )
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "---\n", "null\n", "{}\n", "\ufeff"])
+def test_an_empty_preset_changes_nothing(preset, text):
+    """A file of comments is a good start for a preset."""
+    assert load_settings(preset(text)) == Settings()
+
+
+def test_presets_are_read_as_plain_values(preset):
+    """Numbers mean what they look like, and windows line ends and a byte order mark do no harm."""
+    text = "\ufefftile: 0600\r\nmax_pixels: 2e9\r\nlearning_rate: [1e-3]\r\nconsensus: no\r\nnetwork: 'null'\r\n"
+    read = load_settings(preset(text))
+    expected = {"tile": 600, "max_pixels": 2_000_000_000, "learning_rate": [0.001], "consensus": False}
+    assert read == Settings(network="null", **expected)
+
+
+def test_a_preset_can_extend_one_that_comes_with_muralist(preset):
+    """Names and paths can be mixed."""
+    assert load_settings(preset("extends: draft\ntile: 600\n")) == load_settings("draft", {"tile": 600})
+
+
+def test_extends_counts_from_its_own_file(preset, tmp_path):
+    """A preset finds its neighbours wherever muralist is started."""
+    (tmp_path / "deeper").mkdir()
+    preset("tile: 600", "base.yaml")
+    assert load_settings(preset("extends: ../base.yaml", "deeper/mine.yaml")).tile == 600
+
+
+def test_a_preset_without_suffix_is_found_by_its_folder(preset):
+    """Shells offer files such as /dev/fd/63 as presets."""
+    assert load_settings(preset("tile: 600", "mine")).tile == 600
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("tile: 12", "tile: got 12, wanted greater than or equal to 64"),
+        ("overlapp: 3", "overlapp: unknown key, did you mean 'overlap'?"),
+        ("Tile: 512", "Tile: unknown key, did you mean 'tile'?"),
+        ("zzzzzzzz: 3", "zzzzzzzz: unknown key"),
+        ("1: 2", "1: unknown key"),
+        ("<<: {tile: 512}", "<<: unknown key"),
+        ("tile: yes", "tile: got 'yes', wanted a valid integer"),
+        ("tile: true", "tile: got True, wanted a number, not true or false"),
+        ("tile: .inf", "tile: got '.inf', wanted a valid integer"),
+        ("style_weight: 1e999", "style_weight: got inf, wanted a finite number"),
+        ("quality: 300.5", "quality: got 300.5, wanted a valid integer"),
+        ("seed: " + "9" * 4000, "seed: got "),
+        ("betas: [0.5]", "betas: got [0.5], wanted two numbers"),
+        ("style_layers: {relu1_1: -1}", "style_layers.relu1_1: got -1, wanted greater than or equal to 0"),
+        ("print_size: 60x90", "print_size: got print size '60x90', wanted two lengths"),
+        ("tile: 200", "overlap: tile too small for its overlap: got tile 200 and overlap 128"),
+        ('"a\\nb": 3', "a b: unknown key"),
+        ("extends: postr", "extends: unknown preset 'postr', did you mean 'poster'? choose from default, "),
+        ("extends: [default]", "extends: got ['default'], wanted the name of a preset"),
+        ("extends:", "extends: got None, wanted the name of a preset"),
+        ("extends: mine.yaml", "extends: the preset extends itself (mine.yaml -> mine.yaml)"),
+        ("tile: 512\nfit: crop\ntile: 600", "cannot be read as YAML: repeated key 'tile', first on line 2"),
+        ("style_layers: {a: 1, a: 2}", "cannot be read as YAML: repeated key 'a', first on line 2"),
+        ("tile: &size 512", "cannot be read as YAML: anchors, aliases and tags are not allowed"),
+        ("tile: *size", "cannot be read as YAML: anchors, aliases and tags are not allowed"),
+        ("tile: !!python/name:os.system", "cannot be read as YAML: anchors, aliases and tags are not allowed"),
+        ("tile: " + "[" * 100_000, "cannot be read as YAML: nested too deeply"),
+        ("? [a, b]\n: 3", "cannot be read as YAML: a key must be a name"),
+        ("tile: [512", "cannot be read as YAML: "),
+        ("tile: 512\n  fit: crop", "cannot be read as YAML: "),
+        ("tile: 512\n---\ntile: 600", "cannot be read as YAML: "),
+    ],
+)
+def test_a_wrong_line_is_named(preset, line, message):
+    """The message begins with the file and the line, then the key, what was found and what was wanted."""
+    found = complaint(preset(f"# a comment\n{line}\n"))
+    place, _, rest = found.partition("mine.yaml:")
+    number, _, rest = rest.partition(": ")
+    assert place
+    assert 2 <= int(number) <= 5
+    assert rest.startswith(message)
+
+
+@pytest.mark.parametrize("text", ["- tile\n- 512\n", "tile\n", "42\n"])
+def test_a_preset_must_be_a_mapping(preset, text):
+    """A list or a single value is not a preset."""
+    assert "mine.yaml:1: got " in (message := complaint(preset(text)))
+    assert "wanted lines of the form 'key: value'" in message
+
+
+def test_control_characters_and_endless_numbers_are_refused(preset):
+    """YAML's own complaints without a line number still name the file."""
+    assert "mine.yaml: cannot be read as YAML: unacceptable character" in complaint(preset("tile: \a"))
+    assert "mine.yaml: cannot be read as YAML: Exceeds the limit" in complaint(preset("seed: " + "9" * 5000))
+
+
+def test_a_loop_of_presets_is_refused(preset):
+    """Two presets that extend each other are named in order, however their paths are written."""
+    preset("extends: ./mine.yaml", "other.yaml")
+    message = complaint(preset("tile: 512\nextends: other.yaml\n"))
+    assert "other.yaml:1: extends: the preset extends itself (mine.yaml -> other.yaml -> mine.yaml)" in message
+
+
+def test_all_problems_are_reported_at_once(preset):
+    """One line names every wrong setting of every source, each with its place."""
+    mine = preset("extends: draft\ntile: 12\nqality: 3\n")
+    problems = complaint(mine, {"device": "gpu"}, ["scheduler=here"]).split("; ")
+    assert sorted(problems) == sorted(
+        [
+            f"{mine}:2: tile: got 12, wanted greater than or equal to 64",
+            f"{mine}:3: qality: unknown key, did you mean 'quality'?",
+            "device: got 'gpu', wanted 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'",
+            "--set: scheduler: got 'here', wanted an address such as tcp://host:8786",
+        ]
+    )
+
+
+def test_a_value_is_placed_where_it_was_last_written(preset):
+    """A problem in a line that was overridden is no problem; one in the override is the override's."""
+    mine = preset("tile: 12")
+    assert load_settings(mine, {"tile": 512}).tile == 512
+    assert complaint(mine, assignments=["tile=13"]).startswith("--set: tile: got 13")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("tile", "--set: got 'tile', wanted key=value"),
+        ("=512", "--set: got '=512', wanted key=value"),
+        ("", "--set: got '', wanted key=value"),
+        ("tile=[1", "--set: tile: cannot be read as YAML: "),
+        ("tile=12", "--set: tile: got 12, wanted greater than or equal to 64"),
+        ("tile=200", "--set: overlap: tile too small for its overlap"),
+        ("tiel=512", "--set: tiel: unknown key, did you mean 'tile'?"),
+        ("extends=draft", "--set: extends: unknown key"),
+        ("style_layers={a: 1, a: 2}", "--set: style_layers: cannot be read as YAML: repeated key 'a'"),
+    ],
+)
+def test_a_wrong_assignment_is_named(assignment, message):
+    """An assignment's message says that it came from the command line."""
+    assert complaint(assignments=[assignment]).startswith(message)
+
+
+def test_unknown_presets_are_refused():
+    """The message offers the nearest name and lists all."""
+    choices = ", ".join(preset_names())
+    assert complaint("postr") == (
+        f"unknown preset 'postr', did you mean 'poster'? choose from {choices} or a .yaml file"
+    )
+    assert complaint("zzz") == f"unknown preset 'zzz', choose from {choices} or a .yaml file"
+
+
+@pytest.mark.parametrize("name", ["", "..", "a\0b"])
+def test_odd_names_are_unknown_presets(name):
+    """A name never leads out of the folder of presets."""
+    assert complaint(name).startswith(f"unknown preset {name!r}")
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", ".", "a/\0.yaml"])
+def test_unreadable_files_are_refused(tmp_path, name):
+    """A missing file, a folder and an impossible name are named with the reason."""
+    assert "cannot be read (" in (message := complaint(f"{tmp_path}/{name}"))
+    assert "wanted a preset file" in message
+
+
+def test_files_that_are_no_presets_are_refused(preset):
+    """A picture given as a preset is not read to its end, nor guessed at."""
+    assert "wanted a preset of a few lines" in complaint(preset(b" " * (MAX_BYTES + 1)))
+    assert "wanted a text file" in complaint(preset(b"\xff\xd8\xff\xe0"))
+
+
+def test_the_text_of_a_preset_can_be_shown(preset):
+    """Names and paths work alike, and a wrong name is an error here too."""
+    assert preset_text(preset("tile: 12")) == "tile: 12"
+    with pytest.raises(SettingsError, match="did you mean 'draft'"):
+        preset_text("drft")
+
+
+def test_nearest_and_did_you_mean():
+    """Case does not count, and a name like nothing has no nearest."""
+    assert nearest("RELU3-1", ["relu1_1", "relu3_1"]) == "relu3_1"
+    assert nearest("banana", ["relu1_1"]) == nearest("banana", []) == ""
+    assert did_you_mean("relu31", iter(["relu1_1", "relu3_1"])) == ", did you mean 'relu3_1'?"
+    assert did_you_mean("banana", ["relu1_1"]) == ""
+
+
+def test_settings_errors_are_pipeline_errors_and_survive_pickling():
+    """They can be caught by either parent, on either side of a cluster."""
+    error = pickle.loads(pickle.dumps(SettingsError("tile: got 12")))
+    assert isinstance(error, PipelineError)
+    assert isinstance(error, ValueError)
+    assert str(error) == "tile: got 12"
+
+
+@settings(deadline=None)  # it writes a file
+@given(st.text(alphabet=st.sampled_from("tilesz=:[]{},-?&*!#'\"0123.e~\n \t\\%")) | st.text())
+def test_any_text_is_settings_or_a_settings_error(tmp_path_factory, text):
+    """Whatever is in a file or an assignment, no other kind of error comes out."""
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(text, encoding="utf-8", errors="replace", newline="")
+    for arguments in ({"preset": str(path)}, {"assignments": [f"tile={text}"]}, {"assignments": [text]}):
+        with contextlib.suppress(SettingsError):
+            load_settings(**arguments)

@@ -1,0 +1,199 @@
+"""The settings model: defaults, limits, and what it reads as what."""
+
+import json
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from muralist.pipeline.settings import Settings, at_level
+
+DECAYS = st.floats(0, 1, exclude_max=True)
+WEIGHTS = st.dictionaries(st.text(min_size=1), st.floats(0, 1e9), min_size=1).filter(
+    lambda layers: any(layers.values())
+)
+VALID = st.fixed_dictionaries(
+    {},
+    optional={
+        "style_layers": WEIGHTS,
+        "style_weight": st.floats(0, allow_infinity=False),
+        "steps": st.lists(st.integers(0, 100_000), min_size=1),
+        "learning_rate": st.lists(st.floats(0, 1, exclude_min=True), min_size=1),
+        "betas": st.tuples(DECAYS, DECAYS),
+        "average_decay": DECAYS,
+        "tile": st.integers(257, 16_384),
+        "size": st.none() | st.integers(16, 1_000_000),
+        "dpi": st.none() | st.floats(0, 10_000, exclude_min=True),
+        "bit_depth": st.sampled_from(["auto", 8, 16]),
+        "weights": st.none() | st.text(min_size=1),
+        "seed": st.integers(0, 2**63 - 1),
+    },
+)
+
+
+def complaint(**values):
+    """Message of the one complaint about some values."""
+    with pytest.raises(ValidationError) as caught:
+        Settings(**values)
+    (details,) = caught.value.errors()
+    return details["msg"]
+
+
+def test_the_defaults_are_valid():
+    """No settings at all is a complete set of settings."""
+    assert Settings().style_layers == dict.fromkeys(["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"], 1.0)
+
+
+@pytest.mark.parametrize("key", Settings.model_fields)
+def test_every_field_is_described_in_one_sentence(key):
+    """The README and `muralist presets` show the descriptions."""
+    description = Settings.model_fields[key].description
+    assert description is not None
+    assert description[0].isupper()
+    assert description.endswith(".")
+    assert "\n" not in description
+
+
+@given(VALID)
+def test_settings_survive_json_and_pickling(values):
+    """What is written beside a painting, or sent to a worker, gives the same settings again."""
+    settings = Settings(**values)
+    assert Settings.model_validate(json.loads(json.dumps(settings.model_dump(mode="json")))) == settings
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_settings_are_frozen():
+    """A setting cannot change under a running painting."""
+    settings = Settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.tile = 512  # type: ignore[misc]
+
+
+def test_default_mappings_are_not_shared():
+    """Two sets of settings do not hold the same dictionary."""
+    assert Settings().style_layers is not Settings().style_layers
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "read"),
+    [
+        ("style_weight", "1e-3", 0.001),
+        ("style_weight", 5, 5.0),
+        ("tile", "512", 512),
+        ("tile", 512.0, 512),
+        ("steps", 7, (7,)),
+        ("steps", "200, 100", (200, 100)),
+        ("learning_rate", "1e-3", (0.001,)),
+        ("betas", "0.5,0.9", (0.5, 0.9)),
+        ("style_layers", {"relu1_1": "1e-2"}, {"relu1_1": 0.01}),
+        ("bit_depth", "16", 16),
+        ("consensus", "off", False),
+        ("device", "cuda:3", "cuda:3"),
+        ("scheduler", "tls://[::1]:8786", "tls://[::1]:8786"),
+        ("print_size", "24x36in", "24x36in"),
+    ],
+)
+def test_text_and_single_values_are_read(key, written, read):
+    """Values arrive from YAML and from command lines, so text stands for numbers and lists."""
+    assert getattr(Settings(**{key: written}), key) == read
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("tile", True, "a number, not true or false"),
+        ("size", False, "a number, not true or false"),
+        ("style_weight", True, "a number, not true or false"),
+        ("steps", [True], "a number, not true or false"),
+        ("steps", True, "a number, not true or false"),
+        ("style_layers", {"relu1_1": True}, "a number, not true or false"),
+        ("tile", 300.5, "valid integer, got a number with a fractional part"),
+        ("steps", [1, 2.5], "valid integer, got a number with a fractional part"),
+        ("style_weight", float("nan"), "finite"),
+        ("tv_weight", "inf", "finite"),
+        ("content_layers", {"relu4_2": float("inf")}, "finite"),
+        ("learning_rate", [float("nan")], "finite"),
+        ("style_layers", {}, "at least one of them above 0"),
+        ("content_layers", {"relu4_2": 0}, "at least one of them above 0"),
+        ("style_layers", {"": 1}, "a text of at least one character"),
+        ("style_layers", {"relu1_1": -1}, "greater than or equal to 0"),
+        ("style_layers", ["relu1_1"], "valid dictionary"),
+        ("steps", [], "one or more numbers"),
+        ("steps", {}, "one or more numbers"),
+        ("steps", None, "one or more numbers"),
+        ("steps", [-1], "greater than or equal to 0"),
+        ("steps", [100_001], "less than or equal to 100000"),
+        ("learning_rate", [0], "greater than 0"),
+        ("learning_rate", [1.1], "less than or equal to 1"),
+        ("betas", [0.5], "two numbers"),
+        ("betas", [0.5, 0.9, 0.9], "two numbers"),
+        ("betas", [0.5, 1], "less than 1"),
+        ("average_decay", 1, "less than 1"),
+        ("style_scale", 0.01, "greater than or equal to 0.05"),
+        ("style_scale", 11, "less than or equal to 10"),
+        ("coarse", 63, "greater than or equal to 64"),
+        ("coarse", 8193, "less than or equal to 8192"),
+        ("steps_per_round", 0, "greater than or equal to 1"),
+        ("tile", 16_385, "less than or equal to 16384"),
+        ("overlap", -1, "greater than or equal to 0"),
+        ("bleed", 513, "less than or equal to 512"),
+        ("size", 15, "greater than or equal to 16"),
+        ("size", 1_000_001, "less than or equal to 1000000"),
+        ("print_size", "60x90", "wanted two lengths and a unit"),
+        ("dpi", 0, "greater than 0"),
+        ("dpi", 10_001, "less than or equal to 10000"),
+        ("quality", 101, "less than or equal to 100"),
+        ("max_pixels", 0, "greater than or equal to 1"),
+        ("workers", 0, "greater than or equal to 1"),
+        ("threads", 0, "greater than or equal to 1"),
+        ("seed", -1, "greater than or equal to 0"),
+        ("seed", 2**63, "less than"),
+        ("bit_depth", 12, "'auto', 8 or 16"),
+        ("bit_depth", "12", "'auto', 8 or 16"),
+        ("pooling", "min", "'network', 'max' or 'average'"),
+        ("fit", "Crop", "'fit' or 'crop'"),
+        ("device", "gpu", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"),
+        ("device", "cuda:0\n", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"),
+        ("scheduler", "localhost:8786", "an address such as tcp://host:8786"),
+        ("scheduler", "tcp://localhost", "an address such as tcp://host:8786"),
+        ("network", "", "a text of at least one character"),
+        ("weights", 3, "valid string"),
+        ("scratch", "", "a text of at least one character"),
+        ("consensus", 3, "valid boolean"),
+        ("tiel", 3, "not permitted"),
+    ],
+)
+def test_wrong_values_are_refused(key, value, message):
+    """Each limit gives exactly one complaint, and it says what was wanted."""
+    assert message in complaint(**{key: value})
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(256, 128), (64, 32), (100, 99)])
+def test_a_tile_must_be_larger_than_two_overlaps(tile, overlap):
+    """Otherwise three tiles would meet in one place."""
+    assert "tile too small for its overlap" in complaint(tile=tile, overlap=overlap)
+
+
+def test_the_default_overlap_is_checked_too():
+    """A small tile alone is enough to be wrong."""
+    assert "tile too small for its overlap" in complaint(tile=256)
+    assert Settings(tile=257).overlap == 128
+
+
+def test_an_unreadable_tile_is_one_complaint():
+    """The overlap is not measured against a tile that was refused."""
+    assert "greater than or equal to 64" in complaint(tile=12)
+
+
+def test_size_and_print_size_exclude_each_other():
+    """A painting has one size."""
+    assert "exclude each other" in complaint(size=1000, print_size="60x90cm")
+
+
+@given(st.lists(st.integers(), min_size=1), st.integers(0, 100))
+def test_the_last_value_serves_all_finer_levels(values, level):
+    """Lists shorter than the pyramid are continued, longer ones cut off."""
+    continued = values + [values[-1]] * 100
+    assert at_level(values, level) == continued[level]

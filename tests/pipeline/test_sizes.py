@@ -1,0 +1,135 @@
+"""Sizes of paintings: reading print sizes, and fitting or cropping to them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.sizes import MAX_SIDE_PX, Paper, TargetSize, parse_print, target_size
+
+SIDES = st.integers(1, 20_000)
+PAPERS = st.builds("{}x{}{}".format, st.integers(1, 200), st.integers(1, 200), st.sampled_from(["cm", "in"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "paper"),
+    [
+        ("60x90cm", Paper(60, 90, 10)),
+        ("594x841mm", Paper(594, 841, 1)),
+        ("24x36in", Paper(24, 36, 25.4)),
+        ("24x36inch", Paper(24, 36, 25.4)),
+        ('24x36"', Paper(24, 36, 25.4)),
+        (" 8.5 X 11 IN ", Paper(8.5, 11, 25.4)),
+        ("60\u00d790cm", Paper(60, 90, 10)),
+        (".5x1cm", Paper(0.5, 1, 10)),
+    ],
+)
+def test_print_sizes_are_read(text, paper):
+    """Every unit and spelling gives its two sides and the unit in millimetres."""
+    assert parse_print(text) == paper
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "60x90", "60cm", "x90cm", "60x90px", "-60x90cm", "60,5x90cm", "1e3x2cm", "nanxinfcm", "²x3cm"],
+)
+def test_unreadable_print_sizes_are_refused(text):
+    """What is not two lengths and a unit is named, with an example of what is."""
+    with pytest.raises(SettingsError, match=r"wanted two lengths and a unit .* such as 60x90cm"):
+        parse_print(text)
+
+
+@pytest.mark.parametrize("text", ["0x90cm", "60x0.0in", "60x10001cm", "9" * 400 + "x1mm"])
+def test_absurd_print_sizes_are_refused(text):
+    """A side of nothing, of more than 100 m, or too long for a number is refused."""
+    with pytest.raises(SettingsError, match="wanted sides longer than 0 and at most 100000 mm"):
+        parse_print(text)
+
+
+@pytest.mark.parametrize("text", ["60x90cm", "90x60cm"])
+@pytest.mark.parametrize(("photo", "size"), [((4000, 6000), (7087, 10630)), ((6000, 4000), (10630, 7087))])
+def test_the_paper_lies_as_the_photograph_does(text, photo, size):
+    """The two sides of the paper may be written in either order."""
+    target = target_size(*photo, print_size=text)
+    assert (target.height, target.width) == size
+
+
+def test_a_square_photograph_takes_the_paper_as_written():
+    """With no orientation to follow, the first side is the width."""
+    assert target_size(100, 100, print_size="2x3in", dpi=10, fit="crop") == TargetSize(30, 20, 20 / 30)
+
+
+def test_fit_leaves_a_margin_and_crop_cuts():
+    """A 4:3 photograph on 3:2 paper keeps its shape with `fit` and takes the paper's with `crop`."""
+    assert target_size(3000, 4000, print_size="20x30in", dpi=10) == TargetSize(200, 267)
+    assert target_size(3000, 4000, print_size="20x30in", dpi=10, fit="crop") == TargetSize(200, 300, 1.5)
+
+
+def test_without_a_size_the_photograph_keeps_its_own():
+    """Neither `fit` nor `dpi` matters when nothing is printed."""
+    assert target_size(123, 4567, dpi=72, fit="crop") == TargetSize(123, 4567)
+
+
+@pytest.mark.parametrize(("photo", "target"), [((400, 600), (67, 100)), ((600, 400), (100, 67)), ((1, 9999), (1, 100))])
+def test_size_is_the_long_side(photo, target):
+    """The short side follows, and is never less than a pixel."""
+    assert target_size(*photo, size=100) == TargetSize(*target)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"height": 0}, "got a photograph of 600 x 0 px, wanted at least 1 px a side"),
+        ({"size": 0}, "got size 0, wanted a long side of at least 1 px"),
+        ({"size": -5}, "got size -5, wanted a long side of at least 1 px"),
+        ({"size": MAX_SIDE_PX + 1}, "got a painting of 1000001 x 666667 px, wanted at most 1000000 px a side"),
+        ({"size": 100, "print_size": "6x9cm"}, "got size 100 and print size '6x9cm', wanted only one of them"),
+        ({"print_size": "6x9"}, "got print size '6x9', wanted"),
+        ({"print_size": "6x9cm", "dpi": 0}, "got 0 dpi, wanted more than 0 and at most 10000"),
+        ({"print_size": "6x9cm", "dpi": -300}, "got -300 dpi"),
+        ({"print_size": "6x9cm", "dpi": 10_001}, "got 10001 dpi"),
+        ({"print_size": "6x9cm", "dpi": float("nan")}, "got nan dpi"),
+        ({"print_size": "99x99m", "dpi": 300}, "got print size '99x99m', wanted"),
+        ({"print_size": "9000x9000cm", "dpi": 300}, "wanted at most 1000000 px a side"),
+        ({"print_size": "9000x9000cm", "fit": "crop"}, "wanted at most 1000000 px a side"),
+    ],
+)
+def test_absurd_targets_are_refused(arguments, message):
+    """Every number that makes no sense is named with what was wanted."""
+    with pytest.raises(SettingsError) as caught:
+        target_size(**{"height": 400, "width": 600} | arguments)
+    assert message in str(caught.value)
+
+
+def test_a_huge_photograph_cannot_keep_its_size():
+    """The limit holds for a photograph's own size too."""
+    with pytest.raises(SettingsError, match="wanted at most 1000000 px a side"):
+        target_size(10, MAX_SIDE_PX + 1)
+
+
+@given(SIDES, SIDES, PAPERS)
+def test_a_fitted_painting_touches_the_paper_from_inside(height, width, paper):
+    """It lies inside the paper that `crop` fills, touches two of its edges and keeps its shape."""
+    fitted = target_size(height, width, print_size=paper)
+    filled = target_size(height, width, print_size=paper, fit="crop")
+    assert fitted.height <= filled.height
+    assert fitted.width <= filled.width
+    assert fitted.height == filled.height or fitted.width == filled.width
+    assert abs(fitted.height * width - fitted.width * height) <= max(height, width)
+
+
+@given(SIDES, SIDES, PAPERS, st.sampled_from(["fit", "crop"]))
+def test_a_turned_photograph_gives_a_turned_painting(height, width, paper, fit):
+    """Height and width change places with those of the photograph, unless it is square."""
+    if height != width:
+        upright = target_size(height, width, print_size=paper, fit=fit)
+        turned = target_size(width, height, print_size=paper, fit=fit)
+        assert (upright.height, upright.width) == (turned.width, turned.height)
+
+
+@given(SIDES, SIDES, st.integers(1, MAX_SIDE_PX))
+def test_a_sized_painting_has_the_long_side_asked_for(height, width, size):
+    """The long side is exact and the short side at least a pixel, whatever the shape."""
+    target = target_size(height, width, size=size)
+    assert max(target.height, target.width) == size
+    assert min(target.height, target.width) >= 1

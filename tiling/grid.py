@@ -1,0 +1,234 @@
+"""Where the tiles of a canvas lie.
+
+Each axis is covered on its own by spans that share `overlap` pixels with their neighbours; a tile is a row span times
+a column span. Of the shared pixels the outer `halo` on either side is only read for context, and the band between
+the halos is blended. So every tile has three boxes, one inside the other:
+
+* `core`: the cores partition the canvas (they meet in the middle of the blended bands);
+* `extent`: core plus the bands that are blended with neighbours;
+* `outer`: extent plus the halos; what the network sees.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from muralist.tiling.errors import TileTooSmallError, TilingError
+
+
+class Span(NamedTuple):
+    """Half-open interval of one axis, px."""
+
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
+    def __and__(self, other: "Span") -> "Span":
+        """Return what both cover; its length is zero or negative where they do not meet."""
+        return Span(max(self.start, other.start), min(self.stop, other.stop))
+
+    def inside(self, frame: "Span") -> slice:
+        """Return this span as a slice of an array that holds `frame`."""
+        return slice(self.start - frame.start, self.stop - frame.start)
+
+
+class Box(NamedTuple):
+    """Rectangle of a canvas: rows times columns."""
+
+    rows: Span
+    cols: Span
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rows.length, self.cols.length
+
+    def __and__(self, other: "Box") -> "Box":  # type: ignore[override]
+        return Box(self.rows & other.rows, self.cols & other.cols)
+
+    def inside(self, frame: "Box") -> tuple[slice, slice]:
+        """Return this box as slices of an array that holds `frame`."""
+        return self.rows.inside(frame.rows), self.cols.inside(frame.cols)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile: its place in the grid and its three boxes, each inside the next."""
+
+    index: int
+    row: int
+    col: int
+    core: Box
+    extent: Box
+    outer: Box
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One span of one axis: the one-dimensional form of a tile."""
+
+    core: Span
+    extent: Span
+    outer: Span
+
+
+def cover(length: int, tile: int, overlap: int, stride: int) -> list[Span]:
+    """Cover an axis with spans of at most `tile` that share at least `overlap` and start at multiples of `stride`.
+
+    Parameters
+    ----------
+    length : int
+        Length of the axis, px.
+    tile, overlap : int
+        Multiples of `stride`, px; `tile >= 2 * overlap`.
+    stride : int
+        Total stride of the network, px. The last span may be up to `stride - 1` longer than `tile`.
+
+    >>> cover(100, 64, 16, 16)
+    [Span(start=0, stop=64), Span(start=32, stop=100)]
+    """
+    units, shared = length // stride, overlap // stride
+    if units * stride <= tile:
+        return [Span(0, length)]
+    count = -(-(units - shared) // (tile // stride - shared))
+    # No larger than it takes: a canvas a little longer than one tile gets two that are little more than half.
+    side = -(-(units + (count - 1) * shared) // count)
+    starts = [i * (units - side) // (count - 1) * stride for i in range(count)]
+    return [*(Span(start, start + side * stride) for start in starts[:-1]), Span(starts[-1], length)]
+
+
+def cut(spans: list[Span], band: int) -> list[Cut]:
+    """Divide the pixels that neighbours share: at most `band` are blended, the rest is halo on either side."""
+    bands = [_middle(Span(right.start, left.stop), band) for left, right in zip(spans, spans[1:], strict=False)]
+    first, last = spans[0].start, spans[-1].stop
+    extents = zip([first, *(b.start for b in bands)], [*(b.stop for b in bands), last], strict=True)
+    borders = [first, *((b.start + b.stop) // 2 for b in bands), last]
+    cores = zip(borders, borders[1:], strict=False)
+    return [Cut(Span(*c), Span(*e), outer) for c, e, outer in zip(cores, extents, spans, strict=True)]
+
+
+def _middle(shared: Span, band: int) -> Span:
+    start = shared.start + (shared.length - min(band, shared.length)) // 2
+    return Span(start, start + min(band, shared.length))
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """The tiles of one canvas.
+
+    Parameters
+    ----------
+    height, width : int
+        Canvas, px.
+    tile : int
+        Side of a tile's `outer` box, px, brought down to a multiple of `stride`. Larger than the canvas: one tile.
+    overlap : int
+        Pixels that neighbours share, brought up to a multiple of `stride`.
+    stride : int
+        Total stride of the network, px, so that a feature position is the same block of pixels in every tile.
+    halo : int, optional
+        Pixels of the overlap on either side that are not blended; a quarter of it if not given.
+
+    Raises
+    ------
+    TileTooSmallError
+        If a tile is smaller than two overlaps and the canvas needs more than one.
+
+    Examples
+    --------
+    >>> grid = TileGrid(height=100, width=200, tile=64, overlap=16)
+    >>> len(grid), grid.shape, grid[1].core
+    (8, (2, 4), Box(rows=Span(start=0, stop=50), cols=Span(start=54, stop=100)))
+    """
+
+    height: int
+    width: int
+    tile: int
+    overlap: int
+    stride: int = 1
+    halo: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width, self.tile, self.stride) < 1 or self.overlap < 0:
+            raise TilingError(f"a grid needs positive sizes, got {self!r}")
+
+    @cached_property
+    def axes(self) -> tuple[list[Cut], list[Cut]]:
+        """The cuts of the rows and of the columns."""
+        return self._axis(self.height), self._axis(self.width)
+
+    def _axis(self, length: int) -> list[Cut]:
+        tile = max(self.stride, self.tile // self.stride * self.stride)
+        overlap = -(-self.overlap // self.stride) * self.stride
+        if 2 * overlap > tile and length >= tile + self.stride:
+            raise TileTooSmallError(self.tile, self.overlap)
+        halo = overlap // 4 if self.halo is None else self.halo
+        cuts = cut(cover(length, tile, overlap, self.stride), max(0, overlap - 2 * halo))
+        if any(left.extent.stop > right.extent.start for left, right in zip(cuts, cuts[2:], strict=False)):
+            raise TileTooSmallError(self.tile, self.overlap)
+        return cuts
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        return len(self.axes[0]), len(self.axes[1])
+
+    @property
+    def box(self) -> Box:
+        """The whole canvas."""
+        return Box(Span(0, self.height), Span(0, self.width))
+
+    def __len__(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    def __getitem__(self, index: int) -> Tile:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        row, col = divmod(index, self.shape[1])
+        down, across = self.axes[0][row], self.axes[1][col]
+        boxes = (Box(getattr(down, name), getattr(across, name)) for name in ("core", "extent", "outer"))
+        return Tile(index, row, col, *boxes)
+
+    def __iter__(self) -> Iterator[Tile]:
+        return (self[index] for index in range(len(self)))
+
+    def touching(self, box: Box) -> Iterator[Tile]:
+        """Yield the tiles whose extent meets `box`, in tile order."""
+        rows, cols = (
+            [i for i, part in enumerate(axis) if (part.extent & span).length > 0]
+            for axis, span in zip(self.axes, box, strict=True)
+        )
+        return (self[row * self.shape[1] + col] for row in rows for col in cols)
+
+    @cached_property
+    def _ramps(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        rows, cols = (ramps(axis) for axis in self.axes)
+        return rows, cols
+
+    def window(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+        """Blend weights of a tile over its `outer` box, as the two factors of an outer product.
+
+        Returns
+        -------
+        rows, cols : ndarray, float32, in [0, 1]
+            `rows[:, None] * cols` are the weights; over all tiles they sum to one at every pixel.
+        """
+        return self._ramps[0][tile.row], self._ramps[1][tile.col]
+
+
+def ramps(axis: list[Cut]) -> list[np.ndarray]:
+    """Blend weights of every span of an axis over its `outer` pixels; at every pixel they sum to one."""
+    weights = [np.zeros(part.outer.length, np.float32) for part in axis]
+    for part, weight in zip(axis, weights, strict=True):
+        weight[part.extent.inside(part.outer)] = 1.0
+    for i, (left, right) in enumerate(zip(axis, axis[1:], strict=False)):
+        band = left.extent & right.extent
+        rising = np.sin((np.arange(band.length) + 0.5) / max(band.length, 1) * np.pi / 2) ** 2
+        weights[i][band.inside(left.outer)] = 1.0 - rising
+        weights[i + 1][band.inside(right.outer)] = rising
+    return weights
