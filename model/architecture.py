@@ -4,6 +4,7 @@ A network is blocks of 3 × 3 convolutions with ReLU, and 2 × 2 pooling between
 Layer `relu3_2` is what the second ReLU of the third block gives.
 """
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -58,7 +59,7 @@ class Architecture:
         """
         names = [f"{b}_{i}" for b, block in enumerate(self.blocks, 1) for i in range(1, len(block) + 1)]
         widths = [3, *(width for block in self.blocks for width in block)]
-        return dict(zip(names, zip(widths, widths[1:], strict=False), strict=True))
+        return dict(zip(names, itertools.pairwise(widths), strict=True))
 
     @property
     def layers(self) -> tuple[str, ...]:

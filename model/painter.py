@@ -8,11 +8,9 @@ knows them as they were when the round began and supposes that the other tiles c
 so at the first step of a round the gradient is exactly the whole picture's, wherever the tile's context reaches far
 enough. Without consensus the tile takes its own Gram for the whole picture's: every tile becomes a picture of its own.
 
-The state of a tile is one array (4, height, width, 3) float32: pixels, moving average of the pixels, and Adam's first
-and second moments. Adam: Kingma and Ba 2015, algorithm 1; pixels are clipped to [0, 1] after every step.
+Adam: Kingma and Ba 2015, algorithm 1; pixels are clipped to [0, 1] after every step.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +20,9 @@ from torch import Tensor
 from muralist.model.errors import DivergedError
 from muralist.model.network import Features, Network
 from muralist.model.objective import Objective
+from muralist.model.state import PIXELS
 from muralist.model.statistics import Sums, Window, gram_sum, measure
 
-PIXELS, AVERAGE, MOMENT1, MOMENT2 = range(4)
 EPSILON = 1e-8
 ATTEMPTS = 8
 
@@ -57,14 +55,9 @@ class Steps:
     average_decay: float = 0.9
 
 
-def start_state(picture: np.ndarray) -> np.ndarray:
-    """Make the state of a tile nobody has painted yet from its pixels (height, width, 3)."""
-    return np.stack([picture, picture, np.zeros_like(picture), np.zeros_like(picture)])
-
-
 def to_tensor(pixels: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
     """Turn (height, width, 3) into (1, 3, height, width), channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(2, 0, 1)[None]
+    return torch.from_numpy(np.array(pixels)).to(device).permute(2, 0, 1)[None]
 
 
 @dataclass(frozen=True)
@@ -124,7 +117,7 @@ class Painter:
             If the gradient is not finite after `ATTEMPTS` halvings of the learning rate.
         """
         device = window.rows.device
-        planes = [to_tensor(plane, device).clone() for plane in state]
+        planes = [to_tensor(plane, device) for plane in state]
         gradient = RoundGradient(self, content, window, whole, consensus)
         _descend(planes, gradient, steps)
         sums = self.measure(planes[PIXELS], content, window)

@@ -124,7 +124,7 @@ def _square_sum(values: Tensor, window: Window) -> float:
 
 
 def differences(picture: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences to the next pixel below and to the right, zero beyond the edge: two Tensors shaped like the picture."""
+    """Differences to the next pixel below and to the right, zero beyond the edge: two like the picture."""
     down = F.pad(picture[..., 1:, :] - picture[..., :-1, :], (0, 0, 0, 1))
     right = F.pad(picture[..., 1:] - picture[..., :-1], (0, 1, 0, 0))
     return down, right

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import islice
 from typing import Any
 
@@ -21,6 +22,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster, WorkerPlugin, as_
 from distributed.scheduler import KilledWorker
 
 from muralist.pipeline.errors import ClusterError
+from muralist.pipeline.memory import peak_rss
 from muralist.pipeline.settings import Settings
 
 CONNECT_SECONDS = 15
@@ -98,18 +100,30 @@ def local_shape(settings: Settings) -> Shape:
 
 
 class Cluster:
-    """A running set of workers.
+    """A running set of workers that suit one render.
 
     Attributes
     ----------
     workers : int
-    facts : dict address -> dict
-        What every worker says of itself.
+    device, precision : str
+        What all of them compute on and in.
     """
 
-    def __init__(self, client: Client, workers: int, folder: str, device: str) -> None:
-        self._client, self.workers = client, workers
-        self.facts: dict[str, dict[str, Any]] = client.run(run_task, "worker_facts", folder, device)
+    def __init__(self, client: Client, settings: Settings, folder: str) -> None:
+        self._client = client
+        facts: dict[str, dict[str, Any]] = client.run(run_task, "worker_facts", folder, settings.device)
+        _check_alike(facts, folder)
+        self.workers = len(facts)
+        first = next(iter(facts.values()))
+        self.device: str = first["device"]
+        self.device_name: str = first["device_name"]
+        self.threads: int = first["threads"]
+        automatic = "bfloat16" if all(fact["precision"] == "bfloat16" for fact in facts.values()) else "float32"
+        self.precision: str = automatic if settings.precision == "auto" else settings.precision
+
+    def peak_rss(self) -> int:
+        """Largest resident memory of the workers so far, added up, bytes."""
+        return sum(self._client.run(peak_rss).values())
 
     def call(self, task: str, *arguments: Any) -> Any:
         """Run one task and return its result."""
@@ -162,7 +176,21 @@ def open_cluster(settings: Settings, folder: str) -> Iterator[Cluster]:
         workers = len(client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             raise ClusterError(f"scheduler {settings.scheduler} has no workers; start some with `dask worker`")
-        yield Cluster(client, workers, folder, settings.device)
+        yield Cluster(client, settings, folder)
+
+
+def _check_alike(facts: dict[str, dict[str, Any]], folder: str) -> None:
+    """Refuse workers that would not paint the same picture, or cannot reach the run folder."""
+    here = version("muralist")
+    for address, fact in facts.items():
+        who = f"worker {address} on {fact['host']}"
+        if not fact["sees_folder"]:
+            raise ClusterError(f"{who} does not see {folder}; name a folder that all workers share with --scratch")
+        if fact["muralist"] != here:
+            raise ClusterError(f"{who} has muralist {fact['muralist']}, this is {here}; install the same on both")
+    devices = {fact["device"] for fact in facts.values()}
+    if len(devices) > 1:
+        raise ClusterError(f"the workers compute on different devices ({', '.join(sorted(devices))}); use --device")
 
 
 @contextmanager

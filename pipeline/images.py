@@ -588,17 +588,18 @@ def _save_webp(image: Any, target: str, extras: Extras) -> None:
 
 def _save_tiff(image: Any, target: str, extras: Extras) -> None:
     shape = (image.height, image.width, image.bands)
+    tile = (_tile_side(image.height), _tile_side(image.width))
     dtype = np.dtype(np.uint8 if image.format == "uchar" else np.uint16)
     resolution: dict[str, Any] = {"resolution": extras.dpi, "resolutionunit": "INCH"} if extras.dpi else {}
     tifffile.imwrite(
         target,
-        _tiles(image),
+        _tiles(image, tile),
         shape=shape,
         dtype=dtype,
         bigtiff=dtype.itemsize * image.height * image.width * image.bands > _BIGTIFF_BYTES,
         photometric="rgb",
         extrasamples=["unassalpha"] if image.bands == 4 else None,
-        tile=(_TIFF_TILE, _TIFF_TILE),
+        tile=tile,
         compression="zlib",
         predictor=True,
         iccprofile=blob(image, "icc-profile-data"),
@@ -609,12 +610,17 @@ def _save_tiff(image: Any, target: str, extras: Extras) -> None:
     )
 
 
-def _tiles(image: Any) -> Iterator[Pixels]:
+def _tile_side(side: int) -> int:
+    """TIFF wants multiples of 16, and libvips refuses to read tiles much larger than the picture."""
+    return min(_TIFF_TILE, -(-side // 16) * 16)
+
+
+def _tiles(image: Any, tile: tuple[int, int]) -> Iterator[Pixels]:
     """Tiles of a libvips image in row order, those at the right and lower edge as small as they are."""
-    for top in range(0, image.height, _TIFF_TILE):
-        band: Pixels = image.crop(0, top, image.width, min(_TIFF_TILE, image.height - top)).numpy()
-        for left in range(0, image.width, _TIFF_TILE):
-            yield band[:, left : left + _TIFF_TILE]
+    for top in range(0, image.height, tile[0]):
+        band: Pixels = image.crop(0, top, image.width, min(tile[0], image.height - top)).numpy()
+        for left in range(0, image.width, tile[1]):
+            yield band[:, left : left + tile[1]]
 
 
 _OUTPUTS = (

@@ -29,6 +29,7 @@ TEXT_TAGS = (
 )
 """The tags that a TIFF file keeps: text about the photograph, nothing about how its pixels were stored."""
 
+_EXIF_PREFIX = b"Exif\0\0"
 _ASCII = 2  # the TIFF type of a text tag
 _DOTS_PER_INCH = {2: 1.0, 3: 2.54}  # by ResolutionUnit: 2 is inch, 3 is centimetre
 _BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError, ZeroDivisionError)
@@ -65,17 +66,14 @@ def stated_dpi(image: Any, exif: bytes | None) -> Dpi | None:
 
 
 def with_metadata(image: Any, extras: Extras) -> Any:
-    """EXIF and resolution set on a copy; on saving, libvips brings EXIF's own size and resolution into line.
-
-    A thumbnail in the EXIF block is lost on the way, which is as well: it shows the photograph.
-    """
+    """EXIF and resolution set on a copy; on saving, libvips brings EXIF's own size and resolution into line."""
     if extras.dpi or extras.exif:
         horizontal, vertical = (value / _MILLIMETRES_PER_INCH for value in extras.dpi or _UNKNOWN_DPI)
     else:  # libvips cannot leave the resolution out of a PNG
         horizontal, vertical = _PNG_UNSTATED, _PNG_UNSTATED
     image = image.copy(xres=horizontal, yres=vertical)
     if extras.exif:
-        image.set_type(pyvips.GValue.blob_type, "exif-data", extras.exif)
+        image.set_type(pyvips.GValue.blob_type, "exif-data", without_thumbnail(extras.exif))
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
 
@@ -126,6 +124,19 @@ def dpi_of_exif(exif: bytes | None) -> Dpi | None:
     return (round(horizontal * scale, 2), round(vertical * scale, 2))
 
 
+def without_thumbnail(exif: bytes) -> bytes:
+    """The EXIF block with its second directory unlinked: that holds a thumbnail, which would show the old picture."""
+    start = len(_EXIF_PREFIX) if exif.startswith(_EXIF_PREFIX) else 0
+    order = "<" if exif[start : start + 2] == b"II" else ">"
+    try:
+        (directory,) = struct.unpack_from(order + "I", exif, start + 4)
+        (entries,) = struct.unpack_from(order + "H", exif, start + directory)
+    except struct.error:
+        return exif
+    link = start + directory + 2 + 12 * entries
+    return exif[:link] + bytes(4) + exif[link + 4 :]
+
+
 def text_tags(exif: bytes | None) -> dict[int, bytes]:
     """The `TEXT_TAGS` of an EXIF block, as the bytes stored in the file."""
     tags = _main_tags(exif)
@@ -134,7 +145,7 @@ def text_tags(exif: bytes | None) -> dict[int, bytes]:
 
 
 def exif_of_tiff(path: Path) -> bytes | None:
-    """An EXIF block made of the `TEXT_TAGS` of a TIFF file, or None if it has none of them."""
+    """An EXIF block made of the `TEXT_TAGS` of a TIFF file, or None if it has none of them or is no TIFF."""
     exif = Image.Exif()
     try:
         with tifffile.TiffFile(path) as tiff:

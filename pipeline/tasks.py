@@ -1,13 +1,11 @@
 """What a worker does: the only module of the pipeline that calls the model.
 
 Every task reads what its arguments name, writes files of its own and returns next to nothing, so it may run anywhere,
-twice, or again. A task on a tile returns the tile's number. The order of a level: `style_targets`; `prepare_tile` for all tiles; then per round `add_up` and
-`paint_tile` for all tiles; at the end `measure_tile` for all and `add_up`.
+twice, or again. A task on a tile returns the tile's number. The order of a level: `style_targets`; `prepare_tile` for
+all tiles; then per round `add_up` and `paint_tile` for all tiles; at the end `measure_tile` for all and `add_up`.
 """
 
 import platform
-import resource
-import sys
 from collections.abc import Callable
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -21,7 +19,8 @@ from muralist.model.architecture import architecture
 from muralist.model.loading import load_network
 from muralist.model.network import Features, Network
 from muralist.model.objective import Objective
-from muralist.model.painter import AVERAGE, Painter, Steps, start_state, to_tensor
+from muralist.model.painter import Painter, Steps, to_tensor
+from muralist.model.state import AVERAGE, MOMENT1, start_state
 from muralist.model.statistics import Sums, Window, gram_sum
 from muralist.pipeline.job import Job
 from muralist.pipeline.levels import Level
@@ -54,11 +53,6 @@ def cpu_name() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
-
-
-def peak_rss() -> int:
-    """Return the largest resident memory of this process so far, bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def best_precision(device: str) -> str:
@@ -189,7 +183,7 @@ def _enlarged(job: Job, index: int, box: Box) -> np.ndarray:
     before, level = job.levels[index - 1], job.levels[index]
     read = job.folder.canvas(before.index, before.grid, len(before.rounds))
     pixels = resample(lambda part: read(part)[AVERAGE], before.frame, level.frame, box).clip(0, 1)
-    moments = resample(lambda part: read(part)[AVERAGE + 1 :], before.frame, level.frame, box, linear)
+    moments = resample(lambda part: read(part)[MOMENT1:], before.frame, level.frame, box, linear)
     return np.concatenate([pixels[None], pixels[None], moments])
 
 

@@ -9,9 +9,11 @@ the halos is blended. So every tile has three boxes, one inside the other:
 * `outer`: extent plus the halos; what the network sees.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -104,11 +106,11 @@ def cover(length: int, tile: int, overlap: int, stride: int) -> list[Span]:
 
 def cut(spans: list[Span], band: int) -> list[Cut]:
     """Divide the pixels that neighbours share: at most `band` are blended, the rest is halo on either side."""
-    bands = [_middle(Span(right.start, left.stop), band) for left, right in zip(spans, spans[1:], strict=False)]
+    bands = [_middle(Span(right.start, left.stop), band) for left, right in itertools.pairwise(spans)]
     first, last = spans[0].start, spans[-1].stop
     extents = zip([first, *(b.start for b in bands)], [*(b.stop for b in bands), last], strict=True)
     borders = [first, *((b.start + b.stop) // 2 for b in bands), last]
-    cores = zip(borders, borders[1:], strict=False)
+    cores = itertools.pairwise(borders)
     return [Cut(Span(*c), Span(*e), outer) for c, e, outer in zip(cores, extents, spans, strict=True)]
 
 
@@ -168,10 +170,10 @@ class TileGrid:
         if 2 * overlap > tile and length >= tile + self.stride:
             raise TileTooSmallError(self.tile, self.overlap)
         halo = overlap // 4 if self.halo is None else self.halo
-        cuts = cut(cover(length, tile, overlap, self.stride), max(0, overlap - 2 * halo))
-        if any(left.extent.stop > right.extent.start for left, right in zip(cuts, cuts[2:], strict=False)):
-            raise TileTooSmallError(self.tile, self.overlap)
-        return cuts
+        spans = cover(length, tile, overlap, self.stride)
+        # No wider than neighbours lie apart, so that no pixel is blended from three spans.
+        band = min(overlap - 2 * halo, *(b.start - a.start for a, b in pairwise(spans)), overlap)
+        return cut(spans, max(0, band))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -226,7 +228,7 @@ def ramps(axis: list[Cut]) -> list[np.ndarray]:
     weights = [np.zeros(part.outer.length, np.float32) for part in axis]
     for part, weight in zip(axis, weights, strict=True):
         weight[part.extent.inside(part.outer)] = 1.0
-    for i, (left, right) in enumerate(zip(axis, axis[1:], strict=False)):
+    for i, (left, right) in enumerate(itertools.pairwise(axis)):
         band = left.extent & right.extent
         rising = np.sin((np.arange(band.length) + 0.5) / max(band.length, 1) * np.pi / 2) ** 2
         weights[i][band.inside(left.outer)] = 1.0 - rising

@@ -1,11 +1,11 @@
 """How visible the borders between tiles are: one number, 1.0 when nothing is there.
 
-At a vertical line between two pixel columns, and for each span of rows, take the mean of the `reach` columns left of the
-line, minus the mean of the `reach` columns right of it, colour by colour, and square it: the *jump* at that line.
-The seam score at one reach is the mean jump at the lines where cores of neighbouring tiles meet, divided by the mean
-jump at reference lines, which lie `OFFSETS` pixels to either side of each such line (so both see the same part of the picture);
-horizontal lines likewise. The score of a picture is the largest over `REACHES`: a hard edge shows at a
-reach of 1 px, a step in colour that was feathered away over tens of pixels at a long reach.
+Take a line between two pixel columns. For each block of `BLOCK` rows, take the mean colour of the `reach` columns left
+of the line minus that of the `reach` columns right of it, and square it: the mean over blocks is the *jump* at that
+line. The score at one reach is the sum of the jumps at the lines where cores of neighbouring tiles meet, divided by
+the sum of the jumps at reference lines, `OFFSETS` pixels to either side of them, which see the same part of the
+picture. Lines between rows likewise. The seam score is the largest over `REACHES`: a hard edge shows at a reach of
+1 px, a step in colour that was feathered away over tens of pixels at a long reach.
 """
 
 from collections.abc import Sequence

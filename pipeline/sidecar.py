@@ -1,0 +1,59 @@
+"""The record of how a painting was made, written beside it as `PAINTING.json`."""
+
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from muralist.pipeline.brief import Brief
+from muralist.pipeline.cluster import Cluster
+from muralist.pipeline.images import Picture
+from muralist.pipeline.painting import LevelReport
+from muralist.pipeline.run_folder import write_whole
+
+Sidecar = dict[str, Any]
+PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", "pillow", "pyvips", "tifffile")
+
+
+def sidecar_path(output: Path) -> Path:
+    """Name the sidecar of an output: `poster.tif` gets `poster.tif.json`."""
+    return output.with_name(output.name + ".json")
+
+
+def describe(
+    brief: Brief, reports: Sequence[LevelReport], cluster: Cluster, *, peak_rss: int, seams: float, seconds: float
+) -> Sidecar:
+    """Put the record together: plain values that JSON can hold, the keys that other tools rely on among them."""
+    return {
+        "output": str(brief.output),
+        "height": brief.final.height,
+        "width": brief.final.width,
+        "bit_depth": brief.bit_depth,
+        "seam_score": round(seams, 4),
+        "seconds": round(seconds, 3),
+        "peak_rss_bytes": peak_rss,
+        "levels": [report.as_dict() for report in reports],
+        "settings": brief.settings.model_dump(mode="json"),
+        "inputs": {"content": _input(brief.content), "style": _input(brief.style)},
+        "network": {
+            "name": brief.network.name,
+            "weights": brief.weights.path,
+            "sha256": brief.weights.sha256,
+            "licence": brief.network.licence if brief.settings.weights is None else "unknown",
+        },
+        "device": {"kind": cluster.device, "name": cluster.device_name, "precision": cluster.precision},
+        "workers": {"count": cluster.workers, "threads": cluster.threads, "scheduler": brief.settings.scheduler},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+
+
+def write_sidecar(output: Path, sidecar: Sidecar) -> None:
+    """Write the record beside the output, whole."""
+    text = json.dumps(sidecar, indent=2) + "\n"
+    write_whole(sidecar_path(output), lambda part: part.write_text(text, encoding="utf-8") and None)
+
+
+def _input(picture: Picture) -> dict[str, Any]:
+    return {"path": str(picture.path), "sha256": picture.sha256, "height": picture.height, "width": picture.width}
