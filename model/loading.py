@@ -5,8 +5,10 @@ A file is a safetensors file or a torch state dict; its keys are muralist's own 
 """
 
 import hashlib
+import io
 import pickle
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -19,8 +21,14 @@ from muralist.model.errors import WeightsError
 from muralist.model.network import Network
 from muralist.model.weight_files import WeightFile
 
+# torch's restricted unpickler follows a broken file until it trips over one of these.
+BROKEN = (
+    *(pickle.UnpicklingError, struct.error, EOFError, RuntimeError, ValueError),
+    *(LookupError, TypeError, AttributeError, AssertionError, OverflowError),
+)
 
-def load_network(name: str, file: WeightFile, layers: Iterable[str], pooling: Pooling | None = None) -> Network:
+
+def load_network(name: str, file: WeightFile, layers: Collection[str], pooling: Pooling | None = None) -> Network:
     """Load as much of a network as some layers need.
 
     Raises
@@ -31,7 +39,7 @@ def load_network(name: str, file: WeightFile, layers: Iterable[str], pooling: Po
     """
     row = architecture(name)
     row.check_layers(layers)
-    content = Path(file.path).read_bytes()
+    content = _read(file.path)
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise WeightsError(file.path, "has changed since the render began; start again")
     tensors = _renamed(row, read_tensors(file.path, content))
@@ -49,17 +57,29 @@ def read_tensors(path: str, content: bytes) -> dict[str, Tensor]:
         If they are neither safetensors nor a plain torch state dict, or end too early.
     """
     try:
-        return load(content) if content[8:9] == b"{" else _state_dict(path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        return load(content) if content[8:9] == b"{" else _state_dict(content)
+    except (SafetensorError, *BROKEN) as error:
         what = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise WeightsError(
             path, f"is not a whole safetensors file or torch state dict of tensors ({what}); fetch it again"
         ) from error
 
 
-def _state_dict(path: str) -> dict[str, Tensor]:
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(path, f"cannot be read any more ({error.strerror}); start again") from error
+
+
+def _state_dict(content: bytes) -> dict[str, Tensor]:
+    """Unpickle tensors; those of a training checkpoint lie one level down."""
+    found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if isinstance(found, Mapping):
+        found = found.get("state_dict", found.get("model", found))
+    if not isinstance(found, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
+    ):
         raise ValueError(f"holds a {type(found).__name__}, not a mapping of names to tensors")
     return dict(found)
 
@@ -76,7 +96,7 @@ def _renamed(row: Architecture, tensors: dict[str, Tensor]) -> dict[str, Tensor]
     return {f"{numbers.get(stem, stem)}.{kind}": value for (stem, _, kind), value in parts}
 
 
-def _needed(row: Architecture, layers: Iterable[str]) -> dict[str, tuple[int, ...]]:
+def _needed(row: Architecture, layers: Collection[str]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors that the deepest layer needs."""
     last = row.layers.index(row.deepest(layers))
     shapes: dict[str, tuple[int, ...]] = {}

@@ -32,8 +32,6 @@ class Network(nn.Module):
         self.padding = "reflect" if architecture.padding == "reflect" else "constant"
         for name, value in weights.items():
             self.register_buffer(name.replace(".", "_"), value.detach().clone())
-        self.register_buffer("mean", torch.tensor(architecture.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(architecture.std).view(1, 3, 1, 1))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -42,7 +40,7 @@ class Network(nn.Module):
 
     def prepared(self, device: str | torch.device, dtype: torch.dtype) -> "Network":
         """Move to a device and number type, weights laid out channels last (2 to 3 times faster on CPU in bfloat16)."""
-        return self.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+        return self.to(device, dtype).to(memory_format=torch.channels_last)
 
     def forward(self, picture: Tensor, layers: Collection[str]) -> Features:
         """Compute the features of `layers`.
@@ -57,7 +55,9 @@ class Network(nn.Module):
         dict str -> Tensor (1, C, H // stride, W // stride), in the network's number type
         """
         wanted, features, block = set(layers), {}, 1
-        x = ((picture - self.mean.to(picture.dtype)) / self.std.to(picture.dtype)).to(self.dtype)
+        # In the picture's own number type: half precision would shift every colour a little.
+        mean, std = (picture.new_tensor(v).view(1, 3, 1, 1) for v in (self.architecture.mean, self.architecture.std))
+        x = ((picture - mean) / std).to(self.dtype)
         for name in self.architecture.convolutions:
             if int(name.split("_")[0]) > block:
                 x, block = self.pool(x, 2), block + 1

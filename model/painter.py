@@ -78,7 +78,8 @@ class Painter:
     @torch.no_grad()
     def content_features(self, content: Tensor) -> Features:
         """Compute what of the photograph the painting is to keep."""
-        return self.network(content, self.objective.content_layers)
+        features: Features = self.network(content, self.objective.content_layers)
+        return features
 
     @torch.no_grad()
     def measure(self, picture: Tensor, content: Features, window: Window) -> Sums:
@@ -173,7 +174,10 @@ def _like(values: np.ndarray, tensor: Tensor) -> Tensor:
 @torch.no_grad()
 def _descend(planes: list[Tensor], gradient: RoundGradient, steps: Steps) -> None:
     """Make the steps in place. Where a step leads to a gradient that is not finite, redo it with half the rate."""
-    rate, before, slope = steps.learning_rate, None, None
+    rate = steps.learning_rate
+    before: list[Tensor] | None = None
+    last: Tensor | None = None
+    slope: Tensor | None = None
     for i in range(steps.count):
         last, slope = slope, gradient(planes[PIXELS])
         for _ in range(ATTEMPTS):

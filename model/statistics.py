@@ -56,8 +56,7 @@ def gram_sum(features: Tensor, window: Window) -> Tensor:
     features : Tensor (1, C, h, w)
     window : Window
     """
-    matrix = positions(features)
-    matrix = matrix if matrix.dtype == torch.float64 else matrix.float()
+    matrix = _widened(positions(features))
     weights = window.at(*features.shape[-2:]).to(matrix.dtype)
     return (matrix * weights[:, None]).T @ matrix
 
@@ -80,6 +79,23 @@ class Sums:
     content_error: Mapping[str, float]
     content_energy: Mapping[str, float]
     variation: float
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Give all values as named arrays, to be filed; `of_arrays` takes them back."""
+        tables = {"gram": self.gram, "content_error": self.content_error, "content_energy": self.content_energy}
+        flat = {f"{table} {layer}": np.asarray(value) for table, row in tables.items() for layer, value in row.items()}
+        return {**flat, "variation": np.asarray(self.variation)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Sums":
+        """Put sums together again from what `arrays` gave."""
+
+        def table(wanted: str) -> dict[str, np.ndarray]:
+            keys = (key.split() for key in arrays)
+            return {layer: arrays[f"{name} {layer}"] for name, *rest in keys if name == wanted for layer in rest}
+
+        errors, energies = ({k: float(v) for k, v in table(f"content_{what}").items()} for what in ("error", "energy"))
+        return cls(table("gram"), errors, energies, float(arrays["variation"]))
 
     @classmethod
     def total(cls, parts: Iterable["Sums"]) -> "Sums":
@@ -113,10 +129,15 @@ def measure(
     """
     return Sums(
         {layer: gram_sum(features[layer], window).double().cpu().numpy() for layer in style_layers},
-        {layer: _square_sum(features[layer].float() - p.float(), window) for layer, p in content.items()},
-        {layer: _square_sum(p.float(), window) for layer, p in content.items()},
+        {layer: _square_sum(_widened(features[layer]) - _widened(p), window) for layer, p in content.items()},
+        {layer: _square_sum(_widened(p), window) for layer, p in content.items()},
         sum(_square_sum(d, window) for d in differences(picture)),
     )
+
+
+def _widened(values: Tensor) -> Tensor:
+    """Bring to float32 what is narrower."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def _square_sum(values: Tensor, window: Window) -> float:

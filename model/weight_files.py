@@ -2,9 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
-from muralist.model.architecture import Architecture
+from muralist.model.architecture import ARCHITECTURES, Architecture
 from muralist.model.errors import WeightsError
 
 BUNDLED = Path(__file__).resolve().parent / "weights"
@@ -57,10 +59,10 @@ def _cached(row: Architecture) -> Path:
     if row.url is not None and not target.exists():
         from torch import hub
 
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             hub.download_url_to_file(row.url, str(target), hash_prefix=row.sha256, progress=False)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, HTTPException) as error:
             raise WeightsError(
                 str(target),
                 f"not there, and {row.url} cannot be downloaded ({error}); fetch it elsewhere and put it there, or "
@@ -75,3 +77,20 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(str(path), f"cannot be read ({error.strerror}); name a weight file") from error
+
+
+def installed() -> list[dict[str, Any]]:
+    """Describe every network: facts as plain values, and whether its weight file is there."""
+    return [
+        {
+            "name": row.name,
+            "installed": cache_path(row).is_file(),
+            "file": str(cache_path(row)),
+            "url": row.url,
+            "source": row.source,
+            "licence": row.licence,
+            "layers": row.layers,
+            "operations_per_pixel": row.operations(row.layers),
+        }
+        for row in ARCHITECTURES.values()
+    ]

@@ -1,4 +1,4 @@
-"""Everything about a render that is settled before any work: pictures, sizes, levels, weights. Refuses what cannot be."""
+"""What is settled about a render before any work: pictures, sizes, levels, weights. Refuses what cannot be."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,7 @@ def make_brief(content: Path, style: Path, output: Path, settings: Settings, *, 
         With what was found, what was wanted, and what to do.
     """
     network = architecture(settings.network)
-    layers = [*settings.style_layers, *settings.content_layers]
+    layers = settings.layers
     network.check_layers(layers)
     asked_depth = None if settings.bit_depth == "auto" else settings.bit_depth
     check_output(output, overwrite=overwrite, bit_depth=asked_depth)

@@ -41,3 +41,7 @@ class OutputError(PipelineError, OSError):
 
 class ClusterError(PipelineError, ConnectionError):
     """The workers cannot be reached, do not suit, or keep dying."""
+
+
+class DeviceError(PipelineError, RuntimeError):
+    """The machine does not have the device that was asked for."""

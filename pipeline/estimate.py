@@ -1,10 +1,19 @@
 """What a render will take, before it begins: memory, disk, operations and, after a short measurement, time."""
 
+from typing import Any
+
 from muralist.pipeline.brief import Brief
+from muralist.pipeline.cluster import local_shape, run_task
+from muralist.pipeline.levels import Level
 
 FLOAT = 4
 STATE_BYTES = 4 * 3 * FLOAT  # per pixel: pixels, average, two moments
 CONTENT_BYTES = 3 * FLOAT
+# Fitted to the peak resident memory of workers on tiles of 512 and 1024 px; see tests/benchmarks/memory.py.
+WORKER_BYTES = 480 << 20
+DRIVER_BYTES = 220 << 20
+ACTIVATION_COPIES = 5.0
+STATE_COPIES = 4
 
 
 def disk_bytes(brief: Brief) -> int:
@@ -13,3 +22,93 @@ def disk_bytes(brief: Brief) -> int:
     features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in layers)
     sizes = [level.pixels * CONTENT_BYTES + level.tile_pixels * (2 * STATE_BYTES + features) for level in brief.levels]
     return int(max(before + size for before, size in zip([0.0, *sizes], sizes, strict=False)))
+
+
+def worker_bytes(brief: Brief, itemsize: int) -> int:
+    """Peak memory of a worker: torch itself, and the activations and state of the largest tile."""
+    pixels = max(largest_tile(level) for level in brief.levels)
+    deepest = brief.network.layers.index(brief.network.deepest(brief.settings.layers))
+    names = brief.network.layers[: deepest + 1]
+    channels = sum(brief.network.channels(name) / brief.network.stride(name) ** 2 for name in names)
+    per_pixel = ACTIVATION_COPIES * channels * itemsize + STATE_COPIES * STATE_BYTES
+    return WORKER_BYTES + int(pixels * per_pixel)
+
+
+def driver_bytes(brief: Brief) -> int:
+    """Peak memory of the driver: both pictures as they are, and the photograph and its canvas at full size."""
+    sources = brief.content.pixels.nbytes + brief.style.pixels.nbytes
+    return DRIVER_BYTES + sources + brief.final.pixels * (2 * CONTENT_BYTES)
+
+
+def largest_tile(level: Level) -> int:
+    """Pixels of the largest tile."""
+    rows, cols = (max(cut.outer.length for cut in axis) for axis in level.grid.axes)
+    return rows * cols
+
+
+def estimate(brief: Brief) -> dict[str, Any]:
+    """Foresee a render; measures a few steps on this machine for the time.
+
+    Returns
+    -------
+    dict
+        Plain values: a row per level, and totals. Bytes, seconds, floating-point operations.
+    """
+    settings, shape = brief.settings, local_shape(brief.settings)
+    measured = run_task("calibrate", settings, brief.weights, shape.threads)
+    operations = brief.network.operations(settings.layers)
+    rows = [
+        {
+            "height": level.height,
+            "width": level.width,
+            "tiles": len(level.grid),
+            "rounds": len(level.rounds),
+            "steps": level.steps,
+            "operations": operations * level.tile_pixels * level.steps,
+            "seconds": _waves(level, shape.workers)
+            * largest_tile(level)
+            * level.steps
+            * measured["pixel_step_seconds"],
+        }
+        for level in brief.levels
+    ]
+    return {
+        "height": brief.final.height,
+        "width": brief.final.width,
+        "levels": rows,
+        "workers": shape.workers,
+        "threads": shape.threads,
+        **measured,
+        "worker_bytes": worker_bytes(brief, 2 if measured["precision"] == "bfloat16" else 4),
+        "driver_bytes": driver_bytes(brief),
+        "disk_bytes": disk_bytes(brief),
+        "operations": sum(row["operations"] for row in rows),
+        "seconds": sum(row["seconds"] for row in rows),
+    }
+
+
+def _waves(level: Level, workers: int) -> int:
+    """How many tiles one worker paints, one after the other, in a round."""
+    return -(-len(level.grid) // workers)
+
+
+def table(found: dict[str, Any]) -> str:
+    """Lay an estimate out as text."""
+    lines = [f"{'level':>5} {'size, px':>15} {'tiles':>6} {'rounds':>6} {'steps':>6} {'Tflop':>9} {'seconds':>9}"]
+    lines += [
+        f"{number:>5} {row['width']:>7} x {row['height']:<5} {row['tiles']:>6} {row['rounds']:>6} {row['steps']:>6} "
+        f"{row['operations'] / 1e12:>9.2f} {row['seconds']:>9.0f}"
+        for number, row in enumerate(found["levels"], 1)
+    ]
+    gib = {name: found[f"{name}_bytes"] / 2**30 for name in ("worker", "driver", "disk")}
+    return "\n".join(
+        [
+            *lines,
+            f"painting  {found['width']} x {found['height']} px",
+            f"workers   {found['workers']} with {found['threads']} threads, {found['device']}, {found['precision']}, "
+            f"{found['pixel_step_seconds'] * 1e6:.2f} microseconds per pixel and step (measured)",
+            f"memory    about {gib['driver']:.1f} GiB, and {gib['worker']:.1f} GiB for every worker",
+            f"disk      up to {gib['disk']:.1f} GiB while it is painted",
+            f"time      about {found['seconds'] / 60:.1f} minutes",
+        ]
+    )

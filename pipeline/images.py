@@ -8,9 +8,8 @@ Everything that can go wrong with a file is a `PictureError` or an `OutputError`
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +108,7 @@ class InputFormat:
 
     name: str
     signature: re.Pattern[bytes]
-    load: Callable[[str], Any]
+    load: Callable[[bytes], Any]
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ class OutputFormat:
     extensions: tuple[str, ...]
     bit_depths: tuple[int, ...]
     max_side: int | None
-    save: Callable[[Any, str, Extras], None]
+    save: Callable[[Any, Path, Extras], None]
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
@@ -183,6 +182,9 @@ _READ_ERRORS: dict[type[OSError], str] = {
 }
 
 
+_SYSTEM_ERROR = "system error: "
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn what the operating system and libvips raise into a `PictureError`."""
@@ -202,7 +204,8 @@ def _reading(path: Path) -> Iterator[None]:
 def _reason(error: pyvips.Error) -> str:
     """One line out of libvips' several: the operating system's if there is one, else the first."""
     lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()] or [str(error.message)]
-    return next((line for line in lines if line.startswith("system error")), lines[0])
+    system = next((line for line in lines if line.startswith(_SYSTEM_ERROR)), None)
+    return lines[0] if system is None else system.removeprefix(_SYSTEM_ERROR)
 
 
 def _open(path: Path) -> Any:
@@ -213,24 +216,24 @@ def _open(path: Path) -> Any:
         raise PictureError(f"{path}: the file is empty; copy or export it again", path=path)
     for kind in _INPUTS:
         if kind.signature.match(head):
-            return kind.load(str(path))
+            return kind.load(os.fsencode(path))
     names = ", ".join(kind.name for kind in _INPUTS)
     raise PictureError(f"{path}: not a picture of a supported kind; convert it to one of {names}", path=path)
 
 
-def _load_jpeg(path: str) -> Any:
+def _load_jpeg(path: bytes) -> Any:
     return pyvips.Image.jpegload(path, access="sequential", fail_on="error")
 
 
-def _load_png(path: str) -> Any:
+def _load_png(path: bytes) -> Any:
     return pyvips.Image.pngload(path, access="sequential", fail_on="error")
 
 
-def _load_webp(path: str) -> Any:
+def _load_webp(path: bytes) -> Any:
     return pyvips.Image.webpload(path, access="sequential", fail_on="error")
 
 
-def _load_tiff(path: str) -> Any:
+def _load_tiff(path: bytes) -> Any:
     # "error" reads some damaged TIFFs as black. "warning" does not, and unlike for JPEG, harmless files pass it.
     return pyvips.Image.tiffload(path, access="sequential", fail_on="warning")
 
@@ -399,6 +402,7 @@ def check_output(
     """
     path = Path(path)
     kind = _format_for(path)
+    _check_folder(path)
     if path.is_dir():
         raise OutputError(f"{path}: this is a folder; add a file name", path=path)
     if path.exists() and not overwrite:
@@ -409,7 +413,6 @@ def check_output(
             f"{path}: {kind.name} cannot hold {bit_depth} bits per channel; use {_names_for_depth(bit_depth)}",
             path=path,
         )
-    _check_folder(path)
 
 
 def write_picture(
@@ -464,7 +467,7 @@ def write_picture(
         image = _in_profile(_as_vips(pixels), icc, depth)
         if alpha is not None:
             image = image.bandjoin(_at_depth(_as_vips(alpha), depth))
-        kind.save(image, str(target), Extras(exif, dpi, quality))
+        kind.save(image, target, Extras(exif, dpi, quality))
 
 
 def _format_for(path: Path) -> OutputFormat:
@@ -489,14 +492,17 @@ def _check_side(kind: OutputFormat, path: Path, side: int) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    folder = path.parent
-    if not folder.is_dir():
-        raise OutputError(f"{path}: there is no folder {folder}; create it first", path=path)
+    """Create the file that `write_picture` would write to, for a moment: the only sure test."""
+    part = _part_of(path)
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        part.touch()
+        part.unlink()
+    except FileNotFoundError as error:
+        raise OutputError(f"{path}: there is no folder {path.parent}; create it first", path=path) from error
     except OSError as error:
-        raise OutputError(f"{path}: cannot write into the folder {folder} ({error.strerror})", path=path) from error
+        raise OutputError(
+            f"{path}: cannot write into the folder {path.parent} ({error.strerror}); choose another", path=path
+        ) from error
 
 
 def _check_arrays(pixels: Pixels, alpha: Pixels | None) -> None:
@@ -525,7 +531,7 @@ def _check_finite(array: Pixels) -> None:
 @contextmanager
 def _writing(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; renamed to `path` if all went well, removed if not."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = _part_of(path)
     try:
         yield part
         _flush(part)
@@ -536,7 +542,13 @@ def _writing(path: Path) -> Iterator[Path]:
             f"{path}: could not be written ({reason}); check the folder and its free space", path=path
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # gone after a success; in a folder that is gone too, nothing is left to remove
+            part.unlink()
+
+
+def _part_of(path: Path) -> Path:
+    """The name under which a file lies beside its final place while it is being written."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def _flush(part: Path) -> None:
@@ -569,24 +581,26 @@ def _in_profile(image: Any, icc: bytes | None, depth: int) -> Any:
     return embed(_at_depth(image, depth).copy(interpretation=_INTERPRETATION[depth]), srgb_profile())
 
 
-def _save_jpeg(image: Any, target: str, extras: Extras) -> None:
+def _save_jpeg(image: Any, target: Path, extras: Extras) -> None:
     if image.hasalpha():
         image = image.flatten(background=[255, 255, 255])
     image = with_metadata(image, extras)
-    image.jpegsave(target, Q=extras.quality, subsample_mode="off", optimize_coding=True, keep=kept(extras))
+    image.jpegsave(os.fsencode(target), Q=extras.quality, subsample_mode="off", optimize_coding=True, keep=kept(extras))
 
 
-def _save_png(image: Any, target: str, extras: Extras) -> None:
+def _save_png(image: Any, target: Path, extras: Extras) -> None:
     image = with_metadata(image, extras)
-    image.pngsave(target, compression=3, filter="up", keep=kept(extras))
+    image.pngsave(os.fsencode(target), compression=3, filter="up", keep=kept(extras))
 
 
-def _save_webp(image: Any, target: str, extras: Extras) -> None:
+def _save_webp(image: Any, target: Path, extras: Extras) -> None:
     image = with_metadata(image, extras)
-    image.webpsave(target, Q=extras.quality, exact=True, keep=kept(extras))  # exact: colours under full transparency
+    image.webpsave(
+        os.fsencode(target), Q=extras.quality, exact=True, keep=kept(extras)
+    )  # exact: colours under full transparency
 
 
-def _save_tiff(image: Any, target: str, extras: Extras) -> None:
+def _save_tiff(image: Any, target: Path, extras: Extras) -> None:
     shape = (image.height, image.width, image.bands)
     tile = (_tile_side(image.height), _tile_side(image.width))
     dtype = np.dtype(np.uint8 if image.format == "uchar" else np.uint16)

@@ -105,7 +105,8 @@ def _everywhere(
     calls = [(job, level.index, *arguments, number) for number in range(len(level.grid))]
     for number in cluster.map(task, calls):
         advance(steps * prod(level.grid[number].outer.shape))
-    return cluster.call("add_up", job, level.index, filed)
+    losses: Losses = cluster.call("add_up", job, level.index, filed)
+    return losses
 
 
 def _lay_out(job: Job, cluster: Cluster, sources: Sources, level: Level) -> None:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Never
 
 from tqdm import tqdm
 
@@ -35,7 +36,7 @@ class Bars(Progress):
         self._levels, self._live = levels, sys.stderr.isatty()
         form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} passed, {remaining} left"
         self._picture = tqdm(total=work, desc=title, bar_format=form, position=0, disable=not self._live)
-        self._level: tqdm[None] | None = None
+        self._level: tqdm[Never] | None = None
         self._name = ""
 
     def __enter__(self) -> "Bars":

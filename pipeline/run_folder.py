@@ -7,9 +7,10 @@ worker died, and nobody ever reads half a file. The folder is the only thing tha
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class RunFolder:
         return lambda box: blend(grid, box, read_tile)
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file under another name, then give it its own.
 
     Raises
@@ -109,3 +110,8 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write an .npy file, whole."""
     write_whole(path, lambda part: np.save(part, array))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write an .npz file, whole."""
+    write_whole(path, lambda part: np.savez(part, allow_pickle=False, **arrays))

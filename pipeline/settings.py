@@ -150,7 +150,7 @@ class Settings(BaseModel):
         description="Steps between two agreements; few are exact, many are fast on a cluster.",
     )
 
-    tile: Int = Field(1024, ge=64, le=16_384, description="Side of a tile with its overlap, in pixels.")
+    tile: Int = Field(1024, ge=64, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
     overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
     bleed: Int = Field(32, ge=0, le=512, description="Pixels painted beyond each edge of the picture and cut off.")
 
@@ -184,6 +184,11 @@ class Settings(BaseModel):
     )
     scratch: Text | None = Field(None, description="Folder for intermediate canvases; by default beside the output.")
     seed: Int = Field(0, ge=0, lt=2**63, description="Seed of everything random.")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that measures style or content."""
+        return tuple({**self.style_layers, **self.content_layers})
 
     @field_validator("overlap")
     @classmethod

@@ -52,7 +52,7 @@ def describe(
 def write_sidecar(output: Path, sidecar: Sidecar) -> None:
     """Write the record beside the output, whole."""
     text = json.dumps(sidecar, indent=2) + "\n"
-    write_whole(sidecar_path(output), lambda part: part.write_text(text, encoding="utf-8") and None)
+    write_whole(sidecar_path(output), lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _input(picture: Picture) -> dict[str, Any]:

@@ -6,10 +6,12 @@ all tiles; then per round `add_up` and `paint_tile` for all tiles; at the end `m
 """
 
 import platform
+import time
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +24,12 @@ from muralist.model.objective import Objective
 from muralist.model.painter import Painter, Steps, to_tensor
 from muralist.model.state import AVERAGE, MOMENT1, start_state
 from muralist.model.statistics import Sums, Window, gram_sum
+from muralist.model.weight_files import WeightFile
+from muralist.pipeline.errors import DeviceError
 from muralist.pipeline.job import Job
 from muralist.pipeline.levels import Level
-from muralist.pipeline.run_folder import write_array, write_whole
+from muralist.pipeline.run_folder import write_array, write_arrays, write_whole
+from muralist.pipeline.settings import Settings
 from muralist.tiling.grid import Box, Tile, TileGrid
 from muralist.tiling.resample import linear, resample
 
@@ -33,8 +38,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 def worker_facts(folder: str, device: str) -> dict[str, object]:
     """Say what this worker is: host, versions, device, number type, threads, and whether it sees the run folder."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolve_device(device)
     return {
         "host": platform.node(),
         "muralist": version("muralist"),
@@ -62,30 +66,78 @@ def best_precision(device: str) -> str:
     return "bfloat16" if device == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
 
 
+def resolve_device(device: str) -> str:
+    """Turn "auto" into what this machine has, and refuse what it has not.
+
+    Raises
+    ------
+    DeviceError
+        If the device asked for is not there.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
+    kind, _, number = device.partition(":")
+    if not there[kind]() or (number and int(number) >= torch.cuda.device_count()):
+        raise DeviceError(f"device {device} is not there on {platform.node()}; use --device auto")
+    return device
+
+
+def _load(settings: Settings, weights: WeightFile, device: str, precision: str) -> Network:
+    pooling = None if settings.pooling == "network" else settings.pooling
+    return load_network(settings.network, weights, settings.layers, pooling).prepared(device, DTYPES[precision])
+
+
 @lru_cache(maxsize=1)
 def _network(job: Job) -> Network:
-    settings = job.settings
-    layers = {**settings.style_layers, **settings.content_layers}
-    pooling = None if settings.pooling == "network" else settings.pooling
-    return load_network(settings.network, job.weights, layers, pooling).prepared(job.device, DTYPES[job.precision])
+    return _load(job.settings, job.weights, job.device, job.precision)
 
 
 @lru_cache(maxsize=1)
 def _painter(job: Job, index: int) -> Painter:
-    settings, level = job.settings, job.levels[index]
+    level = job.levels[index]
+    with np.load(job.folder.targets(index), allow_pickle=False) as targets:
+        return Painter(_network(job), objective(job.settings, dict(targets), level.pixels))
+
+
+def objective(settings: Settings, targets: dict[str, np.ndarray], pixels: int) -> Objective:
+    """Make the objective of a canvas of `pixels` pixels."""
     row = architecture(settings.network)
-    with np.load(job.folder.targets(index)) as targets:
-        objective = Objective(
-            targets=dict(targets),
-            style_layers=settings.style_layers,
-            content_layers=settings.content_layers,
-            style_weight=settings.style_weight,
-            content_weight=settings.content_weight,
-            tv_weight=settings.tv_weight,
-            pixels=level.pixels,
-            positions={name: level.pixels // row.stride(name) ** 2 for name in settings.style_layers},
-        )
-    return Painter(_network(job), objective)
+    return Objective(
+        targets=targets,
+        style_layers=settings.style_layers,
+        content_layers=settings.content_layers,
+        style_weight=settings.style_weight,
+        content_weight=settings.content_weight,
+        tv_weight=settings.tv_weight,
+        pixels=pixels,
+        positions={name: pixels // row.stride(name) ** 2 for name in settings.style_layers},
+    )
+
+
+def calibrate(settings: Settings, weights: WeightFile, threads: int, side: int = 512) -> dict[str, Any]:
+    """Measure what a pixel costs per step here: the fastest of a few steps on a tile of noise, seconds."""
+    device = resolve_device(settings.device)
+    precision = best_precision(device) if settings.precision == "auto" else settings.precision
+    torch.set_num_threads(threads)
+    network = _load(settings, weights, device, precision)
+    state = start_state(np.random.default_rng(0).random((side, side, 3), np.float32))
+    window = Window.of(np.ones(side, np.float32), np.ones(side, np.float32), device)
+    targets = {name: np.eye(network.architecture.channels(name)) for name in settings.style_layers}
+    painter = Painter(network, objective(settings, targets, side * side))
+    picture = to_tensor(state[AVERAGE], device)
+    content = painter.content_features(picture)
+    whole = painter.measure(picture, content, window)
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        painter.paint(state, content, window, whole, Steps(2, 0, 0, 0.01))
+        seconds.append(time.perf_counter() - began)
+    return {"device": device, "precision": precision, "pixel_step_seconds": min(seconds) / 2 / side**2}
 
 
 def style_targets(job: Job, index: int) -> None:
@@ -94,10 +146,10 @@ def style_targets(job: Job, index: int) -> None:
     layers = tuple(job.settings.style_layers)
     row = architecture(job.settings.network)
     stride = row.stride(row.deepest(layers))
-    grid = TileGrid(*picture.shape[:2], tile=1024, overlap=256, stride=stride)
+    grid = TileGrid(picture.shape[0], picture.shape[1], tile=1024, overlap=256, stride=stride)
     parts = [_style_grams(job, picture[tile.outer.inside(grid.box)], grid, tile, layers) for tile in grid]
     grams = {name: sum(part[name][0] for part in parts) / sum(part[name][1] for part in parts) for name in layers}
-    write_whole(job.folder.targets(index), lambda part: np.savez(part, **grams))
+    write_arrays(job.folder.targets(index), grams)
 
 
 @torch.no_grad()
@@ -206,25 +258,9 @@ def _file_sums(job: Job, index: int, made: int, number: int, sums: Sums) -> None
 
 
 def _write_sums(path: Path, sums: Sums) -> None:
-    tables = {"gram": sums.gram, "content_error": sums.content_error, "content_energy": sums.content_energy}
-    arrays = {f"{table} {name}": np.asarray(value) for table, row in tables.items() for name, value in row.items()}
-    write_whole(path, partial(_savez, variation=np.asarray(sums.variation), **arrays))
-
-
-def _savez(path: Path, **arrays: np.ndarray) -> None:
-    np.savez(path, allow_pickle=False, **arrays)
+    write_arrays(path, sums.arrays())
 
 
 def _read_sums(path: Path) -> Sums:
     with np.load(path, allow_pickle=False) as file:
-        entries = {tuple(key.split()): file[key] for key in file.files}
-
-    def table(wanted: str, convert: Callable[[np.ndarray], object]) -> dict[str, object]:
-        return {key[1]: convert(value) for key, value in entries.items() if key[0] == wanted}
-
-    return Sums(
-        table("gram", np.asarray),
-        table("content_error", float),
-        table("content_energy", float),
-        float(entries[("variation",)]),
-    )
+        return Sums.of_arrays(file)

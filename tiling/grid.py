@@ -13,7 +13,6 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +49,7 @@ class Box(NamedTuple):
     def shape(self) -> tuple[int, int]:
         return self.rows.length, self.cols.length
 
-    def __and__(self, other: "Box") -> "Box":  # type: ignore[override]
+    def __and__(self, other: "Box") -> "Box":
         return Box(self.rows & other.rows, self.cols & other.cols)
 
     def inside(self, frame: "Box") -> tuple[slice, slice]:
@@ -172,7 +171,7 @@ class TileGrid:
         halo = overlap // 4 if self.halo is None else self.halo
         spans = cover(length, tile, overlap, self.stride)
         # No wider than neighbours lie apart, so that no pixel is blended from three spans.
-        band = min(overlap - 2 * halo, *(b.start - a.start for a, b in pairwise(spans)), overlap)
+        band = min(overlap - 2 * halo, *(b.start - a.start for a, b in itertools.pairwise(spans)), overlap)
         return cut(spans, max(0, band))
 
     @property

@@ -31,12 +31,12 @@ def cubic(distance: np.ndarray) -> np.ndarray:
     """Catmull-Rom kernel (Keys 1981, a = -1/2), support 2."""
     d = np.abs(distance)
     near, far = (1.5 * d - 2.5) * d * d + 1.0, ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
-    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+    return np.asarray(np.where(d <= 1, near, np.where(d < 2, far, 0.0)))
 
 
 def linear(distance: np.ndarray) -> np.ndarray:
     """Triangle kernel, support 1: keeps what is positive positive."""
-    return np.maximum(0.0, 1.0 - np.abs(distance))
+    return np.asarray(np.maximum(0.0, 1.0 - np.abs(distance)))
 
 
 def taps(span: Span, target: Frame, source: Frame, axis: int, kernel: Callable[[np.ndarray], np.ndarray]) -> Taps:
@@ -87,4 +87,4 @@ def _gather(patch: np.ndarray, t: Taps, origin: int, axis: int) -> np.ndarray:
         np.take(patch, t.indices[:, k] - origin, axis) * t.weights[:, k].reshape(shape)
         for k in range(t.indices.shape[1])
     )
-    return np.sum(list(parts), axis=0, dtype=np.float32)
+    return np.asarray(np.sum(list(parts), axis=0, dtype=np.float32))

@@ -747,6 +747,25 @@ def test_jpeg_is_not_subsampled_and_quality_counts(tmp_path: Path) -> None:
     assert (tmp_path / "small.jpg").stat().st_size < (tmp_path / "good.jpg").stat().st_size / 2
 
 
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (700, 1), (17, 513)])
+def test_odd_sizes(tmp_path: Path, extension: str, shape: tuple[int, int]) -> None:
+    """Single pixels, lines and sizes just over a tile come back."""
+    write_picture(tmp_path / f"a{extension}", np.full((*shape, 3), 77, np.uint8))
+    picture = read_picture(tmp_path / f"a{extension}")
+    assert picture.pixels.shape == (*shape, 3)
+    assert np.abs(picture.pixels.astype(int) - 77).max() <= 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep file names in Unicode")
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_names_in_any_encoding(tmp_path: Path, extension: str) -> None:
+    """Names with accents, brackets and spaces work, and so do old ones that are not UTF-8."""
+    for name in ("été [1, Q=5] 画", os.fsdecode(b"\xe9t\xe9")):
+        write_picture(tmp_path / f"{name}{extension}", photograph())
+        assert read_picture(tmp_path / f"{name}{extension}").height == 48
+
+
 def test_a_memory_map_is_written(tmp_path: Path) -> None:
     """Pixels may lie in a file on disk, read-only."""
     np.save(tmp_path / "canvas.npy", (photograph() / 255).astype(np.float32))
@@ -848,6 +867,15 @@ def test_writing_into_a_missing_folder(tmp_path: Path, extension: str) -> None:
         write_picture(tmp_path / "gone" / f"a{extension}", photograph())
 
 
+def test_writing_below_a_file(tmp_path: Path) -> None:
+    """A parent that is a file is one clean error, at the check as at the end."""
+    path = saved(tmp_path / "b.png", Image.new("L", (2, 2))) / "a.png"
+    with pytest.raises(OutputError, match="could not be written"):
+        write_picture(path, photograph())
+    with pytest.raises(OutputError, match="cannot write into the folder"):
+        check_output(path, overwrite=False)
+
+
 def test_writing_knows_the_limits_too(tmp_path: Path) -> None:
     """Without a check beforehand the format's own limits still give the clear message."""
     with pytest.raises(OutputError, match="16383"):
@@ -893,6 +921,12 @@ def test_check_output_refuses_folders(tmp_path: Path) -> None:
         check_output(tmp_path / "a.png", overwrite=True)
     with pytest.raises(OutputError, match=r"no folder .*gone; create it"):
         check_output(tmp_path / "gone" / "a.png", overwrite=True)
+
+
+def test_check_output_tries_the_length_of_the_name(tmp_path: Path) -> None:
+    """A name that leaves no room for the temporary file's is found out before any work."""
+    with pytest.raises(OutputError, match="name too long"):
+        check_output(tmp_path / ("a" * 250 + ".png"), overwrite=False)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")

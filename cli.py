@@ -1,0 +1,186 @@
+"""The command line: reads arguments, calls the pipeline, prints. Nothing else is decided here.
+
+Exit codes: 0 done, 1 an expected error (one line on standard error), 2 wrong usage, 130 interrupted.
+Whatever is slow to import is imported inside the command that needs it.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from muralist.model.errors import ModelError
+from muralist.pipeline.errors import PipelineError
+from muralist.tiling.errors import TilingError
+
+EXPECTED = (PipelineError, ModelError, TilingError)
+INTERRUPTED = 130
+
+# Settings with a flag of their own, in the order of the help; all others by --set.
+FLAGS = {
+    "size": "--size",
+    "print_size": "--print",
+    "dpi": "--dpi",
+    "fit": "--fit",
+    "network": "--network",
+    "weights": "--weights",
+    "style_scale": "--style-scale",
+    "consensus": "--consensus/--no-consensus",
+    "steps_per_round": "--steps-per-round",
+    "tile": "--tile",
+    "overlap": "--overlap",
+    "bit_depth": "--bit-depth",
+    "quality": "--quality",
+    "device": "--device",
+    "precision": "--precision",
+    "workers": "--workers",
+    "threads": "--threads",
+    "scheduler": "--scheduler",
+    "scratch": "--scratch",
+    "seed": "--seed",
+}
+
+
+class Door(click.Group):
+    """Turns expected errors into one line; a bug keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except EXPECTED as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+        except KeyboardInterrupt:
+            click.echo("muralist: interrupted; nothing was written", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of `FLAGS`; names, help and defaults are those of the settings model."""
+    from muralist.pipeline.settings import Settings
+
+    for name, flag in reversed(FLAGS.items()):
+        field = Settings.model_fields[name]
+        default = "" if field.default is None else f"  [default: {str(field.default).lower()}]"
+        kind: Any = bool if "/" in flag else str
+        option = click.option(flag, name, type=kind, default=None, help=f"{field.description}{default}")
+        command = option(command)
+    return command
+
+
+def picture_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command what `render` and `plan` take."""
+    path = click.Path(path_type=Path)
+    for option in (
+        click.option("--overwrite", is_flag=True, help="Replace an existing output."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
+        click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any other setting; repeatable."),
+    ):
+        command = option(command)
+    command = settings_options(command)
+    for option in (
+        click.option("-p", "--preset", default="default", help="Name or file of a preset.  [default: default]"),
+        click.option("-o", "--output", type=path, required=True, help="Painting; .jpg .png .webp .tif by extension."),
+        click.option("-s", "--style", type=path, required=True, help="The painting whose style to take."),
+        click.argument("content", type=path),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="muralist")
+def main() -> None:
+    """Turn photographs of any size into one seamless painting."""
+
+
+@main.command()
+@picture_options
+@click.option("--quiet", is_flag=True, help="No progress bars and no last line.")
+def render(
+    content: Path,
+    style: Path,
+    output: Path,
+    preset: str,
+    assignments: tuple[str, ...],
+    as_json: bool,
+    overwrite: bool,
+    quiet: bool,
+    **flags: Any,
+) -> None:
+    """Paint the photograph CONTENT in the style of a painting."""
+    from muralist.pipeline.brief import make_brief
+    from muralist.pipeline.presets import load_settings
+    from muralist.pipeline.render import carry_out
+
+    settings = load_settings(preset, flags, assignments)
+    sidecar = carry_out(make_brief(content, style, output, settings, overwrite=overwrite), quiet=quiet)
+    if as_json:
+        click.echo(json.dumps(sidecar, indent=2))
+    elif not quiet:
+        size = f"{sidecar['width']} x {sidecar['height']} px"
+        click.echo(f"{output}: {size}, {sidecar['seconds']:.0f} s, seam score {sidecar['seam_score']:.2f}")
+
+
+@main.command()
+@picture_options
+def plan(
+    content: Path,
+    style: Path,
+    output: Path,
+    preset: str,
+    assignments: tuple[str, ...],
+    as_json: bool,
+    overwrite: bool,
+    **flags: Any,
+) -> None:
+    """Tell what `render` with the same options would do and take, without doing it."""
+    from muralist.pipeline.brief import make_brief
+    from muralist.pipeline.estimate import estimate, table
+    from muralist.pipeline.presets import load_settings
+
+    settings = load_settings(preset, flags, assignments)
+    found = estimate(make_brief(content, style, output, settings, overwrite=overwrite))
+    click.echo(json.dumps(found, indent=2) if as_json else table(found))
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON: with a name, all settings it results in.")
+def presets(name: str | None, as_json: bool) -> None:
+    """List the presets, or show the one called NAME."""
+    from muralist.pipeline.presets import load_settings, preset_names, preset_text
+
+    if name is None:
+        firsts = {each: preset_text(each).partition("\n")[0].lstrip("# ") for each in preset_names()}
+        click.echo(json.dumps(list(firsts), indent=2) if as_json else "\n".join(firsts.values()))
+    elif as_json:
+        click.echo(load_settings(name).model_dump_json(indent=2))
+    else:
+        load_settings(name)  # a preset that does not work is refused, not shown
+        click.echo(preset_text(name).rstrip())
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def networks(as_json: bool) -> None:
+    """List the networks, where their weights lie, and how to get those that are missing."""
+    from muralist.model.weight_files import installed
+
+    rows = installed()
+    click.echo(json.dumps(rows, indent=2) if as_json else "\n\n".join(_network_text(row) for row in rows))
+
+
+def _network_text(row: dict[str, Any]) -> str:
+    there = "installed" if row["installed"] else f"not installed; render downloads it from {row['url']}"
+    facts = (
+        f"{row['name']}: {there}",
+        f"file      {row['file']}",
+        f"source    {row['source']}",
+        f"licence   {row['licence']}",
+        f"layers    {row['layers'][0]} ... {row['layers'][-1]}",
+        f"per step  {row['operations_per_pixel'] / 1e6:.2f} million operations per pixel",
+    )
+    return "\n  ".join(facts)
