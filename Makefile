@@ -15,3 +15,32 @@ setup: .venv/.ok ## make .venv with everything pinned in constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
+
+demo: .venv/.ok ## paint the example photograph, about 1 megapixel in several tiles
+	$(BIN)/python tools/example_photograph.py demo/photograph.png
+	$(BIN)/muralist render demo/photograph.png -s examples/painting.jpg -o demo/painting.png --size 1200 --tile 512 --overwrite
+	@echo "Your painting is at $(CURDIR)/demo/painting.png"
+
+test: .venv/.ok lint typecheck ## lint, types, import contracts and tests: everything CI runs
+	$(BIN)/python -m pytest
+
+lint: .venv/.ok ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+# The folders at the root are installed as muralist.*; type checkers see that through four links.
+.typing/muralist:
+	mkdir -p $@
+	for p in pipeline tiling model cli.py; do ln -sfn ../../$$p $@/$$p; done
+
+typecheck: .venv/.ok .typing/muralist ## mypy, strict
+	$(BIN)/mypy
+
+bench: .venv/.ok ## the benchmarks, tests/benchmarks/README.md (an hour on two cores)
+	$(BIN)/python tests/benchmarks/cost.py
+	$(BIN)/python tests/benchmarks/memory.py
+	$(BIN)/python tests/benchmarks/quality.py
+
+wheel: .venv/.ok ## build the wheel into dist/
+	$(BIN)/uv build --python $(BIN)/python --wheel

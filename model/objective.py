@@ -2,11 +2,12 @@
 
     style      sum_l w_l |G_l - S_l|^2 / |S_l|^2        Gram matrices, |.| Frobenius
     content    sum_l w_l sum_p |F_l - P_l|^2 / sum_p |P_l|^2
-    variation  1/pixels * sum of squared differences between neighbouring pixels
+    variation  1/pixels * sum |d|^2 + chroma |d - grey(d)|^2   d: colour differences between neighbouring pixels
 
 F are the painting's features, P the photograph's, G_l = 1/positions * sum_p f f^T, S_l the painting's target; the
-layer weights w_l of each term sum to one. Both terms are relative, so a weight means the same for every network and
-size. Differs from Gatys et al. 2016 (eq. 1 and 4), whose terms grow with both.
+layer weights w_l of each term sum to one; grey(d) is d's mean over the three colours. Style and content are relative,
+so a weight means the same for every network and size. Differs from Gatys et al. 2016 (eq. 1 and 4), whose terms grow
+with both, and from the usual total variation (chroma = 0) in that specks of colour cost more than strokes of light.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from muralist.model.network import Features
-from muralist.model.statistics import Sums, differences
+from muralist.model.statistics import Sums, chroma, differences
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Objective:
         Of the whole canvas.
     positions : dict layer -> int
         Feature positions of the whole canvas.
+    tv_chroma : float
+        What differences in colour cost more than differences in grey.
     """
 
     targets: Mapping[str, np.ndarray] = field(repr=False)
@@ -55,6 +58,7 @@ class Objective:
     tv_weight: float
     pixels: int
     positions: Mapping[str, int]
+    tv_chroma: float = 0.0
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -75,7 +79,7 @@ class Objective:
         return Losses(
             float(sum(weight * style[layer] for layer, weight in _shares(self.style_layers).items())),
             float(sum(weight * content[layer] for layer, weight in _shares(self.content_layers).items())),
-            sums.variation / self.pixels,
+            (sums.variation + self.tv_chroma * sums.chroma) / self.pixels,
         )
 
     def style_gradients(self, grams: Mapping[str, Tensor], features: Features) -> Features:
@@ -100,7 +104,7 @@ class Objective:
 
     def variation_gradient(self, picture: Tensor) -> Tensor:
         """Gradient of pixels * total variation at the picture."""
-        down, right = differences(picture)
+        down, right = (d + self.tv_chroma * chroma(d) for d in differences(picture))
         gradient = -(down + right)
         gradient[..., 1:, :] += down[..., :-1, :]
         gradient[..., 1:] += right[..., :-1]

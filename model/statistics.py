@@ -71,20 +71,21 @@ class Sums:
         Sum of f f^T.
     content_error, content_energy : dict layer -> float
         Sum of squared differences to the content's features, and of the content's squared features.
-    variation : float
-        Sum of squared differences between neighbouring pixels, all colours.
+    variation, chroma : float
+        Sum of squared differences between neighbouring pixels; and of what of them is not a difference in grey.
     """
 
     gram: Mapping[str, np.ndarray]
     content_error: Mapping[str, float]
     content_energy: Mapping[str, float]
     variation: float
+    chroma: float
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give all values as named arrays, to be filed; `of_arrays` takes them back."""
         tables = {"gram": self.gram, "content_error": self.content_error, "content_energy": self.content_energy}
         flat = {f"{table} {layer}": np.asarray(value) for table, row in tables.items() for layer, value in row.items()}
-        return {**flat, "variation": np.asarray(self.variation)}
+        return {**flat, "variation": np.asarray(self.variation), "chroma": np.asarray(self.chroma)}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Sums":
@@ -95,19 +96,20 @@ class Sums:
             return {layer: arrays[f"{name} {layer}"] for name, *rest in keys if name == wanted for layer in rest}
 
         errors, energies = ({k: float(v) for k, v in table(f"content_{what}").items()} for what in ("error", "energy"))
-        return cls(table("gram"), errors, energies, float(arrays["variation"]))
+        return cls(table("gram"), errors, energies, float(arrays["variation"]), float(arrays["chroma"]))
 
     @classmethod
     def total(cls, parts: Iterable["Sums"]) -> "Sums":
         """Add up, in the order given."""
         first, *rest = parts
-        total = cls(dict(first.gram), dict(first.content_error), dict(first.content_energy), first.variation)
+        total = first
         for part in rest:
             total = cls(
                 {layer: g + part.gram[layer] for layer, g in total.gram.items()},
                 {layer: e + part.content_error[layer] for layer, e in total.content_error.items()},
                 {layer: e + part.content_energy[layer] for layer, e in total.content_energy.items()},
                 total.variation + part.variation,
+                total.chroma + part.chroma,
             )
         return total
 
@@ -132,6 +134,7 @@ def measure(
         {layer: _square_sum(_widened(features[layer]) - _widened(p), window) for layer, p in content.items()},
         {layer: _square_sum(_widened(p), window) for layer, p in content.items()},
         sum(_square_sum(d, window) for d in differences(picture)),
+        sum(_square_sum(chroma(d), window) for d in differences(picture)),
     )
 
 
@@ -149,3 +152,8 @@ def differences(picture: Tensor) -> tuple[Tensor, Tensor]:
     down = F.pad(picture[..., 1:, :] - picture[..., :-1, :], (0, 0, 0, 1))
     right = F.pad(picture[..., 1:] - picture[..., :-1], (0, 1, 0, 0))
     return down, right
+
+
+def chroma(difference: Tensor) -> Tensor:
+    """What of a difference in colour (1, 3, H, W) is not a difference in grey."""
+    return difference - difference.mean(1, keepdim=True)

@@ -6,10 +6,12 @@ from pathlib import Path
 from muralist.model.architecture import Architecture, architecture
 from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.images import Picture, check_output, crop_to_aspect, output_formats, read_picture
+from muralist.pipeline.images import Picture, crop_to_aspect
 from muralist.pipeline.levels import Level, plan_levels
+from muralist.pipeline.reading import read_picture
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.sizes import DEFAULT_DPI, target_size
+from muralist.pipeline.writing import check_output, output_formats
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,14 @@ def _workers(shape: Shape) -> dict[str, Any]:
         environment = {name: str(shape.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")} | ALLOCATOR
         if shape.gpus:
             environment |= {"CUDA_VISIBLE_DEVICES": shape.gpus[number], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        options = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "env": environment, "host": "127.0.0.1"}
+        options = {
+            "nthreads": 1,
+            "memory_limit": 0,
+            "dashboard": False,
+            "env": environment,
+            "host": "127.0.0.1",
+            "silence_logs": logging.CRITICAL,
+        }
         specs[f"painter-{number}"] = {"cls": Nanny, "options": options}
     return specs
 

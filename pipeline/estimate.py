@@ -6,7 +6,8 @@ from muralist.pipeline.brief import Brief
 from muralist.pipeline.cluster import local_shape, run_task
 from muralist.pipeline.levels import Level
 
-FLOAT = 4
+FLOAT, DOUBLE = 4, 8
+OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk that are not full
 STATE_BYTES = 4 * 3 * FLOAT  # per pixel: pixels, average, two moments
 CONTENT_BYTES = 3 * FLOAT
 # Fitted to the peak resident memory of workers on tiles of 512 and 1024 px; see tests/benchmarks/memory.py.
@@ -18,10 +19,22 @@ STATE_COPIES = 4
 
 def disk_bytes(brief: Brief) -> int:
     """Most that the run folder holds at a time: two rounds of a level, and the level before it."""
-    network, layers = brief.network, brief.settings.content_layers
-    features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in layers)
-    sizes = [level.pixels * CONTENT_BYTES + level.tile_pixels * (2 * STATE_BYTES + features) for level in brief.levels]
+    sizes = [_level_bytes(brief, level) for level in brief.levels]
     return int(max(before + size for before, size in zip([0.0, *sizes], sizes, strict=False)))
+
+
+def _level_bytes(brief: Brief, level: Level) -> float:
+    network, settings, style = brief.network, brief.settings, brief.style
+    features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in settings.content_layers)
+    style_pixels = level.style_side**2 * min(style.height, style.width) / max(style.height, style.width)
+    # A tile files its Gram matrices every round; the whole picture's stay, and so do the style picture's.
+    grams = sum(network.channels(name) ** 2 * DOUBLE for name in settings.style_layers)
+    files = 2 * len(level.grid) + len(level.rounds) + 3
+    return (
+        (level.pixels + style_pixels) * CONTENT_BYTES
+        + level.tile_pixels * (2 * STATE_BYTES + features)
+        + files * (grams + OVERHEAD_BYTES)
+    )
 
 
 def worker_bytes(brief: Brief, itemsize: int) -> int:

@@ -54,7 +54,7 @@ class Bars(Progress):
         if self._level is not None:
             self._level.close()
         self._name = f"level {level.index + 1}/{len(self._levels)}, {level.width} x {level.height} px"
-        form = "{desc} {percentage:3.0f}% |{bar}| {postfix}"
+        form = "{desc} {percentage:3.0f}% |{bar}| {elapsed}{postfix}"  # tqdm begins a postfix with a comma
         total = level_work(level)
         self._level = tqdm(
             total=total, desc=self._name, bar_format=form, position=1, leave=False, disable=not self._live

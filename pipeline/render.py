@@ -20,7 +20,7 @@ from muralist.pipeline.brief import Brief, make_brief
 from muralist.pipeline.cluster import Cluster, open_cluster
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.estimate import disk_bytes
-from muralist.pipeline.images import resize, write_picture
+from muralist.pipeline.images import resize
 from muralist.pipeline.job import Job
 from muralist.pipeline.memory import peak_rss
 from muralist.pipeline.painting import Sources, paint
@@ -29,10 +29,12 @@ from muralist.pipeline.progress import Bars, Progress
 from muralist.pipeline.run_folder import RunFolder
 from muralist.pipeline.sidecar import Sidecar, describe, write_sidecar
 from muralist.pipeline.style_cache import StyleCache
+from muralist.pipeline.writing import write_picture
 from muralist.tiling.grid import Box, Span
 from muralist.tiling.seams import seam_score
 
 BAND_ROWS = 256
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, or what one file may take
 
 
 def render(
@@ -92,7 +94,7 @@ def carry_out(brief: Brief, *, quiet: bool = True) -> Sidecar:
             workers_rss = cluster.peak_rss()
         pixels = _finished(brief, folder)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL:
             raise
         raise OutputError(
             f"{folder.path}: the disk is full; free some space, or name another folder with --scratch"

@@ -7,7 +7,9 @@ worker died, and nobody ever reads half a file. The folder is the only thing tha
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,11 @@ class RunFolder:
         return cls(tempfile.mkdtemp(prefix=f".{name}.muralist-", dir=parent))
 
     def remove(self) -> None:
-        """Delete the folder and all in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the folder and all in it; under another name first, so that tasks still under way cannot add to it."""
+        gone = f"{self.path}.gone"
+        with suppress(OSError):
+            os.rename(self.path, gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def remove_level(self, level: int) -> None:
         """Delete what a level left behind."""
@@ -96,20 +101,26 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     OSError
         Such as a full disk; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
+    path.parent.mkdir(exist_ok=True)  # not its parents: a task that outlives its render must not bring the folder back
+    part = path.with_name(f".part-{uuid.uuid4().hex}{path.suffix}")
     try:
-        write(Path(name))
-        os.replace(name, path)
+        write(part)
+        os.replace(part, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write an .npy file, whole."""
-    write_whole(path, lambda part: np.save(part, array))
+    whole = np.ascontiguousarray(array)
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(whole))
+            file.write(whole.data)  # unlike numpy.save, says what is wrong: on a full disk, that it is full
+
+    write_whole(path, write)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from muralist.pipeline.brief import Brief
 from muralist.pipeline.cluster import Cluster
+from muralist.pipeline.errors import OutputError
 from muralist.pipeline.images import Picture
 from muralist.pipeline.painting import LevelReport
 from muralist.pipeline.run_folder import write_whole
@@ -50,9 +51,20 @@ def describe(
 
 
 def write_sidecar(output: Path, sidecar: Sidecar) -> None:
-    """Write the record beside the output, whole."""
-    text = json.dumps(sidecar, indent=2) + "\n"
-    write_whole(sidecar_path(output), lambda part: part.write_text(text, encoding="utf-8"))
+    """Write the record beside the output, whole.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written. The painting stays.
+    """
+    path, text = sidecar_path(output), json.dumps(sidecar, indent=2) + "\n"
+    try:
+        write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(
+            f"{path}: could not be written ({error.strerror}); the painting itself is done, at {output}", path=path
+        ) from error
 
 
 def _input(picture: Picture) -> dict[str, Any]:

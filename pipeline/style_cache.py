@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import is_zipfile
 
 from muralist.pipeline.run_folder import write_whole
 
@@ -35,7 +36,7 @@ class StyleCache:
     def fetch(self, side: int, target: Path) -> bool:
         """Copy statistics to `target` if they are kept; say whether they were."""
         kept = self.path(side)
-        if not kept.exists():
+        if not is_zipfile(kept):  # nor a damaged one: an .npz is a zip, whose directory comes last
             return False
         write_whole(target, lambda part: shutil.copyfile(kept, part))
         return True
@@ -43,6 +44,7 @@ class StyleCache:
     def keep(self, side: int, source: Path) -> None:
         """Keep a copy of the statistics in `source`. A cache that cannot be written is no reason to stop."""
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(self.path(side), lambda part: shutil.copyfile(source, part))
         except OSError:
             return

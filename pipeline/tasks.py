@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from muralist.model.architecture import architecture
 from muralist.model.loading import load_network
@@ -114,6 +114,7 @@ def objective(settings: Settings, targets: dict[str, np.ndarray], pixels: int) -
         style_weight=settings.style_weight,
         content_weight=settings.content_weight,
         tv_weight=settings.tv_weight,
+        tv_chroma=settings.tv_chroma,
         pixels=pixels,
         positions={name: pixels // row.stride(name) ** 2 for name in settings.style_layers},
     )
@@ -174,7 +175,7 @@ def prepare_tile(job: Job, index: int, number: int) -> int:
     state = start_state(content) if index == 0 else _enlarged(job, index, tile.outer)
     features = painter.content_features(to_tensor(content, job.device))
     host = {name: f.contiguous().cpu() for name, f in features.items()}
-    write_whole(job.folder.features(index, number), lambda part: save_file(host, part))
+    write_whole(job.folder.features(index, number), lambda part: part.write_bytes(save(host)))
     _file_sums(job, index, 0, number, painter.measure(to_tensor(state[AVERAGE], job.device), features, window))
     _file_state(job, index, 0, tile, state)
     return number

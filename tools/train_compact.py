@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, fuse_conv_bn_eval
 from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import update_bn
 from torchvision.transforms import v2
 from tqdm import tqdm
 
@@ -34,7 +35,8 @@ from muralist.model.loading import load_network, read_tensors
 from muralist.model.network import Features, Network
 from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.images import read_picture, resize
+from muralist.pipeline.images import resize
+from muralist.pipeline.reading import read_picture
 
 STUDENT = architecture("compact")
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
@@ -42,9 +44,9 @@ LONGEST_SIDE_PX = 1400  # larger pictures are shrunk to this
 MOST_PIXELS = 500_000_000
 ZOOMS = (1, 1, 1.5, 2, 3)  # side of what a crop shows, in crops
 HELD_OUT = 10  # one picture in so many
-SURVEYED = 24  # batches that tell how active the teacher's channels are
+SURVEYED = 24  # batches that tell how active channels are
 RATE, WARM_UP = 3e-3, 0.01
-FREEZE = 0.7  # share of the steps after which batch normalisation keeps its averages: the error falls much further
+FREEZE = 0.7  # share of the steps after which batch normalisation uses fixed averages: the error falls much further
 CHANNEL_WEIGHT, CHANNEL_FLOOR = 0.3, 0.2
 
 
@@ -175,13 +177,15 @@ def compressed_encoder(path: str, tensors: Mapping[str, Tensor]) -> Network:
         first, mix, shift = weights["conv1_1.weight"], tensors["conv0.weight"].float(), tensors["conv0.bias"].float()
         weights["conv1_1.bias"] = weights["conv1_1.bias"] + first.sum((2, 3)) @ shift
         weights["conv1_1.weight"] = torch.einsum("omyx,mi->oiyx", first, mix[:, :, 0, 0])
-        return Network(_compressed_row(weights), weights).requires_grad_(False).eval()
-    except (LookupError, RuntimeError, ModelError) as error:
+        network = Network(_compressed_row(weights), weights).eval()
+        network(torch.zeros(1, 3, 64, 64), LAYERS)  # a tensor that is missing or has a wrong shape fails here
+    except (LookupError, RuntimeError, AttributeError, ModelError) as error:
         raise WeightsError(
             path,
             "is no compressed encoder with conv0, conv11, ... conv51; for another file name its network: "
             "--teacher vgg19 --teacher-weights FILE",
         ) from error
+    return network
 
 
 def _compressed_row(weights: Mapping[str, Tensor]) -> Architecture:
@@ -303,9 +307,12 @@ def train(student: Student, lesson: Lesson, drawn: Iterator[Tensor], steps: int,
     """
     optimiser = Adam(student.parameters(), lr=RATE)
     schedule = OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=WARM_UP, cycle_momentum=False)
+    student.train()
     bar = tqdm(islice(drawn, steps), total=steps, desc="training", unit="step")
     for step, batch in enumerate(bar):
-        student.train(step < FREEZE * steps)
+        if step == int(FREEZE * steps):
+            update_bn(islice(drawn, SURVEYED), student)
+            student.eval()
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
             loss = lesson.loss(batch, student)
         optimiser.zero_grad()
@@ -314,7 +321,6 @@ def train(student: Student, lesson: Lesson, drawn: Iterator[Tensor], steps: int,
         optimiser.step()
         schedule.step()
         bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
-    student.eval()
 
 
 @torch.no_grad()

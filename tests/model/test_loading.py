@@ -14,7 +14,7 @@ from torchvision.models.vgg import cfgs, make_layers
 from muralist.model.architecture import architecture
 from muralist.model.errors import UnknownLayerError, UnknownNetworkError, WeightsError
 from muralist.model.loading import load_network
-from muralist.model.weight_files import WeightFile, cache_path, find_weights
+from muralist.model.weight_files import WeightFile, cache_path, find_weights, installed
 
 VGG19 = architecture("vgg19")
 SHALLOW = [64, 64, "M", 128]  # to relu2_1, in torchvision's notation
@@ -282,7 +282,7 @@ def test_weights_are_downloaded_once(cache, tmp_path, shallow):
 def test_a_download_of_something_else_is_refused(cache, tmp_path):
     """A file that is not the published one does not get into the cache."""
     (tmp_path / "portal.html").write_text("please log in")
-    with pytest.raises(WeightsError, match="cannot be downloaded .*hash"):
+    with pytest.raises(WeightsError, match=r"cannot be downloaded .*hash"):
         find_weights(replace(VGG19, url=(tmp_path / "portal.html").as_uri()))
     assert list(cache.parent.iterdir()) == []
 
@@ -290,7 +290,7 @@ def test_a_download_of_something_else_is_refused(cache, tmp_path):
 def test_without_a_connection_the_ways_out_are_named(cache):
     """The error names the address, where the file belongs, --weights and the network that needs no download."""
     url = "http://127.0.0.1:9/vgg19.pth"
-    with pytest.raises(WeightsError, match="--weights FILE.*network=compact") as caught:
+    with pytest.raises(WeightsError, match=r"--weights FILE.*network=compact") as caught:
         find_weights(replace(VGG19, url=url))
     assert str(caught.value).startswith(f"{cache}: not there, and {url} cannot be downloaded (")
 
@@ -299,5 +299,13 @@ def test_a_cache_that_cannot_be_made_is_told(cache):
     """A file where the cache's folder belongs gives the same error as no connection."""
     cache.parent.parent.parent.mkdir()
     cache.parent.parent.write_text("in the way")
-    with pytest.raises(WeightsError, match="cannot be downloaded .*--weights FILE"):
+    with pytest.raises(WeightsError, match=r"cannot be downloaded .*--weights FILE"):
         find_weights(VGG19)
+
+
+def test_what_is_installed_is_told(cache):
+    """The bundled network is always there; VGG-19 is once its file is in the cache."""
+    assert {row["name"]: row["installed"] for row in installed()} == {"compact": True, "vgg19": False}
+    cache.parent.mkdir(parents=True)
+    cache.touch()
+    assert {row["name"]: row["file"] for row in installed() if row["installed"]}["vgg19"] == str(cache)

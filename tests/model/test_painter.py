@@ -157,12 +157,12 @@ def errors(scene: Scene, grid: TileGrid, box: str) -> list[tuple[float, float]]:
     ("name", "padding", "pooling", "size", "halo", "tile", "tiles"),
     [
         ("vgg19", "zeros", "max", (701, 533), 160, 672, (2, 1)),
-        ("vgg19", "zeros", "max", (733, 533), 160, 704, (2, 1)),
+        ("vgg19", "zeros", "max", (733, 237), 160, 704, (2, 1)),
         ("vgg19", "zeros", "average", (693, 715), 160, 672, (2, 2)),
-        ("vgg19", "reflect", "average", (533, 1031), 160, 672, (1, 3)),
-        ("vgg19", "reflect", "max", (533, 701), 160, 680, (1, 2)),
-        ("compact", "reflect", "average", (533, 975), 144, 608, (1, 3)),
-        ("compact", "zeros", "max", (719, 533), 144, 640, (2, 1)),
+        ("vgg19", "reflect", "average", (301, 1031), 160, 672, (1, 3)),
+        ("vgg19", "reflect", "max", (333, 701), 160, 680, (1, 2)),
+        ("compact", "reflect", "average", (205, 975), 144, 608, (1, 3)),
+        ("compact", "zeros", "max", (719, 333), 144, 640, (2, 1)),
     ],
 )
 def test_oracle(name, padding, pooling, size, halo, tile, tiles):
@@ -178,8 +178,8 @@ def test_oracle(name, padding, pooling, size, halo, tile, tiles):
 
 def test_oracle_needs_its_halo():
     """With a tenth of the halo the gradient at the borders is visibly another one, so the oracle can fail."""
-    scene = deep_scene("compact", "zeros", "max", 719, 533)
-    grid = TileGrid(719, 533, tile=608, overlap=48, stride=16, halo=16)
+    scene = deep_scene("compact", "zeros", "max", 719, 333)
+    grid = TileGrid(719, 333, tile=608, overlap=48, stride=16, halo=16)
     assert max(error for error, _ in errors(scene, grid, "core")) > 1e-4
     assert max(largest for _, largest in errors(scene, grid, "extent")) > 1e-2
 
@@ -237,20 +237,241 @@ def crop_inside(state: np.ndarray, part: Box, frame: Box) -> np.ndarray:
 
 
 def test_render_in_tiles_is_the_render_in_one_piece():
-    """At one step a round, a render in six tiles stays within 1e-3 of the untiled one: every pixel, every loss."""
+    """At one step a round, a render in four tiles stays within 1e-3 of the untiled one: every pixel, every loss."""
     scene = shallow_scene()
     assert shallow_grid(scene).shape == (2, 2)
-    tiled, tiled_losses = render(scene, shallow_grid(scene), rounds=15, per_round=1)
-    whole, whole_losses = render(scene, one_tile(scene), rounds=15, per_round=1)
-    print(
-        np.abs(tiled[PIXELS] - whole[PIXELS]).max(),
-        np.abs(tiled[AVERAGE] - whole[AVERAGE]).max(),
-        tiled_losses,
-        whole_losses,
+    # Larger steps would carry some feature across a kink of its ReLU in one render a step before the other.
+    tiled, tiled_losses = render(scene, shallow_grid(scene), rounds=12, per_round=1, rate=0.005)
+    whole, whole_losses = render(scene, one_tile(scene), rounds=12, per_round=1, rate=0.005)
+    assert np.abs(whole[PIXELS] - scene.picture).mean() > 0.03
+    for plane in (PIXELS, AVERAGE):
+        np.testing.assert_allclose(tiled[plane], whole[plane], rtol=0, atol=1e-3)
+    for plane in (MOMENT1, MOMENT2):
+        np.testing.assert_allclose(tiled[plane], whole[plane], rtol=0, atol=1e-3 * np.abs(whole[plane]).max())
+    for term in ("style", "content", "variation"):
+        assert getattr(tiled_losses, term) == pytest.approx(getattr(whole_losses, term), rel=1e-3)
+
+
+def test_consensus_keeps_tiles_together_for_several_steps():
+    """At five steps a round, consensus stays close to the untiled render; tiles left to themselves paint another."""
+    scene = shallow_scene()
+    whole, wanted = render(scene, one_tile(scene), rounds=2, per_round=5)
+    agreed, agreed_losses = render(scene, shallow_grid(scene), rounds=2, per_round=5)
+    alone, alone_losses = render(scene, shallow_grid(scene), rounds=2, per_round=5, consensus=False)
+    drift = [float(np.abs(state[PIXELS] - whole[PIXELS]).mean()) for state in (agreed, alone)]
+    assert agreed_losses.style == pytest.approx(wanted.style, rel=0.1)
+    assert agreed_losses.content == pytest.approx(wanted.content, rel=0.05)
+    assert alone_losses.style != pytest.approx(wanted.style, rel=0.2)
+    assert drift[0] < 0.02
+    assert drift[1] > 2 * drift[0]
+
+
+def paint_alone(
+    scene: Scene, state: np.ndarray, sums: Sums, steps: Steps, consensus: bool = True
+) -> tuple[np.ndarray, Sums]:
+    """Paint the whole picture as one tile."""
+    (tile,) = grid = one_tile(scene)
+    return scene.painter.paint(state, scene.tile_content(tile), window(grid, tile), sums, steps, consensus)
+
+
+def test_moments_travel_from_round_to_round():
+    """Two rounds of five steps are one round of ten, for all planes of the state and the sums."""
+    scene = shallow_scene()
+    state, sums = start_state(scene.picture), scene.measured(scene.picture, one_tile(scene))
+    steps = Steps(count=10, first=3, first_of_level=2, learning_rate=0.02)
+    once, once_sums = paint_alone(scene, state, sums, steps)
+    half, half_sums = paint_alone(scene, state, sums, replace(steps, count=5))
+    twice, twice_sums = paint_alone(scene, half, half_sums, replace(steps, count=5, first=8, first_of_level=7))
+    for plane in range(4):
+        np.testing.assert_allclose(twice[plane], once[plane], rtol=0, atol=1e-9 * np.abs(once[plane]).max())
+    np.testing.assert_allclose(twice_sums.gram["relu3_1"], once_sums.gram["relu3_1"], rtol=1e-7)
+    half[MOMENT1:] = 0
+    forgetful, _ = paint_alone(scene, half, half_sums, replace(steps, count=5, first=8, first_of_level=7))
+    assert np.abs(forgetful[PIXELS] - once[PIXELS]).max() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_painting_is_pure(dtype):
+    """A tile painted twice from the same arguments comes out bit by bit the same; the arguments are left alone."""
+    scene = shallow_scene()
+    state, sums = start_state(scene.picture.astype(dtype)), scene.measured(scene.picture, one_tile(scene))
+    kept, gram = state.copy(), sums.gram["relu1_1"].copy()
+    state.flags.writeable = False
+    steps = Steps(count=2, first=0, first_of_level=0, learning_rate=0.02)
+    (first, first_sums), (second, second_sums) = (paint_alone(scene, state, sums, steps) for _ in range(2))
+    assert first.dtype == dtype
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first_sums.gram["relu3_1"], second_sums.gram["relu3_1"])
+    assert first_sums.variation == second_sums.variation
+    np.testing.assert_array_equal(state, kept)
+    np.testing.assert_array_equal(sums.gram["relu1_1"], gram)
+    assert np.abs(first[PIXELS] - kept[PIXELS]).max() > 0.01
+
+
+def test_sums_are_those_of_the_painted_tile():
+    """What a round returns beside the state are the sums after its last step, which the next round starts from."""
+    scene = shallow_scene()
+    sums = scene.measured(scene.picture, one_tile(scene))
+    steps = Steps(count=2, first=0, first_of_level=0, learning_rate=0.02)
+    state, found = paint_alone(scene, start_state(scene.picture), sums, steps)
+    wanted = scene.measured(state[PIXELS], one_tile(scene))
+    np.testing.assert_array_equal(found.gram["relu2_1"], wanted.gram["relu2_1"])
+    assert found.content_error == wanted.content_error
+    assert found.variation == wanted.variation
+
+
+def test_painting_lowers_the_loss():
+    """Some steps bring style and content losses down by a good part."""
+    scene = shallow_scene()
+    first = scene.painter.objective.losses(scene.measured(scene.picture, one_tile(scene)))
+    _, last = render(scene, one_tile(scene), rounds=1, per_round=10)
+    assert last.style < 0.5 * first.style
+    assert last.content < 0.5 * first.content
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.5])
+def test_pixels_stay_in_range(rate):
+    """Pixels and their average stay in [0, 1] and finite, however large the steps."""
+    scene = shallow_scene()
+    sums = scene.measured(scene.picture, one_tile(scene))
+    steps = Steps(count=4, first=0, first_of_level=0, learning_rate=rate)
+    state, _ = paint_alone(scene, start_state(scene.picture), sums, steps)
+    assert np.isfinite(state).all()
+    for plane in (PIXELS, AVERAGE):
+        assert state[plane].min() >= 0
+        assert state[plane].max() <= 1
+    assert (state[PIXELS] == 0).any()
+    assert (state[PIXELS] == 1).any()
+
+
+TARGET = torch.from_numpy(smooth(4, 5, seed=9)).permute(2, 0, 1)[None] * 0.2 + 0.4
+Gradient = Callable[[Tensor], Tensor]
+
+
+def towards_target(picture: Tensor) -> Tensor:
+    """A gradient that depends on where the picture is."""
+    return picture - TARGET
+
+
+def failing(*calls: int, value: float = torch.nan) -> Gradient:
+    """A gradient with one value that is not finite, at the calls numbered so (from 0)."""
+    made = iter(range(1000))
+
+    def call(picture: Tensor) -> Tensor:
+        slope = towards_target(picture)
+        if next(made) in calls:
+            slope[0, 1, 2, 3] = value
+        return slope
+
+    return call
+
+
+def descended(gradient: Gradient, steps: Steps) -> list[Tensor]:
+    """The state's planes after some steps from grey."""
+    planes = [plane.clone() for plane in torch.full((4, 1, 3, 4, 5), 0.5, dtype=torch.float64)]
+    planes[MOMENT1].zero_()
+    planes[MOMENT2].zero_()
+    _descend(planes, gradient, steps)
+    return planes
+
+
+def torch_adam(rates: list[float], betas: tuple[float, float] = (0.9, 0.99)) -> list[Tensor]:
+    """The pictures that torch's own Adam gives after each step from grey."""
+    leaf = torch.full((1, 3, 4, 5), 0.5, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.Adam([leaf], betas=betas, eps=1e-8)
+    pictures = []
+    for rate in rates:
+        optimiser.param_groups[0]["lr"] = rate
+        leaf.grad = towards_target(leaf.detach())
+        optimiser.step()
+        pictures.append(leaf.detach().clone())
+    return pictures
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.99), (0.5, 0.999)])
+def test_adam_is_torch_adam(betas):
+    """Steps that need no clipping are those of torch.optim.Adam."""
+    planes = descended(towards_target, Steps(25, first=0, first_of_level=0, learning_rate=0.01, betas=betas))
+    wanted = torch_adam([0.01] * 25, betas)[-1]
+    assert 0 < wanted.min() < wanted.max() < 1
+    torch.testing.assert_close(planes[PIXELS], wanted, rtol=0, atol=1e-12)
+
+
+def test_average_is_a_plain_mean_at_first_and_decays_later():
+    """The average is the mean of all iterates for ten steps at a decay of 0.9, then forgets a tenth a step."""
+    iterates = torch_adam([0.01] * 12)
+    for count in (1, 4, 10):
+        planes = descended(towards_target, Steps(count, first=0, first_of_level=0, learning_rate=0.01))
+        torch.testing.assert_close(planes[AVERAGE], torch.stack(iterates[:count]).mean(0), rtol=0, atol=1e-12)
+    wanted = torch.stack(iterates[:10]).mean(0)
+    for iterate in iterates[10:]:
+        wanted = 0.9 * wanted + 0.1 * iterate
+    planes = descended(towards_target, Steps(12, first=0, first_of_level=0, learning_rate=0.01))
+    torch.testing.assert_close(planes[AVERAGE], wanted, rtol=0, atol=1e-12)
+
+
+def test_average_starts_anew_at_every_level():
+    """The first step of a level overwrites the average that was brought along, whatever was done before."""
+    planes = descended(towards_target, Steps(1, first=400, first_of_level=0, learning_rate=0.01))
+    assert torch.equal(planes[AVERAGE], planes[PIXELS])
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_a_step_into_the_unknown_is_taken_back(value):
+    """Where a gradient is not finite, the step that led there is redone with half the rate, which then stays."""
+    planes = descended(failing(3, value=value), Steps(6, first=0, first_of_level=0, learning_rate=0.01))
+    wanted = torch_adam([0.01, 0.01, 0.005, 0.005, 0.005, 0.005])
+    torch.testing.assert_close(planes[PIXELS], wanted[-1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(planes[AVERAGE], torch.stack(wanted).mean(0), rtol=0, atol=1e-12)
+
+
+def test_a_step_is_halved_until_it_helps():
+    """One halving after the other is tried, and a later failure starts from the rate that was reached."""
+    planes = descended(failing(1, 2, 3, 6), Steps(5, first=0, first_of_level=0, learning_rate=0.01))
+    wanted = torch_adam([0.01 / 8, 0.01 / 8, 0.01 / 16, 0.01 / 16, 0.01 / 16])
+    torch.testing.assert_close(planes[PIXELS], wanted[-1], rtol=0, atol=1e-12)
+
+
+def test_divergence_is_reported_with_its_facts():
+    """A gradient that stays broken ends the round: step, last rate and a way out, also on the other side of a wire."""
+    steps = Steps(9, first=0, first_of_level=0, learning_rate=0.01)
+    with pytest.raises(DivergedError, match=r"at step 4 of a round .* reduced to 3.9e-05; use --set") as caught:
+        descended(failing(*range(4, 1000)), steps)
+    assert (caught.value.step, caught.value.learning_rate) == (4, 0.01 / 2**8)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(again, ModelError)
+    assert isinstance(again, ArithmeticError)
+    assert (again.step, again.learning_rate, str(again)) == (4, 0.01 / 2**8, str(caught.value))
+
+
+def test_divergence_at_the_first_step_of_a_round():
+    """Where the round itself starts from a broken gradient there is nothing to take back."""
+    with pytest.raises(DivergedError) as caught:
+        descended(failing(0), Steps(9, first=20, first_of_level=20, learning_rate=0.01))
+    assert (caught.value.step, caught.value.learning_rate) == (0, 0.01)
+
+
+def test_a_broken_state_is_reported():
+    """A tile with a pixel that is not a number is an error, not a black spot."""
+    scene = shallow_scene()
+    state, sums = start_state(scene.picture), scene.measured(scene.picture, one_tile(scene))
+    state[PIXELS, 40, 50, 1] = np.nan
+    with pytest.raises(DivergedError, match="at step 0 of a round"):
+        paint_alone(scene, state, sums, Steps(3, first=0, first_of_level=0, learning_rate=0.02))
+
+
+def test_painters_see_only_their_tile():
+    """What lies outside a tile's outer box reaches it through the sums alone."""
+    scene, steps = shallow_scene(), Steps(2, first=0, first_of_level=0, learning_rate=0.02)
+    grid = shallow_grid(scene)
+    tile, sums = grid[0], scene.measured(scene.picture, grid)
+    arguments = scene.tile_content(tile), window(grid, tile)
+    state = crop(start_state(scene.picture), tile.outer)
+    same, _ = scene.painter.paint(state, *arguments, sums, steps)
+    other, _ = scene.painter.paint(state, *arguments, Sums.total([sums, sums]), steps)
+    alone, _ = scene.painter.paint(state, *arguments, sums, steps, consensus=False)
+    again, _ = scene.painter.paint(
+        state, *arguments, replace(sums, gram=Sums.total([sums, sums]).gram), steps, consensus=False
     )
-    for k in (5, 15):
-        c, l = render(scene, shallow_grid(scene), rounds=15 // k, per_round=k)
-        print(k, l, np.abs(c[PIXELS] - whole[PIXELS]).mean(), np.abs(c[PIXELS] - whole[PIXELS]).max())
-        c, l = render(scene, shallow_grid(scene), rounds=15 // k, per_round=k, consensus=False)
-        print(k, l, np.abs(c[PIXELS] - whole[PIXELS]).mean())
-    print(scene.painter.objective.losses(scene.measured(scene.picture, one_tile(scene))))
+    assert np.abs(other[PIXELS] - same[PIXELS]).max() > 1e-3
+    np.testing.assert_array_equal(again, alone)

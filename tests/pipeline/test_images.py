@@ -23,16 +23,10 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from muralist.pipeline.errors import OutputError, PictureError, PipelineError
-from muralist.pipeline.images import (
-    check_output,
-    crop_to_aspect,
-    output_formats,
-    read_picture,
-    resize,
-    supported_inputs,
-    write_picture,
-)
+from muralist.pipeline.images import crop_to_aspect, resize
 from muralist.pipeline.metadata import dpi_of_exif, text_tags
+from muralist.pipeline.reading import read_picture, supported_inputs
+from muralist.pipeline.writing import check_output, output_formats, write_picture
 
 EXTENSIONS = [".jpg", ".png", ".webp", ".tif"]
 LOSSLESS = [".png", ".tif"]
@@ -728,7 +722,7 @@ def test_tiff_is_tiled_and_compressed(tmp_path: Path) -> None:
 
 def test_large_tiff_is_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit the TIFF is a BigTIFF, and is read back with its text tags."""
-    monkeypatch.setattr("muralist.pipeline.images._BIGTIFF_BYTES", 1000)
+    monkeypatch.setattr("muralist.pipeline.writing._BIGTIFF_BYTES", 1000)
     write_picture(tmp_path / "a.tif", photograph(), exif=camera_exif())
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         assert tiff.is_bigtiff
@@ -812,7 +806,7 @@ WRITE_WITH_A_LIMIT = """
 import os, resource, signal, sys
 import numpy as np
 from muralist.pipeline.errors import OutputError
-from muralist.pipeline.images import write_picture
+from muralist.pipeline.writing import write_picture
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))

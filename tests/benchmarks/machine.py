@@ -1,0 +1,107 @@
+"""What the benchmarks share: where they ran, which pictures they used, and how results are written down."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+HERE = Path(__file__).resolve().parent
+
+images_option = click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=HERE.parents[2] / "shared" / "images",
+    help="Folder with content/ and style/.",
+)
+results_option = click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=HERE / "results",
+    help="Where NAME-DEVICE.json and .md are written.",
+)
+set_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=lambda context, option, pairs: dict(pair.split("=", 1) for pair in pairs),
+    help="Any other setting of the renders; repeatable.",
+)
+
+
+def find_picture(images: Path, kind: str, name: str) -> Path:
+    """Find the only picture of a kind (content, style) whose file name begins with `name`."""
+    found = sorted((images / kind).glob(f"{name}*"))
+    if len(found) != 1:
+        raise click.UsageError(f"wanted one picture {images / kind / name}*, found {len(found)}")
+    return found[0]
+
+
+def input_of(sidecar: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Name a picture of a render by its file name, size and hash; where it lay is nobody's business."""
+    entry = sidecar["inputs"][kind]
+    return {**entry, "path": Path(entry["path"]).name}
+
+
+def describe() -> dict[str, Any]:
+    """Say where and when this runs, and on which state of the source."""
+    from muralist.pipeline.sidecar import PACKAGES
+    from muralist.pipeline.tasks import cpu_name  # loads torch, so not before the renders
+
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+
+
+def _git(*arguments: str) -> str:
+    found = subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Lay rows out as a Markdown table; the first row's keys are the heading."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_cell(row[key]) for key in rows[0]] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "**no**"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def write_result(folder: Path, name: str, sidecar: Mapping[str, Any], result: Mapping[str, Any], text: str) -> None:
+    """Write `NAME-DEVICE.json` and `.md`; device, workers and network are those of a render's sidecar."""
+    ran = {**describe(), **{key: sidecar[key] for key in ("device", "workers")}, "network": sidecar["network"]["name"]}
+    path = folder / f"{name}-{sidecar['device']['kind'].replace(':', '')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"benchmark": name, "machine": ran, **result}
+    path.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(f"# {name}\n\n{_where(ran)}\n\n{text}\n", encoding="utf-8")
+    click.echo(f"\n{text}\n\nwritten to {path}.json and .md")
+
+
+def _where(ran: Mapping[str, Any]) -> str:
+    device, workers, changes = ran["device"], ran["workers"], " with changes" if ran["uncommitted_changes"] else ""
+    facts = (
+        f"{ran['date']}, commit {ran['commit'][:10]}{changes}",
+        f"{device['name']} ({device['kind']}, {device['precision']}), {ran['cores']} cores",
+        f"{workers['count']} worker(s) x {workers['threads']} thread(s)",
+        f"network {ran['network']}, torch {ran['versions']['torch']}",
+        f"load average {ran['load_average'][0]} at the end",
+    )
+    return "; ".join(facts) + "."

@@ -1,0 +1,128 @@
+"""Memory and disk: what renders of growing size really take, beside what the plan foresees.
+
+Each render is `muralist render` in a process of its own, of a photograph enlarged beforehand to the painting's size.
+While it runs, the resident memory of the process (the driver) and of its descendants (the workers), and the size of
+its run folder, are sampled; the sidecar's `peak_rss_bytes`, which the system counts, is the cross-check.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from math import sqrt
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import click
+from machine import find_picture, images_option, input_of, results_option, set_option, table, write_result
+from sampling import watch
+
+MIB = 1 << 20
+
+
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a process of its own: on Linux a process that was large makes its children count as large."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def enlarge(source: Path, megapixels: float, target: Path) -> None:
+    """Write a photograph at another size."""
+    from PIL import Image
+
+    with Image.open(source) as picture:
+        scale = sqrt(megapixels * 1e6 / (picture.width * picture.height))
+        size = round(picture.width * scale), round(picture.height * scale)
+        picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(target, quality=95)
+
+
+def foresee(content: Path, style: Path, output: Path, sidecar: dict[str, Any]) -> dict[str, int]:
+    """Say what the estimate expects of a render that was made, bytes."""
+    from muralist.pipeline import estimate
+    from muralist.pipeline.brief import make_brief
+    from muralist.pipeline.settings import Settings
+
+    brief = make_brief(content, style, output, Settings(**sidecar["settings"]), overwrite=True)
+    return {
+        "worker": estimate.worker_bytes(brief, 2 if sidecar["device"]["precision"] == "bfloat16" else 4),
+        "driver": estimate.driver_bytes(brief),
+        "disk": estimate.disk_bytes(brief),
+        "largest_tile_pixels": max(estimate.largest_tile(level) for level in brief.levels),
+        "final_pixels": brief.final.pixels,
+        "final_tile_pixels": brief.final.tile_pixels,
+    }
+
+
+def measure(content: Path, style: Path, settings: dict[str, Any], interval: float) -> dict[str, Any]:
+    """Render a photograph at its own size and bring together what was measured and what was foreseen."""
+    with tempfile.TemporaryDirectory() as folder:
+        output, scratch = Path(folder, "painting.png"), Path(folder, "scratch")
+        scratch.mkdir()
+        command = [Path(sys.executable).with_name("muralist"), "render", content, "-s", style, "-o", output, "--quiet"]
+        pairs = {**settings, "scratch": scratch}.items()
+        command += [part for key, value in pairs for part in ("--set", f"{key}={value}")]
+        peaks = watch([str(part) for part in command], scratch, interval)
+        sidecar = json.loads(Path(f"{output}.json").read_text(encoding="utf-8"))
+        return {"sidecar": sidecar, "measured": peaks, "foreseen": apart(foresee, content, style, output, sidecar)}
+
+
+def as_row(run: dict[str, Any]) -> dict[str, Any]:
+    """Lay one render out for people: MiB, and what was measured relative to what was foreseen."""
+    sidecar, measured, foreseen = (run[key] for key in ("sidecar", "measured", "foreseen"))
+    pairs = {
+        name: f"{measured[name] / MIB:.0f} / {foreseen[name] / MIB:.0f} ({measured[name] / foreseen[name]:.2f})"
+        for name in ("worker", "driver", "disk")
+    }
+    return {
+        "megapixels": sidecar["height"] * sidecar["width"] / 1e6,
+        "tile": str(sidecar["settings"]["tile"]),
+        "tiles": sidecar["levels"][-1]["tiles"],
+        "peak RSS, sampled": f"{measured['together'] / MIB:.0f}",
+        "peak RSS, sidecar": f"{sidecar['peak_rss_bytes'] / MIB:.0f}",
+        **pairs,
+        "seconds": sidecar["seconds"],
+    }
+
+
+@click.command()
+@images_option
+@click.option("--content", default="green_park", show_default=True, help="Photograph, by beginning of its name.")
+@click.option("--style", default="starry_night", show_default=True, help="Style picture, by beginning of its name.")
+@click.option("--megapixels", "sizes", multiple=True, default=(1.0, 4.0, 24.0), show_default=True, help="Repeatable.")
+@click.option("--tile", "tiles", multiple=True, default=(1024,), show_default=True, help="Repeatable.")
+@click.option("--steps", default=4, show_default=True, help="Steps per level; the peak does not depend on them.")
+@click.option("--steps-per-round", default=2, show_default=True, help="At least 2, so that a round has its peak.")
+@click.option("--interval", default=0.05, show_default=True, help="Seconds between samples.")
+@set_option
+@results_option
+def main(images: Path, sizes: tuple[float, ...], tiles: tuple[int, ...], results: Path, **options: Any) -> None:
+    """Measure peak memory and disk of renders."""
+    source, style = (find_picture(images, kind, options.pop(kind)) for kind in ("content", "style"))
+    interval, more = options.pop("interval"), options.pop("settings")
+    runs = []
+    for megapixels in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            content = Path(folder, source.name).with_suffix(".jpg")
+            apart(enlarge, source, megapixels, content)
+            runs += [measure(content, style, {**options, "tile": tile, **more}, interval) for tile in tiles]
+        click.echo(f"{megapixels:g} megapixels: {runs[-1]['sidecar']['seconds']:.0f} s")
+    sidecar = runs[-1]["sidecar"]
+    text = (
+        f"MiB; of worker (the largest), driver and disk: measured / foreseen.\n\n{table([as_row(run) for run in runs])}"
+    )
+    write_result(results, "memory", sidecar, {"runs": [as_record(run) for run in runs]}, text)
+
+
+def as_record(run: dict[str, Any]) -> dict[str, Any]:
+    """Keep of one render what others can use."""
+    sidecar = run["sidecar"]
+    kept = {key: sidecar[key] for key in ("height", "width", "levels", "peak_rss_bytes", "seconds", "workers")}
+    settings = {key: value for key, value in sidecar["settings"].items() if key != "scratch"}
+    inputs = {kind: input_of(sidecar, kind) for kind in ("content", "style")}
+    return {**kept, "inputs": inputs, "settings": settings, "measured": run["measured"], "foreseen": run["foreseen"]}
+
+
+if __name__ == "__main__":
+    main()

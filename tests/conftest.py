@@ -1,0 +1,53 @@
+"""What all tests share: a cache of their own, and workers that are started only once."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Style statistics go to a folder of the session; downloaded weights stay where they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        usual = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+        patch.setenv("TORCH_HOME", os.environ.get("TORCH_HOME", str(usual / "torch")))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a running dask scheduler with one worker, both started as a user would: by the `dask` command."""
+    local = ["--host", "127.0.0.1", "--no-dashboard"]
+    options = ["--nthreads", "1", "--memory-limit", "0", "--local-directory", str(tmp_path_factory.mktemp("dask"))]
+    with (
+        _running(["scheduler", *local, "--port", "0"], "Scheduler at:") as address,
+        _running(["worker", address, *local, *options], "Registered to:"),
+    ):
+        yield address
+
+
+@contextmanager
+def _running(arguments: list[str], label: str) -> Iterator[str]:
+    """What the log of a `dask` process says behind a label, once it says so; the process ends with the block."""
+    command = [sys.executable, "-m", "dask", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | ONE_THREAD) as process:
+        assert process.stderr is not None
+        try:
+            found = next((line.split(label)[1].strip() for line in process.stderr if label in line), None)
+            assert found, f"{arguments} ended without saying {label!r}"
+            rest = Thread(target=process.stderr.read)  # a log that nobody reads would stop the process
+            rest.start()
+            yield found
+        finally:
+            process.terminate()
+            process.wait(60)
+            rest.join()

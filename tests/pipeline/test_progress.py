@@ -1,0 +1,114 @@
+"""What the user sees while a picture is painted: bars on a terminal, a line per level in a log."""
+
+import io
+import sys
+
+import pytest
+from pictures import TINY
+
+from muralist.pipeline.levels import plan_levels
+from muralist.pipeline.progress import Bars, Progress, level_work
+from muralist.pipeline.settings import Settings
+
+LEVELS = plan_levels(96, 128, 112, Settings(**TINY), 16, 32)
+LOSSES = {"style": 0.01234, "content": 0.5, "tv": 0.0}
+
+
+class Terminal(io.StringIO):
+    """A text file that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def paint_with(progress: Progress, *, until: int = len(LEVELS)) -> None:
+    """Report as the pipeline does: losses before every round, every tile's work, losses at the end."""
+    for level in LEVELS[:until]:
+        progress.start_level(level)
+        for steps in level.rounds:
+            progress.show_losses(LOSSES)
+            for tile in level.grid:
+                progress.advance(steps * tile.outer.rows.length * tile.outer.cols.length)
+        progress.show_losses(LOSSES)
+
+
+def test_a_log_gets_one_line_per_level(monkeypatch):
+    """Where standard error is no terminal there are plain lines and no control characters."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with Bars(LEVELS, "poster.tif") as bars:
+        paint_with(bars)
+    assert sys.stderr.getvalue().splitlines() == [
+        "level 1/2, 64 x 48 px: 1 tiles, 4 steps",
+        "level 2/2, 128 x 96 px: 4 tiles, 3 steps",
+    ]
+
+
+def test_a_line_is_written_when_its_level_begins(monkeypatch):
+    """A log shows which level is being painted now, not only what is done."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with Bars(LEVELS, "poster.tif") as bars:
+        bars.start_level(LEVELS[0])
+        assert sys.stderr.getvalue().count("\n") == 1
+
+
+def test_a_terminal_gets_two_bars(monkeypatch):
+    """One bar for the picture with the time that is left, one for the level with its losses; both get full."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with Bars(LEVELS, "poster.tif") as bars:
+        paint_with(bars)
+    shown = sys.stderr.getvalue()
+    for words in (
+        "poster.tif   0%",
+        "poster.tif 100%",
+        "left",
+        "level 2/2, 128 x 96 px   0%",
+        "style 0.0123, content 0.5",
+    ):
+        assert words in shown
+    assert "tiles" not in shown
+    assert "| ," not in shown
+
+
+def test_work_adds_up_to_the_bars(monkeypatch):
+    """The work reported for all tiles and rounds is just what the bars are made for."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with Bars(LEVELS, "poster.tif") as bars:
+        paint_with(bars, until=1)
+        assert bars._level is not None
+        assert bars._level.n == bars._level.total == level_work(LEVELS[0])
+        assert bars._picture.n == level_work(LEVELS[0])
+        assert bars._picture.total == sum(map(level_work, LEVELS))
+
+
+def fail_on(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> Bars:
+    """Bars that were in use when painting failed."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    with pytest.raises(ZeroDivisionError), Bars(LEVELS, "poster.tif") as bars:  # noqa: PT012 -- as it is used
+        paint_with(bars, until=1)
+        raise ZeroDivisionError
+    return bars
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_what_is_printed_after_a_failure_has_its_own_line(monkeypatch, stream):
+    """An error passes through closed bars, and the cursor stands at the start of a line."""
+    bars = fail_on(stream(), monkeypatch)
+    assert bars._level is not None
+    assert bars._level.disable
+    assert bars._picture.disable
+    assert sys.stderr.getvalue().endswith("\n")
+
+
+def test_no_level_is_no_problem(monkeypatch):
+    """Bars that never saw a level, because starting failed, close without a complaint."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with Bars(LEVELS, "poster.tif") as bars:
+        bars.show_losses(LOSSES)
+        bars.advance(1)
+    assert sys.stderr.getvalue() == ""
+
+
+def test_the_base_shows_nothing(capfd):
+    """Quiet means quiet."""
+    paint_with(Progress())
+    assert capfd.readouterr() == ("", "")
