@@ -212,7 +212,7 @@ def _client(settings: Settings) -> Iterator[Client]:
 
 def _scheduler() -> dict[str, Any]:
     # SpecCluster would listen on every network address, and whoever connects may run code.
-    return {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    return {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
 
 
 def _workers(shape: Shape) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class Settings(BaseModel):
         {"relu4_2": 1.0}, description="Layers whose features describe the content, each with its weight."
     )
     style_weight: Weight = Field(1000.0, description="Weight of the style loss.")
-    content_weight: Weight = Field(1.0, description="Weight of the content loss.")
+    content_weight: Weight = Field(2.0, description="Weight of the content loss.")
     tv_weight: Weight = Field(150.0, description="Weight of the TV loss, which turns noise into long smooth strokes.")
     tv_chroma: Weight = Field(5.0, description="How much more the TV loss counts specks of colour than of light.")
     style_scale: Float = Field(
@@ -132,10 +132,12 @@ class Settings(BaseModel):
 
     coarse: Int = Field(256, ge=64, le=8192, description="Long side of the coarsest level, in pixels.")
     steps: Annotated[tuple[Steps, ...], BeforeValidator(_as_list)] = Field(
-        (200, 100, 60), description="Optimiser steps per level, coarsest first; the last value serves all finer levels."
+        (200, 100, 60, 40, 30),
+        description="Optimiser steps per level, coarsest first; the last value serves all finer levels.",
     )
     learning_rate: Annotated[tuple[Rate, ...], BeforeValidator(_as_list)] = Field(
-        (0.02,), description="Size of a step per level, as a share of the colour range, listed like `steps`."
+        (0.02, 0.02, 0.015),
+        description="Size of a step per level, as a share of the colour range, listed like `steps`.",
     )
     average_decay: Decay = Field(
         0.9, description="Decay of the moving average over the steps, which calms the last ones; 0 takes the last step."
@@ -184,7 +186,12 @@ class Settings(BaseModel):
         None, description="Address of a running dask scheduler, such as tcp://host:8786, to paint on its workers."
     )
     scratch: Text | None = Field(None, description="Folder for intermediate canvases; by default beside the output.")
-    seed: Int = Field(0, ge=0, lt=2**63, description="Seed of everything random.")
+    seed: Int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        description="Seed of everything random; a painting that starts from the photograph has nothing random.",
+    )
 
     @property
     def layers(self) -> tuple[str, ...]:

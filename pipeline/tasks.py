@@ -42,7 +42,7 @@ def worker_facts(folder: str, device: str) -> dict[str, object]:
     return {
         "host": platform.node(),
         "muralist": version("muralist"),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a TorchVersion would make the driver import torch
         "device": device,
         "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name(),
         "precision": best_precision(device),

@@ -1,14 +1,18 @@
 """What all tests share: a cache of their own, and workers that are started only once."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
+from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -51,3 +55,32 @@ def _running(arguments: list[str], label: str) -> Iterator[str]:
             process.terminate()
             process.wait(60)
             rest.join()
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A painting that `muralist render --json` made as a process of its own, on one worker with one thread."""
+
+    content: Path
+    style: Path
+    output: Path
+    stdout: str
+    stderr: str
+
+    @property
+    def sidecar(self) -> dict[str, Any]:
+        """What the file beside the painting holds."""
+        return dict(json.loads(self.output.with_name(self.output.name + ".json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Painted:
+    """The tiny painting that renders of the same pictures with the same settings are compared with."""
+    folder = tmp_path_factory.mktemp("painted")
+    content, style = save(folder / "photo.png", photograph()), save(folder / "style.png", painting())
+    output = folder / "out" / "poster.png"
+    output.parent.mkdir()
+    command = [*MURALIST, "render", str(content), "-s", str(style), "-o", str(output), "--json", *assignments(TINY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return Painted(content, style, output, done.stdout, done.stderr)

@@ -41,7 +41,7 @@ def summed_up(runs: list[dict[str, Any]], paths: tuple[Path, ...], settings: dic
     seconds = [run["sidecar"]["levels"][0]["seconds"] for run in runs]
     work = sidecar["height"] * sidecar["width"] / 1e6 * level.steps
     parts = {label: statistics.median(run["parts"][label] for run in runs) for label in runs[0]["parts"]}
-    parts["dask"] = statistics.median(seconds) - sum(parts.values())
+    parts["dask, and noise"] = statistics.median(seconds) - sum(parts.values())
     return {
         "tile": "untiled" if settings["tile"] == MAX_SIDE_PX else settings["tile"],
         "tiles": len(level.grid),

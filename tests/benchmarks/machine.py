@@ -58,7 +58,7 @@ def describe() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--", ":/", f":(exclude){HERE / 'results'}")),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),

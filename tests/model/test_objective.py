@@ -39,6 +39,7 @@ def objective(pixels: int = 48) -> Objective:
         tv_weight=0.11,
         pixels=pixels,
         positions={"relu1_1": pixels, "relu2_1": pixels // 4},
+        tv_chroma=1.7,
     )
 
 
@@ -50,6 +51,12 @@ def full(picture: torch.Tensor) -> Window:
 def losses_of(goal: Objective, picture: torch.Tensor, features: dict, content: dict) -> Losses:
     """Losses of a picture that is its own only tile."""
     return goal.losses(measure(picture, features, content, goal.style_layers, full(picture)))
+
+
+def variation_of(picture: torch.Tensor, tv_chroma: float) -> torch.Tensor:
+    """Sum of squared differences between neighbours, those of each colour to grey counted once more by `tv_chroma`."""
+    coloured = picture - picture.mean(1, keepdim=True)
+    return sum(p.diff(dim=d).square().sum() * w for p, w in ((picture, 1), (coloured, tv_chroma)) for d in (-1, -2))
 
 
 def mean_grams(features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -75,15 +82,17 @@ def test_losses_worked_out_by_hand():
         tv_weight=1.0,
         pixels=4,
         positions={"relu1_1": 4, "relu2_1": 1},
+        tv_chroma=2.0,
     )
     sums = Sums(
         gram={"relu1_1": np.array([[12.0, 4.0], [4.0, 0.0]]), "relu2_1": np.array([[6.0]])},
         content_error={"relu2_1": 3.0},
         content_energy={"relu2_1": 12.0},
         variation=10.0,
+        chroma=3.0,
     )
     # relu1_1: G = [[3, 1], [1, 0]], G - S = [[1, 1], [1, -1]], 4 / 5; relu2_1: (6 - 4)^2 / 16 = 1 / 4.
-    assert_same(goal.losses(sums), Losses(style=0.75 * 0.8 + 0.25 * 0.25, content=0.25, variation=2.5))
+    assert_same(goal.losses(sums), Losses(style=0.75 * 0.8 + 0.25 * 0.25, content=0.25, variation=4.0))
 
 
 def test_a_picture_that_meets_its_targets_has_no_loss():
@@ -145,12 +154,12 @@ def test_content_gradient_is_that_of_the_content_loss():
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 8), (1, 5), (5, 1), (2, 2)])
-def test_variation_gradient_is_that_of_the_variation_loss(height, width):
+@pytest.mark.parametrize("tv_chroma", [0.0, 2.5])
+def test_variation_gradient_is_that_of_the_variation_loss(height, width, tv_chroma):
     """The gradient at the pixels is autograd's of pixels * weight * total variation, for narrow pictures too."""
     leaf = noise(1, 3, height, width, seed=1).requires_grad_()
-    goal = objective(height * width)
-    loss = (leaf.diff(dim=-1).square().sum() + leaf.diff(dim=-2).square().sum()) / goal.pixels
-    (goal.pixels * goal.tv_weight * loss).backward()
+    goal = replace(objective(height * width), tv_chroma=tv_chroma)
+    (goal.pixels * goal.tv_weight * variation_of(leaf, tv_chroma) / goal.pixels).backward()
     torch.testing.assert_close(goal.variation_gradient(leaf.detach()), leaf.grad, rtol=1e-12, atol=1e-13)
 
 
@@ -167,7 +176,7 @@ def test_losses_are_those_the_gradients_descend():
         weight / 2.5 * float((features[name] - content[name]).square().sum() / content[name].square().sum())
         for name, weight in CONTENT.items()
     )
-    variation = float(picture.diff(dim=-1).square().sum() + picture.diff(dim=-2).square().sum()) / 48
+    variation = float(variation_of(picture, goal.tv_chroma)) / 48
     assert_same(losses_of(goal, picture, features, content), Losses(float(style), error, variation))
 
 
@@ -203,6 +212,18 @@ def test_scale_of_layer_weights_does_not_matter():
     for name, gradient in goal.style_gradients(mean_grams(features), features).items():
         again = scaled.style_gradients(mean_grams(features), features)[name]
         torch.testing.assert_close(again, gradient, rtol=1e-13, atol=0)
+
+
+def test_grey_pictures_have_no_chroma():
+    """What differs in grey only costs the same whatever colour costs; a speck of colour costs more."""
+    _, features, content = scene()
+    grey = noise(1, 1, 6, 8, seed=3).expand(1, 3, 6, 8)
+    plain, strict = (replace(objective(), tv_chroma=factor) for factor in (0.0, 5.0))
+    assert_same(losses_of(strict, grey, features, content), losses_of(plain, grey, features, content))
+    speck = grey.clone()
+    speck[0, 0, 3, 3] += 1
+    costs = [losses_of(goal, speck, features, content).variation for goal in (plain, strict)]
+    assert costs[1] > costs[0] * 1.01
 
 
 def test_every_layer_is_needed_once():

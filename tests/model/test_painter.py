@@ -70,6 +70,7 @@ class Scene:
             style_weight=2.0,
             content_weight=0.5,
             tv_weight=0.1,
+            tv_chroma=1.5,
             pixels=shape[0] * shape[1],
             positions={name: (shape[0] // row.stride(name)) * (shape[1] // row.stride(name)) for name in style_layers},
         )
@@ -81,7 +82,9 @@ class Scene:
         goal, network = self.painter.objective, self.painter.network
         leaf = to_tensor(self.picture).requires_grad_()
         features = network(leaf, goal.layers)
-        loss = goal.tv_weight * (leaf.diff(dim=2).square().sum() + leaf.diff(dim=3).square().sum()) / leaf[0, 0].numel()
+        coloured = leaf - leaf.mean(1, keepdim=True)
+        steps = ((x.diff(dim=d).square().sum(), w) for x, w in ((leaf, 1), (coloured, goal.tv_chroma)) for d in (2, 3))
+        loss = goal.tv_weight * sum(square * weight for square, weight in steps) / leaf[0, 0].numel()
         for name, weight in goal.style_layers.items():
             matrix, target = features[name][0].flatten(1), torch.from_numpy(goal.targets[name])
             error = (matrix @ matrix.T / matrix.shape[1] - target).square().sum() / target.square().sum()

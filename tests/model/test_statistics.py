@@ -104,7 +104,7 @@ def measured(seed: int) -> Sums:
 
 
 def test_measure_sums_squares_under_the_window():
-    """Content error, content energy and variation are weighted sums of squares, written out with einsum."""
+    """Content error, content energy, variation and chroma are weighted sums of squares, written out with einsum."""
     picture, features, content = noise(1, 3, 8, 12), noise(1, 5, 2, 3, seed=1), noise(1, 5, 2, 3, seed=2)
     weights = window(8, 12)
     sums = measure(picture, {"coarse": features}, {"coarse": content}, (), weights)
@@ -117,6 +117,10 @@ def test_measure_sums_squares_under_the_window():
     assert sums.content_error == {"coarse": pytest.approx(float(error), rel=1e-13)}
     assert sums.content_energy == {"coarse": pytest.approx(float(energy), rel=1e-13)}
     assert sums.variation == pytest.approx(float(down + right), rel=1e-13)
+    coloured = picture[0] - picture[0].mean(0)
+    down = torch.einsum("chw,hw->", coloured.diff(dim=1) ** 2, fine[:-1])
+    right = torch.einsum("chw,hw->", coloured.diff(dim=2) ** 2, fine[:, :-1])
+    assert sums.chroma == pytest.approx(float(down + right), rel=1e-13)
 
 
 @pytest.mark.parametrize(("tile", "overlap", "halo"), [(32, 16, None), (48, 8, 4), (200, 16, None), (40, 16, 8)])
@@ -147,6 +151,7 @@ def test_sums_of_tiles_add_up(tile, overlap, halo):
     assert total.content_error == pytest.approx(whole.content_error, rel=1e-9)
     assert total.content_energy == pytest.approx(whole.content_energy, rel=1e-9)
     assert total.variation == pytest.approx(whole.variation, rel=1e-9)
+    assert total.chroma == pytest.approx(whole.chroma, rel=1e-9)
 
 
 def exact(factor: np.ndarray) -> np.ndarray:
@@ -162,8 +167,21 @@ def test_total_adds_in_the_order_given():
         np.testing.assert_array_equal(total.gram[name], (first.gram[name] + second.gram[name]) + third.gram[name])
     assert total.content_error["coarse"] == sum(s.content_error["coarse"] for s in (first, second, third))
     assert total.variation == first.variation + second.variation + third.variation
-    again = Sums.total(iter([first, second, third]))
-    assert again.variation == total.variation
+    assert total.chroma == first.chroma + second.chroma + third.chroma
+    assert Sums.total(iter([first, second, third])).variation == total.variation
+
+
+def test_sums_can_be_filed():
+    """Sums come back whole from the named arrays they are filed as, which are plain numbers that need no pickle."""
+    sums = measured(0)
+    arrays = sums.arrays()
+    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float64)}
+    again = Sums.of_arrays(arrays)
+    assert again.gram.keys() == sums.gram.keys()
+    for name in STRIDES:
+        np.testing.assert_array_equal(again.gram[name], sums.gram[name])
+    assert (again.content_error, again.content_energy) == (sums.content_error, sums.content_energy)
+    assert (again.variation, again.chroma) == (sums.variation, sums.chroma)
 
 
 def test_total_leaves_its_parts_alone():

@@ -1,11 +1,15 @@
 """Small photographs and style pictures, drawn from a seed, and the settings that paint them in a second."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyvips
 from PIL import Image
+
+# The command line as a process of its own.
+MURALIST = [sys.executable, "-c", "from muralist.cli import main; main()"]
 
 # Two levels, 64 px with one tile and 128 px with four; two rounds each, the last one shorter.
 TINY = {

@@ -1,0 +1,123 @@
+"""What `plan` foretells, against what a render then does."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pictures import TINY, painting, photograph, save
+
+from muralist.pipeline import estimate as module
+from muralist.pipeline import render as render_module
+from muralist.pipeline.brief import Brief, make_brief
+from muralist.pipeline.estimate import disk_bytes, driver_bytes, estimate, largest_tile, table, worker_bytes
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.progress import Progress
+from muralist.pipeline.render import carry_out
+from muralist.pipeline.run_folder import RunFolder
+
+MEASURED = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 2e-6}
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of a known speed."""
+    monkeypatch.setattr(module, "run_task", lambda *_: MEASURED)
+
+
+def brief(folder: Path, *, size: tuple[int, int] = (96, 128), style: tuple[int, int] = (80, 112), **settings) -> Brief:
+    """A tiny job, with the settings given."""
+    content, style_file = folder / "photo.png", folder / "style.png"
+    save(content, photograph(*size))
+    save(style_file, painting(*style))
+    return make_brief(content, style_file, folder / "out.png", load_settings(overrides=TINY | settings))
+
+
+def test_a_plan_tells_what_a_render_then_reports(painted, tmp_path, measured):
+    """Sizes, tiles, rounds, steps, workers and threads are those of the sidecar."""
+    found = estimate(make_brief(painted.content, painted.style, tmp_path / "out.png", load_settings(overrides=TINY)))
+    done = painted.sidecar
+    for key in ("height", "width", "tiles", "rounds", "steps"):
+        assert [row[key] for row in found["levels"]] == [row[key] for row in done["levels"]]
+    assert (found["height"], found["width"]) == (done["height"], done["width"])
+    assert {key: found[key] for key in ("workers", "threads")} == {"workers": 1, "threads": 1}
+    assert (done["workers"]["count"], done["workers"]["threads"]) == (1, 1)
+    assert found["driver_bytes"] + found["worker_bytes"] == pytest.approx(done["peak_rss_bytes"], rel=1)
+
+
+def test_time_is_the_measured_cost_of_all_tiles(tmp_path, measured):
+    """One worker paints tile after tile; four workers paint four at a time."""
+    found = estimate(brief(tmp_path))
+    level = brief(tmp_path).final
+    assert found["levels"][1]["seconds"] == pytest.approx(4 * largest_tile(level) * 3 * 2e-6)
+    assert found["seconds"] == sum(row["seconds"] for row in found["levels"])
+    shared = estimate(brief(tmp_path, workers=4))
+    assert shared["levels"][1]["seconds"] == pytest.approx(found["levels"][1]["seconds"] / 4)
+    assert shared["levels"][0]["seconds"] == found["levels"][0]["seconds"]  # one tile cannot be shared
+
+
+def test_operations_are_the_network_times_pixels_times_steps(tmp_path, measured):
+    """Twice the steps are twice the operations, and a level counts its tiles with their overlaps."""
+    once, twice = estimate(brief(tmp_path)), estimate(brief(tmp_path, steps=[8, 6]))
+    assert twice["operations"] == 2 * once["operations"] == 2 * sum(row["operations"] for row in once["levels"])
+    job = brief(tmp_path)
+    per_pixel = job.network.operations(job.settings.layers)
+    assert once["levels"][1]["operations"] == per_pixel * job.final.tile_pixels * 3
+
+
+def test_memory_grows_with_the_tile_and_the_picture(tmp_path):
+    """Workers need memory for the largest tile, the driver for the pictures; half precision needs less."""
+    small, large = brief(tmp_path), brief(tmp_path, tile=128)
+    assert worker_bytes(large, 4) > worker_bytes(small, 4) > worker_bytes(small, 2) > 0
+    assert driver_bytes(brief(tmp_path, size=(96, 128))) < driver_bytes(brief(tmp_path, size=(480, 640)))
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes on the disk of all files in a folder."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("change", [{}, {"coarse": 128, "style_scale": 10}, {"steps": [12, 1], "steps_per_round": 1}])
+def test_the_disk_holds_no_more_than_foretold(tmp_path, monkeypatch, scheduler, change):
+    """The run folder, watched after every tile and before a level is removed, stays below the estimate."""
+    job = brief(tmp_path, style=(300, 400), scheduler=scheduler, **change)
+    most = 0
+
+    class Watching(Progress):
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def look(self):
+            nonlocal most
+            (folder,) = tmp_path.glob(".out.png.muralist-*")
+            most = max(most, folder_bytes(folder))
+
+        def advance(self, work):
+            self.look()
+
+    remove_level = RunFolder.remove_level
+
+    def watched(folder, level):
+        Watching().look()
+        remove_level(folder, level)
+
+    monkeypatch.setattr(render_module, "Bars", Watching)
+    monkeypatch.setattr(RunFolder, "remove_level", watched)
+    carry_out(job, quiet=False)
+    assert 0.3 * disk_bytes(job) < most <= disk_bytes(job)
+    assert sorted(os.listdir(tmp_path)) == ["out.png", "out.png.json", "photo.png", "style.png"]
+
+
+def test_the_table_has_a_line_per_level(tmp_path, measured):
+    """The plan as text shows every level and the totals, in units that people use."""
+    lines = table(estimate(brief(tmp_path))).splitlines()
+    assert lines[0].split()[0] == "level"
+    assert lines[1].split()[:6] == ["1", "64", "x", "48", "1", "2"]
+    assert lines[2].split()[:6] == ["2", "128", "x", "96", "4", "2"]
+    assert [line.split()[0] for line in lines[3:]] == ["painting", "workers", "memory", "disk", "time"]
+    assert "2.00 microseconds" in lines[4]

@@ -1,0 +1,45 @@
+"""Bring the table of settings in README.md up to date with the settings model.
+
+usage: python tools/settings_table.py README.md
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from muralist.cli import FLAGS
+from muralist.pipeline.settings import Settings
+
+BETWEEN = re.compile(r"(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)
+
+
+def table() -> str:
+    """Lay out every setting: its name, its flag if it has one, its default and what it does."""
+    rows = [_row(name, field) for name, field in Settings.model_fields.items()]
+    return "\n".join(["| setting | flag | default | |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def _row(name: str, field: Any) -> str:
+    flag = f"`{FLAGS[name]}`" if name in FLAGS else ""
+    return f"| `{name}` | {flag} | {_default(field.default)} | {field.description} |"
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{layer}: {weight:g}" for layer, weight in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(f"{each:g}" for each in value)
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+
+def main(readme: str) -> None:
+    """Rewrite the table in place."""
+    path = Path(readme)
+    path.write_text(BETWEEN.sub(lambda _: table(), path.read_text()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
