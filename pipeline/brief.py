@@ -48,6 +48,11 @@ class Brief:
         """The finest level, whose size is the painting's."""
         return self.levels[-1]
 
+    @property
+    def most_tiles(self) -> int:
+        """Tiles of the level that has most."""
+        return max(len(level.grid) for level in self.levels)
+
 
 def make_brief(content: Path, style: Path, output: Path, settings: Settings, *, overwrite: bool = False) -> Brief:
     """Read the pictures and settle everything.

@@ -86,16 +86,20 @@ def visible_gpus() -> list[str]:
     return found.stdout.split() if found.returncode == 0 else []
 
 
-def local_shape(settings: Settings) -> Shape:
-    """Choose workers and threads for this machine: a worker per GPU, or the cores shared out."""
+def local_shape(settings: Settings, tiles: int) -> Shape:
+    """Choose workers and threads for this machine: a worker per GPU, or the cores shared out, never more than tiles.
+
+    Tiles side by side use cores better than threads within a tile, but every worker takes memory: so one thread each
+    for up to four workers, then up to four threads each.
+    """
     gpus = visible_gpus() if settings.device in ("auto", "cuda") else []
     if gpus:
-        workers = min(settings.workers or len(gpus), len(gpus))
+        workers = min(settings.workers or tiles, len(gpus))
         return Shape(workers, settings.threads or 2, tuple(gpus[:workers]))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if settings.device != "cpu" and settings.device != "auto":
         return Shape(1, settings.threads or cores)
-    workers = settings.workers or max(1, cores // (settings.threads or min(4, cores)))
+    workers = settings.workers or min(tiles, max(1, cores // (settings.threads or min(4, max(1, cores // 4)))))
     return Shape(workers, settings.threads or max(1, cores // workers))
 
 
@@ -157,7 +161,7 @@ class Cluster:
 
 
 @contextmanager
-def open_cluster(settings: Settings, folder: str) -> Iterator[Cluster]:
+def open_cluster(settings: Settings, folder: str, tiles: int) -> Iterator[Cluster]:
     """Start workers on this machine, or connect to a running scheduler; stop what was started.
 
     Parameters
@@ -166,13 +170,15 @@ def open_cluster(settings: Settings, folder: str) -> Iterator[Cluster]:
         `scheduler`, `workers`, `threads` and `device` count.
     folder : str
         The run folder; every worker must see it.
+    tiles : int
+        Most tiles that a level has.
 
     Raises
     ------
     ClusterError
         If the scheduler cannot be reached, has no workers, or a worker does not suit.
     """
-    with dask.config.set(QUIET), _client(settings) as client:
+    with dask.config.set(QUIET), _client(settings, tiles) as client:
         workers = len(client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             raise ClusterError(f"scheduler {settings.scheduler} has no workers; start some with `dask worker`")
@@ -194,13 +200,13 @@ def _check_alike(facts: dict[str, dict[str, Any]], folder: str) -> None:
 
 
 @contextmanager
-def _client(settings: Settings) -> Iterator[Client]:
+def _client(settings: Settings, tiles: int) -> Iterator[Client]:
     if settings.scheduler is not None:
         with _connected(settings.scheduler) as client:
             client.register_plugin(Prepare(settings.threads))
             yield client
         return
-    shape = local_shape(settings)
+    shape = local_shape(settings, tiles)
     with (
         SpecCluster(_workers(shape), _scheduler(), silence_logs=logging.CRITICAL) as cluster,
         Client(cluster) as client,

@@ -67,7 +67,7 @@ def estimate(brief: Brief) -> dict[str, Any]:
     dict
         Plain values: a row per level, and totals. Bytes, seconds, floating-point operations.
     """
-    settings, shape = brief.settings, local_shape(brief.settings)
+    settings, shape = brief.settings, local_shape(brief.settings, brief.most_tiles)
     measured = run_task("calibrate", settings, brief.weights, shape.threads)
     operations = brief.network.operations(settings.layers)
     rows = [

@@ -88,7 +88,7 @@ def carry_out(brief: Brief, *, quiet: bool = True) -> Sidecar:
     began = time.perf_counter()
     folder = _run_folder(brief)
     try:
-        with open_cluster(brief.settings, folder.path) as cluster, _bars(brief, quiet) as progress:
+        with open_cluster(brief.settings, folder.path, brief.most_tiles) as cluster, _bars(brief, quiet) as progress:
             job = Job(folder, brief.settings, brief.weights, brief.levels, cluster.device, cluster.precision)
             reports = paint(job, cluster, _sources(brief, cluster), progress)
             workers_rss = cluster.peak_rss()

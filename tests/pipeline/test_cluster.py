@@ -1,0 +1,283 @@
+"""Workers: how many, that all paint the same, and what happens when one dies, is missing or does not suit."""
+
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from pictures import TINY
+
+from muralist.model.errors import DivergedError
+from muralist.pipeline import cluster as module
+from muralist.pipeline import render as render_module
+from muralist.pipeline.cluster import Shape, local_shape, open_cluster, visible_gpus
+from muralist.pipeline.errors import ClusterError, DeviceError
+from muralist.pipeline.progress import Progress
+from muralist.pipeline.render import render
+from muralist.pipeline.settings import Settings
+
+# ------------------------------------------------------------------------------------------------- workers and threads
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that sets the cores and GPUs of this machine."""
+
+    def equip(cores: int, gpus: list[str] | None = None) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+        monkeypatch.setattr(module, "visible_gpus", lambda: gpus or [])
+
+    return equip
+
+
+@pytest.mark.parametrize(
+    ("cores", "settings", "shape"),
+    [
+        (1, {}, Shape(1, 1)),
+        (2, {}, Shape(1, 2)),
+        (4, {}, Shape(1, 4)),
+        (8, {}, Shape(2, 4)),
+        (30, {}, Shape(7, 4)),
+        (8, {"workers": 1}, Shape(1, 8)),
+        (8, {"workers": 3}, Shape(3, 2)),
+        (2, {"workers": 5}, Shape(5, 1)),
+        (8, {"threads": 1}, Shape(8, 1)),
+        (8, {"threads": 3}, Shape(2, 3)),
+        (2, {"threads": 16}, Shape(1, 16)),
+        (8, {"workers": 2, "threads": 3}, Shape(2, 3)),
+        (8, {"device": "cpu"}, Shape(2, 4)),
+        (8, {"device": "mps"}, Shape(1, 8)),
+        (8, {"device": "cuda:1", "threads": 2}, Shape(1, 2)),
+    ],
+)
+def test_cores_are_shared_out(machine, cores, settings, shape):
+    """Without a GPU the cores are divided among workers of a few threads; what is asked for is what one gets."""
+    machine(cores)
+    assert local_shape(Settings(**settings)) == shape
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ({}, Shape(3, 2, ("0", "1", "4"))),
+        ({"device": "cuda"}, Shape(3, 2, ("0", "1", "4"))),
+        ({"workers": 2}, Shape(2, 2, ("0", "1"))),
+        ({"workers": 9, "threads": 5}, Shape(3, 5, ("0", "1", "4"))),
+        ({"device": "cpu"}, Shape(2, 4)),
+        ({"device": "cuda:1"}, Shape(1, 8)),
+    ],
+)
+def test_every_gpu_gets_a_worker(machine, settings, shape):
+    """There is one worker per GPU and never more, and none of them on the CPU's terms unless that is asked for."""
+    machine(8, ["0", "1", "4"])
+    assert local_shape(Settings(**settings)) == shape
+
+
+@pytest.mark.parametrize(
+    ("value", "gpus"),
+    [("0,1", ["0", "1"]), ("3", ["3"]), (" 1 , GPU-5a ", ["1", "GPU-5a"]), ("", []), ("-1", []), ("MIG-a,", ["MIG-a"])],
+)
+def test_the_visible_gpus_are_those_of_the_environment(monkeypatch, value, gpus):
+    """CUDA_VISIBLE_DEVICES is taken at its word: indices or names, none if it is empty or -1."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    assert visible_gpus() == gpus
+
+
+@pytest.mark.parametrize(("script", "gpus"), [("echo 0; echo 1", ["0", "1"]), ("echo no driver; exit 9", [])])
+def test_the_driver_tells_the_gpus(monkeypatch, tmp_path, script, gpus):
+    """Otherwise nvidia-smi is asked; where it fails, or is not installed, there are no GPUs."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    assert visible_gpus() == gpus
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert visible_gpus() == []
+
+
+# ------------------------------------------------------------------------------------------------- workers that suit
+
+
+def facts(**changes: Any) -> dict[str, Any]:
+    """What a worker says of itself that suits."""
+    usual = {"host": "node7", "muralist": module.version("muralist"), "device": "cpu", "sees_folder": True}
+    return usual | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sees_folder": False}, r"worker tcp://b on node7 does not see /scratch/run; .* --scratch"),
+        ({"muralist": "0.0.1"}, r"worker tcp://b on node7 has muralist 0\.0\.1, this is .*; install the same"),
+        ({"device": "cuda"}, r"different devices \(cpu, cuda\); use --device"),
+    ],
+)
+def test_a_worker_that_does_not_suit_is_refused(changes, words):
+    """A worker elsewhere that sees no run folder, or would paint another picture, is named with the way out."""
+    with pytest.raises(ClusterError, match=words):
+        module._check_alike({"tcp://a": facts(), "tcp://b": facts(**changes)}, "/scratch/run")
+
+
+def test_workers_that_suit_pass():
+    """Any number of workers that are alike is fine."""
+    module._check_alike({name: facts() for name in ("tcp://a", "tcp://b", "tcp://c")}, "/scratch/run")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask tries again until the time is up; let that be soon."""
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://no-such-host.invalid:8786", "tls://127.0.0.1:9"])
+def test_a_scheduler_that_does_not_answer_is_one_clean_error(impatient, tmp_path, capfd, address):
+    """The address and both ways out are named, and dask's own complaints are not shown."""
+    with (
+        pytest.raises(ClusterError, match=rf"no dask scheduler answers at {address} .* leave --scheduler out"),
+        open_cluster(Settings(scheduler=address), str(tmp_path)),
+    ):
+        pass
+    assert capfd.readouterr() == ("", "")
+
+
+# ---------------------------------------------------------------------------------------------- the same bytes anyhow
+
+
+def paint(painted: Any, folder: Path, **changes: Any) -> dict[str, Any]:
+    """Paint the pictures of `painted` again into an empty folder; its bytes, and the levels without their seconds."""
+    output = folder / "poster.png"
+    sidecar = render(painted.content, painted.style, output, **TINY | changes)
+    return {"bytes": output.read_bytes(), "levels": [row | {"seconds": 0} for row in sidecar["levels"]]} | {
+        "workers": sidecar["workers"]["count"]
+    }
+
+
+def as_painted(painted: Any, workers: int) -> dict[str, Any]:
+    """What `paint` should give."""
+    rows = [row | {"seconds": 0} for row in painted.sidecar["levels"]]
+    return {"bytes": painted.output.read_bytes(), "levels": rows, "workers": workers}
+
+
+def children() -> list[psutil.Process]:
+    """Processes that this one started and that still run."""
+    return [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_two_workers_paint_the_same_as_one(painted, tmp_path, monkeypatch, capfd):
+    """Picture and losses are the same, bit by bit; workers say nothing, and none is left afterwards."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # statistics are computed anew
+    before = children()
+    (tmp_path / "out").mkdir()
+    assert paint(painted, tmp_path / "out", workers=2) == as_painted(painted, 2)
+    assert [
+        each for each in children() if each not in before and "resource_tracker" not in " ".join(each.cmdline())
+    ] == []
+    assert sorted(os.listdir(tmp_path / "out")) == ["poster.png", "poster.png.json"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_workers_of_a_running_scheduler_paint_the_same(painted, tmp_path, scheduler):
+    """An existing cluster gives the same bytes, round after round, and stays up."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        assert paint(painted, tmp_path / name, scheduler=scheduler) == as_painted(painted, 1)
+
+
+class Killer(Progress):
+    """Kills the only worker as soon as it has painted its first tile of the second level."""
+
+    killed: list[int]
+
+    def __init__(self, *_: object) -> None:
+        self.level, self.killed = 0, []
+
+    def __enter__(self) -> "Killer":
+        type(self).last = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def start_level(self, level: Any) -> None:
+        self.level = level.index
+
+    def advance(self, work: int) -> None:
+        if self.level == 1 and not self.killed:
+            workers = [each for each in children() if each.memory_info().rss > 150 << 20]  # it has loaded torch
+            self.killed = [each.pid for each in workers]
+            for each in workers:
+                each.kill()
+
+
+def test_a_killed_worker_changes_nothing(painted, tmp_path, monkeypatch, capfd):
+    """A worker that is killed in the middle is started again, its tasks are run again, and the bytes are the same."""
+    started = set(children())
+    monkeypatch.setattr(render_module, "Bars", Killer)
+    output = tmp_path / "poster.png"
+    sidecar = render(painted.content, painted.style, output, quiet=False, **TINY)
+    assert len(Killer.last.killed) == 1
+    assert {"bytes": output.read_bytes(), "levels": [row | {"seconds": 0} for row in sidecar["levels"]]} | {
+        "workers": 1
+    } == as_painted(painted, 1)
+    assert sorted(os.listdir(tmp_path)) == ["poster.png", "poster.png.json"]
+    assert capfd.readouterr() == ("", "")
+    assert started
+
+
+# --------------------------------------------------------------------------------------------------- errors of tasks
+
+
+def test_errors_of_tasks_keep_their_type(scheduler, tmp_path, painted):
+    """What a task raises arrives as it was raised, with its facts; the workers stay of use."""
+    with open_cluster(Settings(**TINY | {"scheduler": scheduler}), str(tmp_path)) as cluster:
+        with pytest.raises(DeviceError, match=r"cuda:77 is not there .*; use --device auto"):
+            cluster.call("resolve_device", "cuda:77")
+        assert sorted(cluster.map("resolve_device", [("cpu",)] * 7)) == ["cpu"] * 7
+        assert list(cluster.map("resolve_device", [])) == []
+    with pytest.raises(DivergedError, match="not finite.*learning rate reduced") as caught:
+        paint(painted, tmp_path, scheduler=scheduler, style_weight=1e38)
+    assert caught.value.step == 0
+    assert np.isfinite(caught.value.learning_rate)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_device_that_no_worker_has_is_refused(scheduler, tmp_path):
+    """Asking for a GPU that is not there fails before anything is painted."""
+    with (
+        pytest.raises(DeviceError, match="cuda:77 is not there"),
+        open_cluster(Settings(**TINY | {"scheduler": scheduler, "device": "cuda:77"}), str(tmp_path)),
+    ):
+        pass
+
+
+def test_a_task_that_keeps_killing_workers_is_given_up(monkeypatch):
+    """When dask gives a task up, the error says what probably happened and what to do."""
+
+    def submit(*_: object, **__: object) -> None:
+        raise module.KilledWorker("paint_tile", SimpleNamespace(address="tcp://a"), 10)
+
+    cluster = object.__new__(module.Cluster)
+    cluster.workers = 1
+    monkeypatch.setattr(module, "as_completed", submit)
+    monkeypatch.setattr(module.Cluster, "_submit", lambda *_: None)
+    with pytest.raises(ClusterError, match=r"paint_tile took down 10 workers.*smaller --tile"):
+        cluster.call("paint_tile")
+
+
+def test_workers_ignore_the_signal_that_is_meant_for_the_driver(monkeypatch):
+    """Ctrl-C reaches every process of the terminal; a worker leaves it to the driver, and has its threads."""
+    calls: dict[str, Any] = {}
+    import torch
+
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: calls.update(threads=n))
+    monkeypatch.setattr(signal, "signal", lambda number, action: calls.update({number: action}))
+    module.Prepare(3).setup(None)
+    assert calls == {"threads": 3, signal.SIGINT: signal.SIG_IGN}
+    calls.clear()
+    module.Prepare(None).setup(None)
+    assert calls == {}
