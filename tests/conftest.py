@@ -43,7 +43,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _running(arguments: list[str], label: str) -> Iterator[str]:
     """What the log of a `dask` process says behind a label, once it says so; the process ends with the block."""
     command = [sys.executable, "-m", "dask", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | ONE_THREAD) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | ALLOCATOR | ONE_THREAD) as process:
         assert process.stderr is not None
         try:
             found = next((line.split(label)[1].strip() for line in process.stderr if label in line), None)

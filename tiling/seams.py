@@ -1,14 +1,18 @@
 """How visible the borders between tiles are: one number, 1.0 when nothing is there.
 
 Take a line between two pixel columns. For each block of `BLOCK` rows, take the mean colour of the `reach` columns left
-of the line minus that of the `reach` columns right of it, and square it: the mean over blocks is the *jump* at that
-line. The score at one reach is the sum of the jumps at the lines where cores of neighbouring tiles meet, divided by
-the sum of the jumps at reference lines, `OFFSETS` pixels to either side of them, which see the same part of the
-picture. Lines between rows likewise. The seam score is the largest over `REACHES`: a hard edge shows at a reach of
-1 px, a step in colour that was feathered away over tens of pixels at a long reach.
+of the line minus that of the `reach` columns right of it; its square, summed over the colours, is the block's *jump*.
+The score at one reach is the geometric mean of the jumps at the lines where cores of neighbouring tiles meet, divided
+by that at reference lines, `OFFSETS` pixels to either side of them, which see the same part of the picture. Lines
+between rows likewise. The seam score is the largest over `REACHES`: a hard edge shows at a reach of 1 px, a step in
+colour that was feathered away over tens of pixels at a long reach.
+
+The mean is geometric because jumps range over many powers of ten: in an arithmetic one the few blocks on the outlines
+of things drown the many on plain ground, where a seam is seen. A tenth of the median reference jump that is not zero is
+added to each, so that blocks of one colour count as small, not as nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -30,35 +34,37 @@ def seam_score(picture: np.ndarray, rows: Sequence[int], cols: Sequence[int]) ->
     Returns
     -------
     float
-        1.0 means that borders look like any other place; also returned when there are no borders.
+        1.0 means that borders look like any other place; also returned when there are no borders. Chance makes it
+        0.8 to 1.3 for random textures with 5,000 px of borders and no seams; for photographs it can be half or twice 1.
     """
-    jumps = [_jumps(picture, cols, reach) + _jumps(picture.swapaxes(0, 1), rows, reach) for reach in REACHES]
-    return max((_ratio(pairs) for pairs in jumps), default=1.0)
+    return max(_score(picture, rows, cols, reach) for reach in REACHES)
 
 
-def _ratio(pairs: list[tuple[float, float]]) -> float:
-    at, beside = (sum(column) for column in zip(*pairs, strict=True)) if pairs else (0.0, 0.0)
-    return at / beside if beside > 0 else 1.0 if at == 0 else float("inf")
+def _score(picture: np.ndarray, rows: Sequence[int], cols: Sequence[int], reach: int) -> float:
+    pairs = [*_jumps(picture, cols, reach), *_jumps(picture.swapaxes(0, 1), rows, reach)]
+    if not pairs:
+        return 1.0
+    at, beside = (np.concatenate(jumps) for jumps in zip(*pairs, strict=True))
+    if not beside.any():
+        return float("inf") if at.any() else 1.0
+    floor = np.median(beside[beside > 0]) / 10
+    return float(np.exp(np.log(at + floor).mean() - np.log(beside + floor).mean()))
 
 
-def _jumps(picture: np.ndarray, borders: Sequence[int], reach: int) -> list[tuple[float, float]]:
-    """Return (jump at the border, mean jump at its reference lines) for every border that has reference lines."""
-    pairs = []
+def _jumps(picture: np.ndarray, borders: Sequence[int], reach: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (jumps at the border, jumps at its reference lines) for every border that has reference lines."""
     for border in borders:
-        beside = [j for offset in OFFSETS if (j := _jump(picture, border + offset, reach)) is not None]
-        at = _jump(picture, border, reach)
-        if at is not None and beside:
-            pairs.append((at, float(np.mean(beside))))
-    return pairs
+        at, *beside = (_jump(picture, border + offset, reach) for offset in (0, *OFFSETS))
+        beside = [jumps for jumps in beside if len(jumps)]
+        if len(at) and beside:
+            yield at, np.concatenate(beside)
 
 
-def _jump(picture: np.ndarray, line: int, reach: int) -> float | None:
-    """Mean squared jump across the line before column `line`, over blocks of rows; None too near the edge."""
+def _jump(picture: np.ndarray, line: int, reach: int) -> np.ndarray:
+    """Jumps of all blocks of rows across the line before column `line`; none too near the picture's edge."""
     if line < reach or line + reach > picture.shape[1]:
-        return None
+        return np.empty(0)
     left = picture[:, line - reach : line].mean(1, dtype=np.float64)
     right = picture[:, line : line + reach].mean(1, dtype=np.float64)
-    step = left - right
-    usable = max(1, len(step) // BLOCK) * BLOCK
-    blocks = step[:usable].reshape(-1, min(BLOCK, len(step)), 3) if len(step) >= BLOCK else step[None]
-    return float(np.mean(blocks.mean(1) ** 2))
+    blocks = np.array_split(left - right, max(1, len(left) // BLOCK))
+    return np.array([np.square(block.mean(0)).sum() for block in blocks])

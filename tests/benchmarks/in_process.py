@@ -69,7 +69,7 @@ def seconds_here(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str,
     """Render without dask and say how long each part of the level took; to be called in a process of its own."""
     clusters: list[Here] = []
 
-    def open_here(resolved: Any, folder: str) -> Any:
+    def open_here(resolved: Any, folder: str, tiles: int) -> Any:
         clusters.append(Here(resolved, folder))
         return nullcontext(clusters[0])
 

@@ -2,9 +2,10 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import psutil
@@ -16,6 +17,7 @@ from muralist.pipeline import cluster as module
 from muralist.pipeline import render as render_module
 from muralist.pipeline.cluster import Shape, local_shape, open_cluster, visible_gpus
 from muralist.pipeline.errors import ClusterError, DeviceError
+from muralist.pipeline.levels import Level
 from muralist.pipeline.progress import Progress
 from muralist.pipeline.render import render
 from muralist.pipeline.settings import Settings
@@ -35,46 +37,50 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("cores", "settings", "shape"),
+    ("cores", "tiles", "settings", "shape"),
     [
-        (1, {}, Shape(1, 1)),
-        (2, {}, Shape(1, 2)),
-        (4, {}, Shape(1, 4)),
-        (8, {}, Shape(2, 4)),
-        (30, {}, Shape(7, 4)),
-        (8, {"workers": 1}, Shape(1, 8)),
-        (8, {"workers": 3}, Shape(3, 2)),
-        (2, {"workers": 5}, Shape(5, 1)),
-        (8, {"threads": 1}, Shape(8, 1)),
-        (8, {"threads": 3}, Shape(2, 3)),
-        (2, {"threads": 16}, Shape(1, 16)),
-        (8, {"workers": 2, "threads": 3}, Shape(2, 3)),
-        (8, {"device": "cpu"}, Shape(2, 4)),
-        (8, {"device": "mps"}, Shape(1, 8)),
-        (8, {"device": "cuda:1", "threads": 2}, Shape(1, 2)),
+        (1, 9, {}, Shape(1, 1)),
+        (2, 9, {}, Shape(2, 1)),
+        (4, 9, {}, Shape(4, 1)),
+        (8, 9, {}, Shape(4, 2)),
+        (16, 9, {}, Shape(4, 4)),
+        (30, 9, {}, Shape(7, 4)),
+        (8, 1, {}, Shape(1, 8)),
+        (8, 2, {}, Shape(2, 4)),
+        (8, 9, {"workers": 1}, Shape(1, 8)),
+        (8, 9, {"workers": 3}, Shape(3, 2)),
+        (2, 9, {"workers": 5}, Shape(5, 1)),
+        (8, 9, {"threads": 1}, Shape(8, 1)),
+        (8, 9, {"threads": 3}, Shape(2, 3)),
+        (2, 9, {"threads": 16}, Shape(1, 16)),
+        (8, 1, {"workers": 2, "threads": 3}, Shape(2, 3)),
+        (8, 9, {"device": "cpu"}, Shape(4, 2)),
+        (8, 9, {"device": "mps"}, Shape(1, 8)),
+        (8, 9, {"device": "cuda:1", "threads": 2}, Shape(1, 2)),
     ],
 )
-def test_cores_are_shared_out(machine, cores, settings, shape):
-    """Without a GPU the cores are divided among workers of a few threads; what is asked for is what one gets."""
+def test_cores_are_shared_out(machine, cores, tiles, settings, shape):
+    """Without a GPU the cores go to the tiles, then to threads; what is asked for is what one gets."""
     machine(cores)
-    assert local_shape(Settings(**settings)) == shape
+    assert local_shape(Settings(**settings), tiles) == shape
 
 
 @pytest.mark.parametrize(
-    ("settings", "shape"),
+    ("tiles", "settings", "shape"),
     [
-        ({}, Shape(3, 2, ("0", "1", "4"))),
-        ({"device": "cuda"}, Shape(3, 2, ("0", "1", "4"))),
-        ({"workers": 2}, Shape(2, 2, ("0", "1"))),
-        ({"workers": 9, "threads": 5}, Shape(3, 5, ("0", "1", "4"))),
-        ({"device": "cpu"}, Shape(2, 4)),
-        ({"device": "cuda:1"}, Shape(1, 8)),
+        (9, {}, Shape(3, 2, ("0", "1", "4"))),
+        (9, {"device": "cuda"}, Shape(3, 2, ("0", "1", "4"))),
+        (9, {"workers": 2}, Shape(2, 2, ("0", "1"))),
+        (1, {}, Shape(1, 2, ("0",))),
+        (9, {"workers": 9, "threads": 5}, Shape(3, 5, ("0", "1", "4"))),
+        (9, {"device": "cpu"}, Shape(4, 2)),
+        (9, {"device": "cuda:1"}, Shape(1, 8)),
     ],
 )
-def test_every_gpu_gets_a_worker(machine, settings, shape):
-    """There is one worker per GPU and never more, and none of them on the CPU's terms unless that is asked for."""
+def test_every_gpu_gets_a_worker(machine, tiles, settings, shape):
+    """There is one worker per GPU, no more than tiles, and none where another device is asked for."""
     machine(8, ["0", "1", "4"])
-    assert local_shape(Settings(**settings)) == shape
+    assert local_shape(Settings(**settings), tiles) == shape
 
 
 @pytest.mark.parametrize(
@@ -134,12 +140,22 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://no-such-host.invalid:8786", "tls://127.0.0.1:9"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://no-such-host.invalid:8786"])
 def test_a_scheduler_that_does_not_answer_is_one_clean_error(impatient, tmp_path, capfd, address):
     """The address and both ways out are named, and dask's own complaints are not shown."""
     with (
         pytest.raises(ClusterError, match=rf"no dask scheduler answers at {address} .* leave --scheduler out"),
-        open_cluster(Settings(scheduler=address), str(tmp_path)),
+        open_cluster(Settings(scheduler=address), str(tmp_path), tiles=1),
+    ):
+        pass
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_encrypted_scheduler_needs_dask_to_be_set_up_for_it(tmp_path, capfd):
+    """Without certificates in dask's configuration the message says what is missing."""
+    with (
+        pytest.raises(ClusterError, match=r"scheduler tls://127.0.0.1:9 cannot be used \(TLS expects .*\)"),
+        open_cluster(Settings(scheduler="tls://127.0.0.1:9"), str(tmp_path), tiles=1),
     ):
         pass
     assert capfd.readouterr() == ("", "")
@@ -189,44 +205,40 @@ def test_workers_of_a_running_scheduler_paint_the_same(painted, tmp_path, schedu
 
 
 class Killer(Progress):
-    """Kills the only worker as soon as it has painted its first tile of the second level."""
+    """Kills the worker as soon as it has painted its first tile of the second level."""
 
-    killed: list[int]
+    killed: ClassVar[list[int]] = []
+    others: ClassVar[list[psutil.Process]] = []
 
     def __init__(self, *_: object) -> None:
-        self.level, self.killed = 0, []
+        self.level = 0
 
     def __enter__(self) -> "Killer":
-        type(self).last = self
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
-    def start_level(self, level: Any) -> None:
+    def start_level(self, level: Level) -> None:
         self.level = level.index
 
     def advance(self, work: int) -> None:
         if self.level == 1 and not self.killed:
-            workers = [each for each in children() if each.memory_info().rss > 150 << 20]  # it has loaded torch
-            self.killed = [each.pid for each in workers]
-            for each in workers:
-                each.kill()
+            with_torch = [each for each in children() if each.memory_info().rss > 150 << 20]
+            self.killed.extend(each.pid for each in with_torch if each not in self.others)
+            for pid in self.killed:
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_a_killed_worker_changes_nothing(painted, tmp_path, monkeypatch, capfd):
     """A worker that is killed in the middle is started again, its tasks are run again, and the bytes are the same."""
-    started = set(children())
+    monkeypatch.setattr(Killer, "others", children())
+    monkeypatch.setattr(Killer, "killed", [])
     monkeypatch.setattr(render_module, "Bars", Killer)
-    output = tmp_path / "poster.png"
-    sidecar = render(painted.content, painted.style, output, quiet=False, **TINY)
-    assert len(Killer.last.killed) == 1
-    assert {"bytes": output.read_bytes(), "levels": [row | {"seconds": 0} for row in sidecar["levels"]]} | {
-        "workers": 1
-    } == as_painted(painted, 1)
+    assert paint(painted, tmp_path, quiet=False) == as_painted(painted, 1)
+    assert len(Killer.killed) == 1
     assert sorted(os.listdir(tmp_path)) == ["poster.png", "poster.png.json"]
     assert capfd.readouterr() == ("", "")
-    assert started
 
 
 # --------------------------------------------------------------------------------------------------- errors of tasks
@@ -234,12 +246,12 @@ def test_a_killed_worker_changes_nothing(painted, tmp_path, monkeypatch, capfd):
 
 def test_errors_of_tasks_keep_their_type(scheduler, tmp_path, painted):
     """What a task raises arrives as it was raised, with its facts; the workers stay of use."""
-    with open_cluster(Settings(**TINY | {"scheduler": scheduler}), str(tmp_path)) as cluster:
+    with open_cluster(Settings(**TINY | {"scheduler": scheduler}), str(tmp_path), tiles=1) as cluster:
         with pytest.raises(DeviceError, match=r"cuda:77 is not there .*; use --device auto"):
             cluster.call("resolve_device", "cuda:77")
         assert sorted(cluster.map("resolve_device", [("cpu",)] * 7)) == ["cpu"] * 7
         assert list(cluster.map("resolve_device", [])) == []
-    with pytest.raises(DivergedError, match="not finite.*learning rate reduced") as caught:
+    with pytest.raises(DivergedError, match=r"not finite.*learning rate reduced") as caught:
         paint(painted, tmp_path, scheduler=scheduler, style_weight=1e38)
     assert caught.value.step == 0
     assert np.isfinite(caught.value.learning_rate)
@@ -250,7 +262,7 @@ def test_a_device_that_no_worker_has_is_refused(scheduler, tmp_path):
     """Asking for a GPU that is not there fails before anything is painted."""
     with (
         pytest.raises(DeviceError, match="cuda:77 is not there"),
-        open_cluster(Settings(**TINY | {"scheduler": scheduler, "device": "cuda:77"}), str(tmp_path)),
+        open_cluster(Settings(**TINY | {"scheduler": scheduler, "device": "cuda:77"}), str(tmp_path), tiles=1),
     ):
         pass
 
@@ -258,12 +270,13 @@ def test_a_device_that_no_worker_has_is_refused(scheduler, tmp_path):
 def test_a_task_that_keeps_killing_workers_is_given_up(monkeypatch):
     """When dask gives a task up, the error says what probably happened and what to do."""
 
-    def submit(*_: object, **__: object) -> None:
+    def given_up(*_: object, **__: object) -> Iterator[None]:
         raise module.KilledWorker("paint_tile", SimpleNamespace(address="tcp://a"), 10)
+        yield
 
     cluster = object.__new__(module.Cluster)
     cluster.workers = 1
-    monkeypatch.setattr(module, "as_completed", submit)
+    monkeypatch.setattr(module, "as_completed", given_up)
     monkeypatch.setattr(module.Cluster, "_submit", lambda *_: None)
     with pytest.raises(ClusterError, match=r"paint_tile took down 10 workers.*smaller --tile"):
         cluster.call("paint_tile")

@@ -1,0 +1,483 @@
+"""The command line: what it prints, and that whatever is wrong is one line, with nothing written and nothing lost."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+import torch
+from click.testing import CliRunner, Result
+from pictures import MURALIST, TINY, assignments, contents, painting, photograph, save
+from safetensors.torch import save_file
+
+from muralist.cli import FLAGS, main
+from muralist.model import architecture
+from muralist.pipeline import cluster
+from muralist.pipeline.estimate import run_task
+from muralist.pipeline.presets import load_settings, preset_names, preset_text
+from muralist.pipeline.settings import Settings
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a photograph and a style picture."""
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "photo.png", photograph())
+    save(tmp_path / "style.png", painting())
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    """Run the command line in this process."""
+    return CliRunner().invoke(main, list(arguments))
+
+
+def render(*options: str, content: str = "photo.png", style: str = "style.png", output: str = "out.png") -> Result:
+    """Run `muralist render` in this process; the tiny settings come first, so that options beat them."""
+    return run("render", content, "-s", style, "-o", output, *assignments(TINY), *options)
+
+
+def test_no_bug_hides_in_a_result(folder):
+    """The runner keeps an unexpected exception, and its type, rather than report an ordinary failure."""
+    result = run("render", "photo.png")
+    assert result.exit_code == 2
+    assert isinstance(result.exception, SystemExit)
+
+
+# ----------------------------------------------------------------------------------------------------------- bad input
+
+
+def assert_refused(result: Result, *words: str, code: int = 1) -> None:
+    """One line on standard error that contains all the words, none on standard output."""
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.count("\n") == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def truncated_jpeg(folder: Path) -> None:
+    """Leave half of a JPEG."""
+    path = save(folder / "bad.jpg", photograph(), quality=95)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def float_with_nan(folder: Path) -> None:
+    """Put one NaN into a float TIFF."""
+    pixels = photograph().astype(np.float32) / 255
+    pixels[5, 7, 1] = np.nan
+    tifffile.imwrite(folder / "bad.tif", pixels)
+
+
+BAD_PICTURES: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
+    "missing": ("bad.png", lambda folder: None, ("bad.png: there is no such file", "check the path")),
+    "below a file": ("photo.png/bad.png", lambda folder: None, ("photo.png/bad.png: there is no such file",)),
+    "folder": (
+        "bad.png",
+        lambda folder: (folder / "bad.png").mkdir(),
+        ("bad.png: this is a folder", "name one picture"),
+    ),
+    "empty": ("bad.png", lambda folder: (folder / "bad.png").touch(), ("bad.png: the file is empty", "copy or export")),
+    "text": (
+        "bad.jpg",
+        lambda folder: (folder / "bad.jpg").write_text("hello"),
+        ("bad.jpg: not a picture", "JPEG, PNG"),
+    ),
+    "truncated": ("bad.jpg", truncated_jpeg, ("bad.jpg: damaged, cut short", "copy or export it again")),
+    "NaN": ("bad.tif", float_with_nan, ("bad.tif: holds NaN", "export it again")),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_PICTURES)
+@pytest.mark.parametrize("role", ["content", "style"])
+@pytest.mark.parametrize("command", ["render", "plan"])
+def test_a_bad_picture_is_refused(folder, kind, role, command):
+    """A photograph or style picture that cannot be read is named with its problem, by render as by plan."""
+    name, make, words = BAD_PICTURES[kind]
+    make(folder)
+    before = contents(folder)
+    pictures = {"content": "photo.png", "style": "style.png"} | {role: name}
+    assert_refused(run(command, pictures["content"], "-s", pictures["style"], "-o", "out.png"), *words)
+    assert contents(folder) == before
+
+
+def test_pictures_below_the_minimum_are_refused(folder):
+    """A photograph, a painting or a style picture smaller than the network can see is told with its size."""
+    save(folder / "small.png", photograph(31, 200))
+    before = contents(folder)
+    assert_refused(render(content="small.png"), "200 x 31 px", "at least 32 px", "--size")
+    assert_refused(render("--size", "40"), "40 x 30 px", "at least 32 px")
+    assert_refused(render(style="small.png"), "small.png", "200 x 31 px", "at least 32 px")
+    assert contents(folder) == before
+
+
+def test_a_picture_above_the_limit_is_refused(folder):
+    """The limit on pixels is told with the setting that raises it."""
+    assert_refused(render("--set", "max_pixels=1000"), "photo.png", "12288", "max_pixels = 1000")
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("photo.png/out.png", ("photo.png/out.png", "cannot write into the folder photo.png", "choose another")),
+        ("nowhere/out.png", ("there is no folder nowhere", "create it first")),
+        ("/proc/out.png", ("/proc/out.png", "/proc")),
+        ("out", ("no extension", ".png")),
+        ("out.gif", ("unknown extension '.gif'", ".png")),
+        ("folder.png", ("folder.png: this is a folder", "add a file name")),
+        ("style.png", ("style.png: exists already", "--overwrite")),
+        (f"{'x' * 250}.png", ("xxx", "name too long")),
+    ],
+)
+@pytest.mark.parametrize("command", ["render", "plan"])
+def test_a_bad_output_is_refused_before_any_work(folder, monkeypatch, output, words, command):
+    """An output that cannot be written is found out before a picture is even read."""
+    (folder / "folder.png").mkdir()
+    before = contents(folder)
+    result = run(command, "missing.png", "-s", "missing.png", "-o", output)
+    assert_refused(result, *words[:1])
+    for word in words:
+        assert word.lower() in result.stderr.lower()
+    assert contents(folder) == before
+
+
+def test_a_format_that_cannot_hold_the_painting(folder):
+    """Too many bits or pixels for a format are refused beforehand, with formats that can."""
+    assert_refused(render("--bit-depth", "16", output="out.jpg"), "JPEG cannot hold 16 bits", ".png")
+    assert_refused(render("--size", "17000", output="out.webp"), "WebP is limited to 16383 pixels", "use .tif")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--preset", "defualt"], ("unknown preset 'defualt'", "did you mean 'default'?", "poster")),
+        (["--preset", "none.yaml"], ("none.yaml", "cannot be read")),
+        (["--preset", "photo.png"], ("photo.png", "not UTF-8")),
+        (["--set", "overlapp=3"], ("--set: overlapp: unknown key, did you mean 'overlap'?",)),
+        (["--set", "tile"], ("--set: got 'tile', wanted key=value",)),
+        (["--set", "style_layers={relu9_1: 1}"], ("network compact has no layer 'relu9_1'", "known: relu1_1")),
+        (["--set", "content_layers={relu4_3x: 1}"], ("'relu4_3x'", "did you mean 'relu4_3'?")),
+        (["--network", "compct"], ("unknown network 'compct'", "did you mean 'compact'?", "vgg19")),
+        (["--tile", "64", "--overlap", "40"], ("tile too small for its overlap", "tile 64", "overlap 40")),
+        (["--tile", "80", "--overlap", "39"], ("tile 80 px is too small for an overlap of 39 px", "--tile 78")),
+        (["--tile", "8"], ("tile: got", "64")),
+        (["--tile", "-512"], ("tile: got '-512'", "wanted")),
+        (["--tile", "many"], ("tile: got 'many'", "integer")),
+        (["--tile", "1e99"], ("tile: got '1e99'", "wanted")),
+        (["--overlap", "-1"], ("overlap: got '-1'", "wanted")),
+        (["--size", "0"], ("size: got '0'", "wanted")),
+        (["--size", "9" * 30], ("size: got", "wanted")),
+        (["--print", "60x90"], ("'60x90'", "60x90cm")),
+        (["--print", "60x90cm", "--size", "100"], ("only one of them",)),
+        (["--print", "60x90cm", "--dpi", "-300"], ("dpi: got '-300'", "wanted")),
+        (["--print", "60x90cm", "--dpi", "nan"], ("dpi: got 'nan'", "wanted")),
+        (["--fit", "stretch"], ("fit: got 'stretch'", "'fit' or 'crop'")),
+        (["--quality", "101"], ("quality: got '101'", "wanted")),
+        (["--bit-depth", "12"], ("bit_depth: got 12", "wanted")),
+        (["--steps-per-round", "0"], ("steps_per_round: got '0'", "wanted")),
+        (["--style-scale", "inf"], ("style_scale: got 'inf'", "wanted")),
+        (["--workers", "0"], ("workers: got '0'", "wanted")),
+        (["--threads", "-2"], ("threads: got '-2'", "wanted")),
+        (["--seed", "-1"], ("seed: got '-1'", "wanted")),
+        (["--device", "tpu"], ("device: got 'tpu'", "'cpu'")),
+        (["--scheduler", "localhost"], ("scheduler: got 'localhost'", "tcp://host:8786")),
+        (["--scratch", "nowhere"], ("nowhere: no folder to write to", "--scratch")),
+        (["--set", "steps=[-1]"], ("--set: steps.0: got -1", "wanted")),
+        (["--set", "learning_rate=0"], ("--set: learning_rate.0: got 0", "wanted")),
+        (["--set", "style_weight=-3"], ("--set: style_weight: got -3", "wanted")),
+        (["--set", "coarse=1"], ("--set: coarse: got 1", "wanted")),
+        (["--weights", "none.safetensors"], ("none.safetensors: cannot be read", "name a weight file")),
+        (["--weights", "."], ("cannot be read", "name a weight file")),
+    ],
+)
+def test_a_bad_option_is_refused(folder, options, words):
+    """Every unknown name and every number that makes no sense is one line, with what was wanted."""
+    before = contents(folder)
+    assert_refused(render(*options), *words)
+    assert contents(folder) == before
+
+
+def test_several_problems_are_one_line(folder):
+    """All wrong settings are reported together, still in one line."""
+    assert_refused(render("--tile", "1", "--workers", "0", "--set", "nonsense=1"), "tile: ", "workers: ", "nonsense: ")
+
+
+@pytest.mark.parametrize("options", [[], ["photo.png"], ["photo.png", "-s", "style.png"], ["--no-such-option"]])
+def test_wrong_usage_is_exit_2(folder, options):
+    """A missing argument or an unknown option is wrong usage; the last line says which."""
+    result = run("render", *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+    assert sorted(os.listdir(folder)) == ["photo.png", "style.png"]
+
+
+# ------------------------------------------------------------------------------------------------------------- weights
+
+
+def of_another_network(path: Path) -> None:
+    """Weights whose layers have other shapes."""
+    save_file({"conv1_1.weight": torch.zeros(64, 3, 3, 3), "conv1_1.bias": torch.zeros(64)}, path)
+
+
+def cut_short(path: Path) -> None:
+    """The first half of the weights that come with muralist."""
+    whole = Path(architecture.__file__).parent / "weights" / "compact.safetensors"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+
+
+BAD_WEIGHTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
+    "wrong architecture": (of_another_network, ("does not hold network compact", "(64, 3, 3, 3)", "check --weights")),
+    "truncated": (cut_short, ("is not a whole safetensors file", "fetch it again")),
+    "empty": (Path.touch, ("is not a whole safetensors file", "fetch it again")),
+    "text": (lambda path: path.write_text("hello"), ("is not a whole safetensors file", "fetch it again")),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_WEIGHTS)
+@pytest.mark.parametrize("command", ["render", "plan"])
+def test_bad_weights_are_refused(folder, scheduler, kind, command):
+    """A weight file of another network, or a broken one, is named with its problem, before anything is painted."""
+    make, words = BAD_WEIGHTS[kind]
+    make(folder / "bad.safetensors")
+    before = contents(folder)
+    options = [*assignments(TINY), "--weights", "bad.safetensors", "--scheduler", scheduler]
+    assert_refused(run(command, "photo.png", "-s", "style.png", "-o", "out.png", *options), "bad.safetensors", *words)
+    assert contents(folder) == before
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """VGG-19 is published where nobody answers, and there is an empty cache; where its file would go."""
+    row = replace(architecture.ARCHITECTURES["vgg19"], url="http://127.0.0.1:9/vgg19-dcbb9e9d.pth")
+    monkeypatch.setitem(architecture.ARCHITECTURES, "vgg19", row)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path / "torch" / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
+
+
+def test_weights_that_cannot_be_downloaded(folder, offline):
+    """Offline without a cache, the message tells what was tried, where the file would go, and the other ways."""
+    result = render("--network", "vgg19")
+    assert_refused(
+        result, str(offline), "http://127.0.0.1:9/vgg19", "cannot be downloaded", "--weights FILE", "compact"
+    )
+    assert [name for name, content in contents(folder).items() if content is not None] == ["photo.png", "style.png"]
+
+
+def test_weights_with_a_wrong_hash(folder, offline):
+    """A file in the cache that is not the published one is not used."""
+    offline.parent.mkdir(parents=True)
+    offline.write_bytes(b"something else")
+    assert_refused(render("--network", "vgg19"), str(offline), "SHA-256", "dcbb9e9d", "delete the file")
+    assert offline.read_bytes() == b"something else"
+
+
+def test_bundled_weights_that_were_changed(folder, monkeypatch):
+    """Damage to the weights that come with muralist is noticed."""
+    row = replace(architecture.ARCHITECTURES["compact"], sha256="0" * 64)
+    monkeypatch.setitem(architecture.ARCHITECTURES, "compact", row)
+    assert_refused(render(), "compact.safetensors", "SHA-256", "0000")
+
+
+# ---------------------------------------------------------------------------------------------------- while it is done
+
+
+def test_a_scheduler_that_does_not_answer(folder, monkeypatch, capfd):
+    """The address is named with the ways out, and no log line of dask is among what is shown."""
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    before = contents(folder)
+    assert_refused(render("--scheduler", "tcp://127.0.0.1:9"), "no dask scheduler answers at tcp://127.0.0.1:9")
+    assert capfd.readouterr() == ("", "")
+    assert contents(folder) == before
+
+
+def test_a_painting_that_diverges(folder, scheduler):
+    """Absurd weights end in one line that tells what to change, and leave nothing."""
+    before = contents(folder)
+    assert_refused(
+        render("--scheduler", scheduler, "--quiet", "--set", "style_weight=1e38"), "diverged", "learning_rate"
+    )
+    assert contents(folder) == before
+
+
+def test_a_device_that_is_not_there(folder, scheduler):
+    """A GPU that no worker has is told by render as by plan."""
+    before = contents(folder)
+    for command in ("render", "plan"):
+        options = [*assignments(TINY), "--scheduler", scheduler, "--device", "cuda:77"]
+        result = run(command, "photo.png", "-s", "style.png", "-o", "out.png", *options)
+        assert_refused(result, "device cuda:77 is not there", "--device auto")
+    assert contents(folder) == before
+
+
+def test_a_bug_keeps_its_traceback(folder, monkeypatch):
+    """What nobody expected is not dressed up as a user's mistake."""
+    monkeypatch.setattr("muralist.pipeline.brief.make_brief", lambda *_, **__: 1 / 0)
+    assert isinstance(render().exception, ZeroDivisionError)
+
+
+# -------------------------------------------------------------------------------------------------------- what it says
+
+
+def test_render_as_json_is_the_sidecar(painted):
+    """`--json` prints the sidecar and nothing else on standard output; a log gets one line per level and no noise."""
+    assert json.loads(painted.stdout) == painted.sidecar
+    assert painted.stderr.splitlines() == [
+        "level 1/2, 64 x 48 px: 1 tiles, 4 steps",
+        "level 2/2, 128 x 96 px: 4 tiles, 3 steps",
+    ]
+
+
+def test_render_says_one_line_when_it_is_done(folder, scheduler):
+    """Without --json the last line names the painting; --quiet says nothing; both together leave the JSON."""
+    result = render("--scheduler", scheduler)
+    assert result.exit_code == 0
+    assert re.fullmatch(r"out\.png: 128 x 96 px, \d+ s, seam score \d\.\d\d\n", result.stdout)
+    quiet = render("--scheduler", scheduler, "--quiet", "--overwrite")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    both = render("--scheduler", scheduler, "--quiet", "--json", "--overwrite", "--no-consensus")
+    assert (both.exit_code, both.stderr) == (0, "")
+    assert json.loads(both.stdout)["settings"]["consensus"] is False
+    assert sorted(os.listdir(folder)) == ["out.png", "out.png.json", "photo.png", "style.png"]
+
+
+def test_plan_foretells_and_does_nothing(folder, painted, monkeypatch):
+    """`plan` prints a table, or JSON with the same rows as the sidecar's, and leaves no file."""
+    measured = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 1e-6}
+    monkeypatch.setattr("muralist.pipeline.estimate.run_task", lambda *_: measured)
+    options = ["photo.png", "-s", "style.png", "-o", "out.png", *assignments(TINY)]
+    found = json.loads(run("plan", *options, "--json").stdout)
+    for key in ("height", "width", "tiles", "rounds", "steps"):
+        assert [row[key] for row in found["levels"]] == [row[key] for row in painted.sidecar["levels"]]
+    assert {"worker_bytes", "driver_bytes", "disk_bytes", "operations", "seconds"} <= set(found)
+    table = run("plan", *options)
+    assert (table.exit_code, table.stderr) == (0, "")
+    assert "128 x 96" in table.stdout
+    assert sorted(os.listdir(folder)) == ["photo.png", "style.png"]
+
+
+def test_plan_measures_this_machine(folder):
+    """The calibration is real: it gives the device, the number type and a positive time per pixel and step."""
+    settings = Settings(**TINY)
+    brief = architecture.architecture("compact")
+    from muralist.model.weight_files import find_weights
+
+    threads = torch.get_num_threads()
+    found = run_task("calibrate", settings, find_weights(brief), 1, 64)
+    torch.set_num_threads(threads)
+    assert (found["device"], found["precision"]) == ("cpu", "float32")
+    assert 0 < found["pixel_step_seconds"] < 1
+
+
+def test_presets_are_listed_and_shown():
+    """Every preset has its line; with a name its text is shown, or with --json all settings it results in."""
+    listed = run("presets").stdout.splitlines()
+    assert [line.partition(":")[0] for line in listed] == preset_names()
+    assert json.loads(run("presets", "--json").stdout) == [line for line in listed]
+    assert run("presets", "poster").stdout == preset_text("poster").rstrip() + "\n"
+    shown = json.loads(run("presets", "poster", "--json").stdout)
+    assert Settings.model_validate(shown) == load_settings("poster")
+    assert_refused(run("presets", "postr"), "unknown preset 'postr'", "did you mean 'poster'?")
+
+
+def test_networks_are_listed(offline):
+    """Every network is shown with its file, licence and layers, and how to get it if it is missing."""
+    rows = {row["name"]: row for row in json.loads(run("networks", "--json").stdout)}
+    assert rows["compact"]["installed"] is True
+    assert rows["vgg19"]["installed"] is False
+    assert rows["vgg19"]["file"] == str(offline)
+    text = run("networks").stdout
+    for word in ("compact: installed", "vgg19: not installed", "http://127.0.0.1:9/", str(offline), "relu5_1", "BSD"):
+        assert word in text
+
+
+def test_flags_are_settings():
+    """Every flag sets the setting it is named after; help and default come from the settings."""
+    assert set(FLAGS) <= set(Settings.model_fields)
+    text = " ".join(run("render", "--help").stdout.split())
+    for name, flag in FLAGS.items():
+        assert flag.partition("/")[0] in text
+        assert str(Settings.model_fields[name].description) in text
+
+
+HELP = """
+import sys
+from muralist.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    slow = {"torch", "distributed", "dask", "pyvips", "numpy", "tifffile", "safetensors"} & set(sys.modules)
+    assert not slow, slow
+"""
+
+
+@pytest.mark.parametrize("command", [[], ["render"], ["plan"], ["presets"], ["networks"]])
+def test_help_is_instant(command):
+    """Help of every command loads nothing that is slow to load."""
+    done = subprocess.run([sys.executable, "-c", HELP, *command, "--help"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: {' '.join(['-c', *command])}")
+
+
+def test_the_version_is_told():
+    """`--version` is the installed package's."""
+    assert run("--version").stdout.strip().endswith(cluster.version("muralist"))
+
+
+# ----------------------------------------------------------------------------------------------------------- interrupt
+
+
+def test_ctrl_c_stops_everything(folder):
+    """Ctrl-C while tiles are painted: exit 130, one line, no process, no output and no run folder left."""
+    before = contents(folder)
+    options = [*assignments(TINY | {"steps": [1, 100_000], "coarse": 64})]
+    command = [*MURALIST, "render", "photo.png", "-s", "style.png", "-o", "out.png", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("level 1/2")
+        assert process.stderr.readline().startswith("level 2/2")  # so the first level has been painted
+        started = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        output, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert (output, error) == ("", "muralist: interrupted; nothing was written\n")
+    assert started
+    _, left = psutil.wait_procs(started, timeout=30)
+    assert left == []
+    assert contents(folder) == before
+
+
+def test_ctrl_c_at_the_end_keeps_an_old_output(folder, monkeypatch):
+    """Interrupted while writing, an existing painting stays as it was, and the exit code is 130."""
+    (folder / "out.png").write_bytes(b"precious")
+    before = contents(folder)
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("muralist.pipeline.render.carry_out", interrupt)
+    result = render("--overwrite")
+    assert result.exit_code == 130
+    assert result.stderr == "muralist: interrupted; nothing was written\n"
+    assert contents(folder) == before
+
+
+def test_the_script_is_installed():
+    """The command `muralist` is on the path of the environment and tells its help."""
+    script = shutil.which("muralist", path=str(Path(sys.executable).parent))
+    assert script is not None
+    done = subprocess.run([script, "-h"], capture_output=True, text=True, check=True)
+    assert "render" in done.stdout

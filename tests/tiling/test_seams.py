@@ -1,0 +1,131 @@
+"""The seam score: about one where nothing is there, more the more there is to see."""
+
+import numpy as np
+import pytest
+
+from muralist.tiling.seams import seam_score
+
+SIDE = 1200
+BORDERS = (400, 800)
+STEP = 2 / 255
+SEEDS = pytest.mark.parametrize("seed", range(4))
+
+
+def texture(seed: int, blur: int = 8) -> np.ndarray:
+    """A random picture (1200, 1200, 3), float32, without details smaller than `blur` px."""
+    rng = np.random.default_rng(seed)
+    picture = rng.standard_normal((SIDE, SIDE, 3))
+    if blur > 1:
+        wave = np.fft.rfft2(picture, axes=(0, 1))
+        rows, cols = np.fft.fftfreq(SIDE)[:, None, None], np.fft.rfftfreq(SIDE)[:, None]
+        wave *= np.exp(-2 * (np.pi * blur) ** 2 * (rows**2 + cols**2))
+        picture = np.fft.irfft2(wave, (SIDE, SIDE), axes=(0, 1))
+    return (0.5 + 0.1 * picture / picture.std()).astype(np.float32)
+
+
+def landscape(seed: int) -> np.ndarray:
+    """A calm sky above a busy ground, and a tower, with edges far harder than any seam, 80 px beside a border."""
+    picture = texture(seed, blur=20) * 0.1 + 0.6
+    picture[700:] += texture(seed + 100, blur=2)[700:] - 0.5
+    picture[200:900, 480:512] = 0.1
+    return picture
+
+
+def with_step(picture: np.ndarray, size: float, feather: int = 1) -> np.ndarray:
+    """All right of the first border a little brighter, over `feather` px."""
+    ramp = np.clip((np.arange(SIDE) - BORDERS[0] + 0.5) / feather + 0.5, 0, 1)
+    return picture + (size * ramp)[:, None].astype(np.float32)
+
+
+def with_drift(picture: np.ndarray, size: float) -> np.ndarray:
+    """Every one of nine tiles a little brighter or darker, as tiles are that were painted each on its own."""
+    signs = np.array([[1, -1, 1], [-1, 1, 1], [1, -1, -1]])
+    return picture + (size / 2 * signs.repeat(400, 0).repeat(400, 1))[..., None].astype(np.float32)
+
+
+@SEEDS
+@pytest.mark.parametrize("blur", [1, 3, 8, 20])
+def test_no_seams(seed, blur):
+    """Where there are no seams the score is about one, for fine and coarse textures."""
+    assert 0.8 < seam_score(texture(seed, blur), BORDERS, BORDERS) < 1.3
+
+
+@SEEDS
+@pytest.mark.parametrize("blur", [8, 20])
+def test_a_hard_step(seed, blur):
+    """A step of 2/255 along one border, far below the texture's own contrast of 25/255, is clearly seen."""
+    picture = texture(seed, blur)
+    clean, seam = (seam_score(p, [], BORDERS[:1]) for p in (picture, with_step(picture, STEP)))
+    assert seam > 1.5
+    assert seam > 1.5 * clean
+
+
+@SEEDS
+@pytest.mark.parametrize("feather", [16, 48])
+def test_a_feathered_step(seed, feather):
+    """A step that was feathered away over tens of pixels is seen on fine texture, where the eye sees it too."""
+    picture = texture(seed, blur=1)
+    clean, seam = (seam_score(p, [], BORDERS[:1]) for p in (picture, with_step(picture, 3 * STEP, feather)))
+    assert seam > 1.5
+    assert seam > 1.5 * clean
+
+
+@SEEDS
+def test_one_seam_among_many_borders(seed):
+    """One seam is not averaged away by three borders that have none."""
+    picture = with_step(texture(seed, blur=20), 2 * STEP)
+    assert seam_score(picture, BORDERS, BORDERS) > 1.5
+
+
+@SEEDS
+def test_things_in_the_picture_do_not_drown_a_seam(seed):
+    """Drifting tiles are found in the sky although a tower beside a border has edges a hundred times as hard."""
+    picture = landscape(seed)
+    assert seam_score(picture, BORDERS, BORDERS) < 1.3
+    assert seam_score(with_drift(picture, STEP), BORDERS, BORDERS) > 2
+
+
+@pytest.mark.parametrize("feather", [1, 24])
+def test_the_score_grows_with_the_step(feather):
+    """The larger the step, the larger the score, hard or feathered."""
+    picture = texture(seed=0, blur=3)
+    scores = [seam_score(with_step(picture, size * STEP, feather), [], BORDERS[:1]) for size in (2, 4, 8, 16)]
+    assert scores == sorted(scores)
+    assert scores[-1] > 4 * scores[0]
+
+
+def test_rows_and_columns_are_treated_alike():
+    """A picture on its side, with its borders, has the same score."""
+    picture = with_step(texture(seed=0), STEP)[:1000]
+    upright = seam_score(picture, [300, 650], [400])
+    assert seam_score(picture.swapaxes(0, 1), [400], [300, 650]) == pytest.approx(upright, rel=1e-12)
+    assert seam_score(picture, [], [400]) != pytest.approx(upright)
+
+
+def test_number_type_does_not_matter():
+    """Bytes and floats of the same picture have the same score."""
+    levels = np.round(255 * with_step(texture(seed=0), STEP)).clip(0, 255)
+    wanted = seam_score(levels, BORDERS, BORDERS)
+    assert seam_score(levels.astype(np.uint8), BORDERS, BORDERS) == pytest.approx(wanted, rel=1e-12)
+    assert seam_score(levels / 255, BORDERS, BORDERS) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("borders", [(), (0,), (300,), (2,)])
+def test_no_borders(borders):
+    """Without borders, or with none that has places to compare it with, the score is one."""
+    assert seam_score(np.random.default_rng(0).random((60, 70, 3)), borders, borders) == 1.0
+
+
+def test_a_flat_picture():
+    """One colour has no seams; one colour with a seam has nothing else."""
+    flat = np.full((400, 500, 3), 0.3, np.float32)
+    assert seam_score(flat, [200], [250]) == 1.0
+    flat[200:] += STEP
+    assert seam_score(flat, [200], [250]) == float("inf")
+
+
+def test_small_pictures():
+    """A picture with fewer rows than a block is one block, and borders a few pixels long are measured too."""
+    strip = np.random.default_rng(0).random((20, 400, 3)) * 0.01
+    strip[:, 200:] += 0.5
+    assert seam_score(strip, [], [200]) > 100
