@@ -93,6 +93,7 @@ def carry_out(brief: Brief, *, quiet: bool = True) -> Sidecar:
             reports = paint(job, cluster, _sources(brief, cluster), progress)
             workers_rss = cluster.peak_rss()
         pixels = _finished(brief, folder)
+        seams = _seams(brief, folder, pixels)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -107,7 +108,7 @@ def carry_out(brief: Brief, *, quiet: bool = True) -> Sidecar:
         reports,
         cluster,
         peak_rss=workers_rss + peak_rss(),
-        seams=_seams(brief, pixels),
+        seams=seams,
         seconds=time.perf_counter() - began,
     )
     write_sidecar(brief.output, sidecar)
@@ -187,7 +188,8 @@ def _write(brief: Brief, pixels: np.ndarray) -> None:
     )
 
 
-def _seams(brief: Brief, pixels: np.ndarray) -> float:
+def _seams(brief: Brief, folder: RunFolder, pixels: np.ndarray) -> float:
     level = brief.final
+    photograph = np.load(folder.content(level.index), mmap_mode="r")[level.picture_box.inside(level.grid.box)]
     rows, cols = ([cut.core.start - level.bleed for cut in axis[1:]] for axis in level.grid.axes)
-    return seam_score(pixels, rows, cols)
+    return seam_score(pixels, rows, cols, photograph)

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
+from muralist.pipeline.cluster import ALLOCATOR
+
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -43,7 +45,8 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _running(arguments: list[str], label: str) -> Iterator[str]:
     """What the log of a `dask` process says behind a label, once it says so; the process ends with the block."""
     command = [sys.executable, "-m", "dask", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | ALLOCATOR | ONE_THREAD) as process:
+    environment = os.environ | ALLOCATOR | ONE_THREAD
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         try:
             found = next((line.split(label)[1].strip() for line in process.stderr if label in line), None)

@@ -129,3 +129,21 @@ def test_small_pictures():
     strip = np.random.default_rng(0).random((20, 400, 3)) * 0.01
     strip[:, 200:] += 0.5
     assert seam_score(strip, [], [200]) > 100
+
+
+@SEEDS
+def test_outlines_of_the_photograph_are_no_seams(seed):
+    """A tower whose wall lies on a border is taken for a seam, unless the photograph shows that it was there before."""
+    photograph = texture(seed, blur=8) * 0.2 + 0.4
+    photograph[200:1000, BORDERS[0] :] += 0.3
+    painting = photograph + (texture(seed + 50, blur=3) - 0.5) * 0.2
+    alone, compared = (seam_score(painting, BORDERS, BORDERS, control) for control in (None, photograph))
+    assert alone > 2
+    assert compared < 0.6 * alone
+
+
+@SEEDS
+def test_a_seam_shows_beside_any_photograph(seed):
+    """Comparing with the photograph does not hide a seam that the photograph does not have."""
+    photograph = texture(seed, blur=8)
+    assert seam_score(with_step(photograph, 2 * STEP), [], BORDERS[:1], photograph) > 1.5
