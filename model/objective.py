@@ -89,7 +89,7 @@ class Objective:
         """
         gradients = {}
         for layer, share in _shares(self.style_layers).items():
-            target = torch.from_numpy(self.targets[layer]).to(grams[layer])
+            target = like(self.targets[layer], grams[layer])
             factor = 4 * self.style_weight * share * self.pixels / self.positions[layer] / self._target_energy[layer]
             matrix = (factor * (grams[layer] - target)).to(features[layer].dtype)
             gradients[layer] = torch.einsum("bchw,cd->bdhw", features[layer], matrix)
@@ -109,6 +109,11 @@ class Objective:
         gradient[..., 1:, :] += down[..., :-1, :]
         gradient[..., 1:] += right[..., :-1]
         return 2 * self.tv_weight * gradient
+
+
+def like(values: np.ndarray, tensor: Tensor) -> Tensor:
+    """Bring values to a tensor's number type and device, in this order: not every device has float64."""
+    return torch.from_numpy(values).to(tensor.dtype).to(tensor.device)
 
 
 def _shares(weights: Mapping[str, float]) -> dict[str, float]:

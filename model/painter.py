@@ -19,7 +19,7 @@ from torch import Tensor
 
 from muralist.model.errors import DivergedError
 from muralist.model.network import Features, Network
-from muralist.model.objective import Objective
+from muralist.model.objective import Objective, like
 from muralist.model.state import PIXELS
 from muralist.model.statistics import Sums, Window, gram_sum, measure
 
@@ -160,15 +160,11 @@ class RoundGradient:
         if not self.consensus:
             return own
         if self.offset is None:
-            self.offset = {layer: _like(self.whole[layer], gram) - gram for layer, gram in own.items()}
+            self.offset = {layer: like(self.whole[layer], gram) - gram for layer, gram in own.items()}
         return {layer: gram + self.offset[layer] for layer, gram in own.items()}
 
     def _own(self, features: Tensor) -> Tensor:
         return gram_sum(features, self.window) / self.window.at(*features.shape[-2:]).sum()
-
-
-def _like(values: np.ndarray, tensor: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(tensor)
 
 
 @torch.no_grad()

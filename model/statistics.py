@@ -130,7 +130,7 @@ def measure(
     window : Window
     """
     return Sums(
-        {layer: gram_sum(features[layer], window).double().cpu().numpy() for layer in style_layers},
+        {layer: gram_sum(features[layer], window).cpu().double().numpy() for layer in style_layers},
         {layer: _square_sum(_widened(features[layer]) - _widened(p), window) for layer, p in content.items()},
         {layer: _square_sum(_widened(p), window) for layer, p in content.items()},
         sum(_square_sum(d, window) for d in differences(picture)),

@@ -161,7 +161,7 @@ def _style_grams(
     window = Window.of(*grid.window(tile), job.device)
     features = _network(job)(to_tensor(patch, job.device), layers)
     return {
-        name: (gram_sum(f, window).double().cpu().numpy(), float(window.at(*f.shape[-2:]).double().sum()))
+        name: (gram_sum(f, window).cpu().double().numpy(), float(window.at(*f.shape[-2:]).cpu().double().sum()))
         for name, f in features.items()
     }
 

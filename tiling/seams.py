@@ -46,13 +46,12 @@ def seam_score(
         0.8 to 1.3 for random textures with 5,000 px of borders and no seams, and 0.9 to 1.8 for untiled paintings of
         a megapixel (1.0 to 4.3 without the photograph).
     """
-    return max(
-        _score(picture, rows, cols, reach) / _usual(photograph, rows, cols, reach) ** PHOTOGRAPH for reach in REACHES
-    )
+    usual = {reach: float(_usual(photograph, rows, cols, reach) ** PHOTOGRAPH) for reach in REACHES}
+    return max(_score(picture, rows, cols, reach) / usual[reach] for reach in REACHES)
 
 
 def _usual(photograph: np.ndarray | None, rows: Sequence[int], cols: Sequence[int], reach: int) -> float:
-    """The score that the outlines on the borders would give by themselves; 1 where there is nothing to compare."""
+    """The score that outlines on the borders give by themselves; 1 where there is nothing to compare."""
     score = 1.0 if photograph is None else _score(photograph, rows, cols, reach)
     return score if 0 < score < float("inf") else 1.0
 

@@ -1,0 +1,39 @@
+"""Paint one photograph whole, in independent tiles, and in tiles in consensus, and lay the three side by side.
+
+usage: python tools/compare_tilings.py PHOTOGRAPH PAINTING OUTPUT.jpg
+
+All three are painted at one level and start from the photograph, as tools that cut pictures into tiles do it.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from muralist.pipeline.render import render
+
+SIZE, GAP = 640, 12
+SETTINGS = {"size": SIZE, "coarse": SIZE, "steps": [150], "tile": 288, "overlap": 96}
+WAYS = {"whole": {"tile": 10 * SIZE}, "independent": {"consensus": False}, "consensus": {}}
+
+
+def main(photograph: str, painting: str, output: str) -> None:
+    """Render the three, print their losses, and save them in one picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = [_paint(photograph, painting, Path(folder, f"{way}.png"), changes) for way, changes in WAYS.items()]
+    width = sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1)
+    sheet = Image.new("RGB", (width, pictures[0].height), "white")
+    for number, picture in enumerate(pictures):
+        sheet.paste(picture, (number * (picture.width + GAP), 0))
+    sheet.save(output, quality=90)
+
+
+def _paint(photograph: str, painting: str, output: Path, changes: dict[str, object]) -> Image.Image:
+    level = render(photograph, painting, output, **{**SETTINGS, **changes})["levels"][0]
+    print(f"{output.stem}: style loss {level['style_loss_last']:.2e}, content loss {level['content_loss_last']:.3f}")
+    return Image.open(output).convert("RGB")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
