@@ -7,13 +7,16 @@ Whatever is slow to import is imported inside the command that needs it.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from muralist.model.errors import ModelError
 from muralist.pipeline.errors import PipelineError
 from muralist.tiling.errors import TilingError
+
+if TYPE_CHECKING:
+    from muralist.pipeline.brief import Brief
 
 EXPECTED = (PipelineError, ModelError, TilingError)
 INTERRUPTED = 130
@@ -96,53 +99,37 @@ def main() -> None:
     """Turn photographs of any size into one seamless painting."""
 
 
+def _brief(
+    content: Path, style: Path, output: Path, preset: str, assignments: tuple[str, ...], overwrite: bool, **flags: Any
+) -> "Brief":
+    from muralist.pipeline.brief import make_brief
+    from muralist.pipeline.presets import load_settings
+
+    return make_brief(content, style, output, load_settings(preset, flags, assignments), overwrite=overwrite)
+
+
 @main.command()
 @picture_options
 @click.option("--quiet", is_flag=True, help="No progress bars and no last line.")
-def render(
-    content: Path,
-    style: Path,
-    output: Path,
-    preset: str,
-    assignments: tuple[str, ...],
-    as_json: bool,
-    overwrite: bool,
-    quiet: bool,
-    **flags: Any,
-) -> None:
+def render(as_json: bool, quiet: bool, **options: Any) -> None:
     """Paint the photograph CONTENT in the style of a painting."""
-    from muralist.pipeline.brief import make_brief
-    from muralist.pipeline.presets import load_settings
     from muralist.pipeline.render import carry_out
 
-    settings = load_settings(preset, flags, assignments)
-    sidecar = carry_out(make_brief(content, style, output, settings, overwrite=overwrite), quiet=quiet)
+    sidecar = carry_out(_brief(**options), quiet=quiet)
     if as_json:
         click.echo(json.dumps(sidecar, indent=2))
     elif not quiet:
         size = f"{sidecar['width']} x {sidecar['height']} px"
-        click.echo(f"{output}: {size}, {sidecar['seconds']:.0f} s, seam score {sidecar['seam_score']:.2f}")
+        click.echo(f"{sidecar['output']}: {size}, {sidecar['seconds']:.0f} s, seam score {sidecar['seam_score']:.2f}")
 
 
 @main.command()
 @picture_options
-def plan(
-    content: Path,
-    style: Path,
-    output: Path,
-    preset: str,
-    assignments: tuple[str, ...],
-    as_json: bool,
-    overwrite: bool,
-    **flags: Any,
-) -> None:
+def plan(as_json: bool, **options: Any) -> None:
     """Tell what `render` with the same options would do and take, without doing it."""
-    from muralist.pipeline.brief import make_brief
     from muralist.pipeline.estimate import estimate, table
-    from muralist.pipeline.presets import load_settings
 
-    settings = load_settings(preset, flags, assignments)
-    found = estimate(make_brief(content, style, output, settings, overwrite=overwrite))
+    found = estimate(_brief(**options))
     click.echo(json.dumps(found, indent=2) if as_json else table(found))
 
 
