@@ -10,11 +10,13 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
@@ -209,14 +211,33 @@ def _client(settings: Settings, tiles: int) -> Iterator[Client]:
         return
     shape = local_shape(settings, tiles)
     threads = {name: str(shape.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": threads | ALLOCATOR}),
-        SpecCluster(_workers(shape), _scheduler(), silence_logs=logging.CRITICAL) as cluster,
-        Client(cluster) as client,
-    ):
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": threads | ALLOCATOR}), ExitStack() as stack:
+        with _interrupts_held():
+            cluster = SpecCluster(_workers(shape), _scheduler(), silence_logs=logging.CRITICAL)
+            stack.enter_context(cluster)
+        client = stack.enter_context(Client(cluster))
         client.register_plugin(Prepare(shape.threads))
         client.wait_for_workers(shape.workers)
         yield client
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait, for dask cannot stop a cluster that is half started. Processes begun meanwhile never see it."""
+    if threading.current_thread() is not threading.main_thread():  # there is no Ctrl-C here
+        yield
+        return
+    resource_tracker.ensure_running()  # otherwise the first worker starts it, and that lets the signal through
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by dask's thread, and by workers from it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
 def _scheduler() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -294,3 +295,43 @@ def test_workers_ignore_the_signal_that_is_meant_for_the_driver(monkeypatch):
     calls.clear()
     module.Prepare(None).setup(None)
     assert calls == {}
+
+
+def test_ctrl_c_waits_until_the_workers_have_started(monkeypatch, tmp_path):
+    """Pressed while dask starts workers, it stops the whole cluster afterwards; what was started never sees it."""
+    said = []
+
+    class Starting:
+        def __init__(self, *_: object, **__: object) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            thread = threading.Thread(target=lambda: said.append(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+            thread.start()
+            thread.join()
+
+        def __enter__(self) -> None:
+            said.append("started")
+
+        def __exit__(self, *_: object) -> None:
+            said.append("stopped")
+
+    monkeypatch.setattr(module, "SpecCluster", Starting)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), open_cluster(Settings(**TINY), str(tmp_path), tiles=1):
+        pass
+    assert said == [{signal.SIGINT}, "started", "stopped"]
+    assert signal.getsignal(signal.SIGINT) == before
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_workers_can_be_started_from_any_thread():
+    """A program that renders in a thread of its own has no Ctrl-C there, and needs none."""
+    said = []
+
+    def hold() -> None:
+        with module._interrupts_held():
+            said.append("held")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    thread.join()
+    assert said == ["held"]
