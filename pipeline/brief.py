@@ -5,7 +5,7 @@ from pathlib import Path
 
 from muralist.model.architecture import Architecture, architecture
 from muralist.model.weight_files import WeightFile, find_weights
-from muralist.pipeline.errors import PictureError
+from muralist.pipeline.errors import OutputError, PictureError
 from muralist.pipeline.images import Picture, crop_to_aspect
 from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.reading import read_picture
@@ -65,6 +65,7 @@ def make_brief(content: Path, style: Path, output: Path, settings: Settings, *, 
     network = architecture(settings.network)
     layers = settings.layers
     network.check_layers(layers)
+    _spare(content, style, output, overwrite)
     asked_depth = None if settings.bit_depth == "auto" else settings.bit_depth
     check_output(output, overwrite=overwrite, bit_depth=asked_depth)
     photograph, painting = (read_picture(path, settings.max_pixels) for path in (content, style))
@@ -93,6 +94,20 @@ def make_brief(content: Path, style: Path, output: Path, settings: Settings, *, 
         asked_depth or _depth_for(output, photograph.bit_depth),
         _dpi(settings, photograph),
     )
+
+
+def _spare(content: Path, style: Path, output: Path, overwrite: bool) -> None:
+    """Refuse to write over what the user did not mean to lose."""
+    if output.resolve() in (content.resolve(), style.resolve()):
+        raise OutputError(f"{output}: this is one of the pictures to be read; name another output", path=output)
+    record = sidecar_path(output)
+    if record.exists() and not overwrite:
+        raise OutputError(f"{record}: exists already; use --overwrite to replace it, or another name", path=record)
+
+
+def sidecar_path(output: Path) -> Path:
+    """Name the sidecar of an output: `poster.tif` gets `poster.tif.json`."""
+    return output.with_name(output.name + ".json")
 
 
 def _depth_for(output: Path, wanted: int) -> int:

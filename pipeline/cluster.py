@@ -45,12 +45,12 @@ QUIET = {
 
 
 class Prepare(WorkerPlugin):  # type: ignore[misc]
-    """Give torch its threads (dask starts workers with one) and leave Ctrl-C to the driver."""
+    """Give torch its threads (dask starts workers with one); in workers of `ours`, leave Ctrl-C to the driver."""
 
     name = "muralist-prepare"
 
-    def __init__(self, threads: int | None) -> None:
-        self.threads = threads
+    def __init__(self, threads: int | None, *, ours: bool) -> None:
+        self.threads, self.ours = threads, ours
 
     def setup(self, worker: Any) -> None:
         """Run once in every worker, also in one that dask restarted."""
@@ -58,6 +58,7 @@ class Prepare(WorkerPlugin):  # type: ignore[misc]
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+        if self.ours:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -206,7 +207,7 @@ def _check_alike(facts: dict[str, dict[str, Any]], folder: str) -> None:
 def _client(settings: Settings, tiles: int) -> Iterator[Client]:
     if settings.scheduler is not None:
         with _connected(settings.scheduler) as client:
-            client.register_plugin(Prepare(settings.threads))
+            client.register_plugin(Prepare(settings.threads, ours=False))
             yield client
         return
     shape = local_shape(settings, tiles)
@@ -216,7 +217,7 @@ def _client(settings: Settings, tiles: int) -> Iterator[Client]:
             cluster = SpecCluster(_workers(shape), _scheduler(), silence_logs=logging.CRITICAL)
             stack.enter_context(cluster)
         client = stack.enter_context(Client(cluster))
-        client.register_plugin(Prepare(shape.threads))
+        client.register_plugin(Prepare(shape.threads, ours=True))
         client.wait_for_workers(shape.workers)
         yield client
 

@@ -15,6 +15,15 @@ def level_work(level: Level) -> int:
     return level.tile_pixels * level.steps
 
 
+def counted(number: int, noun: str) -> str:
+    """Say how many there are.
+
+    >>> counted(1, "tile"), counted(6, "tile")
+    ('1 tile', '6 tiles')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 class Progress:
     """What the pipeline reports while it paints. This one shows nothing."""
 
@@ -60,7 +69,9 @@ class Bars(Progress):
             total=total, desc=self._name, bar_format=form, position=1, leave=False, disable=not self._live
         )
         if not self._live:
-            print(f"{self._name}: {len(level.grid)} tiles, {level.steps} steps", file=sys.stderr, flush=True)  # noqa: T201
+            work = f"{counted(len(level.grid), 'tile')}, {counted(level.steps, 'step')}"
+            sys.stderr.write(f"{self._name}: {work}\n")
+            sys.stderr.flush()
 
     def advance(self, work: int) -> None:
         """Move both bars."""

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from muralist.pipeline.brief import Brief
+from muralist.pipeline.brief import Brief, sidecar_path
 from muralist.pipeline.cluster import Cluster
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.images import Picture
@@ -16,11 +16,6 @@ from muralist.pipeline.run_folder import write_whole
 
 Sidecar = dict[str, Any]
 PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", "pillow", "pyvips", "tifffile")
-
-
-def sidecar_path(output: Path) -> Path:
-    """Name the sidecar of an output: `poster.tif` gets `poster.tif.json`."""
-    return output.with_name(output.name + ".json")
 
 
 def describe(

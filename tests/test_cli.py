@@ -342,7 +342,7 @@ def test_render_as_json_is_the_sidecar(painted):
     """`--json` prints the sidecar and nothing else on standard output; a log gets one line per level and no noise."""
     assert json.loads(painted.stdout) == painted.sidecar
     assert painted.stderr.splitlines() == [
-        "level 1/2, 64 x 48 px: 1 tiles, 4 steps",
+        "level 1/2, 64 x 48 px: 1 tile, 4 steps",
         "level 2/2, 128 x 96 px: 4 tiles, 3 steps",
     ]
 

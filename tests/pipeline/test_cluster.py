@@ -290,11 +290,13 @@ def test_workers_ignore_the_signal_that_is_meant_for_the_driver(monkeypatch):
 
     monkeypatch.setattr(torch, "set_num_threads", lambda n: calls.update(threads=n))
     monkeypatch.setattr(signal, "signal", lambda number, action: calls.update({number: action}))
-    module.Prepare(3).setup(None)
+    module.Prepare(3, ours=True).setup(None)
     assert calls == {"threads": 3, signal.SIGINT: signal.SIG_IGN}
     calls.clear()
-    module.Prepare(None).setup(None)
+    module.Prepare(None, ours=False).setup(None)
     assert calls == {}
+    module.Prepare(2, ours=False).setup(None)
+    assert calls == {"threads": 2}
 
 
 def test_ctrl_c_waits_until_the_workers_have_started(monkeypatch, tmp_path):

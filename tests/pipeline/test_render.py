@@ -188,6 +188,24 @@ def test_an_existing_output_is_not_touched(paint, folder):
     assert read_picture(folder / "out.png").pixels.shape == (96, 128, 3)
 
 
+def test_a_sidecar_of_another_painting_is_not_touched(paint, folder):
+    """Without `overwrite` a sidecar that lies there already stays as it is, even where its painting is gone."""
+    (folder / "out.png.json").write_text("precious")
+    with pytest.raises(OutputError, match=r"out\.png\.json: exists already; use --overwrite"):
+        paint()
+    assert (folder / "out.png.json").read_text() == "precious"
+    assert not (folder / "out.png").exists()
+
+
+@pytest.mark.parametrize("picture", ["photo.png", "style.png"])
+def test_an_input_is_never_overwritten(paint, folder, picture):
+    """Not even with `overwrite` may the output be one of the pictures that are read."""
+    before = (folder / picture).read_bytes()
+    with pytest.raises(OutputError, match="one of the pictures to be read"):
+        paint(picture, overwrite=True)
+    assert (folder / picture).read_bytes() == before
+
+
 def test_a_failure_leaves_nothing(paint, folder, monkeypatch):
     """When painting fails, the run folder goes, no output appears, and an old one stays."""
     (folder / "out.png").write_bytes(b"precious")

@@ -136,7 +136,7 @@ def test_text_and_single_values_are_read(key, written, read):
         ("coarse", 63, "greater than or equal to 64"),
         ("coarse", 8193, "less than or equal to 8192"),
         ("steps_per_round", 0, "greater than or equal to 1"),
-        ("tile", 16_385, "less than or equal to 16384"),
+        ("tile", 1_000_001, "less than or equal to 1000000"),
         ("overlap", -1, "greater than or equal to 0"),
         ("bleed", 513, "less than or equal to 512"),
         ("size", 15, "greater than or equal to 16"),

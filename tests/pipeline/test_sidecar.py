@@ -8,10 +8,11 @@ import os
 import pytest
 from pictures import TINY
 
+from muralist.pipeline.brief import sidecar_path
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.sidecar import sidecar_path, write_sidecar
+from muralist.pipeline.sidecar import write_sidecar
 
 
 def test_the_keys_that_other_tools_rely_on(painted):
