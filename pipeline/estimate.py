@@ -11,7 +11,7 @@ OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk 
 STATE_BYTES = 4 * 3 * FLOAT  # per pixel: pixels, average, two moments
 CONTENT_BYTES = 3 * FLOAT
 # Fitted to the peak resident memory of workers on tiles of 512 and 1024 px; see tests/benchmarks/memory.py.
-WORKER_BYTES = 480 << 20
+WORKER_BYTES = 770 << 20
 DRIVER_BYTES = 220 << 20
 ACTIVATION_COPIES = 5.0
 STATE_COPIES = 4

@@ -1,9 +1,10 @@
 """Quality: does a painting made in tiles come out like one made whole?
 
 Every pair is painted untiled (the truth), in tiles that agree (consensus), and in independent tiles, with the same
-settings otherwise. Losses are those of the whole picture at the last level, as the sidecar has them. Because a tiled
-render adds them up from its tiles, the finished painting is also measured by another render that makes no step and
-has one tile ("whole"). The seam score of the untiled painting is taken along the lines where the tiles would meet.
+settings otherwise. Losses are those of the whole canvas at the last level, as the sidecar has them: added up from
+tiles. The file that comes out, without its bleed and in 8 bits, is measured as well, by another render that makes no
+step and has one tile ("cropped"): another picture with higher losses, for it lacks a tenth of what was balanced. The
+seam score of the untiled painting is taken along the lines where the tiles would meet.
 """
 
 import hashlib
@@ -61,7 +62,7 @@ def _row(pair: Pair, variant: str, path: Path, sidecar: dict[str, Any], settings
 
 
 def whole_style_loss(painting: Path, style: Path, settings: Settings) -> float:
-    """Measure a finished painting's style loss in one piece: render it with no step at one level."""
+    """Measure a finished file's style loss in one piece: render it with no step at one level."""
     one_level = {"coarse": settings["size"], "steps": [0]}
     with tempfile.TemporaryDirectory() as folder:
         unchanged = render(painting, style, Path(folder, "same.png"), **{**settings, **UNTILED, **one_level})
@@ -95,7 +96,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
         "tiles": "tiles",
         "style_loss": "style loss",
         "style_loss_ratio": "/ untiled",
-        "style_loss_whole_ratio": "/ untiled, whole",
+        "style_loss_whole_ratio": "/ untiled, cropped",
         "content_loss": "content loss",
         "content_loss_ratio": "/ untiled ",
         "seam_score": "seam score",
