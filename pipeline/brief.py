@@ -65,9 +65,9 @@ def make_brief(content: Path, style: Path, output: Path, settings: Settings, *, 
     network = architecture(settings.network)
     layers = settings.layers
     network.check_layers(layers)
-    _spare(content, style, output, overwrite)
     asked_depth = None if settings.bit_depth == "auto" else settings.bit_depth
     check_output(output, overwrite=overwrite, bit_depth=asked_depth)
+    _spare(content, style, output, overwrite)
     photograph, painting = (read_picture(path, settings.max_pixels) for path in (content, style))
     if min(painting.height, painting.width) < network.minimum(layers):
         raise PictureError(

@@ -38,7 +38,7 @@ def test_a_log_gets_one_line_per_level(monkeypatch):
     with Bars(LEVELS, "poster.tif") as bars:
         paint_with(bars)
     assert sys.stderr.getvalue().splitlines() == [
-        "level 1/2, 64 x 48 px: 1 tiles, 4 steps",
+        "level 1/2, 64 x 48 px: 1 tile, 4 steps",
         "level 2/2, 128 x 96 px: 4 tiles, 3 steps",
     ]
 
