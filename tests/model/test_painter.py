@@ -438,7 +438,9 @@ def test_a_step_is_halved_until_it_helps():
 def test_divergence_is_reported_with_its_facts():
     """A gradient that stays broken ends the round: step, last rate and a way out, also on the other side of a wire."""
     steps = Steps(9, first=0, first_of_level=0, learning_rate=0.01)
-    with pytest.raises(DivergedError, match=r"at step 4 of a round .* learning rate of 3.9e-05 at last; use --precision") as caught:
+    with pytest.raises(
+        DivergedError, match=r"at step 4 of a round .* learning rate of 3.9e-05 at last; use --precision"
+    ) as caught:
         descended(failing(*range(4, 1000)), steps)
     assert (caught.value.step, caught.value.learning_rate) == (4, 0.01 / 2**8)
     again = pickle.loads(pickle.dumps(caught.value))
