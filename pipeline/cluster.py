@@ -71,7 +71,7 @@ def run_task(name: str, *arguments: Any) -> Any:
 
 @dataclass(frozen=True)
 class Shape:
-    """How many workers, how many threads each, and the GPU of each ("" on CPU)."""
+    """How many workers, how many threads each, and the GPU of each (none on CPU)."""
 
     workers: int
     threads: int
