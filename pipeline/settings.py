@@ -62,6 +62,10 @@ def _some_positive(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
+def _positive(weights: dict[str, float]) -> dict[str, float]:
+    return {layer: weight for layer, weight in weights.items() if weight > 0}
+
+
 def _digits_as_int(value: object) -> object:
     """A command line only has text: read "16" as 16."""
     return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value) else value
@@ -86,6 +90,14 @@ LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]
 Steps = Annotated[Int, Field(ge=0, le=100_000)]
 Rate = Annotated[Float, Field(gt=0, le=1)]
 Decay = Annotated[Float, Field(ge=0, lt=1)]
+Share = Annotated[Float, Field(ge=0, le=1)]
+StyleScale = Annotated[Float, Field(ge=0.05, le=10)]
+Chunks = Annotated[Int, Field(ge=1, le=1000)]
+StyleLoss = Literal[
+    "relative", "gatys", "gatys-hw", "gatys-chw", "log0", "fermilab", "gcucurull", "prisma", "spst", "w2"
+]
+ContentLoss = Literal["relative", "gatys", "mse", "sum", "log0", "fermilab", "gcucurull", "prisma"]
+TvLoss = Literal["l2", "l2-mean", "l2-sum", "l2-9point", "l1-mean", "l1-sum"]
 BitDepth = Annotated[Literal["auto", 8, 16], BeforeValidator(_digits_as_int)]
 Device = Annotated[
     str, AfterValidator(_matching(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"))
@@ -113,8 +125,15 @@ class Settings(BaseModel):
 
     network: Text = Field("compact", description="Network whose features measure style and content.")
     weights: Text | None = Field(None, description="File with the network's weights, instead of the installed ones.")
-    pooling: Literal["network", "max", "average"] = Field(
+    pooling: Literal["network", "max", "average", "l2"] = Field(
         "network", description="How the network shrinks its features; `network` pools as it was trained."
+    )
+    pool_rescale: bool = Field(
+        False,
+        description="Multiply what average and L2 pooling give, so that features stay as large as with max pooling.",
+    )
+    padding: Literal["network", "reflect", "replicate", "zeros"] = Field(
+        "network", description="What the network sees beyond the canvas; `network` pads as it was trained."
     )
     style_layers: LayerWeights = Field(
         EQUAL_STYLE_LAYERS, description="Layers whose Gram matrices describe the style, each with its weight."
@@ -122,12 +141,41 @@ class Settings(BaseModel):
     content_layers: LayerWeights = Field(
         {"relu4_2": 1.0}, description="Layers whose features describe the content, each with its weight."
     )
+    style_loss: StyleLoss = Field("relative", description="Formula of the style loss, see `model/style_losses.py`.")
+    content_loss: ContentLoss = Field("relative", description="Formula of the content loss, see `model/objective.py`.")
+    tv_loss: TvLoss = Field("l2", description="Formula of the TV loss, see `model/variation.py`.")
     style_weight: Weight = Field(1000.0, description="Weight of the style loss.")
     content_weight: Weight = Field(2.0, description="Weight of the content loss.")
     tv_weight: Weight = Field(150.0, description="Weight of the TV loss, which turns noise into long smooth strokes.")
     tv_chroma: Weight = Field(5.0, description="How much more the TV loss counts specks of colour than of light.")
-    style_scale: Float = Field(
-        1.0, ge=0.05, le=10, description="Size of the brush strokes, relative to the style picture fitted to the level."
+    loss_pixels: Int | None = Field(
+        None, ge=1, description="Losses that are sums over the picture count as if it had this many pixels."
+    )
+    normalize_gradients: bool = Field(
+        False, description="Divide the gradient of every layer by its L1 norm, as jcjohnson's option of that name."
+    )
+    style_scale: Annotated[tuple[StyleScale, ...], BeforeValidator(_as_list)] = Field(
+        (1.0,),
+        description="Size of the brush strokes, relative to the style picture fitted to the level; one for all "
+        "styles, or one for each.",
+    )
+    style_blend: Annotated[tuple[Weight, ...], BeforeValidator(_as_list)] | None = Field(
+        None, description="Shares of several styles, one for each; equal ones if not given."
+    )
+    colours: Literal["style", "luminance", "statistics"] = Field(
+        "style",
+        description="Colours of the painting: the style's; the photograph's, with only light painted; or a style "
+        "picture recoloured to the photograph's mean and covariance.",
+    )
+
+    init: Text = Field(
+        "content",
+        description="What the painting starts from: `content`, `blank` (the network's mean colour) or a file.",
+    )
+    noise: Literal["uniform", "gaussian"] = Field("uniform", description="Distribution of the noise in the start.")
+    noise_ratio: Share = Field(0.0, description="Share of noise in the start; 1 starts from noise alone.")
+    noise_amplitude: Share = Field(
+        0.078, description="Half width of uniform noise, deviation of gaussian, as a share of the colour range."
     )
 
     coarse: Int = Field(256, ge=64, le=8192, description="Long side of the coarsest level, in pixels.")
@@ -139,11 +187,19 @@ class Settings(BaseModel):
         (0.02, 0.02, 0.015),
         description="Size of a step per level, as a share of the colour range, listed like `steps`.",
     )
+    optimizer: Literal["adam", "lbfgs"] = Field("adam", description="Adam, or L-BFGS without line search.")
+    history: Int = Field(10, ge=1, le=100, description="Pairs of steps and gradients that L-BFGS remembers.")
     average_decay: Decay = Field(
         0.9, description="Decay of the moving average over the steps, which calms the last ones; 0 takes the last step."
     )
     betas: Annotated[tuple[Decay, Decay], BeforeValidator(_pair), BeforeValidator(_as_list)] = Field(
         (0.9, 0.99), description="Decays of Adam's two moments."
+    )
+    keep: Literal["last", "best"] = Field(
+        "last", description="Which canvas of a level counts: the last, or the one of least loss, looked at every round."
+    )
+    plateau: Share = Field(
+        0.0, description="End a level once three rounds lowered the loss by less than this share; 0 never does."
     )
     consensus: bool = Field(True, description="Let all tiles agree on one style; false paints each tile on its own.")
     steps_per_round: Int = Field(
@@ -155,9 +211,15 @@ class Settings(BaseModel):
 
     tile: Int = Field(1024, ge=64, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
     overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
+    chunks: Annotated[tuple[Chunks, Chunks], BeforeValidator(_pair), BeforeValidator(_as_list)] | None = Field(
+        None, description="Rows and columns of tiles to cut every level into, instead of by `tile`."
+    )
     bleed: Int = Field(32, ge=0, le=512, description="Pixels painted beyond each edge of the picture and cut off.")
 
     size: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Long side of the painting, in pixels.")
+    width: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Width of the painting, in pixels.")
+    height: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Height of the painting, in pixels.")
+    aspect: Text | None = Field(None, description="Crop the photograph around its centre to this shape, such as 4:3.")
     print_size: str | None = Field(None, description="Paper to fill, such as 60x90cm or 24x36in, instead of `size`.")
     dpi: Float | None = Field(
         None, gt=0, le=MAX_DPI, description="Dots per inch of the print; 300 if only `print_size` is given."
@@ -186,17 +248,30 @@ class Settings(BaseModel):
         None, description="Address of a running dask scheduler, such as tcp://host:8786, to paint on its workers."
     )
     scratch: Text | None = Field(None, description="Folder for intermediate canvases; by default beside the output.")
+    save_every: Int | None = Field(
+        None, ge=1, description="Write the painting as it is after every so many steps, beside the output."
+    )
     seed: Int = Field(
         0,
         ge=0,
         lt=2**63,
-        description="Seed of everything random; a painting that starts from the photograph has nothing random.",
+        description="Seed of the noise in the start; without noise nothing is random.",
     )
+
+    @property
+    def active_style_layers(self) -> dict[str, float]:
+        """The layers that measure style, none if style does not count."""
+        return _positive(self.style_layers) if self.style_weight else {}
+
+    @property
+    def active_content_layers(self) -> dict[str, float]:
+        """The layers that measure content, none if content does not count."""
+        return _positive(self.content_layers) if self.content_weight else {}
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Every layer that measures style or content."""
-        return tuple({**self.style_layers, **self.content_layers})
+        return tuple({**self.active_style_layers, **self.active_content_layers})
 
     @field_validator("overlap")
     @classmethod
