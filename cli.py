@@ -24,12 +24,20 @@ INTERRUPTED = 130
 # Settings with a flag of their own, in the order of the help; all others by --set.
 FLAGS = {
     "size": "--size",
+    "width": "--width",
+    "height": "--height",
+    "aspect": "--aspect",
     "print_size": "--print",
     "dpi": "--dpi",
     "fit": "--fit",
     "network": "--network",
     "weights": "--weights",
     "style_scale": "--style-scale",
+    "style_blend": "--style-blend",
+    "colours": "--colours",
+    "init": "--init",
+    "noise_ratio": "--noise-ratio",
+    "optimizer": "--optimizer",
     "consensus": "--consensus/--no-consensus",
     "steps_per_round": "--steps-per-round",
     "tile": "--tile",
@@ -42,6 +50,7 @@ FLAGS = {
     "threads": "--threads",
     "scheduler": "--scheduler",
     "scratch": "--scratch",
+    "save_every": "--save-every",
     "seed": "--seed",
 }
 
@@ -56,7 +65,7 @@ class Door(click.Group):
         except EXPECTED as error:
             raise click.ClickException(" ".join(str(error).split())) from error
         except KeyboardInterrupt:
-            click.echo("muralist: interrupted; nothing was written", err=True)
+            click.echo("muralist: interrupted; the painting was not written", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
 
 
@@ -86,7 +95,13 @@ def picture_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("-p", "--preset", default="default", help="Name or file of a preset.  [default: default]"),
         click.option("-o", "--output", type=path, required=True, help="Painting; .jpg .png .webp .tif by extension."),
-        click.option("-s", "--style", type=path, required=True, help="The painting whose style to take."),
+        click.option(
+            "-s",
+            "--style",
+            type=path,
+            multiple=True,
+            help="The painting whose style to take; repeatable. A folder of pictures counts as one.",
+        ),
         click.argument("content", type=path),
     ):
         command = option(command)
@@ -100,22 +115,40 @@ def main() -> None:
 
 
 def _brief(
-    content: Path, style: Path, output: Path, preset: str, assignments: tuple[str, ...], overwrite: bool, **flags: Any
+    content: Path,
+    style: tuple[Path, ...],
+    output: Path,
+    preset: str,
+    assignments: tuple[str, ...],
+    overwrite: bool,
+    loss_plot: Path | None = None,
+    **flags: Any,
 ) -> "Brief":
     from muralist.pipeline.brief import make_brief
     from muralist.pipeline.presets import load_settings
 
-    return make_brief(content, style, output, load_settings(preset, flags, assignments), overwrite=overwrite)
+    settings = load_settings(preset, flags, assignments)
+    return make_brief(content, style, output, settings, overwrite=overwrite, loss_plot=loss_plot)
+
+
+def _show_notices(brief: "Brief") -> None:
+    for notice in brief.notices:
+        click.echo(f"muralist: {notice}", err=True)
 
 
 @main.command()
 @picture_options
 @click.option("--quiet", is_flag=True, help="No progress bars and no last line.")
-def render(as_json: bool, quiet: bool, **options: Any) -> None:
+@click.option("--loss-lines", is_flag=True, help="Print the losses after every round on standard error.")
+@click.option("--loss-plot", type=click.Path(path_type=Path), help="Plot the losses into a .png, .svg or .pdf file.")
+def render(as_json: bool, quiet: bool, loss_lines: bool, **options: Any) -> None:
     """Paint the photograph CONTENT in the style of a painting."""
     from muralist.pipeline.render import carry_out
 
-    sidecar = carry_out(_brief(**options), quiet=quiet)
+    brief = _brief(**options)
+    if not quiet:
+        _show_notices(brief)
+    sidecar = carry_out(brief, quiet=quiet, loss_lines=loss_lines)
     if as_json:
         click.echo(json.dumps(sidecar, indent=2))
     elif not quiet:
@@ -129,7 +162,9 @@ def plan(as_json: bool, **options: Any) -> None:
     """Tell what `render` with the same options would do and take, without doing it."""
     from muralist.pipeline.estimate import estimate, table
 
-    found = estimate(_brief(**options))
+    brief = _brief(**options)
+    _show_notices(brief)
+    found = estimate(brief)
     click.echo(json.dumps(found, indent=2) if as_json else table(found))
 
 
@@ -150,24 +185,48 @@ def presets(name: str | None, as_json: bool) -> None:
         click.echo(preset_text(name).rstrip())
 
 
-@main.command()
+@main.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def networks(as_json: bool) -> None:
-    """List the networks, where their weights lie, and how to get those that are missing."""
+@click.pass_context
+def networks(ctx: click.Context, as_json: bool) -> None:
+    """List the networks, where their weights are looked for, and how to get those that are missing."""
     from muralist.model.weight_files import installed
 
-    rows = installed()
-    click.echo(json.dumps(rows, indent=2) if as_json else "\n\n".join(_network_text(row) for row in rows))
+    if ctx.invoked_subcommand is None:
+        rows = installed()
+        click.echo(json.dumps(rows, indent=2) if as_json else "\n\n".join(_network_text(row) for row in rows))
+
+
+@networks.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--network", help="Network it holds, if its tensors alone do not tell.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing target.")
+def convert(source: Path, target: Path, network: str | None, overwrite: bool) -> None:
+    """Write the convolutions of the weight file SOURCE as a safetensors file, which is small and quick to load."""
+    from muralist.model.conversion import convert
+
+    facts = convert(source, target, network, overwrite=overwrite)
+    click.echo(f"{target}: {facts['network']}, from {facts['source']} ({facts['format']}), licence {facts['licence']}")
 
 
 def _network_text(row: dict[str, Any]) -> str:
-    there = "installed" if row["installed"] else f"not installed; render downloads it from {row['url']}"
     facts = (
-        f"{row['name']}: {there}",
-        f"file      {row['file']}",
+        f"{row['name']}: {'installed' if row['installed'] else 'not installed'}",
         f"source    {row['source']}",
-        f"licence   {row['licence']}",
         f"layers    {row['layers'][0]} ... {row['layers'][-1]}",
         f"per step  {row['operations_per_pixel'] / 1e6:.2f} million operations per pixel",
+        *(_file_text(file) for file in row["files"]),
     )
     return "\n  ".join(facts)
+
+
+def _file_text(file: dict[str, Any]) -> str:
+    get = f"downloaded when needed, from {file['url']}" if file["url"] else f"get it from {file['page']}"
+    facts = (
+        f"file      {file['place']}: {'there' if file['there'] else 'not there'}",
+        f"format    {file['format']}",
+        f"licence   {file['licence']}",
+        *(() if file["there"] else (get,)),
+    )
+    return "\n    ".join(facts)

@@ -1,18 +1,105 @@
 """The networks muralist knows, as plain facts: one row each. Imports no torch, so that planning stays instant.
 
-A network is blocks of 3 × 3 convolutions with ReLU, and 2 × 2 pooling between the blocks (Simonyan and Zisserman 2015).
-Layer `relu3_2` is what the second ReLU of the third block gives.
+A network is a sequence of steps: convolutions, each with the ReLU behind it, pooling, and local response normalisation.
+Layer `conv3_2` is what the second convolution of the third block gives, `relu3_2` the same after ReLU. (Blocks of VGG:
+Simonyan and Zisserman 2015. AlexNet, `conv1` to `relu5`: Krizhevsky et al. 2012.)
+
+Every step turns n positions into n // stride, whatever its kernel: it pads (kernel - stride) // 2 on the left and on
+top, and the rest of kernel - stride on the right and below. So a position of a layer stands for the same block of
+pixels in every tile. (That is why AlexNet's features near the borders differ from Caffe's and torchvision's, which pad
+less there, and lie a pixel or more from theirs.)
 """
 
-import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from math import prod
+from typing import ClassVar, Literal
 
 from muralist.model.errors import UnknownLayerError, UnknownNetworkError
 
-Padding = Literal["reflect", "zeros"]
-Pooling = Literal["average", "max"]
+Padding = Literal["reflect", "replicate", "zeros"]
+Pooling = Literal["average", "max", "l2"]
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution and the ReLU behind it: from `fan_in` to `fan_out` channels, in groups that see their own only."""
+
+    name: str
+    fan_in: int
+    fan_out: int
+    kernel: int = 3
+    stride: int = 1
+    groups: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the weights: out, in, height, width."""
+        return self.fan_out, self.fan_in // self.groups, self.kernel, self.kernel
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Positions to add on the left (and on top) and on the right (and below)."""
+        return _padding(self.kernel, self.stride)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pooling over windows of `kernel` positions a side."""
+
+    kernel: int = 2
+    stride: int = 2
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Positions to add on the left (and on top) and on the right (and below)."""
+        return _padding(self.kernel, self.stride)
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Local response normalisation among neighbouring channels (Krizhevsky et al. 2012, section 3.3).
+
+    A value is divided by (1 + alpha / size * sum)^beta, over the squares of the `size` channels around its own.
+    """
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    kernel: ClassVar[int] = 1
+    stride: ClassVar[int] = 1
+
+
+Step = Convolution | Pool | Normalise
+
+
+def _padding(kernel: int, stride: int) -> tuple[int, int]:
+    left = (kernel - stride) // 2
+    return left, kernel - stride - left
+
+
+def vgg(blocks: Sequence[Sequence[int]]) -> tuple[Step, ...]:
+    """Lay out blocks of 3 × 3 convolutions with 2 × 2 pooling between the blocks.
+
+    Parameters
+    ----------
+    blocks : sequence of sequences of int
+        Channels of every convolution, block by block.
+
+    Examples
+    --------
+    >>> [step.name if isinstance(step, Convolution) else "pool" for step in vgg([(4, 4), (8,)])]
+    ['1_1', '1_2', 'pool', '2_1']
+    """
+    steps: list[Step] = []
+    fan_in = 3
+    for b, block in enumerate(blocks, 1):
+        steps += [Pool()] if steps else []
+        for i, fan_out in enumerate(block, 1):
+            steps.append(Convolution(f"{b}_{i}", fan_in, fan_out))
+            fan_in = fan_out
+    return tuple(steps)
 
 
 @dataclass(frozen=True)
@@ -22,49 +109,40 @@ class Architecture:
     Parameters
     ----------
     name : str
-    blocks : tuple of tuple of int
-        Channels of every convolution, block by block.
+    steps : tuple of Step
     padding, pooling
         As the network was trained.
     mean, std : tuple of float
-        What the network's first step subtracts from and divides RGB in [0, 1] by.
-    file : str
-        Name of its weight file.
-    sha256 : str
-        Hash of that file, or its first hex digits.
-    url : str, optional
-        Where the file is published; None for the one that comes with muralist.
-    licence, source : str
-        Of the weights.
+        What the first step subtracts from and divides RGB in [0, 1] by, where a weight file says nothing else.
+    source : str
+        Where the network was published.
     """
 
     name: str
-    blocks: tuple[tuple[int, ...], ...]
+    steps: tuple[Step, ...]
     padding: Padding
     pooling: Pooling
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    file: str
-    sha256: str
-    url: str | None
-    licence: str
+    mean: Colour
+    std: Colour
     source: str
 
     @property
-    def convolutions(self) -> dict[str, tuple[int, int]]:
-        """Map "1_1", "1_2", ... to (channels in, channels out), in order.
+    def convolutions(self) -> dict[str, Convolution]:
+        """All convolutions by their names, in order.
 
-        >>> list(architecture("compact").convolutions.items())[:2]
-        [('1_1', (3, 16)), ('1_2', (16, 16))]
+        >>> [step.fan_out for step in architecture("compact").convolutions.values()][:3]
+        [16, 16, 32]
         """
-        names = [f"{b}_{i}" for b, block in enumerate(self.blocks, 1) for i in range(1, len(block) + 1)]
-        widths = [3, *(width for block in self.blocks for width in block)]
-        return dict(zip(names, itertools.pairwise(widths), strict=True))
+        return {step.name: step for step in self.steps if isinstance(step, Convolution)}
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of all layers, in order."""
-        return tuple(f"relu{name}" for name in self.convolutions)
+        """Names of all layers, in order.
+
+        >>> architecture("vgg19").layers[:3]
+        ('conv1_1', 'relu1_1', 'conv1_2')
+        """
+        return tuple(f"{kind}{name}" for name in self.convolutions for kind in ("conv", "relu"))
 
     def check_layers(self, layers: Iterable[str]) -> None:
         """Raise `UnknownLayerError` for the first layer that the network does not have."""
@@ -74,15 +152,16 @@ class Architecture:
 
     def channels(self, layer: str) -> int:
         """Return how many channels a layer has."""
-        return self.convolutions[layer.removeprefix("relu")][1]
+        return self.convolutions[layer[4:]].fan_out
 
     def stride(self, layer: str) -> int:
         """Return how many pixels lie between neighbouring positions of a layer.
 
-        >>> architecture("vgg19").stride("relu5_1")
-        16
+        >>> architecture("vgg19").stride("relu5_1"), architecture("alexnet").stride("conv1")
+        (16, 4)
         """
-        return int(2 ** (int(layer.removeprefix("relu").split("_")[0]) - 1))
+        step, stride = self._way(layer)[-1]
+        return stride * step.stride
 
     def receptive_field(self, layer: str) -> int:
         """Return the side of the square of pixels that one position of a layer sees.
@@ -90,15 +169,7 @@ class Architecture:
         >>> architecture("vgg19").receptive_field("relu5_1"), architecture("compact").receptive_field("relu5_1")
         (156, 132)
         """
-        self.check_layers([layer])
-        size, stride, block = 1, 1, "1"
-        for name in self.convolutions:
-            if name.split("_")[0] != block:
-                size, stride, block = size + stride, stride * 2, name.split("_")[0]
-            size += 2 * stride
-            if f"relu{name}" == layer:
-                break
-        return size
+        return 1 + sum((step.kernel - 1) * stride for step, stride in self._way(layer))
 
     def deepest(self, layers: Iterable[str]) -> str:
         """Return which of the layers comes last."""
@@ -115,47 +186,99 @@ class Architecture:
         return -(-(self.receptive_field(deepest) - 1) // stride) * stride
 
     def minimum(self, layers: Iterable[str]) -> int:
-        """Return the smallest side of a picture that the layers can be computed on, px."""
-        return 2 * self.stride(self.deepest(layers))
+        """Return the smallest side of a picture that the layers can be computed on, px.
+
+        Reflecting needs one position more than it adds.
+        """
+        way = self._way(self.deepest(layers))
+        return max((step.padding[1] + 1) * stride for step, stride in way if isinstance(step, Convolution))
 
     def operations(self, layers: Iterable[str]) -> float:
         """Count floating-point operations per pixel of one step: forward, and gradient to the picture only."""
-        last = self.layers.index(self.deepest(layers))
+        way = self._way(self.deepest(layers))
         forward = sum(
-            2 * 9 * fan_in * fan_out / self.stride(f"relu{name}") ** 2
-            for name, (fan_in, fan_out) in list(self.convolutions.items())[: last + 1]
+            2 * prod(step.shape) / (stride * step.stride) ** 2 for step, stride in way if isinstance(step, Convolution)
         )
         return 2 * forward
 
+    def _way(self, layer: str) -> list[tuple[Step, int]]:
+        """The steps to a layer, each with the pixels between neighbouring positions of what it is given."""
+        self.check_layers([layer])
+        way: list[tuple[Step, int]] = []
+        stride = 1
+        for step in self.steps:
+            way.append((step, stride))
+            stride *= step.stride
+            if isinstance(step, Convolution) and step.name == layer[4:]:
+                break
+        return way
+
+
+def _alexnet(widths: Sequence[int], groups: int, normalised: bool) -> tuple[Step, ...]:
+    one, two, three, four, five = widths
+    norm = (Normalise(),) if normalised else ()
+    return (
+        *(Convolution("1", 3, one, kernel=11, stride=4), *norm, Pool(3)),
+        *(Convolution("2", one, two, kernel=5, groups=groups), *norm, Pool(3)),
+        Convolution("3", two, three),
+        Convolution("4", three, four, groups=groups),
+        Convolution("5", four, five, groups=groups),
+    )
+
+
+# What Caffe's networks subtract from 0..255, and then nothing more.
+CAFFE_MEAN: Colour = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+BYTES: Colour = (1 / 255, 1 / 255, 1 / 255)
+IMAGENET_MEAN: Colour = (0.485, 0.456, 0.406)
+IMAGENET_STD: Colour = (0.229, 0.224, 0.225)
 
 ARCHITECTURES = {
     row.name: row
     for row in (
         Architecture(
             name="compact",
-            blocks=((16, 16), (32, 32), (64, 64, 64), (80, 80, 80), (104,)),
+            steps=vgg(((16, 16), (32, 32), (64, 64, 64), (80, 80, 80), (104,))),
             padding="reflect",
             pooling="average",
             mean=(0.45, 0.45, 0.45),
             std=(0.25, 0.25, 0.25),
-            file="compact.safetensors",
-            sha256="400ecb4cc22b6d104604f294a686c5321de1e3dbe65bd073291ee5a29a123921",
-            url=None,
-            licence="MIT (distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)",
             source="comes with muralist",
         ),
         Architecture(
             name="vgg19",
-            blocks=((64, 64), (128, 128), (256, 256, 256, 256), (512, 512, 512, 512), (512, 512, 512, 512)),
+            steps=vgg(((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)),
             padding="zeros",
             pooling="max",
-            mean=(0.485, 0.456, 0.406),
-            std=(0.229, 0.224, 0.225),
-            file="vgg19-dcbb9e9d.pth",
-            sha256="dcbb9e9d",
-            url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
-            licence="BSD-3-Clause (torchvision); trained on ImageNet",
-            source="torchvision VGG19_Weights.IMAGENET1K_V1",
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            source="Simonyan and Zisserman 2015, configuration E",
+        ),
+        Architecture(
+            name="vgg16",
+            steps=vgg(((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)),
+            padding="zeros",
+            pooling="max",
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            source="Simonyan and Zisserman 2015, configuration D",
+        ),
+        Architecture(
+            name="alexnet",
+            steps=_alexnet((96, 256, 384, 384, 256), groups=2, normalised=True),
+            padding="zeros",
+            pooling="max",
+            mean=(123 / 255, 117 / 255, 104 / 255),
+            std=BYTES,
+            source="Krizhevsky et al. 2012, as trained by BVLC with Caffe",
+        ),
+        Architecture(
+            name="alexnet-owt",
+            steps=_alexnet((64, 192, 384, 256, 256), groups=1, normalised=False),
+            padding="zeros",
+            pooling="max",
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            source='Krizhevsky 2014 ("one weird trick"), as trained by torchvision',
         ),
     )
 }

@@ -1,35 +1,41 @@
-"""From a weight file to a network. What a file is is told by its content, never by its name; nothing in it is executed.
+"""From a weight file to a network: whether it is the right one, and whole.
 
-A file is a safetensors file or a torch state dict; its keys are muralist's own (`conv1_1.weight`) or torchvision's
-(`features.0.weight`). Weights may be stored in any floating-point type; they are used as float32 until prepared.
+What a file is is told by its content, never by its name; see `muralist.model.formats`. Weights may be stored in any
+floating-point type; they are used as float32 until prepared.
 """
 
 import hashlib
-import io
-import pickle
-import struct
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 
-from muralist.model.architecture import Architecture, Pooling, architecture
+from muralist.model.architecture import Architecture, Padding, Pooling, architecture
 from muralist.model.errors import WeightsError
+from muralist.model.formats import Content, Weights, fitting, parse, rgb, shapes, understand
 from muralist.model.network import Network
-from muralist.model.weight_files import WeightFile
-
-# torch's restricted unpickler follows a broken file until it trips over one of these.
-BROKEN = (
-    *(pickle.UnpicklingError, struct.error, EOFError, RuntimeError, ValueError),
-    *(LookupError, TypeError, AttributeError, AssertionError, OverflowError),
-)
+from muralist.model.weight_files import WeightFile, recognised
 
 
-def load_network(name: str, file: WeightFile, layers: Collection[str], pooling: Pooling | None = None) -> Network:
+def load_network(
+    name: str,
+    file: WeightFile,
+    layers: Collection[str],
+    pooling: Pooling | None = None,
+    padding: Padding | None = None,
+    pool_rescale: bool = False,
+) -> Network:
     """Load as much of a network as some layers need.
+
+    Parameters
+    ----------
+    name : str
+    file : WeightFile
+    layers : collection of str
+    pooling, padding, pool_rescale
+        As for `Network`.
 
     Raises
     ------
@@ -39,79 +45,69 @@ def load_network(name: str, file: WeightFile, layers: Collection[str], pooling: 
     """
     row = architecture(name)
     row.check_layers(layers)
-    content = _read(file.path)
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise WeightsError(file.path, "has changed since the render began; start again")
-    tensors = _renamed(row, read_tensors(file.path, content))
-    needed = _needed(row, layers)
-    _check(row, file.path, tensors, needed)
-    return Network(row, {name: tensors[name].float() for name in needed}, pooling).requires_grad_(False).eval()
+    weights = taken(row, file, read(file), layers)
+    tensors = {key: value.float() for key, value in weights.tensors.items()}
+    network = Network(row, tensors, pooling, padding, pool_rescale=pool_rescale, mean=weights.mean, std=weights.std)
+    return network.requires_grad_(False).eval()
 
 
-def read_tensors(path: str, content: bytes) -> dict[str, Tensor]:
-    """Parse the bytes of a weight file.
+def read(file: WeightFile) -> Content:
+    """Read and parse a file that was found before.
 
     Raises
     ------
     WeightsError
-        If they are neither safetensors nor a plain torch state dict, or end too early.
+        If it is gone, has changed since, or is broken.
     """
     try:
-        return load(content) if content[8:9] == b"{" else _state_dict(content)
-    except (SafetensorError, *BROKEN) as error:
-        what = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise WeightsError(
-            path, f"is not a whole safetensors file or torch state dict of tensors ({what}); fetch it again"
-        ) from error
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
+        content = Path(file.path).read_bytes()
     except OSError as error:
-        raise WeightsError(path, f"cannot be read any more ({error.strerror}); start again") from error
+        raise WeightsError(file.path, f"cannot be read any more ({error.strerror}); start again") from error
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise WeightsError(file.path, "has changed since the render began; start again")
+    return parse(file.path, content)
 
 
-def _state_dict(content: bytes) -> dict[str, Tensor]:
-    """Unpickle tensors; those of a training checkpoint lie one level down."""
-    found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    if isinstance(found, Mapping):
-        found = found.get("state_dict", found.get("model", found))
-    if not isinstance(found, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
-    ):
-        raise ValueError(f"holds a {type(found).__name__}, not a mapping of names to tensors")
-    return dict(found)
+def taken(row: Architecture, file: WeightFile, content: Content, layers: Collection[str]) -> Weights:
+    """Take from a file's content what some layers of a network need, for RGB pictures.
 
-
-def _renamed(row: Architecture, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Bring torchvision's numbered names to ours: a convolution, its ReLU and each pooling count one."""
-    numbers, number, block = {}, 0, "1"
-    for name in row.convolutions:
-        number += name.split("_")[0] != block
-        block = name.split("_")[0]
-        numbers[f"features.{number}"] = f"conv{name}"
-        number += 2
-    parts = ((key.rpartition("."), value) for key, value in tensors.items())
-    return {f"{numbers.get(stem, stem)}.{kind}": value for (stem, _, kind), value in parts}
+    Raises
+    ------
+    WeightsError
+        If it is not that network's, or not finite.
+    """
+    weights, needed = understand(content, row), _needed(row, layers)
+    _check(row, file.path, weights.tensors, needed, fitting(content))
+    known = recognised(file.sha256)
+    if known is not None and known.mean is not None and known.std is not None:
+        weights = replace(weights, mean=known.mean, std=known.std)
+    return rgb(replace(weights, tensors={key: weights.tensors[key] for key in needed}), row)
 
 
 def _needed(row: Architecture, layers: Collection[str]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors that the deepest layer needs."""
-    last = row.layers.index(row.deepest(layers))
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, (fan_in, fan_out) in list(row.convolutions.items())[: last + 1]:
-        shapes |= {f"conv{name}.weight": (fan_out, fan_in, 3, 3), f"conv{name}.bias": (fan_out,)}
-    return shapes
+    last = row.deepest(layers)[4:]
+    names = list(row.convolutions)
+    there = {f"conv{name}" for name in names[: names.index(last) + 1]}
+    return {key: shape for key, shape in shapes(row).items() if key.partition(".")[0] in there}
 
 
-def _check(row: Architecture, path: str, tensors: Mapping[str, Tensor], needed: Mapping[str, tuple[int, ...]]) -> None:
+def _check(
+    row: Architecture,
+    path: str,
+    tensors: Mapping[str, Tensor],
+    needed: Mapping[str, tuple[int, ...]],
+    fits: str | None,
+) -> None:
+    """Refuse another network's tensors, even where the first ones have the right shapes, and broken ones."""
+    advice = f"it fits {fits}: use --network {fits}" if fits else "check --weights and network"
     for name, shape in needed.items():
         found = tuple(tensors[name].shape) if name in tensors else "missing"
         if found != shape:
-            raise WeightsError(
-                path,
-                f"does not hold network {row.name}: {name} is {found}, wanted {shape}; check --weights and network",
-            )
+            raise WeightsError(path, f"does not hold network {row.name}: {name} is {found}, wanted {shape}; {advice}")
+        if not tensors[name].is_floating_point():
+            raise WeightsError(path, f"{name} holds {tensors[name].dtype}, wanted floating-point numbers; {advice}")
         if not torch.isfinite(tensors[name].float()).all():
             raise WeightsError(path, f"{name} holds values that are not finite; fetch the file again")
+    if fits not in (None, row.name):
+        raise WeightsError(path, f"does not hold network {row.name}: {advice}, or another file")

@@ -1,14 +1,31 @@
 """A network as a torch module: from a picture to the features of named layers."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muralist.model.architecture import Architecture, Pooling
+from muralist.model.architecture import Architecture, Colour, Convolution, Normalise, Padding, Pool, Pooling
 
 Features = dict[str, Tensor]
+
+MODES = {"reflect": "reflect", "replicate": "replicate", "zeros": "constant"}
+TINY = 1e-12
+
+
+def _l2_pool(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """Square root of the sum of squares; a little more, or else the gradient where all are zero would be infinite."""
+    return (F.avg_pool2d(x.square(), kernel, stride) * kernel**2 + TINY).sqrt()
+
+
+POOLS: dict[Pooling, Callable[[Tensor, int, int], Tensor]] = {
+    "average": F.avg_pool2d,
+    "max": F.max_pool2d,
+    "l2": _l2_pool,
+}
+# Keeps features about as large as with max pooling (K. Crowson, style-transfer-pytorch).
+RESCALE: dict[Pooling, float] = {"average": 2, "max": 1, "l2": 0.78}
 
 
 class Network(nn.Module):
@@ -18,25 +35,43 @@ class Network(nn.Module):
     ----------
     architecture : Architecture
     weights : mapping str -> Tensor
-        `conv1_1.weight` (out, in, 3, 3), `conv1_1.bias` (out,), ... for as many layers as are to be computed.
-    pooling : "average" or "max", optional
-        As the network was trained, if not given.
+        `conv1_1.weight` (out, in / groups, height, width), `conv1_1.bias` (out,), ... for as many layers as are to be
+        computed. The first convolution is given red, green and blue in this order.
+    pooling : "average", "max" or "l2", optional
+        As the network was trained, if not given. "l2" is the square root of the sum of squares in a window.
+    padding : "reflect", "replicate" or "zeros", optional
+        As the network was trained, if not given. Zeros are put in after the mean has been subtracted: the mean colour.
+    pool_rescale : bool
+        Multiply what average pooling gives by 2, and L2 pooling by 0.78, so that features stay about as large as with
+        max pooling (K. Crowson, style-transfer-pytorch).
+    mean, std : tuple of float, optional
+        What to subtract from and divide RGB in [0, 1] by; the architecture's if not given.
     """
 
     def __init__(
-        self, architecture: Architecture, weights: Mapping[str, Tensor], pooling: Pooling | None = None
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, Tensor],
+        pooling: Pooling | None = None,
+        padding: Padding | None = None,
+        *,
+        pool_rescale: bool = False,
+        mean: Colour | None = None,
+        std: Colour | None = None,
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        self.pool = F.avg_pool2d if (pooling or architecture.pooling) == "average" else F.max_pool2d
-        self.padding = "reflect" if architecture.padding == "reflect" else "constant"
+        self.pooling: Pooling = pooling or architecture.pooling
+        self.padding: Padding = padding or architecture.padding
+        self.pool_scale = RESCALE[self.pooling] if pool_rescale else 1
+        self.mean, self.std = mean or architecture.mean, std or architecture.std
         for name, value in weights.items():
             self.register_buffer(name.replace(".", "_"), value.detach().clone())
 
     @property
     def dtype(self) -> torch.dtype:
         """Number type of the convolutions."""
-        return self.get_buffer("conv1_1_weight").dtype
+        return next(self.buffers()).dtype
 
     def prepared(self, device: str | torch.device, dtype: torch.dtype) -> "Network":
         """Move to a device and number type, weights laid out channels last (2 to 3 times faster on CPU in bfloat16)."""
@@ -54,22 +89,49 @@ class Network(nn.Module):
         -------
         dict str -> Tensor (1, C, H // stride, W // stride), in the network's number type
         """
-        wanted, features, block = set(layers), {}, 1
+        wanted, features = set(layers), {}
         # In the picture's own number type: half precision would shift every colour a little.
-        mean, std = (picture.new_tensor(v).view(1, 3, 1, 1) for v in (self.architecture.mean, self.architecture.std))
+        mean, std = (picture.new_tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
         x = ((picture - mean) / std).to(self.dtype)
-        for name in self.architecture.convolutions:
-            if int(name.split("_")[0]) > block:
-                x, block = self.pool(x, 2), block + 1
-            x = self._convolve(x, name)
-            if f"relu{name}" in wanted:
-                features[f"relu{name}"] = x
-                if len(features) == len(wanted):
-                    break
+        for layer, feature in self._walk(x, wanted) if wanted else ():
+            if layer in wanted:
+                features[layer] = feature
+            if len(features) == len(wanted):
+                break
         return features
 
-    def _convolve(self, x: Tensor, name: str) -> Tensor:
-        weight, bias = self.get_buffer(f"conv{name}_weight"), self.get_buffer(f"conv{name}_bias")
-        if self.padding == "constant":
-            return F.relu_(F.conv2d(x, weight, bias, padding=1))
-        return F.relu_(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weight, bias))
+    def _walk(self, x: Tensor, wanted: Collection[str]) -> Iterator[tuple[str, Tensor]]:
+        """Compute layer after layer."""
+        for step in self.architecture.steps:
+            if isinstance(step, Convolution):
+                x = self._convolve(x, step)
+                yield f"conv{step.name}", x
+                # In place, ReLU would change a feature that was given away.
+                x = F.relu(x) if f"conv{step.name}" in wanted else F.relu_(x)
+                yield f"relu{step.name}", x
+            else:
+                x = self._pool(x, step) if isinstance(step, Pool) else _normalised(x, step)
+
+    def _convolve(self, x: Tensor, step: Convolution) -> Tensor:
+        weight, bias = (self.get_buffer(f"conv{step.name}_{kind}") for kind in ("weight", "bias"))
+        left, right = step.padding
+        if self.padding == "zeros" and left == right:  # saves a copy
+            return F.conv2d(x, weight, bias, step.stride, left, groups=step.groups)
+        x = F.pad(x, (left, right, left, right), mode=MODES[self.padding])
+        return F.conv2d(x, weight, bias, step.stride, groups=step.groups)
+
+    def _pool(self, x: Tensor, step: Pool) -> Tensor:
+        """Pool; a window that reaches beyond the edge sees the last row or column again."""
+        left, right = step.padding
+        if right:
+            x = F.pad(x, (left, right, left, right), mode="replicate")
+        pooled = POOLS[self.pooling](x, step.kernel, step.stride)
+        return pooled * self.pool_scale if self.pool_scale != 1 else pooled
+
+
+def _normalised(x: Tensor, step: Normalise) -> Tensor:
+    """Local response normalisation, channel by channel: torch's own has no bfloat16 on a CPU."""
+    side = step.size // 2
+    squares = F.pad(x.square(), (0, 0, 0, 0, side, side))
+    total = sum(squares[:, i : i + x.shape[1]] for i in range(step.size))
+    return x / (1 + step.alpha / step.size * total) ** step.beta

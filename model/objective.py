@@ -1,34 +1,65 @@
 """The loss of a whole picture, from sums over its positions, and its gradient at the features of one tile.
 
-    style      sum_l w_l |G_l - S_l|^2 / |S_l|^2        Gram matrices, |.| Frobenius
-    content    sum_l w_l sum_p |F_l - P_l|^2 / sum_p |P_l|^2
-    variation  1/pixels * sum |d|^2 + chroma |d - grey(d)|^2   d: colour differences between neighbouring pixels
+    loss = style_weight * sum_l v_l style_l + content_weight * sum_l w_l content_l + tv_weight * tv
 
-F are the painting's features, P the photograph's, G_l = 1/positions * sum_p f f^T, S_l the painting's target; the
-layer weights w_l of each term sum to one; grey(d) is d's mean over the three colours. Style and content are relative,
-so a weight means the same for every network and size. Differs from Gatys et al. 2016 (eq. 1 and 4), whose terms grow
-with both, and from the usual total variation (chroma = 0) in that specks of colour cost more than strokes of light.
+The layer weights v_l and w_l each sum to one; a published list of layer weights is kept by giving its sum to the term.
+The style term's formulas are in `style_losses.py`, those of TV in `variation.py`. Content, with F the painting's
+features and P the photograph's at a layer of N channels and M positions, e = mean (F - P)^2 over both:
+
+    relative             e / mean P^2            muralist's own: no units, alike for all networks and sizes
+    gatys                e N M / 2               Gatys et al. 2015, eq. 1: half the sum of squares
+    mse, prisma          e                       johnson, gatys-2016, anishathalye, crowsonkb
+    sum, gcucurull       e N M                   the sum of squares
+    log0                 e / 4                   sum / (4 N M)
+    fermilab             e sqrt(N M) / 2         sum / (2 sqrt(N) sqrt(M))
+
+Formulas that grow with the picture (those with M, and TV as a sum) can be told to count every picture as if it had
+`loss_pixels`, so that a poster looks like the picture the weights were published for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import sqrt
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from muralist.model.network import Features
-from muralist.model.statistics import Sums, chroma, differences
+from muralist.model.statistics import Sums
+from muralist.model.style_losses import STYLE_LOSSES, Distance, Statistics
+from muralist.model.variation import Variation
+
+# (channels, positions, mean square of the photograph's features) -> factor of the mean squared difference
+CONTENT_LOSSES: dict[str, Callable[[float, float, float], float]] = {
+    "relative": lambda channels, positions, energy: 1 / energy if energy else 0.0,
+    "gatys": lambda channels, positions, energy: channels * positions / 2,
+    "mse": lambda channels, positions, energy: 1.0,
+    "prisma": lambda channels, positions, energy: 1.0,
+    "sum": lambda channels, positions, energy: channels * positions,
+    "gcucurull": lambda channels, positions, energy: channels * positions,
+    "log0": lambda channels, positions, energy: 0.25,
+    "fermilab": lambda channels, positions, energy: sqrt(channels * positions) / 2,
+}
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The three terms of a whole picture, unweighted."""
+    """The terms of a whole picture, unweighted, None where a term does not count; `total` is weighted."""
 
-    style: float
-    content: float
+    style: float | None
+    content: float | None
     variation: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Size of a layer over a whole canvas."""
+
+    channels: int
+    positions: int
 
 
 @dataclass(frozen=True)
@@ -37,17 +68,24 @@ class Objective:
 
     Attributes
     ----------
-    targets : dict layer -> ndarray (C, C)
-        Mean Gram matrix of the style picture.
+    targets : dict str -> ndarray
+        "gram LAYER" (C, C) and "mean LAYER" (C,) of the style pictures.
     style_layers, content_layers : dict layer -> float
-        Layer weights, any positive scale.
+        Layer weights, any positive scale; none for a term that does not count.
     style_weight, content_weight, tv_weight : float
-    pixels : int
-        Of the whole canvas.
-    positions : dict layer -> int
-        Feature positions of the whole canvas.
+    height, width : int
+        Of the whole canvas, px.
+    sizes : dict layer -> Layer
+    style_loss, content_loss : str
+        Keys of `STYLE_LOSSES` and `CONTENT_LOSSES`.
+    tv_loss : str
+        Key of `TV_LOSSES`.
     tv_chroma : float
         What differences in colour cost more than differences in grey.
+    loss_pixels : int, optional
+        Size that losses which grow with the picture count it as.
+    normalize_gradients : bool
+        Divide the gradient at every layer by its L1 norm over the whole picture (jcjohnson).
     """
 
     targets: Mapping[str, np.ndarray] = field(repr=False)
@@ -56,64 +94,118 @@ class Objective:
     style_weight: float
     content_weight: float
     tv_weight: float
-    pixels: int
-    positions: Mapping[str, int]
+    height: int
+    width: int
+    sizes: Mapping[str, Layer]
+    style_loss: str = "relative"
+    content_loss: str = "relative"
+    tv_loss: str = "l2"
     tv_chroma: float = 0.0
+    loss_pixels: int | None = None
+    normalize_gradients: bool = False
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Every layer that is needed."""
         return tuple({**self.style_layers, **self.content_layers})
 
+    @property
+    def pixels(self) -> int:
+        """Pixels of the whole canvas."""
+        return self.height * self.width
+
+    @property
+    def _sum_scale(self) -> float:
+        return (self.loss_pixels or self.pixels) / self.pixels
+
     @cached_property
-    def _target_energy(self) -> dict[str, float]:
-        return {layer: float(np.square(target).sum()) for layer, target in self.targets.items()}
+    def variation(self) -> Variation:
+        """The TV term."""
+        return Variation(self.tv_loss, self.height, self.width, self.tv_chroma, self._sum_scale)
+
+    def distances(self, like: Tensor) -> dict[str, Distance]:
+        """Make the style term of every layer, its targets on the device and in the number type of `like`."""
+        return {layer: STYLE_LOSSES[self.style_loss](self._target(layer, like)) for layer in self.style_layers}
+
+    def _target(self, layer: str, like: Tensor) -> Statistics:
+        return Statistics(*(as_tensor(self.targets[f"{what} {layer}"], like) for what in ("gram", "mean")))
 
     def losses(self, sums: Sums) -> Losses:
         """Compute the losses of a whole picture from its sums."""
-        style = {
-            layer: np.square(gram / self.positions[layer] - self.targets[layer]).sum() / self._target_energy[layer]
-            for layer, gram in sums.gram.items()
-        }
-        content = {layer: error / sums.content_energy[layer] for layer, error in sums.content_error.items()}
-        return Losses(
-            float(sum(weight * style[layer] for layer, weight in _shares(self.style_layers).items())),
-            float(sum(weight * content[layer] for layer, weight in _shares(self.content_layers).items())),
-            (sums.variation + self.tv_chroma * sums.chroma) / self.pixels,
+        style = self._style(sums) if self.style_layers else None
+        content = self._content(sums) if self.content_layers else None
+        variation = self.variation.value(sums.variation)
+        weighted = ((self.style_weight, style), (self.content_weight, content), (self.tv_weight, variation))
+        total = sum(weight * term for weight, term in weighted if term is not None)
+        return Losses(style, content, float(variation), float(total))
+
+    def _style(self, sums: Sums) -> float:
+        distances = self.distances(torch.empty(0, dtype=torch.float64))
+        now = self.statistics(sums)
+        return sum(share * float(distances[layer](now[layer])) for layer, share in _shares(self.style_layers).items())
+
+    def _content(self, sums: Sums) -> float:
+        return sum(
+            share * self._content_factor(layer, sums.content_energy) * float(sums.content_error[layer])
+            for layer, share in _shares(self.content_layers).items()
         )
 
-    def style_gradients(self, grams: Mapping[str, Tensor], features: Features) -> Features:
-        """Gradient of pixels * style term at the features, for whole-picture mean Grams: constant matrix times feature.
+    def statistics(self, sums: Sums) -> dict[str, Statistics]:
+        """Means over the whole picture, float64 on the CPU, from its sums."""
+        count = {layer: self.sizes[layer].positions for layer in self.style_layers}
+        return {
+            layer: Statistics(*(torch.from_numpy(each[layer] / n) for each in (sums.gram, sums.feature)))
+            for layer, n in count.items()
+        }
 
-        This is the gradient of the surrogate `sum_l <D_l, F F^T> / positions`, D_l = dL/dG at `grams`.
+    def _content_factor(self, layer: str, energy: Mapping[str, float]) -> float:
+        """What a unit of summed squared difference adds to the content loss."""
+        size = self.sizes[layer]
+        entries = size.channels * size.positions
+        factor = CONTENT_LOSSES[self.content_loss]
+        mean_energy = float(energy[layer]) / entries
+        return factor(size.channels, size.positions * self._sum_scale, mean_energy) / entries
+
+    def style_gradients(self, slopes: Mapping[str, Statistics], features: Features) -> Features:
+        """Gradient of pixels * style term at the features, for its slopes at the whole picture's statistics.
+
+        It is `(D + D^T) f + d` with D, d the slopes by Gram matrix and mean: constant matrix times feature. This is the
+        gradient of the surrogate `sum_l (<D_l, F F^T> + d_l F) / positions`.
         """
         gradients = {}
         for layer, share in _shares(self.style_layers).items():
-            target = like(self.targets[layer], grams[layer])
-            factor = 4 * self.style_weight * share * self.pixels / self.positions[layer] / self._target_energy[layer]
-            matrix = (factor * (grams[layer] - target)).to(features[layer].dtype)
-            gradients[layer] = torch.einsum("bchw,cd->bdhw", features[layer], matrix)
+            factor = self.style_weight * share * self.pixels / self.sizes[layer].positions
+            slope, f = slopes[layer], features[layer]
+            matrix = (factor * (slope.gram + slope.gram.T)).to(f.dtype)
+            gradients[layer] = (
+                torch.einsum("bchw,cd->bdhw", f, matrix) + (factor * slope.mean).to(f.dtype)[:, None, None]
+            )
         return gradients
 
     def content_gradients(self, energy: Mapping[str, float], features: Features, content: Features) -> Features:
         """Gradient of pixels * content term at the features; `energy` is the whole photograph's."""
         return {
-            layer: (2 * self.content_weight * share * self.pixels / energy[layer]) * (features[layer] - content[layer])
+            layer: (2 * self.content_weight * share * self.pixels * self._content_factor(layer, energy))
+            * (features[layer] - content[layer])
             for layer, share in _shares(self.content_layers).items()
         }
 
     def variation_gradient(self, picture: Tensor) -> Tensor:
-        """Gradient of pixels * total variation at the picture."""
-        down, right = (d + self.tv_chroma * chroma(d) for d in differences(picture))
-        gradient = -(down + right)
-        gradient[..., 1:, :] += down[..., :-1, :]
-        gradient[..., 1:] += right[..., :-1]
-        return 2 * self.tv_weight * gradient
+        """Gradient of pixels * TV term at the picture."""
+        return (self.pixels * self.tv_weight) * self.variation.gradient(picture)
+
+    def weight_of(self, term: str, layer: str) -> float:
+        """Weight of a layer's part of a term: "style" or "content"."""
+        weight, layers = {
+            "style": (self.style_weight, self.style_layers),
+            "content": (self.content_weight, self.content_layers),
+        }[term]
+        return weight * _shares(layers)[layer]
 
 
-def like(values: np.ndarray, tensor: Tensor) -> Tensor:
+def as_tensor(values: np.ndarray, like: Tensor) -> Tensor:
     """Bring values to a tensor's number type and device, in this order: not every device has float64."""
-    return torch.from_numpy(values).to(tensor.dtype).to(tensor.device)
+    return torch.from_numpy(values).to(like.dtype).to(like.device)
 
 
 def _shares(weights: Mapping[str, float]) -> dict[str, float]:

@@ -7,11 +7,10 @@ knows them as they were when the round began and supposes that the other tiles c
 
 so at the first step of a round the gradient is exactly the whole picture's, wherever the tile's context reaches far
 enough. Without consensus the tile takes its own Gram for the whole picture's: every tile becomes a picture of its own.
-
-Adam: Kingma and Ba 2015, algorithm 1; pixels are clipped to [0, 1] after every step.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,40 +18,14 @@ from torch import Tensor
 
 from muralist.model.errors import DivergedError
 from muralist.model.network import Features, Network
-from muralist.model.objective import Objective, like
+from muralist.model.objective import Objective, as_tensor
+from muralist.model.optimizers import Planes, Steps, take_step
 from muralist.model.state import PIXELS
-from muralist.model.statistics import Sums, Window, gram_sum, measure
+from muralist.model.statistics import Sums, Window, absolute_sum, measure, style_sums, widened
+from muralist.model.style_losses import Statistics
 
-EPSILON = 1e-8
 ATTEMPTS = 8
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Which steps to make.
-
-    Attributes
-    ----------
-    count : int
-        Steps of this round.
-    first : int
-        Steps made before, over all levels: for Adam's bias correction.
-    first_of_level : int
-        Steps made before at this level: for the moving average, which starts anew at every level.
-    learning_rate : float
-        In units of the pixel range, per step.
-    betas : (float, float)
-        Decay of Adam's moments.
-    average_decay : float
-        Decay of the moving average; a plain mean until 1 / (1 - decay) steps have been made.
-    """
-
-    count: int
-    first: int
-    first_of_level: int
-    learning_rate: float
-    betas: tuple[float, float] = (0.9, 0.99)
-    average_decay: float = 0.9
+TINY = 1e-30
 
 
 def to_tensor(pixels: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
@@ -78,14 +51,18 @@ class Painter:
     @torch.no_grad()
     def content_features(self, content: Tensor) -> Features:
         """Compute what of the photograph the painting is to keep."""
-        features: Features = self.network(content, self.objective.content_layers)
+        return self._features(content, tuple(self.objective.content_layers))
+
+    def _features(self, picture: Tensor, layers: tuple[str, ...]) -> Features:
+        features: Features = self.network(picture, layers) if layers else {}
         return features
 
     @torch.no_grad()
     def measure(self, picture: Tensor, content: Features, window: Window) -> Sums:
         """Sum up a tile's share of the losses."""
-        features = self.network(picture, self.objective.layers)
-        return measure(picture, features, content, self.objective.style_layers, window)
+        features = self._features(picture, self.objective.layers)
+        sums = measure(features, content, self.objective.style_layers, window)
+        return replace(sums, variation=self.objective.variation.sums(picture, window))
 
     def paint(
         self, state: np.ndarray, content: Features, window: Window, whole: Sums, steps: Steps, consensus: bool = True
@@ -94,7 +71,7 @@ class Painter:
 
         Parameters
         ----------
-        state : ndarray (4, H, W, 3), float32
+        state : ndarray (planes, H, W, 3), float32
             Of the tile's `outer` box at the start of the round. Not changed.
         content : dict layer -> Tensor
             Features of the photograph under the tile.
@@ -108,7 +85,7 @@ class Painter:
 
         Returns
         -------
-        state : ndarray (4, H, W, 3), float32
+        state : ndarray (planes, H, W, 3), float32
         sums : Sums
             The tile's share after the last step.
 
@@ -118,25 +95,28 @@ class Painter:
             If the gradient is not finite after `ATTEMPTS` halvings of the learning rate.
         """
         device = window.rows.device
-        planes = [to_tensor(plane, device) for plane in state]
         gradient = RoundGradient(self, content, window, whole, consensus)
-        _descend(planes, gradient, steps)
-        sums = self.measure(planes[PIXELS], content, window)
+        planes = _descend(tuple(to_tensor(plane, device) for plane in state), gradient, steps)
+        sums = replace(self.measure(planes[PIXELS], content, window), norms=gradient.norms)
         return np.stack([plane[0].permute(1, 2, 0).cpu().numpy() for plane in planes]), sums
 
 
 class RoundGradient:
     """Gradient of the whole picture's loss at one tile's pixels, within one round.
 
-    Remembers the tile's own Gram at the first call, which is the start of the round.
+    Remembers the tile's own statistics at the first call, which is the start of the round; and, if gradients are to be
+    normalised, their norms, which are exact there. Norms of the whole picture are those of the round before.
     """
 
     def __init__(self, painter: Painter, content: Features, window: Window, whole: Sums, consensus: bool) -> None:
         self.network, self.objective = painter.network, painter.objective
         self.content, self.window, self.consensus = content, window, consensus
-        self.energy = whole.content_energy
-        self.whole = {layer: gram / self.objective.positions[layer] for layer, gram in whole.gram.items()}
-        self.offset: dict[str, Tensor] | None = None
+        self.whole = whole
+        # In the number type of the features' sums: two Gram matrices differ by far less than they are.
+        self.like = widened(torch.empty(0, dtype=self.network.dtype, device=window.rows.device))
+        self.distances = self.objective.distances(self.like)
+        self.offset: dict[str, Statistics] | None = None
+        self.norms: dict[str, float] = {}
 
     def __call__(self, picture: Tensor) -> Tensor:
         """Return the gradient of pixels * loss at a picture (1, 3, H, W)."""
@@ -149,29 +129,73 @@ class RoundGradient:
         return gradient + self.objective.variation_gradient(picture) if self.objective.tv_weight else gradient
 
     def _feature_gradients(self, features: Features) -> Features:
-        gradients = self.objective.content_gradients(self.energy, features, self.content)
-        for layer, value in self.objective.style_gradients(self._estimate(features), features).items():
+        gradients = self._balanced(
+            "content", self.objective.content_gradients(self.whole.content_energy, features, self.content)
+        )
+        slopes = {layer: now.slope(self.distances[layer]) for layer, now in self._estimate(features).items()}
+        style = self._balanced("style", self.objective.style_gradients(slopes, features))
+        for layer, value in style.items():
             gradients[layer] = gradients[layer] + value if layer in gradients else value
         return gradients
 
-    def _estimate(self, features: Features) -> dict[str, Tensor]:
-        """Estimate the whole picture's mean Grams from the tile's own."""
-        own = {layer: self._own(features[layer]) for layer in self.objective.style_layers}
+    def _estimate(self, features: Features) -> dict[str, Statistics]:
+        """Estimate the whole picture's statistics from the tile's own."""
+        own = {layer: self._own(features[layer]) for layer in self.distances}
         if not self.consensus:
             return own
         if self.offset is None:
-            self.offset = {layer: like(self.whole[layer], gram) - gram for layer, gram in own.items()}
-        return {layer: gram + self.offset[layer] for layer, gram in own.items()}
+            self.offset = {layer: _difference(now, own[layer]) for layer, now in self._whole().items()}
+        return {layer: _sum(now, self.offset[layer]) for layer, now in own.items()}
 
-    def _own(self, features: Tensor) -> Tensor:
-        return gram_sum(features, self.window) / self.window.at(*features.shape[-2:]).sum()
+    def _own(self, features: Tensor) -> Statistics:
+        count = self.window.at(*features.shape[-2:]).sum()
+        return Statistics(*(value / count for value in style_sums(features, self.window)))
+
+    def _whole(self) -> dict[str, Statistics]:
+        found = self.objective.statistics(self.whole)
+        return {
+            layer: Statistics(*(as_tensor(v.numpy(), self.like) for v in (s.gram, s.mean)))
+            for layer, s in found.items()
+        }
+
+    def _balanced(self, term: str, gradients: Features) -> Features:
+        """Divide by the L1 norms over the whole picture, if that is asked for."""
+        if not self.objective.normalize_gradients:
+            return gradients
+        own = {f"{term} {layer}": absolute_sum(gradient, self.window) for layer, gradient in gradients.items()}
+        self.norms = own | self.norms
+        return {
+            layer: gradient * (self._weight(term, layer) / self._norm(f"{term} {layer}", own))
+            for layer, gradient in gradients.items()
+        }
+
+    def _weight(self, term: str, layer: str) -> float:
+        return self.objective.pixels * self.objective.weight_of(term, layer)
+
+    def _norm(self, name: str, own: Mapping[str, float]) -> float:
+        """Norm over the whole picture; as if all tiles were like this one, where none was or it was zero."""
+        whole = float(self.whole.norms.get(name, 0))
+        return max(whole or own[name] / self._share, TINY)
+
+    @property
+    def _share(self) -> float:
+        """Share of the whole picture that is this tile's."""
+        return float(self.window.rows.sum() * self.window.cols.sum()) / self.objective.pixels
+
+
+def _sum(a: Statistics, b: Statistics) -> Statistics:
+    return Statistics(a.gram + b.gram, a.mean + b.mean)
+
+
+def _difference(a: Statistics, b: Statistics) -> Statistics:
+    return Statistics(a.gram - b.gram, a.mean - b.mean)
 
 
 @torch.no_grad()
-def _descend(planes: list[Tensor], gradient: RoundGradient, steps: Steps) -> None:
-    """Make the steps in place. Where a step leads to a gradient that is not finite, redo it with half the rate."""
-    rate = steps.learning_rate
-    before: list[Tensor] | None = None
+def _descend(planes: Planes, gradient: RoundGradient, steps: Steps) -> Planes:
+    """Make the steps. Where a step leads to a gradient that is not finite, redo it with half the rate."""
+    rate, weights = steps.learning_rate, gradient.window.weights()
+    before: Planes | None = None
     last: Tensor | None = None
     slope: Tensor | None = None
     for i in range(steps.count):
@@ -180,26 +204,9 @@ def _descend(planes: list[Tensor], gradient: RoundGradient, steps: Steps) -> Non
             if torch.isfinite(slope.sum()) or before is None or last is None:
                 break
             rate /= 2
-            _restore(planes, before)
-            _adam(planes, last, steps, i - 1, rate)
+            planes = take_step(before, last, weights, steps, i - 1, rate)
             slope = gradient(planes[PIXELS])
         if not torch.isfinite(slope.sum()):
             raise DivergedError(i, rate)
-        before = [plane.clone() for plane in planes]
-        _adam(planes, slope, steps, i, rate)
-
-
-def _restore(planes: list[Tensor], before: list[Tensor]) -> None:
-    for plane, saved in zip(planes, before, strict=True):
-        plane.copy_(saved)
-
-
-def _adam(planes: list[Tensor], slope: Tensor, steps: Steps, i: int, rate: float) -> None:
-    pixels, average, moment1, moment2 = planes
-    beta1, beta2 = steps.betas
-    made = steps.first + i + 1
-    moment1.lerp_(slope, 1 - beta1)
-    moment2.mul_(beta2).addcmul_(slope, slope, value=1 - beta2)
-    scale = (moment2 / (1 - beta2**made)).sqrt_().add_(EPSILON)
-    pixels.addcdiv_(moment1, scale, value=-rate / (1 - beta1**made)).clamp_(0, 1)
-    average.lerp_(pixels, max(1 - steps.average_decay, 1 / (steps.first_of_level + i + 1)))
+        before, planes = planes, take_step(planes, slope, weights, steps, i, rate)
+    return planes

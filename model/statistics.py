@@ -5,7 +5,8 @@ those of the whole picture.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,10 @@ class Window:
         rows, cols = (_blocks(w, n) for w, n in zip((self.rows, self.cols), (height, width), strict=True))
         return (rows[:, None] * cols).flatten()
 
+    def weights(self) -> Tensor:
+        """Lay the weights out as a picture: (H, W)."""
+        return self.rows[:, None] * self.cols
+
 
 def _blocks(weights: Tensor, count: int) -> Tensor:
     stride = 2 ** int(np.log2(len(weights) / count))
@@ -48,17 +53,17 @@ def positions(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
 
 
-def gram_sum(features: Tensor, window: Window) -> Tensor:
-    """Sum of w f f^T over positions: (C, C), at least float32 (Gatys et al. 2016, eq. 3, without the factor 2).
+def style_sums(features: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    """Sums over positions of w f f^T (C, C) and of w f (C,), at least float32 (Gatys et al. 2016, eq. 3).
 
     Parameters
     ----------
     features : Tensor (1, C, h, w)
     window : Window
     """
-    matrix = _widened(positions(features))
-    weights = window.at(*features.shape[-2:]).to(matrix.dtype)
-    return (matrix * weights[:, None]).T @ matrix
+    matrix = widened(positions(features))
+    weighted = matrix * window.at(*features.shape[-2:]).to(matrix.dtype)[:, None]
+    return weighted.T @ matrix, weighted.sum(0)
 
 
 @dataclass(frozen=True)
@@ -69,59 +74,51 @@ class Sums:
     ----------
     gram : dict layer -> ndarray (C, C), float64
         Sum of f f^T.
+    feature : dict layer -> ndarray (C,), float64
+        Sum of f.
     content_error, content_energy : dict layer -> float
         Sum of squared differences to the content's features, and of the content's squared features.
-    variation, chroma : float
-        Sum of squared differences between neighbouring pixels; and of what of them is not a difference in grey.
+    variation : dict str -> float
+        What `Variation.sums` gives.
+    norms : dict str -> float
+        L1 norms of the gradients at the features, if they were asked for.
     """
 
     gram: Mapping[str, np.ndarray]
+    feature: Mapping[str, np.ndarray]
     content_error: Mapping[str, float]
     content_energy: Mapping[str, float]
-    variation: float
-    chroma: float
+    variation: Mapping[str, float]
+    norms: Mapping[str, float] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give all values as named arrays, to be filed; `of_arrays` takes them back."""
-        tables = {"gram": self.gram, "content_error": self.content_error, "content_energy": self.content_energy}
-        flat = {f"{table} {layer}": np.asarray(value) for table, row in tables.items() for layer, value in row.items()}
-        return {**flat, "variation": np.asarray(self.variation), "chroma": np.asarray(self.chroma)}
+        tables = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {f"{name} {key}": np.asarray(value) for name, table in tables.items() for key, value in table.items()}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Sums":
         """Put sums together again from what `arrays` gave."""
-
-        def table(wanted: str) -> dict[str, np.ndarray]:
-            keys = (key.split() for key in arrays)
-            return {layer: arrays[f"{name} {layer}"] for name, *rest in keys if name == wanted for layer in rest}
-
-        errors, energies = ({k: float(v) for k, v in table(f"content_{what}").items()} for what in ("error", "energy"))
-        return cls(table("gram"), errors, energies, float(arrays["variation"]), float(arrays["chroma"]))
+        tables: dict[str, dict[str, Any]] = {each.name: {} for each in fields(cls)}
+        for name, value in arrays.items():
+            table, _, key = name.partition(" ")
+            tables[table][key] = value
+        return cls(**tables)
 
     @classmethod
     def total(cls, parts: Iterable["Sums"]) -> "Sums":
         """Add up, in the order given."""
-        first, *rest = parts
-        total = first
+        first, *rest = (part.arrays() for part in parts)
         for part in rest:
-            total = cls(
-                {layer: g + part.gram[layer] for layer, g in total.gram.items()},
-                {layer: e + part.content_error[layer] for layer, e in total.content_error.items()},
-                {layer: e + part.content_energy[layer] for layer, e in total.content_energy.items()},
-                total.variation + part.variation,
-                total.chroma + part.chroma,
-            )
-        return total
+            first = {name: value + part[name] for name, value in first.items()}
+        return cls.of_arrays(first)
 
 
-def measure(
-    picture: Tensor, features: Features, content: Features, style_layers: Iterable[str], window: Window
-) -> Sums:
-    """Sum up everything the losses need of one tile.
+def measure(features: Features, content: Features, style_layers: Iterable[str], window: Window) -> Sums:
+    """Sum up what the losses need of one tile's features; `variation` is left empty.
 
     Parameters
     ----------
-    picture : Tensor (1, 3, H, W)
     features : dict layer -> Tensor
         Of the picture; the style layers and those of `content`.
     content : dict layer -> Tensor
@@ -129,16 +126,17 @@ def measure(
     style_layers : iterable of str
     window : Window
     """
+    style = {layer: [s.cpu().double().numpy() for s in style_sums(features[layer], window)] for layer in style_layers}
     return Sums(
-        {layer: gram_sum(features[layer], window).cpu().double().numpy() for layer in style_layers},
-        {layer: _square_sum(_widened(features[layer]) - _widened(p), window) for layer, p in content.items()},
-        {layer: _square_sum(_widened(p), window) for layer, p in content.items()},
-        sum(_square_sum(d, window) for d in differences(picture)),
-        sum(_square_sum(chroma(d), window) for d in differences(picture)),
+        {layer: gram for layer, (gram, _) in style.items()},
+        {layer: feature for layer, (_, feature) in style.items()},
+        {layer: _square_sum(widened(features[layer]) - widened(p), window) for layer, p in content.items()},
+        {layer: _square_sum(widened(p), window) for layer, p in content.items()},
+        {},
     )
 
 
-def _widened(values: Tensor) -> Tensor:
+def widened(values: Tensor) -> Tensor:
     """Bring to float32 what is narrower."""
     return values if values.dtype == torch.float64 else values.float()
 
@@ -147,13 +145,7 @@ def _square_sum(values: Tensor, window: Window) -> float:
     return float(positions(values).square().sum(1) @ window.at(*values.shape[-2:]).to(values.dtype))
 
 
-def differences(picture: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences to the next pixel below and to the right, zero beyond the edge: two like the picture."""
-    down = F.pad(picture[..., 1:, :] - picture[..., :-1, :], (0, 0, 0, 1))
-    right = F.pad(picture[..., 1:] - picture[..., :-1], (0, 1, 0, 0))
-    return down, right
-
-
-def chroma(difference: Tensor) -> Tensor:
-    """What of a difference in colour (1, 3, H, W) is not a difference in grey."""
-    return difference - difference.mean(1, keepdim=True)
+def absolute_sum(values: Tensor, window: Window) -> float:
+    """Sum of w |v| over positions and channels of (1, C, h, w)."""
+    wide = widened(positions(values))
+    return float(wide.abs().sum(1) @ window.at(*values.shape[-2:]).to(wide.dtype))

@@ -1,96 +1,412 @@
-"""Where weight files lie, and how they get there. Imports torch only to download, so that planning stays instant."""
+"""Which weight files are published, where they lie, how they get there. Imports no torch: planning stays instant."""
 
 import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+from urllib.request import Request, urlopen
 
-from muralist.model.architecture import ARCHITECTURES, Architecture
-from muralist.model.errors import WeightsError
+from muralist.model.architecture import ARCHITECTURES, BYTES, Architecture, Colour
+from muralist.model.errors import WeightsError, choices
 
 BUNDLED = Path(__file__).resolve().parent / "weights"
 
 
 @dataclass(frozen=True)
+class PublishedFile:
+    """A weight file as its author published it.
+
+    Attributes
+    ----------
+    name : str
+        Of the file. Two editions may share it.
+    network : str
+    format : str
+        As `muralist.model.formats.understand` tells it.
+    licence : str
+        Of the weights.
+    page : str
+        Where it is described and can be found.
+    url : str
+        Where it can be downloaded, if we may: that takes a hash as well.
+    sha256, md5 : str
+        Hash of the file, or its first hex digits; only where a source gives it.
+    mean, std : tuple of float, optional
+        What to subtract from and divide RGB in [0, 1] by, where the file's content does not tell.
+    bundled : bool
+        It comes with muralist.
+    """
+
+    name: str
+    network: str
+    format: str
+    licence: str
+    page: str
+    url: str = ""
+    sha256: str = ""
+    md5: str = ""
+    mean: Colour | None = None
+    std: Colour | None = None
+    bundled: bool = False
+
+    @property
+    def place(self) -> Path:
+        """Where the file lies, or would: beside this module or in torchvision's own cache."""
+        return (BUNDLED if self.bundled else cache_folder()) / self.name
+
+    @property
+    def hashed(self) -> bool:
+        """Whether a copy can be told from the published file."""
+        return bool(self.sha256 or self.md5)
+
+    @property
+    def hash(self) -> str:
+        """The hash in words."""
+        return f"SHA-256 {self.sha256[:16]}..." if self.sha256 else f"MD5 {self.md5}"
+
+    def is_file_of(self, sha256: str, md5: str) -> bool:
+        """Whether these are the file's hashes."""
+        if self.sha256:
+            return sha256.startswith(self.sha256)
+        return bool(self.md5) and md5 == self.md5
+
+
+VGG_LICENCE = "CC BY 4.0 (Visual Geometry Group, University of Oxford); trained on ImageNet"
+TORCHVISION_LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet"
+TORCHVISION = "https://download.pytorch.org/models"
+TORCHVISION_PAGE = "https://docs.pytorch.org/vision/stable/models"
+JCJOHNSON = "https://web.eecs.umich.edu/~justincj/models"
+JCJOHNSON_PAGE = "https://github.com/jcjohnson/pytorch-vgg"
+MATCONVNET = "https://www.vlfeat.org/matconvnet/models"
+MATCONVNET_PAGE = "https://www.vlfeat.org/matconvnet/pretrained"
+
+# In the order in which a network's files are looked for. Hashes: of torch files, the digits in the name; MD5 of the
+# MatConvNet files as other projects give them.
+PUBLISHED = (
+    PublishedFile(
+        "compact.safetensors",
+        "compact",
+        "safetensors",
+        "MIT (distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)",
+        "muralist itself: install it again",
+        sha256="400ecb4cc22b6d104604f294a686c5321de1e3dbe65bd073291ee5a29a123921",
+        bundled=True,
+    ),
+    PublishedFile(
+        "vgg19-dcbb9e9d.pth",
+        "vgg19",
+        "torchvision",
+        TORCHVISION_LICENCE,
+        f"{TORCHVISION_PAGE}/vgg.html",
+        url=f"{TORCHVISION}/vgg19-dcbb9e9d.pth",
+        sha256="dcbb9e9d",
+    ),
+    PublishedFile(
+        "vgg19-d01eb7cb.pth",
+        "vgg19",
+        "jcjohnson",
+        VGG_LICENCE,
+        JCJOHNSON_PAGE,
+        url=f"{JCJOHNSON}/vgg19-d01eb7cb.pth",
+        sha256="d01eb7cb",
+    ),
+    PublishedFile(
+        "imagenet-vgg-verydeep-19.mat",
+        "vgg19",
+        "matconvnet",
+        VGG_LICENCE,
+        MATCONVNET_PAGE,
+        url=f"{MATCONVNET}/imagenet-vgg-verydeep-19.mat",
+        md5="106118b7cf60435e6d8e04f6a6dc3657",
+    ),
+    PublishedFile(
+        "imagenet-vgg-verydeep-19.mat",
+        "vgg19",
+        "matconvnet",
+        VGG_LICENCE,
+        MATCONVNET_PAGE,
+        url=f"{MATCONVNET}/beta16/imagenet-vgg-verydeep-19.mat",
+        md5="8ee3263992981a1d26e73b3ca028a123",
+    ),
+    PublishedFile(
+        "vgg_conv.pth",
+        "vgg19",
+        "gatys",
+        VGG_LICENCE,
+        "https://github.com/leongatys/PytorchNeuralStyleTransfer",
+    ),
+    PublishedFile(
+        "vgg16-397923af.pth",
+        "vgg16",
+        "torchvision",
+        TORCHVISION_LICENCE,
+        f"{TORCHVISION_PAGE}/vgg.html",
+        url=f"{TORCHVISION}/vgg16-397923af.pth",
+        sha256="397923af",
+    ),
+    PublishedFile(
+        "vgg16_features-amdegroot-88682ab5.pth",
+        "vgg16",
+        "torchvision",
+        TORCHVISION_LICENCE,
+        f"{TORCHVISION_PAGE}/vgg.html",
+        url=f"{TORCHVISION}/vgg16_features-amdegroot-88682ab5.pth",
+        sha256="88682ab5",
+        mean=(0.48235, 0.45882, 0.40784),
+        std=BYTES,
+    ),
+    PublishedFile(
+        "vgg16-00b39a1b.pth",
+        "vgg16",
+        "jcjohnson",
+        VGG_LICENCE,
+        JCJOHNSON_PAGE,
+        url=f"{JCJOHNSON}/vgg16-00b39a1b.pth",
+        sha256="00b39a1b",
+    ),
+    PublishedFile(
+        "imagenet-vgg-verydeep-16.mat",
+        "vgg16",
+        "matconvnet",
+        VGG_LICENCE,
+        MATCONVNET_PAGE,
+        url=f"{MATCONVNET}/imagenet-vgg-verydeep-16.mat",
+        md5="f72d927587ca4c97fbd165ec9cb9997f",
+    ),
+    PublishedFile(
+        "vgg16_weights.npz",
+        "vgg16",
+        "npz",
+        VGG_LICENCE,
+        "https://www.cs.toronto.edu/~frossard/post/vgg16",
+    ),
+    PublishedFile(
+        "bvlc_alexnet.npy",
+        "alexnet",
+        "npy",
+        "unrestricted (BAIR/BVLC); trained on ImageNet",
+        "https://www.cs.toronto.edu/~guerzhoy/tf_alexnet",
+    ),
+    PublishedFile(
+        "alexnet-owt-7be5be79.pth",
+        "alexnet-owt",
+        "torchvision",
+        TORCHVISION_LICENCE,
+        f"{TORCHVISION_PAGE}/alexnet.html",
+        url=f"{TORCHVISION}/alexnet-owt-7be5be79.pth",
+        sha256="7be5be79",
+    ),
+)
+
+
+@dataclass(frozen=True)
 class WeightFile:
-    """A weight file that was found: where it lies and the SHA-256 of its bytes."""
+    """A weight file that was found.
+
+    Attributes
+    ----------
+    path, sha256 : str
+        Where it lies, and the SHA-256 of its bytes.
+    format : str
+        Of a published file, its format; of another one, what its first bytes show: see `container`.
+    published : str
+        Name under which a file of this hash is published; empty if it is not known.
+    licence : str
+    """
 
     path: str
     sha256: str
+    format: str = ""
+    published: str = ""
+    licence: str = "unknown"
 
 
-def find_weights(row: Architecture, path: str | None = None) -> WeightFile:
+def find_weights(row: Architecture, weights: str | None = None) -> WeightFile:
     """Find the weight file of a network, downloading it into torchvision's own cache if need be.
 
     Parameters
     ----------
     row : Architecture
-    path : str, optional
-        A file of the user's; any hash is accepted. Without it the file must be the published one.
+    weights : str, optional
+        A file of the user's, whatever its hash, or the name of a published one. Without it, the first of the network's
+        published files that is there, or else the first that can be downloaded.
 
     Raises
     ------
     WeightsError
-        If the file is missing and cannot be had, or is not the published one.
+        If the file is missing and cannot be had, or a published one is not what was published.
     """
-    if path is not None:
-        return WeightFile(str(Path(path).resolve()), _sha256(Path(path)))
-    found = _cached(row)
-    sha256 = _sha256(found)
-    if not sha256.startswith(row.sha256):
+    if weights is None:
+        return _installed([each for each in PUBLISHED if each.network == row.name])
+    named = [each for each in PUBLISHED if each.name == weights]
+    if not named or Path(weights).exists():
+        return describe(Path(weights).resolve())
+    if named[0].network != row.name:
         raise WeightsError(
-            str(found), f"its SHA-256 is {sha256[:16]}..., but {row.sha256[:16]}... was published; delete the file"
+            weights, f"holds network {named[0].network}, wanted {row.name}; use --network {named[0].network}"
         )
-    return WeightFile(str(found), sha256)
+    return _installed(named)
 
 
-def cache_path(row: Architecture) -> Path:
-    """Where the weight file of a network lies, or would: beside this module or in torchvision's own cache."""
-    if row.url is None:
-        return BUNDLED / row.file
-    from torch import hub
+def describe(path: Path) -> WeightFile:
+    """Hash a file and tell what it is.
 
-    return Path(hub.get_dir()) / "checkpoints" / row.file
-
-
-def _cached(row: Architecture) -> Path:
-    target = cache_path(row)
-    if row.url is not None and not target.exists():
-        from torch import hub
-
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            hub.download_url_to_file(row.url, str(target), hash_prefix=row.sha256, progress=False)
-        except (OSError, RuntimeError, HTTPException) as error:
-            raise WeightsError(
-                str(target),
-                f"not there, and {row.url} cannot be downloaded ({error}); fetch it elsewhere and put it there, or "
-                f"name a copy with --weights FILE, or use --set network=compact, which comes with muralist",
-            ) from error
-    return target
-
-
-def _sha256(path: Path) -> str:
+    Raises
+    ------
+    WeightsError
+        If it cannot be read.
+    """
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return _described(path, file)
     except OSError as error:
-        raise WeightsError(str(path), f"cannot be read ({error.strerror}); name a weight file") from error
+        known = choices(path.name, dict.fromkeys(each.name for each in PUBLISHED))
+        raise WeightsError(
+            str(path), f"cannot be read ({error.strerror}); name a weight file or a published one ({known})"
+        ) from error
+
+
+def recognised(sha256: str, md5: str = "") -> PublishedFile | None:
+    """Return the published file that has a hash."""
+    return next((each for each in PUBLISHED if each.is_file_of(sha256, md5)), None)
+
+
+def container(file: BinaryIO) -> str:
+    """Tell from its first bytes what a weight file is: "safetensors", "mat", "npz", "npy", or else "torch"."""
+    file.seek(0)
+    head = file.read(256)
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith(b"MATLAB"):
+        return "mat"
+    if head.startswith(b"PK\x03\x04"):  # the name of a zip's first member, behind a head of 30 bytes
+        return "npz" if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy") else "torch"
+    return "safetensors" if head[8:9] == b"{" else "torch"
+
+
+def record(file: BinaryIO) -> dict[str, Any]:
+    """Return what `muralist networks convert` wrote into the head of a safetensors file; nothing if it did not.
+
+    Raises
+    ------
+    ValueError
+        If the head is broken.
+    """
+    file.seek(0)
+    size = int.from_bytes(file.read(8), "little")
+    head = json.loads(file.read(min(size, 100_000_000)))  # the format's own limit
+    metadata = head.get("__metadata__") if isinstance(head, dict) else None
+    found = json.loads(str(metadata.get("muralist", "{}"))) if isinstance(metadata, dict) else {}
+    if not isinstance(found, dict):
+        raise ValueError("its record is not a mapping")
+    return found
+
+
+def cache_folder() -> Path:
+    """Where torchvision keeps its weight files; muralist shares them."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
+    return Path(os.environ.get("TORCH_HOME", usual)).expanduser() / "hub" / "checkpoints"
 
 
 def installed() -> list[dict[str, Any]]:
-    """Describe every network: facts as plain values, and whether its weight file is there."""
-    return [
-        {
-            "name": row.name,
-            "installed": cache_path(row).is_file(),
-            "file": str(cache_path(row)),
-            "url": row.url,
-            "source": row.source,
-            "licence": row.licence,
-            "layers": row.layers,
-            "operations_per_pixel": row.operations(row.layers),
-        }
-        for row in ARCHITECTURES.values()
-    ]
+    """Describe every network: facts as plain values, its published files, and which of them are there."""
+    return [_network(row, [each for each in PUBLISHED if each.network == row.name]) for row in ARCHITECTURES.values()]
+
+
+def _network(row: Architecture, files: Sequence[PublishedFile]) -> dict[str, Any]:
+    there = [each for each in files if each.place.is_file()]
+    return {
+        "name": row.name,
+        "installed": bool(there),
+        "file": str((there or files)[0].place),
+        "files": [
+            {
+                "name": each.name,
+                "place": str(each.place),
+                "there": each in there,
+                "format": each.format,
+                "licence": each.licence,
+                "url": each.url or None,
+                "page": each.page,
+            }
+            for each in files
+        ],
+        "source": row.source,
+        "layers": row.layers,
+        "operations_per_pixel": row.operations(row.layers),
+    }
+
+
+def _described(path: Path, file: io.BufferedReader) -> WeightFile:
+    kind = container(file)
+    sha256 = _digest(file, "sha256")
+    known = recognised(sha256, _digest(file, "md5") if kind == "mat" else "")
+    if known is not None:
+        return WeightFile(str(path), sha256, known.format, known.name, known.licence)
+    licence = "unknown"
+    if kind == "safetensors":
+        with suppress(ValueError, RecursionError):  # of a broken file, which is told when it is loaded
+            licence = str(record(file).get("licence", licence))
+    return WeightFile(str(path), sha256, kind, licence=licence)
+
+
+def _digest(file: io.BufferedReader, algorithm: str) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def _installed(files: Sequence[PublishedFile]) -> WeightFile:
+    """The first of some published files that is there, or else the first that can be downloaded."""
+    chosen = next((each for each in files if each.place.is_file()), None) or _download(files)
+    found = describe(chosen.place)
+    editions = [each for each in files if each.name == chosen.name and each.hashed]
+    if editions and found.published != chosen.name:
+        raise WeightsError(
+            found.path,
+            f"its SHA-256 is {found.sha256[:16]}..., but {' or '.join(each.hash for each in editions)} was published; "
+            "delete the file",
+        )
+    return found
+
+
+def _download(files: Sequence[PublishedFile]) -> PublishedFile:
+    """Fetch the first file that we can tell from another."""
+    chosen = next((each for each in files if each.url and each.hashed), None)
+    if chosen is None:
+        raise WeightsError(
+            str(files[0].place),
+            f"not there, and not to be downloaded, as no hash of it is known; get it from {files[0].page} and put it "
+            "there, or name a copy with --weights FILE",
+        )
+    try:
+        chosen.place.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(chosen)
+    except (OSError, ValueError, HTTPException) as error:
+        raise WeightsError(
+            str(chosen.place),
+            f"not there, and {chosen.url} cannot be downloaded ({error}); fetch it elsewhere and put it there, or "
+            f"name a copy with --weights FILE, or use --set network=compact, which comes with muralist",
+        ) from error
+    return chosen
+
+
+def _fetch(chosen: PublishedFile) -> None:
+    """Download beside its place and move it there once it is the right one: others may be looking, or downloading."""
+    request = Request(chosen.url, headers={"User-Agent": "muralist"})
+    with TemporaryDirectory(prefix=".muralist-", dir=chosen.place.parent) as folder:
+        part = Path(folder) / chosen.name
+        with urlopen(request, timeout=60) as answer, part.open("wb") as file:
+            shutil.copyfileobj(answer, file, 2**20)
+        with part.open("rb") as file:
+            found = _digest(file, "sha256"), _digest(file, "md5")
+        if not chosen.is_file_of(*found):
+            raise ValueError(f"its hash is another one: SHA-256 {found[0][:16]}..., wanted {chosen.hash}")
+        part.replace(chosen.place)

@@ -1,17 +1,23 @@
 """What is settled about a render before any work: pictures, sizes, levels, weights. Refuses what cannot be."""
 
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from muralist.model.architecture import Architecture, architecture
 from muralist.model.weight_files import WeightFile, find_weights
-from muralist.pipeline.errors import OutputError, PictureError
+from muralist.pipeline.checkpoints import checkpoint_paths
+from muralist.pipeline.errors import OutputError, SettingsError
 from muralist.pipeline.images import Picture, crop_to_aspect
 from muralist.pipeline.levels import Level, plan_levels
+from muralist.pipeline.losses import check_plot
 from muralist.pipeline.reading import read_picture
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.sizes import DEFAULT_DPI, target_size
-from muralist.pipeline.writing import check_output, output_formats
+from muralist.pipeline.start import init_file, read_init, stretch_notice
+from muralist.pipeline.styles import Style, read_styles, style_files
+from muralist.pipeline.writing import check_output, check_place, output_formats
 
 
 @dataclass(frozen=True)
@@ -20,8 +26,12 @@ class Brief:
 
     Attributes
     ----------
-    content, style : Picture
-        The photograph, cropped if it is to be, and the style picture.
+    content : Picture
+        The photograph, cropped if it is to be.
+    styles : tuple of Style
+        Every style picture; none if style does not count.
+    init : Picture or None
+        The picture to start from, if it is a file.
     output : Path
     settings : Settings
     network : Architecture
@@ -31,10 +41,15 @@ class Brief:
         Of the output: 8 or 16.
     dpi : (float, float) or None
         Of the output.
+    notices : tuple of str
+        What the user should know before painting begins.
+    loss_plot : Path or None
+        Where to plot the losses.
     """
 
     content: Picture
-    style: Picture
+    styles: tuple[Style, ...]
+    init: Picture | None
     output: Path
     settings: Settings
     network: Architecture
@@ -42,6 +57,8 @@ class Brief:
     levels: tuple[Level, ...]
     bit_depth: int
     dpi: tuple[float, float] | None
+    notices: tuple[str, ...]
+    loss_plot: Path | None = None
 
     @property
     def final(self) -> Level:
@@ -54,38 +71,65 @@ class Brief:
         return max(len(level.grid) for level in self.levels)
 
 
-def make_brief(content: Path, style: Path, output: Path, settings: Settings, *, overwrite: bool = False) -> Brief:
+def make_brief(
+    content: Path,
+    style: Path | Sequence[Path],
+    output: Path,
+    settings: Settings,
+    *,
+    overwrite: bool = False,
+    loss_plot: Path | None = None,
+) -> Brief:
     """Read the pictures and settle everything.
+
+    Parameters
+    ----------
+    content : Path
+        The photograph.
+    style : Path or sequence of Path
+        One style, or several; a folder of pictures is one style.
+    output : Path
+    settings : Settings
+    overwrite : bool
+        Whether an existing output may be replaced, and checkpoints and a loss plot.
+    loss_plot : Path, optional
+        Where to plot the losses.
 
     Raises
     ------
     SettingsError, PictureError, OutputError, UnknownNetworkError, UnknownLayerError, WeightsError, TilingError
         With what was found, what was wanted, and what to do.
     """
+    _check_weights(settings)
     network = architecture(settings.network)
     layers = settings.layers
     network.check_layers(layers)
     asked_depth = None if settings.bit_depth == "auto" else settings.bit_depth
     check_output(output, overwrite=overwrite, bit_depth=asked_depth)
-    _spare(content, style, output, overwrite)
-    photograph, painting = (read_picture(path, settings.max_pixels) for path in (content, style))
-    if min(painting.height, painting.width) < network.minimum(layers):
-        raise PictureError(
-            f"{style}: got a style picture of {painting.width} x {painting.height} px, wanted at least "
-            f"{network.minimum(layers)} px a side",
-            path=style,
-        )
-    sizes = settings.model_dump(include={"size", "print_size", "dpi", "fit"})
+    paths = (style,) if isinstance(style, Path) else tuple(style)
+    files = style_files(paths) if settings.active_style_layers else ()
+    inputs = [content, *paths, *itertools.chain(*files), *filter(None, [init_file(settings)])]
+    _spare(inputs, output, overwrite)
+    if loss_plot is not None:
+        check_plot(loss_plot, overwrite=overwrite)
+    photograph, init = read_picture(content, settings.max_pixels), read_init(settings)
+    sizes = settings.model_dump(include={"size", "width", "height", "aspect", "print_size", "dpi", "fit"})
     target = target_size(photograph.height, photograph.width, **sizes)
     check_output(output, overwrite=overwrite, height=target.height, width=target.width)
-    style_side = max(painting.height, painting.width)
+    for aspect in target.crops:
+        photograph = crop_to_aspect(photograph, aspect)
+    styles = read_styles(files, photograph, settings, network)
     stride = network.stride(network.deepest(layers))
-    levels = plan_levels(target.height, target.width, style_side, settings, stride, network.minimum(layers))
+    sides = [(each.side, each.scale) for each in styles]
+    levels = plan_levels(target.height, target.width, sides, settings, stride, network.minimum(layers))
     for level in levels:
         level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
+    extras = [*checkpoint_paths(output, levels), *filter(None, [loss_plot])]
+    _check_extras(extras, [*inputs, output, sidecar_path(output)], overwrite)
     return Brief(
-        photograph if target.crop_aspect is None else crop_to_aspect(photograph, target.crop_aspect),
-        painting,
+        photograph,
+        styles,
+        init,
         output,
         settings,
         network,
@@ -93,16 +137,41 @@ def make_brief(content: Path, style: Path, output: Path, settings: Settings, *, 
         levels,
         asked_depth or _depth_for(output, photograph.bit_depth),
         _dpi(settings, photograph),
+        _notices(settings, paths, init, levels[-1]),
+        loss_plot,
     )
 
 
-def _spare(content: Path, style: Path, output: Path, overwrite: bool) -> None:
+def _check_weights(settings: Settings) -> None:
+    if not settings.layers:
+        raise SettingsError(
+            "got style_weight 0 and content_weight 0, so there is nothing to paint; wanted at least one above 0"
+        )
+
+
+def _notices(settings: Settings, styles: Sequence[Path], init: Picture | None, final: Level) -> tuple[str, ...]:
+    unread = "style_weight is 0: the style pictures do not count and are not read"
+    stretched = "" if init is None else stretch_notice(init, final.height, final.width)
+    return tuple(filter(None, [unread if styles and not settings.style_weight else "", stretched]))
+
+
+def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:
     """Refuse to write over what the user did not mean to lose."""
-    if output.resolve() in (content.resolve(), style.resolve()):
+    if output.resolve() in [path.resolve() for path in inputs]:
         raise OutputError(f"{output}: this is one of the pictures to be read; name another output", path=output)
     record = sidecar_path(output)
     if record.exists() and not overwrite:
         raise OutputError(f"{record}: exists already; use --overwrite to replace it, or another name", path=record)
+
+
+def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: bool) -> None:
+    """Refuse checkpoints and a loss plot that cannot be written, or would meet each other or other files."""
+    taken = {path.resolve() for path in others}
+    for path in extras:
+        if path.resolve() in taken:
+            raise OutputError(f"{path}: this file is also to be read, or written with something else", path=path)
+        check_place(path, overwrite=overwrite)
+        taken.add(path.resolve())
 
 
 def sidecar_path(output: Path) -> Path:

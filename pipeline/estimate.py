@@ -1,38 +1,52 @@
 """What a render will take, before it begins: memory, disk, operations and, after a short measurement, time."""
 
+from math import ceil, prod
 from typing import Any
 
+import psutil
+
+from muralist.model.state import BASE_PLANES, planes
 from muralist.pipeline.brief import Brief
 from muralist.pipeline.cluster import local_shape, run_task
+from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import Level
+from muralist.pipeline.progress import counted
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.start import is_photograph
 
 FLOAT, DOUBLE = 4, 8
 OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk that are not full
-STATE_BYTES = 4 * 3 * FLOAT  # per pixel: pixels, average, two moments
+PLANE_BYTES = 3 * FLOAT  # per pixel, of each plane of the state
 CONTENT_BYTES = 3 * FLOAT
 # Fitted to the peak resident memory of workers on tiles of 512 and 1024 px; see tests/benchmarks/memory.py.
 WORKER_BYTES = 770 << 20
 DRIVER_BYTES = 220 << 20
 ACTIVATION_COPIES = 5.0
 STATE_COPIES = 4
+HISTORY_COPIES = 6  # measured: 50 pairs of L-BFGS on 512 x 512 px take 1.9 GB
+MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
 
 def disk_bytes(brief: Brief) -> int:
-    """Most that the run folder holds at a time: two rounds of a level, and the level before it."""
+    """Most that the run folder holds at a time: two rounds of a level, or three, and the level before it."""
     sizes = [_level_bytes(brief, level) for level in brief.levels]
     return int(max(before + size for before, size in zip([0.0, *sizes], sizes, strict=False)))
 
 
 def _level_bytes(brief: Brief, level: Level) -> float:
-    network, settings, style = brief.network, brief.settings, brief.style
-    features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in settings.content_layers)
-    style_pixels = level.style_side**2 * min(style.height, style.width) / max(style.height, style.width)
+    network, settings = brief.network, brief.settings
+    kept = settings.active_content_layers
+    features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in kept)
+    sides = zip(brief.styles, level.style_sides, strict=True)
+    style_pixels = sum(prod(style.size(side)) for style, side in sides)
     # A tile files its Gram matrices every round; the whole picture's stay, and so do the style picture's.
-    grams = sum(network.channels(name) ** 2 * DOUBLE for name in settings.style_layers)
-    files = 2 * len(level.grid) + len(level.rounds) + 3
+    grams = sum(network.channels(name) ** 2 * DOUBLE for name in settings.active_style_layers)
+    rounds = 3 if settings.keep == "best" else 2  # the best one, the last one, and the next
+    files = rounds * len(level.grid) + len(level.rounds) + 3 + 2 * len(brief.styles)
+    canvases = 1 if level.index or is_photograph(settings) else 2
     return (
-        (level.pixels + style_pixels) * CONTENT_BYTES
-        + level.tile_pixels * (2 * STATE_BYTES + features)
+        (canvases * level.pixels + style_pixels) * CONTENT_BYTES
+        + level.tile_pixels * (rounds * state_bytes(settings) + features)
         + files * (grams + OVERHEAD_BYTES)
     )
 
@@ -43,13 +57,56 @@ def worker_bytes(brief: Brief, itemsize: int) -> int:
     deepest = brief.network.layers.index(brief.network.deepest(brief.settings.layers))
     names = brief.network.layers[: deepest + 1]
     channels = sum(brief.network.channels(name) / brief.network.stride(name) ** 2 for name in names)
-    per_pixel = ACTIVATION_COPIES * channels * itemsize + STATE_COPIES * STATE_BYTES
-    return WORKER_BYTES + int(pixels * per_pixel)
+    per_pixel = ACTIVATION_COPIES * channels * itemsize + STATE_COPIES * BASE_PLANES * PLANE_BYTES
+    return WORKER_BYTES + int(pixels * per_pixel) + history_bytes(brief)
+
+
+def history_bytes(brief: Brief) -> int:
+    """Memory of a worker that L-BFGS needs to remember, on the largest tile; none for Adam."""
+    pixels = max(largest_tile(level) for level in brief.levels)
+    return HISTORY_COPIES * pixels * (state_bytes(brief.settings) - BASE_PLANES * PLANE_BYTES)
+
+
+def state_bytes(settings: Settings) -> int:
+    """Size of the state per pixel: pixels, average, and what the optimiser remembers."""
+    return planes(settings.optimizer, settings.history) * PLANE_BYTES
+
+
+def check_memory(brief: Brief) -> None:
+    """Refuse an L-BFGS history that does not fit into this machine's memory. On a scheduler, its workers' is not known.
+
+    Raises
+    ------
+    SettingsError
+        Saying what the history takes, how many pairs would fit, and what to do.
+    """
+    settings = brief.settings
+    if settings.optimizer != "lbfgs" or settings.scheduler is not None:
+        return
+    workers = local_shape(settings, brief.most_tiles).workers
+    needed = worker_bytes(brief, FLOAT)
+    available = MEMORY_SHARE * psutil.virtual_memory().available
+    if workers * needed <= available:
+        return
+    history = history_bytes(brief)
+    fitting = settings.history - ceil((needed - available / workers) / (history / settings.history))
+    some = f"{counted(fitting, 'pair')} would fit: use --set history={fitting},"
+    smaller = "a smaller --tile" if settings.chunks is None else "more chunks"
+    raise SettingsError(
+        f"L-BFGS with a history of {counted(settings.history, 'pair')} needs {_gib(workers * needed)} of memory "
+        f"({counted(workers, 'worker')}, {_gib(history)} each for the history), but {_gib(available)} "
+        f"can be used; {some if fitting > 0 else 'not one pair would fit: use'} {smaller} or fewer --workers"
+    )
+
+
+def _gib(number: float) -> str:
+    return f"{number / 2**30:.1f} GiB"
 
 
 def driver_bytes(brief: Brief) -> int:
-    """Peak memory of the driver: both pictures as they are, and the photograph and its canvas at full size."""
-    sources = brief.content.pixels.nbytes + brief.style.pixels.nbytes
+    """Peak memory of the driver: all pictures as they are, and the photograph and its canvas at full size."""
+    pictures = [brief.content, *(style.picture for style in brief.styles), *filter(None, [brief.init])]
+    sources = sum(picture.pixels.nbytes for picture in pictures)
     return DRIVER_BYTES + sources + brief.final.pixels * (2 * CONTENT_BYTES)
 
 
@@ -67,6 +124,7 @@ def estimate(brief: Brief) -> dict[str, Any]:
     dict
         Plain values: a row per level, and totals. Bytes, seconds, floating-point operations.
     """
+    check_memory(brief)
     settings, shape = brief.settings, local_shape(brief.settings, brief.most_tiles)
     measured = run_task("calibrate", settings, brief.weights, shape.threads)
     operations = brief.network.operations(settings.layers)
@@ -118,7 +176,8 @@ def table(found: dict[str, Any]) -> str:
         [
             *lines,
             f"painting  {found['width']} x {found['height']} px",
-            f"workers   {found['workers']} with {found['threads']} threads, {found['device']}, {found['precision']}, "
+            f"workers   {found['workers']} with {counted(found['threads'], 'thread')}, {found['device']}, "
+            f"{found['precision']}, "
             f"{found['pixel_step_seconds'] * 1e6:.2f} microseconds per pixel and step (measured)",
             f"memory    about {gib['driver']:.1f} GiB, and {gib['worker']:.1f} GiB for every worker",
             f"disk      up to {gib['disk']:.1f} GiB while it is painted",

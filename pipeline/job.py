@@ -18,6 +18,8 @@ class Job:
     settings : Settings
     weights : WeightFile
     levels : tuple of Level
+    shares : tuple of float
+        Of the style pictures, summing to one; empty if style does not count.
     device, precision : str
         Chosen once for all workers, so that it does not matter who paints which tile.
     """
@@ -26,5 +28,6 @@ class Job:
     settings: Settings = field(compare=False)
     weights: WeightFile = field(compare=False)
     levels: tuple[Level, ...] = field(compare=False, repr=False)
+    shares: tuple[float, ...] = field(compare=False)
     device: str = field(compare=False)
     precision: str = field(compare=False)

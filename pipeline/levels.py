@@ -1,12 +1,15 @@
 """The pyramid: which sizes a picture is painted at, coarse to fine, and how many steps each size gets.
 
 The coarsest level always has the same long side, whatever the final size, so a preview is the first level of the
-poster. The levels between are spread evenly (in proportion), each at most twice as large as the one before.
+poster. The levels between are spread evenly (in proportion), each at most `level_ratio` times as large as the one
+before.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, log2
+from itertools import pairwise
+from math import ceil, log
 
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings, at_level
@@ -30,11 +33,15 @@ class Level:
     bleed, stride, tile, overlap : int
         px.
     steps, first_step : int
-        Optimiser steps here, and at all coarser levels together.
+        Optimiser steps here, and at all coarser levels together, were none to end early.
     steps_per_round : int
+    save_every : int or None
+        Steps between checkpoints, counted over all levels.
+    chunks : (int, int) or None
+        Rows and columns of tiles, instead of by `tile`.
     learning_rate : float
-    style_side : int
-        Long side the style picture is scaled to, px.
+    style_sides : tuple of int
+        Long side that every style picture is scaled to, px.
     """
 
     index: int
@@ -47,14 +54,16 @@ class Level:
     steps: int
     first_step: int
     steps_per_round: int
+    save_every: int | None
+    chunks: tuple[int, int] | None
     learning_rate: float
-    style_side: int
+    style_sides: tuple[int, ...]
 
     @cached_property
     def grid(self) -> TileGrid:
         """The tiles of the canvas."""
         height, width = (-(-(n + 2 * self.bleed) // self.stride) * self.stride for n in (self.height, self.width))
-        return TileGrid(height, width, self.tile, self.overlap, self.stride)
+        return TileGrid(height, width, self.tile, self.overlap, self.stride, chunks=self.chunks)
 
     @property
     def frame(self) -> Frame:
@@ -66,16 +75,22 @@ class Level:
         """The picture as a box of the canvas."""
         return Box(Span(self.bleed, self.bleed + self.height), Span(self.bleed, self.bleed + self.width))
 
-    @property
+    @cached_property
     def rounds(self) -> tuple[int, ...]:
-        """Steps of every round."""
-        full, rest = divmod(self.steps, self.steps_per_round)
-        return (self.steps_per_round,) * full + ((rest,) if rest else ())
+        """Steps of every round: cut after every `steps_per_round` of the level and every `save_every` of the run."""
+        ends = {*range(0, self.steps, self.steps_per_round), *self.saves, self.steps}
+        return tuple(end - start for start, end in pairwise(sorted(ends)))
 
     @property
-    def finished(self) -> int:
-        """The number under which the sums of the finished canvas are filed: one more than there are rounds."""
-        return len(self.rounds) + 1
+    def saves(self) -> range:
+        """Steps of the level after which a checkpoint is written."""
+        if self.save_every is None:
+            return range(0)
+        return range(self.save_every - self.first_step % self.save_every, self.steps + 1, self.save_every)
+
+    def steps_after(self, rounds: int) -> int:
+        """Steps of the level that its first rounds make."""
+        return sum(self.rounds[:rounds])
 
     @property
     def pixels(self) -> int:
@@ -90,7 +105,12 @@ class Level:
 
 
 def plan_levels(
-    height: int, width: int, style_side: int, settings: Settings, stride: int, minimum: int
+    height: int,
+    width: int,
+    styles: Sequence[tuple[int, float]],
+    settings: Settings,
+    stride: int,
+    minimum: int,
 ) -> tuple[Level, ...]:
     """Plan the pyramid.
 
@@ -98,8 +118,8 @@ def plan_levels(
     ----------
     height, width : int
         Of the painting, px.
-    style_side : int
-        Long side of the style picture as it is; it is never enlarged, px.
+    styles : sequence of (int, float)
+        Long side of every style picture as it is, px, and its scale. Style pictures are never enlarged.
     settings : Settings
     stride, minimum : int
         Of the network, px.
@@ -114,22 +134,29 @@ def plan_levels(
             f"got a painting of {width} x {height} px, wanted at least {minimum} px a side for network "
             f"{settings.network}; ask for more with --size"
         )
-    scales = _scales(height, width, settings.coarse, minimum)
+    scales = _scales(height, width, settings, minimum)
     levels: list[Level] = []
     for index, scale in enumerate(scales):
         size = max(minimum, round(height * scale)), max(minimum, round(width * scale))
-        levels.append(_level(index, size, style_side, settings, stride, sum(level.steps for level in levels)))
+        made = sum(level.steps for level in levels)
+        levels.append(_level(index, size, styles, settings, stride, minimum, made))
     return tuple(levels)
 
 
-def _scales(height: int, width: int, coarse: int, minimum: int) -> list[float]:
-    first = min(1.0, max(coarse / max(height, width), minimum / min(height, width)))
-    count = ceil(log2(1 / first) - 1e-9)
+def _scales(height: int, width: int, settings: Settings, minimum: int) -> list[float]:
+    first = min(1.0, max(settings.coarse / max(height, width), minimum / min(height, width)))
+    count = ceil(log(1 / first, settings.level_ratio) - 1e-9)
     return [first ** (1 - i / count) for i in range(count)] + [1.0]
 
 
 def _level(
-    index: int, size: tuple[int, int], style_side: int, settings: Settings, stride: int, first_step: int
+    index: int,
+    size: tuple[int, int],
+    styles: Sequence[tuple[int, float]],
+    settings: Settings,
+    stride: int,
+    minimum: int,
+    first_step: int,
 ) -> Level:
     steps = at_level(settings.steps, index)
     return Level(
@@ -142,8 +169,21 @@ def _level(
         overlap=settings.overlap,
         steps=steps,
         first_step=first_step,
-        # Independent tiles never meet before the level is done.
-        steps_per_round=settings.steps_per_round if settings.consensus else max(1, steps),
+        steps_per_round=settings.steps_per_round if _meets(settings) else max(1, steps),
+        save_every=settings.save_every,
+        chunks=None if settings.chunks is None else _chunks(settings.chunks, size, minimum),
         learning_rate=at_level(settings.learning_rate, index),
-        style_side=min(style_side, round(max(size) * settings.style_scale)),
+        style_sides=tuple(min(side, round(max(size) * scale)) for side, scale in styles),
     )
+
+
+def _meets(settings: Settings) -> bool:
+    """Independent tiles meet, and are blended, only after a level; or every round if the canvas is to be looked at."""
+    looks = settings.save_every is not None or settings.keep == "best" or settings.plateau > 0
+    return settings.consensus or looks
+
+
+def _chunks(wanted: tuple[int, int], size: tuple[int, int], minimum: int) -> tuple[int, int]:
+    """As many rows and columns as wanted, if none becomes too small for the network."""
+    rows, cols = (min(count, side // minimum) for count, side in zip(wanted, size, strict=True))
+    return rows, cols

@@ -1,8 +1,8 @@
 """Presets, and how a painting's settings come together.
 
-A preset is a flat YAML file of settings; ``extends: NAME`` starts it from another one. Each source
-beats those before it: defaults, preset, command-line flags, ``--set`` assignments. Whatever is
-wrong is a `SettingsError` that says where: ``file:line: key: got ..., wanted ...``.
+A preset is a flat YAML file of settings; ``extends: NAME`` starts it from another one, and what stands below
+``for_network: NETWORK:`` holds for that network only. Each source beats those before it: defaults, preset,
+command-line flags, ``--set`` assignments. Whatever is wrong is a `SettingsError` that says where: ``file:line: key: got ..., wanted ...``.
 """
 
 import difflib
@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from muralist.model.architecture import ARCHITECTURES
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
 
@@ -24,8 +25,19 @@ CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 8  # settings need 3; the limit is for files made to exhaust the reader
 
-# The later of these to be set takes the other's place: a flag --size must beat a preset's print_size.
-_RIVALS: Final = {"size": "print_size", "print_size": "size"}
+# The later of these to be set takes the others' place: a flag --size must beat a preset's print_size.
+_RIVALS: Final = {
+    "size": {"print_size", "width", "height"},
+    "print_size": {"size", "width", "height"},
+    "width": {"size", "print_size"},
+    "height": {"size", "print_size"},
+}
+# What a later preset or the command line takes away beside: weights belong to their network, a height to its width.
+_REPLACED: Final = _RIVALS | {
+    "network": {"weights"},
+    "width": _RIVALS["width"] | {"height"},
+    "height": _RIVALS["height"] | {"width"},
+}
 # A default can only turn wrong because of another setting, so that one is to blame.
 _BLAME: Final = {"overlap": "tile"}
 
@@ -84,7 +96,11 @@ def load_settings(
     (0.001,)
     """
     flags = {key: _Entry(value) for key, value in (overrides or {}).items() if value is not None}
-    return _validated(_merged([*_preset_layers(preset), flags, *map(_assignment, assignments)]))
+    said = _merged([flags, *map(_assignment, assignments)], _RIVALS)
+    layers = _preset_layers(preset)
+    network = _merged([*layers, said], {}).get("network", _Entry(Settings.model_fields["network"].default))
+    layers = [part for layer in layers for part in _for(network.value, layer)]
+    return _validated(_merged([*layers, said], _REPLACED))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -127,6 +143,19 @@ def _preset_layers(preset: str) -> list[_Layer]:
         if extends is None:
             return layers
         chain.append(_extended(extends, chain))
+
+
+def _for(network: object, layer: _Layer) -> list[_Layer]:
+    """A preset's settings, and on top of them those that it has for one network only."""
+    entry = layer.pop("for_network", _Entry({}))
+    if not isinstance(entry.value, dict) or not all(isinstance(part, dict) for part in entry.value.values()):
+        got = f"{entry.place}: for_network: got {_short(entry.value)}"
+        raise SettingsError(f"{got}, wanted networks with settings each, such as {{compact: {{style_weight: 20}}}}")
+    for name in entry.value:
+        if name not in ARCHITECTURES:
+            hint = did_you_mean(name, ARCHITECTURES) or f", known: {', '.join(ARCHITECTURES)}"
+            raise SettingsError(f"{entry.place}: for_network: unknown network {name!r}{hint}")
+    return [layer, {key: _Entry(value, entry.place) for key, value in entry.value.get(str(network), {}).items()}]
 
 
 def _extended(extends: _Entry, chain: list[Path]) -> Path:
@@ -257,11 +286,12 @@ def _line(node: yaml.Node) -> int:
 # --- bringing together ---------------------------------------------------------------------------
 
 
-def _merged(layers: Iterable[_Layer]) -> _Layer:
-    """All layers as one, the later ones on top."""
+def _merged(layers: Iterable[_Layer], replaces: Mapping[str, set[str]]) -> _Layer:
+    """All layers as one, the later ones on top; a key also takes the place of those it `replaces`."""
     merged: _Layer = {}
     for layer in layers:
-        replaced = {_RIVALS.get(key) for key, entry in layer.items() if entry.value is not None}
+        given = [key for key, entry in layer.items() if entry.value is not None]
+        replaced = set().union(*(replaces.get(key, ()) for key in given))
         merged = {key: entry for key, entry in merged.items() if key not in replaced} | layer
     return merged
 

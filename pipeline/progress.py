@@ -8,6 +8,7 @@ from typing import Never
 from tqdm import tqdm
 
 from muralist.pipeline.levels import Level
+from muralist.pipeline.losses import LossRow, loss_line
 
 
 def level_work(level: Level) -> int:
@@ -25,7 +26,17 @@ def counted(number: int, noun: str) -> str:
 
 
 class Progress:
-    """What the pipeline reports while it paints. This one shows nothing."""
+    """What the pipeline reports while it paints. This one shows nothing but the lines asked for, on standard error.
+
+    Parameters
+    ----------
+    levels : sequence of Level
+    loss_lines : bool
+        Whether to write a line per look at the losses.
+    """
+
+    def __init__(self, levels: Sequence[Level] = (), *, loss_lines: bool = False) -> None:
+        self._levels, self._loss_lines = levels, loss_lines
 
     def start_level(self, level: Level) -> None:
         """Begin a level."""
@@ -33,16 +44,20 @@ class Progress:
     def advance(self, work: int) -> None:
         """Count some pixel-steps as done."""
 
-    def show_losses(self, losses: dict[str, float]) -> None:
-        """Tell the whole picture's losses."""
+    def show_losses(self, row: LossRow) -> None:
+        """Tell the whole picture's losses, at the start of a level and after every round."""
+        if self._loss_lines:
+            tqdm.write(loss_line(row, len(self._levels)), file=sys.stderr)  # above the bars, if there are any
+            sys.stderr.flush()
 
 
 class Bars(Progress):
     """Two tqdm bars on a terminal; elsewhere (a log file) one line per level. Writes to standard error."""
 
-    def __init__(self, levels: Sequence[Level], title: str) -> None:
+    def __init__(self, levels: Sequence[Level], title: str, *, loss_lines: bool = False) -> None:
+        super().__init__(levels, loss_lines=loss_lines)
         work = sum(level_work(level) for level in levels)
-        self._levels, self._live = levels, sys.stderr.isatty()
+        self._live = sys.stderr.isatty()
         form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} passed, {remaining} left"
         self._picture = tqdm(total=work, desc=title, bar_format=form, position=0, disable=not self._live)
         self._level: tqdm[Never] | None = None
@@ -79,7 +94,8 @@ class Bars(Progress):
             if bar is not None:
                 bar.update(work)
 
-    def show_losses(self, losses: dict[str, float]) -> None:
-        """Show the losses behind the level's bar."""
+    def show_losses(self, row: LossRow) -> None:
+        """Show the losses behind the level's bar, and as a line if asked for."""
+        super().show_losses(row)
         if self._level is not None:
-            self._level.set_postfix_str(", ".join(f"{name} {value:.3g}" for name, value in losses.items()))
+            self._level.set_postfix_str(", ".join(f"{name} {value:.3g}" for name, value in row.terms().items()))

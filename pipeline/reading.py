@@ -25,9 +25,10 @@ _FLOAT_TOLERANCE = 0.5
 
 @dataclass(frozen=True)
 class InputFormat:
-    """A kind of file that can be read: recognised by its first bytes, whatever its name says."""
+    """A kind of file that can be read: recognised by its first bytes; extensions say what to look for in a folder."""
 
     name: str
+    extensions: tuple[str, ...]
     signature: re.Pattern[bytes]
     load: Callable[[bytes], Any]
 
@@ -136,10 +137,10 @@ def _load_tiff(path: bytes) -> Any:
 
 
 _INPUTS = (
-    InputFormat("JPEG", re.compile(rb"\xff\xd8\xff"), _load_jpeg),
-    InputFormat("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _load_png),
-    InputFormat("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), _load_tiff),
-    InputFormat("WebP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _load_webp),
+    InputFormat("JPEG", (".jpg", ".jpeg"), re.compile(rb"\xff\xd8\xff"), _load_jpeg),
+    InputFormat("PNG", (".png",), re.compile(rb"\x89PNG\r\n\x1a\n"), _load_png),
+    InputFormat("TIFF", (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]"), _load_tiff),
+    InputFormat("WebP", (".webp",), re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _load_webp),
 )
 
 

@@ -8,7 +8,9 @@ The Python API is this module: `render(content, style, output, ...)` does what `
 import errno
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +19,24 @@ from platformdirs import user_cache_path
 
 from muralist.model.state import AVERAGE
 from muralist.pipeline.brief import Brief, make_brief
+from muralist.pipeline.checkpoints import Checkpoint, checkpoint_path
 from muralist.pipeline.cluster import Cluster, open_cluster
+from muralist.pipeline.colours import with_chroma_of
 from muralist.pipeline.errors import OutputError
-from muralist.pipeline.estimate import disk_bytes
+from muralist.pipeline.estimate import check_memory, disk_bytes
 from muralist.pipeline.images import resize
 from muralist.pipeline.job import Job
+from muralist.pipeline.levels import Level
+from muralist.pipeline.losses import write_plot
 from muralist.pipeline.memory import peak_rss
-from muralist.pipeline.painting import Sources, paint
+from muralist.pipeline.painting import Sources, StyleSource, paint
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Bars, Progress
-from muralist.pipeline.run_folder import RunFolder
+from muralist.pipeline.run_folder import FINISHED, RunFolder
 from muralist.pipeline.sidecar import Sidecar, describe, write_sidecar
+from muralist.pipeline.start import init_pixels
 from muralist.pipeline.style_cache import StyleCache
+from muralist.pipeline.styles import Style
 from muralist.pipeline.writing import write_picture
 from muralist.tiling.grid import Box, Span
 from muralist.tiling.seams import seam_score
@@ -39,20 +47,24 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share o
 
 def render(
     content: str | Path,
-    style: str | Path,
+    style: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
     preset: str = "default",
     overwrite: bool = False,
     quiet: bool = True,
+    loss_lines: bool = False,
+    loss_plot: str | Path | None = None,
     **settings: Any,
 ) -> Sidecar:
     """Paint a photograph in the style of a painting.
 
     Parameters
     ----------
-    content, style : path
-        The photograph and the painting: JPEG, PNG, TIFF or WebP.
+    content : path
+        The photograph: JPEG, PNG, TIFF or WebP.
+    style : path or sequence of paths
+        The painting, or several; a folder of pictures counts as one.
     output : path
         The format follows from the extension. A sidecar `OUTPUT.json` is written beside it.
     preset : str
@@ -61,6 +73,10 @@ def render(
         Whether an existing output may be replaced.
     quiet : bool
         Whether to leave out the progress bars.
+    loss_lines : bool
+        Whether to write a line with the losses to standard error at the start of every level and after every round.
+    loss_plot : path, optional
+        PNG, SVG or PDF to plot the losses into.
     **settings
         Any field of `muralist.pipeline.settings.Settings`; these beat the preset.
 
@@ -72,7 +88,7 @@ def render(
     Raises
     ------
     PipelineError, ModelError, TilingError
-        With what was found, what was wanted, and what to do; nothing is written then.
+        With what was found, what was wanted, and what to do; nothing is written then but checkpoints made before.
 
     Notes
     -----
@@ -80,19 +96,25 @@ def render(
     under `if __name__ == "__main__":`.
     """
     resolved = load_settings(preset, settings)
-    return carry_out(make_brief(Path(content), Path(style), Path(output), resolved, overwrite=overwrite), quiet=quiet)
+    styles = [Path(path) for path in ([style] if isinstance(style, str | Path) else style)]
+    plot = None if loss_plot is None else Path(loss_plot)
+    brief = make_brief(Path(content), styles, Path(output), resolved, overwrite=overwrite, loss_plot=plot)
+    return carry_out(brief, quiet=quiet, loss_lines=loss_lines)
 
 
-def carry_out(brief: Brief, *, quiet: bool = True) -> Sidecar:
+def carry_out(brief: Brief, *, quiet: bool = True, loss_lines: bool = False) -> Sidecar:
     """Paint what a brief settles, write picture and sidecar, and return what the sidecar holds."""
     began = time.perf_counter()
-    folder = _run_folder(brief)
+    check_memory(brief)
+    folder, checkpoints = _run_folder(brief), list[Checkpoint]()
     try:
-        with open_cluster(brief.settings, folder.path, brief.most_tiles) as cluster, _bars(brief, quiet) as progress:
-            job = Job(folder, brief.settings, brief.weights, brief.levels, cluster.device, cluster.precision)
-            reports = paint(job, cluster, _sources(brief, cluster), progress)
+        bars = _bars(brief, quiet, loss_lines)
+        with open_cluster(brief.settings, folder.path, brief.most_tiles) as cluster, bars as progress:
+            shares = tuple(style.share for style in brief.styles)
+            job = Job(folder, brief.settings, brief.weights, brief.levels, shares, cluster.device, cluster.precision)
+            course = paint(job, cluster, _sources(brief, cluster), progress, partial(_save, brief, folder, checkpoints))
             workers_rss = cluster.peak_rss()
-        pixels = _finished(brief, folder)
+        pixels = _pixels(brief, folder, brief.final, FINISHED)
         seams = _seams(brief, folder, pixels)
     except OSError as error:
         if error.errno not in FULL:
@@ -102,10 +124,13 @@ def carry_out(brief: Brief, *, quiet: bool = True) -> Sidecar:
         ) from error
     finally:
         folder.remove()
-    _write(brief, pixels)
+    _write(brief, brief.output, pixels)
+    if brief.loss_plot is not None:
+        write_plot(brief.loss_plot, course.losses, brief.settings)
     sidecar = describe(
         brief,
-        reports,
+        course,
+        checkpoints,
         cluster,
         peak_rss=workers_rss + peak_rss(),
         seams=seams,
@@ -132,52 +157,70 @@ def _run_folder(brief: Brief) -> RunFolder:
     return folder
 
 
-def _bars(brief: Brief, quiet: bool) -> AbstractContextManager[Progress]:
-    return nullcontext(Progress()) if quiet else Bars(brief.levels, brief.output.name)
+def _bars(brief: Brief, quiet: bool, loss_lines: bool) -> AbstractContextManager[Progress]:
+    if quiet:
+        return nullcontext(Progress(brief.levels, loss_lines=loss_lines))
+    return Bars(brief.levels, brief.output.name, loss_lines=loss_lines)
 
 
 def _sources(brief: Brief, cluster: Cluster) -> Sources:
     origin = {
-        "style": brief.style.sha256,
         "weights": brief.weights.sha256,
         "network": brief.settings.network,
         "pooling": brief.settings.pooling,
-        "layers": " ".join(sorted(brief.settings.style_layers)),
+        "pool_rescale": str(brief.settings.pool_rescale),
+        "padding": brief.settings.padding,
+        "layers": " ".join(sorted(brief.settings.active_style_layers)),
         "precision": cluster.precision,
         "device": cluster.device.partition(":")[0],
     }
+    init = init_pixels(brief.settings, brief.content, brief.init, brief.network.mean)
     return Sources(
         content=lambda height, width: resize(brief.content.pixels, height, width),
-        style=lambda side: resize(brief.style.pixels, *_style_size(brief, side)),
-        style_cache=StyleCache(user_cache_path("muralist") / "style", origin),
+        init=lambda height, width: resize(init, height, width),
+        styles=tuple(_style_source(style, origin) for style in brief.styles),
     )
 
 
-def _style_size(brief: Brief, side: int) -> tuple[int, int]:
-    """Height and width of the style picture with a long side of `side`, no smaller than the network can see."""
-    height, width = brief.style.height, brief.style.width
-    least = brief.network.minimum(brief.settings.style_layers)
-    scale = max(side / max(height, width), least / min(height, width))
-    return round(height * scale), round(width * scale)
+def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
+    colours = "" if style.recolouring is None else style.recolouring.sha256
+    own = {"style": style.picture.sha256, "colours": colours}
+    return StyleSource(style.pixels, StyleCache(user_cache_path("muralist") / "style", {**origin, **own}))
 
 
-def _finished(brief: Brief, folder: RunFolder) -> np.ndarray:
-    """Read the finished canvas, band by band, as whole numbers of the output's bit depth."""
-    level = brief.final
-    read = folder.canvas(level.index, level.grid, len(level.rounds))
+def _save(brief: Brief, folder: RunFolder, saved: list[Checkpoint], level: Level, made: int) -> None:
+    """Write the painting as it is after some rounds of a level, and add it to those saved."""
+    step = level.first_step + level.steps_after(made)
+    path = checkpoint_path(brief.output, step)
+    _write(brief, path, _pixels(brief, folder, level, made))
+    saved.append(Checkpoint(str(path), step, level.height, level.width))
+
+
+def _pixels(brief: Brief, folder: RunFolder, level: Level, made: int) -> np.ndarray:
+    """Read a level's painting after some rounds, band by band, as whole numbers of the output's bit depth."""
+    read = folder.canvas(level.index, level.grid, made)
     box, top = level.picture_box, 2**brief.bit_depth - 1
     out = np.empty((level.height, level.width, 3), f"uint{brief.bit_depth}")
     for row in range(0, level.height, BAND_ROWS):
         stop = min(row + BAND_ROWS, level.height)
-        band = read(Box(Span(box.rows.start + row, box.rows.start + stop), box.cols))[AVERAGE]
+        part = Box(Span(box.rows.start + row, box.rows.start + stop), box.cols)
+        band = _coloured(brief, folder, level, part, read(part)[AVERAGE])
         out[row:stop] = np.rint(band.clip(0, 1) * top)
     return out
 
 
-def _write(brief: Brief, pixels: np.ndarray) -> None:
+def _coloured(brief: Brief, folder: RunFolder, level: Level, part: Box, pixels: np.ndarray) -> np.ndarray:
+    """Give a box of a painting the photograph's chroma, if it is to have it."""
+    if brief.settings.colours != "luminance":
+        return pixels
+    photograph = np.load(folder.content(level.index), mmap_mode="r")[part.inside(level.grid.box)]
+    return with_chroma_of(photograph, pixels)
+
+
+def _write(brief: Brief, path: Path, pixels: np.ndarray) -> None:
     alpha, shape = brief.content.alpha, pixels.shape[:2]
     write_picture(
-        brief.output,
+        path,
         pixels,
         alpha=None if alpha is None else resize(alpha, *shape),
         icc=brief.content.icc if brief.settings.profile == "keep" else None,

@@ -12,17 +12,19 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from muralist.tiling.blend import blend
 from muralist.tiling.grid import Box, Tile, TileGrid
 
+FINISHED: Final = -1  # in place of a number of rounds: the canvas of a level that counts, see `RunFolder.finish`
+
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths inside the folder of one render; all methods of files are pure.
+    """Paths inside the folder of one render; all methods of files are pure. `made` rounds may be `FINISHED`.
 
     Attributes
     ----------
@@ -50,22 +52,33 @@ class RunFolder:
 
     def remove_round(self, level: int, made: int) -> None:
         """Delete the canvas of a round."""
-        shutil.rmtree(self.state(level, made, 0).parent, ignore_errors=True)
+        shutil.rmtree(self._round(level, made), ignore_errors=True)
+
+    def finish(self, level: int, made: int) -> None:
+        """Choose the canvas of a level that counts; it is no longer found under the number of its round."""
+        os.rename(self._round(level, made), self._round(level, FINISHED))
 
     def _level(self, level: int) -> Path:
         return Path(self.path) / f"level_{level:02}"
+
+    def _round(self, level: int, made: int) -> Path:
+        return self._level(level) / ("finished" if made == FINISHED else f"round_{made:04}")
 
     def content(self, level: int) -> Path:
         """Photograph at the level's size, on its canvas: ndarray (H, W, 3), float32."""
         return self._level(level) / "content.npy"
 
-    def style(self, level: int) -> Path:
-        """Style picture at the level's size: ndarray (h, w, 3), float32."""
-        return self._level(level) / "style.npy"
+    def start(self, level: int) -> Path:
+        """What the level starts from where it is not the photograph: ndarray (H, W, 3), float32."""
+        return self._level(level) / "start.npy"
 
-    def targets(self, level: int) -> Path:
-        """Mean Gram matrices of the style picture."""
-        return self._level(level) / "targets.npz"
+    def style(self, level: int, number: int) -> Path:
+        """A style picture at the level's size: ndarray (h, w, 3), float32."""
+        return self._level(level) / f"style_{number:04}.npy"
+
+    def targets(self, level: int, number: int) -> Path:
+        """Statistics of a style picture."""
+        return self._level(level) / f"targets_{number:04}.npz"
 
     def features(self, level: int, tile: int) -> Path:
         """Features of the photograph under a tile."""
@@ -73,18 +86,18 @@ class RunFolder:
 
     def sums(self, level: int, made: int, tile: int) -> Path:
         """A tile's share of the losses after `made` rounds."""
-        return self._level(level) / f"round_{made:04}" / f"{tile:06}.npz"
+        return self._round(level, made) / f"{tile:06}.npz"
 
     def total(self, level: int, made: int) -> Path:
         """The whole picture's losses after `made` rounds."""
-        return self._level(level) / f"total_{made:04}.npz"
+        return self._level(level) / f"total_{self._round(level, made).name}.npz"
 
     def state(self, level: int, made: int, tile: int) -> Path:
-        """Extent of a tile after `made` rounds: ndarray (4, h, w, 3), float32."""
-        return self._level(level) / f"round_{made:04}" / f"{tile:06}.npy"
+        """Extent of a tile after `made` rounds: ndarray (planes, h, w, 3), float32."""
+        return self._round(level, made) / f"{tile:06}.npy"
 
     def canvas(self, level: int, grid: TileGrid, made: int) -> Callable[[Box], np.ndarray]:
-        """Give a function that reads any box of the blended canvas after `made` rounds: (4, h, w, 3), float32."""
+        """Give a function that reads any box of the blended canvas after `made` rounds: (planes, h, w, 3), float32."""
 
         def read_tile(tile: Tile, part: Box) -> np.ndarray:
             stored = np.load(self.state(level, made, tile.index), mmap_mode="r")

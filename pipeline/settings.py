@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, parse_print
+from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, check_sides, parse_aspect, parse_print
 
 T = TypeVar("T")
 
@@ -179,6 +179,9 @@ class Settings(BaseModel):
     )
 
     coarse: Int = Field(256, ge=64, le=8192, description="Long side of the coarsest level, in pixels.")
+    level_ratio: Float = Field(
+        2.0, ge=1.1, le=4, description="How many times as long a level's sides may be as those of the level before."
+    )
     steps: Annotated[tuple[Steps, ...], BeforeValidator(_as_list)] = Field(
         (200, 100, 60, 40, 30),
         description="Optimiser steps per level, coarsest first; the last value serves all finer levels.",
@@ -209,11 +212,12 @@ class Settings(BaseModel):
         description="Steps between two agreements; few are exact, many are fast on a cluster.",
     )
 
-    tile: Int = Field(1024, ge=64, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
-    overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
+    # Before `tile` and `overlap`, which do not have to suit each other where chunks are asked for.
     chunks: Annotated[tuple[Chunks, Chunks], BeforeValidator(_pair), BeforeValidator(_as_list)] | None = Field(
         None, description="Rows and columns of tiles to cut every level into, instead of by `tile`."
     )
+    tile: Int = Field(1024, ge=64, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
+    overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
     bleed: Int = Field(32, ge=0, le=512, description="Pixels painted beyond each edge of the picture and cut off.")
 
     size: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Long side of the painting, in pixels.")
@@ -277,12 +281,35 @@ class Settings(BaseModel):
     @classmethod
     def _overlap_suits_tile(cls, overlap: int, info: ValidationInfo) -> int:
         tile = info.data.get("tile")  # missing if it was itself refused
-        if tile is not None and 2 * overlap >= tile:
+        if tile is not None and 2 * overlap >= tile and info.data.get("chunks") is None:
             raise ValueError(
                 f"tile too small for its overlap: got tile {tile} and overlap {overlap}, "
                 "wanted an overlap below half the tile"
             )
         return overlap
+
+    @field_validator("aspect", mode="before")
+    @classmethod
+    def _aspect_is_text(cls, aspect: object) -> object:
+        """YAML reads 1.5 as a number."""
+        return str(aspect) if isinstance(aspect, int | float) and not isinstance(aspect, bool) else aspect
+
+    @field_validator("aspect")
+    @classmethod
+    def _aspect_is_readable(cls, aspect: str | None, info: ValidationInfo) -> str | None:
+        width, height = info.data.get("width"), info.data.get("height")
+        if aspect is not None:
+            parse_aspect(aspect)
+            if width is not None and height is not None:
+                check_sides(width, height, aspect)
+        return aspect
+
+    @field_validator("width", "height")
+    @classmethod
+    def _width_and_height_or_size(cls, side: int | None, info: ValidationInfo) -> int | None:
+        if side is not None and info.data.get("size") is not None:
+            raise ValueError(f"size and {info.field_name} exclude each other, wanted only one of them")
+        return side
 
     @field_validator("print_size")
     @classmethod
@@ -294,6 +321,7 @@ class Settings(BaseModel):
     @field_validator("print_size")
     @classmethod
     def _print_size_or_size(cls, print_size: str | None, info: ValidationInfo) -> str | None:
-        if print_size is not None and info.data.get("size") is not None:
-            raise ValueError("size and print_size exclude each other, wanted only one of them")
+        for other in ("size", "width", "height"):
+            if print_size is not None and info.data.get(other) is not None:
+                raise ValueError(f"{other} and print_size exclude each other, wanted only one of them")
         return print_size

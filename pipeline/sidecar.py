@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from muralist.pipeline.brief import Brief, sidecar_path
+from muralist.pipeline.checkpoints import Checkpoint
 from muralist.pipeline.cluster import Cluster
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.images import Picture
-from muralist.pipeline.painting import LevelReport
+from muralist.pipeline.painting import Course
 from muralist.pipeline.run_folder import write_whole
 
 Sidecar = dict[str, Any]
@@ -19,7 +20,14 @@ PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", 
 
 
 def describe(
-    brief: Brief, reports: Sequence[LevelReport], cluster: Cluster, *, peak_rss: int, seams: float, seconds: float
+    brief: Brief,
+    course: Course,
+    checkpoints: Sequence[Checkpoint],
+    cluster: Cluster,
+    *,
+    peak_rss: int,
+    seams: float,
+    seconds: float,
 ) -> Sidecar:
     """Put the record together: plain values that JSON can hold, the keys that other tools rely on among them."""
     return {
@@ -30,14 +38,19 @@ def describe(
         "seam_score": round(seams, 4),
         "seconds": round(seconds, 3),
         "peak_rss_bytes": peak_rss,
-        "levels": [report.as_dict() for report in reports],
+        "levels": [report.as_dict() for report in course.levels],
+        "losses": [row.as_dict() for row in course.losses],
+        "checkpoints": [checkpoint.as_dict() for checkpoint in checkpoints],
         "settings": brief.settings.model_dump(mode="json"),
-        "inputs": {"content": _input(brief.content), "style": _input(brief.style)},
+        "inputs": _inputs(brief),
+        "notices": list(brief.notices),
         "network": {
             "name": brief.network.name,
             "weights": brief.weights.path,
             "sha256": brief.weights.sha256,
-            "licence": brief.network.licence if brief.settings.weights is None else "unknown",
+            "format": brief.weights.format,
+            "published": brief.weights.published or None,
+            "licence": brief.weights.licence,
         },
         "device": {"kind": cluster.device, "name": cluster.device_name, "precision": cluster.precision},
         "workers": {"count": cluster.workers, "threads": cluster.threads, "scheduler": brief.settings.scheduler},
@@ -60,6 +73,12 @@ def write_sidecar(output: Path, sidecar: Sidecar) -> None:
         raise OutputError(
             f"{path}: could not be written ({error.strerror}); the painting itself is done, at {output}", path=path
         ) from error
+
+
+def _inputs(brief: Brief) -> dict[str, Any]:
+    styles = [{**_input(style.picture), "share": style.share, "scale": style.scale} for style in brief.styles]
+    found = {"content": _input(brief.content), "styles": styles}
+    return found if brief.init is None else {**found, "init": _input(brief.init)}
 
 
 def _input(picture: Picture) -> dict[str, Any]:

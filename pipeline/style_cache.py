@@ -9,7 +9,7 @@ from zipfile import is_zipfile
 
 from muralist.pipeline.run_folder import write_whole
 
-VERSION = 1  # to be raised when the statistics of the same picture would come out different
+VERSION = 2  # to be raised when the statistics of the same picture would come out different
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class StyleCache:
         Shared by all renders; may be deleted at any time.
     origin : dict str -> str
         All that the statistics depend on but the size: hashes of the style picture and the weights, network,
-        pooling, layers, number type.
+        pooling, padding, layers, number type, and what recoloured the picture.
     """
 
     folder: Path

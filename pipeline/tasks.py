@@ -1,8 +1,9 @@
 """What a worker does: the only module of the pipeline that calls the model.
 
 Every task reads what its arguments name, writes files of its own and returns next to nothing, so it may run anywhere,
-twice, or again. A task on a tile returns the tile's number. The order of a level: `style_targets`; `prepare_tile` for
-all tiles; then per round `add_up` and `paint_tile` for all tiles; at the end `measure_tile` for all and `add_up`.
+twice, or again. A task on a tile returns the tile's number. The order of a level: `style_targets` for all style
+pictures; `prepare_tile` for all tiles; then per round `add_up` and `paint_tile` for all tiles; at the end
+`measure_tile` for all and `add_up`.
 """
 
 import platform
@@ -20,16 +21,18 @@ from safetensors.torch import load_file, save
 from muralist.model.architecture import architecture
 from muralist.model.loading import load_network
 from muralist.model.network import Features, Network
-from muralist.model.objective import Objective
-from muralist.model.painter import Painter, Steps, to_tensor
-from muralist.model.state import AVERAGE, MOMENT1, start_state
-from muralist.model.statistics import Sums, Window, gram_sum
+from muralist.model.objective import Layer, Objective
+from muralist.model.optimizers import Steps
+from muralist.model.painter import Painter, to_tensor
+from muralist.model.state import AVERAGE, MOMENT1, planes, start_state
+from muralist.model.statistics import Sums, Window, style_sums
 from muralist.model.weight_files import WeightFile
 from muralist.pipeline.errors import DeviceError
 from muralist.pipeline.job import Job
 from muralist.pipeline.levels import Level
-from muralist.pipeline.run_folder import write_array, write_arrays, write_whole
+from muralist.pipeline.run_folder import FINISHED, write_array, write_arrays, write_whole
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.start import is_photograph
 from muralist.tiling.grid import Box, Tile, TileGrid
 from muralist.tiling.resample import linear, resample
 
@@ -88,8 +91,15 @@ def resolve_device(device: str) -> str:
 
 
 def _load(settings: Settings, weights: WeightFile, device: str, precision: str) -> Network:
-    pooling = None if settings.pooling == "network" else settings.pooling
-    return load_network(settings.network, weights, settings.layers, pooling).prepared(device, DTYPES[precision])
+    network = load_network(
+        settings.network,
+        weights,
+        settings.layers,
+        pooling=None if settings.pooling == "network" else settings.pooling,
+        padding=None if settings.padding == "network" else settings.padding,
+        pool_rescale=settings.pool_rescale,
+    )
+    return network.prepared(device, DTYPES[precision])
 
 
 @lru_cache(maxsize=1)
@@ -100,23 +110,31 @@ def _network(job: Job) -> Network:
 @lru_cache(maxsize=1)
 def _painter(job: Job, index: int) -> Painter:
     level = job.levels[index]
-    with np.load(job.folder.targets(index), allow_pickle=False) as targets:
-        return Painter(_network(job), objective(job.settings, dict(targets), level.pixels))
+    targets = _blended_targets(job, index)
+    return Painter(_network(job), objective(job.settings, targets, level.grid.height, level.grid.width))
 
 
-def objective(settings: Settings, targets: dict[str, np.ndarray], pixels: int) -> Objective:
-    """Make the objective of a canvas of `pixels` pixels."""
+def _blended_targets(job: Job, index: int) -> dict[str, np.ndarray]:
+    """Mean of all style pictures' statistics, by their shares."""
+    blended: dict[str, np.ndarray] = {}
+    for number, share in enumerate(job.shares):
+        with np.load(job.folder.targets(index, number), allow_pickle=False) as targets:
+            blended = {name: blended.get(name, 0) + share * targets[name] for name in targets}
+    return blended
+
+
+def objective(settings: Settings, targets: dict[str, np.ndarray], height: int, width: int) -> Objective:
+    """Make the objective of a canvas."""
     row = architecture(settings.network)
+    names = ("style_weight", "content_weight", "tv_weight", "style_loss", "content_loss", "tv_loss", "tv_chroma")
     return Objective(
         targets=targets,
-        style_layers=settings.style_layers,
-        content_layers=settings.content_layers,
-        style_weight=settings.style_weight,
-        content_weight=settings.content_weight,
-        tv_weight=settings.tv_weight,
-        tv_chroma=settings.tv_chroma,
-        pixels=pixels,
-        positions={name: pixels // row.stride(name) ** 2 for name in settings.style_layers},
+        style_layers=settings.active_style_layers,
+        content_layers=settings.active_content_layers,
+        height=height,
+        width=width,
+        sizes={name: Layer(row.channels(name), height * width // row.stride(name) ** 2) for name in settings.layers},
+        **settings.model_dump(include={*names, "loss_pixels", "normalize_gradients"}),
     )
 
 
@@ -126,44 +144,50 @@ def calibrate(settings: Settings, weights: WeightFile, threads: int, side: int =
     precision = best_precision(device) if settings.precision == "auto" else settings.precision
     torch.set_num_threads(threads)
     network = _load(settings, weights, device, precision)
-    state = start_state(np.random.default_rng(0).random((side, side, 3), np.float32))
+    noise = np.random.default_rng(0).random((side, side, 3), np.float32)
+    state = start_state(noise, planes(settings.optimizer, settings.history))
     window = Window.of(np.ones(side, np.float32), np.ones(side, np.float32), device)
-    targets = {name: np.eye(network.architecture.channels(name)) for name in settings.style_layers}
-    painter = Painter(network, objective(settings, targets, side * side))
+    sizes = {name: network.architecture.channels(name) for name in settings.active_style_layers}
+    targets: dict[str, np.ndarray] = {f"gram {name}": np.eye(n) for name, n in sizes.items()}
+    targets |= {f"mean {name}": np.zeros(n) for name, n in sizes.items()}
+    painter = Painter(network, objective(settings, targets, side, side))
     picture = to_tensor(state[AVERAGE], device)
     content = painter.content_features(picture)
     whole = painter.measure(picture, content, window)
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        painter.paint(state, content, window, whole, Steps(2, 0, 0, 0.01))
+        painter.paint(state, content, window, whole, Steps(2, 0, 0, 0.01, optimizer=settings.optimizer))
         seconds.append(time.perf_counter() - began)
     return {"device": device, "precision": precision, "pixel_step_seconds": min(seconds) / 2 / side**2}
 
 
-def style_targets(job: Job, index: int) -> None:
-    """Compute the mean Gram matrices of the style picture, tile by tile, and file them."""
-    picture = np.load(job.folder.style(index), mmap_mode="r")
-    layers = tuple(job.settings.style_layers)
+def style_targets(job: Job, index: int, number: int) -> int:
+    """Compute the statistics of a style picture, tile by tile, file them and return the picture's number."""
+    picture = np.load(job.folder.style(index, number), mmap_mode="r")
+    layers = tuple(job.settings.active_style_layers)
     row = architecture(job.settings.network)
     stride = row.stride(row.deepest(layers))
     grid = TileGrid(picture.shape[0], picture.shape[1], tile=1024, overlap=256, stride=stride)
-    parts = [_style_grams(job, picture[tile.outer.inside(grid.box)], grid, tile, layers) for tile in grid]
-    grams = {name: sum(part[name][0] for part in parts) / sum(part[name][1] for part in parts) for name in layers}
-    write_arrays(job.folder.targets(index), grams)
+    parts = [_style_sums(job, picture[tile.outer.inside(grid.box)], grid, tile, layers) for tile in grid]
+    total = {name: sum(part[name] for part in parts) for name in parts[0]}
+    means = {f"{what} {name}": total[f"{what} {name}"] / total[name] for name in layers for what in ("gram", "mean")}
+    write_arrays(job.folder.targets(index, number), means)
+    return number
 
 
 @torch.no_grad()
-def _style_grams(
+def _style_sums(
     job: Job, patch: np.ndarray, grid: TileGrid, tile: Tile, layers: tuple[str, ...]
-) -> dict[str, tuple[np.ndarray, float]]:
-    """Sum of f f^T, and of the weights, per layer."""
+) -> dict[str, np.ndarray]:
+    """Sums of f f^T ("gram LAYER"), of f ("mean LAYER") and of the weights ("LAYER") over a tile."""
     window = Window.of(*grid.window(tile), job.device)
-    features = _network(job)(to_tensor(patch, job.device), layers)
-    return {
-        name: (gram_sum(f, window).cpu().double().numpy(), float(window.at(*f.shape[-2:]).cpu().double().sum()))
-        for name, f in features.items()
-    }
+    sums: dict[str, np.ndarray] = {}
+    for name, f in _network(job)(to_tensor(patch, job.device), layers).items():
+        found = (*style_sums(f, window), window.at(*f.shape[-2:]).sum())
+        keys = (f"gram {name}", f"mean {name}", name)
+        sums |= {key: value.cpu().double().numpy() for key, value in zip(keys, found, strict=True)}
+    return sums
 
 
 def prepare_tile(job: Job, index: int, number: int) -> int:
@@ -172,7 +196,7 @@ def prepare_tile(job: Job, index: int, number: int) -> int:
     tile = level.grid[number]
     painter, window = _painter(job, index), _window(job, level, tile)
     content = _content(job, index, tile.outer)
-    state = start_state(content) if index == 0 else _enlarged(job, index, tile.outer)
+    state = _first_state(job, index, tile.outer)
     features = painter.content_features(to_tensor(content, job.device))
     host = {name: f.contiguous().cpu() for name, f in features.items()}
     write_whole(job.folder.features(index, number), lambda part: part.write_bytes(save(host)))
@@ -198,6 +222,7 @@ def paint_tile(job: Job, index: int, made: int, number: int) -> int:
             learning_rate=level.learning_rate,
             betas=settings.betas,
             average_decay=settings.average_decay,
+            optimizer=settings.optimizer,
         ),
         settings.consensus,
     )
@@ -210,10 +235,10 @@ def measure_tile(job: Job, index: int, number: int) -> int:
     """File one tile's share of the losses of the level's finished canvas."""
     level = job.levels[index]
     tile = level.grid[number]
-    picture = job.folder.canvas(index, level.grid, len(level.rounds))(tile.outer)[AVERAGE]
+    picture = job.folder.canvas(index, level.grid, FINISHED)(tile.outer)[AVERAGE]
     features, window = _features(job, index, number), _window(job, level, tile)
     sums = _painter(job, index).measure(to_tensor(picture, job.device), features, window)
-    _file_sums(job, index, level.finished, number, sums)
+    _file_sums(job, index, FINISHED, number, sums)
     return number
 
 
@@ -223,19 +248,33 @@ def add_up(job: Job, index: int, made: int) -> dict[str, float]:
     total = Sums.total(_read_sums(path) for path in paths)
     _write_sums(job.folder.total(index, made), total)
     losses = _painter(job, index).objective.losses(total)
-    return {"style": losses.style, "content": losses.content, "tv": losses.variation}
+    terms = {"style": losses.style, "content": losses.content, "tv": losses.variation, "total": losses.total}
+    return {name: value for name, value in terms.items() if value is not None}
 
 
 def _content(job: Job, index: int, box: Box) -> np.ndarray:
-    canvas = np.load(job.folder.content(index), mmap_mode="r")
-    return np.array(canvas[box.inside(job.levels[index].grid.box)])
+    return _part(job.folder.content(index), job.levels[index], box)
 
 
-def _enlarged(job: Job, index: int, box: Box) -> np.ndarray:
-    """Read a box of the previous level's finished canvas at this level's size."""
+def _start(job: Job, index: int, box: Box) -> np.ndarray:
+    photograph = is_photograph(job.settings)
+    return _part(job.folder.content(index) if photograph else job.folder.start(index), job.levels[index], box)
+
+
+def _part(canvas: Path, level: Level, box: Box) -> np.ndarray:
+    return np.array(np.load(canvas, mmap_mode="r")[box.inside(level.grid.box)])
+
+
+def _first_state(job: Job, index: int, box: Box) -> np.ndarray:
+    """State of a box before a level's first step. Adam's moments come along; what L-BFGS knew held for one size."""
+    settings = job.settings
+    if not index:
+        return start_state(_start(job, index, box), planes(settings.optimizer, settings.history))
     before, level = job.levels[index - 1], job.levels[index]
-    read = job.folder.canvas(before.index, before.grid, len(before.rounds))
+    read = job.folder.canvas(before.index, before.grid, FINISHED)
     pixels = resample(lambda part: read(part)[AVERAGE], before.frame, level.frame, box).clip(0, 1)
+    if settings.optimizer == "lbfgs":
+        return start_state(pixels, planes(settings.optimizer, settings.history))
     moments = resample(lambda part: read(part)[MOMENT1:], before.frame, level.frame, box, linear)
     return np.concatenate([pixels[None], pixels[None], moments])
 

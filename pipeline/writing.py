@@ -76,17 +76,28 @@ def check_output(
     """
     path = Path(path)
     kind = _format_for(path)
-    _check_folder(path)
-    if path.is_dir():
-        raise OutputError(f"{path}: this is a folder; add a file name", path=path)
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; use --overwrite to replace it, or another name", path=path)
+    check_place(path, overwrite=overwrite)
     _check_side(kind, path, max(height or 0, width or 0))
     if bit_depth is not None and bit_depth not in kind.bit_depths:
         raise OutputError(
             f"{path}: {kind.name} cannot hold {bit_depth} bits per channel; use {_names_for_depth(bit_depth)}",
             path=path,
         )
+
+
+def check_place(path: Path, *, overwrite: bool) -> None:
+    """Find out whether a file of any kind can be written, by creating one beside it for a moment.
+
+    Raises
+    ------
+    OutputError
+        If there is no such folder, it cannot be written to, or something is there that may not be replaced.
+    """
+    _check_folder(path)
+    if path.is_dir():
+        raise OutputError(f"{path}: this is a folder; add a file name", path=path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; use --overwrite to replace it, or another name", path=path)
 
 
 def write_picture(

@@ -21,7 +21,7 @@ from pictures import MURALIST, TINY, assignments, contents, painting, photograph
 from safetensors.torch import save_file
 
 from muralist.cli import FLAGS, main
-from muralist.model import architecture
+from muralist.model import architecture, weight_files
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import cluster
 from muralist.pipeline.estimate import run_task
@@ -115,6 +115,8 @@ def test_a_bad_picture_is_refused(folder, kind, role, command):
     name, make, words = BAD_PICTURES[kind]
     make(folder)
     before = contents(folder)
+    if (kind, role) == ("folder", "style"):
+        words = ("bad.png: got a style folder without pictures", ".jpg", "name a picture")
     pictures = {"content": "photo.png", "style": "style.png"} | {role: name}
     assert_refused(run(command, pictures["content"], "-s", pictures["style"], "-o", "out.png"), *words)
     assert contents(folder) == before
@@ -190,11 +192,22 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--print", "60x90cm", "--size", "100"], ("only one of them",)),
         (["--print", "60x90cm", "--dpi", "-300"], ("dpi: got '-300'", "wanted")),
         (["--print", "60x90cm", "--dpi", "nan"], ("dpi: got 'nan'", "wanted")),
+        (["--width", "15"], ("width: got '15'", "wanted")),
+        (["--width", "100", "--size", "100"], ("size and width exclude each other",)),
+        (["--height", "100", "--print", "60x90cm"], ("height and print_size exclude each other",)),
+        (["--aspect", "abc"], ("aspect: got aspect 'abc'", "wanted width and height such as 4:3")),
+        (["--aspect", "0:3"], ("aspect: got aspect '0:3'", "wanted sides above 0")),
+        (["--aspect", "4:3", "--width", "80", "--height", "90"], ("contradict aspect 4:3", "leave one of the three")),
+        (["--save-every", "0"], ("save_every: got '0'", "wanted")),
+        (["--optimizer", "sgd"], ("optimizer: got 'sgd'", "'adam' or 'lbfgs'")),
+        (["--loss-plot", "loss.gif"], ("loss.gif: extension '.gif'", ".svg")),
+        (["--loss-plot", "nowhere/loss.png"], ("there is no folder nowhere",)),
+        (["--loss-plot", "photo.png", "--overwrite"], ("photo.png: this file is also to be read",)),
         (["--fit", "stretch"], ("fit: got 'stretch'", "'fit' or 'crop'")),
         (["--quality", "101"], ("quality: got '101'", "wanted")),
         (["--bit-depth", "12"], ("bit_depth: got 12", "wanted")),
         (["--steps-per-round", "0"], ("steps_per_round: got '0'", "wanted")),
-        (["--style-scale", "inf"], ("style_scale: got 'inf'", "wanted")),
+        (["--style-scale", "inf"], ("style_scale.0: got 'inf'", "wanted")),
         (["--workers", "0"], ("workers: got '0'", "wanted")),
         (["--threads", "-2"], ("threads: got '-2'", "wanted")),
         (["--seed", "-1"], ("seed: got '-1'", "wanted")),
@@ -207,6 +220,15 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--set", "coarse=1"], ("--set: coarse: got 1", "wanted")),
         (["--weights", "none.safetensors"], ("none.safetensors: cannot be read", "name a weight file")),
         (["--weights", "."], ("cannot be read", "name a weight file")),
+        (["--style-blend", "1,2"], ("style_blend: got 2 shares for 1 styles", "wanted one for each")),
+        (["--style-blend", "0"], ("style_blend: got (0.0,)", "wanted at least one share above 0", "style_weight=0")),
+        (["--style-blend", "-1"], ("style_blend.0: got '-1'", "wanted")),
+        (["-s", "style.png", "--style-scale", "1,2,3"], ("style_scale: got 3 scales for 2 styles",)),
+        (["-s", "nothing"], ("nothing: there is no such file",)),
+        (["--init", "none.png"], ("none.png: there is no such file",)),
+        (["--noise-ratio", "1.1"], ("noise_ratio: got '1.1'", "wanted")),
+        (["--colours", "photo"], ("colours: got 'photo'", "'luminance'")),
+        (["--set", "style_weight=0", "--set", "content_weight=0"], ("there is nothing to paint",)),
     ],
 )
 def test_a_bad_option_is_refused(folder, no_work, options, words):
@@ -214,6 +236,15 @@ def test_a_bad_option_is_refused(folder, no_work, options, words):
     before = contents(folder)
     assert_refused(run("render", "photo.png", "-s", "style.png", "-o", "out.png", *options), *words)
     assert contents(folder) == before
+
+
+def test_a_style_is_wanted_only_where_style_counts(folder, no_work):
+    """Without --style one line asks for one; with style_weight=0 the brief goes as far as to start workers."""
+    assert_refused(run("render", "photo.png", "-o", "out.png"), "got no style picture", "--style")
+    with pytest.raises(pytest.fail.Exception, match="workers were started"):
+        CliRunner().invoke(
+            main, ["render", "photo.png", "-o", "out.png", "--set", "style_weight=0"], catch_exceptions=False
+        )
 
 
 def test_several_problems_are_one_line(folder):
@@ -268,8 +299,9 @@ def test_bad_weights_are_refused(folder, scheduler, kind, command):
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """VGG-19 is published where nobody answers, and there is an empty cache; where its file would go."""
-    row = replace(architecture.ARCHITECTURES["vgg19"], url="http://127.0.0.1:9/vgg19-dcbb9e9d.pth")
-    monkeypatch.setitem(architecture.ARCHITECTURES, "vgg19", row)
+    url = "http://127.0.0.1:9/vgg19-dcbb9e9d.pth"
+    table = (replace(each, url=url) if each.name == "vgg19-dcbb9e9d.pth" else each for each in weight_files.PUBLISHED)
+    monkeypatch.setattr(weight_files, "PUBLISHED", tuple(table))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "torch" / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
 
@@ -293,8 +325,8 @@ def test_weights_with_a_wrong_hash(folder, offline):
 
 def test_bundled_weights_that_were_changed(folder, monkeypatch):
     """Damage to the weights that come with muralist is noticed."""
-    row = replace(architecture.ARCHITECTURES["compact"], sha256="0" * 64)
-    monkeypatch.setitem(architecture.ARCHITECTURES, "compact", row)
+    table = (replace(each, sha256="0" * 64) for each in weight_files.PUBLISHED if each.network == "compact")
+    monkeypatch.setattr(weight_files, "PUBLISHED", tuple(table))
     assert_refused(render(), "compact.safetensors", "SHA-256", "0000")
 
 
@@ -360,6 +392,42 @@ def test_render_says_one_line_when_it_is_done(folder, scheduler):
     assert sorted(os.listdir(folder)) == ["out.png", "out.png.json", "photo.png", "style.png"]
 
 
+def test_notices_come_before_painting(folder, scheduler):
+    """What is done otherwise than one may think is told on standard error, but not with --quiet."""
+    save(folder / "init.png", photograph(60, 60))
+    options = ["--scheduler", scheduler, "--init", "init.png", "-s", "style.png", "--style-blend", "3,1"]
+    lines = render(*options).stderr.splitlines()
+    assert lines[0].startswith("muralist: init.png: the picture to start from is 60 x 60 px, another shape")
+    assert lines[1].startswith("level 1/2")
+    quiet = render(*options, "--overwrite", "--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    sidecar = json.loads((folder / "out.png.json").read_text())
+    assert [entry["share"] for entry in sidecar["inputs"]["styles"]] == [0.75, 0.25]
+    assert sidecar["notices"] == [lines[0].removeprefix("muralist: ")]
+
+
+def test_a_history_that_does_not_fit(folder, no_work, monkeypatch):
+    """L-BFGS with more than the machine can hold is refused by render as by plan, before any work."""
+    monkeypatch.setattr("muralist.pipeline.estimate.MEMORY_SHARE", 0.0)
+    before = contents(folder)
+    for command in ("render", "plan"):
+        options = [*assignments(TINY), "--optimizer", "lbfgs"]
+        result = run(command, "photo.png", "-s", "style.png", "-o", "out.png", *options)
+        assert_refused(result, "L-BFGS with a history of 10 pairs needs", "not one pair would fit", "--tile")
+    assert contents(folder) == before
+
+
+def test_losses_and_pictures_on_the_way(folder, scheduler):
+    """With the flags that ask for them, lines come on standard error and pictures and a plot beside the painting."""
+    options = ["--loss-lines", "--loss-plot", "loss.png", "--save-every", "4", "--width", "64", "--aspect", "1:1"]
+    result = render("--scheduler", scheduler, "--quiet", *options)
+    assert (result.exit_code, result.stdout) == (0, "")
+    lines = result.stderr.splitlines()
+    assert [line[:23] for line in lines] == [f"step {step:>6}  level 1/1 " for step in (0, 2, 4)]
+    written = ["loss.png", "out-000004.png", "out.png", "out.png.json", "photo.png", "style.png"]
+    assert sorted(os.listdir(folder)) == written
+
+
 def test_plan_foretells_and_does_nothing(folder, painted, monkeypatch):
     """`plan` prints a table, or JSON with the same rows as the sidecar's, and leaves no file."""
     measured = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 1e-6}
@@ -396,14 +464,30 @@ def test_presets_are_listed_and_shown():
 
 
 def test_networks_are_listed(offline):
-    """Every network is shown with its file, licence and layers, and how to get it if it is missing."""
+    """Every network is shown with its files, their licences, its layers, and how to get what is missing."""
     rows = {row["name"]: row for row in json.loads(run("networks", "--json").stdout)}
     assert rows["compact"]["installed"] is True
     assert rows["vgg19"]["installed"] is False
     assert rows["vgg19"]["file"] == str(offline)
     text = run("networks").stdout
-    for word in ("compact: installed", "vgg19: not installed", "http://127.0.0.1:9/", str(offline), "relu5_1", "BSD"):
+    words = ("compact: installed", "vgg19: not installed", "http://127.0.0.1:9/", f"{offline}: not there")
+    words += ("relu5_1", "BSD", "vgg16: not", "alexnet: not", "bvlc_alexnet.npy", "get it from https://www.cs.toronto.edu/")
+    for word in words:
         assert word in text
+
+
+def test_weights_are_converted(folder):
+    """What was made of which file is said; a painting with the converted weights can be asked for."""
+    shutil.copy(weight_files.BUNDLED / "compact.safetensors", folder / "in.bin")
+    done = run("networks", "convert", "in.bin", "out.safetensors")
+    assert done.stdout == "out.safetensors: compact, from compact.safetensors (safetensors), licence MIT " + (
+        "(distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)\n"
+    )
+    assert find_weights(architecture.architecture("compact"), str(folder / "out.safetensors")).licence.startswith("MIT")
+    assert_refused(run("networks", "convert", "in.bin", "out.safetensors"), "exists already", "--overwrite")
+    assert run("networks", "convert", "in.bin", "out.safetensors", "--overwrite", "--network", "compact").exit_code == 0
+    assert_refused(run("networks", "convert", "photo.png", "x.safetensors"), "is not a whole", "photo.png")
+    assert_refused(run("networks", "convert", "in.bin", "x", "--network", "vgg19"), "it fits compact: use --network")
 
 
 def test_flags_are_settings():
@@ -426,7 +510,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize("command", [[], ["render"], ["plan"], ["presets"], ["networks"]])
+@pytest.mark.parametrize("command", [[], ["render"], ["plan"], ["presets"], ["networks"], ["networks", "convert"]])
 def test_help_is_instant(command):
     """Help of every command loads nothing that is slow to load."""
     done = subprocess.run([sys.executable, "-c", HELP, *command, "--help"], capture_output=True, text=True, check=False)
@@ -457,7 +541,7 @@ def test_ctrl_c_stops_everything(folder):
         os.killpg(process.pid, signal.SIGINT)
         output, error = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert (output, error) == ("", "muralist: interrupted; nothing was written\n")
+    assert (output, error) == ("", "muralist: interrupted; the painting was not written\n")
     assert started
     _, left = psutil.wait_procs(started, timeout=30)
     assert left == []
@@ -475,7 +559,7 @@ def test_ctrl_c_at_the_end_keeps_an_old_output(folder, monkeypatch):
     monkeypatch.setattr("muralist.pipeline.render.carry_out", interrupt)
     result = render("--overwrite")
     assert result.exit_code == 130
-    assert result.stderr == "muralist: interrupted; nothing was written\n"
+    assert result.stderr == "muralist: interrupted; the painting was not written\n"
     assert contents(folder) == before
 
 

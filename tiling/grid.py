@@ -103,6 +103,31 @@ def cover(length: int, tile: int, overlap: int, stride: int) -> list[Span]:
     return [*(Span(start, start + side * stride) for start in starts[:-1]), Span(starts[-1], length)]
 
 
+def divide(length: int, count: int, overlap: int, stride: int) -> list[Span]:
+    """Divide an axis into `count` even parts, grown so that neighbours share `overlap`; fewer where they do not fit.
+
+    Parameters
+    ----------
+    length : int
+        Length of the axis, px.
+    count : int
+        Parts wanted. No part is shorter than the overlap or a stride, so that no pixel belongs to three.
+    overlap : int
+        A multiple of `stride`, px; 0 gives a partition.
+    stride : int
+        Total stride of the network, px, at whose multiples all but the last part start and stop.
+
+    >>> divide(100, 3, 0, 16)
+    [Span(start=0, stop=32), Span(start=32, stop=64), Span(start=64, stop=100)]
+    """
+    units, shared = length // stride, overlap // stride
+    count = max(1, min(count, units // max(1, shared)))
+    borders = [i * units // count for i in range(1, count)]
+    starts = [0, *((border - shared // 2) * stride for border in borders)]
+    stops = [*((border - shared // 2 + shared) * stride for border in borders), length]
+    return [Span(*ends) for ends in zip(starts, stops, strict=True)]
+
+
 def cut(spans: list[Span], band: int) -> list[Cut]:
     """Divide the pixels that neighbours share: at most `band` are blended, the rest is halo on either side."""
     bands = [_middle(Span(right.start, left.stop), band) for left, right in itertools.pairwise(spans)]
@@ -134,6 +159,8 @@ class TileGrid:
         Total stride of the network, px, so that a feature position is the same block of pixels in every tile.
     halo : int, optional
         Pixels of the overlap on either side that are not blended; a quarter of it if not given.
+    chunks : (int, int), optional
+        Rows and columns of tiles to divide the canvas into evenly, whatever `tile`; see `divide`.
 
     Raises
     ------
@@ -153,26 +180,31 @@ class TileGrid:
     overlap: int
     stride: int = 1
     halo: int | None = None
+    chunks: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width, self.tile, self.stride) < 1 or self.overlap < 0:
+        if min(self.height, self.width, self.tile, self.stride, *(self.chunks or ())) < 1 or self.overlap < 0:
             raise TilingError(f"a grid needs positive sizes, got {self!r}")
 
     @cached_property
     def axes(self) -> tuple[list[Cut], list[Cut]]:
         """The cuts of the rows and of the columns."""
-        return self._axis(self.height), self._axis(self.width)
+        rows, cols = self.chunks or (None, None)
+        return self._axis(self.height, rows), self._axis(self.width, cols)
 
-    def _axis(self, length: int) -> list[Cut]:
-        tile = max(self.stride, self.tile // self.stride * self.stride)
+    def _axis(self, length: int, count: int | None) -> list[Cut]:
         overlap = -(-self.overlap // self.stride) * self.stride
-        if 2 * overlap > tile and length >= tile + self.stride:
-            raise TileTooSmallError(self.tile, self.overlap)
         halo = overlap // 4 if self.halo is None else self.halo
-        spans = cover(length, tile, overlap, self.stride)
+        spans = self._tiled(length, overlap) if count is None else divide(length, count, overlap, self.stride)
         # No wider than neighbours lie apart, so that no pixel is blended from three spans.
         band = min(overlap - 2 * halo, *(b.start - a.start for a, b in itertools.pairwise(spans)), overlap)
         return cut(spans, max(0, band))
+
+    def _tiled(self, length: int, overlap: int) -> list[Span]:
+        tile = max(self.stride, self.tile // self.stride * self.stride)
+        if 2 * overlap > tile and length >= tile + self.stride:
+            raise TileTooSmallError(self.tile, self.overlap)
+        return cover(length, tile, overlap, self.stride)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -29,9 +29,10 @@ from torch.optim.swa_utils import update_bn
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from muralist.model.architecture import ARCHITECTURES, Architecture, architecture
+from muralist.model.architecture import ARCHITECTURES, Architecture, architecture, vgg
 from muralist.model.errors import ModelError, WeightsError
-from muralist.model.loading import load_network, read_tensors
+from muralist.model.formats import parse
+from muralist.model.loading import load_network
 from muralist.model.network import Features, Network
 from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.errors import PictureError
@@ -150,10 +151,10 @@ def load_teacher(teacher: str, weights: str | None = None) -> Network:
     if teacher in ARCHITECTURES:
         network = load_network(teacher, find_weights(architecture(teacher), weights), LAYERS)
     elif Path(teacher).exists():
-        network = compressed_encoder(teacher, read_tensors(teacher, Path(teacher).read_bytes()))
+        network = compressed_encoder(teacher, parse(teacher, Path(teacher).read_bytes()).tensors)
     else:
         architecture(teacher)  # raises, naming the nearest match
-    network.padding = "reflect" if STUDENT.padding == "reflect" else "constant"
+    network.padding = STUDENT.padding
     return network
 
 
@@ -192,7 +193,7 @@ def _compressed_row(weights: Mapping[str, Tensor]) -> Architecture:
     widths = {key[4:7]: len(value) for key, value in sorted(weights.items()) if key.endswith("bias")}
     blocks = tuple(tuple(widths[name] for name in names) for _, names in groupby(widths, key=lambda name: name[0]))
     row = replace(
-        architecture("vgg19"), name="compressed", blocks=blocks, padding="reflect", mean=(0, 0, 0), std=(1, 1, 1)
+        architecture("vgg19"), name="compressed", steps=vgg(blocks), padding="reflect", mean=(0, 0, 0), std=(1, 1, 1)
     )
     row.check_layers(LAYERS)
     return row
@@ -269,9 +270,10 @@ class Student(nn.Module):
         super().__init__()
         self.pool = nn.AvgPool2d(2) if STUDENT.pooling == "average" else nn.MaxPool2d(2)
         self.convolutions, self.norms = nn.ModuleDict(), nn.ModuleDict()
-        for name, (fan_in, fan_out) in STUDENT.convolutions.items():
-            self.convolutions[name] = nn.Conv2d(fan_in, fan_out, 3, 1, 1, bias=False, padding_mode=STUDENT.padding)
-            self.norms[name] = nn.BatchNorm2d(fan_out)
+        for name, step in STUDENT.convolutions.items():
+            plain = {"bias": False, "padding_mode": STUDENT.padding}
+            self.convolutions[name] = nn.Conv2d(step.fan_in, step.fan_out, 3, 1, 1, **plain)
+            self.norms[name] = nn.BatchNorm2d(step.fan_out)
             nn.init.kaiming_normal_(self.convolutions[name].weight)
 
     def forward(self, batch: Tensor) -> Features:

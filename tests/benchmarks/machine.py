@@ -46,7 +46,8 @@ def find_picture(images: Path, kind: str, name: str) -> Path:
 
 def input_of(sidecar: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """Name a picture of a render by its file name, size and hash; where it lay is nobody's business."""
-    entry = sidecar["inputs"][kind]
+    inputs = sidecar["inputs"]
+    entry = inputs["styles"][0] if kind == "style" else inputs[kind]
     return {**entry, "path": Path(entry["path"]).name}
 
 

@@ -5,14 +5,14 @@ import subprocess
 import sys
 
 import pytest
-from torchvision.models import VGG19_Weights
-from torchvision.models.vgg import cfgs
+import torch
+from torch import nn
+from torchvision.models import AlexNet_Weights, VGG16_Weights, VGG19_Weights, get_model
 
-from muralist.model.architecture import ARCHITECTURES, architecture
+from muralist.model.architecture import ARCHITECTURES, Convolution, Normalise, Pool, architecture
 from muralist.model.errors import DivergedError, UnknownLayerError, UnknownNetworkError, WeightsError
 
 EVERY_LAYER = [(name, layer) for name, row in ARCHITECTURES.items() for layer in row.layers]
-PUBLISHED = VGG19_Weights.IMAGENET1K_V1
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,12 @@ PUBLISHED = VGG19_Weights.IMAGENET1K_V1
         ("vgg19", "relu4_2", 84, 88, 8, 512),
         ("vgg19", "relu5_1", 156, 160, 16, 512),
         ("vgg19", "relu5_4", 252, 256, 16, 512),
+        ("vgg19", "conv4_2", 84, 88, 8, 512),
+        ("vgg16", "relu5_3", 196, 208, 16, 512),
+        ("alexnet", "conv1", 11, 12, 4, 96),
+        ("alexnet", "relu2", 51, 56, 8, 256),
+        ("alexnet", "relu5", 163, 176, 16, 256),
+        ("alexnet-owt", "conv3", 99, 112, 16, 384),
         ("compact", "relu1_1", 3, 2, 1, 16),
         ("compact", "relu5_1", 132, 144, 16, 104),
     ],
@@ -42,15 +48,21 @@ def test_a_halo_covers_the_receptive_field_and_keeps_the_stride(name, layer):
     assert 0 <= row.halo([layer]) - (row.receptive_field(layer) - 1) < row.stride(layer)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", ["compact", "vgg19", "vgg16"])
 def test_the_deepest_layer_decides(name):
     """Halo, smallest picture and operations of several layers are those of the deepest, in whatever order."""
     row = architecture(name)
-    layers = ["relu3_1", "relu5_1", "relu1_1"]
+    layers = ["relu3_1", "relu5_1", "conv5_1", "relu1_1"]
     assert row.deepest(layers) == "relu5_1"
     assert row.halo(layers) == row.halo(["relu5_1"])
     assert row.minimum(layers) == 32
-    assert row.operations(layers) == row.operations(["relu5_1"]) > row.operations(["relu3_1"])
+    assert row.operations(layers) == row.operations(["conv5_1"]) > row.operations(["relu3_1"])
+
+
+@pytest.mark.parametrize(("layer", "side"), [("conv1", 5), ("relu1", 5), ("conv2", 24), ("conv3", 32), ("relu5", 32)])
+def test_alexnets_smallest_picture_can_be_reflected(layer, side):
+    """Its 11 × 11 convolution adds 4 px on a side, its 5 × 5 one 2 positions of 8 px, each of which needs one more."""
+    assert architecture("alexnet").minimum([layer]) == architecture("alexnet-owt").minimum([layer]) == side
 
 
 def test_compact_is_cheap():
@@ -65,36 +77,81 @@ def test_operations_count_multiplications_and_additions():
     assert architecture("compact").operations(["relu1_1"]) == 2 * 2 * 27 * 16
 
 
-def test_vgg19_is_torchvisions():
-    """Address, hash, widths and normalisation are those that torchvision publishes."""
-    row, transform = architecture("vgg19"), PUBLISHED.transforms()
-    assert row.url == PUBLISHED.url
-    assert row.url.endswith(f"/{row.file}")
-    assert row.file == f"vgg19-{row.sha256}.pth"
+@pytest.mark.parametrize(
+    ("name", "layer", "products"),
+    [
+        ("alexnet", "conv1", 121 * 3 * 96 / 16),
+        ("alexnet", "conv2", 121 * 3 * 96 / 16 + 25 * 48 * 256 / 64),
+        ("alexnet", "relu5", 4356 / 2 + 9600 / 2 + 9 * (256 * 384 + 192 * 384 + 192 * 256) / 256),
+        ("alexnet-owt", "relu2", 121 * 3 * 64 / 16 + 25 * 64 * 192 / 64),
+        ("vgg16", "conv2_1", 9 * (3 * 64 + 64 * 64 + 64 * 128 / 4)),
+        ("vgg19", "relu5_4", 1.5552e6 / 4),
+        ("vgg16", "relu5_3", 1.223424e6 / 4),
+    ],
+)
+def test_operations_count_groups_kernels_and_strides(name, layer, products):
+    """Each product is a multiplication and an addition, forward and backward; a group sees its own channels only."""
+    assert architecture(name).operations([layer]) == pytest.approx(4 * products)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("vgg19", VGG19_Weights.IMAGENET1K_V1),
+        ("vgg16", VGG16_Weights.IMAGENET1K_V1),
+        ("alexnet-owt", AlexNet_Weights.IMAGENET1K_V1),
+    ],
+)
+def test_networks_are_torchvisions(name, published):
+    """Convolutions and normalisation are those that torchvision publishes."""
+    row, transform = architecture(name), published.transforms()
     assert [*row.mean, *row.std] == [*transform.mean, *transform.std]
-    assert [width for block in row.blocks for width in (*block, "M")] == cfgs["E"]
+    with torch.device("meta"):
+        modules = get_model(name.removesuffix("-owt")).features
+    theirs = [m for m in modules if isinstance(m, nn.Conv2d)]
+    for step, module in zip(row.convolutions.values(), theirs, strict=True):
+        assert step.shape == tuple(module.weight.shape)
+        assert (step.stride, step.groups) == (module.stride[0], module.groups)
+    pools = [step.kernel for step in row.steps if isinstance(step, Pool)]
+    assert pools == [m.kernel_size for m in modules if isinstance(m, nn.MaxPool2d)][:-1]
+
+
+def test_alexnet_is_caffes():
+    """Widths, groups and normalisation are those of the Caffe model; its file stores half the channels of a group."""
+    row = architecture("alexnet")
+    shapes = [(96, 3, 11, 11), (256, 48, 5, 5), (384, 256, 3, 3), (384, 192, 3, 3), (256, 192, 3, 3)]
+    assert [step.shape for step in row.convolutions.values()] == shapes
+    kinds = [type(step).__name__ for step in row.steps]
+    assert kinds == ["Convolution", "Normalise", "Pool"] * 2 + ["Convolution"] * 3
+    assert row.steps[1] == Normalise(size=5, alpha=1e-4, beta=0.75)
+    assert row.steps[2] == Pool(kernel=3, stride=2)
 
 
 def test_names_of_layers_are_in_order():
-    """A layer is named after its block and its place in the block."""
+    """A layer is named after its block and its place in the block, before and after ReLU."""
     row = architecture("compact")
-    assert row.layers[:5] == ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
-    assert len(row.layers) == len(row.convolutions) == 11
-    assert row.convolutions["4_1"] == (64, 80)
+    assert row.layers[:5] == ("conv1_1", "relu1_1", "conv1_2", "relu1_2", "conv2_1")
+    assert len(row.layers) == 2 * len(row.convolutions) == 22
+    assert row.convolutions["4_1"] == Convolution("4_1", 64, 80)
+    assert architecture("alexnet").layers == tuple(f"{kind}{i}" for i in range(1, 6) for kind in ("conv", "relu"))
 
 
-@pytest.mark.parametrize(("name", "meant"), [("vgg16", "vgg19"), ("compakt", "compact"), ("VGG19 ", None)])
+@pytest.mark.parametrize(
+    ("name", "meant"), [("vgg18", "vgg19"), ("compakt", "compact"), ("alexnet-own", "alexnet-owt"), ("resnet", None)]
+)
 def test_an_unknown_network_names_the_nearest(name, meant):
     """A wrong name of a network is answered with the nearest right one and all there are."""
-    with pytest.raises(UnknownNetworkError, match=r"known: compact, vgg19$") as caught:
+    with pytest.raises(UnknownNetworkError, match=r"known: compact, vgg19, vgg16, alexnet, alexnet-owt$") as caught:
         architecture(name)
     assert (f"did you mean {meant!r}?" in str(caught.value)) == (meant is not None)
 
 
-@pytest.mark.parametrize(("layer", "meant"), [("relu42", "relu4_2"), ("relu3_4", "relu3_3"), ("21", None)])
+@pytest.mark.parametrize(
+    ("layer", "meant"), [("relu42", "relu4_2"), ("relu3_4", "relu3_3"), ("conv4_22", "conv4_2"), ("21", None)]
+)
 def test_an_unknown_layer_names_the_nearest(layer, meant):
     """A wrong name of a layer is answered with the nearest right one of that network."""
-    with pytest.raises(UnknownLayerError, match=r"network compact has no layer .*known: relu1_1, ") as caught:
+    with pytest.raises(UnknownLayerError, match=r"network compact has no layer .*known: conv1_1, relu1_1, ") as caught:
         architecture("compact").check_layers(["relu1_1", layer])
     assert (f"did you mean {meant!r}?" in str(caught.value)) == (meant is not None)
 

@@ -1,20 +1,16 @@
-"""Weight files: finding, checking and reading them; what torchvision computes is the measure."""
-
-import hashlib
-import io
-import os
-import pickle
-from dataclasses import replace
+"""From weight files to networks: whether a file is the right one; what torchvision computes is the measure."""
 
 import pytest
 import torch
+from layouts import JCJOHNSON, LAYOUTS, NARROW, TORCHVISION_VGG16, legacy, random_weights, zipped
+from layouts import numbered as full_numbered
 from safetensors.torch import save
 from torchvision.models.vgg import cfgs, make_layers
 
-from muralist.model.architecture import architecture
+from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.model.errors import UnknownLayerError, UnknownNetworkError, WeightsError
 from muralist.model.loading import load_network
-from muralist.model.weight_files import WeightFile, cache_path, find_weights, installed
+from muralist.model.weight_files import WeightFile, find_weights
 
 VGG19 = architecture("vgg19")
 SHALLOW = [64, 64, "M", 128]  # to relu2_1, in torchvision's notation
@@ -41,18 +37,6 @@ def named(features):
     }
 
 
-def zipped(tensors):
-    file = io.BytesIO()
-    torch.save(tensors, file)
-    return file.getvalue()
-
-
-def legacy(tensors):
-    file = io.BytesIO()
-    torch.save(tensors, file, _use_new_zipfile_serialization=False)
-    return file.getvalue()
-
-
 def found(path, content):
     path.write_bytes(content)
     return find_weights(VGG19, str(path))
@@ -77,20 +61,12 @@ def torchvision_file(tmp_path_factory):
     path.unlink()
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """Where the published file belongs in torch's cache, which is empty; no proxy answers for an address."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("no_proxy", "*")
-    return cache_path(VGG19)
-
-
 def test_the_bundled_network_loads():
     """The compact network is beside the code, is the file that the table names, and computes."""
     row = architecture("compact")
     file = find_weights(row)
     features = load_network("compact", file, row.layers)(picture(), row.layers)
-    assert file.sha256 == row.sha256
+    assert file.published == "compact.safetensors"
     assert [f.shape[1] for f in features.values()] == [row.channels(layer) for layer in row.layers]
     assert all(f.isfinite().all() and f.max() > 0 for f in features.values())
 
@@ -98,7 +74,7 @@ def test_the_bundled_network_loads():
 def test_features_of_vgg19_are_torchvisions(torchvision_file):
     """With torchvision's own file every ReLU down to relu5_1 gives what torchvision's module gives."""
     path, features = torchvision_file
-    layers = VGG19.layers[: VGG19.layers.index("relu5_1") + 1]
+    layers = [name for name in VGG19.layers[: VGG19.layers.index("relu5_1") + 1] if name.startswith("relu")]
     given = load_network("vgg19", find_weights(VGG19, str(path)), layers)(picture(64), layers)
     x = (picture(64) - torch.tensor(VGG19.mean).view(3, 1, 1)) / torch.tensor(VGG19.std).view(3, 1, 1)
     wanted = []
@@ -153,58 +129,6 @@ def test_unknown_names_are_refused_before_the_file_is_read(tmp_path):
         load_network("vgg19", nowhere, ["relu5_7"])
 
 
-BROKEN = {
-    "empty": b"",
-    "text": b"hello world\n",
-    "web page": b"<!DOCTYPE html><html><title>404 Not Found</title></html>",
-    "JSON": b'{"file": {"a": 1}}',
-    "list": zipped([torch.zeros(1)]),
-    "tensor": zipped(torch.zeros(1)),
-    "module": zipped(torch.nn.Linear(1, 1)),
-    "no names": zipped({0: torch.zeros(1)}),
-    "deep": zipped({"net": {"a": torch.zeros(1)}}),
-}
-
-
-@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
-def test_files_that_hold_no_tensors_are_refused(tmp_path, content):
-    """Whatever a file is, the error names it and what was wanted, in one line."""
-    with pytest.raises(WeightsError, match="not a whole safetensors file or torch state dict") as caught:
-        load_network("vgg19", found(tmp_path / "w.pth", content), LAYERS)
-    assert caught.value.path == str(tmp_path / "w.pth")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("container", [save, zipped, legacy])
-def test_truncated_files_are_refused(tmp_path, container):
-    """A download that broke off is told from a whole file, wherever it ends."""
-    content = container({"conv1_1.weight": torch.zeros(2, 3, 3, 3), "conv1_1.bias": torch.zeros(2)})
-    for end in range(0, len(content) - 1, 1 + len(content) // 50):
-        with pytest.raises(WeightsError, match="not a whole"):
-            load_network("vgg19", found(tmp_path / "w", content[:end]), ["relu1_1"])
-
-
-class Evil:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
-
-
-@pytest.mark.parametrize("container", [zipped, legacy, lambda tensors: pickle.dumps(tensors, protocol=2)])
-def test_nothing_in_a_file_is_executed(tmp_path, shallow, container):
-    """A pickle that would run code is refused, and has not run any."""
-    content = container({**numbered(shallow), "features.99.weight": Evil(tmp_path / "broken in")})
-    with pytest.raises(WeightsError, match="not a whole"):
-        load_network("vgg19", found(tmp_path / "w.pth", content), LAYERS)
-    assert not (tmp_path / "broken in").exists()
-    torch.load(io.BytesIO(zipped(Evil(tmp_path / "broken in"))), weights_only=False)
-    assert (tmp_path / "broken in").exists(), "the file does nothing evil, so the test tests nothing"
-
-
 def changed(tensors, name, change):
     return save({key: change(value).contiguous() if key == name else value for key, value in tensors.items()})
 
@@ -216,6 +140,7 @@ def changed(tensors, name, change):
             lambda w: w[:, :32],
             r"conv1_2\.weight is \(64, 32, 3, 3\), wanted \(64, 64, 3, 3\); check --weights and network",
         ),
+        (lambda w: w.int(), r"conv1_2\.weight holds torch\.int32, wanted floating-point numbers; check"),
         (lambda w: w[..., 0], r"conv1_2\.weight is \(64, 64, 3\), wanted"),
         (lambda w: w.where(w < w.max(), torch.nan), r"conv1_2\.weight holds values that are not finite; fetch"),
         (lambda w: w.where(w < w.max(), torch.inf), r"conv1_2\.weight holds values that are not finite; fetch"),
@@ -229,9 +154,39 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path, shallow, change, problem)
 
 
 def test_another_networks_file_is_refused():
-    """The compact network's file is not VGG-19's."""
-    with pytest.raises(WeightsError, match=r"does not hold network vgg19: conv1_1\.weight is \(16, 3, 3, 3\)"):
+    """The compact network's file is not VGG-19's; which one it is is told."""
+    match = r"not hold network vgg19: conv1_1\.weight is \(16, 3, 3, 3\), .* it fits compact: use --network compact"
+    with pytest.raises(WeightsError, match=match):
         load_network("vgg19", find_weights(architecture("compact")), LAYERS)
+
+
+@pytest.mark.parametrize("layout", ["torchvision vgg16", "npz", "jcjohnson vgg16"])
+def test_a_file_whose_first_tensors_fit_by_chance_is_refused(tmp_path, monkeypatch, layout):
+    """VGG-16 and VGG-19 begin alike: the whole file decides, and the error says what it is."""
+    for name, row in NARROW.items():
+        monkeypatch.setitem(ARCHITECTURES, name, row)
+    file = found(tmp_path / "w", LAYOUTS[layout].write(random_weights(NARROW["vgg16"])))
+    with pytest.raises(WeightsError, match=r"does not hold network vgg19: .*it fits vgg16: use --network vgg16"):
+        load_network("vgg19", file, ["relu1_1"])
+    assert load_network("vgg16", file, ["relu1_1"]).architecture.name == "vgg16"
+
+
+def test_values_that_are_not_needed_may_be_anything(tmp_path, monkeypatch):
+    """One of torchvision's files has linear layers that are not numbers."""
+    monkeypatch.setitem(ARCHITECTURES, "vgg16", NARROW["vgg16"])
+    tensors = full_numbered(random_weights(NARROW["vgg16"]), TORCHVISION_VGG16, JCJOHNSON)
+    assert tensors["classifier.1.weight"].isnan().all()
+    file = found(tmp_path / "w", legacy(tensors))
+    assert load_network("vgg16", file, ["conv5_3"])(picture(), ["conv5_3"])["conv5_3"].isfinite().all()
+
+
+def test_pooling_and_padding_are_handed_on(shallow, tmp_path):
+    """A network can be loaded with other pooling and padding than it was trained with."""
+    file = found(tmp_path / "w", save(named(shallow)))
+    network = load_network("vgg19", file, LAYERS, pooling="l2", padding="replicate", pool_rescale=True)
+    assert (network.pooling, network.padding, network.pool_scale) == ("l2", "replicate", 0.78)
+    usual = load_network("vgg19", file, LAYERS)
+    assert (usual.pooling, usual.padding, usual.pool_scale) == ("max", "zeros", 1)
 
 
 @pytest.mark.parametrize("meanwhile", ["changed", "deleted"])
@@ -246,66 +201,3 @@ def test_a_file_that_changed_since_it_was_found_is_refused(tmp_path, shallow, me
         WeightsError, match=r"(has changed since the render began|cannot be read any more .*); start again"
     ):
         load_network("vgg19", file, LAYERS)
-
-
-@pytest.mark.parametrize("what", ["nothing", "folder"])
-def test_a_path_without_a_file_is_refused(tmp_path, what):
-    """A missing file of the user's is told before anything is computed."""
-    path = tmp_path if what == "folder" else tmp_path / "nothing"
-    with pytest.raises(WeightsError, match=r"cannot be read \(.*\); name a weight file"):
-        find_weights(VGG19, str(path))
-
-
-def test_a_wrong_file_in_the_cache_is_refused(cache):
-    """torch trusts a file's name; muralist does not."""
-    cache.parent.mkdir(parents=True)
-    cache.write_bytes(b"something else")
-    with pytest.raises(
-        WeightsError, match=r"SHA-256 is [0-9a-f]{16}\.\.\., but dcbb9e9d\.\.\. was published; delete"
-    ) as caught:
-        find_weights(VGG19)
-    assert caught.value.path == str(cache)
-
-
-def test_weights_are_downloaded_once(cache, tmp_path, shallow):
-    """The published file lands in torch's cache under its own name, and is taken from there afterwards."""
-    source = tmp_path / "published.pth"
-    source.write_bytes(zipped(numbered(shallow)))
-    row = replace(VGG19, url=source.as_uri(), sha256=hashlib.sha256(source.read_bytes()).hexdigest()[:8])
-    file = find_weights(row)
-    source.unlink()
-    assert find_weights(row) == file
-    assert file.path == str(cache)
-    assert load_network("vgg19", file, LAYERS).dtype == torch.float32
-
-
-def test_a_download_of_something_else_is_refused(cache, tmp_path):
-    """A file that is not the published one does not get into the cache."""
-    (tmp_path / "portal.html").write_text("please log in")
-    with pytest.raises(WeightsError, match=r"cannot be downloaded .*hash"):
-        find_weights(replace(VGG19, url=(tmp_path / "portal.html").as_uri()))
-    assert list(cache.parent.iterdir()) == []
-
-
-def test_without_a_connection_the_ways_out_are_named(cache):
-    """The error names the address, where the file belongs, --weights and the network that needs no download."""
-    url = "http://127.0.0.1:9/vgg19.pth"
-    with pytest.raises(WeightsError, match=r"--weights FILE.*network=compact") as caught:
-        find_weights(replace(VGG19, url=url))
-    assert str(caught.value).startswith(f"{cache}: not there, and {url} cannot be downloaded (")
-
-
-def test_a_cache_that_cannot_be_made_is_told(cache):
-    """A file where the cache's folder belongs gives the same error as no connection."""
-    cache.parent.parent.parent.mkdir()
-    cache.parent.parent.write_text("in the way")
-    with pytest.raises(WeightsError, match=r"cannot be downloaded .*--weights FILE"):
-        find_weights(VGG19)
-
-
-def test_what_is_installed_is_told(cache):
-    """The bundled network is always there; VGG-19 is once its file is in the cache."""
-    assert {row["name"]: row["installed"] for row in installed()} == {"compact": True, "vgg19": False}
-    cache.parent.mkdir(parents=True)
-    cache.touch()
-    assert {row["name"]: row["file"] for row in installed() if row["installed"]}["vgg19"] == str(cache)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from muralist.model.objective import Losses, Objective
+from muralist.model.objective import CONTENT_LOSSES, Layer, Losses, Objective
 from muralist.model.statistics import Sums, Window, measure
+from muralist.model.style_losses import STYLE_LOSSES, Statistics
 
 LAYERS = {"relu1_1": 3.0, "relu2_1": 1.0}
 CONTENT = {"relu2_1": 2.0, "relu1_1": 0.5}
@@ -27,20 +28,23 @@ def scene(height: int = 6, width: int = 8) -> tuple[torch.Tensor, dict[str, torc
     return noise(1, 3, height, width, seed=20), features, content
 
 
-def objective(pixels: int = 48) -> Objective:
+def objective(height: int = 6, width: int = 8, **choices: object) -> Objective:
     """Weights that are all different, and targets that are symmetric and positive."""
     roots = {"relu1_1": noise(3, 5, seed=30).numpy(), "relu2_1": noise(4, 5, seed=31).numpy()}
-    return Objective(
-        targets={name: root @ root.T / 5 for name, root in roots.items()},
-        style_layers=LAYERS,
-        content_layers=CONTENT,
-        style_weight=7.0,
-        content_weight=0.3,
-        tv_weight=0.11,
-        pixels=pixels,
-        positions={"relu1_1": pixels, "relu2_1": pixels // 4},
-        tv_chroma=1.7,
-    )
+    usual = {
+        "targets": {f"gram {name}": root @ root.T / 5 for name, root in roots.items()}
+        | {f"mean {name}": root.mean(1) for name, root in roots.items()},
+        "style_layers": LAYERS,
+        "content_layers": CONTENT,
+        "style_weight": 7.0,
+        "content_weight": 0.3,
+        "tv_weight": 0.11,
+        "height": height,
+        "width": width,
+        "sizes": {"relu1_1": Layer(3, height * width), "relu2_1": Layer(4, height * width // 4)},
+        "tv_chroma": 1.7,
+    }
+    return Objective(**usual | choices)
 
 
 def full(picture: torch.Tensor) -> Window:
@@ -50,7 +54,14 @@ def full(picture: torch.Tensor) -> Window:
 
 def losses_of(goal: Objective, picture: torch.Tensor, features: dict, content: dict) -> Losses:
     """Losses of a picture that is its own only tile."""
-    return goal.losses(measure(picture, features, content, goal.style_layers, full(picture)))
+    return goal.losses(sums_of(goal, picture, features, content))
+
+
+def sums_of(goal: Objective, picture: torch.Tensor, features: dict, content: dict) -> Sums:
+    """Sums of a picture that is its own only tile, as the painter measures them."""
+    kept = {name: content[name] for name in goal.content_layers}
+    sums = measure(features, kept, goal.style_layers, full(picture))
+    return replace(sums, variation=goal.variation.sums(picture, full(picture)))
 
 
 def variation_of(picture: torch.Tensor, tv_chroma: float) -> torch.Tensor:
@@ -59,94 +70,208 @@ def variation_of(picture: torch.Tensor, tv_chroma: float) -> torch.Tensor:
     return sum(p.diff(dim=d).square().sum() * w for p, w in ((picture, 1), (coloured, tv_chroma)) for d in (-1, -2))
 
 
-def mean_grams(features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """G_l = 1/positions * F F^T."""
-    return {name: torch.einsum("bchw,bdhw->cd", f, f) / f[0, 0].numel() for name, f in features.items()}
+def statistics(features: dict[str, torch.Tensor]) -> dict[str, Statistics]:
+    """Means over positions of f f^T and f."""
+    return {
+        name: Statistics(torch.einsum("bchw,bdhw->cd", f, f) / f[0, 0].numel(), f.mean((0, 2, 3)))
+        for name, f in features.items()
+    }
+
+
+def slopes(goal: Objective, now: dict[str, Statistics]) -> dict[str, Statistics]:
+    """Slopes of the style term at some statistics."""
+    distances = goal.distances(torch.empty(0, dtype=torch.float64))
+    return {name: each.slope(distances[name]) for name, each in now.items()}
 
 
 def assert_same(found: Losses, wanted: Losses) -> None:
-    """All three terms agree to 1e-12."""
-    assert (found.style, found.content, found.variation) == pytest.approx(
-        (wanted.style, wanted.content, wanted.variation), rel=1e-12
+    """All three terms and the total agree to 1e-12."""
+    assert (found.style, found.content, found.variation, found.total) == pytest.approx(
+        (wanted.style, wanted.content, wanted.variation, wanted.total), rel=1e-12
     )
 
 
 def test_losses_worked_out_by_hand():
     """A case small enough for pen and paper: two style layers weighing 3 to 1, one content layer, four pixels."""
     goal = Objective(
-        targets={"relu1_1": np.array([[2.0, 0.0], [0.0, 1.0]]), "relu2_1": np.array([[4.0]])},
+        targets={
+            "gram relu1_1": np.array([[2.0, 0.0], [0.0, 1.0]]),
+            "mean relu1_1": np.array([1.0, 0.5]),
+            "gram relu2_1": np.array([[4.0]]),
+            "mean relu2_1": np.array([2.0]),
+        },
         style_layers=LAYERS,
         content_layers={"relu2_1": 5.0},
-        style_weight=1.0,
-        content_weight=1.0,
-        tv_weight=1.0,
-        pixels=4,
-        positions={"relu1_1": 4, "relu2_1": 1},
+        style_weight=10.0,
+        content_weight=100.0,
+        tv_weight=1000.0,
+        height=2,
+        width=2,
+        sizes={"relu1_1": Layer(2, 4), "relu2_1": Layer(1, 1)},
         tv_chroma=2.0,
     )
     sums = Sums(
         gram={"relu1_1": np.array([[12.0, 4.0], [4.0, 0.0]]), "relu2_1": np.array([[6.0]])},
+        feature={"relu1_1": np.array([6.0, 0.0]), "relu2_1": np.array([2.0])},
         content_error={"relu2_1": 3.0},
         content_energy={"relu2_1": 12.0},
-        variation=10.0,
-        chroma=3.0,
+        variation={"all 1 0": 6.0, "all 0 1": 4.0, "chroma 1 0": 2.0, "chroma 0 1": 1.0},
     )
     # relu1_1: G = [[3, 1], [1, 0]], G - S = [[1, 1], [1, -1]], 4 / 5; relu2_1: (6 - 4)^2 / 16 = 1 / 4.
-    assert_same(goal.losses(sums), Losses(style=0.75 * 0.8 + 0.25 * 0.25, content=0.25, variation=4.0))
+    # Content: 3 / 12. TV: (6 + 4 + 2 (2 + 1)) / 4. Total: 10 * 0.6625 + 100 * 0.25 + 1000 * 4.
+    assert_same(goal.losses(sums), Losses(style=0.75 * 0.8 + 0.25 * 0.25, content=0.25, variation=4.0, total=4031.625))
+
+
+@pytest.mark.parametrize(("style", "content"), [(True, False), (False, True), (False, False)])
+def test_terms_that_do_not_count_are_none(style, content):
+    """Without style or content layers the term is None, and the total is that of the others."""
+    picture, features, photograph = scene()
+    both = losses_of(objective(), picture, features, photograph)
+    goal = objective(style_layers=LAYERS if style else {}, content_layers=CONTENT if content else {})
+    found = losses_of(goal, picture, features, photograph)
+    assert found.style == (both.style if style else None)
+    assert found.content == (both.content if content else None)
+    assert found.total == pytest.approx(7.0 * (found.style or 0) + 0.3 * (found.content or 0) + 0.11 * found.variation)
+
+
+TV_SUMS = ("all 1 0", "all 0 1", "chroma 1 0", "chroma 0 1")
+
+# Name -> loss of a layer of N = 2 channels and M = 3 positions with sum (F - P)^2 = 12 and sum P^2 = 48.
+CONTENT_BY_HAND = {
+    "relative": 12 / 48,
+    "gatys": 12 / 2,
+    "mse": 12 / 6,
+    "prisma": 2 * (12 / 2) / 6,  # 2 * l2_loss / size
+    "sum": 12.0,
+    "gcucurull": 12.0,
+    "log0": 12 / (4 * 2 * 3),
+    "fermilab": 12 / (2 * 2**0.5 * 3**0.5),
+}
+
+
+@pytest.mark.parametrize("name", CONTENT_LOSSES)
+def test_content_formulas_by_hand(name):
+    """Every formula of the content loss, worked out for one layer; a case is written for every name."""
+    goal = objective(1, 3, content_layers={"relu3_1": 2.0}, sizes={"relu3_1": Layer(2, 3)}, content_loss=name)
+    sums = Sums({}, {}, {"relu3_1": 12.0}, {"relu3_1": 48.0}, dict.fromkeys(TV_SUMS, 0.0))
+    assert replace(goal, style_layers={}).losses(sums).content == pytest.approx(CONTENT_BY_HAND[name], rel=1e-12)
+
+
+def test_a_photograph_of_nothing():
+    """Where the photograph has no features at all, the relative content loss is zero, not a division by zero."""
+    picture, features, content = scene()
+    goal = objective(content_layers={"relu2_1": 1.0})
+    black = content | {"relu2_1": torch.zeros_like(content["relu2_1"])}
+    assert losses_of(goal, picture, features, black).content == 0
+    gradients = goal.content_gradients({"relu2_1": 0.0}, features, black)
+    assert torch.equal(gradients["relu2_1"], torch.zeros_like(features["relu2_1"]))
 
 
 def test_a_picture_that_meets_its_targets_has_no_loss():
     """Style and content losses vanish where Grams are the targets and features the photograph's."""
     picture, features, _ = scene()
-    grams = {name: gram.numpy() for name, gram in mean_grams(features).items()}
-    found = losses_of(replace(objective(), targets=grams), picture, features, features)
+    targets = {f"gram {name}": each.gram.numpy() for name, each in statistics(features).items()}
+    targets |= {f"mean {name}": each.mean.numpy() for name, each in statistics(features).items()}
+    found = losses_of(objective(targets=targets), picture, features, features)
     assert found.style == pytest.approx(0, abs=1e-28)
     assert found.content == 0
 
 
-def test_style_gradient_is_that_of_the_style_loss():
-    """The gradient at the features, at their own Grams, is autograd's of pixels * weight * style loss."""
+def style_target(goal: Objective, name: str) -> Statistics:
+    """A layer's target as tensors."""
+    return Statistics(*(torch.from_numpy(goal.targets[f"{what} {name}"]) for what in ("gram", "mean")))
+
+
+@pytest.mark.parametrize("formula", STYLE_LOSSES)
+def test_style_gradient_is_that_of_the_style_loss(formula):
+    """The gradient at the features, at their own statistics, is autograd's of pixels * weight * style loss."""
+    _, features, _ = scene()
+    goal = objective(style_loss=formula)
+    leaves = {name: f.clone().requires_grad_() for name, f in features.items()}
+    share = {name: weight / sum(LAYERS.values()) for name, weight in LAYERS.items()}
+    loss = 0.0
+    for name, now in statistics(leaves).items():
+        loss = loss + share[name] * STYLE_LOSSES[formula](style_target(goal, name))(now)
+    (goal.pixels * goal.style_weight * loss).backward()
+    found = goal.style_gradients(slopes(goal, statistics(features)), features)
+    assert found.keys() == LAYERS.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, leaves[name].grad, rtol=1e-11, atol=1e-12)
+
+
+def test_relative_style_gradient_written_out():
+    """The gradient of the default formula, with nothing of ours but the targets."""
     _, features, _ = scene()
     goal = objective()
     leaves = {name: f.clone().requires_grad_() for name, f in features.items()}
     share = {name: weight / sum(LAYERS.values()) for name, weight in LAYERS.items()}
     loss = 0.0
-    for name, gram in mean_grams(leaves).items():
-        target = torch.from_numpy(goal.targets[name])
-        loss = loss + share[name] * (gram - target).square().sum() / target.square().sum()
+    for name, now in statistics(leaves).items():
+        target = style_target(goal, name).gram
+        loss = loss + share[name] * (now.gram - target).square().sum() / target.square().sum()
     (goal.pixels * goal.style_weight * loss).backward()
-    found = goal.style_gradients(mean_grams(features), features)
-    assert found.keys() == LAYERS.keys()
-    for name, gradient in found.items():
+    for name, gradient in goal.style_gradients(slopes(goal, statistics(features)), features).items():
         torch.testing.assert_close(gradient, leaves[name].grad, rtol=1e-12, atol=1e-13)
 
 
-def test_style_gradient_is_that_of_the_surrogate():
-    """For Grams that are not the features' own, it is the gradient of sum <D, F F^T> / positions with D held fixed."""
+@pytest.mark.parametrize("formula", ["relative", "spst"])
+def test_style_gradient_is_that_of_the_surrogate(formula):
+    """For statistics not the features' own, it is that of sum (<D, F F^T> + d F) / positions with D, d held fixed."""
     _, features, _ = scene()
-    goal = objective()
-    grams = {name: gram + torch.eye(len(gram), dtype=gram.dtype) for name, gram in mean_grams(features).items()}
-    found = goal.style_gradients(grams, features)
+    goal = objective(style_loss=formula)
+    apart = {
+        name: Statistics(each.gram + torch.eye(len(each.mean), dtype=each.gram.dtype), each.mean + 0.1)
+        for name, each in statistics(features).items()
+    }
+    held = slopes(goal, apart)
+    found = goal.style_gradients(held, features)
     for name, share in (("relu1_1", 0.75), ("relu2_1", 0.25)):
         leaf = features[name].clone().requires_grad_()
-        target = torch.from_numpy(goal.targets[name])
-        slope = 2 * share * (grams[name] - target) / target.square().sum()
-        surrogate = (slope * torch.einsum("bchw,bdhw->cd", leaf, leaf)).sum() / goal.positions[name]
-        (goal.pixels * goal.style_weight * surrogate).backward()
+        gram, feature = torch.einsum("bchw,bdhw->cd", leaf, leaf), leaf.sum((0, 2, 3))
+        surrogate = ((held[name].gram * gram).sum() + held[name].mean @ feature) / goal.sizes[name].positions
+        (goal.pixels * goal.style_weight * share * surrogate).backward()
         torch.testing.assert_close(found[name], leaf.grad, rtol=1e-12, atol=1e-13)
 
 
-def test_content_gradient_is_that_of_the_content_loss():
+def test_slopes_of_the_default_formula():
+    """By Gram matrix the slope is 2 (G - S) / |S|^2; the mean does not count."""
+    goal = objective()
+    now = statistics(scene()[1])
+    for name, slope in slopes(goal, now).items():
+        target = style_target(goal, name).gram
+        torch.testing.assert_close(slope.gram, 2 * (now[name].gram - target) / target.square().sum())
+        assert not slope.mean.any()
+
+
+# Name -> factor of the summed squared difference of a layer of N channels and M positions.
+CONTENT_FACTORS = {
+    "relative": lambda n, m, p: 1 / p.square().sum(),
+    "gatys": lambda n, m, p: 1 / 2,
+    "mse": lambda n, m, p: 1 / (n * m),
+    "prisma": lambda n, m, p: 1 / (n * m),
+    "sum": lambda n, m, p: 1,
+    "gcucurull": lambda n, m, p: 1,
+    "log0": lambda n, m, p: 1 / (4 * n * m),
+    "fermilab": lambda n, m, p: 1 / (2 * n**0.5 * m**0.5),
+}
+
+
+@pytest.mark.parametrize("formula", CONTENT_LOSSES)
+def test_content_gradient_is_that_of_the_content_loss(formula):
     """The gradient at the features is autograd's of pixels * weight * content loss."""
     picture, features, content = scene()
-    goal = objective()
+    goal = objective(content_loss=formula)
     leaves = {name: f.clone().requires_grad_() for name, f in features.items()}
     loss = sum(
-        weight / sum(CONTENT.values()) * (leaves[name] - content[name]).square().sum() / content[name].square().sum()
+        weight
+        / sum(CONTENT.values())
+        * (leaves[name] - content[name]).square().sum()
+        * CONTENT_FACTORS[formula](goal.sizes[name].channels, goal.sizes[name].positions, content[name])
         for name, weight in CONTENT.items()
     )
+    assert losses_of(goal, picture, features, content).content == pytest.approx(float(loss.detach()), rel=1e-12)
     (goal.pixels * goal.content_weight * loss).backward()
-    energy = measure(picture, features, content, (), full(picture)).content_energy
+    energy = sums_of(goal, picture, features, content).content_energy
     found = goal.content_gradients(energy, features, content)
     assert found.keys() == CONTENT.keys()
     for name, gradient in found.items():
@@ -158,7 +283,7 @@ def test_content_gradient_is_that_of_the_content_loss():
 def test_variation_gradient_is_that_of_the_variation_loss(height, width, tv_chroma):
     """The gradient at the pixels is autograd's of pixels * weight * total variation, for narrow pictures too."""
     leaf = noise(1, 3, height, width, seed=1).requires_grad_()
-    goal = replace(objective(height * width), tv_chroma=tv_chroma)
+    goal = objective(height, width, tv_chroma=tv_chroma)
     (goal.pixels * goal.tv_weight * variation_of(leaf, tv_chroma) / goal.pixels).backward()
     torch.testing.assert_close(goal.variation_gradient(leaf.detach()), leaf.grad, rtol=1e-12, atol=1e-13)
 
@@ -167,17 +292,18 @@ def test_losses_are_those_the_gradients_descend():
     """Losses from sums equal the losses that the gradient tests differentiate."""
     picture, features, content = scene()
     goal = objective()
-    grams = mean_grams(features)
+    targets = {name: goal.targets[f"gram {name}"] for name in LAYERS}
     style = sum(
-        weight / 4 * np.square(grams[name].numpy() - goal.targets[name]).sum() / np.square(goal.targets[name]).sum()
-        for name, weight in LAYERS.items()
+        weight / 4 * np.square(now.gram.numpy() - targets[name]).sum() / np.square(targets[name]).sum()
+        for (name, now), weight in zip(statistics(features).items(), LAYERS.values(), strict=True)
     )
     error = sum(
         weight / 2.5 * float((features[name] - content[name]).square().sum() / content[name].square().sum())
         for name, weight in CONTENT.items()
     )
     variation = float(variation_of(picture, goal.tv_chroma)) / 48
-    assert_same(losses_of(goal, picture, features, content), Losses(float(style), error, variation))
+    total = 7 * float(style) + 0.3 * error + 0.11 * variation
+    assert_same(losses_of(goal, picture, features, content), Losses(float(style), error, variation, total))
 
 
 @pytest.mark.parametrize("factor", [0.01, 3.0, 1000.0])
@@ -185,22 +311,52 @@ def test_feature_magnitude_does_not_matter(factor):
     """Features of any magnitude give the same losses, so that weights mean the same for every network."""
     picture, features, content = scene()
     goal = objective()
-    scaled = replace(goal, targets={name: target * factor**2 for name, target in goal.targets.items()})
+    power = {"gram": 2, "mean": 1}
+    targets = {name: target * factor ** power[name.split()[0]] for name, target in goal.targets.items()}
+    scaled = replace(goal, targets=targets)
     larger = [{name: f * factor for name, f in values.items()} for values in (features, content)]
     assert_same(losses_of(scaled, picture, *larger), losses_of(goal, picture, features, content))
+
+
+def fourfold(values: torch.Tensor | dict[str, torch.Tensor]) -> torch.Tensor | dict[str, torch.Tensor]:
+    """Four mirrored copies of a picture, or of features."""
+    if isinstance(values, dict):
+        return {name: fourfold(f) for name, f in values.items()}
+    wide = torch.cat([values, values.flip(-1)], -1)
+    return torch.cat([wide, wide.flip(-2)], -2)
 
 
 def test_picture_size_does_not_matter():
     """Four mirrored copies of a picture have the losses of one, so that weights mean the same for every size."""
     one = scene()
+    assert_same(losses_of(objective(12, 16), *map(fourfold, one)), losses_of(objective(), *one))
 
-    def fourfold(values: torch.Tensor) -> torch.Tensor:
-        wide = torch.cat([values, values.flip(-1)], -1)
-        return torch.cat([wide, wide.flip(-2)], -2)
 
-    picture, *features = one
-    four = fourfold(picture), *({name: fourfold(f) for name, f in values.items()} for values in features)
-    assert_same(losses_of(objective(4 * 48), *four), losses_of(objective(48), *one))
+@pytest.mark.parametrize("formula", CONTENT_LOSSES)
+def test_loss_pixels_stand_for_the_picture(formula):
+    """Four copies counted as one have the content loss of one, whatever the formula; TV sums too, but for the seams."""
+    one = scene()
+    choices = {"content_loss": formula, "tv_loss": "l1-sum"}
+    wanted = losses_of(objective(**choices), *one)
+    found = losses_of(objective(12, 16, loss_pixels=48, **choices), *map(fourfold, one))
+    assert_same(found, wanted)
+    grown = losses_of(objective(12, 16, **choices), *map(fourfold, one))
+    factor = {"gatys": 4, "sum": 4, "gcucurull": 4, "fermilab": 2}.get(formula, 1)
+    assert grown.content == pytest.approx(factor * wanted.content, rel=1e-12)
+    assert grown.variation == pytest.approx(4 * wanted.variation, rel=1e-12)  # nothing changes across a mirror
+
+
+@pytest.mark.parametrize("formula", ["gatys", "fermilab"])
+def test_loss_pixels_stand_for_the_picture_in_gradients(formula):
+    """Four copies counted as one have gradients of pixels * loss that are those of one, copied."""
+    _, features, content = scene()
+    energy = {name: float(p.square().sum()) for name, p in content.items()}
+    one = objective(content_loss=formula).content_gradients(energy, features, content)
+    four = objective(12, 16, loss_pixels=48, content_loss=formula).content_gradients(
+        {name: 4 * value for name, value in energy.items()}, fourfold(features), fourfold(content)
+    )
+    for name, gradient in fourfold(one).items():
+        torch.testing.assert_close(four[name], gradient, rtol=1e-12, atol=1e-13)
 
 
 def test_scale_of_layer_weights_does_not_matter():
@@ -209,8 +365,9 @@ def test_scale_of_layer_weights_does_not_matter():
     goal = objective()
     scaled = replace(goal, style_layers={k: 9 * v for k, v in LAYERS.items()}, content_layers=CONTENT)
     assert_same(losses_of(scaled, picture, features, content), losses_of(goal, picture, features, content))
-    for name, gradient in goal.style_gradients(mean_grams(features), features).items():
-        again = scaled.style_gradients(mean_grams(features), features)[name]
+    held = slopes(goal, statistics(features))
+    for name, gradient in goal.style_gradients(held, features).items():
+        again = scaled.style_gradients(held, features)[name]
         torch.testing.assert_close(again, gradient, rtol=1e-13, atol=0)
 
 
@@ -230,6 +387,13 @@ def test_every_layer_is_needed_once():
     """The layers to compute are those of style and content, without repetition."""
     assert objective().layers == ("relu1_1", "relu2_1")
     assert replace(objective(), content_layers={"relu4_2": 1.0}).layers == ("relu1_1", "relu2_1", "relu4_2")
+
+
+def test_weight_of_a_layer():
+    """A layer's part of a term weighs the term's weight times the layer's share."""
+    goal = objective()
+    assert goal.weight_of("style", "relu1_1") == pytest.approx(7.0 * 0.75)
+    assert goal.weight_of("content", "relu1_1") == pytest.approx(0.3 * 0.2)
 
 
 def test_objectives_pickle():

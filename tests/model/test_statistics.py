@@ -1,10 +1,12 @@
 """Sums over positions: right for one picture, and adding up over tiles."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from muralist.model.statistics import Sums, Window, differences, gram_sum, measure, positions
+from muralist.model.statistics import Sums, Window, absolute_sum, measure, positions, style_sums
 from muralist.tiling.grid import TileGrid
 
 STRIDES = {"fine": 1, "coarse": 4}
@@ -60,74 +62,88 @@ def test_windows_are_made_of_numpy_factors():
     np.testing.assert_array_equal(made.at(4, 3), np.outer(rows, cols).ravel())
 
 
-def test_gram_sum_is_the_weighted_outer_product():
-    """The Gram sum equals sum over positions of w f f^T, written out with einsum."""
+def test_weights_as_a_picture():
+    """At pixel resolution a window is the outer product of its factors."""
+    pixels = window(3, 5)
+    np.testing.assert_array_equal(pixels.weights(), np.outer(pixels.rows, pixels.cols))
+
+
+def test_style_sums_are_weighted():
+    """The sums equal those over positions of w f f^T and of w f, written out with einsum."""
     features, weights = noise(1, 5, 6, 7), window(12, 15)
-    wanted = torch.einsum("chw,dhw,hw->cd", features[0], features[0], weights.at(6, 7).reshape(6, 7))
-    gram = gram_sum(features, weights)
-    assert gram.dtype == torch.float64
+    local = weights.at(6, 7).reshape(6, 7)
+    gram, feature = style_sums(features, weights)
+    assert gram.dtype == feature.dtype == torch.float64
+    wanted = torch.einsum("chw,dhw,hw->cd", features[0], features[0], local)
     torch.testing.assert_close(gram, wanted, rtol=1e-13, atol=0)
+    torch.testing.assert_close(feature, torch.einsum("chw,hw->c", features[0], local), rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_gram_sum_is_at_least_float32(dtype):
+def test_style_sums_are_at_least_float32(dtype):
     """Sums over many positions are never kept in half precision."""
     features = torch.ones(1, 2, 64, 64, dtype=dtype)
-    gram = gram_sum(features, Window.full(features))
-    assert gram.dtype == torch.float32
+    gram, feature = style_sums(features, Window.full(features))
+    assert gram.dtype == feature.dtype == torch.float32
     assert torch.equal(gram, torch.full((2, 2), 4096.0))
+    assert torch.equal(feature, torch.full((2,), 4096.0))
 
 
 def test_memory_layout_does_not_matter():
     """Channels first and channels last give the same sums."""
     features = noise(1, 5, 6, 7)
     last = features.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(gram_sum(last, window(6, 7)), gram_sum(features, window(6, 7)), rtol=1e-13, atol=0)
+    for found, wanted in zip(style_sums(last, window(6, 7)), style_sums(features, window(6, 7)), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-13, atol=0)
 
 
-def test_differences():
-    """Each pixel's difference to the one below and to the right; zero at the last row and column."""
-    down, right = differences(torch.tensor([[[[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]]]]))
-    assert down.tolist() == [[[[7.0, 14.0, 28.0], [0.0, 0.0, 0.0]]]]
-    assert right.tolist() == [[[[1.0, 2.0, 0.0], [8.0, 16.0, 0.0]]]]
+def test_absolute_sum_counts_under_the_window():
+    """The L1 norm is the sum over positions and channels of w |v|, and at least float32."""
+    features, weights = noise(1, 5, 3, 4), window(6, 8)
+    wanted = torch.einsum("chw,hw->", features[0].abs(), weights.at(3, 4).reshape(3, 4))
+    assert absolute_sum(features, weights) == pytest.approx(float(wanted), rel=1e-13)
+    many = torch.ones(1, 2, 64, 64, dtype=torch.bfloat16)
+    assert absolute_sum(many, Window.full(many)) == 8192
 
 
 def measured(seed: int) -> Sums:
     """Sums of a small random picture."""
-    return measure(
-        noise(1, 3, 8, 8, seed=seed),
+    sums = measure(
         {"fine": noise(1, 4, 8, 8, seed=seed + 1), "coarse": noise(1, 5, 2, 2, seed=seed + 2)},
         {"coarse": noise(1, 5, 2, 2, seed=seed + 3)},
         ("fine", "coarse"),
         window(8, 8),
     )
+    return replace(sums, variation={"all 1 -1": seed + 0.1}, norms={"style fine": seed + 0.2, "content coarse": 0.3})
 
 
 def test_measure_sums_squares_under_the_window():
-    """Content error, content energy, variation and chroma are weighted sums of squares, written out with einsum."""
-    picture, features, content = noise(1, 3, 8, 12), noise(1, 5, 2, 3, seed=1), noise(1, 5, 2, 3, seed=2)
-    weights = window(8, 12)
-    sums = measure(picture, {"coarse": features}, {"coarse": content}, (), weights)
-    coarse, fine = weights.at(2, 3).reshape(2, 3), weights.at(8, 12).reshape(8, 12)
+    """Content error and content energy are weighted sums of squares, written out with einsum."""
+    features, content, weights = noise(1, 5, 2, 3, seed=1), noise(1, 5, 2, 3, seed=2), window(8, 12)
+    sums = measure({"coarse": features}, {"coarse": content}, (), weights)
+    coarse = weights.at(2, 3).reshape(2, 3)
     error = torch.einsum("chw,hw->", (features - content)[0] ** 2, coarse)
     energy = torch.einsum("chw,hw->", content[0] ** 2, coarse)
-    down = torch.einsum("chw,hw->", picture[0].diff(dim=1) ** 2, fine[:-1])
-    right = torch.einsum("chw,hw->", picture[0].diff(dim=2) ** 2, fine[:, :-1])
-    assert sums.gram == {}
+    assert (sums.gram, sums.feature, sums.variation, sums.norms) == ({}, {}, {}, {})
     assert sums.content_error == {"coarse": pytest.approx(float(error), rel=1e-13)}
     assert sums.content_energy == {"coarse": pytest.approx(float(energy), rel=1e-13)}
-    assert sums.variation == pytest.approx(float(down + right), rel=1e-13)
-    coloured = picture[0] - picture[0].mean(0)
-    down = torch.einsum("chw,hw->", coloured.diff(dim=1) ** 2, fine[:-1])
-    right = torch.einsum("chw,hw->", coloured.diff(dim=2) ** 2, fine[:, :-1])
-    assert sums.chroma == pytest.approx(float(down + right), rel=1e-13)
+
+
+def test_measure_takes_the_style_sums():
+    """The sums of the style layers are those of `style_sums`, in float64 and NumPy."""
+    features = noise(1, 5, 2, 3).float()
+    sums = measure({"coarse": features}, {}, ("coarse",), window(8, 12))
+    gram, feature = style_sums(features, window(8, 12))
+    assert sums.gram["coarse"].dtype == sums.feature["coarse"].dtype == np.float64
+    np.testing.assert_array_equal(sums.gram["coarse"], gram)
+    np.testing.assert_array_equal(sums.feature["coarse"], feature)
+    assert (sums.content_error, sums.content_energy) == ({}, {})
 
 
 @pytest.mark.parametrize(("tile", "overlap", "halo"), [(32, 16, None), (48, 8, 4), (200, 16, None), (40, 16, 8)])
 def test_sums_of_tiles_add_up(tile, overlap, halo):
     """The sums of all tiles added together are those of the whole picture, for odd sizes too."""
     grid = TileGrid(height=93, width=118, tile=tile, overlap=overlap, stride=4, halo=halo)
-    picture = noise(1, 3, 93, 118)
     features = {"fine": noise(1, 4, 93, 118, seed=1), "coarse": noise(1, 5, 93 // 4, 118 // 4, seed=2)}
     content = {name: f + noise(*f.shape, seed=3) for name, f in features.items()}
     parts = []
@@ -141,17 +157,16 @@ def test_sums_of_tiles_add_up(tile, overlap, halo):
             }
 
         factors = Window.of(*(exact(factor) for factor in grid.window(part)))
-        pixels = picture[..., rows.start : rows.stop, cols.start : cols.stop]
-        parts.append(measure(pixels, crop(features), crop(content), STRIDES, factors))
+        parts.append(measure(crop(features), crop(content), STRIDES, factors))
     total = Sums.total(parts)
     full = Window(torch.ones(93, dtype=torch.float64), torch.ones(118, dtype=torch.float64))
-    whole = measure(picture, features, content, STRIDES, full)
+    whole = measure(features, content, STRIDES, full)
     for name in STRIDES:
         np.testing.assert_allclose(total.gram[name], whole.gram[name], rtol=0, atol=1e-9 * whole.gram[name].max())
+        scale = np.sqrt(whole.gram[name].max() * 93 * 118)
+        np.testing.assert_allclose(total.feature[name], whole.feature[name], rtol=0, atol=1e-9 * scale)
     assert total.content_error == pytest.approx(whole.content_error, rel=1e-9)
     assert total.content_energy == pytest.approx(whole.content_energy, rel=1e-9)
-    assert total.variation == pytest.approx(whole.variation, rel=1e-9)
-    assert total.chroma == pytest.approx(whole.chroma, rel=1e-9)
 
 
 def exact(factor: np.ndarray) -> np.ndarray:
@@ -165,9 +180,12 @@ def test_total_adds_in_the_order_given():
     total = Sums.total([first, second, third])
     for name in STRIDES:
         np.testing.assert_array_equal(total.gram[name], (first.gram[name] + second.gram[name]) + third.gram[name])
+        features = [part.feature[name] for part in (first, second, third)]
+        np.testing.assert_array_equal(total.feature[name], (features[0] + features[1]) + features[2])
     assert total.content_error["coarse"] == sum(s.content_error["coarse"] for s in (first, second, third))
-    assert total.variation == first.variation + second.variation + third.variation
-    assert total.chroma == first.chroma + second.chroma + third.chroma
+    assert total.content_energy["coarse"] == sum(s.content_energy["coarse"] for s in (first, second, third))
+    assert total.variation == {"all 1 -1": (0.1 + 10.1) + 20.1}
+    assert total.norms == {"style fine": (0.2 + 10.2) + 20.2, "content coarse": (0.3 + 0.3) + 0.3}
     assert Sums.total(iter([first, second, third])).variation == total.variation
 
 
@@ -180,8 +198,9 @@ def test_sums_can_be_filed():
     assert again.gram.keys() == sums.gram.keys()
     for name in STRIDES:
         np.testing.assert_array_equal(again.gram[name], sums.gram[name])
+        np.testing.assert_array_equal(again.feature[name], sums.feature[name])
     assert (again.content_error, again.content_energy) == (sums.content_error, sums.content_energy)
-    assert (again.variation, again.chroma) == (sums.variation, sums.chroma)
+    assert (again.variation, again.norms) == (sums.variation, sums.norms)
 
 
 def test_total_leaves_its_parts_alone():

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pictures import TINY, painting, photograph, save
@@ -9,9 +10,18 @@ from pictures import TINY, painting, photograph, save
 from muralist.pipeline import estimate as module
 from muralist.pipeline import render as render_module
 from muralist.pipeline.brief import Brief, make_brief
-from muralist.pipeline.estimate import disk_bytes, driver_bytes, estimate, largest_tile, table, worker_bytes
+from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.estimate import (
+    check_memory,
+    disk_bytes,
+    driver_bytes,
+    estimate,
+    largest_tile,
+    table,
+    worker_bytes,
+)
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.progress import Progress
+from muralist.pipeline.progress import Progress, counted
 from muralist.pipeline.render import carry_out
 from muralist.pipeline.run_folder import RunFolder
 
@@ -71,20 +81,83 @@ def test_memory_grows_with_the_tile_and_the_picture(tmp_path):
     assert driver_bytes(brief(tmp_path, size=(96, 128))) < driver_bytes(brief(tmp_path, size=(480, 640)))
 
 
+def test_every_pair_of_lbfgs_counts(tmp_path):
+    """A pair more is two planes more, in every copy of a tile's state in a worker and in every round on the disk."""
+    adam = brief(tmp_path, history=9)
+    few, more = (brief(tmp_path, optimizer="lbfgs", history=pairs) for pairs in (1, 4))
+    pair = 2 * 3 * 4 * module.HISTORY_COPIES * largest_tile(few.final)
+    assert worker_bytes(more, 4) - worker_bytes(few, 4) == 3 * pair
+    assert worker_bytes(few, 4) - worker_bytes(adam, 4) == pair
+    assert disk_bytes(more) > disk_bytes(few) > disk_bytes(adam)
+
+
+def memory_of(bytes_: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the machine have so much memory that can be planned with, in bytes."""
+    available = SimpleNamespace(available=bytes_ / module.MEMORY_SHARE)
+    monkeypatch.setattr(module.psutil, "virtual_memory", lambda: available)
+
+
+@pytest.mark.parametrize("fitting", [1, 19])
+def test_a_history_that_does_not_fit_is_refused(tmp_path, monkeypatch, measured, fitting):
+    """With room for fewer pairs than asked for, the message says how many; so many are accepted, one more is not."""
+    wanted = {"optimizer": "lbfgs", "workers": 2, "tile": 128}
+    room = 2 * worker_bytes(brief(tmp_path, history=fitting, **wanted), 4)
+    memory_of(room + 100, monkeypatch)
+    words = rf"history of 20 pairs needs .* GiB of memory \(2 workers, .*; {counted(fitting, 'pair')} would fit"
+    for check in (check_memory, carry_out, estimate):
+        with pytest.raises(SettingsError, match=words + rf": use --set history={fitting}, a smaller --tile"):
+            check(brief(tmp_path, history=20, **wanted))
+    check_memory(brief(tmp_path, history=fitting, **wanted))
+    with pytest.raises(SettingsError):
+        check_memory(brief(tmp_path, history=fitting + 1, **wanted))
+    assert sorted(os.listdir(tmp_path)) == ["photo.png", "style.png"]
+
+
+def test_memory_without_room_for_a_pair(tmp_path, monkeypatch):
+    """Where nothing fits, a smaller history is not offered; Adam, and other machines' workers, are not asked."""
+    memory_of(1000, monkeypatch)
+    with pytest.raises(SettingsError, match="not one pair would fit: use a smaller --tile or fewer --workers"):
+        check_memory(brief(tmp_path, optimizer="lbfgs", history=1))
+    with pytest.raises(SettingsError, match="use more chunks or fewer --workers"):
+        check_memory(brief(tmp_path, optimizer="lbfgs", history=1, chunks=[2, 3]))
+    check_memory(brief(tmp_path))
+    check_memory(brief(tmp_path, optimizer="lbfgs", scheduler="tcp://elsewhere:8786"))
+
+
+def test_every_picture_counts(tmp_path):
+    """The driver holds all style pictures and the one to start from, and the disk all styles at the level's size."""
+    one = brief(tmp_path)
+    other = save(tmp_path / "other.png", painting(200, 300))
+    settings = load_settings(overrides=TINY | {"init": str(other), "noise_ratio": 0.5})
+    files = [tmp_path / "style.png", other]
+    both = make_brief(tmp_path / "photo.png", files, tmp_path / "out.png", settings)
+    assert driver_bytes(both) - driver_bytes(one) == 2 * 200 * 300 * 3
+    assert disk_bytes(both) > disk_bytes(one)
+
+
 def folder_bytes(folder: Path) -> int:
     """Bytes on the disk of all files in a folder."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("change", [{}, {"coarse": 128, "style_scale": 10}, {"steps": [12, 1], "steps_per_round": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"coarse": 128, "style_scale": 10},
+        {"steps": [12, 1], "steps_per_round": 1},
+        {"keep": "best", "learning_rate": 0.3, "steps": [1, 6], "steps_per_round": 1},
+        {"optimizer": "lbfgs", "history": 3},
+    ],
+)
 def test_the_disk_holds_no_more_than_foretold(tmp_path, monkeypatch, scheduler, change):
     """The run folder, watched after every tile and before a level is removed, stays below the estimate."""
     job = brief(tmp_path, style=(300, 400), scheduler=scheduler, **change)
     most = 0
 
     class Watching(Progress):
-        def __init__(self, *_):
-            pass
+        def __init__(self, *_, **__):
+            super().__init__()
 
         def __enter__(self):
             return self
@@ -120,4 +193,5 @@ def test_the_table_has_a_line_per_level(tmp_path, measured):
     assert lines[1].split()[:6] == ["1", "64", "x", "48", "1", "2"]
     assert lines[2].split()[:6] == ["2", "128", "x", "96", "4", "2"]
     assert [line.split()[0] for line in lines[3:]] == ["painting", "workers", "memory", "disk", "time"]
-    assert "2.00 microseconds" in lines[4]
+    assert "1 with 1 thread, cpu, float32, 2.00 microseconds" in lines[4]
+    assert " with 2 threads, " in table(estimate(brief(tmp_path, threads=2)))

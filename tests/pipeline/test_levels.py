@@ -1,5 +1,6 @@
 """The pyramid: sizes from coarse to fine, and the steps, rounds and style size of each."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -13,9 +14,11 @@ from muralist.pipeline.settings import Settings
 STRIDE, MINIMUM = 16, 32
 
 
-def plan(height: int, width: int, *, style_side: int = 5000, **settings: object) -> tuple[Level, ...]:
+def plan(
+    height: int, width: int, *, styles: Sequence[tuple[int, float]] = ((5000, 1.0),), **settings: object
+) -> tuple[Level, ...]:
     """The levels of a painting under a network of the usual stride."""
-    return plan_levels(height, width, style_side, Settings(**settings), STRIDE, MINIMUM)
+    return plan_levels(height, width, styles, Settings(**settings), STRIDE, MINIMUM)
 
 
 sides = st.integers(600, 9_000)  # shapes that `coarse` does not make too thin for the network
@@ -92,7 +95,7 @@ def test_rounds_add_up_to_the_steps(steps, steps_per_round):
         assert sum(level.rounds) == level.steps
         assert all(count == steps_per_round for count in level.rounds[:-1])
         assert all(1 <= count <= steps_per_round for count in level.rounds)
-        assert level.finished == len(level.rounds) + 1
+        assert [level.steps_after(n) for n in (0, len(level.rounds))] == [0, level.steps]
         assert level.first_step == made
         made += level.steps
 
@@ -104,12 +107,40 @@ def test_without_consensus_a_level_is_one_round():
     assert plan(100, 100, steps=0, consensus=False)[0].rounds == ()
 
 
-@given(odd_sides, odd_sides, st.integers(MINIMUM, 4000), st.floats(0.05, 10))
-def test_the_style_picture_is_scaled_along_but_never_enlarged(height, width, style_side, style_scale):
-    """The style's long side is the level's times `style_scale`, and at most its own."""
-    for level in plan(height, width, style_side=style_side, style_scale=style_scale):
-        wanted = round(max(level.height, level.width) * style_scale)
-        assert level.style_side == min(style_side, wanted)
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=6), st.integers(1, 60), st.integers(1, 400), st.booleans())
+def test_rounds_are_cut_where_a_checkpoint_is_due(steps, steps_per_round, save_every, consensus):
+    """A round ends after every so many steps of the run and every so many of the level, and nowhere else."""
+    settings = {"steps": steps, "steps_per_round": steps_per_round, "save_every": save_every, "consensus": consensus}
+    levels = plan(4000, 6000, coarse=200, **settings)
+    for level in levels:
+        ends = [level.steps_after(made) for made in range(1, len(level.rounds) + 1)]
+        of_run = [end for end in range(1, level.steps + 1) if (level.first_step + end) % save_every == 0]
+        of_level = list(range(steps_per_round, level.steps + 1, steps_per_round))
+        assert list(level.saves) == of_run
+        assert ends == sorted({*of_run, *of_level, *([level.steps] if level.steps else [])})
+
+
+@pytest.mark.parametrize("look", [{"save_every": 1000}, {"keep": "best"}, {"plateau": 0.01}])
+def test_looks_make_rounds_of_independent_tiles(look):
+    """Where the canvas has to be looked at on the way, independent tiles have rounds too."""
+    (level,) = plan(100, 100, steps=20, steps_per_round=8, consensus=False, **look)
+    assert level.rounds == (8, 8, 4)
+
+
+def test_chunks_are_the_grid_of_every_level():
+    """Every level is cut into so many rows and columns, but for chunks below the network's minimum."""
+    levels = plan(300, 900, coarse=128, bleed=0, chunks=(2, 3), overlap=0)
+    assert [level.grid.shape for level in levels] == [(1, 3), (2, 3), (2, 3), (2, 3)]
+    assert all(min(tile.outer.shape) >= MINIMUM for level in levels for tile in level.grid)
+    assert sum(tile.outer.shape[0] * tile.outer.shape[1] for tile in levels[-1].grid) == levels[-1].pixels
+
+
+@given(odd_sides, odd_sides, st.lists(st.tuples(st.integers(MINIMUM, 4000), st.floats(0.05, 10)), max_size=3))
+def test_style_pictures_are_scaled_along_but_never_enlarged(height, width, styles):
+    """Every style picture's long side is the level's times its own scale, and at most its own."""
+    for level in plan(height, width, styles=styles):
+        wanted = [round(max(level.height, level.width) * scale) for _, scale in styles]
+        assert level.style_sides == tuple(min(side, fitted) for (side, _), fitted in zip(styles, wanted, strict=True))
 
 
 def test_learning_rates_are_listed_like_steps():

@@ -96,6 +96,39 @@ def test_a_later_size_takes_the_place_of_a_print_size(preset):
     assert load_settings(paper, assignments=["size=null"]) == Settings(print_size="60x90cm")
 
 
+@pytest.mark.parametrize("rivals", [{"size": 900}, {"print_size": "6x9in"}])
+def test_width_and_height_are_a_size_too(preset, rivals):
+    """A flag --size beats a preset's width and height, and a width beats a preset's size."""
+    sides = preset("width: 800\nheight: 600\n")
+    assert load_settings(sides, rivals) == Settings(**rivals)
+    ((key, value),) = rivals.items()
+    assert load_settings(preset(f"{key}: {value}"), {"width": 800, "height": 600}) == Settings(width=800, height=600)
+    assert load_settings(preset(f"{key}: {value}"), {}, ["width=800", "height=600"]) == Settings(width=800, height=600)
+    assert load_settings(overrides={key: value}, assignments=["height=700"]) == Settings(height=700)
+
+
+def test_a_side_takes_the_place_of_a_presets_other_side(preset):
+    """With --width 400 over a preset of 800 x 600 the height follows the photograph; on one command line both stay."""
+    sides = preset("width: 800\nheight: 600\naspect: 4:3\n")
+    assert load_settings(sides, {"width": 400}) == Settings(width=400, aspect="4:3")
+    assert load_settings(sides, {"height": 300}) == Settings(height=300, aspect="4:3")
+    assert load_settings(overrides={"width": 400}, assignments=["height=300"]) == Settings(width=400, height=300)
+
+
+def test_another_network_leaves_a_presets_weights_behind(preset):
+    """A preset's weight file belongs to the preset's network; in one preset or on one command line they go together."""
+    preset("network: vgg19\nweights: file.mat\n", "base.yaml")
+    mine = preset("extends: base.yaml\n")
+    assert load_settings(mine) == Settings(network="vgg19", weights="file.mat")
+    assert load_settings(mine, {"network": "compact"}) == Settings()
+    assert load_settings(mine, assignments=["network=compact"]) == Settings()
+    assert load_settings(preset("extends: base.yaml\nnetwork: vgg16\n")) == Settings(network="vgg16")
+    assert load_settings(mine, {"weights": "mine.pth"}, ["network=vgg16"]) == Settings(
+        network="vgg16", weights="mine.pth"
+    )
+    assert load_settings(mine, {"network": "vgg16", "weights": "a.pth"}) == Settings(network="vgg16", weights="a.pth")
+
+
 def test_one_source_cannot_ask_for_two_sizes(preset):
     """Nothing says which of two flags, or of two lines, is meant."""
     assert "exclude each other" in complaint(overrides={"size": 1000, "print_size": "60x90cm"})
@@ -153,9 +186,15 @@ def test_a_preset_without_suffix_is_found_by_its_folder(preset):
         ("betas: [0.5]", "betas: got [0.5], wanted two numbers"),
         ("style_layers: {relu1_1: -1}", "style_layers.relu1_1: got -1, wanted greater than or equal to 0"),
         ("print_size: 60x90", "print_size: got print size '60x90', wanted two lengths"),
+        ("aspect: 0:3", "aspect: got aspect '0:3', wanted sides above 0"),
+        ("width: 80\naspect: 1:1\nheight: 70", "aspect: got width 80 and height 70, which contradict aspect 1:1"),
+        ("size: 80\nwidth: 70", "width: size and width exclude each other"),
         ("tile: 200", "overlap: tile too small for its overlap: got tile 200 and overlap 128"),
         ('"a\\nb": 3', "a b: unknown key"),
-        ("extends: postr", "extends: unknown preset 'postr', did you mean 'poster'? choose from default, "),
+        (
+            "extends: postr",
+            f"extends: unknown preset 'postr', did you mean 'poster'? choose from {preset_names()[0]}, ",
+        ),
         ("extends: [default]", "extends: got ['default'], wanted the name of a preset"),
         ("extends:", "extends: got None, wanted the name of a preset"),
         ("extends: mine.yaml", "extends: the preset extends itself (mine.yaml -> mine.yaml)"),

@@ -7,11 +7,12 @@ import pytest
 from pictures import TINY
 
 from muralist.pipeline.levels import plan_levels
+from muralist.pipeline.losses import LossRow, loss_line
 from muralist.pipeline.progress import Bars, Progress, level_work
 from muralist.pipeline.settings import Settings
 
-LEVELS = plan_levels(96, 128, 112, Settings(**TINY), 16, 32)
-LOSSES = {"style": 0.01234, "content": 0.5, "tv": 0.0}
+LEVELS = plan_levels(96, 128, [(112, 1.0)], Settings(**TINY), 16, 32)
+LOSSES = LossRow(level=1, step=2, style=0.01234, content=0.5, tv=None, total=12.5)
 
 
 class Terminal(io.StringIO):
@@ -22,14 +23,14 @@ class Terminal(io.StringIO):
 
 
 def paint_with(progress: Progress, *, until: int = len(LEVELS)) -> None:
-    """Report as the pipeline does: losses before every round, every tile's work, losses at the end."""
+    """Report as the pipeline does: losses at the start of a level and after every round, every tile's work."""
     for level in LEVELS[:until]:
         progress.start_level(level)
+        progress.show_losses(LOSSES)
         for steps in level.rounds:
-            progress.show_losses(LOSSES)
             for tile in level.grid:
                 progress.advance(steps * tile.outer.rows.length * tile.outer.cols.length)
-        progress.show_losses(LOSSES)
+            progress.show_losses(LOSSES)
 
 
 def test_a_log_gets_one_line_per_level(monkeypatch):
@@ -62,7 +63,7 @@ def test_a_terminal_gets_two_bars(monkeypatch):
         "poster.tif 100%",
         "left",
         "level 2/2, 128 x 96 px   0%",
-        "style 0.0123, content 0.5",
+        "style 0.0123, content 0.5, total 12.5",
     ):
         assert words in shown
     assert "tiles" not in shown
@@ -112,3 +113,20 @@ def test_the_base_shows_nothing(capfd):
     """Quiet means quiet."""
     paint_with(Progress())
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+@pytest.mark.parametrize("quiet", [True, False])
+def test_loss_lines_are_written_if_asked_for(monkeypatch, stream, quiet):
+    """One line per look at the losses, on a terminal, in a log, and with nothing else to be seen."""
+    monkeypatch.setattr(sys, "stderr", stream())
+    if quiet:
+        paint_with(Progress(LEVELS, loss_lines=True))
+    else:
+        with Bars(LEVELS, "poster.tif", loss_lines=True) as bars:
+            paint_with(bars)
+    looks = sum(len(level.rounds) + 1 for level in LEVELS)
+    shown = sys.stderr.getvalue()
+    assert shown.count(loss_line(LOSSES, 2) + "\n") == shown.count("level 1/2  style 0.01234") == looks
+    if quiet:
+        assert shown.count("\n") == looks

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,17 @@ from pictures import TINY, contents, deep, painting, photograph, save, with_alph
 from PIL import ExifTags, Image
 
 from muralist.pipeline import render as module
-from muralist.pipeline.errors import OutputError, PictureError
+from muralist.pipeline.brief import make_brief
+from muralist.pipeline.colours import recolouring, with_chroma_of
+from muralist.pipeline.errors import OutputError, PictureError, SettingsError
+from muralist.pipeline.images import resize
+from muralist.pipeline.levels import Level
+from muralist.pipeline.progress import Progress, level_work
 from muralist.pipeline.reading import read_picture
-from muralist.pipeline.render import render
+from muralist.pipeline.render import carry_out, render
+from muralist.pipeline.settings import Settings
 from muralist.pipeline.sidecar import Sidecar
+from muralist.pipeline.styles import Style
 
 Render = Callable[..., Sidecar]
 
@@ -36,10 +44,11 @@ def folder(tmp_path: Path) -> Path:
 def paint(folder: Path, scheduler: str) -> Render:
     """A function that renders the folder's photograph, on workers that run already."""
 
-    def call(output: str = "out.png", *, content: str = "photo.png", **changes: Any) -> Sidecar:
-        return render(
-            folder / content, folder / "style.png", folder / output, **TINY | {"scheduler": scheduler} | changes
-        )
+    def call(
+        output: str = "out.png", *, content: str = "photo.png", style: str | list[str] = "style.png", **changes: Any
+    ) -> Sidecar:
+        styles = folder / style if isinstance(style, str) else [folder / name for name in style]
+        return render(folder / content, styles, folder / output, **TINY | {"scheduler": scheduler} | changes)
 
     return call
 
@@ -103,6 +112,270 @@ def test_a_bleed_and_tiles_that_are_odd(paint, folder):
     sidecar = paint(content="odd.png", bleed=9, tile=64, overlap=20, steps=[1])
     assert read_picture(folder / "out.png").pixels.shape == (71, 133, 3)
     assert sidecar["levels"][-1]["tiles"] > 4
+
+
+# --------------------------------------------------------------------------------------- styles, starts and colours
+
+
+def test_a_style_blended_with_itself_is_that_style(paint, folder):
+    """Twice the same style, or a folder of two copies, gives the painting of one, and the sidecar lists them all."""
+    (folder / "both").mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy(folder / "style.png", folder / "both" / name)
+    paint("one.png")
+    twice = paint("twice.png", style=["style.png", "style.png"], style_blend=[3, 1])
+    paint("folder.png", style="both")
+    for name in ("twice.png", "folder.png"):
+        change = np.abs(read_picture(folder / name).pixels.astype(int) - read_picture(folder / "one.png").pixels)
+        assert change.max() <= 2
+    shown = [(Path(entry["path"]).name, entry["share"], entry["scale"]) for entry in twice["inputs"]["styles"]]
+    assert shown == [("style.png", 0.75, 1), ("style.png", 0.25, 1)]
+
+
+def test_a_blend_lies_between_its_styles(paint, folder):
+    """The painting after two styles is neither's, and shares of 1 and 0 give the first one's alone."""
+    save(folder / "other.png", painting(seed=7))
+    pair = ["style.png", "other.png"]
+    paint("one.png")
+    paint("both.png", style=pair)
+    paint("first.png", style=pair, style_blend="1,0")
+    one, both, first = (read_picture(folder / f"{name}.png").pixels for name in ("one", "both", "first"))
+    assert (both != one).mean() > 0.5
+    np.testing.assert_array_equal(first, one)
+
+
+def test_statistics_of_styles_are_cached_one_by_one(paint, folder, monkeypatch):
+    """A style picture that was painted after before is not measured again, alone or among others."""
+    save(folder / "new.png", painting(seed=11))
+    measured = []
+    pixels = Style.pixels
+    monkeypatch.setattr(
+        Style, "pixels", lambda style, side: measured.append(style.picture.path.name) or pixels(style, side)
+    )
+    paint("one.png", steps=[1])
+    measured.clear()
+    paint("both.png", style=["style.png", "new.png"], steps=[1])
+    assert measured == ["new.png", "new.png"]  # at two levels
+    measured.clear()
+    paint("statistics.png", style=["style.png", "new.png"], steps=[1], colours="statistics")
+    assert sorted(measured) == ["new.png", "new.png", "style.png", "style.png"]
+    measured.clear()
+    paint("again.png", style="new.png", steps=[1], colours="statistics")
+    assert measured == []
+
+
+def test_noise_comes_from_the_seed(paint, folder):
+    """The same seed paints the same bytes from noise, in one tile or several alike; another seed paints others."""
+    for name, seed in (("a.png", 0), ("b.png", 0), ("c.png", 1)):
+        sidecar = paint(name, noise_ratio=0.8, seed=seed)
+        assert sidecar["levels"][0]["content_loss_first"] > 0
+    first, again, other = ((folder / f"{name}.png").read_bytes() for name in "abc")
+    assert first == again != other
+
+
+def test_no_steps_give_the_start_back(paint, folder):
+    """With no steps the painting is what it started from: a file as it is, or the network's mean colour."""
+    save(folder / "init.png", photograph(seed=9))
+    sidecar = paint("file.png", init=str(folder / "init.png"), steps=[0], coarse=128)
+    np.testing.assert_allclose(read_picture(folder / "file.png").pixels, photograph(seed=9), atol=1)
+    assert sidecar["inputs"]["init"]["path"] == str(folder / "init.png")
+    assert sidecar["notices"] == []
+    paint("blank.png", init="blank", steps=[0], coarse=128)
+    assert (read_picture(folder / "blank.png").pixels == round(0.45 * 255)).all()
+
+
+def test_an_init_of_another_shape_is_stretched_and_said_so(paint, folder):
+    """A picture to start from is resized to fit exactly; the sidecar keeps the notice."""
+    save(folder / "init.png", photograph(100, 60))
+    sidecar = paint(init=str(folder / "init.png"), steps=[0], coarse=128)
+    (notice,) = sidecar["notices"]
+    assert "init.png" in notice
+    assert "60 x 100 px, another shape than the painting of 128 x 96 px; it is resized to fit exactly" in notice
+    wanted = resize(photograph(100, 60), 96, 128) * 255
+    np.testing.assert_allclose(read_picture(folder / "out.png").pixels, wanted, atol=1)
+
+
+def test_style_alone_is_texture_on_a_blank_canvas(paint, folder):
+    """With content_weight 0 the photograph gives no more than the size; its loss is told as null."""
+    settings = {"content_weight": 0, "init": "blank", "noise_ratio": 1, "style_layers": {"relu1_1": 1}}
+    sidecar = paint("one.png", **settings)
+    save(folder / "photo.png", photograph(seed=3))
+    paint("two.png", **settings)
+    assert (folder / "one.png").read_bytes() == (folder / "two.png").read_bytes()
+    assert sidecar["levels"][-1]["content_loss_last"] is None
+    assert sidecar["levels"][-1]["style_loss_last"] < sidecar["levels"][0]["style_loss_first"]
+
+
+def test_content_alone_comes_back_from_noise(paint):
+    """With style_weight 0 no style picture is needed; one that is named anyway is not read, and that is said."""
+    settings = {"style_weight": 0, "noise_ratio": 1, "steps": [30], "coarse": 128, "tv_weight": 0}
+    sidecar = paint("one.png", style=[], **settings)
+    row = sidecar["levels"][0]
+    assert row["content_loss_last"] < 0.8 * row["content_loss_first"]
+    assert row["style_loss_last"] is None
+    assert sidecar["inputs"]["styles"] == sidecar["notices"] == []
+    (notice,) = paint("two.png", style="none.png", **settings | {"steps": [1]})["notices"]
+    assert notice == "style_weight is 0: the style pictures do not count and are not read"
+
+
+def test_nothing_to_paint_is_refused(paint, folder):
+    """With both weights 0 there is nothing to do, and that is said before anything is read."""
+    with pytest.raises(SettingsError, match="got style_weight 0 and content_weight 0, so there is nothing to paint"):
+        paint(style_weight=0, content_weight=0, content="none.png")
+    assert names(folder) == ["photo.png", "style.png"]
+
+
+def test_luminance_keeps_the_photographs_chroma(paint, folder, monkeypatch):
+    """With `colours: luminance` light is the painting's, and chroma is the photograph's wherever there is room."""
+    paint("style.tif", bit_depth=16)
+    paint("light.tif", bit_depth=16, colours="luminance")
+    style, light = (read_picture(folder / f"{name}.tif").pixels / 65535 for name in ("style", "light"))
+    np.testing.assert_allclose(light, with_chroma_of(photograph() / 255, style), atol=3e-5)
+    monkeypatch.setattr(module, "BAND_ROWS", 7)
+    paint("bands.tif", bit_depth=16, colours="luminance")
+    assert (folder / "bands.tif").read_bytes() == (folder / "light.tif").read_bytes()
+
+
+def test_statistics_are_a_recoloured_style_picture(paint, folder):
+    """With `colours: statistics` the painting is that after a style file recoloured beforehand."""
+    recoloured = recolouring(painting(), photograph())(painting() / 255)
+    save(folder / "recoloured.png", np.round(recoloured * 65535).astype(np.uint16))
+    paint("matched.png", colours="statistics")
+    paint("wanted.png", style="recoloured.png")
+    paint("own.png")
+    matched, wanted, own = (read_picture(folder / f"{n}.png").pixels.astype(int) for n in ("matched", "wanted", "own"))
+    assert np.abs(matched - wanted).mean() < 0.2 * np.abs(matched - own).mean()
+
+
+# ------------------------------------------------------------------------- sizes, chunks, looks and pictures on the way
+
+
+def test_a_width_and_a_height_crop_around_the_centre(paint, folder):
+    """The painting has just the size asked for and shows the middle of the photograph."""
+    paint("wide.png", width=64, height=32, steps=[0], coarse=128)
+    middle = photograph()[16:80].astype(np.float32) / 255
+    np.testing.assert_allclose(read_picture(folder / "wide.png").pixels, resize(middle, 32, 64) * 255, atol=1)
+    paint("square.png", aspect="1:1", steps=[0], coarse=128)
+    np.testing.assert_array_equal(read_picture(folder / "square.png").pixels, photograph()[:, 16:112])
+
+
+def test_an_aspect_is_cropped_before_the_paper_is_filled(paint, folder):
+    """A photograph cropped to a tall shape fills a paper that stands upright."""
+    sidecar = paint(aspect="2:3", print_size="3x2in", dpi=30, fit="crop", steps=[0], coarse=128)
+    assert (sidecar["height"], sidecar["width"]) == (90, 60)
+    tall = photograph()[:, 32:96].astype(np.float32) / 255
+    np.testing.assert_allclose(read_picture(folder / "out.png").pixels, resize(tall, 90, 60) * 255, atol=2)
+
+
+def test_chunks_are_painted_alone_and_stitched(paint, folder):
+    """Every level is cut into so many rectangles; without steps, they give the photograph back."""
+    alone = {"chunks": [2, 3], "overlap": 0, "consensus": False}
+    sidecar = paint("chunks.png", **alone)
+    assert [row["tiles"] for row in sidecar["levels"]] == [2, 6]  # 64 x 48 px has no room for three rows of 32 px
+    assert [row["rounds"] for row in sidecar["levels"]] == [1, 1]
+    paint("none.png", **alone, steps=[0], coarse=128)
+    np.testing.assert_array_equal(read_picture(folder / "none.png").pixels, photograph())
+
+
+def test_the_best_canvas_counts(paint, folder):
+    """Of rounds that get worse and worse the best one is kept: the painting of just so many steps."""
+    settings = {"coarse": 128, "tile": 512, "average_decay": 0, "learning_rate": 0.3, "steps_per_round": 1}
+    sidecar = paint("best.png", keep="best", steps=8, **settings)
+    (level,), totals = sidecar["levels"], [row["total"] for row in sidecar["losses"]]
+    assert totals[level["kept"]] == min(totals) < totals[-1]
+    assert (level["rounds"], level["steps"], level["ended"]) == (8, 8, "steps")
+    assert level["style_loss_last"] == pytest.approx(sidecar["losses"][level["kept"]]["style"], rel=1e-3)
+    paint("short.png", steps=level["kept"], **settings)
+    assert (folder / "best.png").read_bytes() == (folder / "short.png").read_bytes()
+
+
+def test_the_best_canvas_starts_the_next_level(paint):
+    """A level whose later rounds are worse hands its best canvas on."""
+    settings = {"average_decay": 0, "learning_rate": [0.3, 1e-6], "steps": [8, 1], "steps_per_round": 1}
+    best, last = (paint(f"{keep}.png", keep=keep, **settings) for keep in ("best", "last"))
+    assert best["levels"][0]["kept"] < last["levels"][0]["kept"] == 8
+    assert best["levels"][1]["style_loss_first"] < last["levels"][1]["style_loss_first"]
+
+
+class Counting(Progress):
+    """Counts the work of every level down to nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.work: list[int] = []
+
+    def start_level(self, level: Level) -> None:
+        self.work.append(-level_work(level))
+
+    def advance(self, work: int) -> None:
+        self.work[-1] += work
+
+
+def test_a_level_ends_on_a_plateau(folder, scheduler, monkeypatch):
+    """With a share that nothing reaches, levels end after three rounds; their bars are full all the same."""
+    progress = Counting()
+    monkeypatch.setattr(module, "Bars", lambda *_, **__: nullcontext(progress))
+    brief = make_brief(
+        folder / "photo.png",
+        folder / "style.png",
+        folder / "out.png",
+        Settings(**TINY | {"scheduler": scheduler, "steps": [11, 5], "plateau": 1}),
+    )
+    rows = carry_out(brief, quiet=False)["levels"]
+    assert [(row["rounds"], row["steps"], row["ended"], row["kept"]) for row in rows] == [
+        (3, 6, "plateau", 3),
+        (3, 5, "steps", 3),
+    ]
+    assert progress.work == [0, 0]
+
+
+def test_losses_are_told_for_every_look(paint, folder, capfd):
+    """The sidecar has a row for the start of every level and for every round; lines and plot show the same."""
+    sidecar = paint(loss_lines=True, loss_plot=folder / "loss.svg", content_weight=0)
+    looks = [(row["level"], row["step"]) for row in sidecar["losses"]]
+    assert looks == [(1, 0), (1, 2), (1, 4), (2, 4), (2, 6), (2, 7)]
+    for row in sidecar["losses"]:
+        assert row["content"] is None
+        assert row["total"] == pytest.approx(1000 * row["style"] + 150 * row["tv"])
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.split()[:4] for line in lines] == [["step", str(s), "level", f"{level}/2"] for level, s in looks]
+    assert names(folder) == ["loss.svg", "out.png", "out.png.json", "photo.png", "style.png"]
+
+
+def test_checkpoints_are_written_on_the_way(paint, folder):
+    """After every two steps of the run there is a picture of the level's size and the output's form."""
+    save(folder / "deep.tif", deep(photograph()))
+    sidecar = paint("out.tif", content="deep.tif", save_every=2, steps=[4, 4], dpi=50)
+    found = [(Path(row["path"]).name, row["step"], row["height"], row["width"]) for row in sidecar["checkpoints"]]
+    assert found == [
+        ("out-000002.tif", 2, 48, 64),
+        ("out-000004.tif", 4, 48, 64),
+        ("out-000006.tif", 6, 96, 128),
+        ("out-000008.tif", 8, 96, 128),
+    ]
+    for name, _, height, width in found:
+        picture = read_picture(folder / name)
+        assert picture.pixels.shape == (height, width, 3)
+        assert (picture.bit_depth, picture.dpi) == (16, (50, 50))
+    assert (folder / "out-000008.tif").read_bytes() == (folder / "out.tif").read_bytes()
+    assert (folder / "out-000006.tif").read_bytes() != (folder / "out.tif").read_bytes()
+
+
+def test_checkpoints_have_the_colours_of_the_output(paint, folder):
+    """Where only light is painted, the pictures on the way have the photograph's colours too."""
+    paint(save_every=4, steps=[4], coarse=128, colours="luminance")
+    assert (folder / "out-000004.png").read_bytes() == (folder / "out.png").read_bytes()
+
+
+def test_an_existing_checkpoint_stops_before_any_work(paint, folder):
+    """What lies under the name of a checkpoint stays; with `overwrite` it is replaced."""
+    (folder / "out-000006.png").write_bytes(b"precious")
+    before = contents(folder)
+    with pytest.raises(OutputError, match=r"out-000006\.png: exists already; use --overwrite"):
+        paint(save_every=3)
+    assert contents(folder) == before
+    paint(save_every=3, overwrite=True)
+    assert read_picture(folder / "out-000006.png").pixels.shape == (96, 128, 3)
 
 
 # ---------------------------------------------------------------------------------------------------- what is kept
@@ -197,12 +470,15 @@ def test_a_sidecar_of_another_painting_is_not_touched(paint, folder):
     assert not (folder / "out.png").exists()
 
 
-@pytest.mark.parametrize("picture", ["photo.png", "style.png"])
+@pytest.mark.parametrize("picture", ["photo.png", "style.png", "several/one.png", "init.png"])
 def test_an_input_is_never_overwritten(paint, folder, picture):
     """Not even with `overwrite` may the output be one of the pictures that are read."""
+    (folder / "several").mkdir()
+    for name in ("several/one.png", "init.png"):
+        save(folder / name, painting())
     before = (folder / picture).read_bytes()
     with pytest.raises(OutputError, match="one of the pictures to be read"):
-        paint(picture, overwrite=True)
+        paint(picture, style=["style.png", "several"], init=str(folder / "init.png"), overwrite=True)
     assert (folder / picture).read_bytes() == before
 
 
@@ -226,8 +502,8 @@ def test_the_run_folder_can_be_elsewhere(paint, folder, tmp_path_factory):
     scratch = tmp_path_factory.mktemp("scratch")
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        finished = module._finished
-        patch.setattr(module, "_finished", lambda *a: seen.extend([*names(scratch), *names(folder)]) or finished(*a))
+        read = module._pixels
+        patch.setattr(module, "_pixels", lambda *a: seen.extend([*names(scratch), *names(folder)]) or read(*a))
         paint(scratch=str(scratch), steps=[1])
     assert seen[0].startswith(".out.png.muralist-")
     assert seen[1:] == ["photo.png", "style.png"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from muralist.pipeline.run_folder import RunFolder, write_array, write_arrays, write_whole
+from muralist.pipeline.run_folder import FINISHED, RunFolder, write_array, write_arrays, write_whole
 from muralist.tiling.grid import Box, Span, TileGrid
 
 
@@ -29,13 +29,14 @@ def test_a_run_folder_is_new_and_hidden(tmp_path):
 def test_the_paths_of_a_level_are_distinct_and_inside(folder):
     """No two kinds of file, levels, rounds or tiles share a path, and all lie in the folder."""
     paths = [
-        *(method(level) for level in (0, 1) for method in (folder.content, folder.style, folder.targets)),
+        *(method(level) for level in (0, 1) for method in (folder.content, folder.start)),
+        *(method(level, number) for level in (0, 1) for number in (0, 1) for method in (folder.style, folder.targets)),
         *(folder.features(level, tile) for level in (0, 1) for tile in (0, 1)),
-        *(folder.total(level, made) for level in (0, 1) for made in (0, 1)),
+        *(folder.total(level, made) for level in (0, 1) for made in (0, 1, FINISHED)),
         *(
             method(level, made, tile)
             for level in (0, 1)
-            for made in (0, 1)
+            for made in (0, 1, FINISHED)
             for tile in (0, 1)
             for method in (folder.sums, folder.state)
         ),
@@ -170,6 +171,15 @@ def test_rounds_and_levels_are_removed_one_by_one(folder):
     assert folder.state(1, 0, 0).exists()
     folder.remove_round(0, 7)  # not there: nothing to do
     folder.remove_level(0)
+
+
+def test_one_round_is_finished(folder):
+    """The round that counts is found as finished and no longer by its number; the other rounds stay as they are."""
+    write_array_in_new_level(folder, 0, np.arange(3.0))
+    folder.finish(0, 1)
+    np.testing.assert_array_equal(np.load(folder.state(0, FINISHED, 0)), np.arange(3.0))
+    assert folder.state(0, 0, 0).exists()
+    assert not folder.state(0, 1, 0).exists()
 
 
 def write_array_in_new_level(folder: RunFolder, level: int, array: np.ndarray) -> None:

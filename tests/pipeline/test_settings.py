@@ -2,13 +2,18 @@
 
 import json
 import pickle
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from muralist.pipeline.settings import Settings, at_level
+from muralist.model.objective import CONTENT_LOSSES
+from muralist.model.optimizers import OPTIMIZERS
+from muralist.model.style_losses import STYLE_LOSSES
+from muralist.model.variation import TV_LOSSES
+from muralist.pipeline.settings import ContentLoss, Settings, StyleLoss, TvLoss, at_level
 
 DECAYS = st.floats(0, 1, exclude_max=True)
 WEIGHTS = st.dictionaries(st.text(min_size=1), st.floats(0, 1e9), min_size=1).filter(
@@ -93,6 +98,10 @@ def test_default_mappings_are_not_shared():
         ("device", "cuda:3", "cuda:3"),
         ("scheduler", "tls://[::1]:8786", "tls://[::1]:8786"),
         ("print_size", "24x36in", "24x36in"),
+        ("aspect", "4:3", "4:3"),
+        ("aspect", 1.5, "1.5"),
+        ("aspect", 2, "2"),
+        ("chunks", "2,3", (2, 3)),
     ],
 )
 def test_text_and_single_values_are_read(key, written, read):
@@ -141,6 +150,14 @@ def test_text_and_single_values_are_read(key, written, read):
         ("bleed", 513, "less than or equal to 512"),
         ("size", 15, "greater than or equal to 16"),
         ("size", 1_000_001, "less than or equal to 1000000"),
+        ("width", 15, "greater than or equal to 16"),
+        ("height", 1_000_001, "less than or equal to 1000000"),
+        ("aspect", "abc", "wanted width and height such as 4:3"),
+        ("aspect", "0:3", "wanted sides above 0"),
+        ("aspect", True, "valid string"),
+        ("chunks", [2], "two numbers"),
+        ("chunks", [0, 2], "greater than or equal to 1"),
+        ("chunks", [2, 1001], "less than or equal to 1000"),
         ("print_size", "60x90", "wanted two lengths and a unit"),
         ("dpi", 0, "greater than 0"),
         ("dpi", 10_001, "less than or equal to 10000"),
@@ -152,7 +169,7 @@ def test_text_and_single_values_are_read(key, written, read):
         ("seed", 2**63, "less than"),
         ("bit_depth", 12, "'auto', 8 or 16"),
         ("bit_depth", "12", "'auto', 8 or 16"),
-        ("pooling", "min", "'network', 'max' or 'average'"),
+        ("pooling", "min", "'max', 'average' or 'l2'"),
         ("fit", "Crop", "'fit' or 'crop'"),
         ("device", "gpu", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"),
         ("device", "cuda:0\n", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"),
@@ -182,6 +199,12 @@ def test_the_default_overlap_is_checked_too():
     assert Settings(tile=257).overlap == 128
 
 
+def test_chunks_need_no_tile_that_suits_the_overlap():
+    """Where chunks are asked for, `tile` does not count, so it cannot be too small; a refused one is one complaint."""
+    assert Settings(tile=64, overlap=200, chunks=(2, 3)).chunks == (2, 3)
+    assert "tile too small" in complaint(tile=64, overlap=200, chunks=None)
+
+
 def test_an_unreadable_tile_is_one_complaint():
     """The overlap is not measured against a tile that was refused."""
     assert "greater than or equal to 64" in complaint(tile=12)
@@ -192,8 +215,37 @@ def test_size_and_print_size_exclude_each_other():
     assert "exclude each other" in complaint(size=1000, print_size="60x90cm")
 
 
+@pytest.mark.parametrize("side", ["width", "height"])
+def test_sides_exclude_other_sizes(side):
+    """A width or a height is a size too; the two of them go together."""
+    assert f"size and {side} exclude each other" in complaint(**{"size": 1000, side: 800})
+    assert f"{side} and print_size exclude each other" in complaint(**{"print_size": "60x90cm", side: 800})
+    assert Settings(width=800, height=600).height == 600
+
+
+def test_sides_must_not_contradict_the_aspect():
+    """Width, height and aspect together must agree; any two of them are fine."""
+    assert "width 800 and height 500, which contradict aspect 4:3" in complaint(width=800, height=500, aspect="4:3")
+    assert Settings(width=800, height=600, aspect="4:3").aspect == "4:3"
+    assert Settings(width=800, aspect="4:3").height is None
+
+
 @given(st.lists(st.integers(), min_size=1), st.integers(0, 100))
 def test_the_last_value_serves_all_finer_levels(values, level):
     """Lists shorter than the pyramid are continued, longer ones cut off."""
     continued = values + [values[-1]] * 100
     assert at_level(values, level) == continued[level]
+
+
+@pytest.mark.parametrize(
+    ("names", "table"),
+    [
+        (StyleLoss, STYLE_LOSSES),
+        (ContentLoss, CONTENT_LOSSES),
+        (TvLoss, TV_LOSSES),
+        (Settings.model_fields["optimizer"].annotation, OPTIMIZERS),
+    ],
+)
+def test_names_are_those_of_the_model(names, table):
+    """What can be asked for is what the model has, no more and no less."""
+    assert set(get_args(names)) == set(table)

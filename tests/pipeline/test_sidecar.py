@@ -22,8 +22,11 @@ def test_the_keys_that_other_tools_rely_on(painted):
     assert wanted | {"peak_rss_bytes", "seconds"} <= set(sidecar)
     for level in sidecar["levels"]:
         losses = {f"{term}_loss_{when}" for term in ("style", "content", "tv") for when in ("first", "last")}
-        assert {"height", "width", "tiles", "rounds", "steps", "seconds"} | losses == set(level)
-        assert all(math.isfinite(value) for value in level.values())
+        facts = {"height", "width", "tiles", "rounds", "steps", "ended", "kept", "seconds"}
+        assert facts | losses == set(level)
+        assert level["ended"] == "steps"
+        assert level["kept"] == level["rounds"]
+        assert all(math.isfinite(level[key]) for key in {"seconds", *losses})
 
 
 def test_the_levels_tell_how_it_was_painted(painted):
@@ -39,9 +42,13 @@ def test_the_levels_tell_how_it_was_painted(painted):
 def test_inputs_and_weights_are_told_by_hash(painted):
     """Path, size and SHA-256 of both pictures and of the weight file are those of the files."""
     sidecar = painted.sidecar
-    for name, path, (height, width) in (("content", painted.content, (96, 128)), ("style", painted.style, (80, 112))):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        assert sidecar["inputs"][name] == {"path": str(path), "sha256": digest, "height": height, "width": width}
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (painted.content, painted.style)]
+    style = {"path": str(painted.style), "sha256": digests[1], "height": 80, "width": 112, "share": 1, "scale": 1}
+    assert sidecar["inputs"] == {
+        "content": {"path": str(painted.content), "sha256": digests[0], "height": 96, "width": 128},
+        "styles": [style],
+    }
+    assert sidecar["notices"] == []
     with open(sidecar["network"]["weights"], "rb") as weights:
         assert sidecar["network"]["sha256"] == hashlib.file_digest(weights, "sha256").hexdigest()
     assert sidecar["network"]["name"] == "compact"

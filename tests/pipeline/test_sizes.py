@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.sizes import MAX_SIDE_PX, Paper, TargetSize, parse_print, target_size
+from muralist.pipeline.sizes import MAX_SIDE_PX, Paper, TargetSize, check_sides, parse_aspect, parse_print, target_size
 
 SIDES = st.integers(1, 20_000)
 PAPERS = st.builds("{}x{}{}".format, st.integers(1, 200), st.integers(1, 200), st.sampled_from(["cm", "in"]))
@@ -56,13 +56,13 @@ def test_the_paper_lies_as_the_photograph_does(text, photo, size):
 
 def test_a_square_photograph_takes_the_paper_as_written():
     """With no orientation to follow, the first side is the width."""
-    assert target_size(100, 100, print_size="2x3in", dpi=10, fit="crop") == TargetSize(30, 20, 20 / 30)
+    assert target_size(100, 100, print_size="2x3in", dpi=10, fit="crop") == TargetSize(30, 20, (20 / 30,))
 
 
 def test_fit_leaves_a_margin_and_crop_cuts():
     """A 4:3 photograph on 3:2 paper keeps its shape with `fit` and takes the paper's with `crop`."""
     assert target_size(3000, 4000, print_size="20x30in", dpi=10) == TargetSize(200, 267)
-    assert target_size(3000, 4000, print_size="20x30in", dpi=10, fit="crop") == TargetSize(200, 300, 1.5)
+    assert target_size(3000, 4000, print_size="20x30in", dpi=10, fit="crop") == TargetSize(200, 300, (1.5,))
 
 
 def test_without_a_size_the_photograph_keeps_its_own():
@@ -77,11 +77,82 @@ def test_size_is_the_long_side(photo, target):
 
 
 @pytest.mark.parametrize(
+    ("text", "aspect"),
+    [("4:3", 4 / 3), ("16 : 9", 16 / 9), ("1.5", 1.5), (" 2.39:1 ", 2.39), ("1:100", 0.01), (".5", 0.5)],
+)
+def test_aspects_are_read(text, aspect):
+    """Two numbers with a colon, or their ratio, are width over height."""
+    assert parse_aspect(text) == pytest.approx(aspect)
+
+
+@pytest.mark.parametrize("text", ["", "abc", "4:", ":3", "4/3", "4:3:2", "1e9:1", "-4:3", "nan", "inf:1", "²:3"])
+def test_unreadable_aspects_are_refused(text):
+    """What is not one or two numbers is named, with examples of what is."""
+    with pytest.raises(SettingsError, match=r"wanted width and height such as 4:3, or their ratio such as 1\.5"):
+        parse_aspect(text)
+
+
+@pytest.mark.parametrize("text", ["0:3", "3:0", "0", "0:0", "101:1", "1:101", "1000000000:1", "9" * 400 + ":1"])
+def test_absurd_aspects_are_refused(text):
+    """A side of nothing, or of more than a hundred times the other, is refused."""
+    with pytest.raises(SettingsError, match="wanted sides above 0, neither over 100 times the other"):
+        parse_aspect(text)
+
+
+def test_a_width_or_height_alone_brings_the_other():
+    """The side that is not given follows the photograph's shape, or the shape it is cropped to."""
+    assert target_size(400, 600, width=300) == TargetSize(200, 300)
+    assert target_size(400, 600, height=300) == TargetSize(300, 450)
+    assert target_size(400, 600, width=800, aspect="4:3") == TargetSize(600, 800, (4 / 3,))
+    assert target_size(67, 100, width=800, aspect="4:3") == TargetSize(600, 800, (4 / 3,))  # not 602 for 89 x 67 px
+    assert target_size(600, 400, height=600, aspect="4:3") == TargetSize(600, 800, (4 / 3,))
+
+
+def test_both_sides_are_exact_and_crop():
+    """Width and height together are the painting's, and the photograph is cropped to their shape."""
+    assert target_size(400, 600, width=301, height=299) == TargetSize(299, 301, (301 / 299,))
+    assert target_size(400, 600, width=800, height=600, aspect="4:3") == TargetSize(600, 800, (800 / 600,))
+
+
+@pytest.mark.parametrize(("width", "height"), [(100, 67), (100, 66), (99, 66), (1, 1)])
+def test_rounding_does_not_contradict_an_aspect(width, height):
+    """A pair of sides agrees with an aspect if either of them is less than a pixel off."""
+    assert target_size(400, 600, width=width, height=height, aspect="3:2").width == width
+    with pytest.raises(
+        SettingsError, match=f"width {width} and height {height + 5}, which contradict aspect 3:2; leave"
+    ):
+        check_sides(width, height + 5, "3:2")
+
+
+def test_an_aspect_alone_crops_and_keeps_the_pixels():
+    """Without a size the painting has the pixels of the cropped photograph; a long side is the cropped shape's."""
+    assert target_size(400, 600, aspect="1:1") == TargetSize(400, 400, (1.0,))
+    assert target_size(400, 600, aspect="2:1") == TargetSize(300, 600, (2.0,))
+    assert target_size(400, 600, aspect="1:2", size=100) == TargetSize(100, 50, (0.5,))
+
+
+def test_an_aspect_is_cropped_before_the_paper():
+    """On paper, what `aspect` leaves is fitted or cropped as a photograph of that shape would be, turned with it."""
+    assert target_size(400, 600, aspect="1:2", print_size="3x2in", dpi=10) == TargetSize(30, 15, (0.5,))
+    cropped = target_size(400, 600, aspect="1:2", print_size="3x2in", dpi=10, fit="crop")
+    assert cropped == TargetSize(30, 20, (0.5, 20 / 30))
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"height": 0}, "got a photograph of 600 x 0 px, wanted at least 1 px a side"),
-        ({"size": 0}, "got size 0, wanted a long side of at least 1 px"),
-        ({"size": -5}, "got size -5, wanted a long side of at least 1 px"),
+        ({"photo_height": 0}, "got a photograph of 600 x 0 px, wanted at least 1 px a side"),
+        ({"size": 0}, "got size 0, wanted at least 1 px"),
+        ({"size": -5}, "got size -5, wanted at least 1 px"),
+        ({"width": 0}, "got width 0, wanted at least 1 px"),
+        ({"height": -1, "aspect": "1:1"}, "got height -1, wanted at least 1 px"),
+        ({"width": 5, "height": -1}, "got width 5 and height -1, wanted sides of at least 1 px"),
+        ({"width": MAX_SIDE_PX + 1}, "got a painting of 1000001 x 666667 px, wanted at most 1000000 px a side"),
+        ({"width": 10, "height": MAX_SIDE_PX + 1}, "wanted at most 1000000 px a side"),
+        ({"size": 100, "width": 100}, "got size 100 and width or height 100, wanted only one of them"),
+        ({"print_size": "6x9cm", "height": 100}, "got print size '6x9cm' and width or height 100, wanted only one"),
+        ({"width": 800, "height": 500, "aspect": "4:3"}, "got width 800 and height 500, which contradict aspect 4:3"),
+        ({"aspect": "0:3"}, "got aspect '0:3', wanted sides above 0"),
         ({"size": MAX_SIDE_PX + 1}, "got a painting of 1000001 x 666667 px, wanted at most 1000000 px a side"),
         ({"size": 100, "print_size": "6x9cm"}, "got size 100 and print size '6x9cm', wanted only one of them"),
         ({"print_size": "6x9"}, "got print size '6x9', wanted"),
@@ -97,7 +168,7 @@ def test_size_is_the_long_side(photo, target):
 def test_absurd_targets_are_refused(arguments, message):
     """Every number that makes no sense is named with what was wanted."""
     with pytest.raises(SettingsError) as caught:
-        target_size(**{"height": 400, "width": 600} | arguments)
+        target_size(**{"photo_height": 400, "photo_width": 600} | arguments)
     assert message in str(caught.value)
 
 
@@ -125,6 +196,14 @@ def test_a_turned_photograph_gives_a_turned_painting(height, width, paper, fit):
         upright = target_size(height, width, print_size=paper, fit=fit)
         turned = target_size(width, height, print_size=paper, fit=fit)
         assert (upright.height, upright.width) == (turned.width, turned.height)
+
+
+@given(SIDES, SIDES, st.integers(1, 20), st.integers(1, 20), st.integers(100, 5000))
+def test_a_cropped_painting_has_its_shape(height, width, across, down, long_side):
+    """Whatever the photograph, the painting's sides agree with the aspect to a pixel."""
+    target = target_size(height, width, aspect=f"{across}:{down}", size=long_side)
+    check_sides(target.width, target.height, f"{across}:{down}")
+    assert max(target.height, target.width) == long_side
 
 
 @given(SIDES, SIDES, st.integers(1, MAX_SIDE_PX))

@@ -1,5 +1,6 @@
 """What a worker does, called here on a tiny job: files in, files out, the same whoever asks and how often."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,24 +15,25 @@ from PIL import Image
 from muralist.model.architecture import architecture
 from muralist.model.painter import to_tensor
 from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS
-from muralist.model.statistics import Window, gram_sum
+from muralist.model.statistics import Window, style_sums
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import tasks
 from muralist.pipeline.errors import DeviceError
 from muralist.pipeline.job import Job
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.painting import with_bleed
-from muralist.pipeline.run_folder import RunFolder, write_array
+from muralist.pipeline.run_folder import FINISHED, RunFolder, write_array
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.start import is_photograph
 
 SETTINGS = Settings(**TINY)
 NETWORK = architecture(SETTINGS.network)
 
 
-def new_job(folder: Path, settings: Settings = SETTINGS) -> Job:
+def new_job(folder: Path, settings: Settings = SETTINGS, shares: tuple[float, ...] = (1.0,)) -> Job:
     """A job as the driver makes it, with nothing filed yet."""
-    levels = plan_levels(96, 128, 112, settings, 16, NETWORK.minimum(settings.layers))
-    return Job(RunFolder.create(folder, "out.png"), settings, find_weights(NETWORK), levels, "cpu", "float32")
+    levels = plan_levels(96, 128, [(112, 1.0)] * len(shares), settings, 16, NETWORK.minimum(settings.layers))
+    return Job(RunFolder.create(folder, "out.png"), settings, find_weights(NETWORK), levels, shares, "cpu", "float32")
 
 
 def lay_out(job: Job, index: int) -> None:
@@ -40,8 +42,11 @@ def lay_out(job: Job, index: int) -> None:
     pixels = photograph()
     resized = Image.fromarray(pixels).resize((level.width, level.height), Image.Resampling.BOX)
     write_array(job.folder.content(index), with_bleed(np.asarray(resized, np.float32) / 255, level))
-    write_array(job.folder.style(index), painting().astype(np.float32) / 255)
-    tasks.style_targets(job, index)
+    if not is_photograph(job.settings):
+        write_array(job.folder.start(index), np.full((level.grid.height, level.grid.width, 3), 0.25, np.float32))
+    for number in range(len(job.shares)):
+        write_array(job.folder.style(index, number), painting(seed=number + 1).astype(np.float32) / 255)
+        tasks.style_targets(job, index, number)
 
 
 def everywhere(job: Job, index: int, task: str, filed: int, *made: int) -> dict[str, float]:
@@ -52,12 +57,14 @@ def everywhere(job: Job, index: int, task: str, filed: int, *made: int) -> dict[
 
 
 def paint_level(job: Job, index: int) -> list[dict[str, float]]:
-    """Paint a level as the driver would; the losses before and after every round, and of the finished canvas."""
+    """Paint a level as the driver would, but keep all rounds; the losses of each, and of the finished canvas."""
     lay_out(job, index)
     losses = [everywhere(job, index, "prepare_tile", 0)]
     level = job.levels[index]
     losses += [everywhere(job, index, "paint_tile", made + 1, made) for made in range(len(level.rounds))]
-    return [*losses, everywhere(job, index, "measure_tile", level.finished)]
+    last, finished = (job.folder.state(index, made, 0).parent for made in (len(level.rounds), FINISHED))
+    shutil.copytree(last, finished)
+    return [*losses, everywhere(job, index, "measure_tile", FINISHED)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,7 +119,7 @@ def test_the_next_level_starts_from_the_finished_one(done):
     """Level 1 starts with level 0's average, enlarged with a cubic filter, and with its moments, enlarged linearly."""
     job = done.job
     before, level = job.levels
-    small = job.folder.canvas(0, before.grid, len(before.rounds))(before.picture_box)
+    small = job.folder.canvas(0, before.grid, FINISHED)(before.picture_box)
     large = job.folder.canvas(1, level.grid, 0)(level.picture_box)
     inside = (slice(8, -8), slice(8, -8))  # Pillow repeats the picture's edge, we see the bleed
     for channel in range(3):
@@ -134,13 +141,13 @@ def test_tasks_may_run_twice(done):
     folder = Path(job.folder.path)
     before = contents(folder)
     for level in job.levels:
-        assert tasks.style_targets(job, level.index) is None
+        assert tasks.style_targets(job, level.index, 0) == 0
         for number in range(len(level.grid)):
             tasks.prepare_tile(job, level.index, number)
             for made in reversed(range(len(level.rounds))):
                 tasks.paint_tile(job, level.index, made, number)
             tasks.measure_tile(job, level.index, number)
-        for made in range(level.finished + 1):
+        for made in (*range(len(level.rounds) + 1), FINISHED):
             tasks.add_up(job, level.index, made)
     after = contents(folder)
     assert before.keys() == after.keys()
@@ -175,13 +182,13 @@ def test_tiles_leave_out_what_is_not_theirs(done):
 def test_sums_of_tiles_are_sums_of_the_picture(done):
     """The added-up Gram matrices of a level of four tiles are those of its canvas in one pass of the network."""
     job, level = done.job, done.job.levels[1]
-    canvas = job.folder.canvas(1, level.grid, len(level.rounds))(level.grid.box)[AVERAGE]
+    canvas = job.folder.canvas(1, level.grid, FINISHED)(level.grid.box)[AVERAGE]
     picture = to_tensor(canvas)
     with torch.no_grad():
         features = tasks._network(job)(picture, tuple(SETTINGS.style_layers))
-    with np.load(job.folder.total(1, level.finished)) as total:
+    with np.load(job.folder.total(1, FINISHED)) as total:
         for layer in ("relu1_1", "relu2_1"):  # deeper ones see beyond the short halo of these tiles
-            whole = gram_sum(features[layer], Window.full(picture)).numpy()
+            whole = style_sums(features[layer], Window.full(picture))[0].numpy()
             found = total[f"gram {layer}"]
             assert np.linalg.norm(found - whole) < 1e-2 * np.linalg.norm(whole)
 
@@ -190,21 +197,21 @@ def test_style_statistics_do_not_depend_on_their_tiles(tmp_path):
     """A style picture longer than one tile gives the Gram matrices of a single pass over it."""
     job = new_job(tmp_path)
     picture = painting(80, 2100).astype(np.float32) / 255
-    write_array(job.folder.style(0), picture)
-    tasks.style_targets(job, 0)
+    write_array(job.folder.style(0, 0), picture)
+    tasks.style_targets(job, 0, 0)
     whole = to_tensor(picture)
     with torch.no_grad():
         features = tasks._network(job)(whole, tuple(SETTINGS.style_layers))
-    with np.load(job.folder.targets(0)) as targets:
-        assert set(targets) == set(SETTINGS.style_layers)
+    with np.load(job.folder.targets(0, 0)) as targets:
+        assert set(targets) == {f"{what} {layer}" for what in ("gram", "mean") for layer in SETTINGS.style_layers}
         for layer, f in features.items():
-            wanted = gram_sum(f, Window.full(whole)).numpy() / (f.shape[2] * f.shape[3])
-            assert np.linalg.norm(targets[layer] - wanted) < 2e-3 * np.linalg.norm(wanted)
+            wanted = style_sums(f, Window.full(whole))[0].numpy() / (f.shape[2] * f.shape[3])
+            assert np.linalg.norm(targets[f"gram {layer}"] - wanted) < 2e-3 * np.linalg.norm(wanted)
 
 
 def test_mirrored_bleed():
     """The photograph lies inside its canvas, and the pixels around it are its mirror image."""
-    level = plan_levels(40, 50, 50, SETTINGS, 16, 32)[0]
+    level = plan_levels(40, 50, [], SETTINGS, 16, 32)[0]
     pixels = np.random.default_rng(0).random((40, 50, 3))
     canvas = with_bleed(pixels, level)
     assert canvas.shape == (level.grid.height, level.grid.width, 3)
@@ -216,7 +223,7 @@ def test_mirrored_bleed():
 
 def test_a_bleed_wider_than_the_picture():
     """A bleed may be wider than a small picture: it is mirrored again and again."""
-    level = plan_levels(32, 33, 50, SETTINGS.model_copy(update={"bleed": 200}), 16, 32)[0]
+    level = plan_levels(32, 33, [], SETTINGS.model_copy(update={"bleed": 200}), 16, 32)[0]
     pixels = np.random.default_rng(0).random((32, 33, 3))
     canvas = with_bleed(pixels, level)
     np.testing.assert_array_equal(canvas[200:232, 200:233], pixels)
@@ -253,3 +260,44 @@ def test_a_worker_says_what_it_is(tmp_path):
     assert facts["device_name"]
     assert facts["precision"] in tasks.DTYPES
     assert tasks.worker_facts(str(tmp_path / "elsewhere"), "cpu")["sees_folder"] is False
+
+
+# ------------------------------------------------------------------------- several styles, other starts, missing terms
+
+
+def test_statistics_of_several_styles_are_blended(tmp_path):
+    """What the painter follows is the mean of all style pictures' statistics, by their shares."""
+    job = new_job(tmp_path, shares=(0.25, 0.75))
+    lay_out(job, 0)
+    first, second = (dict(np.load(job.folder.targets(0, number))) for number in (0, 1))
+    blended = tasks._painter(job, 0).objective.targets
+    assert blended.keys() == first.keys() == second.keys()
+    for name, found in blended.items():
+        assert (first[name] != second[name]).any()
+        np.testing.assert_allclose(found, 0.25 * first[name] + 0.75 * second[name], rtol=1e-12)
+
+
+def test_a_start_that_was_filed_is_started_from(tmp_path):
+    """Where painting does not start from the photograph, level 0 has the filed start, and a content loss at once."""
+    job = new_job(tmp_path, SETTINGS.model_copy(update={"noise_ratio": 0.5}))
+    lay_out(job, 0)
+    first = everywhere(job, 0, "prepare_tile", 0)
+    state = job.folder.canvas(0, job.levels[0].grid, 0)(job.levels[0].grid.box)
+    np.testing.assert_allclose(state[: AVERAGE + 1], 0.25, atol=1e-7)
+    assert not state[MOMENT1:].any()
+    assert first["content"] > 0
+
+
+@pytest.mark.parametrize(("missing", "counts"), [("style", "content"), ("content", "style")])
+def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
+    """Content alone and style alone are painted; the term that does not count has no features, statistics or loss."""
+    changes = {f"{missing}_weight": 0.0, "noise_ratio": 1.0}
+    job = new_job(tmp_path, SETTINGS.model_copy(update=changes), () if missing == "style" else (1.0,))
+    lay_out(job, 0)
+    first = everywhere(job, 0, "prepare_tile", 0)
+    everywhere(job, 0, "paint_tile", 1, 0)
+    last = everywhere(job, 0, "paint_tile", 2, 1)
+    assert missing not in first
+    assert 0 < last[counts] < first[counts]
+    assert set(tasks._features(job, 0, 0)) == (set() if missing == "content" else {"relu4_2"})
+    assert bool(tasks._painter(job, 0).objective.targets) == (missing == "content")

@@ -1,6 +1,7 @@
 """Where tiles lie: cores partition the canvas, neighbours overlap, windows sum to one."""
 
 import pickle
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -9,14 +10,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from muralist.tiling.errors import TileTooSmallError, TilingError
-from muralist.tiling.grid import Box, Span, TileGrid, cover
+from muralist.tiling.grid import Box, Span, TileGrid, cover, divide
 
 STEADY = settings(derandomize=True, deadline=None)
 
 
 @st.composite
 def grids(draw, longest=150):
-    """Any grid whose tiles hold their overlaps, odd canvases, 1-px overlaps and oversized tiles among them."""
+    """Any grid whose tiles hold their overlaps; odd canvases, 1-px overlaps, oversized tiles and chunks among them."""
     stride = draw(st.sampled_from([1, 2, 4, 16]))
     overlap = draw(st.integers(0, 40))
     shared = -(-overlap // stride) * stride
@@ -27,6 +28,7 @@ def grids(draw, longest=150):
         overlap=overlap,
         stride=stride,
         halo=draw(st.none() | st.integers(0, 25)),
+        chunks=draw(st.none() | st.tuples(st.integers(1, 9), st.integers(1, 9))),
     )
 
 
@@ -105,6 +107,7 @@ def test_halo_is_not_blended(grid):
 @given(grids())
 def test_tiles_are_no_longer_than_asked(grid):
     """An outer box is at most the tile long, plus what does not fill a stride at the canvas's end."""
+    assume(grid.chunks is None)
     for axis in grid.axes:
         assert all(part.outer.length <= max(grid.tile, grid.stride) + grid.stride - 1 for part in axis)
 
@@ -126,6 +129,40 @@ def test_windows_sum_to_one(grid):
         assert (weights[outside] == 0).all()
         total[tile.outer.inside(grid.box)] += weights
     np.testing.assert_allclose(total, 1, rtol=0, atol=1e-6)
+
+
+@STEADY
+@given(grids())
+def test_chunks_are_as_many_as_asked(grid):
+    """A grid of chunks has just so many rows and columns, fewer only where a chunk would be below the overlap."""
+    assume(grid.chunks is not None)
+    least = max(grid.stride, -(-grid.overlap // grid.stride) * grid.stride)
+    for found, wanted, length in zip(grid.shape, grid.chunks, (grid.height, grid.width), strict=True):
+        assert found <= wanted
+        assert found == wanted or length < (found + 1) * least
+
+
+@STEADY
+@given(st.integers(16, 900), st.integers(1, 9), st.sampled_from([1, 4, 16]))
+def test_chunks_without_overlap_are_plain_rectangles(length, count, stride):
+    """Without overlap the chunks themselves partition the axis, evenly to a stride, and nothing is blended."""
+    spans = divide(length, count, 0, stride)
+    assert spans[0].start == 0
+    assert spans[-1].stop == length
+    assert all(left.stop == right.start for left, right in pairwise(spans))
+    lengths = [span.length // stride for span in spans]
+    assert max(lengths) - min(lengths) <= 1
+    grid = TileGrid(length, length, tile=64, overlap=0, stride=stride, chunks=(count, 1))
+    assert all(tile.core == tile.extent == tile.outer for tile in grid)
+    assert all((factor == 1).all() for tile in grid for factor in grid.window(tile))
+
+
+def test_chunks_do_not_heed_the_tile():
+    """Six chunks are six whatever the tile, and an overlap that is too large for the tile is none for them."""
+    for tile in (16, 100, 4096):
+        grid = TileGrid(200, 330, tile=tile, overlap=20, stride=4, chunks=(2, 3))
+        assert grid.shape == (2, 3)
+        assert [cut.outer for cut in grid.axes[1]] == [Span(0, 120), Span(100, 228), Span(208, 330)]
 
 
 @STEADY
@@ -211,12 +248,16 @@ def test_too_small_a_tile_says_what_to_do():
     assert (again.tile, again.overlap, str(again)) == (100, 64, str(caught.value))
 
 
-@pytest.mark.parametrize("wrong", [{"height": 0}, {"width": -1}, {"tile": 0}, {"stride": 0}, {"overlap": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"height": 0}, {"width": -1}, {"tile": 0}, {"stride": 0}, {"overlap": -1}, {"chunks": (2, 0)}]
+)
 def test_sizes_that_are_not_positive_are_refused(wrong):
     """A grid without pixels, tiles or stride, or with a negative overlap, is refused with what was given."""
     sizes = {"height": 10, "width": 10, "tile": 4, "overlap": 1, "stride": 1} | wrong
     ((name, value),) = wrong.items()
-    with pytest.raises(TilingError, match=rf"needs positive sizes, got TileGrid\(.*{name}={value}") as caught:
+    with pytest.raises(
+        TilingError, match=rf"needs positive sizes, got TileGrid\(.*{name}={re.escape(str(value))}"
+    ) as caught:
         TileGrid(**sizes)
     again = pickle.loads(pickle.dumps(caught.value))
     assert type(again) is TilingError

@@ -130,7 +130,8 @@ def test_the_lesson_has_unit_power(tool, lesson):
 def test_the_most_active_channels_are_chosen(tool):
     """Channels that are never active are left out while there are others."""
     weights = {}
-    for name, (fan_in, fan_out) in architecture("compact").convolutions.items():
+    for name, step in architecture("compact").convolutions.items():
+        fan_in, fan_out = step.fan_in, step.fan_out
         weights[f"conv{name}.weight"] = torch.full((fan_out + 4, 3 if fan_in == 3 else fan_in + 4, 3, 3), 0.01)
         weights[f"conv{name}.bias"] = torch.ones(fan_out + 4)
         weights[f"conv{name}.bias"][:4] = -1e9

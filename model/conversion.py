@@ -1,0 +1,89 @@
+"""Weight files of any format become safetensors files that say what they are."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from safetensors.torch import save
+
+from muralist.model.architecture import architecture
+from muralist.model.errors import WeightsError
+from muralist.model.formats import Content, Weights, fitting
+from muralist.model.loading import read, taken
+from muralist.model.weight_files import WeightFile, describe
+
+
+def convert(source: Path, target: Path, network: str | None = None, *, overwrite: bool = False) -> dict[str, object]:
+    """Write a network's convolutions as a safetensors file, for RGB pictures and in the number type they have.
+
+    Parameters
+    ----------
+    source, target : Path
+    network : str, optional
+        Told by the tensors' shapes if not given.
+    overwrite : bool
+        Replace an existing target.
+
+    Returns
+    -------
+    dict
+        What is written into the file's metadata, as JSON under the key `muralist`: network, mean, std, format, source
+        (its name), source_sha256 and licence.
+
+    Raises
+    ------
+    UnknownNetworkError
+    WeightsError
+        If the source is broken or holds no network that is known, or the target is there already or cannot be written.
+    """
+    _spare(source, target, overwrite)
+    file = describe(source)
+    content = read(file)
+    row = architecture(network or _fitting(file, content))
+    weights = taken(row, file, content, row.layers)
+    facts = _facts(row.name, file, weights)
+    tensors = {key: value.contiguous() for key, value in weights.tensors.items()}
+    _write(target, save(tensors, {"muralist": json.dumps(facts)}))
+    return facts
+
+
+def _facts(network: str, file: WeightFile, weights: Weights) -> dict[str, object]:
+    return {
+        "network": network,
+        "mean": weights.mean,
+        "std": weights.std,
+        "format": weights.format,
+        "source": file.published or Path(file.path).name,
+        "source_sha256": file.sha256,
+        "licence": file.licence,
+    }
+
+
+def _spare(source: Path, target: Path, overwrite: bool) -> None:
+    """Refuse to write over what the user did not mean to lose."""
+    if source.resolve() == target.resolve():
+        raise WeightsError(str(target), "this is the file to be read; name another one to write")
+    if target.exists() and not overwrite:
+        raise WeightsError(str(target), "exists already; use --overwrite to replace it, or another name")
+
+
+def _fitting(file: WeightFile, content: Content) -> str:
+    name = fitting(content)
+    if name is None:
+        raise WeightsError(
+            file.path, "its tensors are not all those of one network that muralist knows; name it with --network"
+        )
+    return name
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Write beside the target, then rename: nobody ever reads half a file."""
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        part.write_bytes(content)
+        part.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise WeightsError(str(target), f"cannot be written ({error.strerror}); name another file") from error

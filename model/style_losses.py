@@ -1,0 +1,123 @@
+"""Formulas of the style loss: how far a layer's statistics are from the style picture's.
+
+A layer's statistics are means over all positions of a picture: G = mean of f f^T (the Gram matrix), m = mean of f.
+S and t are the same of the style picture, N is the number of channels, |.| the Frobenius norm. Everything is
+a function of sums over positions, so it is exact over tiles. Published formulas that divide the unscaled sum F F^T by a
+multiple of the number of positions M are written here for means, which gives the same number when painting and style
+picture are equally large, as they were there, and a meaningful one when they are not.
+
+    relative           |G - S|^2 / |S|^2                    muralist's own: no units, alike for all networks
+    gatys              |G - S|^2 / (4 N^2)                  Gatys et al. 2015, eq. 4
+    log0, fermilab     the same; log0 counts layers 0.5, 1, 1.5, 3, 4
+    gatys-hw           |G - S|^2 / N^2                      mean square, Gram matrices divided by M
+    gcucurull          the same
+    gatys-chw          |G - S|^2 / N^4                      mean square, Gram matrices divided by N M (jcjohnson)
+    prisma             the same (anishathalye)
+    spst               |G - S|^2 / N^4 + 10/N (|m - t|^2 + |s - u|^2)
+                       s, u: standard deviations (Galerne et al. 2022)
+    w2                 |m - t|^2 / N + tr(C + D - 2 (D^1/2 C D^1/2)^1/2) / N
+                       C, D: covariances + 1e-4 on the diagonal; squared Wasserstein-2 distance of two normal
+                       distributions, per channel (crowsonkb)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+COVARIANCE_EPSILON = 1e-4
+DEVIATION_EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Means over the positions of a layer: `gram` (C, C) of f f^T, `mean` (C,) of f; at least float32."""
+
+    gram: Tensor
+    mean: Tensor
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance of the channels (C, C)."""
+        return self.gram - torch.outer(self.mean, self.mean)
+
+    @property
+    def deviation(self) -> Tensor:
+        """Standard deviation of every channel (C,); never quite zero, so that it has a slope."""
+        return (self.gram.diagonal() - self.mean.square()).clamp(min=0).add(DEVIATION_EPSILON).sqrt()
+
+    def slope(self, distance: "Distance") -> "Statistics":
+        """Derivative of a distance with respect to gram and mean."""
+        leaves = [value.detach().requires_grad_() for value in (self.gram, self.mean)]
+        with torch.enable_grad():
+            loss = distance(Statistics(*leaves))
+        return Statistics(*torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
+
+
+Distance = Callable[[Statistics], Tensor]
+
+
+def _gram_error(divisor: Callable[[Statistics], float | Tensor]) -> Callable[[Statistics], Distance]:
+    """Squared difference of Gram matrices over something that depends on the target alone."""
+
+    def to(target: Statistics) -> Distance:
+        over = divisor(target)
+        return lambda now: (now.gram - target.gram).square().sum() / over
+
+    return to
+
+
+def _spst(target: Statistics) -> Distance:
+    gram = gatys_chw(target)
+    channels, mean, deviation = len(target.mean), target.mean, target.deviation
+
+    def distance(now: Statistics) -> Tensor:
+        moments = (now.mean - mean).square().sum() + (now.deviation - deviation).square().sum()
+        return gram(now) + 10 / channels * moments
+
+    return distance
+
+
+def _w2(target: Statistics) -> Distance:
+    """Eigenvalues suffice for the trace of the root, and their derivative is stable where eigenvectors' is not."""
+    wanted = _regular(target)
+    values, vectors = torch.linalg.eigh(wanted)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+
+    def distance(now: Statistics) -> Tensor:
+        covariance = _regular(now)
+        if not covariance.isfinite().all():  # which no eigenvalues have; the painter takes such a step back
+            return covariance.sum() * torch.nan
+        shares: Tensor = torch.linalg.eigvalsh(root @ covariance @ root)
+        shared = shares.clamp(min=COVARIANCE_EPSILON**2).sqrt().sum()
+        apart = (now.mean - target.mean).square().sum()
+        return (apart + (wanted.trace() + covariance.trace() - 2 * shared).to(apart.dtype)) / len(target.mean)
+
+    return distance
+
+
+def _regular(statistics: Statistics) -> Tensor:
+    """Covariance that is surely positive, in float64 where the device has it."""
+    covariance = statistics.covariance
+    wide = covariance if covariance.device.type == "mps" else covariance.double()
+    return wide + COVARIANCE_EPSILON * torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
+
+
+relative = _gram_error(lambda target: target.gram.square().sum())
+gatys = _gram_error(lambda target: 4 * len(target.mean) ** 2)
+gatys_hw = _gram_error(lambda target: len(target.mean) ** 2)
+gatys_chw = _gram_error(lambda target: len(target.mean) ** 4)
+
+STYLE_LOSSES: dict[str, Callable[[Statistics], Distance]] = {
+    "relative": relative,
+    "gatys": gatys,
+    "gatys-hw": gatys_hw,
+    "gatys-chw": gatys_chw,
+    "log0": gatys,
+    "fermilab": gatys,
+    "gcucurull": gatys_hw,
+    "prisma": gatys_chw,
+    "spst": _spst,
+    "w2": _w2,
+}

@@ -1,0 +1,147 @@
+"""Formulas of the TV loss: how much a picture changes from pixel to pixel.
+
+Sums run over all pairs of neighbours and the three colours; H and W are the canvas's; d is a difference.
+
+    l2          (sum d^2 + chroma * sum (d - grey)^2) / (H W)            grey: d's mean over the three colours
+    l2-mean     sum down^2 / (3 (H-1) W) + sum right^2 / (3 H (W-1))     anishathalye's, prisma
+    l2-sum      sum d^2                                                  jcjohnson
+    l2-9point   2 / (3 H W) * (sum axis^2 / 3 + sum diagonal^2 / 12)     crowsonkb
+    l1-mean     as l2-mean with |d|
+    l1-sum      sum |d|                                                  neural-style-pt
+
+Differs from the usual total variation where `chroma` is not zero: specks of colour cost more than strokes of light.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from muralist.model.statistics import Window
+
+Shift = tuple[int, int]
+DOWN, RIGHT, FALLING, RISING = SHIFTS = ((1, 0), (0, 1), (1, 1), (1, -1))
+AXES = (DOWN, RIGHT)
+
+
+def _pixels(shift: Shift, height: int, width: int) -> float:
+    return 1 / (height * width)
+
+
+def _mean(shift: Shift, height: int, width: int) -> float:
+    return 1 / (3 * max(1, height - shift[0]) * max(1, width - abs(shift[1])))
+
+
+def _sum(shift: Shift, height: int, width: int) -> float:
+    return 1.0
+
+
+def _nine_points(shift: Shift, height: int, width: int) -> float:
+    return 2 / (3 * height * width) / (3 if shift in AXES else 12)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """`factor` of every shift; `power` of the differences; whether it grows with the picture."""
+
+    factor: Callable[[Shift, int, int], float]
+    power: int = 2
+    shifts: tuple[Shift, ...] = AXES
+
+    @property
+    def is_sum(self) -> bool:
+        return self.factor is _sum
+
+
+TV_LOSSES: Final = {
+    "l2": _Form(_pixels),
+    "l2-mean": _Form(_mean),
+    "l2-sum": _Form(_sum),
+    "l2-9point": _Form(_nine_points, shifts=SHIFTS),
+    "l1-mean": _Form(_mean, power=1),
+    "l1-sum": _Form(_sum, power=1),
+}
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One formula for one canvas.
+
+    Attributes
+    ----------
+    name : str
+        A key of `TV_LOSSES`.
+    height, width : int
+        Of the whole canvas, px.
+    chroma : float
+        What differences in colour cost more; counts for `l2` only.
+    sum_scale : float
+        Factor of formulas that are sums over the picture.
+    """
+
+    name: str
+    height: int
+    width: int
+    chroma: float = 0.0
+    sum_scale: float = 1.0
+
+    @property
+    def _form(self) -> _Form:
+        return TV_LOSSES[self.name]
+
+    @property
+    def _coloured(self) -> float:
+        return self.chroma if self.name == "l2" else 0.0
+
+    def _factor(self, shift: Shift) -> float:
+        form = self._form
+        return form.factor(shift, self.height, self.width) * (self.sum_scale if form.is_sum else 1.0)
+
+    def sums(self, picture: Tensor, window: Window) -> dict[str, float]:
+        """Sum what a tile (1, 3, H, W) adds: |d|^power per shift, and what of it is not grey."""
+        found = {}
+        for shift in self._form.shifts:
+            first, second = _pairs(picture, shift)
+            weights = _pairs(window.weights()[None, None], shift)[0]
+            for name, d in (("all", second - first), ("chroma", chroma(second - first))):
+                found[f"{name} {shift[0]} {shift[1]}"] = float((d.abs() ** self._form.power * weights).sum())
+        return found
+
+    def value(self, sums: Mapping[str, float]) -> float:
+        """Compute the loss of a whole canvas from the sums of all its tiles."""
+        changes = (
+            self._factor(shift)
+            * (sums[f"all {shift[0]} {shift[1]}"] + self._coloured * sums[f"chroma {shift[0]} {shift[1]}"])
+            for shift in self._form.shifts
+        )
+        return float(sum(changes))
+
+    def gradient(self, picture: Tensor) -> Tensor:
+        """Gradient of the loss at a tile's pixels, (1, 3, H, W)."""
+        gradient = torch.zeros_like(picture)
+        for shift in self._form.shifts:
+            first, second = _pairs(picture, shift)
+            slope = self._slope(second - first).mul_(self._factor(shift))
+            behind, ahead = _pairs(gradient, shift)
+            behind -= slope
+            ahead += slope
+        return gradient
+
+    def _slope(self, d: Tensor) -> Tensor:
+        if self._form.power == 1:
+            return d.sign()
+        return 2 * (d + self._coloured * chroma(d)) if self._coloured else 2 * d
+
+
+def _pairs(picture: Tensor, shift: Shift) -> tuple[Tensor, Tensor]:
+    """Two views of a picture (..., H, W) of which the second is the first one's neighbour at `shift`."""
+    (down, right), (height, width) = shift, picture.shape[-2:]
+    first = picture[..., : height - down, max(0, -right) : width - max(0, right)]
+    return first, picture[..., down:, max(0, right) : width - max(0, -right)]
+
+
+def chroma(difference: Tensor) -> Tensor:
+    """What of a difference in colour (1, 3, H, W) is not a difference in grey."""
+    return difference - difference.mean(1, keepdim=True)

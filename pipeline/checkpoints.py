@@ -1,0 +1,36 @@
+"""Pictures of a painting as it is on the way: when they are written, and under which names."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from muralist.pipeline.levels import Level
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A picture that was written after `step` steps of the whole run; size in pixels."""
+
+    path: str
+    step: int
+    height: int
+    width: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the checkpoint as plain values."""
+        return asdict(self)
+
+
+def checkpoint_path(output: Path, step: int) -> Path:
+    """Name the checkpoint of an output after some steps.
+
+    >>> checkpoint_path(Path("poster.tif"), 100).name
+    'poster-000100.tif'
+    """
+    return output.with_name(f"{output.stem}-{step:06}{output.suffix}")
+
+
+def checkpoint_paths(output: Path, levels: Iterable[Level]) -> list[Path]:
+    """Name all checkpoints that will be written if no level ends early."""
+    return [checkpoint_path(output, level.first_step + step) for level in levels for step in level.saves]

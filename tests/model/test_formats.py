@@ -1,0 +1,306 @@
+"""Every published layout gives the features of the same weights loaded directly; nothing else is read or executed."""
+
+import io
+import pickle
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from layouts import (
+    LAYOUTS,
+    NARROW,
+    Evil,
+    legacy,
+    matconvnet,
+    npy,
+    npz,
+    old_npy,
+    random_weights,
+    vgg_features,
+    zipped,
+)
+from safetensors.torch import save
+from scipy.io import savemat
+
+from muralist.model import formats, weight_files
+from muralist.model.architecture import ARCHITECTURES, architecture
+from muralist.model.errors import WeightsError
+from muralist.model.formats import fitting, parse, understand
+from muralist.model.loading import load_network
+from muralist.model.weight_files import PublishedFile, describe, find_weights
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    """All networks but the bundled one have a sixteenth of their channels."""
+    for name, row in NARROW.items():
+        monkeypatch.setitem(ARCHITECTURES, name, row)
+
+
+def picture(height=64, width=48):
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def assert_equal_features(given, wanted):
+    for layer, value in wanted.items():
+        assert (given[layer] - value).abs().max() < 1e-4 * value.abs().max(), layer
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_features_are_those_of_the_same_weights(tmp_path, layout):
+    """In each layout, every layer before and after ReLU is what plain torch gives for the input the weights expect."""
+    row = architecture(layout.network)
+    weights = random_weights(row)
+    (tmp_path / "some file").write_bytes(layout.write(weights))
+    network = load_network(row.name, find_weights(row, str(tmp_path / "some file")), row.layers)
+    wanted = layout.features(weights, picture())
+    assert list(wanted) == list(row.layers)
+    assert_equal_features(network(picture(), row.layers), wanted)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_the_network_and_the_format_are_told(layout):
+    """Content alone tells which network a file holds, and in which layout."""
+    content = parse("file", layout.write(random_weights(architecture(layout.network))))
+    assert fitting(content) == layout.network
+    assert understand(content, architecture(layout.network)).format == layout.format
+
+
+def test_a_torch_file_of_the_compact_network_keeps_its_input(tmp_path):
+    """Flat keys mean Gatys's convention for VGG only."""
+    row = architecture("compact")
+    whole = parse("", (weight_files.BUNDLED / "compact.safetensors").read_bytes()).tensors
+    (tmp_path / "w.pth").write_bytes(zipped(dict(whole)))
+    layers = ["conv1_1", "relu5_1"]
+    given = load_network("compact", find_weights(row, str(tmp_path / "w.pth")), layers)(picture(), layers)
+    assert_equal_features(given, load_network("compact", find_weights(row), layers)(picture(), layers))
+
+
+def test_a_published_files_input_goes_by_its_hash(tmp_path, monkeypatch):
+    """One of torchvision's files looks like the others but expects other colours: the hash tells."""
+    layout, row = LAYOUTS["torchvision vgg16"], architecture("vgg16")
+    weights = random_weights(row)
+    path = tmp_path / "w.pth"
+    path.write_bytes(layout.write(weights))
+    amdegroot = next(each for each in weight_files.PUBLISHED if "amdegroot" in each.name)
+    known = PublishedFile(
+        *("w.pth", "vgg16", "torchvision", "free", "page"),
+        sha256=describe(path).sha256[:8],
+        mean=amdegroot.mean,
+        std=amdegroot.std,
+    )
+    monkeypatch.setattr(weight_files, "PUBLISHED", (known,))
+    given = load_network("vgg16", find_weights(row, str(path)), row.layers)(picture(), row.layers)
+    x = 255 * (picture() - torch.tensor([0.48235, 0.45882, 0.40784]).view(3, 1, 1))
+    assert_equal_features(given, vgg_features(weights, x))
+
+
+def test_the_mean_of_a_matconvnet_file_is_its_own(tmp_path):
+    """A mean colour other than the usual one is heeded, and so is a mean picture's."""
+    weights = random_weights(architecture("vgg19"))
+    for old in (True, False):
+        content = parse("file", matconvnet(weights, old=old, mean=(120.0, 110.0, 100.0)))
+        assert content.mean == pytest.approx((120 / 255, 110 / 255, 100 / 255))
+
+
+# ------------------------------------------------------------------------------------------------------------- refused
+
+
+def refused(content, match):
+    with pytest.raises(WeightsError, match=match) as caught:
+        parse("some file", content)
+    assert caught.value.path == "some file"
+    assert "\n" not in str(caught.value)
+
+
+BROKEN = {
+    "empty": b"",
+    "text": b"hello world\n",
+    "web page": b"<!DOCTYPE html><html><title>404 Not Found</title></html>",
+    "JSON": b'{"file": {"a": 1}}',
+    "list": zipped([torch.zeros(1)]),
+    "tensor": zipped(torch.zeros(1)),
+    "module": zipped(torch.nn.Linear(1, 1)),
+    "no names": zipped({0: torch.zeros(1)}),
+    "deep": zipped({"net": {"a": torch.zeros(1)}}),
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+def test_files_that_hold_no_tensors_are_refused(content):
+    """Whatever a file is, the error names it and what was wanted, in one line."""
+    refused(content, "is not a whole safetensors file or torch state dict of tensors .*; fetch it again")
+
+
+@pytest.mark.parametrize("name", ["torchvision vgg19", "torchvision vgg19, old", "safetensors", "gatys"])
+def test_truncated_torch_files_are_refused(name):
+    """A download that broke off is told from a whole file, wherever it ends."""
+    assert_no_part_is_read(LAYOUTS[name], "is not a whole")
+
+
+@pytest.mark.parametrize("name", ["matconvnet", "matconvnet, old", "matconvnet, plain", "npz", "npy", "npy, old"])
+def test_truncated_numpy_and_mat_files_are_refused(name):
+    """The same for the formats that are not torch's."""
+    assert_no_part_is_read(LAYOUTS[name], "is not a whole")
+
+
+def assert_no_part_is_read(layout, match):
+    whole = layout.write(random_weights(architecture(layout.network)))
+    for end in [1, 7, 100, 127, 129, *range(0, len(whole) - 1, 1 + len(whole) // 20), len(whole) - 1]:
+        refused(whole[:end], match)
+
+
+ALEXNET = random_weights(NARROW["alexnet"])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda evil: zipped({"conv1_1.weight": torch.zeros(1), "x": evil}),
+        lambda evil: legacy({"conv1_1.weight": torch.zeros(1), "x": evil}),
+        lambda evil: pickle.dumps({"x": evil}, protocol=2),
+        lambda evil: npy(ALEXNET, {"x": evil}),
+        lambda evil: npy(ALEXNET, {"conv1": evil}),
+        lambda evil: old_npy(ALEXNET, {"x": evil}),
+    ],
+    ids=["torch", "old torch", "pickle", "npy", "npy layer", "old npy"],
+)
+def test_nothing_in_a_file_is_executed(tmp_path, write):
+    """A pickle that would run code is refused, and has not run any."""
+    target = tmp_path / "broken in"
+    content = write(Evil(target))
+    refused(content, "some file: (is not a whole|would run (posix|nt).mkdir when it is read)")
+    assert not target.exists()
+    pickle.loads(pickle.dumps(Evil(target)))
+    assert target.exists(), "the object does nothing evil, so the test tests nothing"
+
+
+@pytest.mark.parametrize("module", ["builtins\neval", "numpy\nload", "numpy.core.multiarray\nfromfile", "os\nsystem"])
+def test_a_pickle_may_name_arrays_only(module):
+    """NumPy's own functions are refused as well, but for those that an array is made of."""
+    head = npy({})[: npy({}).index(b"\n") + 1]
+    name = module.replace("\n", r"\.")
+    refused(head + f"c{module}\n(S'x'\ntR.".encode(), f"would run {name} when it is read, wanted arrays only; do not")
+
+
+def test_an_npz_that_holds_a_pickle_is_refused(tmp_path):
+    """NumPy would unpickle an array of objects."""
+    file = io.BytesIO()
+    np.savez(file, conv1_1_W=np.array([Evil(tmp_path / "broken in")], dtype=object))
+    refused(file.getvalue(), "is not a whole NumPy archive of layers .*allow_pickle")
+    assert not (tmp_path / "broken in").exists()
+
+
+def test_a_plain_array_is_refused():
+    """An array is no mapping of layers."""
+    file = io.BytesIO()
+    np.save(file, np.zeros(3))
+    refused(file.getvalue(), "holds an array of float64, wanted a mapping of layers to weights; check --weights")
+
+
+def test_layers_of_another_shape_are_refused():
+    """A layer that is not a weight of four axes and a bias is told."""
+    file = io.BytesIO()
+    np.save(file, np.array({"conv1": [np.zeros((2, 2)), np.zeros(2)]}, dtype=object), allow_pickle=True)
+    refused(file.getvalue(), "is not a whole NumPy file of layers .*axes")
+
+
+def layer(**facts):
+    made = np.empty((1, 1), object)
+    made[0, 0] = facts
+    return made
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"x": np.zeros(3)}, "'layers'"),
+        ({"layers": np.zeros(3)}, "only integers"),
+        ({"layers": layer(type="conv", name="conv1_1")}, "'filters'"),
+        ({"layers": layer(type="relu")}, "'meta'"),
+        ({"layers": layer(type="relu"), "meta": {"a": 1}}, "'normalization'"),
+        ({"layers": layer(type="relu"), "normalization": {"averageImage": np.zeros(2)}}, "reshape"),
+    ],
+)
+def test_other_mat_files_are_refused(content, problem):
+    """A MAT file without MatConvNet's structure is told from one with it."""
+    file = io.BytesIO()
+    savemat(file, content)
+    refused(file.getvalue(), f"is not a whole MatConvNet file .*{problem}")
+
+
+def test_newer_mat_files_are_refused():
+    """Version 7.3 is another format; what to do is told."""
+    newer = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF"
+    refused(newer, "is a MAT file of version 7.3, wanted version 5; save it")
+
+
+def archive(name, size):
+    """A zip whose only member says that it unpacks to `size` bytes."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr(name, bytes(1000))
+    content = bytearray(file.getvalue())
+    at = content.index(b"PK\x01\x02")
+    content[at + 24 : at + 28] = struct.pack("<I", size)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("name", ["conv1_1_W.npy", "archive/data.pkl"])
+def test_archives_that_unpack_to_too_much_are_refused(monkeypatch, name):
+    """A small file that says it becomes a huge one is refused before anything is unpacked."""
+    monkeypatch.setattr(formats, "MOST_BYTES", 2**30)
+    refused(archive(name, 2**31), r"unpacks to 2\.0 GiB, wanted at most 1; fetch it again")
+
+
+def variable(declared, inner=14, data=bytes(1000)):
+    """A MAT file with one compressed variable that says it unpacks to `declared` bytes."""
+    packed = zlib.compress(struct.pack("<II", inner, declared) + data)
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
+    return head + struct.pack("<II", 15, len(packed)) + packed
+
+
+def test_mat_files_that_unpack_to_too_much_are_refused(monkeypatch):
+    """Also where several variables are too much together, or a variable holds more or less than it says."""
+    refused(variable(2**30), "a compressed variable is not as long as it says")
+    monkeypatch.setattr(formats, "MOST_BYTES", 1500)
+    refused(variable(1000) + variable(1000)[128:], "unpacks to 0.0 GiB, wanted at most 0; fetch it again")
+    bomb = struct.pack("<IIIIII", 6, 8, 6, 0, 0, 0) + struct.pack("<II", 9, 2**31) + bytes(10**6)
+    refused(variable(64, data=bomb), "a compressed variable is not as long as it says")
+    refused(variable(64, inner=15), "holds an element of type 15, wanted a matrix")
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ('{"mean": [0.5, 0.5, 0.5]}', "its record has std None"),
+        ('{"mean": [0.5, 0.5], "std": [1.0, 1.0, 1.0]}', r"its record has mean \[0\.5, 0\.5\], wanted three numbers"),
+        ('{"mean": [0.5, 0.5, 0.5], "std": [1.0, 0.0, 1.0]}', r"has std \[1\.0, 0\.0, 1\.0\], wanted .* above 0"),
+        ('{"mean": "black", "std": [1.0, 1.0, 1.0]}', "its record has mean black"),
+        ('{"mean": [NaN, 0.5, 0.5], "std": [1.0, 1.0, 1.0]}', "its record has mean"),
+        ("[]", "is not a whole safetensors .*its record is not a mapping"),
+        ("{", "is not a whole safetensors"),
+    ],
+)
+def test_a_broken_record_is_refused(record, problem):
+    """What `convert` wrote into a file must make sense."""
+    refused(save({"conv1_1.weight": torch.zeros(1)}, {"muralist": record}), problem)
+
+
+def test_foreign_metadata_is_nothing_to_us():
+    """Other tools write metadata of their own."""
+    content = parse("", save({"conv1_1.weight": torch.zeros(1)}, {"format": "pt", "mean": "x"}))
+    assert (content.mean, content.std) == (None, None)
+
+
+def test_big_endian_arrays_are_read():
+    """NumPy files may come from any machine."""
+    weights = random_weights(architecture("vgg16"))
+    arrays = {key: np.asarray(value) for key, value in np.load(io.BytesIO(npz(weights))).items()}
+    file = io.BytesIO()
+    np.savez(file, **{key: value.astype(value.dtype.newbyteorder(">")) for key, value in arrays.items()})
+    tensors = parse("", file.getvalue()).tensors
+    assert all(torch.equal(tensors[key], value) for key, value in weights.items())

@@ -1,0 +1,148 @@
+"""One style, several, or a folder: which pictures are read, what share and scale each has, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import painting, photograph, save
+
+from muralist.model.architecture import architecture
+from muralist.pipeline.errors import PictureError, SettingsError
+from muralist.pipeline.images import resize
+from muralist.pipeline.reading import read_picture
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.styles import Style, read_styles, style_files
+
+NETWORK = architecture("compact")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A photograph, two style pictures and a folder of three, with other things in it."""
+    save(tmp_path / "photo.png", photograph())
+    for number in (1, 2):
+        save(tmp_path / f"style{number}.png", painting(80, 112, seed=number))
+    several = tmp_path / "several"
+    (several / "below.png").mkdir(parents=True)
+    save(several / "below.png" / "deeper.png", painting())
+    for name in ("c.png", "a.JPG", "b.tif"):
+        save(several / name, painting(seed=ord(name[0])), format={"G": "JPEG", "f": "TIFF", "g": "PNG"}[name[-1]])
+    (several / "notes.txt").write_text("not a picture")
+    (several / "._c.png").write_bytes(b"what macOS leaves on other disks")
+    return tmp_path
+
+
+def read(folder: Path, *names: str, **settings: object) -> tuple[Style, ...]:
+    """Read styles by their names in the folder."""
+    photo = read_picture(folder / "photo.png")
+    return read_styles(style_files([folder / name for name in names]), photo, Settings(**settings), NETWORK)
+
+
+def told(styles: tuple[Style, ...]) -> list[tuple[str, float, float]]:
+    """Name, share and scale of every style picture."""
+    return [(style.picture.path.name, style.share, style.scale) for style in styles]
+
+
+def test_one_style_is_all_of_it(folder):
+    """A single style has a share of 1 whatever blend was given, and the scale of the settings."""
+    assert told(read(folder, "style1.png")) == [("style1.png", 1, 1)]
+    assert told(read(folder, "style1.png", style_blend=[7], style_scale=0.5)) == [("style1.png", 1, 0.5)]
+
+
+def test_shares_are_normalised_and_equal_if_not_given(folder):
+    """Shares sum to one; without `style_blend` all styles count the same."""
+    assert told(read(folder, "style1.png", "style2.png")) == [("style1.png", 0.5, 1), ("style2.png", 0.5, 1)]
+    blended = read(folder, "style1.png", "style2.png", style_blend="3,1", style_scale="1,2")
+    assert told(blended) == [("style1.png", 0.75, 1), ("style2.png", 0.25, 2)]
+    assert told(read(folder, "style2.png", "style1.png", style_blend=[0, 2]))[0] == ("style2.png", 0, 1)
+
+
+def test_a_folder_is_one_style(folder):
+    """The pictures right in a folder, by name, share its share; hidden files, others and subfolders do not count."""
+    found = read(folder, "several", "style1.png", style_blend=[3, 2], style_scale=[0.5, 2])
+    assert [(name, scale) for name, _, scale in told(found)] == [
+        ("a.JPG", 0.5),
+        ("b.tif", 0.5),
+        ("c.png", 0.5),
+        ("style1.png", 2),
+    ]
+    assert [share for _, share, _ in told(found)] == pytest.approx([0.2, 0.2, 0.2, 0.4])
+
+
+def test_a_folder_without_pictures_is_refused(folder):
+    """An empty style folder, or one with other files only, is told with the extensions that were looked for."""
+    (folder / "empty").mkdir()
+    for make in (lambda: None, lambda: (folder / "empty" / "notes.txt").write_text("hello")):
+        make()
+        with pytest.raises(PictureError, match=r"empty: got a style folder without pictures, wanted .*\.png.*; put"):
+            read(folder, "style1.png", "empty")
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(folder, monkeypatch):
+    """What the system says about a folder is told."""
+
+    def fail(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    with pytest.raises(PictureError, match=r"several: cannot be listed \(Permission denied\); name the pictures"):
+        read(folder, "several")
+
+
+def test_a_bad_picture_in_a_folder_is_named(folder):
+    """A file that only calls itself a picture is refused by its own name."""
+    (folder / "several" / "d.png").write_text("hello")
+    with pytest.raises(PictureError, match=r"d\.png: not a picture of a supported kind"):
+        read(folder, "several")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"style_blend": [1]}, "style_blend: got 1 shares for 2 styles, wanted one for each"),
+        ({"style_blend": [1, 2, 3]}, "style_blend: got 3 shares for 2 styles, wanted one for each"),
+        ({"style_blend": [0, 0]}, "style_blend: .* wanted at least one share above 0; or set style_weight=0"),
+        ({"style_scale": [1, 2, 3]}, "style_scale: got 3 scales for 2 styles, wanted one for all or one for each"),
+    ],
+)
+def test_blends_and_scales_that_do_not_match_are_refused(folder, settings, words):
+    """Counts are those of the styles, where a folder counts once, and not all shares are 0."""
+    with pytest.raises(SettingsError, match=words):
+        read(folder, "several", "style1.png", **settings)
+
+
+def test_no_style_at_all(folder):
+    """Without a style there is nothing to paint after, unless style does not count; then nothing is read."""
+    with pytest.raises(SettingsError, match="got no style picture, wanted at least one; name it with --style"):
+        read(folder)
+    assert read(folder, style_weight=0) == ()
+    assert read(folder, "none.png", style_weight=0) == ()
+
+
+def test_the_minimum_is_that_of_the_style_layers(folder):
+    """A style picture must be large enough for the layers that measure style, whatever measures content."""
+    save(folder / "small.png", painting(20, 200))
+    with pytest.raises(PictureError, match=r"small.png: got a style picture of 200 x 20 px, wanted at least 32 px"):
+        read(folder, "style1.png", "small.png")
+    (style,) = read(folder, "small.png", style_layers={"relu1_1": 1}, content_layers={"relu5_1": 1})
+    assert style.least <= 20
+
+
+def test_pixels_fit_the_level_and_keep_the_minimum(folder):
+    """The long side is what was asked for, but the short side never falls below what the network can see."""
+    save(folder / "long.png", painting(40, 400))
+    (style,) = read(folder, "long.png")
+    assert style.side == 400
+    assert (style.size(400), style.size(360), style.size(100)) == ((40, 400), (36, 360), (32, 320))
+    assert style.pixels(360).shape == (36, 360, 3)
+    np.testing.assert_array_equal(style.pixels(400), resize(style.picture.pixels, 40, 400))
+
+
+def test_colours_are_matched_if_asked_for(folder):
+    """With `colours: statistics` the pixels come recoloured, with the photograph's mean; else as they are."""
+    (own,), (matched,) = (read(folder, "style1.png", colours=colours) for colours in ("luminance", "statistics"))
+    assert own.recolouring is None
+    photo = photograph() / 255
+    assert np.abs(own.pixels(112).mean((0, 1)) - photo.mean((0, 1))).max() > 0.05
+    np.testing.assert_allclose(matched.pixels(112).mean((0, 1)), photo.mean((0, 1)), atol=0.02)  # a little is clipped
+    assert matched.pixels(112).dtype == np.float32
