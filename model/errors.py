@@ -8,12 +8,23 @@ class ModelError(Exception):
     """Base of everything that `muralist.model` raises on purpose."""
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Ask whether the known name most like a mistyped one was meant; "" if none is like it. Case does not count.
+
+    Examples
+    --------
+    >>> did_you_mean("Overlapp", ["tile", "overlap"])
+    "did you mean 'overlap'?"
+    """
+    by_lower = {each.lower(): each for each in known}
+    nearest = get_close_matches(name.lower(), by_lower, 1)
+    return f"did you mean {by_lower[nearest[0]]!r}?" if nearest else ""
+
+
 def choices(name: str, known: Iterable[str]) -> str:
     """Say which names there are, the nearest one first."""
     known = list(known)
-    nearest = get_close_matches(name, known, 1)
-    meant = f"did you mean {nearest[0]!r}? " if nearest else ""
-    return f"{meant}known: {', '.join(known)}"
+    return f"{did_you_mean(name, known)} known: {', '.join(known)}".lstrip()
 
 
 class UnknownNetworkError(ModelError, ValueError):

@@ -5,7 +5,7 @@ nothing is larger than the bytes that are there, and nesting ends at `DEEPEST`. 
 File Format".)
 
 A file is a head of 128 bytes and elements: a tag of type and size, then data, padded to 8 bytes. A variable is an
-element of type `MATRIX`, whose data are elements in turn; or one of type `COMPRESSED`, which unpacks to such an element.
+element of type `MATRIX`, whose data are elements in turn; or one of type `COMPRESSED`, which unpacks to one.
 """
 
 import struct
@@ -159,7 +159,7 @@ class _Reader:
     def numbers(self) -> np.ndarray:
         """Numbers of the next element, in a row."""
         kind, data = self.element()
-        return np.frombuffer(data, np.dtype(NUMBERS[kind]).newbyteorder(self.order))
+        return np.frombuffer(data, np.dtype(self.order + NUMBERS[kind]))
 
     def text(self) -> str:
         """Text of the next element."""

@@ -9,7 +9,6 @@ Pixels are clipped to [0, 1] after every step; differs from tools that clip only
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 EPSILON = 1e-8
@@ -84,10 +83,7 @@ def _adam(planes: Planes, slope: Tensor, weights: Tensor, steps: Steps, made: in
 
 
 def _lbfgs(planes: Planes, slope: Tensor, weights: Tensor, steps: Steps, made: int, rate: float) -> Planes:
-    pixels, _, *remembered = planes
-    if not steps.first_of_level + made:  # what a smaller picture taught misleads: the first leaps would undo it
-        remembered = [torch.zeros_like(plane) for plane in remembered]
-    last_slope, last_step, *pairs = remembered
+    pixels, _, last_slope, last_step, *pairs = planes
     half = len(pairs) // 2
     taken, changes = pairs[:half], pairs[half:]
     change = slope - last_slope

@@ -1,9 +1,8 @@
-"""Which weight files are published, where they lie, how they get there. Imports no torch: planning stays instant."""
+"""How a weight file is found, told from others and downloaded. Imports no torch: planning stays instant."""
 
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,197 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 from urllib.request import Request, urlopen
 
-from muralist.model.architecture import ARCHITECTURES, BYTES, Architecture, Colour
+from muralist.model.architecture import ARCHITECTURES, Architecture
 from muralist.model.errors import WeightsError, choices
-
-BUNDLED = Path(__file__).resolve().parent / "weights"
-
-
-@dataclass(frozen=True)
-class PublishedFile:
-    """A weight file as its author published it.
-
-    Attributes
-    ----------
-    name : str
-        Of the file. Two editions may share it.
-    network : str
-    format : str
-        As `muralist.model.formats.understand` tells it.
-    licence : str
-        Of the weights.
-    page : str
-        Where it is described and can be found.
-    url : str
-        Where it can be downloaded, if we may: that takes a hash as well.
-    sha256, md5 : str
-        Hash of the file, or its first hex digits; only where a source gives it.
-    mean, std : tuple of float, optional
-        What to subtract from and divide RGB in [0, 1] by, where the file's content does not tell.
-    bundled : bool
-        It comes with muralist.
-    """
-
-    name: str
-    network: str
-    format: str
-    licence: str
-    page: str
-    url: str = ""
-    sha256: str = ""
-    md5: str = ""
-    mean: Colour | None = None
-    std: Colour | None = None
-    bundled: bool = False
-
-    @property
-    def place(self) -> Path:
-        """Where the file lies, or would: beside this module or in torchvision's own cache."""
-        return (BUNDLED if self.bundled else cache_folder()) / self.name
-
-    @property
-    def hashed(self) -> bool:
-        """Whether a copy can be told from the published file."""
-        return bool(self.sha256 or self.md5)
-
-    @property
-    def hash(self) -> str:
-        """The hash in words."""
-        return f"SHA-256 {self.sha256[:16]}..." if self.sha256 else f"MD5 {self.md5}"
-
-    def is_file_of(self, sha256: str, md5: str) -> bool:
-        """Whether these are the file's hashes."""
-        if self.sha256:
-            return sha256.startswith(self.sha256)
-        return bool(self.md5) and md5 == self.md5
-
-
-VGG_LICENCE = "CC BY 4.0 (Visual Geometry Group, University of Oxford); trained on ImageNet"
-TORCHVISION_LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet"
-TORCHVISION = "https://download.pytorch.org/models"
-TORCHVISION_PAGE = "https://docs.pytorch.org/vision/stable/models"
-JCJOHNSON = "https://web.eecs.umich.edu/~justincj/models"
-JCJOHNSON_PAGE = "https://github.com/jcjohnson/pytorch-vgg"
-MATCONVNET = "https://www.vlfeat.org/matconvnet/models"
-MATCONVNET_PAGE = "https://www.vlfeat.org/matconvnet/pretrained"
-
-# In the order in which a network's files are looked for. Hashes: of torch files, the digits in the name; MD5 of the
-# MatConvNet files as other projects give them.
-PUBLISHED = (
-    PublishedFile(
-        "compact.safetensors",
-        "compact",
-        "safetensors",
-        "MIT (distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)",
-        "muralist itself: install it again",
-        sha256="400ecb4cc22b6d104604f294a686c5321de1e3dbe65bd073291ee5a29a123921",
-        bundled=True,
-    ),
-    PublishedFile(
-        "vgg19-dcbb9e9d.pth",
-        "vgg19",
-        "torchvision",
-        TORCHVISION_LICENCE,
-        f"{TORCHVISION_PAGE}/vgg.html",
-        url=f"{TORCHVISION}/vgg19-dcbb9e9d.pth",
-        sha256="dcbb9e9d",
-    ),
-    PublishedFile(
-        "vgg19-d01eb7cb.pth",
-        "vgg19",
-        "jcjohnson",
-        VGG_LICENCE,
-        JCJOHNSON_PAGE,
-        url=f"{JCJOHNSON}/vgg19-d01eb7cb.pth",
-        sha256="d01eb7cb",
-    ),
-    PublishedFile(
-        "imagenet-vgg-verydeep-19.mat",
-        "vgg19",
-        "matconvnet",
-        VGG_LICENCE,
-        MATCONVNET_PAGE,
-        url=f"{MATCONVNET}/imagenet-vgg-verydeep-19.mat",
-        md5="106118b7cf60435e6d8e04f6a6dc3657",
-    ),
-    PublishedFile(
-        "imagenet-vgg-verydeep-19.mat",
-        "vgg19",
-        "matconvnet",
-        VGG_LICENCE,
-        MATCONVNET_PAGE,
-        url=f"{MATCONVNET}/beta16/imagenet-vgg-verydeep-19.mat",
-        md5="8ee3263992981a1d26e73b3ca028a123",
-    ),
-    PublishedFile(
-        "vgg_conv.pth",
-        "vgg19",
-        "gatys",
-        VGG_LICENCE,
-        "https://github.com/leongatys/PytorchNeuralStyleTransfer",
-    ),
-    PublishedFile(
-        "vgg16-397923af.pth",
-        "vgg16",
-        "torchvision",
-        TORCHVISION_LICENCE,
-        f"{TORCHVISION_PAGE}/vgg.html",
-        url=f"{TORCHVISION}/vgg16-397923af.pth",
-        sha256="397923af",
-    ),
-    PublishedFile(
-        "vgg16_features-amdegroot-88682ab5.pth",
-        "vgg16",
-        "torchvision",
-        TORCHVISION_LICENCE,
-        f"{TORCHVISION_PAGE}/vgg.html",
-        url=f"{TORCHVISION}/vgg16_features-amdegroot-88682ab5.pth",
-        sha256="88682ab5",
-        mean=(0.48235, 0.45882, 0.40784),
-        std=BYTES,
-    ),
-    PublishedFile(
-        "vgg16-00b39a1b.pth",
-        "vgg16",
-        "jcjohnson",
-        VGG_LICENCE,
-        JCJOHNSON_PAGE,
-        url=f"{JCJOHNSON}/vgg16-00b39a1b.pth",
-        sha256="00b39a1b",
-    ),
-    PublishedFile(
-        "imagenet-vgg-verydeep-16.mat",
-        "vgg16",
-        "matconvnet",
-        VGG_LICENCE,
-        MATCONVNET_PAGE,
-        url=f"{MATCONVNET}/imagenet-vgg-verydeep-16.mat",
-        md5="f72d927587ca4c97fbd165ec9cb9997f",
-    ),
-    PublishedFile(
-        "vgg16_weights.npz",
-        "vgg16",
-        "npz",
-        VGG_LICENCE,
-        "https://www.cs.toronto.edu/~frossard/post/vgg16",
-    ),
-    PublishedFile(
-        "bvlc_alexnet.npy",
-        "alexnet",
-        "npy",
-        "unrestricted (BAIR/BVLC); trained on ImageNet",
-        "https://www.cs.toronto.edu/~guerzhoy/tf_alexnet",
-    ),
-    PublishedFile(
-        "alexnet-owt-7be5be79.pth",
-        "alexnet-owt",
-        "torchvision",
-        TORCHVISION_LICENCE,
-        f"{TORCHVISION_PAGE}/alexnet.html",
-        url=f"{TORCHVISION}/alexnet-owt-7be5be79.pth",
-        sha256="7be5be79",
-    ),
-)
+from muralist.model.published import PUBLISHED, PublishedFile
 
 
 @dataclass(frozen=True)
@@ -308,12 +119,6 @@ def record(file: BinaryIO) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("its record is not a mapping")
     return found
-
-
-def cache_folder() -> Path:
-    """Where torchvision keeps its weight files; muralist shares them."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
-    return Path(os.environ.get("TORCH_HOME", usual)).expanduser() / "hub" / "checkpoints"
 
 
 def installed() -> list[dict[str, Any]]:

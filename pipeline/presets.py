@@ -2,10 +2,10 @@
 
 A preset is a flat YAML file of settings; ``extends: NAME`` starts it from another one, and what stands below
 ``for_network: NETWORK:`` holds for that network only. Each source beats those before it: defaults, preset,
-command-line flags, ``--set`` assignments. Whatever is wrong is a `SettingsError` that says where: ``file:line: key: got ..., wanted ...``.
+command-line flags, ``--set`` assignments. Whatever is wrong is a `SettingsError` that says where:
+``file:line: key: got ..., wanted ...``.
 """
 
-import difflib
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from muralist.model.architecture import ARCHITECTURES
+from muralist.model.errors import choices, did_you_mean
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
 
@@ -103,33 +104,6 @@ def load_settings(
     return _validated(_merged([*layers, said], _REPLACED))
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """The choice most like a mistyped name, or "" if none is like it.
-
-    Examples
-    --------
-    >>> nearest("Overlapp", ["tile", "overlap"])
-    'overlap'
-    >>> nearest("banana", ["tile", "overlap"])
-    ''
-    """
-    by_lower = {choice.lower(): choice for choice in choices}
-    matches = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return by_lower[matches[0]] if matches else ""
-
-
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Ending of an error message about a mistyped name; "" if no choice is like it.
-
-    Examples
-    --------
-    >>> did_you_mean("overlapp", ["tile", "overlap"])
-    ", did you mean 'overlap'?"
-    """
-    match = nearest(name, choices)
-    return f", did you mean {match!r}?" if match else ""
-
-
 # --- sources -------------------------------------------------------------------------------------
 
 
@@ -153,8 +127,8 @@ def _for(network: object, layer: _Layer) -> list[_Layer]:
         raise SettingsError(f"{got}, wanted networks with settings each, such as {{compact: {{style_weight: 20}}}}")
     for name in entry.value:
         if name not in ARCHITECTURES:
-            hint = did_you_mean(name, ARCHITECTURES) or f", known: {', '.join(ARCHITECTURES)}"
-            raise SettingsError(f"{entry.place}: for_network: unknown network {name!r}{hint}")
+            known = choices(name, ARCHITECTURES)
+            raise SettingsError(f"{entry.place}: for_network: unknown network {name!r}; {known}")
     return [layer, {key: _Entry(value, entry.place) for key, value in entry.value.get(str(network), {}).items()}]
 
 
@@ -178,8 +152,7 @@ def _find(preset: str, folder: Path = Path()) -> Path:
         return folder / path
     names = preset_names()
     if preset not in names:
-        hint = did_you_mean(preset, names)
-        raise SettingsError(f"unknown preset {preset!r}{hint or ','} choose from {', '.join(names)} or a .yaml file")
+        raise SettingsError(f"unknown preset {preset!r}; {choices(preset, names)}, or name a .yaml file")
     return CONFIGS / f"{preset}.yaml"
 
 
@@ -315,7 +288,7 @@ def _located(details: ErrorDetails, entries: _Layer) -> str:
 def _explained(details: ErrorDetails) -> str:
     """pydantic's message in the words of all our messages."""
     if details["type"] == "extra_forbidden":
-        return "unknown key" + did_you_mean(str(details["loc"][0]), Settings.model_fields)
+        return ", ".join(filter(None, ["unknown key", did_you_mean(str(details["loc"][0]), Settings.model_fields)]))
     if details["type"] == "value_error":  # worded by ourselves
         return details["msg"].removeprefix("Value error, ")
     complaint = details["msg"].replace("Input should be", "wanted", 1)

@@ -266,7 +266,7 @@ def _part(canvas: Path, level: Level, box: Box) -> np.ndarray:
 
 
 def _first_state(job: Job, index: int, box: Box) -> np.ndarray:
-    """State of a box before a level's first step. Adam's moments come along; what L-BFGS knew held for one size."""
+    """State of a box before a level's first step. Adam's moments come along; what L-BFGS learnt would mislead."""
     settings = job.settings
     if not index:
         return start_state(_start(job, index, box), planes(settings.optimizer, settings.history))

@@ -21,7 +21,7 @@ from pictures import MURALIST, TINY, assignments, contents, painting, photograph
 from safetensors.torch import save_file
 
 from muralist.cli import FLAGS, main
-from muralist.model import architecture, weight_files
+from muralist.model import architecture, published, weight_files
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import cluster
 from muralist.pipeline.estimate import run_task
@@ -471,14 +471,14 @@ def test_networks_are_listed(offline):
     assert rows["vgg19"]["file"] == str(offline)
     text = run("networks").stdout
     words = ("compact: installed", "vgg19: not installed", "http://127.0.0.1:9/", f"{offline}: not there")
-    words += ("relu5_1", "BSD", "vgg16: not", "alexnet: not", "bvlc_alexnet.npy", "get it from https://www.cs.toronto.edu/")
+    words += ("relu5_1", "BSD", "vgg16: not", "alexnet: not", "get it from https://www.cs.toronto.edu/~guerzhoy")
     for word in words:
         assert word in text
 
 
 def test_weights_are_converted(folder):
     """What was made of which file is said; a painting with the converted weights can be asked for."""
-    shutil.copy(weight_files.BUNDLED / "compact.safetensors", folder / "in.bin")
+    shutil.copy(published.BUNDLED / "compact.safetensors", folder / "in.bin")
     done = run("networks", "convert", "in.bin", "out.safetensors")
     assert done.stdout == "out.safetensors: compact, from compact.safetensors (safetensors), licence MIT " + (
         "(distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)\n"

@@ -13,7 +13,8 @@ from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.model.conversion import convert
 from muralist.model.errors import UnknownNetworkError, WeightsError
 from muralist.model.loading import load_network
-from muralist.model.weight_files import PublishedFile, describe, find_weights
+from muralist.model.published import PublishedFile
+from muralist.model.weight_files import describe, find_weights
 
 
 @pytest.fixture(autouse=True)

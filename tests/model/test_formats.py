@@ -25,12 +25,13 @@ from layouts import (
 from safetensors.torch import save
 from scipy.io import savemat
 
-from muralist.model import formats, weight_files
+from muralist.model import formats, published, weight_files
 from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.model.errors import WeightsError
 from muralist.model.formats import fitting, parse, understand
 from muralist.model.loading import load_network
-from muralist.model.weight_files import PublishedFile, describe, find_weights
+from muralist.model.published import PublishedFile
+from muralist.model.weight_files import describe, find_weights
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ def test_the_network_and_the_format_are_told(layout):
 def test_a_torch_file_of_the_compact_network_keeps_its_input(tmp_path):
     """Flat keys mean Gatys's convention for VGG only."""
     row = architecture("compact")
-    whole = parse("", (weight_files.BUNDLED / "compact.safetensors").read_bytes()).tensors
+    whole = parse("", (published.BUNDLED / "compact.safetensors").read_bytes()).tensors
     (tmp_path / "w.pth").write_bytes(zipped(dict(whole)))
     layers = ["conv1_1", "relu5_1"]
     given = load_network("compact", find_weights(row, str(tmp_path / "w.pth")), layers)(picture(), layers)

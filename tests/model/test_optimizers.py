@@ -253,17 +253,6 @@ def test_a_hill_is_descended():
     assert not any(plane.any() for plane in now[PAIRS:])
 
 
-def test_a_level_starts_without_memory():
-    """Curvature of a smaller picture is not taken for that of a larger one: L-BFGS starts a level as if at first."""
-    now = stepped(grey("lbfgs", 3), quadratic, LBFGS, 4)
-    slope = quadratic(now[PIXELS])
-    blank = (*now[:MOMENT1], *(torch.zeros_like(plane) for plane in now[MOMENT1:]))
-    anew, first = (take_step(each, slope, ONES, replace(LBFGS, first=4), 0, 1.0) for each in (now, blank))
-    assert all(torch.equal(a, b) for a, b in zip(anew, first, strict=True))
-    later = take_step(now, slope, ONES, replace(LBFGS, first=4, first_of_level=4), 0, 1.0)
-    assert torch.equal(pairs_of(later)[-1][0], now[LAST_STEP])
-
-
 @pytest.mark.parametrize("made", [0, 4])
 @pytest.mark.parametrize("steps", [ADAM, LBFGS])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -13,10 +13,11 @@ from safetensors.torch import save
 from torch import hub, zeros
 from torchvision.models import AlexNet_Weights, VGG16_Weights, VGG19_Weights
 
-from muralist.model import weight_files
+from muralist.model import published, weight_files
 from muralist.model.architecture import ARCHITECTURES, BYTES, architecture
 from muralist.model.errors import WeightsError
-from muralist.model.weight_files import PUBLISHED, WeightFile, container, describe, find_weights, installed
+from muralist.model.published import PUBLISHED
+from muralist.model.weight_files import WeightFile, container, describe, find_weights, installed
 
 VGG19, ALEXNET = architecture("vgg19"), architecture("alexnet")
 BY_NAME = {each.name: each for each in PUBLISHED}
@@ -83,7 +84,7 @@ def test_the_cache_is_torchs(monkeypatch, variables):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert str(weight_files.cache_folder()) == f"{hub.get_dir()}/checkpoints"
+    assert str(published.cache_folder()) == f"{hub.get_dir()}/checkpoints"
 
 
 # --------------------------------------------------------------------------------------------------------- description
@@ -282,7 +283,7 @@ def test_a_cache_that_cannot_be_made_is_told(cache):
 
 def test_damage_to_the_bundled_network_is_noticed(tmp_path, monkeypatch):
     """The file beside the code must be the one of the table, and be there."""
-    monkeypatch.setattr(weight_files, "BUNDLED", tmp_path)
+    monkeypatch.setattr(published, "BUNDLED", tmp_path)
     with pytest.raises(WeightsError, match="get it from muralist itself: install it again"):
         find_weights(architecture("compact"))
     (tmp_path / "compact.safetensors").write_bytes(b"something else")

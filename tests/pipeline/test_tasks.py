@@ -301,3 +301,17 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
     assert 0 < last[counts] < first[counts]
     assert set(tasks._features(job, 0, 0)) == (set() if missing == "content" else {"relu4_2"})
     assert bool(tasks._painter(job, 0).objective.targets) == (missing == "content")
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, ("average", "reflect", 1)),
+        ({"pooling": "l2", "padding": "replicate", "pool_rescale": True}, ("l2", "replicate", 0.78)),
+        ({"pooling": "max", "padding": "zeros"}, ("max", "zeros", 1)),
+    ],
+)
+def test_pooling_and_padding_reach_the_network(tmp_path, changes, wanted):
+    """`network` means as it was trained; anything else is heeded."""
+    network = tasks._network(new_job(tmp_path, SETTINGS.model_copy(update=changes)))
+    assert (network.pooling, network.padding, network.pool_scale) == wanted
