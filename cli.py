@@ -71,14 +71,13 @@ class Door(click.Group):
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the flags of `FLAGS`; names, help and defaults are those of the settings model."""
-    from muralist.pipeline.settings import Settings
+    from muralist.pipeline.settings import Settings, explained, spelled
 
     for name, flag in reversed(FLAGS.items()):
-        field = Settings.model_fields[name]
-        default = "" if field.default is None else f"  [default: {str(field.default).lower()}]"
+        default = spelled(Settings.model_fields[name].default)
+        text = f"{explained(name)}  [default: {default}]" if default else explained(name)
         kind: Any = bool if "/" in flag else str
-        option = click.option(flag, name, type=kind, default=None, help=f"{field.description}{default}")
-        command = option(command)
+        command = click.option(flag, name, type=kind, default=None, help=text)(command)
     return command
 
 

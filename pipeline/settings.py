@@ -6,7 +6,7 @@ that the settings written beside a painting are the ones it was made with.
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -14,6 +14,30 @@ from pydantic_core import PydanticCustomError
 from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, check_sides, parse_aspect, parse_print
 
 T = TypeVar("T")
+
+
+def spelled(value: object) -> str:
+    """Spell a default as a user would write it; "" for none.
+
+    Examples
+    --------
+    >>> spelled((0.02, 1.0)), spelled({"relu4_2": 1.0}), spelled(True), spelled(None)
+    ('0.02, 1', 'relu4_2: 1', 'true', '')
+    """
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {weight:g}" for key, weight in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(map(spelled, value))
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+
+def explained(name: str) -> str:
+    """Say what a setting does, and between which words it chooses if it does."""
+    field = Settings.model_fields[name]
+    choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
+    return f"{field.description} One of: {', '.join(choices)}." if len(choices) > 1 else str(field.description)
 
 
 def at_level(values: Sequence[T], level: int) -> T:
@@ -124,7 +148,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     network: Text = Field("compact", description="Network whose features measure style and content.")
-    weights: Text | None = Field(None, description="File with the network's weights, instead of the installed ones.")
+    weights: Text | None = Field(
+        None, description="File with the network's weights, or the name of a published one, instead of the usual one."
+    )
     pooling: Literal["network", "max", "average", "l2"] = Field(
         "network", description="How the network shrinks its features; `network` pools as it was trained."
     )

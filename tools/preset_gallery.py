@@ -2,8 +2,9 @@
 
 usage: python tools/preset_gallery.py docs [PRESET ...]
 
-Without names, paints what has no picture yet in docs/presets; named presets are painted anew. All are painted with the network
-that comes with muralist; a preset that needs another one has no picture. The tables are made of the presets themselves.
+Without names, paints what has no picture yet in docs/presets; named presets are painted anew. All are painted with the
+network that comes with muralist; a preset that needs another one has no picture. The tables are made of the presets
+themselves.
 """
 
 import re

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from muralist.cli import FLAGS
-from muralist.pipeline.settings import Settings
+from muralist.pipeline.settings import Settings, explained, spelled
 
 BETWEEN = re.compile(r"(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)
 
@@ -22,17 +22,7 @@ def table() -> str:
 
 def _row(name: str, field: Any) -> str:
     flag = f"`{FLAGS[name]}`" if name in FLAGS else ""
-    return f"| `{name}` | {flag} | {_default(field.default)} | {field.description} |"
-
-
-def _default(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, dict):
-        return ", ".join(f"{layer}: {weight:g}" for layer, weight in value.items())
-    if isinstance(value, tuple):
-        return ", ".join(f"{each:g}" for each in value)
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+    return f"| `{name}` | {flag} | {spelled(field.default)} | {explained(name)} |"
 
 
 def main(readme: str) -> None:

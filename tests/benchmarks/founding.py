@@ -1,8 +1,8 @@
 """Founding systems: does a preset paint the same picture in tiles as in one piece?
 
 Every preset of the five founding systems is rendered twice at half a megapixel with its published formulas, optimiser
-and steps: untiled, and in six tiles that agree. Losses are those of the whole canvas, as the sidecar has them. `chunks` is also
-rendered as it is: in chunks that know nothing of each other.
+and steps: untiled, and in six tiles that agree. Losses are those of the whole canvas, as the sidecar has them. `chunks`
+is also rendered as it is: in chunks that know nothing of each other.
 """
 
 import tempfile
@@ -12,6 +12,7 @@ from typing import Any
 import click
 from machine import find_picture, images_option, input_of, results_option, set_option, table, write_result
 
+from muralist.pipeline.presets import load_settings
 from muralist.pipeline.render import render
 
 PRESETS = ("log0", "gcucurull", "prisma", "fermilab", "chunks")
@@ -58,7 +59,18 @@ def _judged(row: Row, untiled: Row) -> Row:
 
 def as_table(rows: list[Row]) -> str:
     """Lay the rows out for people."""
-    columns = ("preset", "variant", "tiles", "total", "style", "content", "total_ratio", "style_ratio", "content_ratio")
+    columns = (
+        "preset",
+        "variant",
+        "steps",
+        "tiles",
+        "total",
+        "style",
+        "content",
+        "total_ratio",
+        "style_ratio",
+        "content_ratio",
+    )
     names = {**{key: key.replace("_ratio", " / untiled") for key in columns}, "seam_score": "seam score"}
     names |= {"seconds": "seconds", "ok": f"all within {LIMIT:.0%}"}
     return table([{heading: row[key] for key, heading in names.items()} for row in rows])
@@ -69,7 +81,8 @@ def as_table(rows: list[Row]) -> str:
 @click.option("--preset", "presets", multiple=True, default=PRESETS, help="Preset to render; repeatable.")
 @click.option("--content", default="tubingen", show_default=True, help="Photograph, by beginning of name.")
 @click.option("--style", default="starry_night", show_default=True, help="Painting, by beginning of name.")
-@click.option("--size", default=816, show_default=True, help="Long side of the paintings, px.")
+@click.option("--size", default=800, show_default=True, help="Long side of the paintings, px.")
+@click.option("--most-steps", default=100_000, show_default=True, help="Make no more steps than this at any level.")
 @click.option("--network", default="compact", show_default=True, help="Network to paint with.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the paintings here; by default they are deleted.")
 @set_option
@@ -79,13 +92,15 @@ def main(
 ) -> None:
     """Compare the founding systems' presets in tiles with the same untiled."""
     settings = {"size": options["size"], "network": options["network"], **options["settings"]}
+    most: int = options["most_steps"]
     pair = find_picture(images, "content", content), find_picture(images, "style", style)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for preset in presets:
-            found, sidecar = paint_preset(preset, pair, settings, folder)
+            steps = [min(most, each) for each in load_settings(preset).steps]
+            found, sidecar = paint_preset(preset, pair, {"steps": steps, **settings}, folder)
             rows += found
     inputs = {kind: input_of(sidecar, kind) for kind in ("content", "style")}
     write_result(
