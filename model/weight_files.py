@@ -47,8 +47,8 @@ def find_weights(row: Architecture, weights: str | None = None) -> WeightFile:
     ----------
     row : Architecture
     weights : str, optional
-        A file of the user's, whatever its hash, or the name of a published one. Without it, the first of the network's
-        published files that is there, or else the first that can be downloaded.
+        A file of the user's, whatever its hash, or the name of a published one. Without it, the network's first
+        published file: the same on every machine, whatever else lies there.
 
     Raises
     ------
@@ -56,7 +56,8 @@ def find_weights(row: Architecture, weights: str | None = None) -> WeightFile:
         If the file is missing and cannot be had, or a published one is not what was published.
     """
     if weights is None:
-        return _installed([each for each in PUBLISHED if each.network == row.name])
+        usual = next(each.name for each in PUBLISHED if each.network == row.name)
+        return _installed([each for each in PUBLISHED if each.name == usual])
     named = [each for each in PUBLISHED if each.name == weights]
     if not named or Path(weights).exists():
         return describe(Path(weights).resolve())
@@ -169,7 +170,7 @@ def _digest(file: io.BufferedReader, algorithm: str) -> str:
 
 
 def _installed(files: Sequence[PublishedFile]) -> WeightFile:
-    """The first of some published files that is there, or else the first that can be downloaded."""
+    """A published file, given by its editions: as it is there, or else downloaded."""
     chosen = next((each for each in files if each.place.is_file()), None) or _download(files)
     found = describe(chosen.place)
     editions = [each for each in files if each.name == chosen.name and each.hashed]
@@ -183,13 +184,13 @@ def _installed(files: Sequence[PublishedFile]) -> WeightFile:
 
 
 def _download(files: Sequence[PublishedFile]) -> PublishedFile:
-    """Fetch the first file that we can tell from another."""
+    """Fetch the first edition that we can tell from another file."""
     chosen = next((each for each in files if each.url and each.hashed), None)
     if chosen is None:
         raise WeightsError(
             str(files[0].place),
             f"not there, and not to be downloaded, as no hash of it is known; get it from {files[0].page} and put it "
-            "there, or name a copy with --weights FILE",
+            f"there, or name a copy with --weights FILE{_also(files[0])}",
         )
     try:
         chosen.place.parent.mkdir(parents=True, exist_ok=True)
@@ -198,9 +199,15 @@ def _download(files: Sequence[PublishedFile]) -> PublishedFile:
         raise WeightsError(
             str(chosen.place),
             f"not there, and {chosen.url} cannot be downloaded ({error}); fetch it elsewhere and put it there, or "
-            f"name a copy with --weights FILE, or use --set network=compact, which comes with muralist",
+            f"name a copy with --weights FILE, or use --set network=compact, which comes with muralist{_also(chosen)}",
         ) from error
     return chosen
+
+
+def _also(missing: PublishedFile) -> str:
+    """Ending of a message: the network's other files that are there."""
+    there = [each.name for each in PUBLISHED if each.network == missing.network and each.place.is_file()]
+    return f"; there are {', '.join(dict.fromkeys(there))}, to be named with --weights" if there else ""
 
 
 def _fetch(chosen: PublishedFile) -> None:

@@ -197,11 +197,13 @@ def test_what_cannot_be_checked_is_not_downloaded(cache, asked):
     assert not cache.exists()
 
 
-def test_the_first_published_file_that_is_there_is_taken(cache, publish):
-    """A file that is there comes before a download, and an earlier row of the table before a later one."""
+def test_weights_do_not_depend_on_what_else_is_there(cache, publish):
+    """Without a name, a network's first file it is; others that are there are only told."""
     cache.mkdir(parents=True)
     (cache / "vgg_conv.pth").write_bytes(b"gatys")
-    assert find_weights(VGG19).path == str(cache / "vgg_conv.pth")
+    publish(vgg19={"url": "file:///nowhere/vgg19.pth"})
+    with pytest.raises(WeightsError, match=r"vgg19-dcbb9e9d.*; there are vgg_conv\.pth, to be named with --weights"):
+        find_weights(VGG19)
     content = b"torchvision"
     publish(vgg19={"sha256": hashlib.sha256(content).hexdigest()})
     (cache / "vgg19-dcbb9e9d.pth").write_bytes(content)
