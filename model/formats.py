@@ -20,6 +20,7 @@ import io
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -114,7 +115,7 @@ def parse(path: str, content: bytes) -> Content:
     except Refused as error:
         raise WeightsError(path, str(error)) from error
     except BROKEN as error:
-        what = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        what = re.split(r"\. |\n", str(error) or type(error).__name__)[0][:120]
         raise WeightsError(path, f"is not a whole {KINDS[kind]} ({what}); fetch it again") from error
 
 
@@ -202,14 +203,35 @@ def _torch(content: bytes) -> Content:
     """Unpickle tensors; those of a training checkpoint lie one level down."""
     if zipfile.is_zipfile(io.BytesIO(content)):
         _check_archive(content)
-    found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    found = _unpickled(content)
     if isinstance(found, Mapping):
         found = found.get("state_dict", found.get("model", found))
-    if not isinstance(found, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
-    ):
-        raise ValueError(f"holds a {type(found).__name__}, not a mapping of names to tensors")
+    if not isinstance(found, Mapping) or not all(isinstance(key, str) and _is_dense(v) for key, v in found.items()):
+        raise ValueError(f"holds a {type(found).__name__}, not a mapping of names to dense tensors")
     return Content("torch", dict(found))
+
+
+def _unpickled(content: bytes) -> Any:
+    """What torch's reader of tensors, which runs nothing, makes of a file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch tells the authors of files what is out of date in them
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # whose text goes on to tell how to read the file all the same
+        if named := re.search(r"GLOBAL (\S+)", str(error)):
+            raise _runs_code(named[1]) from error
+        raise ValueError("holds no pickle of tensors") from error
+
+
+def _is_dense(value: object) -> bool:
+    """Whether a value is a tensor whose numbers are there, one for each place."""
+    if not isinstance(value, Tensor) or value.is_nested or value.is_quantized:
+        return False
+    return value.layout == torch.strided and value.device.type == "cpu"
+
+
+def _runs_code(name: str) -> Refused:
+    return Refused(f"would run {name} when it is read, wanted arrays only; do not trust this file")
 
 
 # -------------------------------------------------------------------------------------------------------------- NumPy
@@ -264,7 +286,7 @@ class _LayersUnpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         key = module.replace("numpy._core", "numpy.core"), name
         if key not in ALLOWED:
-            raise Refused(f"would run {module}.{name} when it is read, wanted arrays only; do not trust this file")
+            raise _runs_code(f"{module}.{name}")
         return ALLOWED[key]
 
 

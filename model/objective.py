@@ -140,8 +140,9 @@ class Objective:
         return Losses(style, content, float(variation), float(total))
 
     def _style(self, sums: Sums) -> float:
-        distances = self.distances(torch.empty(0, dtype=torch.float64))
-        now = self.statistics(sums)
+        like = torch.empty(0, dtype=torch.float64)
+        distances = self.distances(like)
+        now = self.statistics(sums, like)
         return sum(share * float(distances[layer](now[layer])) for layer, share in _shares(self.style_layers).items())
 
     def _content(self, sums: Sums) -> float:
@@ -150,11 +151,11 @@ class Objective:
             for layer, share in _shares(self.content_layers).items()
         )
 
-    def statistics(self, sums: Sums) -> dict[str, Statistics]:
-        """Means over the whole picture, float64 on the CPU, from its sums."""
+    def statistics(self, sums: Sums, like: Tensor) -> dict[str, Statistics]:
+        """Means over the whole picture, from its sums, on the device and in the number type of `like`."""
         count = {layer: self.sizes[layer].positions for layer in self.style_layers}
         return {
-            layer: Statistics(*(torch.from_numpy(each[layer] / n) for each in (sums.gram, sums.feature)))
+            layer: Statistics(*(as_tensor(each[layer] / n, like) for each in (sums.gram, sums.feature)))
             for layer, n in count.items()
         }
 

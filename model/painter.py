@@ -1,7 +1,8 @@
 """The painter: optimises the pixels of one tile for some steps, as a share of the whole picture's optimisation.
 
-Gram consensus: the style loss depends on other tiles only through the whole picture's Gram matrices. The painter
-knows them as they were when the round began and supposes that the other tiles change as its own does:
+Gram consensus: the style loss depends on other tiles only through the whole picture's Gram matrices (and means of
+features, which go the same way). The painter knows them as they were when the round began and supposes that the other
+tiles change as its own does:
 
     G_estimate = G_start + own Gram now - own Gram at the start
 
@@ -18,9 +19,9 @@ from torch import Tensor
 
 from muralist.model.errors import DivergedError
 from muralist.model.network import Features, Network
-from muralist.model.objective import Objective, as_tensor
+from muralist.model.objective import Objective
 from muralist.model.optimizers import Planes, Steps, take_step
-from muralist.model.state import PIXELS
+from muralist.model.state import LAST_SLOPE, LAST_STEP, PIXELS
 from muralist.model.statistics import Sums, Window, absolute_sum, measure, style_sums, widened
 from muralist.model.style_losses import Statistics
 
@@ -144,19 +145,13 @@ class RoundGradient:
         if not self.consensus:
             return own
         if self.offset is None:
-            self.offset = {layer: _difference(now, own[layer]) for layer, now in self._whole().items()}
+            whole = self.objective.statistics(self.whole, self.like)
+            self.offset = {layer: _difference(now, own[layer]) for layer, now in whole.items()}
         return {layer: _sum(now, self.offset[layer]) for layer, now in own.items()}
 
     def _own(self, features: Tensor) -> Statistics:
         count = self.window.at(*features.shape[-2:]).sum()
         return Statistics(*(value / count for value in style_sums(features, self.window)))
-
-    def _whole(self) -> dict[str, Statistics]:
-        found = self.objective.statistics(self.whole)
-        return {
-            layer: Statistics(*(as_tensor(v.numpy(), self.like) for v in (s.gram, s.mean)))
-            for layer, s in found.items()
-        }
 
     def _balanced(self, term: str, gradients: Features) -> Features:
         """Divide by the L1 norms over the whole picture, if that is asked for."""
@@ -191,15 +186,27 @@ def _difference(a: Statistics, b: Statistics) -> Statistics:
     return Statistics(a.gram - b.gram, a.mean - b.mean)
 
 
+def _renewed(planes: Planes, gradient: RoundGradient, steps: Steps) -> Planes:
+    """Take the last gradient again for L-BFGS: the change of a gradient tells something within one objective only.
+
+    Between two rounds the other tiles have moved as well, and what a tile supposes of them is another.
+    """
+    if steps.optimizer != "lbfgs" or not planes[LAST_STEP].any():
+        return planes
+    return *planes[:LAST_SLOPE], gradient(planes[PIXELS] - planes[LAST_STEP]), *planes[LAST_STEP:]
+
+
 @torch.no_grad()
 def _descend(planes: Planes, gradient: RoundGradient, steps: Steps) -> Planes:
     """Make the steps. Where a step leads to a gradient that is not finite, redo it with half the rate."""
     rate, weights = steps.learning_rate, gradient.window.weights()
     before: Planes | None = None
     last: Tensor | None = None
-    slope: Tensor | None = None
+    slope = gradient(planes[PIXELS])
+    planes = _renewed(planes, gradient, steps)
     for i in range(steps.count):
-        last, slope = slope, gradient(planes[PIXELS])
+        if i:
+            last, slope = slope, gradient(planes[PIXELS])
         for _ in range(ATTEMPTS):
             if torch.isfinite(slope.sum()) or before is None or last is None:
                 break

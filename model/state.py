@@ -8,6 +8,7 @@ changes of the gradient they made, oldest first; pairs that are not there yet ar
 import numpy as np
 
 PIXELS, AVERAGE, MOMENT1, MOMENT2 = range(4)
+LAST_SLOPE, LAST_STEP = MOMENT1, MOMENT2
 BASE_PLANES = 4
 
 

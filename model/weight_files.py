@@ -199,7 +199,7 @@ def _download(files: Sequence[PublishedFile]) -> PublishedFile:
         raise WeightsError(
             str(chosen.place),
             f"not there, and {chosen.url} cannot be downloaded ({error}); fetch it elsewhere and put it there, or "
-            f"name a copy with --weights FILE, or use --set network=compact, which comes with muralist{_also(chosen)}",
+            f"name a copy with --weights FILE, or use --network compact, which comes with muralist{_also(chosen)}",
         ) from error
     return chosen
 

@@ -169,7 +169,9 @@ def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: boo
     taken = {path.resolve() for path in others}
     for path in extras:
         if path.resolve() in taken:
-            raise OutputError(f"{path}: this file is also to be read, or written with something else", path=path)
+            raise OutputError(
+                f"{path}: this file is also to be read, or written with something else; name another", path=path
+            )
         check_place(path, overwrite=overwrite)
         taken.add(path.resolve())
 

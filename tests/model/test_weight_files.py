@@ -269,7 +269,7 @@ def test_without_a_connection_the_ways_out_are_named(cache, publish):
     """The error names the address, where the file belongs, --weights and the network that needs no download."""
     url = "http://127.0.0.1:9/vgg19.pth"
     publish(vgg19={"url": url})
-    with pytest.raises(WeightsError, match=r"--weights FILE.*network=compact") as caught:
+    with pytest.raises(WeightsError, match=r"--weights FILE.*--network compact") as caught:
         find_weights(VGG19)
     assert str(caught.value).startswith(f"{cache / 'vgg19-dcbb9e9d.pth'}: not there, and {url} cannot be downloaded (")
     assert list(cache.iterdir()) == []
