@@ -176,7 +176,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--preset", "photo.png"], ("photo.png", "not UTF-8")),
         (["--set", "overlapp=3"], ("--set: overlapp: unknown key, did you mean 'overlap'?",)),
         (["--set", "tile"], ("--set: got 'tile', wanted key=value",)),
-        (["--set", "style_layers={relu9_1: 1}"], ("network compact has no layer 'relu9_1'", "known: relu1_1")),
+        (["--set", "style_layers={relu9_1: 1}"], ("network compact has no layer 'relu9_1'", "known: conv1_1, relu1_1")),
         (["--set", "content_layers={relu4_3x: 1}"], ("'relu4_3x'", "did you mean 'relu4_3'?")),
         (["--network", "compct"], ("unknown network 'compct'", "did you mean 'compact'?", "vgg19")),
         (["--tile", "64", "--overlap", "40"], ("tile too small for its overlap", "tile 64", "overlap 40")),
