@@ -162,7 +162,7 @@ class Settings(BaseModel):
         "network", description="What the network sees beyond the canvas; `network` pads as it was trained."
     )
     style_layers: LayerWeights = Field(
-        EQUAL_STYLE_LAYERS, description="Layers whose Gram matrices describe the style, each with its weight."
+        EQUAL_STYLE_LAYERS, description="Layers whose statistics describe the style, each with its weight."
     )
     content_layers: LayerWeights = Field(
         {"relu4_2": 1.0}, description="Layers whose features describe the content, each with its weight."

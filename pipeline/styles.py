@@ -13,6 +13,7 @@ from muralist.model.architecture import Architecture
 from muralist.pipeline.colours import Recolouring, recolouring
 from muralist.pipeline.errors import PictureError, SettingsError
 from muralist.pipeline.images import Picture, resize
+from muralist.pipeline.progress import counted
 from muralist.pipeline.reading import read_picture, supported_inputs
 from muralist.pipeline.settings import Settings
 
@@ -126,7 +127,7 @@ def _shares(settings: Settings, count: int) -> list[float]:
     blend = settings.style_blend or (1.0,) * count
     if len(blend) != count:
         raise SettingsError(
-            f"style_blend: got {len(blend)} shares for {count} styles, wanted one for each; "
+            f"style_blend: got {counted(len(blend), 'share')} for {counted(count, 'style')}, wanted one for each; "
             "a folder of pictures counts as one style"
         )
     if not any(blend):
@@ -138,7 +139,8 @@ def _scales(settings: Settings, count: int) -> tuple[float, ...]:
     scales = settings.style_scale
     if len(scales) not in (1, count):
         raise SettingsError(
-            f"style_scale: got {len(scales)} scales for {count} styles, wanted one for all or one for each"
+            f"style_scale: got {counted(len(scales), 'scale')} for {counted(count, 'style')}, wanted one for all or "
+            "one for each"
         )
     return scales * count if len(scales) == 1 else scales
 

@@ -220,7 +220,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--set", "coarse=1"], ("--set: coarse: got 1", "wanted")),
         (["--weights", "none.safetensors"], ("none.safetensors: cannot be read", "name a weight file")),
         (["--weights", "."], ("cannot be read", "name a weight file")),
-        (["--style-blend", "1,2"], ("style_blend: got 2 shares for 1 styles", "wanted one for each")),
+        (["--style-blend", "1,2"], ("style_blend: got 2 shares for 1 style", "wanted one for each")),
         (["--style-blend", "0"], ("style_blend: got (0.0,)", "wanted at least one share above 0", "style_weight=0")),
         (["--style-blend", "-1"], ("style_blend.0: got '-1'", "wanted")),
         (["-s", "style.png", "--style-scale", "1,2,3"], ("style_scale: got 3 scales for 2 styles",)),

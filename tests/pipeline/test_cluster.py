@@ -211,7 +211,7 @@ class Killer(Progress):
     killed: ClassVar[list[int]] = []
     others: ClassVar[list[psutil.Process]] = []
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         self.level = 0
 
     def __enter__(self) -> "Killer":

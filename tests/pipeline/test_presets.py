@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.pipeline.errors import PipelineError, SettingsError
 from muralist.pipeline.presets import (
     CONFIGS,
@@ -328,3 +329,54 @@ def test_any_text_is_settings_or_a_settings_error(tmp_path_factory, text):
     for arguments in ({"preset": str(path)}, {"assignments": [f"tile={text}"]}, {"assignments": [text]}):
         with contextlib.suppress(SettingsError):
             load_settings(**arguments)
+
+
+@pytest.mark.parametrize("preset", ["default", "draft", "faithful", "poster"])
+@pytest.mark.parametrize("network", sorted(ARCHITECTURES))
+def test_our_presets_suit_every_network(preset, network):
+    """Whichever network is named, the layers are its own."""
+    architecture(network).check_layers(load_settings(preset, {"network": network}).layers)
+    assert load_settings(preset).layers == Settings().layers
+
+
+BLOCK = "network: vgg19\nstyle_weight: 5\ntile: 300\nfor_network:\n  compact:\n    style_weight: 7\n    tile: 400\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ({}, ("vgg19", 5, 300)),
+        ({"network": "compact"}, ("compact", 7, 400)),
+        ({"network": "vgg16"}, ("vgg16", 5, 300)),
+        ({"network": "compact", "tile": 500}, ("compact", 7, 500)),
+    ],
+)
+def test_a_block_holds_for_its_network_only(preset, flags, wanted):
+    """It beats the preset's own lines, and flags beat it; the network counts that is painted with in the end."""
+    found = load_settings(preset(BLOCK), flags)
+    assert (found.network, found.style_weight, found.tile) == wanted
+
+
+def test_a_block_is_beaten_by_the_preset_that_extends_it(preset):
+    """What stands later counts, be it in a block or not; `--set` names the network as well as a flag."""
+    preset(BLOCK, "base.yaml")
+    found = load_settings(preset("extends: base.yaml\ntile: 600\n"), assignments=["network=compact"])
+    assert (found.style_weight, found.tile) == (7, 600)
+
+
+@pytest.mark.parametrize(
+    ("block", "problem"),
+    [
+        ("for_network: compact", "for_network: got 'compact', wanted networks with settings each"),
+        ("for_network: {compact: 3}", "for_network: got {'compact': 3}, wanted networks with settings each"),
+        ("for_network: {compcat: {tile: 300}}", "for_network: unknown network 'compcat'; did you mean 'compact'?"),
+        ("for_network: {compact: {tyle: 300}}", "tyle: unknown key"),
+        ("for_network: {compact: {tile: 3}}", "tile: got 3, wanted"),
+    ],
+)
+def test_a_wrong_block_is_refused(preset, block, problem):
+    """The error says where, what was found and what was wanted."""
+    path = preset(f"tile: 400\n{block}\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+    assert f"{path}:2: {problem}" in str(caught.value)

@@ -99,7 +99,7 @@ def test_a_bad_picture_in_a_folder_is_named(folder):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"style_blend": [1]}, "style_blend: got 1 shares for 2 styles, wanted one for each"),
+        ({"style_blend": [1]}, "style_blend: got 1 share for 2 styles, wanted one for each"),
         ({"style_blend": [1, 2, 3]}, "style_blend: got 3 shares for 2 styles, wanted one for each"),
         ({"style_blend": [0, 0]}, "style_blend: .* wanted at least one share above 0; or set style_weight=0"),
         ({"style_scale": [1, 2, 3]}, "style_scale: got 3 scales for 2 styles, wanted one for all or one for each"),
