@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -211,7 +211,8 @@ class Killer(Progress):
     killed: ClassVar[list[int]] = []
     others: ClassVar[list[psutil.Process]] = []
 
-    def __init__(self, *_: object, **__: object) -> None:
+    def __init__(self, levels: Sequence[Level], _: str, *, loss_lines: bool) -> None:
+        super().__init__(levels, loss_lines=loss_lines)
         self.level = 0
 
     def __enter__(self) -> "Killer":
