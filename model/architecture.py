@@ -22,8 +22,21 @@ Pooling = Literal["average", "max", "l2"]
 Colour = tuple[float, float, float]
 
 
+class _Windowed:
+    """What looks through windows of `kernel` positions a side, `stride` apart."""
+
+    kernel: int
+    stride: int
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Positions to add on the left (and on top) and on the right (and below)."""
+        left = (self.kernel - self.stride) // 2
+        return left, self.kernel - self.stride - left
+
+
 @dataclass(frozen=True)
-class Convolution:
+class Convolution(_Windowed):
     """A convolution and the ReLU behind it: from `fan_in` to `fan_out` channels, in groups that see their own only."""
 
     name: str
@@ -38,23 +51,13 @@ class Convolution:
         """Shape of the weights: out, in, height, width."""
         return self.fan_out, self.fan_in // self.groups, self.kernel, self.kernel
 
-    @property
-    def padding(self) -> tuple[int, int]:
-        """Positions to add on the left (and on top) and on the right (and below)."""
-        return _padding(self.kernel, self.stride)
-
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(_Windowed):
     """Pooling over windows of `kernel` positions a side."""
 
     kernel: int = 2
     stride: int = 2
-
-    @property
-    def padding(self) -> tuple[int, int]:
-        """Positions to add on the left (and on top) and on the right (and below)."""
-        return _padding(self.kernel, self.stride)
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,6 @@ class Normalise:
 
 
 Step = Convolution | Pool | Normalise
-
-
-def _padding(kernel: int, stride: int) -> tuple[int, int]:
-    left = (kernel - stride) // 2
-    return left, kernel - stride - left
 
 
 def vgg(blocks: Sequence[Sequence[int]]) -> tuple[Step, ...]:

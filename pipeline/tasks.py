@@ -24,7 +24,7 @@ from muralist.model.network import Features, Network
 from muralist.model.objective import Layer, Objective
 from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter, to_tensor
-from muralist.model.state import AVERAGE, MOMENT1, planes, start_state
+from muralist.model.state import AVERAGE, LAST_STEP, MOMENT1, planes, start_state
 from muralist.model.statistics import Sums, Window, style_sums
 from muralist.model.weight_files import WeightFile
 from muralist.pipeline.errors import DeviceError
@@ -145,7 +145,8 @@ def calibrate(settings: Settings, weights: WeightFile, threads: int, side: int =
     torch.set_num_threads(threads)
     network = _load(settings, weights, device, precision)
     noise = np.random.default_rng(0).random((side, side, 3), np.float32)
-    state = start_state(noise, planes(settings.optimizer, settings.history))
+    state = np.stack([noise] * planes(settings.optimizer, settings.history))  # L-BFGS remembers as much as it may
+    state[LAST_STEP] = 0  # but for what it does once a round only
     window = Window.of(np.ones(side, np.float32), np.ones(side, np.float32), device)
     sizes = {name: network.architecture.channels(name) for name in settings.active_style_layers}
     targets: dict[str, np.ndarray] = {f"gram {name}": np.eye(n) for name, n in sizes.items()}
