@@ -69,6 +69,13 @@ def run_task(name: str, *arguments: Any) -> Any:
     return getattr(tasks, name)(*arguments)
 
 
+def worker_facts(folder: str, device: str) -> dict[str, Any]:
+    """Ask a worker what it is, see `muralist.pipeline.devices`, which loads torch and so is not for the driver."""
+    from muralist.pipeline import devices
+
+    return devices.worker_facts(folder, device)
+
+
 @dataclass(frozen=True)
 class Shape:
     """How many workers, how many threads each, and the GPU of each (none on CPU)."""
@@ -119,7 +126,7 @@ class Cluster:
 
     def __init__(self, client: Client, settings: Settings, folder: str) -> None:
         self._client = client
-        facts: dict[str, dict[str, Any]] = client.run(run_task, "worker_facts", folder, settings.device)
+        facts: dict[str, dict[str, Any]] = client.run(worker_facts, folder, settings.device)
         _check_alike(facts, folder)
         self.workers = len(facts)
         first = next(iter(facts.values()))

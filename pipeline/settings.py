@@ -8,7 +8,16 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Final, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, check_sides, parse_aspect, parse_print
@@ -126,9 +135,12 @@ BitDepth = Annotated[Literal["auto", 8, 16], BeforeValidator(_digits_as_int)]
 Device = Annotated[
     str, AfterValidator(_matching(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"))
 ]
+Memory = Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 20)]
 Address = Annotated[
     str, AfterValidator(_matching(r"(tcp|tls)://[^\s/]+:[0-9]{1,5}", "an address such as tcp://host:8786"))
 ]
+
+Certificate = Annotated[str, AfterValidator(_matching("(?s).+", "the path of a PEM file"))]
 
 EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 
@@ -264,6 +276,10 @@ class Settings(BaseModel):
     profile: Literal["keep", "srgb"] = Field(
         "keep", description="Keep the photograph's colour profile, or convert the painting to sRGB."
     )
+    gps: bool = Field(
+        False, description="Carry the place where the photograph was taken over into the painting's EXIF."
+    )
+    keep_times: bool = Field(False, description="Give the painting the photograph's file times.")
     max_pixels: Int = Field(2_000_000_000, ge=1, description="Refuse pictures of more pixels than this.")
 
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -277,7 +293,22 @@ class Settings(BaseModel):
     scheduler: Address | None = Field(
         None, description="Address of a running dask scheduler, such as tcp://host:8786, to paint on its workers."
     )
-    scratch: Text | None = Field(None, description="Folder for intermediate canvases; by default beside the output.")
+    tls_ca: Certificate | None = Field(
+        None, description="PEM file of the authority a tls:// scheduler must be signed by."
+    )
+    tls_cert: Certificate | None = Field(None, description="PEM file with this machine's certificate for tls://.")
+    tls_key: Certificate | None = Field(
+        None, description="PEM file with the key of that certificate, if apart from it."
+    )
+    scratch: Text | None = Field(
+        None,
+        description="Folder or fsspec URL (s3://bucket/folder) for intermediate canvases; by default beside the output.",
+    )
+    memory: Memory | None = Field(
+        None,
+        description="Memory for pictures and canvases, such as 4GiB; what does not fit stays on disk. By default a "
+        "quarter of the machine's.",
+    )
     save_every: Int | None = Field(
         None, ge=1, description="Write the painting as it is after every so many steps, beside the output."
     )

@@ -6,11 +6,8 @@ pictures; `prepare_tile` for all tiles; then per round `add_up` and `paint_tile`
 `measure_tile` for all and `add_up`.
 """
 
-import platform
 import time
-from collections.abc import Callable
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +24,7 @@ from muralist.model.painter import Painter, to_tensor
 from muralist.model.state import AVERAGE, LAST_STEP, MOMENT1, planes, start_state
 from muralist.model.statistics import Sums, Window, style_sums
 from muralist.model.weight_files import WeightFile
-from muralist.pipeline.errors import DeviceError
+from muralist.pipeline.devices import best_precision, resolve_device
 from muralist.pipeline.job import Job
 from muralist.pipeline.levels import Level
 from muralist.pipeline.run_folder import FINISHED, write_array, write_arrays, write_whole
@@ -37,57 +34,6 @@ from muralist.tiling.grid import Box, Tile, TileGrid
 from muralist.tiling.resample import linear, resample
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-def worker_facts(folder: str, device: str) -> dict[str, object]:
-    """Say what this worker is: host, versions, device, number type, threads, and whether it sees the run folder."""
-    device = resolve_device(device)
-    return {
-        "host": platform.node(),
-        "muralist": version("muralist"),
-        "torch": str(torch.__version__),  # a TorchVersion would make the driver import torch
-        "device": device,
-        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name(),
-        "precision": best_precision(device),
-        "threads": torch.get_num_threads(),
-        "sees_folder": Path(folder).is_dir(),
-    }
-
-
-def cpu_name() -> str:
-    """Return the processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
-def best_precision(device: str) -> str:
-    """Return bfloat16 where the device computes in it (much faster, same picture), float32 elsewhere."""
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if device == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
-
-
-def resolve_device(device: str) -> str:
-    """Turn "auto" into what this machine has, and refuse what it has not.
-
-    Raises
-    ------
-    DeviceError
-        If the device asked for is not there.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    there: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-        "cpu": lambda: True,
-    }
-    kind, _, number = device.partition(":")
-    if not there[kind]() or (number and int(number) >= torch.cuda.device_count()):
-        raise DeviceError(f"device {device} is not there on {platform.node()}; use --device auto")
-    return device
 
 
 def _load(settings: Settings, weights: WeightFile, device: str, precision: str) -> Network:

@@ -22,10 +22,10 @@ class Here:
     def __init__(self, settings: Any, folder: str) -> None:
         import torch
 
-        from muralist.pipeline import tasks
+        from muralist.pipeline import devices, tasks
 
         torch.set_num_threads(settings.threads)
-        facts = tasks.worker_facts(folder, settings.device)
+        facts = devices.worker_facts(folder, settings.device)
         self.device, self.device_name, self.threads = facts["device"], facts["device_name"], facts["threads"]
         self.precision = facts["precision"] if settings.precision == "auto" else settings.precision
         self.tasks, self.task = tasks, ""
