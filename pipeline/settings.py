@@ -302,7 +302,7 @@ class Settings(BaseModel):
     )
     scratch: Text | None = Field(
         None,
-        description="Folder or fsspec URL (s3://bucket/folder) for intermediate canvases; by default beside the output.",
+        description="Folder or fsspec URL (s3://bucket/x) for intermediate canvases; by default beside the output.",
     )
     memory: Memory | None = Field(
         None,
