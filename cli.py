@@ -7,16 +7,14 @@ Whatever is slow to import is imported inside the command that needs it.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 
 from muralist.model.errors import ModelError
 from muralist.pipeline.errors import PipelineError
 from muralist.tiling.errors import TilingError
-
-if TYPE_CHECKING:
-    from muralist.pipeline.brief import Brief
 
 EXPECTED = (PipelineError, ModelError, TilingError)
 INTERRUPTED = 130
@@ -44,12 +42,18 @@ FLAGS = {
     "overlap": "--overlap",
     "bit_depth": "--bit-depth",
     "quality": "--quality",
+    "gps": "--gps/--no-gps",
+    "keep_times": "--keep-times/--no-keep-times",
     "device": "--device",
     "precision": "--precision",
     "workers": "--workers",
     "threads": "--threads",
     "scheduler": "--scheduler",
+    "tls_ca": "--tls-ca",
+    "tls_cert": "--tls-cert",
+    "tls_key": "--tls-key",
     "scratch": "--scratch",
+    "memory": "--memory",
     "save_every": "--save-every",
     "seed": "--seed",
 }
@@ -65,7 +69,7 @@ class Door(click.Group):
         except EXPECTED as error:
             raise click.ClickException(" ".join(str(error).split())) from error
         except KeyboardInterrupt:
-            click.echo("muralist: interrupted; the painting was not written", err=True)
+            click.echo("muralist: interrupted; the same command goes on where this was", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
 
 
@@ -81,30 +85,35 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def picture_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command what `render` and `plan` take."""
-    path = click.Path(path_type=Path)
+def look_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command what says how paintings shall look, and all settings."""
     for option in (
-        click.option("--overwrite", is_flag=True, help="Replace an existing output."),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
+        click.option("--overwrite", is_flag=True, help="Replace what exists."),
         click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any other setting; repeatable."),
     ):
         command = option(command)
     command = settings_options(command)
     for option in (
         click.option("-p", "--preset", default="default", help="Name or file of a preset.  [default: default]"),
-        click.option("-o", "--output", type=path, required=True, help="Painting; .jpg .png .webp .tif by extension."),
         click.option(
             "-s",
             "--style",
-            type=path,
+            type=click.Path(path_type=Path),
             multiple=True,
             help="The painting whose style to take; repeatable. A folder of pictures counts as one.",
         ),
-        click.argument("content", type=path),
     ):
         command = option(command)
     return command
+
+
+def picture_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command what `render` and `plan` take."""
+    path = click.Path(path_type=Path)
+    command = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(look_options(command))
+    text = "Painting; .jpg .png .webp .tif by extension."
+    command = click.option("-o", "--output", type=path, required=True, help=text)(command)
+    return click.argument("content", type=path)(command)
 
 
 @click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -113,41 +122,34 @@ def main() -> None:
     """Turn photographs of any size into one seamless painting."""
 
 
-def _brief(
-    content: Path,
-    style: tuple[Path, ...],
-    output: Path,
-    preset: str,
-    assignments: tuple[str, ...],
-    overwrite: bool,
-    loss_plot: Path | None = None,
-    **flags: Any,
-) -> "Brief":
-    from muralist.pipeline.brief import make_brief
-    from muralist.pipeline.presets import load_settings
-
-    settings = load_settings(preset, flags, assignments)
-    return make_brief(content, style, output, settings, overwrite=overwrite, loss_plot=loss_plot)
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command what all that paint take."""
+    for option in (
+        click.option("--quiet", is_flag=True, help="No progress bars and no last line."),
+        click.option("--keep", is_flag=True, help="Leave the folder with intermediate canvases."),
+        click.option("--restart", is_flag=True, help="Begin anew what was interrupted, instead of going on with it."),
+    ):
+        command = option(command)
+    return command
 
 
-def _show_notices(brief: "Brief") -> None:
-    for notice in brief.notices:
-        click.echo(f"muralist: {notice}", err=True)
+def _tell(notice: str) -> None:
+    click.echo(f"muralist: {notice}", err=True)
 
 
 @main.command()
 @picture_options
-@click.option("--quiet", is_flag=True, help="No progress bars and no last line.")
+@run_options
 @click.option("--loss-lines", is_flag=True, help="Print the losses after every round on standard error.")
 @click.option("--loss-plot", type=click.Path(path_type=Path), help="Plot the losses into a .png, .svg or .pdf file.")
-def render(as_json: bool, quiet: bool, loss_lines: bool, **options: Any) -> None:
-    """Paint the photograph CONTENT in the style of a painting."""
-    from muralist.pipeline.render import carry_out
+def render(as_json: bool, quiet: bool, **options: Any) -> None:
+    """Paint the photograph CONTENT in the style of a painting.
 
-    brief = _brief(**options)
-    if not quiet:
-        _show_notices(brief)
-    sidecar = carry_out(brief, quiet=quiet, loss_lines=loss_lines)
+    The same command goes on with what was interrupted.
+    """
+    from muralist.pipeline.render import render
+
+    sidecar = render(quiet=quiet, tell=(lambda notice: None) if quiet else _tell, **options)
     if as_json:
         click.echo(json.dumps(sidecar, indent=2))
     elif not quiet:
@@ -156,14 +158,66 @@ def render(as_json: bool, quiet: bool, loss_lines: bool, **options: Any) -> None
 
 
 @main.command()
-@picture_options
-def plan(as_json: bool, **options: Any) -> None:
-    """Tell what `render` with the same options would do and take, without doing it."""
-    from muralist.pipeline.estimate import estimate, table
+@click.argument("inputs", nargs=-1, required=True)
+@look_options
+@run_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the paintings.")
+@click.option("--name", help="Template for their names, such as '{stem}-{style}.{ext}'.  [default: {stem}.{ext}]")
+@click.option("--each-style", is_flag=True, help="Paint every photograph once in each style, instead of blending them.")
+@click.option("--finish-by", metavar="HH:MM", help="Leave photographs that would not be finished by then.")
+@click.option("--max-hours", type=float, help="Leave photographs that would not be finished in so many hours.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
+def batch(
+    inputs: tuple[str, ...],
+    style: tuple[Path, ...],
+    output: Path,
+    preset: str,
+    assignments: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Paint many photographs: INPUTS are folders, globs, pictures, and manifests (.csv, .jsonl).
 
-    brief = _brief(**options)
-    _show_notices(brief)
-    found = estimate(brief)
+    What is painted already is skipped, so the same command goes on with what was interrupted. A photograph that fails
+    stops no other; OUTPUT/report.jsonl tells what became of each.
+    """
+    from muralist.pipeline.batch import Wishes, paint_archive
+
+    ways = ("name", "each_style", "finish_by", "max_hours")
+    how = {key: options.pop(key) for key in (*ways, "overwrite", "restart", "keep")}
+    wishes = Wishes(preset, options, assignments, **{key: how.pop(key) for key in ("overwrite", "restart", "keep")})
+    report = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2))
+    elif not quiet:
+        click.echo(report.summary())
+    raise click.exceptions.Exit(report.exit_code)
+
+
+@main.command()
+@picture_options
+def plan(
+    content: Path,
+    style: tuple[Path, ...],
+    output: Path,
+    preset: str,
+    assignments: tuple[str, ...],
+    overwrite: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Tell what `render` with the same options would do and take, without doing it."""
+    from muralist.pipeline.brief import make_brief
+    from muralist.pipeline.estimate import estimate, table
+    from muralist.pipeline.presets import load_settings
+
+    with TemporaryDirectory() as folder:
+        settings = load_settings(preset, flags, assignments)
+        brief = make_brief(content, style, output, settings, overwrite=overwrite, aside=Path(folder))
+        for notice in brief.notices:
+            _tell(notice)
+        found = estimate(brief)
     click.echo(json.dumps(found, indent=2) if as_json else table(found))
 
 

@@ -108,10 +108,11 @@ class Sums:
     @classmethod
     def total(cls, parts: Iterable["Sums"]) -> "Sums":
         """Add up, in the order given."""
-        first, *rest = (part.arrays() for part in parts)
-        for part in rest:
-            first = {name: value + part[name] for name, value in first.items()}
-        return cls.of_arrays(first)
+        tables = (part.arrays() for part in parts)
+        total = next(tables)
+        for table in tables:  # one at a time: a poster has hundreds of tiles, and VGG's sums are megabytes
+            total = {name: value + table[name] for name, value in total.items()}
+        return cls.of_arrays(total)
 
 
 def measure(features: Features, content: Features, style_layers: Iterable[str], window: Window) -> Sums:

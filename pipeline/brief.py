@@ -4,14 +4,17 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from muralist.model.architecture import Architecture, architecture
 from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.checkpoints import checkpoint_paths
 from muralist.pipeline.errors import OutputError, SettingsError
+from muralist.pipeline.identity import identity
 from muralist.pipeline.images import Picture, crop_to_aspect
 from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.losses import check_plot
+from muralist.pipeline.memory import budget
 from muralist.pipeline.reading import read_picture
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.sizes import DEFAULT_DPI, target_size
@@ -45,6 +48,8 @@ class Brief:
         What the user should know before painting begins.
     loss_plot : Path or None
         Where to plot the losses.
+    identity : dict
+        All that the painting's bytes depend on, see `muralist.pipeline.identity`.
     """
 
     content: Picture
@@ -58,7 +63,8 @@ class Brief:
     bit_depth: int
     dpi: tuple[float, float] | None
     notices: tuple[str, ...]
-    loss_plot: Path | None = None
+    loss_plot: Path | None
+    identity: dict[str, Any]
 
     @property
     def final(self) -> Level:
@@ -79,6 +85,7 @@ def make_brief(
     *,
     overwrite: bool = False,
     loss_plot: Path | None = None,
+    aside: Path | None = None,
 ) -> Brief:
     """Read the pictures and settle everything.
 
@@ -94,6 +101,8 @@ def make_brief(
         Whether an existing output may be replaced, and checkpoints and a loss plot.
     loss_plot : Path, optional
         Where to plot the losses.
+    aside : Path, optional
+        Folder for pictures that do not fit into memory; without one they are read into memory anyway.
 
     Raises
     ------
@@ -112,7 +121,8 @@ def make_brief(
     _spare(inputs, output, overwrite)
     if loss_plot is not None:
         check_plot(loss_plot, overwrite=overwrite)
-    photograph, init = read_picture(content, settings.max_pixels), read_init(settings)
+    photograph = read_picture(content, settings.max_pixels, memory=budget(settings) // 2, folder=aside)
+    init = read_init(settings)
     sizes = settings.model_dump(include={"size", "width", "height", "aspect", "print_size", "dpi", "fit"})
     target = target_size(photograph.height, photograph.width, **sizes)
     check_output(output, overwrite=overwrite, height=target.height, width=target.width)
@@ -126,6 +136,8 @@ def make_brief(
         level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
     extras = [*checkpoint_paths(output, levels), *filter(None, [loss_plot])]
     _check_extras(extras, [*inputs, output, sidecar_path(output)], overwrite)
+    weights = find_weights(network, settings.weights)
+    hashes = (style.picture.sha256 for style in styles)
     return Brief(
         photograph,
         styles,
@@ -133,12 +145,19 @@ def make_brief(
         output,
         settings,
         network,
-        find_weights(network, settings.weights),
+        weights,
         levels,
         asked_depth or _depth_for(output, photograph.bit_depth),
         _dpi(settings, photograph),
         _notices(settings, paths, init, levels[-1]),
         loss_plot,
+        identity(
+            settings,
+            photograph.sha256,
+            [[next(hashes) for _ in pictures] for pictures in files],
+            None if init is None else init.sha256,
+            weights.sha256,
+        ),
     )
 
 

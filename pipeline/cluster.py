@@ -1,65 +1,68 @@
 """Where tasks run: the only module that knows dask.
 
 A task is named, not sent: the worker imports `muralist.pipeline.tasks` and calls the function of that name, so the
-driver never loads torch. At most two tasks per worker are under way at a time, so a worker that dies takes
-few others with it; dask runs those again elsewhere, or when the worker is back.
+driver never loads torch. `dispatch.py` decides which worker does what, and every call is bound to that worker; dask
+carries it there and brings the result. A thread of its own talks to dask, and looks every second who is there: workers
+that come are asked what they are and used, what lost workers had is run again elsewhere, and a scheduler that is gone
+is waited for.
 """
 
+import asyncio
 import logging
 import os
 import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+import uuid
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
-from itertools import islice
+from functools import partial
+from heapq import nlargest
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import resource_tracker
+from pathlib import Path
+from platform import node
+from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 import dask
-from distributed import Client, Nanny, Scheduler, SpecCluster, WorkerPlugin, as_completed
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster
+from distributed.client import ClosedClientError
+from distributed.comm.core import FatalCommClosedError
 from distributed.scheduler import KilledWorker
+from distributed.utils import silence_logging_cmgr
 
+from muralist.model.weight_files import WeightFile
+from muralist.pipeline.dispatch import Batch, Call, Dispatch, Run
 from muralist.pipeline.errors import ClusterError
-from muralist.pipeline.memory import peak_rss
+from muralist.pipeline.memory import budget, peak_rss
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.store import Store, hold
+from muralist.pipeline.workers import Facts, Machinery, Terms
 
 CONNECT_SECONDS = 15
-LOST_WORKERS_ALLOWED = 10  # per task; dask's own 3 gives up on a tile that was merely queued on bad machines
-IN_FLIGHT = 2  # tasks per worker: one at work, one waiting
+ASK_SECONDS = 60  # for a worker to say what it is: it loads torch and reads the weight file
+LOOK_SECONDS = 1.0
+RECONNECT_SECONDS = 600
+LOST_WORKERS_ALLOWED = 10  # per task; one that needs too much memory would go through workers for ever
 # glibc gives large blocks back to the system at once and fetches them anew every step: twice the time with dask's own
 # settings, a sixth more with the system's. Like the number of threads, this is read when a process starts.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(4 << 30), "MALLOC_TOP_PAD_": str(64 << 20)}
 QUIET = {
-    "distributed.scheduler.allowed-failures": LOST_WORKERS_ALLOWED,
-    "distributed.scheduler.no-workers-timeout": "10 minutes",
     "distributed.admin.low-level-log-length": 100,
+    "distributed.deploy.lost-worker-timeout": "1 hour",  # dask's own 15 s are too few to load torch on a busy machine
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
 }
-
-
-class Prepare(WorkerPlugin):  # type: ignore[misc]
-    """Give torch its threads (dask starts workers with one); in workers of `ours`, leave Ctrl-C to the driver."""
-
-    name = "muralist-prepare"
-
-    def __init__(self, threads: int | None, *, ours: bool) -> None:
-        self.threads, self.ours = threads, ours
-
-    def setup(self, worker: Any) -> None:
-        """Run once in every worker, also in one that dask restarted."""
-        import torch
-
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        if self.ours:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+CLIENT_LOG = "distributed.client"  # has a handler of its own
 
 
 def run_task(name: str, *arguments: Any) -> Any:
@@ -69,11 +72,23 @@ def run_task(name: str, *arguments: Any) -> Any:
     return getattr(tasks, name)(*arguments)
 
 
-def worker_facts(folder: str, device: str) -> dict[str, Any]:
-    """Ask a worker what it is, see `muralist.pipeline.devices`, which loads torch and so is not for the driver."""
-    from muralist.pipeline import devices
+def run_and_measure(name: str, *arguments: Any) -> tuple[Any, int]:
+    """Run a task in a worker; return its result and the worker's peak memory so far, bytes."""
+    return run_task(name, *arguments), peak_rss()
 
-    return devices.worker_facts(folder, device)
+
+def introduce(
+    terms: Terms, settings: Settings, store: Store, device: str, threads: int | None, neighbours: int
+) -> dict[str, Any]:
+    """Make a worker ready, one of `neighbours` on its host, and let it say what it is and sees. Runs in the worker."""
+    from muralist.pipeline import devices  # loads torch, so not for the driver
+
+    if settings.scheduler is None:  # our own processes leave Ctrl-C to the driver
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if threads is not None:
+        devices.use_threads(threads)
+    hold(budget(settings) // 2 // neighbours)
+    return devices.worker_facts(store, terms.name, terms.weights.path, device)
 
 
 @dataclass(frozen=True)
@@ -114,138 +129,481 @@ def local_shape(settings: Settings, tiles: int) -> Shape:
     return Shape(workers, settings.threads or max(1, cores // workers))
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """What became of a call."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+
 class Cluster:
-    """A running set of workers that suit one render.
+    """A running set of workers that suit one render or batch; see `open_cluster`. Safe in threads.
 
     Attributes
     ----------
     workers : int
-    device, precision : str
+        The most that were there at a time.
+    device, device_name, precision : str
         What all of them compute on and in.
+    threads : int
+        Of each on a CPU.
+    notices : list of str
+        What the user should know: workers that were left out or lost, and connections.
+    lost : int
+        Workers that died or vanished.
     """
 
-    def __init__(self, client: Client, settings: Settings, folder: str) -> None:
-        self._client = client
-        facts: dict[str, dict[str, Any]] = client.run(worker_facts, folder, settings.device)
-        _check_alike(facts, folder)
-        self.workers = len(facts)
-        first = next(iter(facts.values()))
-        self.device: str = first["device"]
-        self.device_name: str = first["device_name"]
-        self.threads: int = first["threads"]
-        automatic = "bfloat16" if all(fact["precision"] == "bfloat16" for fact in facts.values()) else "float32"
-        self.precision: str = automatic if settings.precision == "auto" else settings.precision
+    def __init__(self, settings: Settings, store: Store, tiles: int, weights: WeightFile) -> None:
+        self.workers = self.lost = self.threads = 0
+        self.device = self.device_name = self.precision = ""
+        self.notices: list[str] = []
+        self._settings, self._store, self._tiles = settings, store, tiles
+        self._terms = Terms.of(store, weights)
+        self._link = _Link(settings)
+        self._dispatch = Dispatch(self._begin, self._cancel)
+        self._answers: dict[Batch, SimpleQueue[_Answer]] = {}
+        self._known: dict[str, str] = {}  # workers that were asked what they are, and what to call them
+        self._peaks: dict[str, int] = {}
+        self._seen = time.monotonic()  # when there last was a worker
+        self._failed: BaseException | None = None
+        self._tasks: dict[Hashable, asyncio.Task[None]] = {}
+        self._loop, self._stopping, self._opened = asyncio.new_event_loop(), asyncio.Event(), Future[None]()
+        self._thread = threading.Thread(target=self._run, name="muralist-cluster")
+
+    # -------------------------------------------------------------------------------- for the driver, in any thread
+
+    @property
+    def again(self) -> int:
+        """Tasks that were run again: the worker was lost or took far too long, or the scheduler was gone."""
+        return self._dispatch.again
+
+    @property
+    def failed(self) -> BaseException | None:
+        """What ended all maps, also those to come; None while the workers are of use."""
+        return self._failed
 
     def peak_rss(self) -> int:
-        """Largest resident memory of the workers so far, added up, bytes."""
-        return sum(self._client.run(peak_rss).values())
+        """Largest resident memory of the workers so far, added up, bytes; of one started again, the larger."""
+        return sum(nlargest(self.workers, self._peaks.copy().values()))
 
-    def call(self, task: str, *arguments: Any) -> Any:
+    def call(self, task: str, *arguments: Any, rank: int = 0) -> Any:
         """Run one task and return its result."""
-        return next(self.map(task, [arguments]))
+        return next(self.map(task, [arguments], rank=rank))
 
-    def map(self, task: str, arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    def map(
+        self,
+        task: str,
+        calls: Sequence[tuple[Any, ...]],
+        *,
+        rank: int = 0,
+        homes: Sequence[Hashable] | None = None,
+    ) -> Iterator[Any]:
         """Run a task once per tuple of arguments; yield results as they come, in no particular order.
+
+        Parameters
+        ----------
+        task : str
+            Name of a function of `muralist.pipeline.tasks`.
+        calls : sequence of tuple
+        rank : int
+            Tasks of lower ranks are served first.
+        homes : sequence of hashable, optional
+            What each call works on; the worker that last worked on it is preferred.
 
         Raises
         ------
         ClusterError
-            If workers keep dying on a task.
+            If workers keep dying on a task, or none is left for ten minutes.
         Exception
-            Whatever a task raised; the tasks under way are cancelled.
+            Whatever a task raised; the others of this map are given up.
         """
-        waiting = iter(arguments)
-        first = [self._submit(task, item) for item in islice(waiting, IN_FLIGHT * self.workers)]
-        running = as_completed(first, with_results=True)
+        batch, answers = Batch(rank), SimpleQueue[_Answer]()
+        places = homes if homes is not None else [None] * len(calls)
+        todo = [Call(batch, (task, *call), home) for call, home in zip(calls, places, strict=True)]
+        if self._failed is not None:
+            raise self._failed
+        self._post(self._add, batch, todo, answers)
         try:
-            for _, result in running:
-                running.update([self._submit(task, item) for item in islice(waiting, 1)])
-                yield result
-        except KilledWorker as error:
-            raise ClusterError(
-                f"task {task} took down {LOST_WORKERS_ALLOWED} workers, probably out of memory: "
-                "use a smaller --tile or fewer --workers"
-            ) from error
+            for _ in todo:
+                answer = answers.get()
+                if answer.error is not None:
+                    raise answer.error
+                yield answer.result
+        finally:
+            self._post(self._give_up, batch)
 
-    def _submit(self, task: str, arguments: tuple[Any, ...]) -> Any:
-        return self._client.submit(run_task, task, *arguments, pure=False)
+    def _post(self, function: Callable[..., object], *arguments: Any) -> None:
+        with suppress(RuntimeError):  # the thread has ended
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    # ------------------------------------------------------------------------------------------------ its own thread
+
+    def start(self) -> None:
+        """Start the thread and wait until there are workers. Ctrl-C reaches neither it nor processes begun there."""
+        resource_tracker.ensure_running()  # otherwise the first worker starts it, and that lets the signal through
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._thread.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._opened.result()
+
+    def stop(self) -> None:
+        """Leave the scheduler, stop what was started, and wait for that."""
+        self._post(self._stopping.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._live())
+
+    async def _live(self) -> None:
+        work = self._spawn("work", self._work())
+        await self._stopping.wait()
+        work.cancel()
+        await asyncio.wait({work})
+        self._fail(ClusterError("the workers were stopped; keep the cluster open while tasks are under way"))
+
+    async def _work(self) -> None:
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            self._opened.set_result(None)
+            while True:
+                await asyncio.sleep(LOOK_SECONDS)
+                try:
+                    await self._look()
+                except OSError:
+                    await self._reconnect()
+                self._dispatch.fill()
+                self._check_that_somebody_is_there()
+
+    def _spawn(self, key: Hashable, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        self._tasks[key] = task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """End all maps with an error, also those to come."""
+        self._failed = self._failed or error
+        if not self._opened.done():
+            self._opened.set_exception(error)
+        for answers in self._answers.values():
+            answers.put(_Answer(error=self._failed))
+        self._answers.clear()
+
+    # ------------------------------------------------------------------------------------------- in it: who is there
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        shape = None if self._settings.scheduler else local_shape(self._settings, self._tiles)
+        self._threads = shape.threads if shape else self._settings.threads
+        self._store.write(self._terms.name, self._terms.token.encode())
+        stack.callback(self._store.remove, self._terms.name)
+        if shape:
+            self._link.address = await _start_workers(stack, shape, self._store)
+        await self._link.connect()
+        stack.push_async_callback(self._link.close)
+        stack.callback(self._forget_workers)
+        await self._meet_first(await self._link.workers())
+
+    async def _meet_first(self, workers: Mapping[str, Any]) -> None:
+        """Ask all workers what they are, choose what to compute on, and refuse those that do not suit."""
+        if not workers:
+            raise ClusterError(f"scheduler {self._link.address} has no workers; start some with `dask worker`")
+        asked = {
+            address: asyncio.create_task(self._ask(address, self._settings.device, workers)) for address in workers
+        }
+        await asyncio.wait(asked.values(), timeout=ASK_SECONDS)
+        found = {}
+        for address, task in asked.items():
+            if not task.done() or isinstance(task.exception(), OSError):
+                task.cancel()
+                self.notices.append(f"worker {address} did not answer within {ASK_SECONDS} s; it is used once it does")
+            else:
+                found[address] = task.result()
+                self._known[address] = _who(address, found[address])
+        if not found:
+            raise ClusterError(f"no worker of {self._link.address} answered within {ASK_SECONDS} s; start them again")
+        for address, facts in found.items():
+            if (reason := self._terms.refusal(facts)) is not None:
+                raise ClusterError(f"{self._known[address]} {reason}")
+        self._settle(found.values())
+        for address, facts in found.items():
+            self._use(address, facts, workers)
+
+    def _settle(self, workers: Collection[Facts]) -> None:
+        self._machinery = Machinery.common(workers, self._settings)
+        self.device, self.precision = self._machinery.device, self._machinery.precision
+        first = next(facts for facts in workers if facts["device"] == self.device)
+        self.device_name, self.threads = first["device_name"], first["threads"]
+
+    async def _ask(self, address: str, device: str, workers: Collection[str]) -> Facts:
+        host = urlsplit(address).hostname
+        neighbours = sum(urlsplit(other).hostname == host for other in workers)
+        what = partial(introduce, self._terms, self._settings, self._store, device, self._threads, neighbours)
+        return await self._link.ask(address, self._terms, what)
+
+    def _use(self, address: str, facts: Facts, workers: Mapping[str, Any]) -> None:
+        """Let a worker work, if it suits."""
+        reason = self._terms.refusal(facts) or self._machinery.misfit(facts, self._settings)
+        if reason is not None:
+            self.notices.append(f"{self._known[address]} is left out: it {reason}")
+            return
+        self._dispatch.join(address, workers[address]["nthreads"])
+        self.workers = max(self.workers, len(self._dispatch.workers))
+
+    async def _look(self) -> None:
+        """Find out who came and who left."""
+        workers = await self._link.workers()
+        for address in [address for address in self._known if address not in workers]:
+            self._lose(address)
+        for address in [address for address in workers if address not in self._known]:
+            self._known[address] = f"worker {address}"
+            self._spawn(address, self._meet(address, workers))
+
+    async def _meet(self, address: str, workers: Mapping[str, Any]) -> None:
+        """Ask a worker that came later."""
+        try:
+            facts = await self._ask(address, self.device, workers)
+        except OSError:  # gone already, or to be asked again
+            self._known.pop(address, None)
+            return
+        self._known[address] = _who(address, facts)
+        self._use(address, facts, workers)
+        self._dispatch.fill()
+
+    def _lose(self, address: str) -> None:
+        who = self._known.pop(address)
+        self._cancel(address)
+        if address not in self._dispatch.workers:
+            return
+        self.lost += 1
+        self.notices.append(f"{who} was lost; what it had under way is run again")
+        for call in self._dispatch.leave(address):
+            call.losses += 1
+            if call.losses >= LOST_WORKERS_ALLOWED:
+                self._answer(call.batch, error=_given_up(call))
+
+    async def _reconnect(self) -> None:
+        """Connect again, now or at the next look; then all workers are asked again, as if they had come later."""
+        self._forget_workers()
+        await self._link.close()
+        try:
+            await self._link.connect()
+        except OSError:
+            return
+        self.notices.append(f"scheduler {self._link.address} was lost and found again; tasks under way are run again")
+
+    def _forget_workers(self) -> None:
+        for address in self._dispatch.workers:
+            self._dispatch.leave(address)
+        for address in self._known:
+            self._cancel(address)
+        self._known.clear()
+
+    def _check_that_somebody_is_there(self) -> None:
+        if self._dispatch.workers:
+            self._seen = time.monotonic()
+        elif time.monotonic() - self._seen > RECONNECT_SECONDS:
+            where = (
+                f"scheduler {self._link.address} and its workers are" if self._settings.scheduler else "all workers are"
+            )
+            raise ClusterError(
+                f"{where} gone for {RECONNECT_SECONDS / 60:.0f} minutes; start them, then the same command goes on "
+                "where it was"
+            )
+
+    # --------------------------------------------------------------------------------------------- in it: who does what
+
+    def _add(self, batch: Batch, calls: Sequence[Call], answers: "SimpleQueue[_Answer]") -> None:
+        if self._failed is not None:
+            answers.put(_Answer(error=self._failed))
+            return
+        self._answers[batch] = answers
+        self._dispatch.add(calls)
+        self._dispatch.fill()
+
+    def _give_up(self, batch: Batch) -> None:
+        self._answers.pop(batch, None)
+        self._dispatch.drop(batch)
+        self._dispatch.fill()
+
+    def _answer(self, batch: Batch, result: Any = None, error: BaseException | None = None) -> None:
+        if batch in self._answers:
+            self._answers[batch].put(_Answer(result, error))
+        if error is not None:
+            self._dispatch.drop(batch)
+
+    def _begin(self, run: Run) -> None:
+        self._spawn(run, self._attend(run))
+
+    def _cancel(self, key: Hashable) -> None:
+        if key in self._tasks:
+            self._tasks.pop(key).cancel()
+
+    async def _attend(self, run: Run) -> None:
+        """Have a call run by its worker. If dask drops it, the next look connects again, which runs it again."""
+        try:
+            result, self._peaks[run.worker] = await self._link.run(run)
+            error = None
+        except _Dropped:
+            return
+        except KilledWorker:
+            result, error = None, _given_up(run.call)
+        except Exception as raised:
+            result, error = None, raised
+        del self._tasks[run]
+        if self._dispatch.finish(run):
+            self._answer(run.call.batch, result, error)
+        self._dispatch.fill()
+
+
+class _Dropped(Exception):
+    """Dask dropped a task: the connection broke, or somebody restarted the workers."""
+
+
+class _Link:
+    """A connection to a scheduler that can be made again. What needs it raises OSError while it is broken."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.address = settings.scheduler or ""
+        self._security = _security(settings)
+        self._scheduler = ""  # dask's id of it
+        self._whole = False
+
+    async def connect(self) -> None:
+        self._client = await _connected(self.address, self._security)
+        self._scheduler = (await self._identity())["id"]
+        self._whole = True
+
+    async def close(self) -> None:
+        self._whole = False
+        with suppress(OSError):
+            await self._client.close()
+
+    async def workers(self) -> Mapping[str, Any]:
+        """What the scheduler says of each worker, by address."""
+        if not self._whole or self._client.status != "running":
+            raise ConnectionError(f"no connection to {self.address}")
+        identity = await self._identity()
+        if identity["id"] != self._scheduler:  # dask connects to a new one without a word
+            raise ConnectionError(f"another scheduler at {self.address}")
+        return dict(identity["workers"])
+
+    async def _identity(self) -> Mapping[str, Any]:
+        return dict(await asyncio.wait_for(self._client.scheduler.identity(n_workers=-1), CONNECT_SECONDS))
+
+    async def ask(self, address: str, terms: Terms, what: Callable[[], Facts]) -> Facts:
+        """Ask a worker for its versions, which needs nothing but Python there, and if they are right for the rest."""
+        facts = {"host": await self._call(address, node)}
+        for package in terms.versions:
+            try:
+                facts[package] = await self._call(address, version, package)
+            except PackageNotFoundError:
+                facts[package] = None
+        return facts if terms.other_version(facts) else facts | await self._call(address, what)
+
+    async def _call(self, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function in a worker beside its tasks."""
+        return (await self._client.run(function, *arguments, workers=[address]))[address]
+
+    async def run(self, run: Run) -> tuple[Any, int]:
+        """Have a task run by the worker it was given to; raises what the task raised, or `_Dropped`."""
+        try:
+            future = self._submit(run)
+        except ClosedClientError as error:
+            self._whole = False
+            raise _Dropped from error
+        try:
+            return await future  # type: ignore[no-any-return]
+        except Exception as error:
+            if future.status == "error":
+                raise
+            self._whole = False
+            raise _Dropped from error
+        finally:
+            future.release()
+
+    def _submit(self, run: Run) -> Any:
+        task = run.call.arguments[0]
+        return self._client.submit(
+            run_and_measure,
+            *run.call.arguments,
+            key=f"{task}-{uuid.uuid4().hex}",
+            workers=[run.worker],
+            priority=-run.call.batch.rank,
+        )
 
 
 @contextmanager
-def open_cluster(settings: Settings, folder: str, tiles: int) -> Iterator[Cluster]:
+def open_cluster(settings: Settings, store: Store, tiles: int, weights: WeightFile) -> Iterator[Cluster]:
     """Start workers on this machine, or connect to a running scheduler; stop what was started.
 
     Parameters
     ----------
     settings : Settings
-        `scheduler`, `workers`, `threads` and `device` count.
-    folder : str
-        The run folder; every worker must see it.
+        `scheduler`, `workers`, `threads`, `device`, `precision`, `memory` and TLS files count.
+    store : Store
+        Files of the run; every worker must see it. What dask itself files for workers on this machine goes into its
+        folder `dask`, if it is on this machine.
     tiles : int
         Most tiles that a level has.
+    weights : WeightFile
+        Every worker must have the same.
 
     Raises
     ------
     ClusterError
         If the scheduler cannot be reached, has no workers, or a worker does not suit.
+    DeviceError
+        If no worker has the device that was asked for.
     """
-    with dask.config.set(QUIET), _client(settings, tiles) as client:
-        workers = len(client.scheduler_info(n_workers=-1)["workers"])
-        if not workers:
-            raise ClusterError(f"scheduler {settings.scheduler} has no workers; start some with `dask worker`")
-        yield Cluster(client, settings, folder)
-
-
-def _check_alike(facts: dict[str, dict[str, Any]], folder: str) -> None:
-    """Refuse workers that would not paint the same picture, or cannot reach the run folder."""
-    here = version("muralist")
-    for address, fact in facts.items():
-        who = f"worker {address} on {fact['host']}"
-        if not fact["sees_folder"]:
-            raise ClusterError(f"{who} does not see {folder}; name a folder that all workers share with --scratch")
-        if fact["muralist"] != here:
-            raise ClusterError(f"{who} has muralist {fact['muralist']}, this is {here}; install the same on both")
-    devices = {fact["device"] for fact in facts.values()}
-    if len(devices) > 1:
-        raise ClusterError(f"the workers compute on different devices ({', '.join(sorted(devices))}); use --device")
+    with dask.config.set(QUIET), _silence():
+        cluster = Cluster(settings, store, tiles, weights)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
 
 
 @contextmanager
-def _client(settings: Settings, tiles: int) -> Iterator[Client]:
-    if settings.scheduler is not None:
-        with _connected(settings.scheduler) as client:
-            client.register_plugin(Prepare(settings.threads, ours=False))
-            yield client
-        return
-    shape = local_shape(settings, tiles)
+def _silence() -> Iterator[None]:
+    """Keep dask's log out of the terminal: what matters is said in notices and errors."""
+    with silence_logging_cmgr(logging.CRITICAL, "distributed"), silence_logging_cmgr(logging.CRITICAL, CLIENT_LOG):
+        yield
+
+
+def _who(address: str, facts: Facts) -> str:
+    return f"worker {address} on {facts['host']}"
+
+
+def _given_up(call: Call) -> ClusterError:
+    return ClusterError(
+        f"task {call.arguments[0]} took down {LOST_WORKERS_ALLOWED} workers, probably out of memory: "
+        "use a smaller --tile or fewer --workers"
+    )
+
+
+async def _start_workers(stack: AsyncExitStack, shape: Shape, store: Store) -> str:
+    folder = store.local or Path(stack.enter_context(TemporaryDirectory(prefix="muralist-")))
     threads = {name: str(shape.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": threads | ALLOCATOR}), ExitStack() as stack:
-        with _interrupts_held():
-            cluster = SpecCluster(_workers(shape), _scheduler(), silence_logs=logging.CRITICAL)
-            stack.enter_context(cluster)
-        client = stack.enter_context(Client(cluster))
-        client.register_plugin(Prepare(shape.threads, ours=True))
-        client.wait_for_workers(shape.workers)
-        yield client
+    stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": threads | ALLOCATOR}))
+    cluster = SpecCluster(_workers(shape, folder / "dask"), _scheduler(), asynchronous=True)
+    starting = asyncio.ensure_future(cluster)
+    stack.push_async_callback(_stop_workers, cluster, starting)
+    await asyncio.shield(starting)
+    return str(cluster.scheduler_address)
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C wait, for dask cannot stop a cluster that is half started. Processes begun meanwhile never see it."""
-    if threading.current_thread() is not threading.main_thread():  # there is no Ctrl-C here
-        yield
-        return
-    resource_tracker.ensure_running()  # otherwise the first worker starts it, and that lets the signal through
-    held: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by dask's thread, and by workers from it
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        signal.signal(signal.SIGINT, before)
-    if held:
-        raise KeyboardInterrupt
+async def _stop_workers(cluster: SpecCluster, starting: asyncio.Future[Any]) -> None:
+    await asyncio.wait({starting})  # dask cannot stop a cluster that is half started
+    await cluster.close()
 
 
 def _scheduler() -> dict[str, Any]:
@@ -253,7 +611,7 @@ def _scheduler() -> dict[str, Any]:
     return {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
 
 
-def _workers(shape: Shape) -> dict[str, Any]:
+def _workers(shape: Shape, folder: Path) -> dict[str, Any]:
     specs = {}
     for number in range(shape.workers):
         gpu = {"CUDA_VISIBLE_DEVICES": shape.gpus[number], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if shape.gpus else {}
@@ -263,18 +621,50 @@ def _workers(shape: Shape) -> dict[str, Any]:
             "dashboard": False,
             "env": gpu,
             "host": "127.0.0.1",
+            "local_directory": str(folder),
             "silence_logs": logging.CRITICAL,
         }
         specs[f"painter-{number}"] = {"cls": Nanny, "options": options}
     return specs
 
 
-def _connected(address: str) -> Client:
+def _security(settings: Settings) -> Security | None:
+    """Make dask's TLS settings from ours; without any, dask's own configuration counts.
+
+    Raises
+    ------
+    ClusterError
+        If they are not for a tls:// scheduler, or a file does not serve.
+    """
+    files = {name: getattr(settings, name) for name in ("tls_ca", "tls_cert", "tls_key") if getattr(settings, name)}
+    if not files:
+        return None
+    if not (settings.scheduler or "").startswith("tls://"):
+        raise ClusterError(f"{', '.join(files)}: wanted with a tls:// --scheduler only, got {settings.scheduler}")
+    arguments = {{"tls_ca": "tls_ca_file"}.get(name, name.replace("tls", "tls_client")): files[name] for name in files}
     try:
-        return Client(address, timeout=CONNECT_SECONDS)
+        security = Security(require_encryption=True, **arguments)
+        security.get_connection_args("client")  # reads them
+    except OSError as error:
+        raise ClusterError(
+            f"TLS files {', '.join(files.values())} cannot be used ({error.strerror or error}); wanted PEM files of an "
+            "authority, a certificate and its key"
+        ) from error
+    return security
+
+
+async def _connected(address: str, security: Security | None) -> Client:
+    client = Client(address, timeout=CONNECT_SECONDS, asynchronous=True, set_as_default=False, security=security)
+    try:
+        return await client
     except TypeError as error:  # dask's way to say that TLS is not set up
-        raise ClusterError(f"scheduler {address} cannot be used ({error}); set dask up for TLS or use tcp") from error
-    except (OSError, TimeoutError) as error:
+        raise ClusterError(
+            f"scheduler {address} cannot be used ({error}); name tls_ca, tls_cert and tls_key, set dask up for TLS, or "
+            "use tcp"
+        ) from error
+    except FatalCommClosedError as error:
+        raise ClusterError(f"scheduler {address} cannot be trusted ({error}); check the TLS files") from error
+    except OSError as error:
         raise ClusterError(
             f"no dask scheduler answers at {address} within {CONNECT_SECONDS} s; check the address, or leave "
             "--scheduler out to paint on this machine"

@@ -1,28 +1,100 @@
 """What a worker is and computes on. Runs in workers, for it loads torch."""
 
+import hashlib
 import platform
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from muralist.pipeline.errors import DeviceError
+from muralist.pipeline.errors import DeviceError, DeviceMemoryError
+from muralist.pipeline.store import Store
 
 
-def worker_facts(folder: str, device: str) -> dict[str, object]:
-    """Say what this worker is: host, versions, device, number type, threads, and whether it sees the run folder."""
-    device = resolve_device(device)
-    return {
-        "host": platform.node(),
-        "muralist": version("muralist"),
-        "torch": str(torch.__version__),  # a TorchVersion would make the driver import torch
+def worker_facts(store: Store, token: str, weights: str, device: str) -> dict[str, str | int | None]:
+    """Say what this worker is and sees, as plain values.
+
+    Parameters
+    ----------
+    store : Store
+    token : str
+        Name of a small file there.
+    weights : str
+        Path of the weight file.
+    device : str
+        As in the settings.
+
+    Returns
+    -------
+    dict
+        "token": what the file holds, or None and "blind", why it cannot be read; "weights": SHA-256, None if there
+        is no such file; "device", "device_name", "precision" and "threads", or "device" None and "lacks", the reason.
+    """
+    seen = _token(store, token) | {"weights": _sha256(Path(weights))}
+    try:
+        device = resolve_device(device)
+    except DeviceError as error:
+        return seen | {"device": None, "lacks": str(error)}
+    return seen | {
         "device": device,
         "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name(),
         "precision": best_precision(device),
         "threads": torch.get_num_threads(),
-        "sees_folder": Path(folder).is_dir(),
     }
+
+
+def _token(store: Store, name: str) -> dict[str, str | int | None]:
+    try:
+        return {"token": store.read(name).decode()}
+    except OSError as error:
+        return {"token": None, "blind": error.strerror or str(error)}
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def use_threads(count: int) -> None:
+    """Let torch use so many threads in this process; dask starts workers with one."""
+    torch.set_num_threads(count)
+
+
+@contextmanager
+def memory_errors(what: str, device: str) -> Iterator[None]:
+    """Say what did not fit, where and what to do, however torch or Python put it.
+
+    Parameters
+    ----------
+    what : str
+        Such as "a tile of 1024 x 1024 px".
+    device : str
+
+    Raises
+    ------
+    DeviceMemoryError
+        Instead of torch's and Python's own errors; nothing else is touched.
+    """
+    try:
+        yield
+    except DeviceMemoryError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise DeviceMemoryError(
+            f"out of memory on {device} of {platform.node()} for {what}; use a smaller --tile or fewer --workers"
+        ) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """On a CPU, torch raises a plain RuntimeError."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def cpu_name() -> str:

@@ -45,3 +45,7 @@ class ClusterError(PipelineError, ConnectionError):
 
 class DeviceError(PipelineError, RuntimeError):
     """The machine does not have the device that was asked for."""
+
+
+class DeviceMemoryError(PipelineError, MemoryError):
+    """A tile does not fit into the memory of a worker's device."""

@@ -11,6 +11,7 @@ from muralist.pipeline.cluster import local_shape, run_task
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import Level
 from muralist.pipeline.progress import counted
+from muralist.pipeline.rasters import Raster
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import is_photograph
 
@@ -28,9 +29,10 @@ MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
 
 def disk_bytes(brief: Brief) -> int:
-    """Most that the run folder holds at a time: two rounds of a level, or three, and the level before it."""
+    """Most that the run folder holds at a time: two rounds of a level, or three, the level before it, and pictures."""
     sizes = [_level_bytes(brief, level) for level in brief.levels]
-    return int(max(before + size for before, size in zip([0.0, *sizes], sizes, strict=False)))
+    aside = sum(pixels.nbytes for pixels in (brief.content.pixels, brief.content.alpha) if isinstance(pixels, Raster))
+    return aside + int(max(before + size for before, size in zip([0.0, *sizes], sizes, strict=False)))
 
 
 def _level_bytes(brief: Brief, level: Level) -> float:
@@ -42,11 +44,11 @@ def _level_bytes(brief: Brief, level: Level) -> float:
     # A tile files its Gram matrices every round; the whole picture's stay, and so do the style picture's.
     grams = sum(network.channels(name) ** 2 * DOUBLE for name in settings.active_style_layers)
     rounds = 3 if settings.keep == "best" else 2  # the best one, the last one, and the next
-    files = rounds * len(level.grid) + len(level.rounds) + 3 + 2 * len(brief.styles)
-    canvases = 1 if level.index or is_photograph(settings) else 2
+    files = (rounds + 3) * len(level.grid) + len(level.rounds) + 2 * len(brief.styles)
+    pictures = 1 if level.index or is_photograph(settings) else 2
     return (
-        (canvases * level.pixels + style_pixels) * CONTENT_BYTES
-        + level.tile_pixels * (rounds * state_bytes(settings) + features)
+        style_pixels * CONTENT_BYTES
+        + level.tile_pixels * (pictures * CONTENT_BYTES + rounds * state_bytes(settings) + features)
         + files * (grams + OVERHEAD_BYTES)
     )
 

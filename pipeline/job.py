@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 
+from muralist.model.state import planes
 from muralist.model.weight_files import WeightFile
+from muralist.pipeline.canvas import Canvas
 from muralist.pipeline.levels import Level
 from muralist.pipeline.run_folder import RunFolder
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.start import is_photograph
 
 
 @dataclass(frozen=True)
@@ -17,17 +20,33 @@ class Job:
     folder : RunFolder
     settings : Settings
     weights : WeightFile
-    levels : tuple of Level
     shares : tuple of float
         Of the style pictures, summing to one; empty if style does not count.
     device, precision : str
         Chosen once for all workers, so that it does not matter who paints which tile.
+    rank : int
+        Place among the pictures of a batch; tasks of lower ranks are served first.
     """
 
     folder: RunFolder
     settings: Settings = field(compare=False)
     weights: WeightFile = field(compare=False)
-    levels: tuple[Level, ...] = field(compare=False, repr=False)
     shares: tuple[float, ...] = field(compare=False)
     device: str = field(compare=False)
     precision: str = field(compare=False)
+    rank: int = field(default=0, compare=False)
+
+    def canvas(self, level: Level, made: int) -> Canvas:
+        """Give the canvas of a level after `made` rounds: the state, see `muralist.model.state`."""
+        count = planes(self.settings.optimizer, self.settings.history)
+        return Canvas(self.folder.store, self.folder.round(level, made), level.grid, count)
+
+    def content(self, level: Level) -> Canvas:
+        """Give the photograph on a level's canvas: one plane."""
+        return Canvas(self.folder.store, self.folder.content(level), level.grid, 1)
+
+    def start(self, level: Level) -> Canvas:
+        """Give what a level starts from, which may be the photograph: one plane."""
+        if is_photograph(self.settings):
+            return self.content(level)
+        return Canvas(self.folder.store, self.folder.start(level), level.grid, 1)

@@ -6,13 +6,14 @@ before.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from math import ceil, log
 
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings, at_level
+from muralist.tiling.errors import TileTooSmallError
 from muralist.tiling.grid import Box, Span, TileGrid
 from muralist.tiling.resample import Frame
 
@@ -42,6 +43,8 @@ class Level:
     learning_rate : float
     style_sides : tuple of int
         Long side that every style picture is scaled to, px.
+    halvings : int
+        How often tiles were halved because memory ran out.
     """
 
     index: int
@@ -58,12 +61,30 @@ class Level:
     chunks: tuple[int, int] | None
     learning_rate: float
     style_sides: tuple[int, ...]
+    halvings: int = 0
 
     @cached_property
     def grid(self) -> TileGrid:
         """The tiles of the canvas."""
         height, width = (-(-(n + 2 * self.bleed) // self.stride) * self.stride for n in (self.height, self.width))
-        return TileGrid(height, width, self.tile, self.overlap, self.stride, chunks=self.chunks)
+        chunks = None if self.chunks is None else (self.chunks[0] << self.halvings, self.chunks[1] << self.halvings)
+        return TileGrid(height, width, self.tile >> self.halvings, self.overlap, self.stride, chunks=chunks)
+
+    def halved(self) -> "Level":
+        """Give the same level in more tiles, half as high and wide (or a quarter, ..., where half still is one tile).
+
+        Raises
+        ------
+        TileTooSmallError
+            If they would be too small for their overlap.
+        """
+        for halvings in range(self.halvings + 1, self.tile.bit_length()):
+            level = replace(self, halvings=halvings)
+            if self.chunks is None and level.tile >> halvings < 2 * level.overlap:
+                break
+            if len(level.grid) > len(self.grid):
+                return level
+        raise TileTooSmallError(self.tile >> self.halvings + 1, self.overlap)
 
     @property
     def frame(self) -> Frame:

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.levels import Level
-from muralist.pipeline.run_folder import write_whole
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.writing import check_place
+from muralist.pipeline.writing import check_place, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,14 +123,13 @@ def write_plot(path: Path, rows: Sequence[LossRow], settings: Settings) -> None:
     """
     from matplotlib.figure import Figure  # slow to import; without pyplot, which keeps figures and picks a window
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure, file = Figure(figsize=(8, 5), layout="constrained"), BytesIO()
     _draw(figure.subplots(), rows, settings)
+    figure.savefig(file, format=path.suffix.lstrip(".").lower(), dpi=150)
     try:
-        write_whole(path, lambda part: figure.savefig(part, dpi=150))
-    except OSError as error:
-        raise OutputError(
-            f"{path}: the loss plot could not be written ({error.strerror}); the painting itself is done", path=path
-        ) from error
+        write_file(path, file.getvalue())
+    except OutputError as error:
+        raise OutputError(f"{error}; the painting itself is done", path=path) from error
 
 
 def _draw(axes: "Axes", rows: Sequence[LossRow], settings: Settings) -> None:

@@ -1,8 +1,26 @@
-"""How much memory a process took."""
+"""How much memory there is, how much of it may be used, and how much a process took."""
 
 import resource
 import sys
 from pathlib import Path
+
+import psutil
+
+from muralist.pipeline.settings import Settings
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of the container this process runs in; "max" for none
+
+
+def machine_memory() -> int:
+    """Return the memory of this machine, or of the container where that may take less, bytes."""
+    total = int(psutil.virtual_memory().total)
+    limit = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.exists() else "max"
+    return total if limit == "max" else min(total, int(limit))
+
+
+def budget(settings: Settings) -> int:
+    """Return the memory that pictures and canvases may take on this machine, bytes."""
+    return settings.memory or machine_memory() // 4
 
 
 def peak_rss() -> int:

@@ -10,7 +10,7 @@ import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyvips
 import tifffile
@@ -39,6 +39,25 @@ _MILLIMETRES_PER_INCH = 25.4
 _PNG_UNSTATED = 2.834
 # EXIF requires a resolution, and prescribes 72 dpi where it is unknown.
 _UNKNOWN_DPI = (72.0, 72.0)
+
+
+_BYTE_ORDER = {b"II*\0": "<", b"MM\0*": ">"}  # by the first bytes of a TIFF structure
+_BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+_MOST_DIRECTORIES = 16  # cameras write four
+
+
+class _Entry(NamedTuple):
+    """A directory's entry, as stored and understood; `value` is where a value of more than four bytes lies."""
+
+    stored: bytes
+    tag: int
+    type: int
+    count: int
+    value: int
+
+    @property
+    def nbytes(self) -> int:
+        return _BYTES_OF_TYPE.get(self.type, 0) * self.count
 
 
 @dataclass(frozen=True)
@@ -135,6 +154,81 @@ def without_thumbnail(exif: bytes) -> bytes:
         return exif
     link = start + directory + 2 + 12 * entries
     return exif[:link] + bytes(4) + exif[link + 4 :]
+
+
+def without_gps(exif: bytes) -> bytes | None:
+    """The EXIF block without the position at which the photograph was taken; all else stays where it lies.
+
+    Every directory is searched: readers follow a link to a position wherever it is, not only in the first directory,
+    where it belongs.
+
+    Returns
+    -------
+    bytes or None
+        None if the block is broken, since nobody knows what a reader would find in it.
+    """
+    prefix = _EXIF_PREFIX if exif.startswith(_EXIF_PREFIX) else b""
+    block = bytearray(exif[len(prefix) :])
+    order = _BYTE_ORDER.get(bytes(block[:4]))
+    if order is None:
+        return None
+    try:
+        for directory in _directories(block, order):
+            _drop_gps(block, order, directory)
+    except struct.error:
+        return None
+    return prefix + bytes(block)
+
+
+def _directories(block: bytearray, order: str) -> list[int]:
+    """Where the directories lie that are linked in a chain, or as EXIF and interoperability directories."""
+    found: list[int] = []
+    links = list(struct.unpack_from(order + "I", block, 4))
+    while links:
+        directory = links.pop()
+        if directory == 0 or directory in found:
+            continue
+        found.append(directory)
+        if len(found) > _MOST_DIRECTORIES:
+            raise struct.error("directories without end")
+        entries = _entries(block, order, directory)
+        links += [entry.value for entry in entries if entry.tag in (ExifTags.IFD.Exif, ExifTags.IFD.Interop)]
+        links += struct.unpack_from(order + "I", block, _link(directory, entries))
+    return found
+
+
+def _entries(block: bytearray, order: str, directory: int) -> list[_Entry]:
+    (count,) = struct.unpack_from(order + "H", block, directory)
+    places = range(directory + 2, directory + 2 + 12 * count, 12)
+    return [_Entry(bytes(block[p : p + 12]), *struct.unpack_from(order + "HHII", block, p)) for p in places]
+
+
+def _link(directory: int, entries: list[_Entry]) -> int:
+    """Where a directory's link to the next one lies."""
+    return directory + 2 + 12 * len(entries)
+
+
+def _drop_gps(block: bytearray, order: str, directory: int) -> None:
+    """Take positions out of a directory, and overwrite what they consist of."""
+    entries = _entries(block, order, directory)
+    link = _link(directory, entries)
+    following = block[link : link + 4]
+    kept = [entry for entry in entries if entry.tag != ExifTags.IFD.GPSInfo]
+    for entry in entries:
+        if entry.tag == ExifTags.IFD.GPSInfo and entry.value:  # 0: none
+            _wipe(block, order, entry.value)
+    stored = struct.pack(order + "H", len(kept)) + b"".join(entry.stored for entry in kept) + following
+    block[directory : link + 4] = stored.ljust(link + 4 - directory, b"\0")
+
+
+def _wipe(block: bytearray, order: str, directory: int) -> None:
+    entries = _entries(block, order, directory)
+    spans = [(directory, _link(directory, entries))]
+    spans += [(entry.value, entry.value + entry.nbytes) for entry in entries if entry.nbytes > 4]
+    for start, stop in spans:
+        if stop > len(block):
+            raise struct.error("a value beyond the end")
+        block[start:stop] = bytes(stop - start)
 
 
 def text_tags(exif: bytes | None) -> dict[int, bytes]:

@@ -1,240 +1,228 @@
 """The order of a painting: levels coarse to fine, rounds within a level, tiles within a round.
 
-The driver only keeps time here: it names tasks and receives a few numbers. Pixels, features and Gram
-matrices go from task to task through the run folder.
+The driver only keeps time here: it names tasks, receives a few numbers and notes them in the journal. Pixels, features
+and Gram matrices go from task to task through the run folder. What a killed run had filed is not painted again.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-
-from muralist.model.architecture import architecture
+from muralist.pipeline.checkpoints import Checkpoint
 from muralist.pipeline.cluster import Cluster
+from muralist.pipeline.course import Course, LevelReport
+from muralist.pipeline.errors import ClusterError, DeviceMemoryError
 from muralist.pipeline.job import Job
+from muralist.pipeline.journal import Journal
+from muralist.pipeline.lay_out import Sources, file_canvas, lay_out
 from muralist.pipeline.levels import Level
-from muralist.pipeline.losses import TERMS, LossRow, best, has_levelled_off
-from muralist.pipeline.progress import Progress
-from muralist.pipeline.run_folder import FINISHED, write_array
-from muralist.pipeline.start import is_photograph, start_canvas
-from muralist.pipeline.style_cache import StyleCache
+from muralist.pipeline.losses import LossRow, best, has_levelled_off
+from muralist.pipeline.progress import Progress, counted, level_work
+from muralist.tiling.errors import TileTooSmallError
+from muralist.tiling.grid import Box
 
 Losses = dict[str, float]
-
-
-@dataclass(frozen=True)
-class StyleSource:
-    """One style picture.
-
-    Attributes
-    ----------
-    pixels : callable (long side) -> ndarray (h, w, 3), float32
-        The picture at any size up to its own.
-    cache : StyleCache
-    """
-
-    pixels: Callable[[int], np.ndarray]
-    cache: StyleCache
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What is painted, from what, and after what.
-
-    Attributes
-    ----------
-    content : callable (height, width) -> ndarray (height, width, 3), float32
-        The photograph at any size.
-    init : callable (height, width) -> ndarray (height, width, 3), float32
-        What the coarsest level starts from, but for noise, at any size.
-    styles : tuple of StyleSource
-    """
-
-    content: Callable[[int, int], np.ndarray]
-    init: Callable[[int, int], np.ndarray]
-    styles: tuple[StyleSource, ...]
-
-
-@dataclass(frozen=True)
-class LevelReport:
-    """One row of the sidecar's level table.
-
-    Attributes
-    ----------
-    height, width : int
-        Picture, px.
-    tiles : int
-    rounds, steps : int
-        Made; fewer than planned where a level ended early.
-    ended : {"steps", "plateau"}
-        Whether all steps were made, or more of them no longer helped.
-    kept : int
-        The round whose canvas counts; 0 is what the level started from.
-    seconds : float
-    style_loss_first, ... : float or None
-        Of the whole picture, unweighted, before the first step and of the canvas that counts. None where a term does
-        not count.
-    """
-
-    height: int
-    width: int
-    tiles: int
-    rounds: int
-    steps: int
-    ended: str
-    kept: int
-    seconds: float
-    style_loss_first: float | None
-    style_loss_last: float | None
-    content_loss_first: float | None
-    content_loss_last: float | None
-    tv_loss_first: float | None
-    tv_loss_last: float | None
-
-    @classmethod
-    def of(cls, level: Level, rounds: int, kept: int, seconds: float, first: Losses, last: Losses) -> "LevelReport":
-        """Put a row together."""
-        looks = {"first": first, "last": last}
-        losses = {f"{name}_loss_{when}": terms.get(name) for when, terms in looks.items() for name in TERMS}
-        return cls(
-            height=level.height,
-            width=level.width,
-            tiles=len(level.grid),
-            rounds=rounds,
-            steps=level.steps_after(rounds),
-            ended="steps" if rounds == len(level.rounds) else "plateau",
-            kept=kept,
-            seconds=round(seconds, 3),
-            **losses,
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the row as plain values."""
-        return asdict(self)
+T = TypeVar("T")
 
 
 @dataclass
-class Course:
-    """How a painting went: a report per level, and a row per look at the losses."""
+class Painting:
+    """One painting under way.
 
-    levels: list[LevelReport] = field(default_factory=list)
-    losses: list[LossRow] = field(default_factory=list)
-
-
-def paint(
-    job: Job,
-    cluster: Cluster,
-    sources: Sources,
-    progress: Progress,
-    save: Callable[[Level, int], object],
-) -> Course:
-    """Paint all levels. The painting is the last level's canvas that is filed as `FINISHED`.
-
-    Parameters
+    Attributes
     ----------
-    job, cluster, sources, progress
-    save : callable (level, rounds made)
+    job : Job
+    planned : tuple of Level
+    cluster : Cluster
+    sources : Sources
+    progress : Progress
+    journal : Journal
+    save : callable (level, rounds made) -> Checkpoint
         Called where a checkpoint is due.
+    course : Course
+        How far it has come.
     """
-    course = Course()
-    for level in job.levels:
-        began = time.perf_counter()
-        progress.start_level(level)
-        _lay_out(job, cluster, sources, level)
-        first = _everywhere(job, cluster, level, "prepare_tile", 0)
-        if level.index:
-            job.folder.remove_level(level.index - 1)
-        rows = _paint_rounds(job, cluster, progress, level, first, save)
-        kept = _finish(job, progress, level, rows)
-        last = _everywhere(job, cluster, level, "measure_tile", FINISHED)
-        course.levels.append(LevelReport.of(level, len(rows) - 1, kept, time.perf_counter() - began, first, last))
-        course.losses += rows
-    return course
 
+    job: Job
+    planned: tuple[Level, ...]
+    cluster: Cluster
+    sources: Sources
+    progress: Progress
+    journal: Journal
+    save: Callable[[Level, int], Checkpoint]
+    course: Course
+    _clock: float = field(default_factory=time.perf_counter)
 
-def _paint_rounds(
-    job: Job, cluster: Cluster, progress: Progress, level: Level, first: Losses, save: Callable[[Level, int], object]
-) -> list[LossRow]:
-    """Paint round after round until all are made or more do not help; the losses at the start and after each."""
-    rows = [LossRow.of(level, 0, first)]
-    progress.show_losses(rows[0])
-    for made, steps in enumerate(level.rounds, 1):
-        losses = _everywhere(job, cluster, level, "paint_tile", made, made - 1, advance=progress.advance, steps=steps)
-        rows.append(LossRow.of(level, made, losses))
-        progress.show_losses(rows[-1])
-        if level.steps_after(made) in level.saves:
-            save(level, made)
-        for superseded in _needed(job, rows[:-1]) - _needed(job, rows):
-            job.folder.remove_round(level.index, superseded)
-        if has_levelled_off([row.total for row in rows], job.settings.plateau):
-            break
-    return rows
+    @property
+    def level(self) -> Level:
+        """The level that is being painted."""
+        return self.course.cut(self.planned)[len(self.course.levels)]
 
+    def paint(self) -> tuple[Level, int]:
+        """Paint all levels that are not finished. Return the last one and the round whose canvas is the painting.
 
-def _finish(job: Job, progress: Progress, level: Level, rows: list[LossRow]) -> int:
-    """File the canvas that counts as finished, count the steps left out as done, and return the canvas's round."""
-    kept, made = _kept(job, rows), len(rows) - 1
-    for other in _needed(job, rows) - {kept}:
-        job.folder.remove_round(level.index, other)
-    job.folder.finish(level.index, kept)
-    progress.advance((level.steps - level.steps_after(made)) * level.tile_pixels)
-    return kept
+        Raises
+        ------
+        ClusterError
+            If an earlier run computed on another device or in another precision.
+        DeviceMemoryError
+            If memory runs out even with the smallest tiles.
+        """
+        self._check_device()
+        self.progress.advance(sum(level_work(level) for level in self.planned[: len(self.course.levels)]))
+        while len(self.course.levels) < len(self.planned):
+            self._paint_level()
+        return self.course.cut(self.planned)[-1], self.course.levels[-1].kept
 
+    def _check_device(self) -> None:
+        now, before = (self.job.device, self.job.precision), (self.course.device, self.course.precision)
+        if self.course.device and now != before:
+            raise ClusterError(
+                f"this painting was begun on {' in '.join(before)}, now the workers compute on {' in '.join(now)}; "
+                "use --device and --precision, or begin anew with --restart"
+            )
+        self.course.device, self.course.precision = now
 
-def _kept(job: Job, rows: list[LossRow]) -> int:
-    """The round whose canvas would count if the level ended now."""
-    return best([row.total for row in rows]) if job.settings.keep == "best" else len(rows) - 1
+    def _paint_level(self) -> None:
+        level, current = self.level, self.course.current
+        self.progress.start_level(level)
+        if current.rows:
+            self.progress.advance(level.steps_after(current.made) * level.tile_pixels)
+        else:
+            self._begin()
+        while not self._ended():
+            self._paint_round()
+        self._finish()
 
+    def _begin(self) -> None:
+        """Lay the level out and prepare its tiles."""
+        before = len(self.course.levels) - 1
+        origin = (self.course.cut(self.planned)[before], self.course.levels[before].kept) if before >= 0 else None
+        lay_out(self.job, self.cluster, self.sources, self.level)
+        self._look(self._surviving(lambda level: self._prepare(level, 0, origin)))
+        if origin is not None:
+            self.job.folder.remove_level(origin[0])
 
-def _needed(job: Job, rows: list[LossRow]) -> set[int]:
-    """The rounds whose canvases must stay: the next one starts from the last, and one counts."""
-    return {_kept(job, rows), len(rows) - 1}
+    def _paint_round(self) -> None:
+        made, needed = self.course.current.made, self._needed()
+        self._look(self._surviving(lambda level: self._advance(level, made)))
+        for superseded in needed - self._needed():
+            self.job.folder.remove_round(self.level, superseded)
 
+    def _ended(self) -> bool:
+        """Save a checkpoint if one is due, then say whether the level's rounds are made or more do not help."""
+        current, level = self.course.current, self.level
+        step = level.first_step + level.steps_after(current.made)
+        due = level.steps_after(current.made) in level.saves and current.made > 0
+        if due and step not in [saved.step for saved in self.course.checkpoints]:
+            self.course.checkpoints.append(self.save(level, current.made))
+            self._note()
+        levelled_off = has_levelled_off(current.totals, self.job.settings.plateau)
+        return current.made == len(level.rounds) or levelled_off
 
-def _everywhere(
-    job: Job,
-    cluster: Cluster,
-    level: Level,
-    task: str,
-    filed: int,
-    *arguments: int,
-    advance: Callable[[int], None] = lambda work: None,
-    steps: int = 0,
-) -> Losses:
-    """Run a task on all tiles of a level, then add up what they filed and return the whole picture's losses."""
-    calls = [(job, level.index, *arguments, number) for number in range(len(level.grid))]
-    for number in cluster.map(task, calls):
-        advance(steps * prod(level.grid[number].outer.shape))
-    losses: Losses = cluster.call("add_up", job, level.index, filed)
-    return losses
+    def _finish(self) -> None:
+        """Measure the canvas that counts, and close the level."""
+        current, kept = self.course.current, self._kept()
+        last = self._surviving(lambda level: self._measure(level, kept))
+        self._tick()
+        level = self.level
+        self.progress.advance((level.steps - level.steps_after(current.made)) * level.tile_pixels)
+        self.course.finish_level(LevelReport.of(level, current, kept, last))
+        self.journal.write(self.course)
 
+    def _kept(self) -> int:
+        """The round whose canvas would count if the level ended now."""
+        current = self.course.current
+        return best(current.totals) if self.job.settings.keep == "best" else current.made
 
-def _lay_out(job: Job, cluster: Cluster, sources: Sources, level: Level) -> None:
-    """File what the tasks of a level read: the photograph on its canvas, what to start from, the styles' statistics."""
-    write_array(job.folder.content(level.index), with_bleed(sources.content(level.height, level.width), level))
-    if level.index == 0 and not is_photograph(job.settings):
-        init = with_bleed(sources.init(level.height, level.width), level)
-        base = architecture(job.settings.network).mean
-        write_array(job.folder.start(level.index), start_canvas(init, base, job.settings))
-    _lay_out_styles(job, cluster, sources.styles, level)
+    def _needed(self) -> set[int]:
+        """The rounds whose canvases must stay: the next one starts from the last, and one counts."""
+        return {self._kept(), self.course.current.made} if self.course.current.rows else set()
 
+    # ------------------------------------------------------------------------------------------ what workers are asked
 
-def _lay_out_styles(job: Job, cluster: Cluster, styles: Sequence[StyleSource], level: Level) -> None:
-    files = [job.folder.targets(level.index, number) for number in range(len(styles))]
-    jobs = list(zip(styles, level.style_sides, files, strict=True))
-    missing = [number for number, (style, side, file) in enumerate(jobs) if not style.cache.fetch(side, file)]
-    for number in missing:
-        style, side, _ = jobs[number]
-        write_array(job.folder.style(level.index, number), style.pixels(side))
-    for number in cluster.map("style_targets", [(job, level.index, number) for number in missing]):
-        style, side, file = jobs[number]
-        style.cache.keep(side, file)
+    def _prepare(self, level: Level, made: int, origin: tuple[Level, int] | None) -> Losses:
+        self._everywhere(level, "prepare_tile", self.job.folder.round(level, made), made, origin)
+        return self._add_up(level, made)
 
+    def _advance(self, level: Level, made: int) -> Losses:
+        """Make the round after `made`."""
+        filed, steps = self.job.folder.round(level, made + 1), level.rounds[made]
+        self._everywhere(level, "paint_tile", filed, made, steps=steps)
+        return self._add_up(level, made + 1)
 
-def with_bleed(pixels: np.ndarray, level: Level) -> np.ndarray:
-    """Mirror a picture (height, width, 3) at its edges until it fills the level's canvas."""
-    spans = zip(level.picture_box, (level.grid.height, level.grid.width), strict=True)
-    return np.pad(pixels, [*((span.start, n - span.stop) for span, n in spans), (0, 0)], mode="reflect")
+    def _measure(self, level: Level, made: int) -> Losses:
+        filed = self.job.folder.measured(level, 0).rpartition("/")[0]
+        self._everywhere(level, "measure_tile", filed, made)
+        return self._add_up(level, None)
+
+    def _add_up(self, level: Level, made: int | None) -> Losses:
+        losses: Losses = self.cluster.call("add_up", self.job, level, made, rank=self.job.rank)
+        return losses
+
+    def _everywhere(self, level: Level, task: str, filed: str, *arguments: Any, steps: int = 0) -> None:
+        """Run a task on all tiles of a level that have not filed their sums in the folder `filed`."""
+        done = self.job.folder.store.names(filed)
+        numbers = [tile.index for tile in level.grid if f"{tile.index:06}" not in done]
+        calls = [(self.job, level, number, *arguments) for number in numbers]
+        homes = [(self.job.folder.run, level.index, level.halvings, number) for number in numbers]
+        waiting = sum(prod(level.grid[number].outer.shape) for number in numbers)
+        self.progress.advance(steps * (level.tile_pixels - waiting))
+        for tally in self.cluster.map(task, calls, rank=self.job.rank, homes=homes):
+            self.progress.advance(steps * prod(level.grid[tally.number].outer.shape))
+            self.course.current.fetched += tally.fetched
+
+    # ------------------------------------------------------------------------------------------------------ survival
+
+    def _surviving(self, work: Callable[[Level], T]) -> T:
+        """Do some work on the level; where memory runs out, halve its tiles and do it again."""
+        while True:
+            try:
+                return work(self.level)
+            except DeviceMemoryError as error:
+                self._halve(error)
+
+    def _halve(self, error: DeviceMemoryError) -> None:
+        level = self.level
+        while True:
+            try:
+                level = level.halved()
+                self._recut(level)
+            except TileTooSmallError:
+                raise error from None
+            except DeviceMemoryError:
+                continue
+            self.course.halvings = level.halvings
+            tiles = counted(len(level.grid), "tile")
+            self.course.notices.append(f"level {level.index + 1} was painted in {tiles}: {error}")
+            self._note()
+            return
+
+    def _recut(self, level: Level) -> None:
+        """File all that the level has in smaller tiles too."""
+        before = self.job.content(self.level)
+        file_canvas(self.job.content(level), lambda rows: before.read(Box(rows, level.grid.box.cols))[0])
+        for made in sorted(self._needed()):
+            self._prepare(level, made, (self.level, made))
+
+    # ------------------------------------------------------------------------------------------------------- the record
+
+    def _look(self, losses: Losses) -> None:
+        """Note the losses after a round, and with that the round as made."""
+        current = self.course.current
+        current.rows.append(LossRow.of(self.level, current.made + 1, losses))
+        self.progress.show_losses(current.rows[-1])
+        self._note()
+
+    def _note(self) -> None:
+        self._tick()
+        self.journal.write(self.course)
+
+    def _tick(self) -> None:
+        """Count the time since the last tick."""
+        now = time.perf_counter()
+        self.course.current.seconds += now - self._clock
+        self.course.seconds += now - self._clock
+        self._clock = now

@@ -39,6 +39,7 @@ _REPLACED: Final = _RIVALS | {
     "width": _RIVALS["width"] | {"height"},
     "height": _RIVALS["height"] | {"width"},
 }
+_NOT_IN_PRESETS: Final = frozenset({"scratch", "scheduler", "tls_ca", "tls_cert", "tls_key"})
 # A default can only turn wrong because of another setting, so that one is to blame.
 _BLAME: Final = {"overlap": "tile"}
 
@@ -71,9 +72,13 @@ def preset_text(preset: str) -> str:
 
 
 def load_settings(
-    preset: str = "default", overrides: Mapping[str, object] | None = None, assignments: Sequence[str] = ()
+    preset: str = "default",
+    overrides: Mapping[str, object] | None = None,
+    assignments: Sequence[str] = (),
+    own: Mapping[str, object] | None = None,
+    place: str = "",
 ) -> Settings:
-    """Settings from a preset, flags and assignments, each source beating those before it.
+    """Settings from a preset, flags, assignments and a picture's own, each source beating those before it.
 
     Parameters
     ----------
@@ -84,6 +89,10 @@ def load_settings(
     assignments : sequence of str
         ``key=value`` texts, the value written as in YAML. A list or mapping replaces the whole
         of what it overrides.
+    own : mapping, optional
+        What a manifest says for one picture.
+    place : str
+        Where it says so, such as ``list.csv:3``.
 
     Raises
     ------
@@ -97,11 +106,15 @@ def load_settings(
     (0.001,)
     """
     flags = {key: _Entry(value) for key, value in (overrides or {}).items() if value is not None}
-    said = _merged([flags, *map(_assignment, assignments)], _RIVALS)
+    said = [
+        _merged([flags, *map(_assignment, assignments)], _RIVALS),
+        {key: _Entry(value, place) for key, value in (own or {}).items()},
+    ]
     layers = _preset_layers(preset)
-    network = _merged([*layers, said], {}).get("network", _Entry(Settings.model_fields["network"].default))
+    network = _merged([*layers, *said], {}).get("network", _Entry(Settings.model_fields["network"].default))
     layers = [part for layer in layers for part in _for(network.value, layer)]
-    return _validated(_merged([*layers, said], _REPLACED))
+    _check_harmless(layers)
+    return _validated(_merged([*layers, *said], _REPLACED))
 
 
 # --- sources -------------------------------------------------------------------------------------
@@ -130,6 +143,17 @@ def _for(network: object, layer: _Layer) -> list[_Layer]:
             known = choices(name, ARCHITECTURES)
             raise SettingsError(f"{entry.place}: for_network: unknown network {name!r}; {known}")
     return [layer, {key: _Entry(value, entry.place) for key, value in entry.value.get(str(network), {}).items()}]
+
+
+def _check_harmless(layers: Iterable[_Layer]) -> None:
+    """Refuse presets that say where to write or whom to connect to: they are handed on, and a scheduler runs code."""
+    for layer in layers:
+        for key, entry in layer.items():
+            if key in _NOT_IN_PRESETS and entry.value is not None:
+                raise SettingsError(
+                    f"{entry.place}: {key}: got {_short(entry.value)} in a preset, wanted it on the command line only; "
+                    f"use its flag or --set {key}=..."
+                )
 
 
 def _extended(extends: _Entry, chain: list[Path]) -> Path:
@@ -177,7 +201,18 @@ def _assignment(text: str) -> _Layer:
     if not (equals and key.strip()):
         raise SettingsError(f"--set: got {text!r}, wanted key=value")
     key = key.strip()
-    return {key: _Entry(_load(value, f"--set: {key}", numbered=False)[1], "--set")}
+    return {key: _Entry(parse_value(value, f"--set: {key}"), "--set")}
+
+
+def parse_value(text: str, source: str) -> object:
+    """Read the value of a setting, written as after ``--set key=``, which is as in YAML.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be read; the message begins with `source`.
+    """
+    return _load(text, source, numbered=False)[1]
 
 
 # --- YAML ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from muralist.pipeline.levels import Level
 from muralist.pipeline.losses import LossRow, loss_line
+from muralist.pipeline.report import Result
 
 
 def level_work(level: Level) -> int:
@@ -99,3 +100,36 @@ class Bars(Progress):
         super().show_losses(row)
         if self._level is not None:
             self._level.set_postfix_str(", ".join(f"{name} {value:.3g}" for name, value in row.terms().items()))
+
+
+class BatchBar:
+    """One tqdm bar over the pictures of a batch; elsewhere than on a terminal a line per picture. Standard error.
+
+    Parameters
+    ----------
+    total : int
+        Pictures.
+    quiet : bool
+        Whether to show nothing.
+    """
+
+    def __init__(self, total: int, *, quiet: bool = False) -> None:
+        self._total, self._ended, self._quiet = total, 0, quiet
+        form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} passed, {remaining} left"
+        hidden = quiet or not sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=f"0/{total}", bar_format=form, disable=hidden)
+
+    def __enter__(self) -> "BatchBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, result: Result) -> None:
+        """Count a picture that ended. A failure gets a line on a terminal too."""
+        self._ended += 1
+        self._bar.set_description_str(f"{self._ended}/{self._total}")
+        self._bar.update()
+        if not self._quiet and (self._bar.disable or result.status == "failed"):
+            what = result.status if result.reason is None else f"{result.status}: {result.reason}"
+            tqdm.write(f"{self._ended}/{self._total} {result.input}: {what}", file=sys.stderr)

@@ -1,7 +1,6 @@
 """Reading of picture files into the sRGB working space. Whatever is wrong with a file is a `PictureError`."""
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +11,20 @@ from typing import Any
 import numpy as np
 import pyvips
 
-from muralist.pipeline.errors import PictureError
+from muralist.pipeline.errors import OutputError, PictureError
 from muralist.pipeline.images import Picture
-from muralist.pipeline.metadata import blob, embed, exif_of_tiff, stated_dpi
-from muralist.pipeline.samples import INTERPRETATION, VIPS_SCALE, Pixels, as_vips, at_depth, one_line
+from muralist.pipeline.metadata import blob, exif_of_tiff, stated_dpi
+from muralist.pipeline.rasters import Raster, Room, room_in
+from muralist.pipeline.samples import (
+    DTYPE,
+    INTERPRETATION,
+    VIPS_SCALE,
+    Pixels,
+    at_depth,
+    each_band,
+    one_line,
+    source_of,
+)
 
 _COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
 
@@ -30,7 +39,7 @@ class InputFormat:
     name: str
     extensions: tuple[str, ...]
     signature: re.Pattern[bytes]
-    load: Callable[[bytes], Any]
+    load: Callable[[pyvips.Source], Any]
 
 
 def supported_inputs() -> tuple[InputFormat, ...]:
@@ -38,7 +47,9 @@ def supported_inputs() -> tuple[InputFormat, ...]:
     return _INPUTS
 
 
-def read_picture(path: str | Path, max_pixels: int = 2_000_000_000) -> Picture:
+def read_picture(
+    path: str | Path, max_pixels: int = 2_000_000_000, *, memory: int | None = None, folder: Path | None = None
+) -> Picture:
     """Read a JPEG, PNG, TIFF or WebP file into the sRGB working space.
 
     Grey, palette, 1-bit and CMYK files become RGB. An embedded colour profile is applied (relative colorimetric);
@@ -49,37 +60,61 @@ def read_picture(path: str | Path, max_pixels: int = 2_000_000_000) -> Picture:
     sRGB-encoded, the way tifffile, scikit-image and most photo editors hand them on (libvips would take them as
     linear light and give a brighter picture). Small overshoots are clipped.
 
+    Files are decoded in bands. Three kinds cannot be: of WebP, interlaced PNG and progressive JPEG the decoder itself
+    holds the whole picture (about 6 bytes a pixel for JPEG), whatever `memory` says.
+
     Parameters
     ----------
     path
         The file.
     max_pixels
         Refuse larger pictures by their header, before decoding anything.
+    memory
+        Bytes that pixels and alpha may take; larger ones are filed in `folder` and become `Raster`s. None: no limit.
+    folder
+        Where to file them, under names that follow from the picture's hash.
 
     Raises
     ------
     PictureError
         If the file is missing, unreadable, no picture, damaged, cut short, too large, or of a kind not supported.
+    OutputError
+        If the pixels cannot be filed: a full disk. Like after any error, nothing is left in `folder`.
     """
     path = Path(path)
-    with _reading(path):
-        image = _open(path)
+    with _reading(path), _opened(path) as image:
         _check_size(image, path, max_pixels)
+        _check_samples(image, path)
         orientation = image.get("orientation") if image.get_typeof("orientation") else 1
-        pixels, alpha = _decode(image, path)
         exif = blob(image, "exif-data") or exif_of_tiff(path)
         dpi = stated_dpi(image, exif)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
+        decoded = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
+        with room_in(_folder_for(decoded, memory, folder)) as room:
+            pixels, alpha = _decode(decoded, orientation, room, digest)
     return Picture(
-        pixels=_upright(pixels, orientation),
-        alpha=None if alpha is None else _upright(alpha, orientation),
+        pixels=pixels,
+        alpha=alpha,
         icc=blob(image, "icc-profile-data"),
         exif=exif,
-        dpi=dpi if dpi is None or orientation < 5 else (dpi[1], dpi[0]),
+        dpi=(dpi[1], dpi[0]) if dpi and orientation in _SIDEWAYS else dpi,
         path=path,
         sha256=digest,
     )
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Read height and width of a picture as it is looked at, px, from its header alone.
+
+    Raises
+    ------
+    PictureError
+        If the file is missing, unreadable or no picture.
+    """
+    with _reading(path), _opened(path) as image:
+        sideways = image.get_typeof("orientation") and image.get("orientation") in _SIDEWAYS
+        return (image.width, image.height) if sideways else (image.height, image.width)
 
 
 _READ_ERRORS: dict[type[OSError], str] = {
@@ -95,6 +130,8 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn what the operating system and libvips raise into a `PictureError`."""
     try:
         yield
+    except OutputError:
+        raise
     except OSError as error:
         reason = _READ_ERRORS.get(type(error), f"cannot be read ({error.strerror})")
         raise PictureError(f"{path}: {reason}", path=path) from error
@@ -106,34 +143,41 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     """The picture as a libvips image of which only the header has been read."""
-    with path.open("rb") as file:
-        head = file.read(16)
+    with path.open("rb", buffering=0) as file:
+        kind = _kind_of(file.read(16), path)
+        file.seek(0)
+        with source_of(file) as source:
+            yield kind.load(source)
+
+
+def _kind_of(head: bytes, path: Path) -> InputFormat:
     if not head:
         raise PictureError(f"{path}: the file is empty; copy or export it again", path=path)
     for kind in _INPUTS:
         if kind.signature.match(head):
-            return kind.load(os.fsencode(path))
+            return kind
     names = ", ".join(kind.name for kind in _INPUTS)
     raise PictureError(f"{path}: not a picture of a supported kind; convert it to one of {names}", path=path)
 
 
-def _load_jpeg(path: bytes) -> Any:
-    return pyvips.Image.jpegload(path, access="sequential", fail_on="error")
+def _load_jpeg(source: pyvips.Source) -> Any:
+    return pyvips.Image.jpegload_source(source, access="sequential", fail_on="error")
 
 
-def _load_png(path: bytes) -> Any:
-    return pyvips.Image.pngload(path, access="sequential", fail_on="error")
+def _load_png(source: pyvips.Source) -> Any:
+    return pyvips.Image.pngload_source(source, access="sequential", fail_on="error")
 
 
-def _load_webp(path: bytes) -> Any:
-    return pyvips.Image.webpload(path, access="sequential", fail_on="error")
+def _load_webp(source: pyvips.Source) -> Any:
+    return pyvips.Image.webpload_source(source, access="sequential", fail_on="error")
 
 
-def _load_tiff(path: bytes) -> Any:
+def _load_tiff(source: pyvips.Source) -> Any:
     # "error" reads some damaged TIFFs as black. "warning" does not, and unlike for JPEG, harmless files pass it.
-    return pyvips.Image.tiffload(path, access="sequential", fail_on="warning")
+    return pyvips.Image.tiffload_source(source, access="sequential", fail_on="warning")
 
 
 _INPUTS = (
@@ -153,17 +197,6 @@ def _check_size(image: Any, path: Path, max_pixels: int) -> None:
         )
 
 
-def _decode(image: Any, path: Path) -> tuple[Pixels, Pixels | None]:
-    """Pixels (height, width, 3) in sRGB and alpha (height, width) or None, not yet upright."""
-    _check_samples(image, path)
-    if image.format == "float":
-        image = _float_as_16_bit(image, path)
-    decoded: Pixels = _to_srgb(image).numpy()
-    if decoded.shape[2] == 3:
-        return decoded, None
-    return np.ascontiguousarray(decoded[:, :, :3]), np.ascontiguousarray(decoded[:, :, 3])
-
-
 def _check_samples(image: Any, path: Path) -> None:
     colours = _COLOUR_BANDS.get(image.interpretation)
     if colours is None or image.bands - colours not in (0, 1) or image.format not in VIPS_SCALE:
@@ -175,20 +208,17 @@ def _check_samples(image: Any, path: Path) -> None:
 
 
 def _float_as_16_bit(image: Any, path: Path) -> Any:
-    """Float samples in [0, 1] as a 16-bit image that keeps the float image's metadata."""
-    values: Pixels = image.numpy()
-    low, high = float(values.min()), float(values.max())  # NaN if there is one anywhere
-    if not (np.isfinite(low) and np.isfinite(high)):
+    """Float samples in [0, 1] as 16 bits. To be sure that they are, all are looked at first, from the file."""
+    with _opened(path) as same:
+        low, high, total = same.stats().numpy()[0, :3]  # over all channels; NaN does not show in the first two
+    if not np.isfinite([low, high, total]).all():
         raise PictureError(f"{path}: holds NaN or infinite values; export it again with finite ones", path=path)
     if low < -_FLOAT_TOLERANCE or high > 1 + _FLOAT_TOLERANCE:
         raise PictureError(
             f"{path}: float values from {low:g} to {high:g}, wanted 0 to 1; rescale it, or export it in 16 bits",
             path=path,
         )
-    held = at_depth(as_vips(values.reshape(image.height, image.width, image.bands)), 16)
-    result = held.copy(interpretation="grey16" if image.bands < 3 else "rgb16")
-    profile = blob(image, "icc-profile-data")
-    return result if profile is None else embed(result, profile)
+    return at_depth(image, 16).copy(interpretation="grey16" if image.bands < 3 else "rgb16")
 
 
 def _to_srgb(image: Any) -> Any:
@@ -202,6 +232,15 @@ def _to_srgb(image: Any) -> Any:
     )
 
 
+def _folder_for(image: Any, memory: int | None, folder: Path | None) -> Path | None:
+    """Where the pixels of a libvips image are to be filed; None if they fit into memory."""
+    if memory is None or image.width * image.height * image.bands * DTYPE[image.format].itemsize <= memory:
+        return None
+    if folder is None:
+        raise ValueError(f"got a picture that takes more than {memory} bytes and no folder, wanted one to file it in")
+    return folder
+
+
 _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     2: np.fliplr,
     3: lambda stored: np.rot90(stored, 2),
@@ -211,9 +250,26 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda stored: np.rot90(np.swapaxes(stored, 0, 1), 2),
     8: np.rot90,
 }
+_SIDEWAYS, _BACKWARDS = (5, 6, 7, 8), (3, 4, 6, 7)  # rows become columns; the first come last
 
 
-def _upright(stored: Pixels, orientation: int) -> Pixels:
-    """Rows and columns in the order that the EXIF orientation asks for; 1 and unknown values change nothing."""
-    turn = _UPRIGHT.get(orientation)
-    return stored if turn is None else np.ascontiguousarray(turn(stored))
+def _decode(image: Any, orientation: int, room: Room, name: str) -> tuple[Pixels | Raster, Pixels | Raster | None]:
+    """Pixels (height, width, 3) and alpha (height, width) or None, turned as the EXIF orientation asks for.
+
+    Orientation 1 and unknown ones change nothing.
+    """
+    shape = (image.height, image.width)[:: -1 if orientation in _SIDEWAYS else 1]
+    pixels = room(f"{name}-pixels", (*shape, 3), DTYPE[image.format])
+    alpha = room(f"{name}-alpha", shape, DTYPE[image.format]) if image.bands == 4 else None
+    upright = _UPRIGHT.get(orientation, np.asarray)
+
+    def take(top: int, band: Pixels) -> None:
+        start = image.height - top - len(band) if orientation in _BACKWARDS else top
+        part = slice(start, start + len(band))
+        place = (slice(None), part) if orientation in _SIDEWAYS else (part, slice(None))
+        pixels[place] = upright(band[:, :, :3])
+        if alpha is not None:
+            alpha[place] = upright(band[:, :, 3])
+
+    each_band(image, take)
+    return pixels, alpha

@@ -1,47 +1,42 @@
 """One photograph becomes one painting: the whole way, from paths to a picture and the record of how it was made.
 
-    brief -> run folder, workers -> levels -> canvas -> picture and sidecar
+    run folder -> brief -> workers -> levels -> canvas -> picture and sidecar
 
 The Python API is this module: `render(content, style, output, ...)` does what `muralist render` does.
 """
 
 import errno
 import shutil
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from platformdirs import user_cache_path
 
-from muralist.model.state import AVERAGE
 from muralist.pipeline.brief import Brief, make_brief
 from muralist.pipeline.checkpoints import Checkpoint, checkpoint_path
 from muralist.pipeline.cluster import Cluster, open_cluster
-from muralist.pipeline.colours import with_chroma_of
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.estimate import check_memory, disk_bytes
-from muralist.pipeline.images import resize
+from muralist.pipeline.finishing import Finished, score_seams, write_painting
+from muralist.pipeline.images import resize_rows
 from muralist.pipeline.job import Job
+from muralist.pipeline.journal import Journal
+from muralist.pipeline.lay_out import Sources, StyleSource
 from muralist.pipeline.levels import Level
 from muralist.pipeline.losses import write_plot
 from muralist.pipeline.memory import peak_rss
-from muralist.pipeline.painting import Sources, StyleSource, paint
+from muralist.pipeline.painting import Painting
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Bars, Progress
-from muralist.pipeline.run_folder import FINISHED, RunFolder
+from muralist.pipeline.run_folder import RunFolder, open_run
 from muralist.pipeline.sidecar import Sidecar, describe, write_sidecar
 from muralist.pipeline.start import init_pixels
 from muralist.pipeline.style_cache import StyleCache
 from muralist.pipeline.styles import Style
-from muralist.pipeline.writing import write_picture
-from muralist.tiling.grid import Box, Span
-from muralist.tiling.seams import seam_score
+from muralist.pipeline.writing import check_output
 
-BAND_ROWS = 256
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, or what one file may take
 
 
@@ -52,12 +47,16 @@ def render(
     *,
     preset: str = "default",
     overwrite: bool = False,
+    restart: bool = False,
+    keep: bool = False,
     quiet: bool = True,
     loss_lines: bool = False,
     loss_plot: str | Path | None = None,
+    tell: Callable[[str], object] = lambda notice: None,
+    assignments: Sequence[str] = (),
     **settings: Any,
 ) -> Sidecar:
-    """Paint a photograph in the style of a painting.
+    """Paint a photograph in the style of a painting, or go on with what was interrupted.
 
     Parameters
     ----------
@@ -71,12 +70,20 @@ def render(
         Name of a preset or path of a preset file.
     overwrite : bool
         Whether an existing output may be replaced.
+    restart : bool
+        Whether to begin anew what was interrupted.
+    keep : bool
+        Whether to leave the run folder after a success.
     quiet : bool
         Whether to leave out the progress bars.
     loss_lines : bool
         Whether to write a line with the losses to standard error at the start of every level and after every round.
     loss_plot : path, optional
         PNG, SVG or PDF to plot the losses into.
+    tell : callable
+        Is told what the user should know before painting begins.
+    assignments : sequence of str
+        Settings as `key=value` texts, which beat all others.
     **settings
         Any field of `muralist.pipeline.settings.Settings`; these beat the preset.
 
@@ -88,73 +95,105 @@ def render(
     Raises
     ------
     PipelineError, ModelError, TilingError
-        With what was found, what was wanted, and what to do; nothing is written then but checkpoints made before.
+        With what was found, what was wanted, and what to do. Once a level was begun, what was painted stays in the run
+        folder (but for a painting that diverged), and the same call goes on with it.
 
     Notes
     -----
     Workers are processes of their own that import the calling script again, so a script must call this
     under `if __name__ == "__main__":`.
     """
-    resolved = load_settings(preset, settings)
+    resolved = load_settings(preset, settings, assignments)
     styles = [Path(path) for path in ([style] if isinstance(style, str | Path) else style)]
-    plot = None if loss_plot is None else Path(loss_plot)
-    brief = make_brief(Path(content), styles, Path(output), resolved, overwrite=overwrite, loss_plot=plot)
-    return carry_out(brief, quiet=quiet, loss_lines=loss_lines)
+    plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
+    check_output(output, overwrite=True)
+    with open_run(output, resolved.scratch, restart=restart, keep=keep) as folder:
+        brief = make_brief(
+            Path(content),
+            styles,
+            output,
+            resolved,
+            overwrite=overwrite or folder.begun,
+            loss_plot=plot,
+            aside=folder.aside,
+        )
+        for notice in brief.notices:
+            tell(notice)
+        return _carry_out(brief, folder, quiet=quiet, loss_lines=loss_lines)
 
 
-def carry_out(brief: Brief, *, quiet: bool = True, loss_lines: bool = False) -> Sidecar:
-    """Paint what a brief settles, write picture and sidecar, and return what the sidecar holds."""
-    began = time.perf_counter()
+def _carry_out(brief: Brief, folder: RunFolder, *, quiet: bool, loss_lines: bool) -> Sidecar:
+    """Paint what a brief settles, on workers of its own."""
     check_memory(brief)
-    folder, checkpoints = _run_folder(brief), list[Checkpoint]()
+    _check_disk(brief, folder)
+    journal = Journal(folder, brief.output, brief.identity)
+    journal.resume()  # refuses before workers are started
+    bars = _bars(brief, quiet, loss_lines)
+    with open_cluster(brief.settings, folder.base, brief.most_tiles, brief.weights) as cluster, bars as progress:
+        return paint_picture(brief, folder, cluster, progress)
+
+
+def paint_picture(
+    brief: Brief, folder: RunFolder, cluster: Cluster, progress: Progress, rank: int = 0
+) -> Sidecar:
+    """Paint what a brief settles on running workers, write picture and sidecar; return what the sidecar holds.
+
+    Parameters
+    ----------
+    brief : Brief
+    folder : RunFolder
+    cluster : Cluster
+    progress : Progress
+    rank : int
+        Place among the pictures of a batch; lower ranks are served first.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, among others; the same command goes on when there is space.
+    """
+    journal = Journal(folder, brief.output, brief.identity)
+    course = journal.resume()
+    shares = tuple(style.share for style in brief.styles)
+    job = Job(folder, brief.settings, brief.weights, shares, cluster.device, cluster.precision, rank)
+    with _full_disk_told(folder):
+        sources = _sources(brief, cluster)
+        painting = Painting(job, brief.levels, cluster, sources, progress, journal, _saver(brief, job), course)
+        level, kept = painting.paint()
+        finished = Finished(brief, level, job.canvas(level, kept), job.content(level))
+        seams = score_seams(finished)
+        write_painting(finished, brief.output)
+    if brief.loss_plot is not None:
+        write_plot(brief.loss_plot, course.losses, brief.settings)
+    sidecar = describe(brief, course, cluster, peak_rss=cluster.peak_rss() + peak_rss(), seams=seams)
+    write_sidecar(brief.output, sidecar)
+    journal.write(course, finished=True)
+    return sidecar
+
+
+@contextmanager
+def _full_disk_told(folder: RunFolder) -> Iterator[None]:
     try:
-        bars = _bars(brief, quiet, loss_lines)
-        with open_cluster(brief.settings, folder.path, brief.most_tiles) as cluster, bars as progress:
-            shares = tuple(style.share for style in brief.styles)
-            job = Job(folder, brief.settings, brief.weights, brief.levels, shares, cluster.device, cluster.precision)
-            course = paint(job, cluster, _sources(brief, cluster), progress, partial(_save, brief, folder, checkpoints))
-            workers_rss = cluster.peak_rss()
-        pixels = _pixels(brief, folder, brief.final, FINISHED)
-        seams = _seams(brief, folder, pixels)
+        yield
     except OSError as error:
         if error.errno not in FULL:
             raise
         raise OutputError(
-            f"{folder.path}: the disk is full; free some space, or name another folder with --scratch"
+            f"{folder.base.root}: the disk is full; free some space and repeat the command to go on, or name another "
+            "folder with --scratch"
         ) from error
-    finally:
-        folder.remove()
-    _write(brief, brief.output, pixels)
-    if brief.loss_plot is not None:
-        write_plot(brief.loss_plot, course.losses, brief.settings)
-    sidecar = describe(
-        brief,
-        course,
-        checkpoints,
-        cluster,
-        peak_rss=workers_rss + peak_rss(),
-        seams=seams,
-        seconds=time.perf_counter() - began,
-    )
-    write_sidecar(brief.output, sidecar)
-    return sidecar
 
 
-def _run_folder(brief: Brief) -> RunFolder:
-    parent = Path(brief.settings.scratch) if brief.settings.scratch else brief.output.resolve().parent
-    try:
-        free = shutil.disk_usage(parent).free
-        folder = RunFolder.create(parent, brief.output.name)
-    except OSError as error:
-        raise OutputError(f"{parent}: no folder to write to ({error.strerror}); name another with --scratch") from error
-    needed = disk_bytes(brief)
+def _check_disk(brief: Brief, folder: RunFolder) -> None:
+    """Refuse what will not fit where the run folder is; what a URL has left is not known."""
+    if folder.base.local is None or folder.begun:
+        return
+    free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(brief)
     if needed > free:
-        folder.remove()
         raise OutputError(
-            f"{parent}: painting needs {needed / 2**30:.1f} GiB there for a while, but {free / 2**30:.1f} GiB are "
-            "free; free some space, or name another folder with --scratch"
+            f"{folder.base.local.parent}: painting needs {needed / 2**30:.1f} GiB there for a while, but "
+            f"{free / 2**30:.1f} GiB are free; free some space, or name another folder with --scratch"
         )
-    return folder
 
 
 def _bars(brief: Brief, quiet: bool, loss_lines: bool) -> AbstractContextManager[Progress]:
@@ -176,8 +215,8 @@ def _sources(brief: Brief, cluster: Cluster) -> Sources:
     }
     init = init_pixels(brief.settings, brief.content, brief.init, brief.network.mean)
     return Sources(
-        content=lambda height, width: resize(brief.content.pixels, height, width),
-        init=lambda height, width: resize(init, height, width),
+        content=lambda height, width, rows: resize_rows(brief.content.pixels, height, width, rows),
+        init=lambda height, width, rows: resize_rows(init, height, width, rows),
         styles=tuple(_style_source(style, origin) for style in brief.styles),
     )
 
@@ -188,51 +227,13 @@ def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
     return StyleSource(style.pixels, StyleCache(user_cache_path("muralist") / "style", {**origin, **own}))
 
 
-def _save(brief: Brief, folder: RunFolder, saved: list[Checkpoint], level: Level, made: int) -> None:
-    """Write the painting as it is after some rounds of a level, and add it to those saved."""
-    step = level.first_step + level.steps_after(made)
-    path = checkpoint_path(brief.output, step)
-    _write(brief, path, _pixels(brief, folder, level, made))
-    saved.append(Checkpoint(str(path), step, level.height, level.width))
+def _saver(brief: Brief, job: Job) -> Callable[[Level, int], Checkpoint]:
+    """Give a function that writes the painting as it is after some rounds of a level."""
 
+    def save(level: Level, made: int) -> Checkpoint:
+        step = level.first_step + level.steps_after(made)
+        path = checkpoint_path(brief.output, step)
+        write_painting(Finished(brief, level, job.canvas(level, made), job.content(level)), path)
+        return Checkpoint(str(path), step, level.height, level.width)
 
-def _pixels(brief: Brief, folder: RunFolder, level: Level, made: int) -> np.ndarray:
-    """Read a level's painting after some rounds, band by band, as whole numbers of the output's bit depth."""
-    read = folder.canvas(level.index, level.grid, made)
-    box, top = level.picture_box, 2**brief.bit_depth - 1
-    out = np.empty((level.height, level.width, 3), f"uint{brief.bit_depth}")
-    for row in range(0, level.height, BAND_ROWS):
-        stop = min(row + BAND_ROWS, level.height)
-        part = Box(Span(box.rows.start + row, box.rows.start + stop), box.cols)
-        band = _coloured(brief, folder, level, part, read(part)[AVERAGE])
-        out[row:stop] = np.rint(band.clip(0, 1) * top)
-    return out
-
-
-def _coloured(brief: Brief, folder: RunFolder, level: Level, part: Box, pixels: np.ndarray) -> np.ndarray:
-    """Give a box of a painting the photograph's chroma, if it is to have it."""
-    if brief.settings.colours != "luminance":
-        return pixels
-    photograph = np.load(folder.content(level.index), mmap_mode="r")[part.inside(level.grid.box)]
-    return with_chroma_of(photograph, pixels)
-
-
-def _write(brief: Brief, path: Path, pixels: np.ndarray) -> None:
-    alpha, shape = brief.content.alpha, pixels.shape[:2]
-    write_picture(
-        path,
-        pixels,
-        alpha=None if alpha is None else resize(alpha, *shape),
-        icc=brief.content.icc if brief.settings.profile == "keep" else None,
-        exif=brief.content.exif,
-        dpi=brief.dpi,
-        bit_depth=brief.bit_depth,
-        quality=brief.settings.quality,
-    )
-
-
-def _seams(brief: Brief, folder: RunFolder, pixels: np.ndarray) -> float:
-    level = brief.final
-    photograph = np.load(folder.content(level.index), mmap_mode="r")[level.picture_box.inside(level.grid.box)]
-    rows, cols = ([cut.core.start - level.bleed for cut in axis[1:]] for axis in level.grid.axes)
-    return seam_score(pixels, rows, cols, photograph)
+    return save

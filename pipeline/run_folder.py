@@ -1,141 +1,224 @@
-"""The folder that holds everything between two tasks, and the names of what lies in it.
+"""The folder that holds everything between two tasks: the names of what lies in it, and how long it stays.
 
-Every file is written once, whole, by one task (beside, then renamed), so a task may run twice, or again after its
-worker died, and nobody ever reads half a file. The folder is the only thing that tasks share.
+Every file is written once, whole, by one task, so a task may run twice, or again after its worker died, and nobody
+ever reads half a file. The folder is the only thing that tasks share. It outlives a render that was interrupted: the
+same command finds it by the output's name and goes on.
 """
 
+import hashlib
+import json
 import os
 import shutil
-import tempfile
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+from filelock import FileLock, Timeout
+from safetensors.numpy import load, save
 
-from muralist.tiling.blend import blend
-from muralist.tiling.grid import Box, Tile, TileGrid
+from muralist.model.errors import DivergedError
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.levels import Level
+from muralist.pipeline.store import Store
 
-FINISHED: Final = -1  # in place of a number of rounds: the canvas of a level that counts, see `RunFolder.finish`
+JOURNAL: Final = "journal.json"
+
+Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths inside the folder of one render; all methods of files are pure. `made` rounds may be `FINISHED`.
+    """Names inside the folder of one render. Arrays are dicts, in safetensors files.
 
     Attributes
     ----------
-    path : str
-        The folder. Must be the same folder for every worker.
+    base : Store
+        The folder. Must be the same for every worker.
+    aside : Path
+        A folder on this machine for what only the driver needs; the same one if it is here.
+    run : str
+        Where in the folder the run's files are. No two runs have it in common: what a worker remembers of one that
+        painted the same output before is not taken for this one's.
     """
 
-    path: str
+    base: Store
+    aside: Path
+    run: str
 
     @classmethod
-    def create(cls, parent: Path, name: str) -> "RunFolder":
-        """Make a new hidden folder in `parent`."""
-        return cls(tempfile.mkdtemp(prefix=f".{name}.muralist-", dir=parent))
+    def of(cls, output: Path, scratch: str | None) -> "RunFolder":
+        """Name the folder of an output: hidden beside it, or below `scratch`, where other outputs may have its name."""
+        beside = output.resolve().parent / f".{output.name}.muralist"
+        run = uuid.uuid4().hex[:12]
+        if scratch is None:
+            return cls(Store(str(beside)), beside, run)
+        digest = hashlib.sha256(str(output.resolve()).encode()).hexdigest()
+        base = Store(scratch) / f"{output.name}-{digest[:12]}.muralist"
+        return cls(base, base.local or beside, run)
+
+    @property
+    def store(self) -> Store:
+        """The files of this run."""
+        return self.base / self.run
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on with."""
+        return self.base.exists(JOURNAL)
 
     def remove(self) -> None:
         """Delete the folder and all in it; under another name first, so that tasks still under way cannot add to it."""
-        gone = f"{self.path}.gone"
-        with suppress(OSError):
-            os.rename(self.path, gone)
+        if self.base.local is None:
+            self.base.remove("")
+        gone = self.aside.with_name(f"{self.aside.name}.gone")
+        shutil.rmtree(gone, ignore_errors=True)  # of a run that was killed while it did this
+        with suppress(FileNotFoundError):
+            os.rename(self.aside, gone)
         shutil.rmtree(gone, ignore_errors=True)
 
-    def remove_level(self, level: int) -> None:
-        """Delete what a level left behind."""
-        shutil.rmtree(self._level(level), ignore_errors=True)
+    def style(self, level: Level, number: int) -> str:
+        """A style picture at the level's size: `pixels` (h, w, 3), float32."""
+        return f"{_level(level)}/style_{number:04}"
 
-    def remove_round(self, level: int, made: int) -> None:
-        """Delete the canvas of a round."""
-        shutil.rmtree(self._round(level, made), ignore_errors=True)
-
-    def finish(self, level: int, made: int) -> None:
-        """Choose the canvas of a level that counts; it is no longer found under the number of its round."""
-        os.rename(self._round(level, made), self._round(level, FINISHED))
-
-    def _level(self, level: int) -> Path:
-        return Path(self.path) / f"level_{level:02}"
-
-    def _round(self, level: int, made: int) -> Path:
-        return self._level(level) / ("finished" if made == FINISHED else f"round_{made:04}")
-
-    def content(self, level: int) -> Path:
-        """Photograph at the level's size, on its canvas: ndarray (H, W, 3), float32."""
-        return self._level(level) / "content.npy"
-
-    def start(self, level: int) -> Path:
-        """What the level starts from where it is not the photograph: ndarray (H, W, 3), float32."""
-        return self._level(level) / "start.npy"
-
-    def style(self, level: int, number: int) -> Path:
-        """A style picture at the level's size: ndarray (h, w, 3), float32."""
-        return self._level(level) / f"style_{number:04}.npy"
-
-    def targets(self, level: int, number: int) -> Path:
+    def targets(self, level: Level, number: int) -> str:
         """Statistics of a style picture."""
-        return self._level(level) / f"targets_{number:04}.npz"
+        return f"{_level(level)}/targets_{number:04}"
 
-    def features(self, level: int, tile: int) -> Path:
+    def content(self, level: Level) -> str:
+        """Folder of the photograph on the level's canvas."""
+        return f"{_cut(level)}/content"
+
+    def start(self, level: Level) -> str:
+        """Folder of what the level starts from where it is not the photograph."""
+        return f"{_cut(level)}/start"
+
+    def features(self, level: Level, tile: int) -> str:
         """Features of the photograph under a tile."""
-        return self._level(level) / "features" / f"{tile:06}.safetensors"
+        return f"{_cut(level)}/features/{tile:06}"
 
-    def sums(self, level: int, made: int, tile: int) -> Path:
-        """A tile's share of the losses after `made` rounds."""
-        return self._round(level, made) / f"{tile:06}.npz"
+    def round(self, level: Level, made: int) -> str:
+        """Folder of the canvas after `made` rounds."""
+        return f"{_cut(level)}/round_{made:04}"
 
-    def total(self, level: int, made: int) -> Path:
+    def sums(self, level: Level, made: int, tile: int) -> str:
+        """A tile's share of the losses after `made` rounds. Written last: where it is, the tile's state is too."""
+        return f"{self.round(level, made)}/{tile:06}"
+
+    def total(self, level: Level, made: int) -> str:
         """The whole picture's losses after `made` rounds."""
-        return self._level(level) / f"total_{self._round(level, made).name}.npz"
+        return f"{_cut(level)}/total_{made:04}"
 
-    def state(self, level: int, made: int, tile: int) -> Path:
-        """Extent of a tile after `made` rounds: ndarray (planes, h, w, 3), float32."""
-        return self._round(level, made) / f"{tile:06}.npy"
+    def measured(self, level: Level, tile: int) -> str:
+        """A tile's share of the losses of the canvas that counts."""
+        return f"{_cut(level)}/measured/{tile:06}"
 
-    def canvas(self, level: int, grid: TileGrid, made: int) -> Callable[[Box], np.ndarray]:
-        """Give a function that reads any box of the blended canvas after `made` rounds: (planes, h, w, 3), float32."""
+    def write(self, name: str, arrays: Arrays) -> None:
+        """File some arrays under a name."""
+        self.store.write(name, save({key: np.asarray(array, order="C") for key, array in arrays.items()}))
 
-        def read_tile(tile: Tile, part: Box) -> np.ndarray:
-            stored = np.load(self.state(level, made, tile.index), mmap_mode="r")
-            return np.asarray(stored[(slice(None), *part.inside(tile.extent))])
+    def read(self, name: str) -> dict[str, np.ndarray]:
+        """Read what `write` filed."""
+        return dict(load(self.store.read(name)))
 
-        return lambda box: blend(grid, box, read_tile)
+    def remove_level(self, level: Level) -> None:
+        """Delete what a level left behind."""
+        self.store.remove(_level(level))
+
+    def remove_round(self, level: Level, made: int) -> None:
+        """Delete the canvas of a round."""
+        self.store.remove(self.round(level, made))
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file under another name, then give it its own.
+def _level(level: Level) -> str:
+    return f"level_{level.index:02}"
+
+
+def _cut(level: Level) -> str:
+    """Tiles of another size have other files."""
+    return f"{_level(level)}/cut_{level.halvings}"
+
+
+@contextmanager
+def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: bool = False) -> Iterator[RunFolder]:
+    """Make the run folder of an output, or find the one that an interrupted run left; only one process may have it.
+
+    Afterwards it is removed, unless it is to be kept, or the run was cut short and the same command can go on.
+
+    Parameters
+    ----------
+    output : Path
+    scratch : str or None
+        Folder or fsspec URL to make the run folder in; None is beside the output.
+    restart : bool
+        Whether to begin anew even if there is something to go on with.
+    keep : bool
+        Whether to leave the folder after a success.
 
     Raises
     ------
-    OSError
-        Such as a full disk; nothing is left behind.
+    OutputError
+        If the folder cannot be written to, or another process is painting this output.
     """
-    path.parent.mkdir(exist_ok=True)  # not its parents: a task that outlives its render must not bring the folder back
-    part = path.with_name(f".part-{uuid.uuid4().hex}{path.suffix}")
+    folder = RunFolder.of(output, scratch)
+    with _only_one(folder.aside, output):
+        interrupted = None if restart else _interrupted(folder)
+        if interrupted is None:
+            folder.remove()
+            _make(folder)
+        folder = replace(folder, run=interrupted or folder.run)
+        folder.aside.mkdir(exist_ok=True)  # of a run that was interrupted elsewhere
+        try:
+            yield folder
+        except BaseException as error:
+            if isinstance(error, DivergedError) or not folder.begun:  # the same command would diverge again
+                folder.remove()
+            raise
+        if not keep:
+            folder.remove()
+
+
+def _interrupted(folder: RunFolder) -> str | None:
+    """Name the run that was interrupted in a folder, if one was."""
+    if not folder.begun:
+        return None
+    found = json.loads(folder.base.read(JOURNAL))
+    return None if found["finished"] else str(found["run"])
+
+
+@contextmanager
+def _only_one(aside: Path, output: Path) -> Iterator[None]:
+    """Hold a lock, which the system releases however this process ends."""
+    path = aside.with_name(f"{aside.name}.lock")
+    lock = FileLock(path, timeout=0)
     try:
-        write(part)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        path.touch()  # FileLock would make folders, and wait for those that cannot be written to
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(
+            f"{output}: another muralist is painting this just now; wait for it, or name another output", path=output
+        ) from error
+    except OSError as error:
+        raise _nowhere(path.parent, error) from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an .npy file, whole."""
-    whole = np.ascontiguousarray(array)
-
-    def write(part: Path) -> None:
-        with part.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(whole))
-            file.write(whole.data)  # unlike numpy.save, says what is wrong: on a full disk, that it is full
-
-    write_whole(path, write)
+def _make(folder: RunFolder) -> None:
+    try:
+        folder.aside.mkdir()
+        if folder.store.local is not None:
+            folder.store.local.mkdir()
+    except OSError as error:
+        raise _nowhere(folder.aside.parent, error) from error
+    folder.base.check()
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write an .npz file, whole."""
-    write_whole(path, lambda part: np.savez(part, allow_pickle=False, **arrays))
+def _nowhere(parent: Path, error: OSError) -> OutputError:
+    return OutputError(f"{parent}: no folder to write to ({error.strerror}); name another with --scratch")

@@ -2,33 +2,22 @@
 
 import json
 import platform
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from muralist.pipeline.brief import Brief, sidecar_path
-from muralist.pipeline.checkpoints import Checkpoint
 from muralist.pipeline.cluster import Cluster
+from muralist.pipeline.course import Course
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.images import Picture
-from muralist.pipeline.painting import Course
-from muralist.pipeline.run_folder import write_whole
+from muralist.pipeline.writing import write_file
 
 Sidecar = dict[str, Any]
 PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", "pillow", "pyvips", "tifffile")
 
 
-def describe(
-    brief: Brief,
-    course: Course,
-    checkpoints: Sequence[Checkpoint],
-    cluster: Cluster,
-    *,
-    peak_rss: int,
-    seams: float,
-    seconds: float,
-) -> Sidecar:
+def describe(brief: Brief, course: Course, cluster: Cluster, *, peak_rss: int, seams: float) -> Sidecar:
     """Put the record together: plain values that JSON can hold, the keys that other tools rely on among them."""
     return {
         "output": str(brief.output),
@@ -36,14 +25,16 @@ def describe(
         "width": brief.final.width,
         "bit_depth": brief.bit_depth,
         "seam_score": round(seams, 4),
-        "seconds": round(seconds, 3),
+        "seconds": round(course.seconds, 3),
         "peak_rss_bytes": peak_rss,
         "levels": [report.as_dict() for report in course.levels],
         "losses": [row.as_dict() for row in course.losses],
-        "checkpoints": [checkpoint.as_dict() for checkpoint in checkpoints],
+        "checkpoints": [checkpoint.as_dict() for checkpoint in course.checkpoints],
         "settings": brief.settings.model_dump(mode="json"),
         "inputs": _inputs(brief),
-        "notices": list(brief.notices),
+        "notices": [*brief.notices, *course.notices, *cluster.notices],
+        "resumed": course.resumed,
+        "identity": brief.identity,
         "network": {
             "name": brief.network.name,
             "weights": brief.weights.path,
@@ -53,7 +44,12 @@ def describe(
             "licence": brief.weights.licence,
         },
         "device": {"kind": cluster.device, "name": cluster.device_name, "precision": cluster.precision},
-        "workers": {"count": cluster.workers, "threads": cluster.threads, "scheduler": brief.settings.scheduler},
+        "workers": {
+            "count": cluster.workers,
+            "threads": cluster.threads, "scheduler": brief.settings.scheduler,
+            "lost": cluster.lost,
+            "tasks_run_again": cluster.again,
+        },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
 
@@ -68,11 +64,9 @@ def write_sidecar(output: Path, sidecar: Sidecar) -> None:
     """
     path, text = sidecar_path(output), json.dumps(sidecar, indent=2) + "\n"
     try:
-        write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        raise OutputError(
-            f"{path}: could not be written ({error.strerror}); the painting itself is done, at {output}", path=path
-        ) from error
+        write_file(path, text.encode())
+    except OutputError as error:
+        raise OutputError(f"{error}; the painting itself is done, at {output}", path=path) from error
 
 
 def _inputs(brief: Brief) -> dict[str, Any]:

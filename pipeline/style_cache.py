@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import is_zipfile
 
-from muralist.pipeline.run_folder import write_whole
+from safetensors import SafetensorError, deserialize
 
-VERSION = 2  # to be raised when the statistics of the same picture would come out different
+from muralist.pipeline.store import Store
+
+VERSION = 3  # to be raised when the statistics of the same picture would come out different
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,24 @@ class StyleCache:
     folder: Path
     origin: dict[str, str]
 
-    def path(self, side: int) -> Path:
-        """Where the statistics at a long side of `side` px are kept."""
+    def name(self, side: int) -> str:
+        """Name of the file that keeps the statistics at a long side of `side` px."""
         key = json.dumps({**self.origin, "side": side, "version": VERSION}, sort_keys=True)
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
+        return f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
-    def fetch(self, side: int, target: Path) -> bool:
-        """Copy statistics to `target` if they are kept; say whether they were."""
-        kept = self.path(side)
-        if not is_zipfile(kept):  # nor a damaged one: an .npz is a zip, whose directory comes last
-            return False
-        write_whole(target, lambda part: shutil.copyfile(kept, part))
-        return True
+    def fetch(self, side: int) -> bytes | None:
+        """Give the file of the statistics if they are kept, and whole."""
+        try:
+            kept = (self.folder / self.name(side)).read_bytes()
+            deserialize(kept)
+        except (OSError, SafetensorError):
+            return None
+        return kept
 
-    def keep(self, side: int, source: Path) -> None:
-        """Keep a copy of the statistics in `source`. A cache that cannot be written is no reason to stop."""
+    def keep(self, side: int, file: bytes) -> None:
+        """Keep a file of statistics. A cache that cannot be written is no reason to stop."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path(side), lambda part: shutil.copyfile(source, part))
+            Store(str(self.folder)).write(self.name(side), file)
         except OSError:
             return

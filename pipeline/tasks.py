@@ -1,19 +1,20 @@
 """What a worker does: the only module of the pipeline that calls the model.
 
 Every task reads what its arguments name, writes files of its own and returns next to nothing, so it may run anywhere,
-twice, or again. A task on a tile returns the tile's number. The order of a level: `style_targets` for all style
-pictures; `prepare_tile` for all tiles; then per round `add_up` and `paint_tile` for all tiles; at the end
-`measure_tile` for all and `add_up`.
+twice, or again. The order of a level: `style_targets` for all style pictures; `prepare_tile` for all tiles; then per
+round `add_up` and `paint_tile` for all tiles; at the end `measure_tile` for all and `add_up`.
 """
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 
 from muralist.model.architecture import architecture
 from muralist.model.loading import load_network
@@ -24,48 +25,64 @@ from muralist.model.painter import Painter, to_tensor
 from muralist.model.state import AVERAGE, LAST_STEP, MOMENT1, planes, start_state
 from muralist.model.statistics import Sums, Window, style_sums
 from muralist.model.weight_files import WeightFile
-from muralist.pipeline.devices import best_precision, resolve_device
+from muralist.pipeline.canvas import Canvas
+from muralist.pipeline.devices import best_precision, memory_errors, resolve_device
 from muralist.pipeline.job import Job
 from muralist.pipeline.levels import Level
-from muralist.pipeline.run_folder import FINISHED, write_array, write_arrays, write_whole
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.start import is_photograph
+from muralist.pipeline.store import fetched
 from muralist.tiling.grid import Box, Tile, TileGrid
-from muralist.tiling.resample import linear, resample
+from muralist.tiling.resample import cubic, linear, resample
 
+Kernel = Callable[[np.ndarray], np.ndarray]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def _load(settings: Settings, weights: WeightFile, device: str, precision: str) -> Network:
+class Tally(NamedTuple):
+    """What a task on a tile gives back: the tile's number, and bytes of the canvas that it had to fetch."""
+
+    number: int
+    fetched: int = 0
+
+
+@lru_cache(maxsize=4)
+def _load(
+    name: str, weights: WeightFile, layers: tuple[str, ...], ways: tuple[Any, ...], device: str, precision: str
+) -> Network:
+    pooling, padding, rescale = ways
     network = load_network(
-        settings.network,
+        name,
         weights,
-        settings.layers,
-        pooling=None if settings.pooling == "network" else settings.pooling,
-        padding=None if settings.padding == "network" else settings.padding,
-        pool_rescale=settings.pool_rescale,
+        layers,
+        pooling=None if pooling == "network" else pooling,
+        padding=None if padding == "network" else padding,
+        pool_rescale=rescale,
     )
     return network.prepared(device, DTYPES[precision])
 
 
-@lru_cache(maxsize=1)
-def _network(job: Job) -> Network:
-    return _load(job.settings, job.weights, job.device, job.precision)
+def _network(settings: Settings, weights: WeightFile, device: str, precision: str) -> Network:
+    """Load the network, once for all pictures of a batch that are painted with it."""
+    ways = (settings.pooling, settings.padding, settings.pool_rescale)
+    return _load(settings.network, weights, settings.layers, ways, device, precision)
 
 
-@lru_cache(maxsize=1)
-def _painter(job: Job, index: int) -> Painter:
-    level = job.levels[index]
-    targets = _blended_targets(job, index)
-    return Painter(_network(job), objective(job.settings, targets, level.grid.height, level.grid.width))
+def _network_of(job: Job) -> Network:
+    return _network(job.settings, job.weights, job.device, job.precision)
 
 
-def _blended_targets(job: Job, index: int) -> dict[str, np.ndarray]:
+@lru_cache(maxsize=16)  # levels of pictures that are painted side by side
+def _painter(job: Job, level: Level) -> Painter:
+    wanted = objective(job.settings, _blended_targets(job, level), level.grid.height, level.grid.width)
+    return Painter(_network_of(job), wanted)
+
+
+def _blended_targets(job: Job, level: Level) -> dict[str, np.ndarray]:
     """Mean of all style pictures' statistics, by their shares."""
     blended: dict[str, np.ndarray] = {}
     for number, share in enumerate(job.shares):
-        with np.load(job.folder.targets(index, number), allow_pickle=False) as targets:
-            blended = {name: blended.get(name, 0) + share * targets[name] for name in targets}
+        targets = job.folder.read(job.folder.targets(level, number))
+        blended = {name: blended.get(name, 0) + share * targets[name] for name in sorted(targets)}
     return blended
 
 
@@ -89,7 +106,7 @@ def calibrate(settings: Settings, weights: WeightFile, threads: int, side: int =
     device = resolve_device(settings.device)
     precision = best_precision(device) if settings.precision == "auto" else settings.precision
     torch.set_num_threads(threads)
-    network = _load(settings, weights, device, precision)
+    network = _network(settings, weights, device, precision)
     noise = np.random.default_rng(0).random((side, side, 3), np.float32)
     state = np.stack([noise] * planes(settings.optimizer, settings.history))  # L-BFGS remembers as much as it may
     state[LAST_STEP] = 0  # but for what it does once a round only
@@ -109,9 +126,9 @@ def calibrate(settings: Settings, weights: WeightFile, threads: int, side: int =
     return {"device": device, "precision": precision, "pixel_step_seconds": min(seconds) / 2 / side**2}
 
 
-def style_targets(job: Job, index: int, number: int) -> int:
+def style_targets(job: Job, level: Level, number: int) -> int:
     """Compute the statistics of a style picture, tile by tile, file them and return the picture's number."""
-    picture = np.load(job.folder.style(index, number), mmap_mode="r")
+    picture = job.folder.read(job.folder.style(level, number))["pixels"]
     layers = tuple(job.settings.active_style_layers)
     row = architecture(job.settings.network)
     stride = row.stride(row.deepest(layers))
@@ -119,7 +136,7 @@ def style_targets(job: Job, index: int, number: int) -> int:
     parts = [_style_sums(job, picture[tile.outer.inside(grid.box)], grid, tile, layers) for tile in grid]
     total = {name: sum(part[name] for part in parts) for name in parts[0]}
     means = {f"{what} {name}": total[f"{what} {name}"] / total[name] for name in layers for what in ("gram", "mean")}
-    write_arrays(job.folder.targets(index, number), means)
+    job.folder.write(job.folder.targets(level, number), means)
     return number
 
 
@@ -130,124 +147,128 @@ def _style_sums(
     """Sums of f f^T ("gram LAYER"), of f ("mean LAYER") and of the weights ("LAYER") over a tile."""
     window = Window.of(*grid.window(tile), job.device)
     sums: dict[str, np.ndarray] = {}
-    for name, f in _network(job)(to_tensor(patch, job.device), layers).items():
+    for name, f in _network_of(job)(to_tensor(patch, job.device), layers).items():
         found = (*style_sums(f, window), window.at(*f.shape[-2:]).sum())
         keys = (f"gram {name}", f"mean {name}", name)
         sums |= {key: value.cpu().double().numpy() for key, value in zip(keys, found, strict=True)}
     return sums
 
 
-def prepare_tile(job: Job, index: int, number: int) -> int:
-    """Start a level at one tile: its pixels and moments, the photograph's features, its share of the first losses."""
-    level = job.levels[index]
-    tile = level.grid[number]
-    painter, window = _painter(job, index), _window(job, level, tile)
-    content = _content(job, index, tile.outer)
-    state = _first_state(job, index, tile.outer)
-    features = painter.content_features(to_tensor(content, job.device))
-    host = {name: f.contiguous().cpu() for name, f in features.items()}
-    write_whole(job.folder.features(index, number), lambda part: part.write_bytes(save(host)))
-    _file_sums(job, index, 0, number, painter.measure(to_tensor(state[AVERAGE], job.device), features, window))
-    _file_state(job, index, 0, tile, state)
-    return number
+def prepare_tile(job: Job, level: Level, number: int, made: int, origin: tuple[Level, int] | None) -> Tally:
+    """Begin with a tile: the photograph's features, its state, its share of the losses.
+
+    Parameters
+    ----------
+    job, level, number
+    made : int
+        Rounds the state counts as having made: 0 at the start of a level.
+    origin : (Level, int) or None
+        The canvas that the state is taken from: the level before, or this one in larger tiles; None for neither.
+    """
+    with _on(job, level, number) as tile:
+        painter = _painter(job, level)
+        state = _first_state(job, level, tile, origin)
+        content = job.content(level).read(tile.outer)[0]
+        features = painter.content_features(to_tensor(content, job.device))
+        host = {name: f.contiguous().cpu() for name, f in features.items()}
+        job.folder.store.write(job.folder.features(level, number), save_tensors(host))
+        sums = painter.measure(to_tensor(state[AVERAGE], job.device), features, _window(job, level, tile))
+        _file(job, level, made, tile, state, sums)
+    return Tally(number)
 
 
-def paint_tile(job: Job, index: int, made: int, number: int) -> int:
+def paint_tile(job: Job, level: Level, number: int, made: int) -> Tally:
     """Make a round's steps on one tile, after `made` rounds."""
-    level = job.levels[index]
-    tile = level.grid[number]
     settings = job.settings
-    state, sums = _painter(job, index).paint(
-        job.folder.canvas(index, level.grid, made)(tile.outer),
-        _features(job, index, number),
-        _window(job, level, tile),
-        _read_sums(job.folder.total(index, made)),
-        Steps(
-            count=level.rounds[made],
-            first=level.first_step + sum(level.rounds[:made]),
-            first_of_level=sum(level.rounds[:made]),
-            learning_rate=level.learning_rate,
-            betas=settings.betas,
-            average_decay=settings.average_decay,
-            optimizer=settings.optimizer,
-        ),
-        settings.consensus,
-    )
-    _file_sums(job, index, made + 1, number, sums)
-    _file_state(job, index, made + 1, tile, state)
-    return number
+    with _on(job, level, number) as tile:
+        before = fetched()
+        state = job.canvas(level, made).read(tile.outer)
+        moved = fetched() - before
+        state, sums = _painter(job, level).paint(
+            state,
+            _features(job, level, number),
+            _window(job, level, tile),
+            Sums.of_arrays(job.folder.read(job.folder.total(level, made))),
+            Steps(
+                count=level.rounds[made],
+                first=level.first_step + level.steps_after(made),
+                first_of_level=level.steps_after(made),
+                learning_rate=level.learning_rate,
+                betas=settings.betas,
+                average_decay=settings.average_decay,
+                optimizer=settings.optimizer,
+            ),
+            settings.consensus,
+        )
+        _file(job, level, made + 1, tile, state, sums)
+    return Tally(number, moved)
 
 
-def measure_tile(job: Job, index: int, number: int) -> int:
-    """File one tile's share of the losses of the level's finished canvas."""
-    level = job.levels[index]
-    tile = level.grid[number]
-    picture = job.folder.canvas(index, level.grid, FINISHED)(tile.outer)[AVERAGE]
-    features, window = _features(job, index, number), _window(job, level, tile)
-    sums = _painter(job, index).measure(to_tensor(picture, job.device), features, window)
-    _file_sums(job, index, FINISHED, number, sums)
-    return number
+def measure_tile(job: Job, level: Level, number: int, made: int) -> Tally:
+    """File one tile's share of the losses of the canvas after `made` rounds, as it is when blended."""
+    with _on(job, level, number) as tile:
+        picture = job.canvas(level, made).read(tile.outer, slice(AVERAGE, AVERAGE + 1))[0]
+        features, window = _features(job, level, number), _window(job, level, tile)
+        sums = _painter(job, level).measure(to_tensor(picture, job.device), features, window)
+        job.folder.write(job.folder.measured(level, number), sums.arrays())
+    return Tally(number)
 
 
-def add_up(job: Job, index: int, made: int) -> dict[str, float]:
-    """Add up the sums of all tiles, in tile order, and return the whole picture's losses."""
-    paths = (job.folder.sums(index, made, tile.index) for tile in job.levels[index].grid)
-    total = Sums.total(_read_sums(path) for path in paths)
-    _write_sums(job.folder.total(index, made), total)
-    losses = _painter(job, index).objective.losses(total)
+def add_up(job: Job, level: Level, made: int | None) -> dict[str, float]:
+    """Add up the sums of all tiles, in tile order, and return the whole picture's losses.
+
+    Parameters
+    ----------
+    job, level
+    made : int or None
+        After how many rounds; the total is filed. None adds up what `measure_tile` filed.
+    """
+    folder, tiles = job.folder, range(len(level.grid))
+    names = (folder.measured(level, n) if made is None else folder.sums(level, made, n) for n in tiles)
+    total = Sums.total(Sums.of_arrays(folder.read(name)) for name in names)
+    if made is not None:
+        folder.write(folder.total(level, made), total.arrays())
+    losses = _painter(job, level).objective.losses(total)
     terms = {"style": losses.style, "content": losses.content, "tv": losses.variation, "total": losses.total}
     return {name: value for name, value in terms.items() if value is not None}
 
 
-def _content(job: Job, index: int, box: Box) -> np.ndarray:
-    return _part(job.folder.content(index), job.levels[index], box)
+@contextmanager
+def _on(job: Job, level: Level, number: int) -> Iterator[Tile]:
+    """A tile to be worked on; says whose memory was not enough."""
+    tile = level.grid[number]
+    with memory_errors("a tile of {1} x {0} px".format(*tile.outer.shape), job.device):
+        yield tile
 
 
-def _start(job: Job, index: int, box: Box) -> np.ndarray:
-    photograph = is_photograph(job.settings)
-    return _part(job.folder.content(index) if photograph else job.folder.start(index), job.levels[index], box)
+def _first_state(job: Job, level: Level, tile: Tile, origin: tuple[Level, int] | None) -> np.ndarray:
+    """State of a tile's outer box. Adam's moments come along; what L-BFGS learnt at another size would mislead."""
+    count = planes(job.settings.optimizer, job.settings.history)
+    if origin is None:
+        return start_state(job.start(level).read(tile.outer)[0], count)
+    before, canvas = origin[0], job.canvas(*origin)
+    if before.index == level.index:
+        return canvas.read(tile.outer)
+    pixels = _enlarged(canvas, before, level, tile.outer, slice(AVERAGE, AVERAGE + 1), cubic).clip(0, 1)
+    if job.settings.optimizer == "lbfgs":
+        return start_state(pixels[0], count)
+    return np.concatenate([pixels, pixels, _enlarged(canvas, before, level, tile.outer, slice(MOMENT1, None), linear)])
 
 
-def _part(canvas: Path, level: Level, box: Box) -> np.ndarray:
-    return np.array(np.load(canvas, mmap_mode="r")[box.inside(level.grid.box)])
-
-
-def _first_state(job: Job, index: int, box: Box) -> np.ndarray:
-    """State of a box before a level's first step. Adam's moments come along; what L-BFGS learnt would mislead."""
-    settings = job.settings
-    if not index:
-        return start_state(_start(job, index, box), planes(settings.optimizer, settings.history))
-    before, level = job.levels[index - 1], job.levels[index]
-    read = job.folder.canvas(before.index, before.grid, FINISHED)
-    pixels = resample(lambda part: read(part)[AVERAGE], before.frame, level.frame, box).clip(0, 1)
-    if settings.optimizer == "lbfgs":
-        return start_state(pixels, planes(settings.optimizer, settings.history))
-    moments = resample(lambda part: read(part)[MOMENT1:], before.frame, level.frame, box, linear)
-    return np.concatenate([pixels[None], pixels[None], moments])
+def _enlarged(canvas: Canvas, before: Level, level: Level, box: Box, part: slice, kernel: Kernel) -> np.ndarray:
+    return resample(lambda there: canvas.read(there, part), before.frame, level.frame, box, kernel)
 
 
 def _window(job: Job, level: Level, tile: Tile) -> Window:
     return Window.of(*level.grid.window(tile), job.device)
 
 
-def _features(job: Job, index: int, number: int) -> Features:
-    loaded = load_file(job.folder.features(index, number), device=job.device)
-    return {name: f.contiguous(memory_format=torch.channels_last) for name, f in loaded.items()}
+def _features(job: Job, level: Level, number: int) -> Features:
+    loaded = load_tensors(bytes(job.folder.store.read(job.folder.features(level, number))))
+    return {name: f.to(job.device).contiguous(memory_format=torch.channels_last) for name, f in loaded.items()}
 
 
-def _file_state(job: Job, index: int, made: int, tile: Tile, state: np.ndarray) -> None:
-    extent = state[(slice(None), *tile.extent.inside(tile.outer))]
-    write_array(job.folder.state(index, made, tile.index), extent)
-
-
-def _file_sums(job: Job, index: int, made: int, number: int, sums: Sums) -> None:
-    _write_sums(job.folder.sums(index, made, number), sums)
-
-
-def _write_sums(path: Path, sums: Sums) -> None:
-    write_arrays(path, sums.arrays())
-
-
-def _read_sums(path: Path) -> Sums:
-    with np.load(path, allow_pickle=False) as file:
-        return Sums.of_arrays(file)
+def _file(job: Job, level: Level, made: int, tile: Tile, state: np.ndarray, sums: Sums) -> None:
+    """File a tile's state, then its sums, which say that it is done."""
+    job.canvas(level, made).write(tile, state[(slice(None), *tile.extent.inside(tile.outer))])
+    job.folder.write(job.folder.sums(level, made, tile.index), sums.arrays())

@@ -1,35 +1,36 @@
 """Writing of picture files, whole or not at all. Whatever is in the way is an `OutputError`."""
 
 import os
-from collections.abc import Callable, Iterator
+import shutil
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyvips
 import tifffile
 
+from muralist.pipeline.bands import RowsError, Samples, as_png
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.metadata import (
     Dpi,
     Extras,
     as_tiff_tags,
-    blob,
     embed,
-    exported,
     is_usable,
     kept,
-    srgb_profile,
     with_metadata,
 )
-from muralist.pipeline.samples import INTERPRETATION, Pixels, as_vips, at_depth, full_scale, one_line
+from muralist.pipeline.samples import Pixels, Rows, full_scale, one_line
 
 _TIFF_TILE = 512
 # Classic TIFF ends at 4 GiB. BigTIFF is read by fewer programs, so it is used only near that.
 _BIGTIFF_BYTES = int(3.5 * 2**30)
-_ROWS_AT_ONCE = 1024
+# A JPEG with Huffman codes of its own is a tenth smaller, but its encoder holds the picture, 12 bytes a pixel.
+_OPTIMISED_PIXELS = 2**24
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class OutputFormat:
     extensions: tuple[str, ...]
     bit_depths: tuple[int, ...]
     max_side: int | None
-    save: Callable[[Any, Path, Extras], None]
+    save: Callable[[Samples, Path, Extras], None]
 
 
 def output_formats() -> tuple[OutputFormat, ...]:
@@ -102,9 +103,9 @@ def check_place(path: Path, *, overwrite: bool) -> None:
 
 def write_picture(
     path: str | Path,
-    pixels: Pixels,
+    pixels: Rows,
     *,
-    alpha: Pixels | None = None,
+    alpha: Rows | None = None,
     icc: bytes | None = None,
     exif: bytes | None = None,
     dpi: Dpi | None = None,
@@ -116,14 +117,18 @@ def write_picture(
     JPEG is written without chroma subsampling, TIFF in tiles with deflate and a predictor (as BigTIFF only if it may
     not fit into 4 GiB). The file is written under another name beside, flushed to the disk, then renamed.
 
+    Rows are asked for in order, each once, in the calling thread, and written as they come: memory grows with the
+    width of a picture, not with its height; except for WebP, whose encoder holds the picture.
+
     Parameters
     ----------
     path
         The file; an existing one is replaced.
     pixels
-        (height, width, 3), sRGB-encoded; float32 in [0, 1] (clipped), uint8 or uint16. A memory map will do.
+        (height, width, 3), sRGB-encoded; float32 in [0, 1] (clipped), uint8 or uint16. Whatever gives `pixels[a:b]`
+        will do; what that raises comes out as it is.
     alpha
-        (height, width), float32, uint8 or uint16. JPEG has none: there the picture is laid on white.
+        (height, width), likewise. JPEG has none: there the picture is laid on white.
     icc
         Profile to convert to and embed. None, or one that is no usable RGB output profile: sRGB.
     exif
@@ -148,11 +153,53 @@ def write_picture(
     _check_arrays(pixels, alpha)
     _check_side(kind, path, max(pixels.shape[:2]))
     depth = bit_depth if bit_depth in kind.bit_depths else max(kind.bit_depths)
-    with _writing(path) as target:
-        image = _in_profile(as_vips(pixels), icc, depth)
-        if alpha is not None:
-            image = image.bandjoin(at_depth(as_vips(alpha), depth))
-        kind.save(image, target, Extras(exif, dpi, quality))
+    samples = Samples(pixels, alpha, icc if icc is not None and is_usable(icc) else None, depth)
+    try:
+        with _writing(path) as target:
+            kind.save(samples, target, Extras(exif, dpi, quality))
+    except RowsError as carried:
+        raise carried.error from carried.error.__cause__
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a small file beside a picture, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    with _writing(path) as part:
+        part.write_bytes(content)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be read or written.
+    """
+    with _writing(target) as part:
+        shutil.copyfile(source, part)
+
+
+def keep_times(source: Path, output: Path) -> None:
+    """Give a file the times of another: of its last change and last reading.
+
+    Raises
+    ------
+    OutputError
+        If the other is gone, or the file system takes no times.
+    """
+    try:
+        times = source.stat()
+        os.utime(output, ns=(times.st_atime_ns, times.st_mtime_ns))
+    except OSError as error:
+        raise OutputError(
+            f"{output}: cannot have the times of {source} ({error.strerror}); switch keep_times off", path=output
+        ) from error
 
 
 def _format_for(path: Path) -> OutputFormat:
@@ -190,20 +237,13 @@ def _check_folder(path: Path) -> None:
         ) from error
 
 
-def _check_arrays(pixels: Pixels, alpha: Pixels | None) -> None:
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+def _check_arrays(pixels: Rows, alpha: Rows | None) -> None:
+    if len(pixels.shape) != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise ValueError(f"pixels have shape {pixels.shape}, wanted (height, width, 3)")
     if alpha is not None and alpha.shape != pixels.shape[:2]:
         raise ValueError(f"alpha has shape {alpha.shape}, wanted {pixels.shape[:2]}")
     for array in (pixels,) if alpha is None else (pixels, alpha):
         full_scale(array)
-        _check_finite(array)
-
-
-def _check_finite(array: Pixels) -> None:
-    for top in range(0, array.shape[0], _ROWS_AT_ONCE):  # a canvas may be larger than memory
-        if not np.isfinite(array[top : top + _ROWS_AT_ONCE]).all():
-            raise ValueError(f"NaN or infinity among the pixels from row {top} on")
 
 
 @contextmanager
@@ -226,7 +266,8 @@ def _writing(path: Path) -> Iterator[Path]:
 
 def _part_of(path: Path) -> Path:
     """The name under which a file lies beside its final place while it is being written."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Always the same, so that what a killed process left is written over; no two processes paint the same output.
+    return path.with_name(f".{path.name}.part")
 
 
 def _flush(part: Path) -> None:
@@ -236,49 +277,78 @@ def _flush(part: Path) -> None:
             raise OSError("the encoder wrote nothing")
 
 
-def _in_profile(image: Any, icc: bytes | None, depth: int) -> Any:
-    """RGB samples of 8 or 16 bits with the profile embedded that they are meant in."""
-    if icc is not None and is_usable(icc):
-        return exported(at_depth(image, 16).copy(interpretation="rgb16"), icc, depth)
-    return embed(at_depth(image, depth).copy(interpretation=INTERPRETATION[depth]), srgb_profile())
+def _stream(samples: Samples, save: Callable[[Any], None]) -> None:
+    """Have libvips encode in a thread what is read in this one, where Ctrl-C and errors of the rows arise."""
+    near, far = socket.socketpair()
+    with far, ThreadPoolExecutor(1) as encoder:
+        saving = encoder.submit(_encode, far, samples.profile, save)
+        with near:  # closed, it ends the picture
+            _feed(near, as_png(samples))
+        saving.result()
 
 
-def _save_jpeg(image: Any, target: Path, extras: Extras) -> None:
-    if image.hasalpha():
-        image = image.flatten(background=[255, 255, 255])
-    image = with_metadata(image, extras)
-    image.jpegsave(os.fsencode(target), Q=extras.quality, subsample_mode="off", optimize_coding=True, keep=kept(extras))
+def _encode(stream: socket.socket, profile: bytes, save: Callable[[Any], None]) -> None:
+    try:
+        source = pyvips.Source.new_from_descriptor(stream.fileno())
+        save(embed(pyvips.Image.pngload_source(source, access="sequential", fail_on="error"), profile))
+    finally:
+        stream.shutdown(socket.SHUT_RDWR)  # libvips has a descriptor of its own that may stay open
 
 
-def _save_png(image: Any, target: Path, extras: Extras) -> None:
-    image = with_metadata(image, extras)
-    image.pngsave(os.fsencode(target), compression=3, filter="up", keep=kept(extras))
+def _feed(stream: socket.socket, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        try:
+            stream.sendall(piece)
+        except ConnectionError:  # the encoder has ended, and knows why
+            return
 
 
-def _save_webp(image: Any, target: Path, extras: Extras) -> None:
-    image = with_metadata(image, extras)
-    image.webpsave(
-        os.fsencode(target), Q=extras.quality, exact=True, keep=kept(extras)
-    )  # exact: colours under full transparency
+def _save_jpeg(samples: Samples, target: Path, extras: Extras) -> None:
+    def save(image: Any) -> None:
+        if image.hasalpha():
+            image = image.flatten(background=[255, 255, 255])
+        with_metadata(image, extras).jpegsave(
+            os.fsencode(target),
+            Q=extras.quality,
+            subsample_mode="off",
+            optimize_coding=image.width * image.height <= _OPTIMISED_PIXELS,
+            keep=kept(extras),
+        )
+
+    _stream(samples, save)
 
 
-def _save_tiff(image: Any, target: Path, extras: Extras) -> None:
-    shape = (image.height, image.width, image.bands)
-    tile = (_tile_side(image.height), _tile_side(image.width))
-    dtype = np.dtype(np.uint8 if image.format == "uchar" else np.uint16)
+def _save_png(samples: Samples, target: Path, extras: Extras) -> None:
+    def save(image: Any) -> None:
+        with_metadata(image, extras).pngsave(os.fsencode(target), compression=3, filter="up", keep=kept(extras))
+
+    _stream(samples, save)
+
+
+def _save_webp(samples: Samples, target: Path, extras: Extras) -> None:
+    def save(image: Any) -> None:  # exact: colours under full transparency
+        with_metadata(image, extras).webpsave(os.fsencode(target), Q=extras.quality, exact=True, keep=kept(extras))
+
+    _stream(samples, save)
+
+
+def _save_tiff(samples: Samples, target: Path, extras: Extras) -> None:
+    height, width, channels = samples.shape
+    tile = (_tile_side(height), _tile_side(width))
     resolution: dict[str, Any] = {"resolution": extras.dpi, "resolutionunit": "INCH"} if extras.dpi else {}
     tifffile.imwrite(
         target,
-        _tiles(image, tile),
-        shape=shape,
-        dtype=dtype,
-        bigtiff=dtype.itemsize * image.height * image.width * image.bands > _BIGTIFF_BYTES,
+        _tiles(samples, tile),
+        shape=samples.shape,
+        dtype=samples.dtype,
+        bigtiff=samples.dtype.itemsize * height * width * channels > _BIGTIFF_BYTES,
         photometric="rgb",
-        extrasamples=["unassalpha"] if image.bands == 4 else None,
+        extrasamples=["unassalpha"] if channels == 4 else None,
         tile=tile,
         compression="zlib",
         predictor=True,
-        iccprofile=blob(image, "icc-profile-data"),
+        buffersize=0,  # a tile for each thread at a time; usual is half a gigabyte
+        iccprofile=samples.profile,
         metadata=None,
         software=False,
         extratags=as_tiff_tags(extras.exif),
@@ -291,12 +361,12 @@ def _tile_side(side: int) -> int:
     return min(_TIFF_TILE, -(-side // 16) * 16)
 
 
-def _tiles(image: Any, tile: tuple[int, int]) -> Iterator[Pixels]:
-    """Tiles of a libvips image in row order, those at the right and lower edge as small as they are."""
-    for top in range(0, image.height, tile[0]):
-        band: Pixels = image.crop(0, top, image.width, min(tile[0], image.height - top)).numpy()
-        for left in range(0, image.width, tile[1]):
+def _tiles(samples: Samples, tile: tuple[int, int]) -> Iterator[Pixels]:
+    """Tiles in row order, those at the right and lower edge as small as they are."""
+    for band in samples.bands(tile[0]):
+        for left in range(0, band.shape[1], tile[1]):
             yield band[:, left : left + tile[1]]
+        del band  # before the next is read
 
 
 _OUTPUTS = (

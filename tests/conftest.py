@@ -1,22 +1,21 @@
 """What all tests share: a cache of their own, and workers that are started only once."""
 
 import json
+import logging
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
+from chores import run_chore
+from dask_processes import dask_scheduler, dask_worker
 from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
-from muralist.pipeline.cluster import ALLOCATOR
-
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+from muralist.pipeline import cluster
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,32 +31,21 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a running dask scheduler with one worker, both started as a user would: by the `dask` command."""
-    local = ["--host", "127.0.0.1", "--no-dashboard"]
-    options = ["--nthreads", "1", "--memory-limit", "0", "--local-directory", str(tmp_path_factory.mktemp("dask"))]
-    with (
-        _running(["scheduler", *local, "--port", "0"], "Scheduler at:") as address,
-        _running(["worker", address, *local, *options], "Registered to:"),
-    ):
+    with dask_scheduler() as address, dask_worker(address, tmp_path_factory.mktemp("dask")):
         yield address
 
 
-@contextmanager
-def _running(arguments: list[str], label: str) -> Iterator[str]:
-    """What the log of a `dask` process says behind a label, once it says so; the process ends with the block."""
-    command = [sys.executable, "-m", "dask", *arguments]
-    environment = os.environ | ALLOCATOR | ONE_THREAD
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stderr is not None
-        try:
-            found = next((line.split(label)[1].strip() for line in process.stderr if label in line), None)
-            assert found, f"{arguments} ended without saying {label!r}"
-            rest = Thread(target=process.stderr.read)  # a log that nobody reads would stop the process
-            rest.start()
-            yield found
-        finally:
-            process.terminate()
-            process.wait(60)
-            rest.join()
+@pytest.fixture
+def chores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers run chores instead of tasks, and are looked after often."""
+    monkeypatch.setattr(cluster, "run_and_measure", run_chore)
+    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.1)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask tries again until the time is up; let that be soon."""
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
 
 
 @dataclass(frozen=True)
@@ -87,3 +75,20 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> Painted:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stderr
     return Painted(content, style, output, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """URL of a folder in an S3 bucket on this machine. Processes that are started from now on reach it, too."""
+    server = pytest.importorskip("moto.server", reason="needs moto and s3fs").ThreadedMotoServer("127.0.0.1", 0)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # says every request
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "nobody")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        urlopen(Request(f"{address}/muralist-test", method="PUT")).close()
+        yield "s3://muralist-test/x"
+    server.stop()

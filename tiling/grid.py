@@ -239,6 +239,18 @@ class TileGrid:
         return (self[row * self.shape[1] + col] for row in rows for col in cols)
 
     @cached_property
+    def _parts(self) -> tuple[list[list[Span]], list[list[Span]]]:
+        rows, cols = (parted(axis) for axis in self.axes)
+        return rows, cols
+
+    def pieces(self, tile: Tile) -> list[Box]:
+        """Divide a tile's extent where the outers of other tiles begin and end, in row order.
+
+        What a neighbour needs of a tile is then whole pieces: strips along its edges.
+        """
+        return [Box(*spans) for spans in itertools.product(self._parts[0][tile.row], self._parts[1][tile.col])]
+
+    @cached_property
     def _ramps(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         rows, cols = (ramps(axis) for axis in self.axes)
         return rows, cols
@@ -252,6 +264,13 @@ class TileGrid:
             `rows[:, None] * cols` are the weights; over all tiles they sum to one at every pixel.
         """
         return self._ramps[0][tile.row], self._ramps[1][tile.col]
+
+
+def parted(axis: list[Cut]) -> list[list[Span]]:
+    """Divide the extent of every span of an axis where outers of other spans begin and end."""
+    edges = {edge for part in axis for edge in part.outer}
+    borders = [sorted({*part.extent, *(e for e in edges if part.extent.start < e < part.extent.stop)}) for part in axis]
+    return [[Span(*ends) for ends in itertools.pairwise(each)] for each in borders]
 
 
 def ramps(axis: list[Cut]) -> list[np.ndarray]:

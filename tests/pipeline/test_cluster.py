@@ -1,27 +1,31 @@
-"""Workers: how many, that all paint the same, and what happens when one dies, is missing or does not suit."""
+"""Workers: how many, how they are reached, that all paint the same, and what happens to errors and Ctrl-C."""
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import psutil
 import pytest
+import trustme
+from crews import WEIGHTS, opened, until
+from dask_processes import dask_scheduler, dask_worker
 from pictures import TINY
 
 from muralist.model.errors import DivergedError
 from muralist.pipeline import cluster as module
 from muralist.pipeline import render as render_module
-from muralist.pipeline.cluster import Shape, local_shape, open_cluster, visible_gpus
+from muralist.pipeline.cluster import Cluster, Shape, local_shape, visible_gpus
 from muralist.pipeline.errors import ClusterError, DeviceError
 from muralist.pipeline.levels import Level
 from muralist.pipeline.progress import Progress
 from muralist.pipeline.render import render
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.store import Store
 
 # ------------------------------------------------------------------------------------------------- workers and threads
 
@@ -107,38 +111,17 @@ def test_the_driver_tells_the_gpus(monkeypatch, tmp_path, script, gpus):
     assert visible_gpus() == []
 
 
-# ------------------------------------------------------------------------------------------------- workers that suit
+# ----------------------------------------------------------------------------------------- connecting and beginning
 
 
-def facts(**changes: Any) -> dict[str, Any]:
-    """What a worker says of itself that suits."""
-    usual = {"host": "node7", "muralist": module.version("muralist"), "device": "cpu", "sees_folder": True}
-    return usual | changes
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"sees_folder": False}, r"worker tcp://b on node7 does not see /scratch/run; .* --scratch"),
-        ({"muralist": "0.0.1"}, r"worker tcp://b on node7 has muralist 0\.0\.1, this is .*; install the same"),
-        ({"device": "cuda"}, r"different devices \(cpu, cuda\); use --device"),
-    ],
-)
-def test_a_worker_that_does_not_suit_is_refused(changes, words):
-    """A worker elsewhere that sees no run folder, or would paint another picture, is named with the way out."""
-    with pytest.raises(ClusterError, match=words):
-        module._check_alike({"tcp://a": facts(), "tcp://b": facts(**changes)}, "/scratch/run")
-
-
-def test_workers_that_suit_pass():
-    """Any number of workers that are alike is fine."""
-    module._check_alike({name: facts() for name in ("tcp://a", "tcp://b", "tcp://c")}, "/scratch/run")
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dask tries again until the time is up; let that be soon."""
-    monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
+def test_a_scheduler_without_workers_is_refused(tmp_path):
+    """It says what to start."""
+    with (
+        dask_scheduler() as address,
+        pytest.raises(ClusterError, match=rf"scheduler {address} has no workers; start some with `dask worker`"),
+        opened(tmp_path, scheduler=address),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://no-such-host.invalid:8786"])
@@ -146,20 +129,114 @@ def test_a_scheduler_that_does_not_answer_is_one_clean_error(impatient, tmp_path
     """The address and both ways out are named, and dask's own complaints are not shown."""
     with (
         pytest.raises(ClusterError, match=rf"no dask scheduler answers at {address} .* leave --scheduler out"),
-        open_cluster(Settings(scheduler=address), str(tmp_path), tiles=1),
+        opened(tmp_path, scheduler=address),
     ):
         pass
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_encrypted_scheduler_needs_dask_to_be_set_up_for_it(tmp_path, capfd):
-    """Without certificates in dask's configuration the message says what is missing."""
+def test_workers_are_made_ready(monkeypatch, tmp_path):
+    """A worker gets its threads and its share of the memory; those of ours leave Ctrl-C to the driver."""
+    from muralist.pipeline import devices
+
+    did: dict[Any, Any] = {}
+    monkeypatch.setattr(devices, "use_threads", lambda count: did.update(threads=count))
+    monkeypatch.setattr(module, "hold", lambda limit: did.update(hold=limit))
+    monkeypatch.setattr(signal, "signal", lambda number, action: did.update({number: action}))
+    terms, store = module.Terms.of(Store(str(tmp_path)), WEIGHTS), Store(str(tmp_path))
+    store.write(terms.name, terms.token.encode())
+    facts = module.introduce(terms, Settings(memory="1GiB"), store, "cpu", 3, 4)
+    assert did == {"threads": 3, "hold": 128 << 20, signal.SIGINT: signal.SIG_IGN}
+    assert terms.refusal(facts | terms.versions) is None
+    did.clear()
+    module.introduce(terms, Settings(memory="1GiB", scheduler="tcp://far:8786"), store, "cpu", None, 1)
+    assert did == {"hold": 512 << 20}
+
+
+# --------------------------------------------------------------------------------------------------------- encryption
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """PEM files: an authority, a certificate of this machine with its key, and an authority that nobody knows."""
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    own = authority.issue_cert("127.0.0.1", "localhost")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    own.private_key_pem.write_to_path(folder / "key.pem")
+    own.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    trustme.CA().cert_pem.write_to_path(folder / "stranger.pem")
+    return {name: str(folder / f"{name}.pem") for name in ("ca", "cert", "key", "stranger")}
+
+
+@pytest.fixture(scope="module")
+def encrypted(certificates: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A scheduler with a worker that talk TLS only."""
+    files = [
+        word
+        for name, kind in (("ca", "ca-file"), ("cert", "cert"), ("key", "key"))
+        for word in (f"--tls-{kind}", certificates[name])
+    ]
     with (
-        pytest.raises(ClusterError, match=r"scheduler tls://127.0.0.1:9 cannot be used \(TLS expects .*\)"),
-        open_cluster(Settings(scheduler="tls://127.0.0.1:9"), str(tmp_path), tiles=1),
+        dask_scheduler("--protocol", "tls", *files) as address,
+        dask_worker(address, tmp_path_factory.mktemp("dask"), "--protocol", "tls", *files),
     ):
-        pass
+        yield address
+
+
+def tls(certificates: dict[str, str], **changes: str) -> dict[str, str]:
+    """Settings for TLS."""
+    return {f"tls_{name}": certificates[name] for name in ("ca", "cert", "key")} | changes
+
+
+def test_tasks_go_over_tls(encrypted, certificates, tmp_path, chores):
+    """With the three files a scheduler is used that takes nobody without."""
+    assert encrypted.startswith("tls://")
+    with opened(tmp_path, scheduler=encrypted, **tls(certificates)) as cluster:
+        assert sorted(cluster.map("echo", [(number,) for number in range(5)])) == list(range(5))
+
+
+def test_a_client_that_is_not_trusted_is_refused(encrypted, certificates, tmp_path, impatient, capfd):
+    """Without certificates, or with those of another authority, there is one clean error."""
+    with pytest.raises(ClusterError, match=r"cannot be used \(TLS expects .*\); name tls_ca, tls_cert and tls_key"):
+        opened(tmp_path, scheduler=encrypted).__enter__()
+    plain = encrypted.replace("tls://", "tcp://")
+    with pytest.raises(ClusterError, match=f"no dask scheduler answers at {plain}"):
+        opened(tmp_path, scheduler=plain).__enter__()
+    with pytest.raises(ClusterError, match=r"cannot be trusted \(.*certificate verify failed.*\); check the TLS files"):
+        opened(tmp_path, scheduler=encrypted, **tls(certificates, tls_ca=certificates["stranger"])).__enter__()
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", None])
+def test_certificates_are_for_tls(certificates, tmp_path, address):
+    """They are not ignored where nothing would be encrypted."""
+    with pytest.raises(
+        ClusterError, match=rf"tls_ca, tls_cert, tls_key: wanted with a tls:// --scheduler .* {address}"
+    ):
+        opened(tmp_path, scheduler=address, **tls(certificates)).__enter__()
+
+
+def test_bad_tls_files_are_named(certificates, tmp_path):
+    """Files that are missing or no PEM files are refused before anybody is called."""
+    missing, text = tmp_path / "missing.pem", tmp_path / "text.pem"
+    text.write_text("text")
+    for path, reason in ((missing, "No such file"), (text, "PEM")):
+        with pytest.raises(ClusterError, match=rf"TLS files .*{path}.* cannot be used \(.*{reason}"):
+            opened(tmp_path, scheduler="tls://127.0.0.1:9", **tls(certificates, tls_cert=str(path))).__enter__()
+
+
+def test_workers_of_this_machine_listen_on_loopback_only(tmp_path):
+    """Whoever connects may run code, so nobody elsewhere may connect."""
+    with opened(tmp_path, workers=1):
+        listening = {
+            connection.laddr.ip
+            for process in [psutil.Process(), *psutil.Process().children(recursive=True)]
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+    assert listening == {"127.0.0.1"}
+    assert os.listdir(tmp_path) == ["dask"]
 
 
 # ---------------------------------------------------------------------------------------------- the same bytes anyhow
@@ -248,11 +325,12 @@ def test_a_killed_worker_changes_nothing(painted, tmp_path, monkeypatch, capfd):
 
 def test_errors_of_tasks_keep_their_type(scheduler, tmp_path, painted):
     """What a task raises arrives as it was raised, with its facts; the workers stay of use."""
-    with open_cluster(Settings(**TINY | {"scheduler": scheduler}), str(tmp_path), tiles=1) as cluster:
+    with opened(tmp_path, scheduler=scheduler) as cluster:
         with pytest.raises(DeviceError, match=r"cuda:77 is not there .*; use --device auto"):
             cluster.call("resolve_device", "cuda:77")
         assert sorted(cluster.map("resolve_device", [("cpu",)] * 7)) == ["cpu"] * 7
         assert list(cluster.map("resolve_device", [])) == []
+        assert cluster.peak_rss() > 100 << 20
     with pytest.raises(DivergedError, match=r"not finite.*learning rate of 0.02") as caught:
         paint(painted, tmp_path, scheduler=scheduler, style_weight=1e38)
     assert caught.value.step == 0
@@ -260,81 +338,104 @@ def test_errors_of_tasks_keep_their_type(scheduler, tmp_path, painted):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_device_that_no_worker_has_is_refused(scheduler, tmp_path):
-    """Asking for a GPU that is not there fails before anything is painted."""
-    with (
-        pytest.raises(DeviceError, match="cuda:77 is not there"),
-        open_cluster(Settings(**TINY | {"scheduler": scheduler, "device": "cuda:77"}), str(tmp_path), tiles=1),
-    ):
-        pass
+def test_an_error_ends_its_own_map_only(scheduler, tmp_path, chores):
+    """Other calls of the map are given up; a map of another thread gets all its results; lower ranks go first."""
+    others: list[Any] = []
+    ended: list[str] = []
+
+    def other() -> None:
+        others.extend(cluster.map("mark", [(str(tmp_path), number, 0.1) for number in range(20)], rank=1))
+        ended.append("others")
+
+    with opened(tmp_path, scheduler=scheduler) as cluster:
+        thread = threading.Thread(target=other)
+        thread.start()
+        until(lambda: list(tmp_path.glob("0-*")))
+        with pytest.raises(ValueError, match="as it was"):
+            list(cluster.map("fail", [("as it was",)] + [("never",)] * 50))
+        assert cluster.call("echo", 5) == 5
+        ended.append("ours")
+        thread.join()
+    assert sorted(others) == list(range(20))
+    assert ended == ["ours", "others"]
 
 
-def test_a_task_that_keeps_killing_workers_is_given_up(monkeypatch):
-    """When dask gives a task up, the error says what probably happened and what to do."""
-
-    def given_up(*_: object, **__: object) -> Iterator[None]:
-        raise module.KilledWorker("paint_tile", SimpleNamespace(address="tcp://a"), 10)
-        yield
-
-    cluster = object.__new__(module.Cluster)
-    cluster.workers = 1
-    monkeypatch.setattr(module, "as_completed", given_up)
-    monkeypatch.setattr(module.Cluster, "_submit", lambda *_: None)
-    with pytest.raises(ClusterError, match=r"paint_tile took down 10 workers.*smaller --tile"):
-        cluster.call("paint_tile")
+def test_a_map_that_nobody_listens_to_is_given_up(scheduler, tmp_path, chores):
+    """Whoever stops half way leaves no queue behind."""
+    with opened(tmp_path, scheduler=scheduler) as cluster:
+        results = cluster.map("mark", [(str(tmp_path), number, 0.05) for number in range(100)])
+        next(results)
+        results.close()
+        assert cluster.call("echo", "next") == "next"
+        assert len(list(tmp_path.glob("*-*-*"))) < 10
 
 
-def test_workers_ignore_the_signal_that_is_meant_for_the_driver(monkeypatch):
-    """Ctrl-C reaches every process of the terminal; a worker leaves it to the driver, and has its threads."""
-    calls: dict[str, Any] = {}
-    import torch
-
-    monkeypatch.setattr(torch, "set_num_threads", lambda n: calls.update(threads=n))
-    monkeypatch.setattr(signal, "signal", lambda number, action: calls.update({number: action}))
-    module.Prepare(3, ours=True).setup(None)
-    assert calls == {"threads": 3, signal.SIGINT: signal.SIG_IGN}
-    calls.clear()
-    module.Prepare(None, ours=False).setup(None)
-    assert calls == {}
-    module.Prepare(2, ours=False).setup(None)
-    assert calls == {"threads": 2}
+def test_ctrl_c_ends_the_waiting(scheduler, tmp_path, chores):
+    """While tasks are under way the driver can be interrupted at once."""
+    timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
+    with opened(tmp_path, scheduler=scheduler) as cluster:
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            cluster.call("pid", 4)
+        assert time.monotonic() - began < 3
 
 
 def test_ctrl_c_waits_until_the_workers_have_started(monkeypatch, tmp_path):
     """Pressed while dask starts workers, it stops the whole cluster afterwards; what was started never sees it."""
-    said = []
+    said: list[Any] = []
 
     class Starting:
-        def __init__(self, *_: object, **__: object) -> None:
-            os.kill(os.getpid(), signal.SIGINT)
-            thread = threading.Thread(target=lambda: said.append(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
-            thread.start()
-            thread.join()
+        scheduler_address = "tcp://127.0.0.1:9"
 
-        def __enter__(self) -> None:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def __await__(self) -> Iterator[Any]:
+            os.kill(os.getpid(), signal.SIGINT)
+            said.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+            yield from module.asyncio.sleep(0.5).__await__()
             said.append("started")
 
-        def __exit__(self, *_: object) -> None:
+        async def close(self) -> None:
             said.append("stopped")
 
     monkeypatch.setattr(module, "SpecCluster", Starting)
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), open_cluster(Settings(**TINY), str(tmp_path), tiles=1):
+    with pytest.raises(KeyboardInterrupt), opened(tmp_path):
         pass
     assert said == [{signal.SIGINT}, "started", "stopped"]
     assert signal.getsignal(signal.SIGINT) == before
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def test_workers_can_be_started_from_any_thread():
+def test_workers_can_be_used_from_any_thread(scheduler, tmp_path, chores):
     """A program that renders in a thread of its own has no Ctrl-C there, and needs none."""
     said = []
 
-    def hold() -> None:
-        with module._interrupts_held():
-            said.append("held")
+    def work() -> None:
+        with opened(tmp_path, scheduler=scheduler) as cluster:
+            said.append(cluster.call("echo", "done"))
 
-    thread = threading.Thread(target=hold)
+    thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert said == ["held"]
+    assert said == ["done"]
+
+
+def test_a_cluster_that_was_closed_says_so(scheduler, tmp_path, chores):
+    """Neither a map that waits nor a later one hangs."""
+    said: list[BaseException] = []
+
+    def work(cluster: Cluster) -> None:
+        with pytest.raises(ClusterError, match="the workers were stopped; keep the cluster open") as caught:
+            cluster.call("pid", 1)
+        said.append(caught.value)
+
+    with opened(tmp_path, scheduler=scheduler) as cluster:
+        thread = threading.Thread(target=work, args=(cluster,))
+        thread.start()
+        until(lambda: cluster._answers)
+    thread.join()
+    assert len(said) == 1
+    work(cluster)

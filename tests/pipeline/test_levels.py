@@ -1,6 +1,7 @@
 """The pyramid: sizes from coarse to fine, and the steps, rounds and style size of each."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.settings import Settings
+from muralist.tiling.errors import TileTooSmallError
 
 STRIDE, MINIMUM = 16, 32
 
@@ -154,3 +156,51 @@ def test_a_painting_below_the_minimum_is_refused(size):
     """The message tells the size that was found, the least that is wanted, and the way out."""
     with pytest.raises(SettingsError, match=rf"{size[1]} x {size[0]} px, wanted at least 32 px .* --size"):
         plan(*size)
+
+
+# ------------------------------------------------------------------------------------------------------- smaller tiles
+
+
+@given(sides, sides, st.sampled_from([None, (1, 1), (2, 3), (1, 5)]))
+def test_half_the_tile_is_at_least_twice_as_many(height, width, chunks):
+    """Halving cuts the same canvas into more and smaller tiles, and changes nothing else."""
+    level = plan(height, width, tile=1024, overlap=64, chunks=chunks)[-1]
+    halved = level.halved()
+    assert halved.halvings > level.halvings == 0
+    assert replace(halved, halvings=0) == level
+    assert (halved.grid.height, halved.grid.width, halved.frame) == (level.grid.height, level.grid.width, level.frame)
+    assert len(halved.grid) > len(level.grid)
+    largest = [max(max(tile.outer.shape) for tile in each.grid) for each in (level, halved)]
+    assert largest[1] < largest[0]
+
+
+def test_tiles_are_halved_again_and_again():
+    """A tile of 1024 px becomes 512, 256 and 128 px; smaller than two overlaps it may not be."""
+    level = plan(3000, 4000, tile=1024, overlap=64)[-1]
+    sides = []
+    for _ in range(3):
+        level = level.halved()
+        sides.append(max(max(tile.outer.shape) for tile in level.grid))
+    assert all(found <= wanted + 15 for found, wanted in zip(sides, (512, 256, 128), strict=True))
+    with pytest.raises(TileTooSmallError, match="tile 64 px is too small for an overlap of 64 px"):
+        level.halved()
+
+
+def test_what_fits_one_tile_is_halved_until_it_does_not():
+    """A small canvas under a large tile is cut at once, not halved to no effect."""
+    level = plan(200, 200, tile=2048, overlap=32, bleed=0)[-1]
+    assert len(level.grid) == 1
+    assert level.halved().halvings == 4
+    assert level.halved().grid.shape == (2, 2)
+
+
+def test_chunks_are_halved_too():
+    """Twice as many rows and columns of chunks, as long as there is room for another."""
+    level = plan(300, 900, coarse=1000, bleed=0, chunks=(2, 3), overlap=0)[-1]
+    assert level.halved().grid.shape == (4, 6)
+    while True:
+        try:
+            level = level.halved()
+        except TileTooSmallError:
+            break
+    assert level.grid.shape == (300 // STRIDE + 1, 900 // STRIDE + 1)  # as many as there are whole strides

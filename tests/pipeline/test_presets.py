@@ -87,6 +87,52 @@ def test_a_mapping_replaces_the_whole_mapping(preset):
     assert load_settings(preset("style_layers: {relu3_1: 2}")).style_layers == {"relu3_1": 2.0}
 
 
+def test_what_a_manifest_says_of_a_picture_beats_all(preset):
+    """It takes the place of other sizes and other networks' weights, as a source of its own; a null takes back."""
+    mine = preset("print_size: 60x90cm\ntile: 600\n")
+    assert load_settings(mine, {"size": 900}, ["tile=700"], {"width": 400, "tile": "800"}) == Settings(
+        width=400, tile=800
+    )
+    assert load_settings(mine, {"width": 800, "height": 600}, own={"width": 400}) == Settings(width=400, tile=600)
+    other = load_settings(mine, {"weights": "mine.pth"}, own={"network": "vgg19"})
+    assert (other.network, other.weights) == ("vgg19", None)
+    assert load_settings(mine, {"size": 900}, own={"size": None}).size is None
+
+
+def test_a_block_is_chosen_by_a_manifests_network(preset):
+    """The network of one picture decides which block of the batch's preset holds for it."""
+    mine = preset("for_network: {vgg19: {style_weight: 7}}\n")
+    assert load_settings(mine, own={"network": "vgg19"}).style_weight == 7
+
+
+def test_a_manifests_line_is_to_blame(preset):
+    """Its place stands before what is wrong in it, and before nothing else."""
+    said = complaint(preset("tile: x"), {"quality": 0}, own={"size": 3}, place="list.csv:3").split("; ")
+    blamed = {each.partition(": got")[0].rpartition("/")[2] for each in said}
+    assert blamed == {"list.csv:3: size", "mine.yaml:1: tile", "quality"}
+
+
+@pytest.mark.parametrize("key", ["scratch", "scheduler", "tls_ca", "tls_cert", "tls_key"])
+@pytest.mark.parametrize("form", ["{key}: {value}", "for_network: {{compact: {{{key}: '{value}'}}}}"])
+def test_a_preset_does_not_say_where_to_write_or_whom_to_ask(preset, key, form):
+    """Presets are handed on; a scheduler runs code, and a scratch folder is written to. Also not by extending."""
+    value = "tcp://host:8786"
+    mine = preset("\n" + form.format(key=key, value=value), "strange.yaml")
+    said = (
+        f"strange.yaml:2: {key}: got '{value}' in a preset, wanted it on the command line only; use its flag or --set"
+    )
+    assert said in complaint(mine)
+    assert said in complaint(preset("extends: strange.yaml"), {key: "tcp://other:1"})
+
+
+def test_flags_and_assignments_say_where_to_write_and_whom_to_ask(preset):
+    """What the user writes is the user's; a preset that leaves it open, as a sidecar's settings do, is fine."""
+    mine = preset("scratch: null\nscheduler:\ntls_ca: null\n")
+    assert load_settings(mine, {"scratch": "/tmp"}, ["scheduler=tls://a:1", "tls_ca=b"]) == Settings(
+        scratch="/tmp", scheduler="tls://a:1", tls_ca="b"
+    )
+
+
 def test_a_later_size_takes_the_place_of_a_print_size(preset):
     """A flag beats the preset although the two settings have different names."""
     paper, pixels = preset("print_size: 60x90cm", "paper.yaml"), preset("size: 900", "pixels.yaml")

@@ -197,6 +197,34 @@ def test_canvas_a_little_longer_than_a_tile_is_halved():
 
 
 @STEADY
+@given(grids())
+def test_pieces_partition_the_extent(grid):
+    """Every pixel of an extent lies in exactly one of its pieces, and none outside it; they come row by row."""
+    for tile in grid:
+        pieces = grid.pieces(tile)
+        assert all(contains(tile.extent, piece) for piece in pieces)
+        assert (sum(mask(grid, piece) for piece in pieces) == mask(grid, tile.extent)).all()
+        assert pieces == sorted(pieces)
+
+
+@STEADY
+@given(grids())
+def test_other_tiles_need_whole_pieces(grid):
+    """A piece lies in the outer box of another tile or has no pixel in common with it."""
+    for tile in grid:
+        for piece in grid.pieces(tile):
+            for other in grid:
+                assert (piece & other.outer) == piece or min((piece & other.outer).shape) <= 0
+
+
+def test_pieces_are_strips_along_the_edges():
+    """A tile that overlaps with a neighbour on the right has its middle, and what the neighbour sees of it."""
+    grid = TileGrid(height=64, width=112, tile=64, overlap=16)
+    assert [piece.cols for piece in grid.pieces(grid[0])] == [Span(0, 48), Span(48, 60)]
+    assert [piece.cols for piece in grid.pieces(grid[1])] == [Span(52, 64), Span(64, 112)]
+
+
+@STEADY
 @given(grids(), st.data())
 def test_touching_yields_the_tiles_whose_extent_meets_the_box(grid, data):
     """Exactly the tiles that a box needs are yielded, in tile order."""

@@ -1,0 +1,246 @@
+"""Which worker works on what next: policy alone, knowing neither dask nor processes.
+
+Calls wait in one line, by rank, then in the order they came. A worker has at most two at a time: one at work and one
+to go on with at once. A call prefers the worker that last worked on its home (a tile, whose files that worker still
+holds), but no worker idles while another has a queue. When nothing waits any more, an idle worker takes over what
+another has not begun, and runs a second time what takes another far too long; the first result counts. That is
+harmless, for tasks are pure and write whole files of the same bytes.
+
+Not safe in threads: one thread owns a `Dispatch`.
+"""
+
+import time
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from statistics import median
+from typing import Any
+
+IN_FLIGHT = 2  # calls per worker: one at work, one waiting
+PATIENCE_SECONDS = 30.0  # how long a call may take, however fast others of its map were,
+PATIENCE = 3  # and how many times as long as their median
+HOMES = 100_000  # of which the last worker is remembered
+
+
+@dataclass(eq=False)
+class Batch:
+    """Calls of one map.
+
+    Attributes
+    ----------
+    rank : int
+        Calls of lower ranks are served first.
+    seconds : list of float
+        How long finished calls took.
+    """
+
+    rank: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def patience(self) -> float:
+        """Seconds until a call counts as stuck; for ever while there is nothing to compare it with."""
+        return max(PATIENCE_SECONDS, PATIENCE * median(self.seconds)) if self.seconds else float("inf")
+
+
+@dataclass(eq=False)
+class Call:
+    """Something to be run once, or again.
+
+    Attributes
+    ----------
+    batch : Batch
+    arguments : tuple
+    home : hashable, optional
+        What it works on.
+    losses : int
+        Workers that were lost while they worked on it.
+    runs : list of Run
+        Where it is under way.
+    open : bool
+        Whether a result is still wanted.
+    """
+
+    batch: Batch
+    arguments: tuple[Any, ...] = ()
+    home: Hashable = None
+    losses: int = 0
+    runs: list["Run"] = field(default_factory=list)
+    open: bool = True
+    number: int = field(default_factory=count().__next__)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Place in the line."""
+        return self.batch.rank, self.number
+
+
+@dataclass(eq=False)
+class Run:
+    """A call that was given to a worker; `since` when it is at work, None while it waits there."""
+
+    call: Call
+    worker: str
+    since: float | None = None
+
+
+class Dispatch:
+    """The line of calls, and what every worker has under way.
+
+    Parameters
+    ----------
+    begin, cancel : callable (Run)
+        Told what to start, and what is no longer wanted where it is.
+    clock : callable () -> seconds
+
+    Attributes
+    ----------
+    again : int
+        Calls that were at work a second time, because a worker was lost or took too long.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[Run], object],
+        cancel: Callable[[Run], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.again = 0
+        self._begin, self._cancel, self._clock = begin, cancel, clock
+        self._line: list[Call] = []
+        self._runs: dict[str, list[Run]] = {}  # of every worker, in the order they were begun
+        self._threads: dict[str, int] = {}
+        self._last: dict[Hashable, str] = {}  # the worker that last worked on a home
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Workers that can be given calls."""
+        return tuple(self._runs)
+
+    def join(self, worker: str, threads: int = 1) -> None:
+        """Add a worker that runs so many calls at a time."""
+        self._runs[worker] = []
+        self._threads[worker] = threads
+
+    def leave(self, worker: str) -> list[Call]:
+        """Forget a worker; return the calls it was at work on. What it had goes back to its place in the line."""
+        lost = self._runs.pop(worker)
+        for run in lost:
+            self._cancel(run)
+            run.call.runs.remove(run)
+            if run.call.open and not run.call.runs:
+                self.again += run.since is not None
+                insort(self._line, run.call, key=lambda call: call.place)
+        return [run.call for run in lost if run.since is not None and run.call.open]
+
+    def add(self, calls: Iterable[Call]) -> None:
+        """Put calls into the line."""
+        self._line = sorted([*self._line, *calls], key=lambda call: call.place)
+
+    def drop(self, batch: Batch) -> None:
+        """Give a map up. What is at work goes on, for it cannot be stopped, but its result is not wanted."""
+        self._line = [call for call in self._line if call.batch is not batch]
+        for run in [run for runs in self._runs.values() for run in runs if run.call.batch is batch]:
+            self._close(run.call)
+
+    def finish(self, run: Run) -> bool:
+        """Note that a run has ended; return whether its result is wanted."""
+        if run not in self._runs.get(run.worker, ()):
+            return False
+        self._remove(run)
+        if not run.call.open:
+            return False
+        if run.since is not None:
+            run.call.batch.seconds.append(self._clock() - run.since)
+        self._close(run.call)
+        return True
+
+    def fill(self) -> None:
+        """Begin what can be begun now. To be called after every change, and now and then for what takes too long."""
+        while (found := self._next() or self._taken_over() or self._second_run()) is not None:
+            self._start(*found)
+
+    def _next(self) -> tuple[Call, str] | None:
+        """First of the line and its worker. A second call for a worker is never one that is at home elsewhere."""
+        homes = self._line_by_worker()
+        idle, busy = self._with(0), [worker for held in range(1, IN_FLIGHT) for worker in self._with(held)]
+        for worker in idle:
+            if worker in homes:
+                return homes[worker][0], worker
+        if idle and homes:
+            calls = homes.get(None)
+            return (calls[0] if calls else max(homes.values(), key=len)[-1]), idle[0]
+        for worker in busy:
+            if calls := homes.get(worker) or homes.get(None):
+                return calls[0], worker
+        return None
+
+    def _line_by_worker(self) -> dict[str | None, list[Call]]:
+        """The calls of lowest rank in the line, by the worker where they are at home."""
+        homes: dict[str | None, list[Call]] = defaultdict(list)
+        for call in self._line:
+            if call.batch.rank > self._line[0].batch.rank:
+                break
+            worker = None if call.home is None else self._last.get(call.home)
+            homes[worker if worker in self._runs else None].append(call)
+        return dict(homes)
+
+    def _with(self, held: int) -> list[str]:
+        return [worker for worker, runs in self._runs.items() if len(runs) == held]
+
+    def _taken_over(self) -> tuple[Call, str] | None:
+        """What waits behind another call, for a worker that idles."""
+        idle = self._with(0)
+        waiting = [run for runs in self._runs.values() for run in runs if run.since is None]
+        if not idle or not waiting:
+            return None
+        run = min(waiting, key=lambda run: run.call.place)
+        self._remove(run)
+        self._cancel(run)
+        return run.call, idle[0]
+
+    def _second_run(self) -> tuple[Call, str] | None:
+        """What takes far too long, for a worker that idles."""
+        idle, now = self._with(0), self._clock()
+        for run in [run for runs in self._runs.values() for run in runs] if idle else ():
+            alone = run.call.open and len(run.call.runs) == 1
+            if alone and run.since is not None and now - run.since > run.call.batch.patience:
+                self.again += 1
+                return run.call, idle[0]
+        return None
+
+    def _start(self, call: Call, worker: str) -> None:
+        if call in self._line:
+            self._line.remove(call)
+        run = Run(call, worker)
+        call.runs.append(run)
+        self._runs[worker].append(run)
+        self._remember(call.home, worker)
+        self._note_work(worker)
+        self._begin(run)
+
+    def _remember(self, home: Hashable, worker: str) -> None:
+        if home is not None:
+            self._last.pop(home, None)
+            self._last[home] = worker
+            if len(self._last) > HOMES:
+                del self._last[next(iter(self._last))]
+
+    def _note_work(self, worker: str) -> None:
+        """The oldest runs of a worker are at work, as many as it has threads."""
+        for run in self._runs[worker][: self._threads[worker]]:
+            run.since = self._clock() if run.since is None else run.since
+
+    def _remove(self, run: Run) -> None:
+        self._runs[run.worker].remove(run)
+        run.call.runs.remove(run)
+        self._note_work(run.worker)
+
+    def _close(self, call: Call) -> None:
+        """No result is wanted any more. A run that is at work keeps its worker busy until it ends."""
+        call.open = False
+        for run in [run for run in call.runs if run.since is None]:
+            self._remove(run)
+            self._cancel(run)

@@ -1,0 +1,120 @@
+"""From a canvas in the run folder to a picture file, in bands, so that no painting has to fit into memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from muralist.model.state import AVERAGE
+from muralist.pipeline.brief import Brief
+from muralist.pipeline.canvas import Canvas
+from muralist.pipeline.colours import with_chroma_of
+from muralist.pipeline.images import resize_rows
+from muralist.pipeline.levels import Level
+from muralist.pipeline.metadata import without_gps
+from muralist.pipeline.rasters import Raster
+from muralist.pipeline.samples import Pixels
+from muralist.pipeline.writing import keep_times, write_picture
+from muralist.tiling.grid import Box, Span
+from muralist.tiling.seams import seam_score
+
+BAND_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The painting of a level as whole numbers of the output's bit depth, read part by part.
+
+    Attributes
+    ----------
+    brief : Brief
+    level : Level
+    canvas, content : Canvas
+        The painting, and the photograph at the same size.
+    """
+
+    brief: Brief
+    level: Level
+    canvas: Canvas
+    content: Canvas
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, 3."""
+        return self.level.height, self.level.width, 3
+
+    @property
+    def dtype(self) -> np.dtype:
+        """uint8 or uint16."""
+        return np.dtype(f"uint{self.brief.bit_depth}")
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        out = np.empty((len(range(*rows.indices(self.shape[0]))), *self.shape[1:]), self.dtype)
+        start, stop, _ = rows.indices(self.shape[0])
+        for top in range(start, stop, BAND_ROWS):
+            band = Span(top, min(top + BAND_ROWS, stop))
+            out[band.start - start : band.stop - start] = self.read(Box(band, Span(0, self.shape[1])))
+        return out
+
+    def read(self, box: Box) -> np.ndarray:
+        """Read a box of the picture: (h, w, 3)."""
+        pixels = self.canvas.read(self._place(box), slice(AVERAGE, AVERAGE + 1))[0]
+        if self.brief.settings.colours == "luminance":
+            pixels = with_chroma_of(self.photograph(box), pixels)
+        return np.rint(pixels.clip(0, 1) * np.iinfo(self.dtype).max).astype(self.dtype)
+
+    def photograph(self, box: Box) -> np.ndarray:
+        """Read the same box of the photograph: (h, w, 3), float32 in [0, 1]."""
+        return self.content.read(self._place(box))[0]
+
+    def _place(self, box: Box) -> Box:
+        """A box of the picture on the canvas."""
+        return Box(*(Span(span.start + self.level.bleed, span.stop + self.level.bleed) for span in box))
+
+
+@dataclass(frozen=True)
+class _Alpha:
+    """The photograph's alpha at the painting's size, read in rows."""
+
+    stored: Pixels | Raster
+    shape: tuple[int, int]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32."""
+        return np.dtype(np.float32)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(self.shape[0])
+        return resize_rows(self.stored, *self.shape, (start, stop))
+
+
+def write_painting(finished: Finished, path: Path) -> None:
+    """Write a painting with what belongs into its file: alpha, profile, EXIF, resolution.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    brief, content = finished.brief, finished.brief.content
+    exif = content.exif if brief.settings.gps or content.exif is None else without_gps(content.exif)
+    write_picture(
+        path,
+        finished,
+        alpha=None if content.alpha is None else _Alpha(content.alpha, finished.shape[:2]),
+        icc=content.icc if brief.settings.profile == "keep" else None,
+        exif=exif,
+        dpi=brief.dpi,
+        bit_depth=brief.bit_depth,
+        quality=brief.settings.quality,
+    )
+    if brief.settings.keep_times:
+        keep_times(content.path, path)
+
+
+def score_seams(finished: Finished) -> float:
+    """Say how much more a painting changes across the borders of its tiles than beside them."""
+    level = finished.level
+    rows, cols = ([cut.core.start - level.bleed for cut in axis[1:]] for axis in level.grid.axes)
+    return seam_score(finished.shape[:2], finished.read, rows, cols, finished.photograph)

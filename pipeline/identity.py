@@ -1,0 +1,86 @@
+"""What a painting depends on, as plain values, and how two such records differ.
+
+An identity is a dict that JSON can hold: `content`, `init` and `weights` (SHA-256), `styles` (a list of lists of them),
+`settings` and `versions` (dicts). Two paintings with the same identity have the same bytes.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+from muralist.pipeline.settings import Settings
+
+# Settings that say where and how fast a painting is made, not what it becomes.
+_ELSEWHERE: Final = {
+    *(
+        "scheduler",
+        "workers",
+        "threads",
+        "memory",
+        "scratch",
+        "max_pixels",
+        "keep_times",
+        "tls_ca",
+        "tls_cert",
+        "tls_key",
+    )
+}
+PACKAGES: Final = ("muralist", "torch")
+
+_CHANGED: Final = {
+    "content": "the photograph changed",
+    "styles": "the style pictures changed",
+    "init": "the picture to start from changed",
+    "weights": "the network's weights changed",
+}
+
+
+def identity(
+    settings: Settings, content: str, styles: Sequence[Sequence[str]], init: str | None, weights: str
+) -> dict[str, Any]:
+    """Put an identity together.
+
+    Parameters
+    ----------
+    settings : Settings
+    content, init, weights : str
+        SHA-256 of the photograph, of the picture to start from if there is one, and of the network's weights.
+    styles : sequence of sequence of str
+        SHA-256 of the pictures of every style.
+    """
+    return {
+        "content": content,
+        "styles": [list(style) for style in styles],
+        "init": init,
+        "weights": weights,
+        "settings": settings.model_dump(mode="json", exclude=_ELSEWHERE),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Say in one line in what two identities differ; "" if they do not. A missing value is the same as null.
+
+    Examples
+    --------
+    >>> difference({"content": "ab", "settings": {"tile": 1024}}, {"content": "cd", "settings": {"tile": 512}})
+    'the photograph changed; tile was 1024, is 512'
+    """
+    return "; ".join(_differences(before, now, ()))
+
+
+def _differences(before: object, now: object, place: tuple[str, ...]) -> Iterator[str]:
+    if before == now:
+        return
+    if len(place) == 1 and place[0] in _CHANGED:
+        yield _CHANGED[place[0]]
+    elif isinstance(before, dict) and isinstance(now, dict):
+        for key in {**before, **now}:
+            yield from _differences(before.get(key), now.get(key), (*place, key))
+    else:
+        yield f"{'.'.join(place[1:] or place)} was {_spelled(before)}, is {_spelled(now)}"
+
+
+def _spelled(value: object) -> str:
+    return "not set" if value is None else value if isinstance(value, str) else json.dumps(value)

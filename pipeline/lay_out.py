@@ -1,0 +1,119 @@
+"""What the driver files before a level is painted: photograph and start on its canvas, the styles' statistics.
+
+Pictures are read in bands, so that no canvas has to fit into memory, but the coarsest level's start.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from muralist.model.architecture import architecture
+from muralist.pipeline.canvas import Canvas
+from muralist.pipeline.cluster import Cluster
+from muralist.pipeline.job import Job
+from muralist.pipeline.levels import Level
+from muralist.pipeline.start import is_photograph, start_canvas
+from muralist.pipeline.style_cache import StyleCache
+from muralist.tiling.grid import Span
+
+ReadRows = Callable[[int, int, Span], np.ndarray]
+BAND_ROWS = 64
+
+
+@dataclass(frozen=True)
+class StyleSource:
+    """One style picture.
+
+    Attributes
+    ----------
+    pixels : callable (long side) -> ndarray (h, w, 3), float32
+        The picture at any size up to its own.
+    cache : StyleCache
+    """
+
+    pixels: Callable[[int], np.ndarray]
+    cache: StyleCache
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is painted, from what, and after what.
+
+    Attributes
+    ----------
+    content : callable (height, width, rows) -> ndarray (rows, width, 3), float32
+        Some rows of the photograph at any size.
+    init : callable (height, width, rows) -> ndarray (rows, width, 3), float32
+        The same of what the coarsest level starts from, but for noise.
+    styles : tuple of StyleSource
+    """
+
+    content: ReadRows
+    init: ReadRows
+    styles: tuple[StyleSource, ...]
+
+
+def lay_out(job: Job, cluster: Cluster, sources: Sources, level: Level) -> None:
+    """File what the tasks of a level read."""
+    file_canvas(job.content(level), lambda rows: with_bleed(sources.content, level, rows))
+    if level.index == 0 and not is_photograph(job.settings):
+        init = with_bleed(sources.init, level, level.grid.box.rows)  # whole: noise is drawn once, from top to bottom
+        start = start_canvas(init, architecture(job.settings.network).mean, job.settings)
+        file_canvas(job.start(level), lambda rows: start[slice(*rows)])
+    _lay_out_styles(job, cluster, sources.styles, level)
+
+
+def file_canvas(canvas: Canvas, read: Callable[[Span], np.ndarray]) -> None:
+    """File a canvas of one plane, given row by row; bands are asked for in order, those of overlaps twice."""
+    across = canvas.grid.axes[1]
+    for row, down in enumerate(canvas.grid.axes[0]):
+        tiles = [canvas.grid[row * len(across) + col] for col in range(len(across))]
+        states = [np.empty((1, *tile.extent.shape, 3), np.float32) for tile in tiles]
+        start, stop = down.extent
+        for top in range(start, stop, BAND_ROWS):
+            band = Span(top, min(top + BAND_ROWS, stop))
+            pixels = read(band)
+            for tile, state in zip(tiles, states, strict=True):
+                state[0, band.inside(down.extent)] = pixels[:, slice(*tile.extent.cols)]
+        for tile, state in zip(tiles, states, strict=True):
+            canvas.write(tile, state)
+
+
+def _lay_out_styles(job: Job, cluster: Cluster, styles: Sequence[StyleSource], level: Level) -> None:
+    files = [job.folder.targets(level, number) for number in range(len(styles))]
+    jobs = list(zip(styles, level.style_sides, files, strict=True))
+    missing = [number for number, (style, side, file) in enumerate(jobs) if not _fetch(job, style.cache, side, file)]
+    for number in missing:
+        style, side, _ = jobs[number]
+        job.folder.write(job.folder.style(level, number), {"pixels": style.pixels(side)})
+    for number in cluster.map("style_targets", [(job, level, number) for number in missing], rank=job.rank):
+        style, side, file = jobs[number]
+        style.cache.keep(side, job.folder.store.read(file))
+
+
+def _fetch(job: Job, cache: StyleCache, side: int, name: str) -> bool:
+    """Take statistics from the cache, if they are there."""
+    kept = cache.fetch(side)
+    if kept is not None:
+        job.folder.store.write(name, kept)
+    return kept is not None
+
+
+def with_bleed(read: ReadRows, level: Level, rows: Span) -> np.ndarray:
+    """Read rows of a level's canvas from a picture, which is mirrored at its edges until it fills the canvas."""
+    down = mirrored(np.arange(*rows) - level.bleed, level.height)
+    across = mirrored(np.arange(level.grid.width) - level.bleed, level.width)
+    needed = Span(int(down.min()), int(down.max()) + 1)
+    return read(level.height, level.width, needed)[np.ix_(down - needed.start, across)]
+
+
+def mirrored(places: np.ndarray, length: int) -> np.ndarray:
+    """Fold places on an axis back into it as between two mirrors, which lie on its first and last pixel.
+
+    >>> mirrored(np.arange(-2, 6), 3).tolist()
+    [2, 1, 0, 1, 2, 1, 0, 1]
+    """
+    period = max(1, 2 * (length - 1))
+    folded = places % period
+    return np.minimum(folded, period - folded) if length > 1 else folded

@@ -1,0 +1,167 @@
+"""What became of the pictures of a batch: a line of JSON for each in a file, and a summary in words."""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final, Literal
+
+from muralist.pipeline.errors import OutputError
+
+Status = Literal["done", "skipped", "copied", "failed", "left"]
+
+_WORDS: Final[dict[Status, str]] = {
+    "done": "painted",
+    "skipped": "skipped",
+    "copied": "copied",
+    "failed": "failed",
+    "left": "left for another night",
+}
+_LISTED = 20  # failures that the summary names
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one picture.
+
+    Attributes
+    ----------
+    input, output : str
+        Paths.
+    status : str
+        `done`; `skipped`, as it was painted before; `copied` from `same_as`; `failed`; `left`, as time was up.
+    reason : str or None
+        Of a failure, or why it was skipped or left.
+    error : str or None
+        Class of the error.
+    seconds : float
+    attempts : int
+    width, height : int or None
+        Of the painting, px.
+    seam_score, style_loss, content_loss : float or None
+        As in the sidecar, of the finest level.
+    same_as : str or None
+        Output that this one is a copy of.
+    """
+
+    input: str
+    output: str
+    status: Status
+    reason: str | None = None
+    error: str | None = None
+    seconds: float = 0.0
+    attempts: int = 0
+    width: int | None = None
+    height: int | None = None
+    seam_score: float | None = None
+    style_loss: float | None = None
+    content_loss: float | None = None
+    same_as: str | None = None
+
+
+class Report:
+    """A report that grows as pictures end; may be used by several threads.
+
+    The file replaces that of an earlier run once there is a first line, so a run that ends before leaves the old one.
+
+    Parameters
+    ----------
+    path : Path
+    clock : callable
+        Seconds, for the time the batch takes.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._part = path, path.with_name(f".{path.name}.part")
+        self._clock, self._began, self._lock = clock, clock(), Lock()
+        self._counts: Counter[Status] = Counter()
+        self._failed: list[Result] = []
+        self._named = False
+        if path.is_dir():
+            raise OutputError(f"{path}: this is a folder; name a file for the report", path=path)
+        try:
+            self._file = self._part.open("wb")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def __enter__(self) -> "Report":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # what could not be written was said by `add`
+            self._file.close()
+        with suppress(FileNotFoundError):  # it has its name if there was a line
+            self._part.unlink()
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a picture failed, else 0."""
+        return int(bool(self._failed))
+
+    def add(self, result: Result) -> None:
+        """Write a line about a picture that ended, with the time.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        row = {**asdict(result), "time": datetime.now().astimezone().isoformat(timespec="seconds")}
+        with self._lock:
+            self._counts[result.status] += 1
+            if result.status == "failed":
+                self._failed.append(result)
+            try:
+                self._file.write(json.dumps(row).encode() + b"\n")
+                self._file.flush()
+                if not self._named:
+                    os.replace(self._part, self._path)
+                self._named = True
+            except OSError as error:
+                raise self._unwritable(error) from error
+
+    def summary(self) -> str:
+        """Say how many pictures ended how and in what time, and name those that failed."""
+        counts = [f"{self._counts[status]} {word}" for status, word in _WORDS.items() if self._counts[status]]
+        lines = [", ".join([*(counts or ["nothing painted"]), spent(self._clock() - self._began)])]
+        lines += [f"  failed: {result.input}: {result.reason}" for result in self._failed[:_LISTED]]
+        more = len(self._failed) - _LISTED
+        return "\n".join([*lines, f"  and {more} more, see {self._path}"] if more > 0 else lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the same as plain values."""
+        return {
+            "report": str(self._path),
+            **{status: self._counts[status] for status in _WORDS},
+            "seconds": round(self._clock() - self._began, 3),
+            "failures": [asdict(result) for result in self._failed],
+        }
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{self._path}: the report cannot be written ({error.strerror}); check the folder and its free space",
+            path=self._path,
+        )
+
+
+def spent(seconds: float) -> str:
+    """Spell a time.
+
+    >>> spent(42.4), spent(754), spent(22_340)
+    ('42 s', '13 min', '6 h 12 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

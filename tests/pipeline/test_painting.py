@@ -1,0 +1,358 @@
+"""A painting with real tasks, in this process: cut short anywhere and gone on with, out of memory, ended early."""
+
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pictures import TINY, painting, photograph
+from PIL import Image
+
+from muralist.model.architecture import architecture
+from muralist.model.weight_files import find_weights
+from muralist.pipeline import tasks
+from muralist.pipeline.checkpoints import Checkpoint
+from muralist.pipeline.course import Course
+from muralist.pipeline.errors import ClusterError, DeviceMemoryError
+from muralist.pipeline.job import Job
+from muralist.pipeline.journal import Journal
+from muralist.pipeline.lay_out import Sources, StyleSource
+from muralist.pipeline.levels import Level, plan_levels
+from muralist.pipeline.painting import Painting
+from muralist.pipeline.progress import Progress, level_work
+from muralist.pipeline.run_folder import open_run
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.store import Store
+from muralist.pipeline.style_cache import StyleCache
+from muralist.tiling.grid import Span
+
+# Two levels: 64 px in one tile, 128 px in two; three rounds and two.
+SETTINGS = Settings(**TINY | {"tile": 128, "overlap": 16, "steps": [3, 4], "steps_per_round": 1})
+NETWORK = architecture(SETTINGS.network)
+WEIGHTS = find_weights(NETWORK)
+TASKS, PREPARED = 30, 2  # in all; and before the first look at the losses, with which a painting is begun
+
+
+def content(height: int, width: int, rows: Span) -> np.ndarray:
+    """Some rows of the photograph at any size."""
+    resized = Image.fromarray(photograph()).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(resized, np.float32)[slice(*rows)] / 255
+
+
+def style(side: int) -> np.ndarray:
+    """The style picture at any size."""
+    picture = Image.fromarray(painting())
+    picture.thumbnail((side, side), Image.Resampling.BOX)
+    return np.asarray(picture, np.float32) / 255
+
+
+Watch = Callable[[str, tuple[Any, ...]], object]
+
+
+class Here:
+    """Stands in for the workers: runs the tasks themselves in this process, a map's in any order.
+
+    Attributes
+    ----------
+    watch : callable (task, arguments)
+        Called before every task; what it raises, the task raises.
+    done : list of (str, tuple)
+        The tasks that were run, without the job.
+    """
+
+    def __init__(self, watch: Watch = lambda *_: None) -> None:
+        self.watch, self.done = watch, []
+
+    def call(self, task: str, *arguments: Any, rank: int = 0) -> Any:
+        """Run one task."""
+        self.watch(task, arguments)
+        self.done.append((task, arguments[1:]))
+        return getattr(tasks, task)(*arguments)
+
+    def map(
+        self, task: str, calls: Sequence[tuple[Any, ...]], rank: int = 0, homes: Sequence[Any] | None = None
+    ) -> Iterator[Any]:
+        """Run a task once per tuple of arguments."""
+        assert homes is None or len(set(homes)) == len(calls)
+        shuffled = random.Random(len(self.done)).sample(calls, len(calls))
+        return (self.call(task, *arguments) for arguments in shuffled)
+
+
+class Counting(Progress):
+    """Counts the work that is left."""
+
+    def __init__(self, levels: Sequence[Level]) -> None:
+        super().__init__(levels)
+        self.left = sum(level_work(level) for level in levels)
+
+    def advance(self, work: int) -> None:
+        """Count some work as done."""
+        self.left -= work
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What came out: the files of the canvas that counts, and how it went."""
+
+    level: Level
+    canvas: list[bytes]
+    course: Course
+    left: int
+    saved: list[tuple[int, int, bytes]]
+
+
+def paint(
+    output: Path, here: Here, settings: Settings = SETTINGS, *, device: str = "cpu", precision: str = "float32"
+) -> Painted:
+    """Paint, or go on with what was cut short."""
+    levels = plan_levels(96, 128, [(112, 1.0)], settings, 16, NETWORK.minimum(settings.layers))
+    with open_run(output, None, keep=True) as folder:
+        journal = Journal(folder, output, {"settings": settings.model_dump(mode="json")})
+        job = Job(folder, settings, WEIGHTS, (1.0,), device, precision)
+        cache = StyleCache(output.with_suffix(".cache"), {})
+        saved = []
+
+        def save(level: Level, made: int) -> Checkpoint:
+            saved.append((level.index, made, job.canvas(level, made).read(level.grid.box).tobytes()))
+            return Checkpoint(str(output), level.first_step + level.steps_after(made), level.height, level.width)
+
+        sources, progress = Sources(content, content, (StyleSource(style, cache),)), Counting(levels)
+        under_way = Painting(job, levels, here, sources, progress, journal, save, journal.resume())
+        level, kept = under_way.paint()
+        canvas = job.canvas(level, kept)
+        files = [canvas.store.read(canvas.name(tile)) for tile in level.grid]
+        journal.write(under_way.course, finished=True)
+        return Painted(level, files, under_way.course, progress.left, saved)
+
+
+def after(number: int) -> Watch:
+    """Whoever watches with this interrupts when so many tasks were run."""
+    left = iter(range(number))
+
+    def watch(*_: object) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    return watch
+
+
+def cut_short(output: Path, here: Here, settings: Settings = SETTINGS) -> Here:
+    """Paint until it is interrupted."""
+    with pytest.raises(KeyboardInterrupt):
+        paint(output, here, settings)
+    return here
+
+
+def in_pieces(output: Path, tasks_each: int, settings: Settings, watch: Watch = lambda *_: None) -> Painted:
+    """Paint, interrupted again and again after so many tasks, until it is done."""
+    for _ in range(100):
+        interrupt = after(tasks_each)
+        try:
+            return paint(output, Here(lambda *task, now=interrupt: (now(), watch(*task))), settings)
+        except KeyboardInterrupt:
+            continue
+    pytest.fail("it gets nowhere")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_in_a_worker() -> Iterator[None]:
+    """One thread, for results are the same bytes only for the same number; and no waiting for the disk."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A painting that nobody disturbed, and its tasks."""
+
+    painted: Painted
+    tasks: list[tuple[str, tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def whole(as_in_a_worker: None, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """The painting that others are compared with."""
+    here = Here()
+    return Whole(paint(tmp_path_factory.mktemp("whole") / "out.png", here), here.done)
+
+
+def assert_same(found: Painted, wanted: Painted) -> None:
+    """The same bytes, losses and levels; but for the time it took."""
+    assert found.canvas == wanted.canvas
+    assert found.course.losses == wanted.course.losses
+    assert found.course.checkpoints == wanted.course.checkpoints
+    told = [
+        [{**row.as_dict(), "seconds": 0, "fetched_bytes_per_round": 0} for row in each.course.levels]
+        for each in (found, wanted)
+    ]
+    assert told[0] == told[1]
+
+
+def test_a_painting_that_nobody_disturbs(whole):
+    """Every level has its report, the losses fall, and each task is run once."""
+    course = whole.painted.course
+    found = [(row.tiles, row.rounds, row.steps, row.ended) for row in course.levels]
+    assert found == [(1, 3, 3, "steps"), (2, 4, 4, "steps")]
+    assert all(row.style_loss_last < row.style_loss_first for row in course.levels)
+    looks = [(row.level, row.step) for row in course.losses]
+    assert looks == [*((1, step) for step in range(4)), *((2, step) for step in range(3, 8))]
+    assert all(row.fetched_bytes_per_round > 0 for row in course.levels)
+    assert (course.resumed, course.halvings, course.notices, whole.painted.left) == (0, 0, [], 0)
+    assert len({(task, str(arguments)) for task, arguments in whole.tasks}) == len(whole.tasks) == TASKS
+
+
+def test_canvases_that_are_not_needed_any_more_are_removed(tmp_path):
+    """A finished painting leaves the last level's last canvas, until its run folder goes."""
+    paint(tmp_path / "out.png", Here())
+    (run,) = (path for path in (tmp_path / ".out.png.muralist").iterdir() if path.is_dir())
+    assert [path.name for path in run.iterdir()] == ["level_01"]
+    assert [path.name for path in (run / "level_01" / "cut_0").glob("round_*")] == ["round_0004"]
+
+
+# ------------------------------------------------------------------------------------------------------- interrupted
+
+
+@pytest.mark.parametrize("number", range(TASKS))
+def test_a_painting_cut_short_is_gone_on_with(whole, tmp_path, number):
+    """Stopped after any number of tasks, the same call ends with the same bytes and losses, and paints nothing twice."""
+    before, again = cut_short(tmp_path / "out.png", Here(after(number))), Here()
+    found = paint(tmp_path / "out.png", again)
+    assert_same(found, whole.painted)
+    begun = number > PREPARED
+    assert (found.course.resumed, found.left) == (begun, 0)
+    run = [(task, str(arguments)) for task, arguments in before.done[0 if begun else number :] + again.done]
+    painted = [task for task in run if task[0] != "add_up"]
+    assert len(painted) == len(set(painted))
+    assert len(run) <= TASKS + 1  # one sum may be added up twice
+
+
+@pytest.mark.parametrize("number", range(1, 80, 6))
+def test_a_driver_killed_at_any_file_goes_on(whole, tmp_path, monkeypatch, number):
+    """Stopped where any file was to be written or removed, tasks', journal's or others', it ends with the same bytes."""
+    output, interrupt = tmp_path / "out.png", after(number)
+    with monkeypatch.context() as patch:
+        for name in ("write", "remove"):
+            patch.setattr(Store, name, watched(getattr(Store, name), interrupt))
+        cut_short(output, Here())
+    assert_same(paint(output, Here()), whole.painted)
+
+
+def watched(function: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
+    """Give a function that asks first."""
+
+    def call(*arguments: Any) -> Any:
+        watch("", arguments)
+        return function(*arguments)
+
+    return call
+
+
+WAYS = {
+    "best": {"keep": "best", "learning_rate": [0.3, 0.3], "average_decay": 0, "steps": [5, 4]},
+    "plateau": {"plateau": 1, "steps": [9, 5], "steps_per_round": 2},
+    "checkpoints": {"save_every": 2},
+    "lbfgs": {"optimizer": "lbfgs", "history": 2},
+    "noise": {"noise_ratio": 0.5},
+    "alone": {"consensus": False},
+    "no steps": {"steps": [2, 0]},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whatever_the_way_of_painting(tmp_path, way):
+    """Interrupted after every few tasks, each way ends with the bytes, losses and checkpoints of an undisturbed one."""
+    settings = SETTINGS.model_copy(update=dict(Settings(**TINY | WAYS[way])) | {"tile": 128, "overlap": 16})
+    wanted = paint(tmp_path / "whole.png", Here(), settings)
+    for tasks_each in (3, 5):
+        found = in_pieces(tmp_path / f"pieces-{tasks_each}.png", tasks_each, settings)
+        assert found.course.resumed > 3
+        assert_same(found, wanted)
+        assert found.left == wanted.left == 0
+
+
+def test_checkpoints_show_the_canvas_as_it_is(tmp_path):
+    """A checkpoint is due after every so many steps of the run; gone on with, none is left out."""
+    settings = SETTINGS.model_copy(update={"save_every": 2})
+    whole = paint(tmp_path / "whole.png", Here(), settings)
+    assert [(level, made) for level, made, _ in whole.saved] == [(0, 2), (1, 1), (1, 3)]
+    assert [(row.step, row.height) for row in whole.course.checkpoints] == [(2, 48), (4, 96), (6, 96)]
+    for number in (9, 20, 25):
+        output = tmp_path / f"{number}.png"
+        cut_short(output, Here(after(number)), settings)
+        again = paint(output, Here(), settings)
+        assert again.saved == whole.saved[-len(again.saved) :]
+        assert again.course.checkpoints == whole.course.checkpoints
+
+
+def test_the_best_canvas_is_kept_until_it_is_needed(tmp_path):
+    """Where rounds get worse, the canvas of the best one is what counts at the end, also across an interruption."""
+    settings = SETTINGS.model_copy(update=dict(Settings(**TINY | WAYS["best"])) | {"tile": 128, "overlap": 16})
+    found = in_pieces(tmp_path / "out.png", 4, settings)
+    for number, row in enumerate(found.course.levels, 1):
+        totals = [look.total for look in found.course.losses if look.level == number]
+        assert totals[row.kept] == min(totals)
+        assert row.kept < row.rounds
+
+
+@pytest.mark.parametrize("now", [{"device": "cuda"}, {"precision": "bfloat16"}])
+def test_another_device_does_not_go_on(whole, tmp_path, now):
+    """Bytes would not be the same; what was begun stays, and goes on where it was begun."""
+    output = tmp_path / "out.png"
+    cut_short(output, Here(after(20)))
+    here = Here()
+    words = rf"begun on cpu in float32, now .* on {now.get('device', 'cpu')} in {now.get('precision', 'float32')}; use"
+    with pytest.raises(ClusterError, match=words):
+        paint(output, here, **now)
+    assert here.done == []
+    assert_same(paint(output, Here()), whole.painted)
+
+
+# ------------------------------------------------------------------------------------------------------ out of memory
+
+# 128 px in four tiles of 64 px and more; steps enough to compare losses.
+ROOMY = SETTINGS.model_copy(update={"steps": (6, 6), "steps_per_round": 2})
+
+
+def too_large(side: int, *names: str, since: int = 0) -> Watch:
+    """Whoever watches with this has no memory for tiles of more than `side` px in some tasks, after so many rounds."""
+
+    def watch(task: str, arguments: tuple[Any, ...]) -> None:
+        if task in names and (level := arguments[1]) and arguments[3] >= since:
+            height, width = level.grid[arguments[2]].outer.shape
+            if max(height, width) > side:
+                raise DeviceMemoryError(f"no memory for {width} x {height} px")
+
+    return watch
+
+
+@pytest.fixture(scope="module")
+def roomy(as_in_a_worker: None, tmp_path_factory: pytest.TempPathFactory) -> Painted:
+    """A painting whose tiles all fit into memory."""
+    return paint(tmp_path_factory.mktemp("roomy") / "out.png", Here(), ROOMY)
+
+
+@pytest.mark.parametrize("since", [0, 1])
+@pytest.mark.parametrize("task", ["prepare_tile", "paint_tile", "measure_tile"])
+def test_out_of_memory_tiles_are_halved(roomy, tmp_path, task, since):
+    """Whatever a tile is too large for, smaller ones go on from there with nearly the same losses, and that is said."""
+    found = paint(tmp_path / "out.png", Here(too_large(80, task, since=since)), ROOMY)
+    if (task, since) == ("prepare_tile", 1):
+        assert_same(found, roomy)  # before any round there was memory enough
+        return
+    assert [(row.halvings, row.tiles) for row in found.course.levels] == [(1, 4), (1, 12)]
+    (notice,) = found.course.notices
+    assert notice == "level 1 was painted in 4 tiles: no memory for 96 x 80 px"
+    for row, wanted in zip(found.course.levels, roomy.course.levels, strict=True):
+        for loss in ("style_loss_last", "content_loss_last", "tv_loss_last"):
+            assert getattr(row, loss) == pytest.approx(getattr(wanted, loss), rel=0.05)
+    looks = [[(row.level, row.step) for row in each.course.losses] for each in (found, roomy)]
+    assert looks[0] == looks[1]

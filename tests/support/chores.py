@@ -1,0 +1,60 @@
+"""Tasks that are no work, for tests of workers: what dask calls in a worker instead of the pipeline's tasks."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from muralist.pipeline.memory import peak_rss
+
+
+def run_chore(name: str, *arguments: Any) -> tuple[Any, int]:
+    """Stand in for `cluster.run_and_measure`."""
+    return globals()[name](*arguments), peak_rss()
+
+
+def echo(value: Any) -> Any:
+    """The value itself."""
+    return value
+
+
+def pid(seconds: float = 0.0) -> int:
+    """The worker's process, after some time."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def fail(message: str) -> None:
+    """An error."""
+    raise ValueError(message)
+
+
+def die() -> None:
+    """The worker's end."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def mark(folder: str, number: int, seconds: float) -> int:
+    """The number, after some time; a file says who began it."""
+    Path(folder, f"{number}-{os.getpid()}-{time.monotonic_ns()}").touch()
+    time.sleep(seconds)
+    return number
+
+
+def treasure(folder: str) -> "Treasure":
+    """Something that takes the first worker that has it down when it is fetched."""
+    Path(folder, f"dug-{os.getpid()}").touch()
+    return Treasure(folder)
+
+
+class Treasure:
+    """Pickles as a word, but only in the second worker that has it."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if len(list(Path(self.folder).glob("dug-*"))) == 1:
+            die()
+        return str, ("found",)

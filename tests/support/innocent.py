@@ -1,0 +1,172 @@
+"""One small whole file of every kind that is read from users, in many ways of storing it; all of them are read."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyvips
+import tifffile
+from layouts import LAYOUTS, NARROW, random_weights
+from mutations import Damage, damaged, damaged_mat, damaged_png, damaged_text, damaged_zip
+from pictures import deep, photograph, with_alpha
+from PIL import ExifTags, Image, ImageCms
+
+HEIGHT, WIDTH = 24, 40
+PIXELS = photograph(HEIGHT, WIDTH)
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+class Innocent(NamedTuple):
+    """A whole file.
+
+    Attributes
+    ----------
+    kind : str
+        What reads it, see `strangers.READERS`.
+    name : str
+    content : bytes
+    about : str
+        The network of weights.
+    damage : callable
+        How to mutate it.
+    """
+
+    kind: str
+    name: str
+    content: bytes
+    about: str = ""
+    damage: Damage = damaged
+
+
+def innocents() -> list[Innocent]:
+    """All of them, always the same."""
+    return [*_jpegs(), *_pngs(), *_tiffs(), *_webps(), *_texts(), *_weights()]
+
+
+def _exif() -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "Maker", 6
+    exif[ExifTags.Base.XResolution] = exif[ExifTags.Base.YResolution] = 300.0
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update({1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0)})
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2026:01:02 03:04:05"
+    return exif.tobytes()
+
+
+def _saved(form: str, image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def _jpegs() -> Iterator[Innocent]:
+    image, about = Image.fromarray(PIXELS), {"exif": _exif(), "icc_profile": ICC}
+    files = {
+        "baseline": _saved("JPEG", image),
+        "progressive": _saved("JPEG", image, progressive=True),
+        "grey": _saved("JPEG", image.convert("L"), optimize=True),
+        "cmyk": _saved("JPEG", image.convert("CMYK")),
+        "exif and profile": _saved("JPEG", image, **about),
+        "progressive, exif": _saved("JPEG", image, progressive=True, exif=_exif(), restart_marker_blocks=2),
+    }
+    return (Innocent("picture", f"{name}.jpg", content) for name, content in files.items())
+
+
+def _pngs() -> Iterator[Innocent]:
+    image = Image.fromarray(PIXELS)
+    files = {
+        "plain": _saved("PNG", image),
+        "palette": _saved("PNG", image.quantize(16), transparency=3),
+        "one bit": _saved("PNG", image.convert("1")),
+        "alpha": _saved("PNG", Image.fromarray(with_alpha(PIXELS))),
+        "grey 16": _saved("PNG", Image.fromarray(deep(PIXELS)[:, :, 0])),
+        "exif and profile": _saved("PNG", image, exif=_exif(), icc_profile=ICC, dpi=(300, 300)),
+        "16 bit": _vips(deep(PIXELS), "rgb16").pngsave_buffer(),
+        "interlaced": _vips(PIXELS, "srgb").pngsave_buffer(interlace=True),
+    }
+    return (Innocent("picture", f"{name}.png", content, damage=damaged_png) for name, content in files.items())
+
+
+def _vips(pixels: np.ndarray, interpretation: str) -> Any:
+    return pyvips.Image.new_from_array(pixels, interpretation=interpretation)
+
+
+def _tiffs() -> Iterator[Innocent]:
+    files = {
+        "strips": _tiff(PIXELS, rowsperstrip=8),
+        "tiled, deflate": _tiff(PIXELS, tile=(16, 16), compression="zlib", predictor=True),
+        "16 bit": _tiff(deep(PIXELS), compression="zlib", description="about", iccprofile=ICC),
+        "float": _tiff((PIXELS / 255).astype(np.float32), tile=(16, 16)),
+        "big": _tiff(PIXELS, bigtiff=True, byteorder=">"),
+        "pages": _tiff(np.stack([PIXELS, PIXELS]), photometric="rgb"),
+        "planar": _tiff(np.moveaxis(PIXELS, 2, 0), planarconfig="separate"),
+        "lzw": _vips(PIXELS, "srgb").tiffsave_buffer(compression="lzw"),
+        "jpeg": _vips(PIXELS, "srgb").tiffsave_buffer(compression="jpeg", tile=True, tile_width=16, tile_height=16),
+        "fax": _vips(PIXELS[:, :, 0], "b-w").tiffsave_buffer(compression="ccittfax4", bitdepth=1),
+        "packbits": _vips(PIXELS, "srgb").tiffsave_buffer(compression="packbits"),
+        "cmyk": _saved("TIFF", Image.fromarray(PIXELS).convert("CMYK")),
+    }
+    return (Innocent("picture", f"{name}.tif", content) for name, content in files.items())
+
+
+def _tiff(pixels: np.ndarray, **options: Any) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels, **{"photometric": "rgb", "metadata": None, **options})
+    return file.getvalue()
+
+
+def _webps() -> Iterator[Innocent]:
+    image = Image.fromarray(PIXELS)
+    files = {
+        "lossy": _saved("WEBP", image),
+        "lossless": _saved("WEBP", image, lossless=True),
+        "alpha": _saved("WEBP", Image.fromarray(with_alpha(PIXELS))),
+        "exif and profile": _saved("WEBP", image, exif=_exif(), icc_profile=ICC),
+        "animated": _saved("WEBP", image, save_all=True, append_images=[image.rotate(180)]),
+    }
+    return (Innocent("picture", f"{name}.webp", content) for name, content in files.items())
+
+
+PRESETS = {
+    "preset": """# A poster.
+extends: draft
+tile: 512
+overlap: 128
+steps: [200, 100, 60]
+learning_rate: 0.02
+style_layers: {relu1_1: 1.0, relu2_1: 2}
+print_size: 60x90cm
+for_network:
+  compact:
+    style_weight: 20
+    tv_weight: 1e-3
+""",
+    "list": "size: 900\naspect: '4:3'\ncolours: statistics\nstyle_blend:\n  - 1\n  - 0.5\nseed: 7\ninit: blank\n",
+}
+ROWS: list[dict[str, object]] = [
+    {"content": "a/cat.jpg", "style": "wave.jpg|monet.png", "output": "b/{stem}-{number}.png", "tile": 512},
+    {"content": "dog.tif", "preset": "poster", "settings": {"steps": [200, 100], "style_layers": {"relu3_1": 2}}},
+    {"content": "a/b/bird.png", "style": ["x.jpg"], "settings": {"init": "start.png", "aspect": "4:3", "size": None}},
+]
+CSV = """content,style,preset,output,tile,steps,init,style_layers,aspect
+a/cat.jpg,wave.jpg|monet.png,draft,b/{stem}.png,512,"200,100",start.png,{relu3_1: 2},4:3
+"dog, old.tif",wave.jpg,,,,[7],,,
+a/b/bird.png,wave.jpg,poster,{folder}/{style}-{number}.{ext},,,blank,,
+"""
+
+
+def _texts() -> Iterator[Innocent]:
+    for name, text in PRESETS.items():
+        yield Innocent("preset", f"{name}.yaml", text.encode(), damage=damaged_text)
+    yield Innocent("manifest", "list.csv", CSV.encode(), damage=damaged_text)
+    lines = "\n".join(map(json.dumps, ROWS)) + "\n"
+    yield Innocent("manifest", "list.jsonl", lines.encode(), damage=damaged_text)
+
+
+def _weights() -> Iterator[Innocent]:
+    for name, layout in LAYOUTS.items():
+        content = layout.write(random_weights(NARROW[layout.network]))
+        kind = "zip" if content.startswith(b"PK") else "mat" if content.startswith(b"MATLAB") else ""
+        damage: Callable[..., bytes] = {"zip": damaged_zip, "mat": damaged_mat, "": damaged}[kind]
+        yield Innocent("weights", f"{name}.weights", content, layout.network, damage)

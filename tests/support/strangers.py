@@ -1,0 +1,199 @@
+"""Reads files from strangers in a process of its own, with limits, so that a crash, a hang and a bomb are seen."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+from layouts import NARROW
+
+from muralist.model.architecture import ARCHITECTURES, architecture
+from muralist.model.errors import ModelError
+from muralist.model.loading import load_network
+from muralist.model.weight_files import find_weights
+from muralist.pipeline.archive import find_items
+from muralist.pipeline.errors import PipelineError
+from muralist.pipeline.metadata import is_usable, text_tags, without_thumbnail
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.reading import read_picture
+from muralist.tiling.errors import TilingError
+
+EXPECTED = (PipelineError, ModelError, TilingError)
+SECONDS = 10  # of processor time for one file
+PATIENCE = 120  # seconds for one file whatever it waits for; also for the process to start
+MEMORY = 1 << 30  # bytes that one file may take
+MOST_PIXELS = int(os.environ.get("MP","4000000"))
+
+
+class Case(NamedTuple):
+    """A file to be read.
+
+    Attributes
+    ----------
+    kind : str
+        Of `READERS`.
+    path : Path
+    about : str
+        Which network a weight file is for; "aside" for a picture to be read into a file.
+    """
+
+    kind: str
+    path: Path
+    about: str = ""
+
+
+class Outcome(NamedTuple):
+    """What became of a file: "read", "refused", or something that may not happen; and what was said."""
+
+    what: str
+    said: str = ""
+
+
+class Reader:
+    """A process that reads files one after the other, and is started anew when one takes it down.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it works and may file pixels; nothing else is to appear anywhere.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._near, far = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far, self.folder), daemon=True)
+        self._process.start()
+        far.close()
+        assert self._near.poll(PATIENCE)
+        assert self._near.recv() == "ready"
+
+    def read(self, case: Case) -> Outcome:
+        """Read a file and tell what became of it."""
+        self._near.send(case)
+        try:
+            if self._near.poll(PATIENCE):
+                return Outcome(*self._near.recv())
+            self._process.kill()
+            found = Outcome("hung", f"no answer after {PATIENCE} s")
+        except (EOFError, ConnectionError):
+            found = Outcome("crashed", "")
+        self._process.join()
+        code = -(self._process.exitcode or 0)
+        if found.what == "crashed":
+            hung = code == signal.SIGPROF
+            found = Outcome("hung" if hung else "crashed", signal.strsignal(code) or str(code))
+        self._start()
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        self._near.close()
+        self._process.join(PATIENCE)
+
+
+def _serve(far: Connection, folder: Path) -> None:
+    os.chdir(folder)
+    ARCHITECTURES.update(NARROW)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2 * MEMORY,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    far.send("ready")
+    while True:
+        try:
+            case = far.recv()
+        except EOFError:
+            return
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        found = _outcome(case, folder)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        far.send(tuple(found))
+
+
+def _outcome(case: Case, folder: Path) -> Outcome:
+    before = _peak()
+    try:
+        READERS[case.kind](case, folder)
+        found = Outcome("read")
+    except EXPECTED as error:
+        found = _refused(error)
+    except BaseException:
+        found = Outcome("failed", traceback.format_exc())
+    if (taken := _peak() - before) > MEMORY:
+        return Outcome("took too much memory", f"{taken} bytes")
+    if left := sorted(os.listdir(folder)):
+        return Outcome("left files behind", str(left))
+    return found
+
+
+def _refused(error: BaseException) -> Outcome:
+    """A message is one line that harms no terminal, and memory that ran out is no reason."""
+    if not (message := str(error)).isprintable():
+        return Outcome("refused badly", repr(message))
+    causes = list(_causes(error))
+    if any(isinstance(cause, MemoryError) or "allocate" in str(cause) for cause in causes):
+        return Outcome("ran out of memory", message)
+    return Outcome("refused", message)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _peak() -> int:
+    """Largest resident memory since the last call."""
+    status = Path("/proc/self/status").read_text()
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+# ------------------------------------------------------------------------------------------------------------ readers
+
+
+def _picture(case: Case, folder: Path) -> None:
+    """Read a picture and what else is read of one before it is written."""
+    aside = {"memory": 1000, "folder": folder} if case.about else {}
+    picture = read_picture(case.path, MOST_PIXELS, **aside)
+    try:
+        assert picture.pixels[:].shape == (picture.height, picture.width, 3)
+        text_tags(picture.exif)
+        without_thumbnail(picture.exif or b"")
+        is_usable(picture.icc or b"")
+    finally:
+        for path in folder.iterdir():
+            path.unlink()
+
+
+def _preset(case: Case, folder: Path) -> None:
+    load_settings(str(case.path))
+
+
+def _manifest(case: Case, folder: Path) -> None:
+    output = case.path.parent / "paintings"
+    for item in find_items([str(case.path)], [], output):
+        assert Path(os.path.normpath(item.output)).is_relative_to(output)
+        load_settings(item.preset or "default", own=item.overrides, place=item.place)
+
+
+def _weights(case: Case, folder: Path) -> None:
+    row = architecture(case.about)
+    load_network(row.name, find_weights(row, str(case.path)), row.layers)
+
+
+READERS: dict[str, Callable[[Case, Path], None]] = {
+    "picture": _picture,
+    "preset": _preset,
+    "manifest": _manifest,
+    "weights": _weights,
+}
