@@ -116,7 +116,7 @@ class BatchBar:
     def __init__(self, total: int, *, quiet: bool = False) -> None:
         self._total, self._ended, self._quiet = total, 0, quiet
         form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} passed, {remaining} left"
-        hidden = quiet or not sys.stderr.isatty()
+        hidden = quiet or not sys.stderr.isatty()  # a file gets a line per picture
         self._bar = tqdm(total=total, desc=f"0/{total}", bar_format=form, disable=hidden)
 
     def __enter__(self) -> "BatchBar":
@@ -131,5 +131,4 @@ class BatchBar:
         self._bar.set_description_str(f"{self._ended}/{self._total}")
         self._bar.update()
         if not self._quiet and (self._bar.disable or result.status == "failed"):
-            what = result.status if result.reason is None else f"{result.status}: {result.reason}"
-            tqdm.write(f"{self._ended}/{self._total} {result.input}: {what}", file=sys.stderr)
+            tqdm.write(f"{self._ended}/{self._total} {result.status}: {result.told}", file=sys.stderr)

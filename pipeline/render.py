@@ -161,8 +161,8 @@ def paint_picture(
         painting = Painting(job, brief.levels, cluster, sources, progress, journal, _saver(brief, job), course)
         level, kept = painting.paint()
         finished = Finished(brief, level, job.canvas(level, kept), job.content(level))
-        seams = score_seams(finished)
         write_painting(finished, brief.output)
+        seams = score_seams(finished)
     if brief.loss_plot is not None:
         write_plot(brief.loss_plot, course.losses, brief.settings)
     sidecar = describe(brief, course, cluster, peak_rss=cluster.peak_rss() + peak_rss(), seams=seams)

@@ -64,6 +64,13 @@ class Result:
     content_loss: float | None = None
     same_as: str | None = None
 
+    @property
+    def told(self) -> str:
+        """The input and the reason if there is one, which often begins with the input."""
+        if self.reason is None or self.reason.startswith(f"{self.input}: "):
+            return self.reason or self.input
+        return f"{self.input}: {self.reason}"
+
 
 class Report:
     """A report that grows as pictures end; may be used by several threads.
@@ -135,7 +142,7 @@ class Report:
         """Say how many pictures ended how and in what time, and name those that failed."""
         counts = [f"{self._counts[status]} {word}" for status, word in _WORDS.items() if self._counts[status]]
         lines = [", ".join([*(counts or ["nothing painted"]), spent(self._clock() - self._began)])]
-        lines += [f"  failed: {result.input}: {result.reason}" for result in self._failed[:_LISTED]]
+        lines += [f"  failed: {result.told}" for result in self._failed[:_LISTED]]
         more = len(self._failed) - _LISTED
         return "\n".join([*lines, f"  and {more} more, see {self._path}"] if more > 0 else lines)
 

@@ -208,7 +208,7 @@ class _Local:
         try:
             with os.scandir(self.folder / folder) as entries:
                 return {entry.name for entry in entries if entry.is_file() and not entry.name.startswith(PART)}
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return set()
 
     def remove(self, name: str) -> None:

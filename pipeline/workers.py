@@ -109,11 +109,11 @@ class Machinery:
         return cls(device, automatic if settings.precision == "auto" else settings.precision)
 
     def misfit(self, facts: Facts, settings: Settings) -> str | None:
-        """Say why a worker cannot help; None if it can."""
+        """Say what a worker does not have; None if it can help."""
         if facts["device"] is None:
-            return str(facts["lacks"])
+            return f"has no {self.device}, which others have"
         if facts["device"] != self.device:
-            return f"it computes on {facts['device']}, the others on {self.device}"
+            return f"computes on {facts['device']}, the others on {self.device}"
         if settings.precision == "auto" and self.precision == "bfloat16" != facts["precision"]:
-            return "it does not compute in bfloat16, as the others do"
+            return "does not compute in bfloat16, as the others do"
         return None
