@@ -8,6 +8,17 @@ class ModelError(Exception):
     """Base of everything that `muralist.model` raises on purpose."""
 
 
+def printable(text: str) -> str:
+    r"""Write out what would break a line or steer a terminal: names in files from strangers may hold anything.
+
+    Examples
+    --------
+    >>> printable("a\nb\x1b[2J")
+    'a\\nb\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Ask whether the known name most like a mistyped one was meant; "" if none is like it. Case does not count.
 
@@ -65,7 +76,7 @@ class WeightsError(ModelError, ValueError):
         self.path, self.problem = path, problem
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.problem}"
+        return printable(f"{self.path}: {self.problem}")
 
 
 class DivergedError(ModelError, ArithmeticError):

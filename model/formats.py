@@ -18,19 +18,17 @@ from and divide RGB in [0, 1] by. Weights for BGR are turned round in `rgb`, so 
 
 import io
 import pickle
+import pickletools
 import re
-import struct
 import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
-from typing import Any
+from math import isfinite, prod
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
@@ -39,14 +37,11 @@ from muralist.model.errors import WeightsError
 from muralist.model.matfile import read_mat, unpacked_size
 from muralist.model.weight_files import container, record
 
-MOST_BYTES = 4 * 2**30  # that a file may say it unpacks to; the largest published one holds a seventh
+# What a file may say it unpacks to. Numbers of a network hardly shrink when they are packed; zeros do, a thousandfold.
+MOST_BYTES = 4 * 2**30  # the largest published file holds a seventh
+MOST_TIMES, FEW_BYTES = 16, 2**24
 
-# What the readers trip over in a broken file.
-BROKEN = (
-    *(pickle.UnpicklingError, struct.error, zlib.error, zipfile.BadZipFile, SafetensorError),
-    *(EOFError, OSError, RuntimeError, ValueError, MemoryError),
-    *(LookupError, TypeError, AttributeError, AssertionError, OverflowError),
-)
+ZIP = b"PK\x03\x04"  # by which torch tells its archives from older files
 KINDS = {
     "npy": "NumPy file of layers",
     "npz": "NumPy archive of layers",
@@ -107,14 +102,14 @@ def parse(path: str, content: bytes) -> Content:
     Raises
     ------
     WeightsError
-        If they are of no known kind, end too early, would run code, or unpack to more than 4 GiB.
+        If they are of no known kind, end too early, would run code, or unpack to more than 4 GiB or 16 times as much.
     """
     kind = container(io.BytesIO(content))
     try:
         return READERS[kind](content)
     except Refused as error:
         raise WeightsError(path, str(error)) from error
-    except BROKEN as error:
+    except Exception as error:  # torch, NumPy, safetensors and zlib raise whatever they trip over
         what = re.split(r"\. |\n", str(error) or type(error).__name__)[0][:120]
         raise WeightsError(path, f"is not a whole {KINDS[kind]} ({what}); fetch it again") from error
 
@@ -201,8 +196,11 @@ def _colour(found: Mapping[str, Any], key: str) -> Colour:
 
 def _torch(content: bytes) -> Content:
     """Unpickle tensors; those of a training checkpoint lie one level down."""
-    if zipfile.is_zipfile(io.BytesIO(content)):
+    if content.startswith(ZIP):
         _check_archive(content)
+        _check_names(io.BytesIO(_pickled(content)), 1)
+    else:
+        _check_names(io.BytesIO(content), 5)
     found = _unpickled(content)
     if isinstance(found, Mapping):
         found = found.get("state_dict", found.get("model", found))
@@ -212,15 +210,37 @@ def _torch(content: bytes) -> Content:
 
 
 def _unpickled(content: bytes) -> Any:
-    """What torch's reader of tensors, which runs nothing, makes of a file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch tells the authors of files what is out of date in them
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # whose text goes on to tell how to read the file all the same
-        if named := re.search(r"GLOBAL (\S+)", str(error)):
-            raise _runs_code(named[1]) from error
         raise ValueError("holds no pickle of tensors") from error
+
+
+# All that pickles of tensors name. torch's reader of tensors runs nothing either, but knows more, some of which, such
+# as `_codecs.encode`, makes gigabytes of a small file.
+TENSORS = re.compile(
+    r"collections\.(OrderedDict|Counter)|torch\.(Size|device|\w+Storage)|torch\.storage\.\w+Storage"
+    r"|torch\._utils\._rebuild_(tensor|tensor_v2|parameter)|torch\.nn\.parameter\.Parameter"
+)
+
+
+def _check_names(file: io.BytesIO, pickles: int) -> None:
+    """Refuse pickles that name anything but what tensors are made by."""
+    steps = (step for _ in range(pickles) for step in pickletools.genops(file))
+    for name in (str(value).replace(" ", ".") for code, value, _ in steps if code.name in ("GLOBAL", "INST")):
+        if name.startswith("torch._utils.") and not TENSORS.fullmatch(name):
+            raise ValueError(f"holds what {name} makes, not dense tensors")
+        if not TENSORS.fullmatch(name):
+            raise _runs_code(name)
+
+
+def _pickled(content: bytes) -> bytes:
+    """The only pickle in an archive."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+        return archive.read(name)
 
 
 def _is_dense(value: object) -> bool:
@@ -231,7 +251,7 @@ def _is_dense(value: object) -> bool:
 
 
 def _runs_code(name: str) -> Refused:
-    return Refused(f"would run {name} when it is read, wanted arrays only; do not trust this file")
+    return Refused(f"would run {name[:60]} when it is read, wanted arrays only; do not trust this file")
 
 
 # -------------------------------------------------------------------------------------------------------------- NumPy
@@ -240,57 +260,114 @@ def _runs_code(name: str) -> Refused:
 def _npz(content: bytes) -> Content:
     _check_archive(content)
     tensors: dict[str, Tensor] = {}
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        for key in file.files:
-            if match := re.fullmatch(r"(conv\d+_\d+)_([Wb])", key):
-                name, kind = match.groups()
-                tensors |= _weight(name, file[key]) if kind == "W" else _bias(name, file[key])
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for member in archive.namelist():
+            if match := re.fullmatch(r"(conv\d+_\d+)_([Wb])\.npy", member):
+                name, array = match[1], _array(archive.read(member))
+                tensors |= _weight(name, array) if match[2] == "W" else _bias(name, array)
     return Content("npz", tensors)
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The numbers of a .npy file, no more than there are bytes for, and no objects."""
+    file = io.BytesIO(content)
+    shape, by_columns, dtype = _head(file)
+    numbers = np.frombuffer(content, dtype, prod(shape), file.tell())
+    return numbers.reshape(shape, order="F" if by_columns else "C")
+
+
+def _head(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy advises to write files of Python 2 anew
+        return read(file)
 
 
 def _npy(content: bytes) -> Content:
     file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    _, _, dtype = read(file)
+    _, _, dtype = _head(file)
     if not dtype.hasobject:
         raise Refused(f"holds an array of {dtype}, wanted a mapping of layers to weights; check --weights")
-    found = _LayersUnpickler(file, encoding="latin1").load().item()
-    layers = {str(name): pair for name, pair in found.items() if str(name).startswith("conv")}
+    (layers,) = _LayersUnpickler(file, encoding="latin1").load().objects
     tensors: dict[str, Tensor] = {}
-    for name, (weight, bias) in layers.items():
-        tensors |= _weight(name, weight) | _bias(name, bias)
+    for name, pair in layers.items():
+        if name.startswith("conv"):
+            weight, bias = pair
+            tensors |= _weight(name, weight.numbers) | _bias(name, bias.numbers)
     return Content("npy", tensors)
 
 
-def _dtype(name: str, align: object, copy: object) -> np.dtype[Any]:
-    """Make a number type; Python 2 wrote 0 and 1 for the truth values that NumPy wants now."""
-    return np.dtype(name, align=bool(align), copy=bool(copy))
+class _Type:
+    """A pickled type of numbers or objects."""
+
+    def __init__(self, name: str, *_: object) -> None:
+        self.name, self.order = str(name), "="
+
+    def take(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+    def numbers(self) -> np.dtype[Any]:
+        if not re.fullmatch("[fiu][1248]", self.name):
+            raise ValueError(f"an array of {self.name}, wanted numbers")
+        return np.dtype(self.name).newbyteorder(self.order)
 
 
-def _arrays() -> dict[tuple[str, str], Any]:
-    """All that a pickle of arrays may name, in NumPy's old spelling: they make arrays and bytes, nothing else."""
-    import _codecs
+class _Array:
+    """A pickled array: of numbers, no more than there are bytes for, or of objects."""
 
-    rebuild = np.empty(0).__reduce__()[0]
-    return {
-        ("numpy.core.multiarray", "_reconstruct"): rebuild,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): _dtype,
-        ("_codecs", "encode"): _codecs.encode,
+    def __init__(self, *_: object) -> None:
+        self.numbers, self.objects = np.empty(0), []
+
+    def take(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, by_columns, data = state
+        if kind.name.startswith("O"):
+            self.objects = data
+        else:
+            raw = data.encode("latin1") if isinstance(data, str) else data
+            self.numbers = np.frombuffer(raw, kind.numbers()).reshape(shape, order="F" if by_columns else "C")
+
+
+class _Layers(dict[str, Any]):
+    """A pickled dictionary. Its keys are texts: tuples in tuples can be made that are hashed for ever."""
+
+    def __setitem__(self, key: str, value: object) -> None:
+        if not isinstance(key, str):
+            raise ValueError(f"a key is a {type(key).__name__}, wanted a name")
+        super().__setitem__(key, value)
+
+
+# All that a pickle of arrays may name, in NumPy's old spelling. NumPy's own would make as much room as a file asks for.
+ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy", "ndarray"): None,
+    ("numpy", "dtype"): _Type,
+    ("_codecs", "encode"): lambda text, _: text.encode("latin1"),
+}
+
+
+# The unpickler written in Python: the one in C makes room for whatever index a broken file names.
+class _LayersUnpickler(pickle._Unpickler):
+    dispatch: ClassVar = {
+        code: step
+        for code, step in pickle._Unpickler.dispatch.items()
+        if bytes([code]) not in (pickle.DICT, pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET)
     }
 
-
-# The unpickler written in Python: the one in C allocates whatever index a broken file names.
-class _LayersUnpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         key = module.replace("numpy._core", "numpy.core"), name
         if key not in ALLOWED:
             raise _runs_code(f"{module}.{name}")
         return ALLOWED[key]
 
+    def load_empty_dictionary(self) -> None:
+        self.append(_Layers())
 
-ALLOWED = _arrays()
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        self.stack[-1].take(state)
+
+    dispatch |= {pickle.EMPTY_DICT[0]: load_empty_dictionary, pickle.BUILD[0]: load_build}
 
 
 def _native(array: object) -> np.ndarray:
@@ -310,12 +387,13 @@ def _bias(name: str, array: object) -> dict[str, Tensor]:
 
 def _check_archive(content: bytes) -> None:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        _check_size(sum(member.file_size for member in archive.infolist()))
+        _check_size(sum(member.file_size for member in archive.infolist()), content)
 
 
-def _check_size(size: int) -> None:
-    if size > MOST_BYTES:
-        raise Refused(f"unpacks to {size / 2**30:.1f} GiB, wanted at most {MOST_BYTES / 2**30:.0f}; fetch it again")
+def _check_size(size: int, content: bytes) -> None:
+    most = min(MOST_BYTES, max(FEW_BYTES, MOST_TIMES * len(content)))
+    if size > most:
+        raise Refused(f"unpacks to {size >> 20} MiB, wanted at most {most >> 20}; fetch it again")
 
 
 # ----------------------------------------------------------------------------------------------------------- MatConvNet
@@ -324,7 +402,7 @@ def _check_size(size: int) -> None:
 def _mat(content: bytes) -> Content:
     if content.startswith(b"MATLAB 7.3"):
         raise Refused("is a MAT file of version 7.3, wanted version 5; save it in MATLAB again, with -v7")
-    _check_size(unpacked_size(content))
+    _check_size(unpacked_size(content), content)
     found = read_mat(content)
     tensors: dict[str, Tensor] = {}
     for layer in found["layers"]:

@@ -1,7 +1,7 @@
 """Read variables of MATLAB files, version 5: numbers, texts, cells and structs, and nothing else.
 
 scipy reads more, but a made-up file crashes it by nesting cells, or takes all memory by a size that it claims. Here
-nothing is larger than the bytes that are there, and nesting ends at `DEEPEST`. (Format: MathWorks, "MAT-File Level 5
+nothing is larger than the bytes that are there, and nesting and axes end at `DEEPEST`. (Format: MathWorks, "MAT-File Level 5
 File Format".)
 
 A file is a head of 128 bytes and elements: a tag of type and size, then data, padded to 8 bytes. A variable is an
@@ -132,7 +132,7 @@ class _Reader:
         """Name and value of a matrix, inside of it."""
         _, flags = self.element()
         (kind,) = struct.unpack_from(f"{self.order}I", flags)
-        shape = tuple(int(n) for n in self.numbers())
+        shape = self.shape()
         name = bytes(self.element()[1]).decode("latin1")
         return name, self.value(kind & 0xFF, shape)
 
@@ -147,6 +147,13 @@ class _Reader:
         if kind in (DOUBLE, SINGLE):  # whole numbers may be stored as such
             return self.numbers().reshape(shape, order="F").astype("f8" if kind == DOUBLE else "f4", copy=False)
         return self.numbers().reshape(shape, order="F") if kind in INTEGERS else None
+
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a matrix, before its name."""
+        sides = self.numbers()
+        if len(sides) > DEEPEST:
+            raise ValueError(f"a matrix of {len(sides)} axes, more than {DEEPEST}")
+        return tuple(int(n) for n in sides)
 
     def structs(self, count: int) -> Any:
         """A struct, or several."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from muralist.model.architecture import architecture
 from muralist.model.errors import ModelError
@@ -220,8 +220,7 @@ class Batch:
         settings = self._settings_of(item)
         identity = identity_of(item, settings, self._weights_of(settings).sha256)
         key = likeness(identity, item.output)
-        begun = RunFolder.of(item.output, settings.scratch).begun
-        if not (self.wishes.overwrite or begun) and painted_already(item.output, identity):
+        if self._is_painted(item, settings, identity):
             self._end(key, _result(item, "skipped", reason="painted already"))
         elif key in self._ended:
             self._copy(item, self._ended[key])
@@ -230,6 +229,16 @@ class Batch:
         else:
             return self._in_time(Errand(item, settings, key, _megapixels(item, settings)))
         return None
+
+    def _is_painted(self, item: Item, settings: Settings, identity: dict[str, Any]) -> bool:
+        """Whether nothing is to be painted; what a run that was killed at its very end left is removed then."""
+        folder = RunFolder.of(item.output, settings.scratch)
+        if self.wishes.overwrite or folder.begun or not painted_already(item.output, identity):
+            return False
+        if folder.left and not self.wishes.keep:
+            with open_run(item.output, settings.scratch):
+                pass
+        return True
 
     def _in_time(self, errand: Errand) -> Errand | None:
         if not self.deadline.allows(errand.megapixels, datetime.now()):

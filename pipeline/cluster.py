@@ -352,7 +352,7 @@ class Cluster:
         """Let a worker work, if it suits."""
         reason = self._terms.refusal(facts) or self._machinery.misfit(facts, self._settings)
         if reason is not None:
-            self.notices.append(f"{self._known[address]} is left out: it {reason}")
+            self.notices.append(f"{self._known[address]} {reason}; it is left out")
             return
         self._dispatch.join(address, workers[address]["nthreads"])
         self.workers = max(self.workers, len(self._dispatch.workers))
@@ -410,12 +410,10 @@ class Cluster:
         if self._dispatch.workers:
             self._seen = time.monotonic()
         elif time.monotonic() - self._seen > RECONNECT_SECONDS:
-            where = (
-                f"scheduler {self._link.address} and its workers are" if self._settings.scheduler else "all workers are"
-            )
+            where = f"at scheduler {self._settings.scheduler}" if self._settings.scheduler else "on this machine"
             raise ClusterError(
-                f"{where} gone for {RECONNECT_SECONDS / 60:.0f} minutes; start them, then the same command goes on "
-                "where it was"
+                f"there was no worker {where} for {RECONNECT_SECONDS / 60:.0f} minutes; when there are some again, the "
+                "same command goes on where it was"
             )
 
     # --------------------------------------------------------------------------------------------- in it: who does what
@@ -447,16 +445,17 @@ class Cluster:
             self._tasks.pop(key).cancel()
 
     async def _attend(self, run: Run) -> None:
-        """Have a call run by its worker. If dask drops it, the next look connects again, which runs it again."""
+        """Have a call run by its worker. What dask drops stays, for the next look connects again, and runs it again."""
+        result: Any = None
+        error: Exception | None = None
         try:
             result, self._peaks[run.worker] = await self._link.run(run)
-            error = None
         except _Dropped:
             return
         except KilledWorker:
-            result, error = None, _given_up(run.call)
+            error = _given_up(run.call)
         except Exception as raised:
-            result, error = None, raised
+            error = raised
         del self._tasks[run]
         if self._dispatch.finish(run):
             self._answer(run.call.batch, result, error)
@@ -657,15 +656,22 @@ async def _connected(address: str, security: Security | None) -> Client:
     client = Client(address, timeout=CONNECT_SECONDS, asynchronous=True, set_as_default=False, security=security)
     try:
         return await client
-    except TypeError as error:  # dask's way to say that TLS is not set up
-        raise ClusterError(
-            f"scheduler {address} cannot be used ({error}); name tls_ca, tls_cert and tls_key, set dask up for TLS, or "
-            "use tcp"
-        ) from error
-    except FatalCommClosedError as error:
-        raise ClusterError(f"scheduler {address} cannot be trusted ({error}); check the TLS files") from error
-    except OSError as error:
-        raise ClusterError(
-            f"no dask scheduler answers at {address} within {CONNECT_SECONDS} s; check the address, or leave "
-            "--scheduler out to paint on this machine"
-        ) from error
+    except BaseException as error:
+        await client.close()
+        if (reason := _reason(error)) is None:
+            raise
+        raise ClusterError(reason.format(address)) from error
+
+
+def _reason(error: BaseException) -> str | None:
+    """Say in our words why a scheduler cannot be used."""
+    if isinstance(error, TypeError):  # dask's way to say that TLS is not set up
+        return f"scheduler {{}} cannot be used ({error}); name tls_ca, tls_cert and tls_key, set dask up, or use tcp"
+    if isinstance(error, FatalCommClosedError):
+        return "scheduler {} and the TLS files do not match; check tls_ca, tls_cert and tls_key"
+    if isinstance(error, OSError):
+        return (
+            f"no dask scheduler answers at {{}} within {CONNECT_SECONDS} s; check the address, or leave --scheduler "
+            "out to paint on this machine"
+        )
+    return None

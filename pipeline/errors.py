@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+from muralist.model.errors import printable
+
 
 class PipelineError(Exception):
-    """Base of all expected errors of the pipeline."""
+    """Base of all expected errors of the pipeline. Its message is one line, whatever names and values are in it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class SettingsError(PipelineError, ValueError):

@@ -202,6 +202,9 @@ class Painting:
 
     def _recut(self, level: Level) -> None:
         """File all that the level has in smaller tiles too."""
+        if not self.course.current.rows:
+            lay_out(self.job, self.cluster, self.sources, level)
+            return
         before = self.job.content(self.level)
         file_canvas(self.job.content(level), lambda rows: before.read(Box(rows, level.grid.box.cols))[0])
         for made in sorted(self._needed()):

@@ -66,19 +66,41 @@ class RunFolder:
         return self.base / self.run
 
     @property
+    def interrupted(self) -> str | None:
+        """The run that was interrupted in this folder, if one was."""
+        if not self.base.exists(JOURNAL):
+            return None
+        found = json.loads(self.base.read(JOURNAL))
+        return None if found["finished"] else str(found["run"])
+
+    @property
     def begun(self) -> bool:
         """Whether there is something to go on with."""
-        return self.base.exists(JOURNAL)
+        return self.interrupted is not None
+
+    @property
+    def left(self) -> bool:
+        """Whether anything is left of it here: it was kept, or its run was killed."""
+        return any(os.path.lexists(path) for path in (self.aside, self._gone, self.lock))
+
+    @property
+    def lock(self) -> Path:
+        """The file that says who has the folder."""
+        return self.aside.with_name(f"{self.aside.name}.lock")
+
+    @property
+    def _gone(self) -> Path:
+        """The folder while it is being deleted."""
+        return self.aside.with_name(f"{self.aside.name}.gone")
 
     def remove(self) -> None:
         """Delete the folder and all in it; under another name first, so that tasks still under way cannot add to it."""
         if self.base.local is None:
             self.base.remove("")
-        gone = self.aside.with_name(f"{self.aside.name}.gone")
-        shutil.rmtree(gone, ignore_errors=True)  # of a run that was killed while it did this
+        shutil.rmtree(self._gone, ignore_errors=True)  # of a run that was killed while it did this
         with suppress(FileNotFoundError):
-            os.rename(self.aside, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+            os.rename(self.aside, self._gone)
+        shutil.rmtree(self._gone, ignore_errors=True)
 
     def style(self, level: Level, number: int) -> str:
         """A style picture at the level's size: `pixels` (h, w, 3), float32."""
@@ -164,8 +186,8 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
         If the folder cannot be written to, or another process is painting this output.
     """
     folder = RunFolder.of(output, scratch)
-    with _only_one(folder.aside, output):
-        interrupted = None if restart else _interrupted(folder)
+    with _only_one(folder.lock, output):
+        interrupted = None if restart else folder.interrupted
         if interrupted is None:
             folder.remove()
             _make(folder)
@@ -181,18 +203,9 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
             folder.remove()
 
 
-def _interrupted(folder: RunFolder) -> str | None:
-    """Name the run that was interrupted in a folder, if one was."""
-    if not folder.begun:
-        return None
-    found = json.loads(folder.base.read(JOURNAL))
-    return None if found["finished"] else str(found["run"])
-
-
 @contextmanager
-def _only_one(aside: Path, output: Path) -> Iterator[None]:
+def _only_one(path: Path, output: Path) -> Iterator[None]:
     """Hold a lock, which the system releases however this process ends."""
-    path = aside.with_name(f"{aside.name}.lock")
     lock = FileLock(path, timeout=0)
     try:
         path.touch()  # FileLock would make folders, and wait for those that cannot be written to

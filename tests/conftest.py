@@ -80,7 +80,6 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> Painted:
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[str]:
     """URL of a folder in an S3 bucket on this machine. Processes that are started from now on reach it, too."""
-    server = pytest.importorskip("moto.server", reason="needs moto and s3fs").ThreadedMotoServer("127.0.0.1", 0)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # says every request
     server.start()
     address = "http://{}:{}".format(*server.get_host_and_port())

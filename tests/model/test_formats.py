@@ -3,8 +3,10 @@
 import io
 import pickle
 import struct
+import tracemalloc
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,7 +201,7 @@ def test_an_npz_that_holds_a_pickle_is_refused(tmp_path):
     """NumPy would unpickle an array of objects."""
     file = io.BytesIO()
     np.savez(file, conv1_1_W=np.array([Evil(tmp_path / "broken in")], dtype=object))
-    refused(file.getvalue(), "is not a whole NumPy archive of layers .*allow_pickle")
+    refused(file.getvalue(), "is not a whole NumPy archive of layers .*OBJECT array")
     assert not (tmp_path / "broken in").exists()
 
 
@@ -260,9 +262,10 @@ def archive(name, size):
 
 @pytest.mark.parametrize("name", ["conv1_1_W.npy", "archive/data.pkl"])
 def test_archives_that_unpack_to_too_much_are_refused(monkeypatch, name):
-    """A small file that says it becomes a huge one is refused before anything is unpacked."""
-    monkeypatch.setattr(formats, "MOST_BYTES", 2**30)
-    refused(archive(name, 2**31), r"unpacks to 2\.0 GiB, wanted at most 1; fetch it again")
+    """A small file that says it becomes a huge one is refused before anything is unpacked, and so is any other."""
+    refused(archive(name, 2**31), r"unpacks to 2048 MiB, wanted at most 16; fetch it again")
+    monkeypatch.setattr(formats, "MOST_BYTES", 2**20)
+    refused(archive(name, 2**21), r"unpacks to 2 MiB, wanted at most 1; fetch it again")
 
 
 def variable(declared, inner=14, data=bytes(1000)):
@@ -274,12 +277,71 @@ def variable(declared, inner=14, data=bytes(1000)):
 
 def test_mat_files_that_unpack_to_too_much_are_refused(monkeypatch):
     """Also where several variables are too much together, or a variable holds more or less than it says."""
-    refused(variable(2**30), "a compressed variable is not as long as it says")
+    refused(variable(2**30), "unpacks to 1024 MiB, wanted at most 16; fetch it again")
+    refused(variable(2**23), "a compressed variable is not as long as it says")
     monkeypatch.setattr(formats, "MOST_BYTES", 1500)
-    refused(variable(1000) + variable(1000)[128:], "unpacks to 0.0 GiB, wanted at most 0; fetch it again")
+    refused(variable(1000) + variable(1000)[128:], "unpacks to 0 MiB, wanted at most 0; fetch it again")
     bomb = struct.pack("<IIIIII", 6, 8, 6, 0, 0, 0) + struct.pack("<II", 9, 2**31) + bytes(10**6)
     refused(variable(64, data=bomb), "a compressed variable is not as long as it says")
     refused(variable(64, inner=15), "holds an element of type 15, wanted a matrix")
+
+
+def opcodes(*parts):
+    """A pickle of protocol 2."""
+    return b"\x80\x02" + b"".join(parts) + b"."
+
+
+HEX = b"c_codecs\nencode\n(h\x00X\x03\x00\x00\x00hextRq\x00"
+TUPLES = b"h\x00h\x00\x86q\x00"
+HARMFUL = {
+    "room for objects": opcodes(b"cnumpy\nndarray\n(J\x00\x00\x00\x40X\x01\x00\x00\x00OtR"),
+    "doubled forty times": opcodes(b"X\x01\x00\x00\x00aq\x00", 40 * HEX),
+    "a key that is never hashed": opcodes(b"}q\x01)q\x00", 40 * TUPLES, b"Ns"),
+    "a set that is never hashed": b"\x80\x04\x8f()q\x00" + 40 * TUPLES + b"\x90.",
+    "a mapping that is never hashed": opcodes(b"(" + b")q\x00", 40 * TUPLES, b"Nd"),
+    "no numbers": npy({"conv1.weight": torch.zeros(1, 1, 1, 1), "conv1.bias": torch.zeros(1)}).replace(b"f4", b"V4"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMFUL.values(), ids=HARMFUL)
+def test_a_pickle_of_arrays_takes_no_more_than_it_holds(harm):
+    """Where NumPy's own reader would take all memory, or Python compute for ever, nothing is taken."""
+    head = b"" if harm.startswith(b"\x93") else npy({})[: npy({}).index(b"\n") + 1]
+    tracemalloc.start()
+    try:
+        refused(head + harm, "is not a whole NumPy file of layers")
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("container", [zipped, legacy])
+def test_a_torch_file_may_name_what_tensors_are_made_by_and_no_more(container):
+    """torch would double a text forty times, for it runs no code."""
+    content = container({"a": b"x"})  # bytes are pickled as a call of `encode`
+    refused(content, "would run _codecs.encode when it is read, wanted arrays only; do not trust this file")
+
+
+def test_what_a_file_names_is_told_in_one_harmless_line():
+    """The name of a function may hold line breaks and codes that steer a terminal."""
+    content = pickle.dumps({"x": Evil(Path("x"))}, protocol=2).replace(b"mkdir", b"a\x1b[2Jb")
+    refused(content, r"would run (posix|nt)\.a\\x1b\[2Jb when it is read")
+
+
+def test_an_archive_is_no_larger_than_its_bytes():
+    """An array that claims more values than there are is refused, and no room is made for it."""
+    file = io.BytesIO()
+    np.savez(file, conv1_1_W=np.zeros((1, 1, 1, 1), np.float32))
+    with zipfile.ZipFile(file) as archive:
+        content = archive.read("conv1_1_W.npy").replace(b"(1, 1, 1, 1), }        ", b"(1, 1, 1, 99999999), }")
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        archive.writestr("conv1_1_W.npy", content)
+    refused(file.getvalue(), "is not a whole NumPy archive of layers .*buffer is smaller")
+
+
+def test_a_broken_head_of_an_array_is_refused():
+    """NumPy raises errors of Python's own tokenizer, which are no ValueError."""
+    refused(npy({}).replace(b"}", b"(", 1), "is not a whole NumPy file of layers")
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,13 @@ def test_what_claims_to_be_huge_is_refused(kind):
         tracemalloc.stop()
 
 
+def test_a_matrix_of_too_many_axes_is_refused():
+    """A shape is not a place for a million numbers."""
+    body = struct.pack("<IIII", 6, 8, 6, 0) + struct.pack("<II", 1, 800) + bytes(800)
+    with pytest.raises(ValueError, match="a matrix of 800 axes, more than 16"):
+        read_mat(headed(struct.pack("<II", 14, len(body)) + body))
+
+
 def test_other_kinds_are_nothing():
     """An object, a function or a sparse matrix is no weight, and does not hinder."""
     content = headed(matrix(16, 1, b""), saved({"x": np.ones(1)})[128:])

@@ -1,18 +1,26 @@
 """Faults of real processes that a painting survives: workers and schedulers that are killed, hang, come late or go."""
 
 import os
+import re
 import signal
 from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
+from chores import introduce
 from crews import another_worker, opened, until
 from dask_processes import dask_scheduler, dask_worker, free_port
 
 from muralist.pipeline import cluster as module
 from muralist.pipeline import dispatch
 from muralist.pipeline.errors import ClusterError
+
+
+@pytest.fixture(autouse=True)
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers need no torch here."""
+    monkeypatch.setattr(module, "introduce", introduce)
 
 
 def marks(folder: Path) -> list[tuple[int, int]]:
@@ -102,7 +110,7 @@ def test_workers_come_and_go(scheduler, tmp_path, chores):
     with opened(tmp_path, scheduler=scheduler) as cluster:
         with another_worker(scheduler, tmp_path, old):
             until(lambda: cluster.notices)
-            assert " is left out: it has muralist 0.0.1, this is " in cluster.notices.pop()
+            assert re.fullmatch(r"worker \S+ on \S+ has muralist 0.0.1, .*; it is left out", cluster.notices.pop())
             assert cluster.workers == 1
         with another_worker(scheduler, tmp_path) as late:
             until(lambda: late.pid in set(cluster.map("pid", [(0.1,)] * 4)))
@@ -133,7 +141,7 @@ def test_a_scheduler_started_again_is_found(tmp_path, chores, monkeypatch, capfd
         monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
         kill_scheduler(port)
         with pytest.raises(
-            ClusterError, match=rf"there was no worker at scheduler {address}; .* the same command goes on"
+            ClusterError, match=rf"there was no worker at scheduler {address} for .* the same command goes on"
         ):
             list(cluster.map("mark", calls))
         with pytest.raises(ClusterError, match="there was no worker"):

@@ -27,7 +27,7 @@ EXPECTED = (PipelineError, ModelError, TilingError)
 SECONDS = 10  # of processor time for one file
 PATIENCE = 120  # seconds for one file whatever it waits for; also for the process to start
 MEMORY = 1 << 30  # bytes that one file may take
-MOST_PIXELS = int(os.environ.get("MP","4000000"))
+MOST_PIXELS = int(os.environ.get("MP", "4000000"))
 
 
 class Case(NamedTuple):
