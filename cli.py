@@ -1,10 +1,11 @@
 """The command line: reads arguments, calls the pipeline, prints. Nothing else is decided here.
 
-Exit codes: 0 done, 1 an expected error (one line on standard error), 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 an expected error (one line on standard error), 2 wrong usage, 130 interrupted, 143 terminated.
 Whatever is slow to import is imported inside the command that needs it.
 """
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from muralist.pipeline.errors import PipelineError
 from muralist.tiling.errors import TilingError
 
 EXPECTED = (PipelineError, ModelError, TilingError)
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 # Settings with a flag of their own, in the order of the help; all others by --set.
 FLAGS = {
@@ -59,18 +60,29 @@ FLAGS = {
 }
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command in the same way as Ctrl-C."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
 class Door(click.Group):
     """Turns expected errors into one line; a bug keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
+        before = signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
         except EXPECTED as error:
             raise click.ClickException(" ".join(str(error).split())) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             click.echo("muralist: interrupted; the same command goes on where this was", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from None
+            raise click.exceptions.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -142,14 +154,15 @@ def _tell(notice: str) -> None:
 @run_options
 @click.option("--loss-lines", is_flag=True, help="Print the losses after every round on standard error.")
 @click.option("--loss-plot", type=click.Path(path_type=Path), help="Plot the losses into a .png, .svg or .pdf file.")
-def render(as_json: bool, quiet: bool, **options: Any) -> None:
+def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
     """Paint the photograph CONTENT in the style of a painting.
 
     The same command goes on with what was interrupted.
     """
     from muralist.pipeline.render import render
 
-    sidecar = render(quiet=quiet, tell=(lambda notice: None) if quiet else _tell, **options)
+    tell = (lambda notice: None) if quiet else _tell
+    sidecar = render(quiet=quiet, keep_folder=keep, tell=tell, **options)
     if as_json:
         click.echo(json.dumps(sidecar, indent=2))
     elif not quiet:

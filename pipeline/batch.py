@@ -23,8 +23,10 @@ from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.archive import Item, find_items
 from muralist.pipeline.brief import make_brief, sidecar_path
 from muralist.pipeline.cluster import Cluster, open_cluster
+from muralist.pipeline.course import Course
 from muralist.pipeline.deadline import Deadline
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
+from muralist.pipeline.journal import Journal
 from muralist.pipeline.manifest import BATCH_WIDE
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import BatchBar, Progress
@@ -59,7 +61,7 @@ class Wishes:
     assignments : sequence of str
         The same as `key=value` texts.
     overwrite : bool
-        Whether existing outputs may be replaced, and are painted again even if they are up to date.
+        Whether existing outputs that were made otherwise may be replaced; those that are up to date stay.
     restart : bool
         Whether to begin interrupted pictures anew.
     keep : bool
@@ -210,8 +212,8 @@ class Batch:
         for item in self.items:
             try:
                 errand = self._errand(item)
-            except EXPECTED as error:
-                self._tell(_result(item, "failed", error))
+            except Exception as error:
+                self._tell(_failed(item, error))
                 continue
             if errand is not None:
                 yield errand
@@ -221,7 +223,7 @@ class Batch:
         identity = identity_of(item, settings, self._weights_of(settings).sha256)
         key = likeness(identity, item.output)
         if self._is_painted(item, settings, identity):
-            self._end(key, _result(item, "skipped", reason="painted already"))
+            self._end(key, _result(item, "skipped", "painted already"))
         elif key in self._ended:
             self._copy(item, self._ended[key])
         elif key in self._twins:
@@ -233,7 +235,7 @@ class Batch:
     def _is_painted(self, item: Item, settings: Settings, identity: dict[str, Any]) -> bool:
         """Whether nothing is to be painted; what a run that was killed at its very end left is removed then."""
         folder = RunFolder.of(item.output, settings.scratch)
-        if self.wishes.overwrite or folder.begun or not painted_already(item.output, identity):
+        if folder.begun or not painted_already(item.output, identity, overwrite=self.wishes.overwrite):
             return False
         if folder.left and not self.wishes.keep:
             with open_run(item.output, settings.scratch):
@@ -242,7 +244,7 @@ class Batch:
 
     def _in_time(self, errand: Errand) -> Errand | None:
         if not self.deadline.allows(errand.megapixels, datetime.now()):
-            self._tell(_result(errand.item, "left", reason="it would not be finished in time"))
+            self._tell(_result(errand.item, "left", "it would not be finished in time"))
             return None
         self._twins[errand.key] = []
         return errand
@@ -282,9 +284,7 @@ class Batch:
         elif isinstance(error, PASSING) and errand.attempts < ATTEMPTS:
             return [replace(errand, attempts=errand.attempts + 1)]
         else:
-            if not isinstance(error, EXPECTED):
-                traceback.print_exception(error)  # a bug, of which more than a line is wanted
-            result = replace(_result(errand.item, "failed", error), attempts=errand.attempts)
+            result = replace(_failed(errand.item, error), attempts=errand.attempts)
         self._end(errand.key, result)
         return []
 
@@ -302,9 +302,10 @@ class Batch:
             return
         try:
             _make_folder(item.output.parent)
-            copy_painting(Path(first.output), item, keep=self.settings.keep_times)
-        except EXPECTED as error:
-            self._tell(_result(item, "failed", error))
+            with open_run(item.output, self.settings.scratch) as folder:
+                copy_painting(Path(first.output), item, folder, keep=self.settings.keep_times)
+        except Exception as error:
+            self._tell(_failed(item, error))
             return
         facts = {"status": "copied", "input": str(item.content), "output": str(item.output), "same_as": first.output}
         self._tell(replace(first, **facts, reason=None, seconds=0.0, attempts=0))
@@ -314,7 +315,7 @@ class Batch:
         self.bar.show(result)
 
 
-def copy_painting(painting: Path, item: Item, *, keep: bool) -> None:
+def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) -> None:
     """Copy a painting and its sidecar for a photograph that is the same.
 
     Raises
@@ -322,8 +323,9 @@ def copy_painting(painting: Path, item: Item, *, keep: bool) -> None:
     OutputError
         If the copy cannot be written.
     """
-    copy_file(painting, item.output)
     sidecar = json.loads(sidecar_path(painting).read_bytes())
+    Journal(folder, item.output, sidecar["identity"]).write(Course())  # killed now, it is gone on with
+    copy_file(painting, item.output)
     sidecar["inputs"]["content"]["path"] = str(item.content)
     write_sidecar(item.output, {**sidecar, "output": str(item.output), "same_as": str(painting)})
     if keep:
@@ -344,8 +346,13 @@ def _painted(errand: Errand, sidecar: Sidecar) -> Result:
     return replace(_result(errand.item, "done"), attempts=errand.attempts, **facts, **losses)
 
 
-def _result(item: Item, status: Status, error: BaseException | None = None, *, reason: str | None = None) -> Result:
-    if error is not None:
-        reason = " ".join(str(error).split()) or repr(error)
-    name = None if error is None else type(error).__name__
-    return Result(str(item.content), str(item.output), status, reason=reason, error=name)
+def _failed(item: Item, error: BaseException) -> Result:
+    """Of a bug, more than a line is told, on standard error."""
+    if not isinstance(error, EXPECTED):
+        traceback.print_exception(error)
+    reason = " ".join(str(error).split()) or repr(error)
+    return replace(_result(item, "failed", reason), error=type(error).__name__)
+
+
+def _result(item: Item, status: Status, reason: str | None = None) -> Result:
+    return Result(str(item.content), str(item.output), status, reason)

@@ -252,7 +252,8 @@ class Cluster:
     def stop(self) -> None:
         """Leave the scheduler, stop what was started, and wait for that."""
         self._post(self._stopping.set)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -505,7 +506,14 @@ class _Link:
                 facts[package] = await self._call(address, version, package)
             except PackageNotFoundError:
                 facts[package] = None
-        return facts if terms.other_version(facts) else facts | await self._call(address, what)
+        if terms.other_version(facts):
+            return facts
+        try:
+            return facts | await self._call(address, what)
+        except OSError:
+            raise
+        except Exception as error:  # whatever is wrong there
+            return facts | {"trouble": f"{type(error).__name__}: {error}"}
 
     async def _call(self, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function in a worker beside its tasks."""

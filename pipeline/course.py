@@ -26,7 +26,8 @@ class LevelReport:
         Whether all steps were made, or more of them no longer helped.
     kept : int
         The round whose canvas counts; 0 is what the level started from.
-    seconds : float
+    seconds, busy_seconds : float
+        Passed, and spent by all workers together on tiles.
     fetched_bytes_per_round : int
         Of the canvas, what all workers together had to fetch from storage or from other workers in a round.
     style_loss_first, ... : float or None
@@ -43,6 +44,7 @@ class LevelReport:
     ended: str
     kept: int
     seconds: float
+    busy_seconds: float
     fetched_bytes_per_round: int
     style_loss_first: float | None
     style_loss_last: float | None
@@ -66,6 +68,7 @@ class LevelReport:
             ended="steps" if current.made == len(level.rounds) else "plateau",
             kept=kept,
             seconds=round(current.seconds, 3),
+            busy_seconds=round(current.busy, 3),
             fetched_bytes_per_round=current.fetched // max(1, current.made),
             **losses,
         )
@@ -77,10 +80,11 @@ class LevelReport:
 
 @dataclass
 class Current:
-    """The level that is being painted: its looks at the losses, seconds and bytes fetched so far."""
+    """The level that is being painted: its looks at the losses; seconds, workers' seconds and bytes fetched so far."""
 
     rows: list[LossRow] = field(default_factory=list)
     seconds: float = 0.0
+    busy: float = 0.0
     fetched: int = 0
 
     @property

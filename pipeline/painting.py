@@ -173,6 +173,7 @@ class Painting:
         for tally in self.cluster.map(task, calls, rank=self.job.rank, homes=homes):
             self.progress.advance(steps * prod(level.grid[tally.number].outer.shape))
             self.course.current.fetched += tally.fetched
+            self.course.current.busy += tally.seconds
 
     # ------------------------------------------------------------------------------------------------------ survival
 

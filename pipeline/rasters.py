@@ -5,6 +5,7 @@ kills the process.
 """
 
 import errno
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,8 +16,6 @@ import numpy as np
 
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.samples import Pixels
-
-Room = Callable[[str, tuple[int, ...], "np.dtype[Any]"], "Pixels | Raster"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Raster:
 
     path: Path
     shape: tuple[int, ...]
-    dtype: "np.dtype[Any]"
+    dtype: np.dtype[Any]
     start: int
     stride: int
 
@@ -51,11 +50,11 @@ class Raster:
     @property
     def nbytes(self) -> int:
         """Bytes of all samples."""
-        return self.shape[0] * self.shape[1] * self._pixel
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def _pixel(self) -> int:
-        return int(np.prod(self.shape[2:], dtype=int)) * self.dtype.itemsize
+        return math.prod(self.shape[2:]) * self.dtype.itemsize
 
     def crop(self, rows: slice, cols: slice) -> "Raster":
         """Give a rectangle of the pixels without reading any; the slices must not have steps."""
@@ -80,7 +79,7 @@ class Raster:
         with self.path.open("rb", buffering=0) as file:
             for index, row in enumerate(wanted):
                 file.seek(place.start + row * self.stride)
-                if file.readinto(line) != line.nbytes:
+                if file.readinto(line.data) != line.nbytes:
                     raise OSError(errno.EIO, "shorter than it was written", str(self.path))
                 pixels[index] = line[:: cols.step]
         return pixels
@@ -97,10 +96,10 @@ class Raster:
         with _filing(self.path), self.path.open("r+b") as file:
             for row, line in enumerate(np.broadcast_to(pixels, place.shape)):
                 file.seek(place.start + row * place.stride)
-                file.write(np.ascontiguousarray(line, self.dtype))
+                file.write(np.ascontiguousarray(line, self.dtype).data)
 
 
-def new_raster(path: Path, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Raster:
+def new_raster(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Raster:
     """Make a file for pixels of this shape, which are to be written into it; an existing one is replaced.
 
     Raises
@@ -113,12 +112,15 @@ def new_raster(path: Path, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Ra
     return Raster(path, shape, stored.dtype, stored.offset, stored.strides[0])
 
 
+Room = Callable[[str, tuple[int, ...], np.dtype[Any]], Pixels | Raster]
+
+
 @contextmanager
 def room_in(folder: Path | None) -> Iterator[Room]:
     """Make places for pixels, by name: files in a folder, removed if the block fails; in memory without a folder."""
     made: list[Path] = []
 
-    def room(name: str, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> "Pixels | Raster":
+    def room(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Pixels | Raster:
         if folder is None:
             return np.empty(shape, dtype)
         made.append(folder / f"{name}.npy")

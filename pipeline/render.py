@@ -48,7 +48,7 @@ def render(
     preset: str = "default",
     overwrite: bool = False,
     restart: bool = False,
-    keep: bool = False,
+    keep_folder: bool = False,
     quiet: bool = True,
     loss_lines: bool = False,
     loss_plot: str | Path | None = None,
@@ -72,7 +72,7 @@ def render(
         Whether an existing output may be replaced.
     restart : bool
         Whether to begin anew what was interrupted.
-    keep : bool
+    keep_folder : bool
         Whether to leave the run folder after a success.
     quiet : bool
         Whether to leave out the progress bars.
@@ -107,7 +107,7 @@ def render(
     styles = [Path(path) for path in ([style] if isinstance(style, str | Path) else style)]
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
     check_output(output, overwrite=True)
-    with open_run(output, resolved.scratch, restart=restart, keep=keep) as folder:
+    with open_run(output, resolved.scratch, restart=restart, keep=keep_folder) as folder:
         brief = make_brief(
             Path(content),
             styles,

@@ -20,7 +20,7 @@ VIPS_FORMAT = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 VIPS_SCALE = {VIPS_FORMAT[dtype]: scale for dtype, scale in FULL_SCALE.items()}
 DTYPE = {vips_format: np.dtype(dtype) for dtype, vips_format in VIPS_FORMAT.items()}
 INTERPRETATION = {8: "srgb", 16: "rgb16"}
-BAND_BYTES = 1 << 23
+BAND_BYTES = 1 << 24
 
 _SYSTEM_ERROR = "system error: "
 

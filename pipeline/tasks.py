@@ -6,9 +6,8 @@ round `add_up` and `paint_tile` for all tiles; at the end `measure_tile` for all
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,10 +38,11 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Tally(NamedTuple):
-    """What a task on a tile gives back: the tile's number, and bytes of the canvas that it had to fetch."""
+    """What a task on a tile gives back: the tile's number, bytes of the canvas that it had to fetch, its seconds."""
 
     number: int
-    fetched: int = 0
+    fetched: int
+    seconds: float
 
 
 @lru_cache(maxsize=4)
@@ -154,64 +154,76 @@ def _style_sums(
     return sums
 
 
-def prepare_tile(job: Job, level: Level, number: int, made: int, origin: tuple[Level, int] | None) -> Tally:
+def _tallied(task: Callable[..., int]) -> Callable[..., Tally]:
+    """Give a task its tile instead of the tile's number, count its seconds, and say for what memory was not enough."""
+
+    @wraps(task)
+    def run(job: Job, level: Level, number: int, *arguments: Any) -> Tally:
+        began, tile = time.perf_counter(), level.grid[number]
+        with memory_errors("a tile of {1} x {0} px".format(*tile.outer.shape), job.device):
+            moved = task(job, level, tile, *arguments)
+        return Tally(number, moved, time.perf_counter() - began)
+
+    return run
+
+
+@_tallied
+def prepare_tile(job: Job, level: Level, tile: Tile, made: int, origin: tuple[Level, int] | None) -> int:
     """Begin with a tile: the photograph's features, its state, its share of the losses.
 
     Parameters
     ----------
-    job, level, number
+    job, level, tile
     made : int
         Rounds the state counts as having made: 0 at the start of a level.
     origin : (Level, int) or None
         The canvas that the state is taken from: the level before, or this one in larger tiles; None for neither.
     """
-    with _on(job, level, number) as tile:
-        painter = _painter(job, level)
-        state = _first_state(job, level, tile, origin)
-        content = job.content(level).read(tile.outer)[0]
-        features = painter.content_features(to_tensor(content, job.device))
-        host = {name: f.contiguous().cpu() for name, f in features.items()}
-        job.folder.store.write(job.folder.features(level, number), save_tensors(host))
-        sums = painter.measure(to_tensor(state[AVERAGE], job.device), features, _window(job, level, tile))
-        _file(job, level, made, tile, state, sums)
-    return Tally(number)
+    painter = _painter(job, level)
+    state = _first_state(job, level, tile, origin)
+    content = job.content(level).read(tile.outer)[0]
+    features = painter.content_features(to_tensor(content, job.device))
+    host = {name: f.contiguous().cpu() for name, f in features.items()}
+    job.folder.store.write(job.folder.features(level, tile.index), save_tensors(host))
+    sums = painter.measure(to_tensor(state[AVERAGE], job.device), features, _window(job, level, tile))
+    _file(job, level, made, tile, state, sums)
+    return 0
 
 
-def paint_tile(job: Job, level: Level, number: int, made: int) -> Tally:
-    """Make a round's steps on one tile, after `made` rounds."""
-    settings = job.settings
-    with _on(job, level, number) as tile:
-        before = fetched()
-        state = job.canvas(level, made).read(tile.outer)
-        moved = fetched() - before
-        state, sums = _painter(job, level).paint(
-            state,
-            _features(job, level, number),
-            _window(job, level, tile),
-            Sums.of_arrays(job.folder.read(job.folder.total(level, made))),
-            Steps(
-                count=level.rounds[made],
-                first=level.first_step + level.steps_after(made),
-                first_of_level=level.steps_after(made),
-                learning_rate=level.learning_rate,
-                betas=settings.betas,
-                average_decay=settings.average_decay,
-                optimizer=settings.optimizer,
-            ),
-            settings.consensus,
-        )
-        _file(job, level, made + 1, tile, state, sums)
-    return Tally(number, moved)
+@_tallied
+def paint_tile(job: Job, level: Level, tile: Tile, made: int) -> int:
+    """Make a round's steps on one tile, after `made` rounds; return the bytes of the canvas that had to be fetched."""
+    settings, before = job.settings, fetched()
+    state = job.canvas(level, made).read(tile.outer)
+    moved = fetched() - before
+    state, sums = _painter(job, level).paint(
+        state,
+        _features(job, level, tile),
+        _window(job, level, tile),
+        Sums.of_arrays(job.folder.read(job.folder.total(level, made))),
+        Steps(
+            count=level.rounds[made],
+            first=level.first_step + level.steps_after(made),
+            first_of_level=level.steps_after(made),
+            learning_rate=level.learning_rate,
+            betas=settings.betas,
+            average_decay=settings.average_decay,
+            optimizer=settings.optimizer,
+        ),
+        settings.consensus,
+    )
+    _file(job, level, made + 1, tile, state, sums)
+    return moved
 
 
-def measure_tile(job: Job, level: Level, number: int, made: int) -> Tally:
+@_tallied
+def measure_tile(job: Job, level: Level, tile: Tile, made: int) -> int:
     """File one tile's share of the losses of the canvas after `made` rounds, as it is when blended."""
-    with _on(job, level, number) as tile:
-        picture = job.canvas(level, made).read(tile.outer, slice(AVERAGE, AVERAGE + 1))[0]
-        features, window = _features(job, level, number), _window(job, level, tile)
-        sums = _painter(job, level).measure(to_tensor(picture, job.device), features, window)
-        job.folder.write(job.folder.measured(level, number), sums.arrays())
-    return Tally(number)
+    picture = job.canvas(level, made).read(tile.outer, slice(AVERAGE, AVERAGE + 1))[0]
+    features, window = _features(job, level, tile), _window(job, level, tile)
+    sums = _painter(job, level).measure(to_tensor(picture, job.device), features, window)
+    job.folder.write(job.folder.measured(level, tile.index), sums.arrays())
+    return 0
 
 
 def add_up(job: Job, level: Level, made: int | None) -> dict[str, float]:
@@ -231,14 +243,6 @@ def add_up(job: Job, level: Level, made: int | None) -> dict[str, float]:
     losses = _painter(job, level).objective.losses(total)
     terms = {"style": losses.style, "content": losses.content, "tv": losses.variation, "total": losses.total}
     return {name: value for name, value in terms.items() if value is not None}
-
-
-@contextmanager
-def _on(job: Job, level: Level, number: int) -> Iterator[Tile]:
-    """A tile to be worked on; says whose memory was not enough."""
-    tile = level.grid[number]
-    with memory_errors("a tile of {1} x {0} px".format(*tile.outer.shape), job.device):
-        yield tile
 
 
 def _first_state(job: Job, level: Level, tile: Tile, origin: tuple[Level, int] | None) -> np.ndarray:
@@ -263,8 +267,8 @@ def _window(job: Job, level: Level, tile: Tile) -> Window:
     return Window.of(*level.grid.window(tile), job.device)
 
 
-def _features(job: Job, level: Level, number: int) -> Features:
-    loaded = load_tensors(bytes(job.folder.store.read(job.folder.features(level, number))))
+def _features(job: Job, level: Level, tile: Tile) -> Features:
+    loaded = load_tensors(job.folder.store.read(job.folder.features(level, tile.index)))
     return {name: f.to(job.device).contiguous(memory_format=torch.channels_last) for name, f in loaded.items()}
 
 

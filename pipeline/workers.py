@@ -51,7 +51,11 @@ class Terms:
 
     def refusal(self, facts: Facts) -> str | None:
         """Say what keeps a worker from this render and what to do about it; None if nothing does."""
-        return self.other_version(facts) or self._other_store(facts) or self._other_weights(facts["weights"])
+        if (reason := self.other_version(facts)) is not None:
+            return reason
+        if "trouble" in facts:
+            return f"cannot be used ({facts['trouble']}); mend it, or stop it"
+        return self._other_store(facts) or self._other_weights(facts["weights"])
 
     def other_version(self, facts: Facts) -> str | None:
         """Say which package a worker has in another version; None if it has none."""

@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 import pytest
 from chores import run_chore
 from dask_processes import dask_scheduler, dask_worker
+from moto.server import ThreadedMotoServer
 from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
 from muralist.pipeline import cluster
@@ -80,6 +81,7 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> Painted:
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[str]:
     """URL of a folder in an S3 bucket on this machine. Processes that are started from now on reach it, too."""
+    server = ThreadedMotoServer("127.0.0.1", 0)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # says every request
     server.start()
     address = "http://{}:{}".format(*server.get_host_and_port())

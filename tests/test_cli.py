@@ -18,6 +18,7 @@ import tifffile
 import torch
 from click.testing import CliRunner, Result
 from pictures import MURALIST, TINY, assignments, contents, painting, photograph, save
+from PIL import ExifTags, Image
 from safetensors.torch import save_file
 
 from muralist.cli import FLAGS, main
@@ -214,6 +215,9 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--device", "tpu"], ("device: got 'tpu'", "'cpu'")),
         (["--scheduler", "localhost"], ("scheduler: got 'localhost'", "tcp://host:8786")),
         (["--scratch", "nowhere"], ("nowhere: no folder to write to", "--scratch")),
+        (["--scratch", "photo.png"], ("photo.png: no folder to write to", "--scratch")),
+        (["--memory", "lots"], ("memory: got 'lots'", "wanted")),
+        (["--memory", "3KiB"], ("memory: got '3KiB'", "wanted")),
         (["--set", "steps=[-1]"], ("--set: steps.0: got -1", "wanted")),
         (["--set", "learning_rate=0"], ("--set: learning_rate.0: got 0", "wanted")),
         (["--set", "style_weight=-3"], ("--set: style_weight: got -3", "wanted")),
@@ -526,8 +530,11 @@ def test_the_version_is_told():
 # ----------------------------------------------------------------------------------------------------------- interrupt
 
 
+STOPPED = "muralist: interrupted; the same command goes on where this was\n"
+
+
 def test_ctrl_c_stops_everything(folder):
-    """Ctrl-C while tiles are painted: exit 130, one line, no process, no output and no run folder left."""
+    """Ctrl-C while tiles are painted: exit 130, one line, no process and no output left, but what was painted."""
     before = contents(folder)
     options = [*assignments(TINY | {"steps": [1, 100_000], "coarse": 64})]
     command = [*MURALIST, "render", "photo.png", "-s", "style.png", "-o", "out.png", *options]
@@ -541,25 +548,111 @@ def test_ctrl_c_stops_everything(folder):
         os.killpg(process.pid, signal.SIGINT)
         output, error = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert (output, error) == ("", "muralist: interrupted; the painting was not written\n")
+    assert (output, error) == ("", STOPPED)
     assert started
     _, left = psutil.wait_procs(started, timeout=30)
     assert left == []
+    journal = json.loads((folder / ".out.png.muralist" / "journal.json").read_text())
+    assert (journal["finished"], len(journal["course"]["levels"])) == (False, 1)
+    shutil.rmtree(folder / ".out.png.muralist")
     assert contents(folder) == before
 
 
-def test_ctrl_c_at_the_end_keeps_an_old_output(folder, monkeypatch):
-    """Interrupted while writing, an existing painting stays as it was, and the exit code is 130."""
+def test_ctrl_c_before_anything_is_painted_leaves_nothing(folder, monkeypatch):
+    """Interrupted before workers are there, an existing painting stays as it was, and the exit code is 130."""
     (folder / "out.png").write_bytes(b"precious")
     before = contents(folder)
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("muralist.pipeline.render.carry_out", interrupt)
+    monkeypatch.setattr("muralist.pipeline.render.open_cluster", interrupt)
     result = render("--overwrite")
-    assert result.exit_code == 130
-    assert result.stderr == "muralist: interrupted; the painting was not written\n"
+    assert (result.exit_code, result.stderr) == (130, STOPPED)
+    assert contents(folder) == before
+
+
+@pytest.fixture
+def interrupted(folder: Path, scheduler: str) -> list[str]:
+    """The options of a painting that was interrupted just before it was written."""
+    options = ["--scheduler", scheduler, "--quiet"]
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("muralist.pipeline.render.write_painting", interrupt)
+        result = render(*options)
+    assert (result.exit_code, result.output) == (130, STOPPED)
+    assert sorted(os.listdir(folder)) == [".out.png.muralist", "photo.png", "style.png"]
+    return options
+
+
+def resumed(folder: Path) -> int:
+    """How often a painting was gone on with, as its sidecar tells, of which nothing else is left."""
+    assert sorted(os.listdir(folder)) == ["out.png", "out.png.json", "photo.png", "style.png"]
+    return int(json.loads((folder / "out.png.json").read_text())["resumed"])
+
+
+def test_the_same_command_goes_on(folder, interrupted, painted):
+    """What was interrupted ends as if it had not been, byte by byte; where it is painted does not matter."""
+    assert render(*interrupted, "--memory", "64MiB").exit_code == 0
+    assert resumed(folder) == 1
+    assert (folder / "out.png").read_bytes() == painted.output.read_bytes()
+
+
+def test_another_command_does_not_go_on(folder, interrupted):
+    """Changed settings or pictures are named in one line with both ways out; nothing is lost."""
+    before = contents(folder)
+    words = ("out.png: an interrupted run of this painting began otherwise: ", "repeat its command", "--restart")
+    assert_refused(render(*interrupted, "--seed", "7"), *words, "seed was 0, is 7;")
+    assert_refused(render(*interrupted, "--gps"), *words, "gps was false, is true;")
+    shutil.copy(folder / "style.png", folder / "kept.png")
+    save(folder / "style.png", painting(seed=9))
+    assert_refused(render(*interrupted, "--overwrite"), *words, "the style pictures changed;")
+    os.replace(folder / "kept.png", folder / "style.png")
+    assert contents(folder).keys() == before.keys()
+    assert render(*interrupted).exit_code == 0
+    assert resumed(folder) == 1
+
+
+def test_restart_begins_anew(folder, interrupted):
+    """With --restart, what was interrupted is given up for what is asked for now."""
+    assert render(*interrupted, "--seed", "7", "--restart").exit_code == 0
+    assert resumed(folder) == 0
+
+
+def test_keep_leaves_the_run_folder(folder, scheduler):
+    """With --keep intermediate canvases stay beside the painting; they are not gone on with."""
+    options = ["--scheduler", scheduler, "--quiet"]
+    assert render(*options, "--keep").exit_code == 0
+    kept = folder / ".out.png.muralist"
+    assert list(kept.glob("*/level_01/cut_0/round_*/*.state"))
+    assert render(*options, "--overwrite").exit_code == 0
+    assert resumed(folder) == 0
+
+
+def test_gps_is_dropped_unless_asked_for(folder, scheduler):
+    """Where a photograph was taken is not in the painting, but with --gps; --keep-times gives it the file's times."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "Box Brownie"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    os.utime(save(folder / "photo.jpg", photograph(), exif=exif), (10**9, 10**9))
+    for output, flags in (("without.jpg", []), ("with.jpg", ["--gps", "--keep-times"])):
+        options = ["--scheduler", scheduler, "--quiet", "--set", "steps=0", *flags]
+        assert render(*options, content="photo.jpg", output=output).exit_code == 0
+        with Image.open(folder / output) as image:
+            found = image.getexif()
+        assert found[ExifTags.Base.Model] == "Box Brownie"
+        assert bool(found.get_ifd(ExifTags.IFD.GPSInfo)) == bool(flags)
+        assert ((folder / output).stat().st_mtime == 10**9) == bool(flags)
+
+
+def test_certificates_that_are_not_there(folder):
+    """Files for TLS are named where they cannot be read, before any work."""
+    before = contents(folder)
+    flags = ["--tls-ca", "ca.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]
+    assert_refused(render("--scheduler", "tls://127.0.0.1:9", *flags), "ca.pem")
     assert contents(folder) == before
 
 

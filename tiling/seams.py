@@ -1,11 +1,11 @@
 """How visible the borders between tiles are: one number, 1.0 when nothing is there.
 
-Take a line between two pixel columns. For each block of `BLOCK` rows, take the mean colour of the `reach` columns left
-of the line minus that of the `reach` columns right of it; its square, summed over the colours, is the block's *jump*.
-The score at one reach is the geometric mean of the jumps at the lines where cores of neighbouring tiles meet, divided
-by that at reference lines, `OFFSETS` pixels to either side of them, which see the same part of the picture. Lines
-between rows likewise. The seam score is the largest over `REACHES`: a hard edge shows at a reach of 1 px, a step in
-colour that was feathered away over tens of pixels at a long reach.
+Take a line between two pixel columns. For each block of `BLOCK` rows or a few more, all of about one size, take the
+mean colour of the `reach` columns left of the line minus that of the `reach` columns right of it; its square, summed
+over the colours, is the block's *jump*. The score at one reach is the geometric mean of the jumps at the lines where
+cores of neighbouring tiles meet, divided by that at reference lines, `OFFSETS` pixels to either side of them, which see
+the same part of the picture. Lines between rows likewise. The seam score is the largest over `REACHES`: a hard edge
+shows at a reach of 1 px, a step in colour that was feathered away over tens of pixels at a long reach.
 
 Outlines of things that happen to lie on a border are no seams. What the photograph does there, compared in the same
 way, is therefore taken off, to the power `PHOTOGRAPH`: about as far as paintings follow their photographs.
@@ -15,29 +15,41 @@ of things drown the many on plain ground, where a seam is seen. A tenth of the m
 added to each, so that blocks of one colour count as small, not as nothing.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+
+from muralist.tiling.grid import Box, Span
+
+Read = Callable[[Box], np.ndarray]
+"""Gives any box of a picture as (h, w, 3), any number type."""
 
 REACHES = (1, 8, 32)
 OFFSETS = (-160, -112, -80, 80, 112, 160)
 BLOCK = 64
 PHOTOGRAPH = 0.5
 
+_AROUND = max(OFFSETS) + max(REACHES)
+_BLOCKS_AT_ONCE = 64
+
 
 def seam_score(
-    picture: np.ndarray, rows: Sequence[int], cols: Sequence[int], photograph: np.ndarray | None = None
+    shape: tuple[int, int], read: Read, rows: Sequence[int], cols: Sequence[int], read_photograph: Read | None = None
 ) -> float:
     """Measure how much more a picture changes across tile borders than beside them.
 
     Parameters
     ----------
-    picture : ndarray (H, W, 3)
-        Any number type.
+    shape : (int, int)
+        Height and width of the picture, px.
+    read : Callable[[Box], ndarray (h, w, 3)]
+        Gives any box of the picture, in any number type. Every stretch of a border is read once, 192 px to either side
+        and about 4,096 px along, so a picture need not fit into memory.
     rows, cols : sequence of int
         First pixel row (column) below (right of) each border, px.
-    photograph : ndarray (H, W, 3), optional
-        What was painted, at the same size.
+    read_photograph : Callable[[Box], ndarray (h, w, 3)], optional
+        Gives any box of what was painted, at the same size.
 
     Returns
     -------
@@ -46,18 +58,38 @@ def seam_score(
         0.8 to 1.3 for random textures with 5,000 px of borders and no seams, and 0.9 to 1.8 for untiled paintings of
         a megapixel (1.0 to 4.3 without the photograph).
     """
-    usual = {reach: float(_usual(photograph, rows, cols, reach) ** PHOTOGRAPH) for reach in REACHES}
-    return max(_score(picture, rows, cols, reach) / usual[reach] for reach in REACHES)
+    scores = _scores(shape, read, rows, cols)
+    if read_photograph is None:
+        return max(scores)
+    outlines = _scores(shape, read_photograph, rows, cols)
+    return max(score / _usual(outline) for score, outline in zip(scores, outlines, strict=True))
 
 
-def _usual(photograph: np.ndarray | None, rows: Sequence[int], cols: Sequence[int], reach: int) -> float:
+def _usual(outline: float) -> float:
     """The score that outlines on the borders give by themselves; 1 where there is nothing to compare."""
-    score = 1.0 if photograph is None else _score(photograph, rows, cols, reach)
-    return score if 0 < score < float("inf") else 1.0
+    return outline**PHOTOGRAPH if 0 < outline < float("inf") else 1.0
 
 
-def _score(picture: np.ndarray, rows: Sequence[int], cols: Sequence[int], reach: int) -> float:
-    pairs = [*_jumps(picture, cols, reach), *_jumps(picture.swapaxes(0, 1), rows, reach)]
+def _scores(shape: tuple[int, int], read: Read, rows: Sequence[int], cols: Sequence[int]) -> list[float]:
+    """The score at each of `REACHES`."""
+
+    def read_turned(box: Box) -> np.ndarray:
+        return read(Box(box.cols, box.rows)).swapaxes(0, 1)
+
+    borders = [_jumps(shape, read, col) for col in cols]
+    borders += [_jumps((shape[1], shape[0]), read_turned, row) for row in rows]
+    return [_score([*_compared(borders, reach)]) for reach in REACHES]
+
+
+def _compared(borders: list[dict[tuple[int, int], np.ndarray]], reach: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (jumps at the border, jumps at its reference lines) for every border that has reference lines."""
+    for jumps in borders:
+        beside = [jumps[reach, offset] for offset in OFFSETS if (reach, offset) in jumps]
+        if (reach, 0) in jumps and beside:
+            yield jumps[reach, 0], np.concatenate(beside)
+
+
+def _score(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
     if not pairs:
         return 1.0
     at, beside = (np.concatenate(jumps) for jumps in zip(*pairs, strict=True))
@@ -67,20 +99,35 @@ def _score(picture: np.ndarray, rows: Sequence[int], cols: Sequence[int], reach:
     return float(np.exp(np.log(at + floor).mean() - np.log(beside + floor).mean()))
 
 
-def _jumps(picture: np.ndarray, borders: Sequence[int], reach: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (jumps at the border, jumps at its reference lines) for every border that has reference lines."""
-    for border in borders:
-        at, *beside = (_jump(picture, border + offset, reach) for offset in (0, *OFFSETS))
-        beside = [jumps for jumps in beside if len(jumps)]
-        if len(at) and beside:
-            yield at, np.concatenate(beside)
+def _jumps(shape: tuple[int, int], read: Read, border: int) -> dict[tuple[int, int], np.ndarray]:
+    """Jumps of all blocks by reach and offset, at the lines about column `border` that are not too near the edge."""
+    height, width = shape
+    strip = Span(border - _AROUND, border + _AROUND) & Span(0, width)
+    lines = {
+        (reach, offset): border + offset - strip.start
+        for reach, offset in itertools.product(REACHES, (0, *OFFSETS))
+        if reach <= border + offset <= width - reach
+    }
+    jumps: dict[tuple[int, int], list[np.ndarray]] = {key: [] for key in lines}
+    for edges in _stretches(height) if lines else ():
+        pixels = read(Box(Span(edges[0], edges[-1]), strip))
+        for (reach, offset), line in lines.items():
+            jumps[reach, offset].append(_jump(pixels, line, reach, np.subtract(edges, edges[0])))
+    return {key: np.concatenate(parts) for key, parts in jumps.items()}
 
 
-def _jump(picture: np.ndarray, line: int, reach: int) -> np.ndarray:
-    """Jumps of all blocks of rows across the line before column `line`; none too near the picture's edge."""
-    if line < reach or line + reach > picture.shape[1]:
-        return np.empty(0)
-    left = picture[:, line - reach : line].mean(1, dtype=np.float64)
-    right = picture[:, line : line + reach].mean(1, dtype=np.float64)
-    blocks = np.array_split(left - right, max(1, len(left) // BLOCK))
-    return np.array([np.square(block.mean(0)).sum() for block in blocks])
+def _stretches(length: int) -> Iterator[list[int]]:
+    """Yield the edges of the blocks of a border, some blocks at a time."""
+    count = max(1, length // BLOCK)
+    size, larger = divmod(length, count)
+    edges = [size * block + min(block, larger) for block in range(count + 1)]
+    for first in range(0, count, _BLOCKS_AT_ONCE):
+        yield edges[first : first + _BLOCKS_AT_ONCE + 1]
+
+
+def _jump(pixels: np.ndarray, line: int, reach: int, edges: np.ndarray) -> np.ndarray:
+    """Jumps of the blocks of rows between `edges`, across the line before column `line`."""
+    left = pixels[:, line - reach : line].mean(1, dtype=np.float64)
+    right = pixels[:, line : line + reach].mean(1, dtype=np.float64)
+    means = np.add.reduceat(left - right, edges[:-1]) / np.diff(edges)[:, None]
+    return np.square(means).sum(1)

@@ -74,7 +74,8 @@ def untiled_seams(pair: Pair, painting: Path, settings: Settings) -> float:
     options = dict(settings)
     brief = make_brief(*pair, painting, load_settings(options.pop("preset"), options), overwrite=True)
     lines = ([cut.core.start - brief.final.bleed for cut in axis[1:]] for axis in brief.final.grid.axes)
-    return round(seam_score(read_picture(painting).pixels, *lines), 4)
+    pixels = read_picture(painting).pixels
+    return round(seam_score(pixels.shape[:2], lambda box: pixels[slice(*box.rows), slice(*box.cols)], *lines), 4)
 
 
 def _judged(row: dict[str, Any], untiled: dict[str, Any]) -> dict[str, Any]:

@@ -333,7 +333,7 @@ def test_an_archive_is_no_larger_than_its_bytes():
     file = io.BytesIO()
     np.savez(file, conv1_1_W=np.zeros((1, 1, 1, 1), np.float32))
     with zipfile.ZipFile(file) as archive:
-        content = archive.read("conv1_1_W.npy").replace(b"(1, 1, 1, 1), }        ", b"(1, 1, 1, 99999999), }")
+        content = archive.read("conv1_1_W.npy").replace(b"(1, 1, 1, 1), }       ", b"(1, 1, 1, 99999999), }")
     with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
         archive.writestr("conv1_1_W.npy", content)
     refused(file.getvalue(), "is not a whole NumPy archive of layers .*buffer is smaller")

@@ -22,7 +22,7 @@ from muralist.pipeline.estimate import (
 )
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, counted
-from muralist.pipeline.render import carry_out
+from muralist.pipeline.render import render
 from muralist.pipeline.run_folder import RunFolder
 
 MEASURED = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 2e-6}
@@ -34,12 +34,17 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "run_task", lambda *_: MEASURED)
 
 
+def paths(folder: Path) -> tuple[Path, Path, Path]:
+    """Photograph, style picture and output."""
+    return folder / "photo.png", folder / "style.png", folder / "out.png"
+
+
 def brief(folder: Path, *, size: tuple[int, int] = (96, 128), style: tuple[int, int] = (80, 112), **settings) -> Brief:
     """A tiny job, with the settings given."""
-    content, style_file = folder / "photo.png", folder / "style.png"
+    content, style_file, output = paths(folder)
     save(content, photograph(*size))
     save(style_file, painting(*style))
-    return make_brief(content, style_file, folder / "out.png", load_settings(overrides=TINY | settings))
+    return make_brief(content, style_file, output, load_settings(overrides=TINY | settings))
 
 
 def test_a_plan_tells_what_a_render_then_reports(painted, tmp_path, measured):
@@ -104,9 +109,12 @@ def test_a_history_that_does_not_fit_is_refused(tmp_path, monkeypatch, measured,
     room = 2 * worker_bytes(brief(tmp_path, history=fitting, **wanted), 4)
     memory_of(room + 100, monkeypatch)
     words = rf"history of 20 pairs needs .* GiB of memory \(2 workers, .*; {counted(fitting, 'pair')} would fit"
-    for check in (check_memory, carry_out, estimate):
-        with pytest.raises(SettingsError, match=words + rf": use --set history={fitting}, a smaller --tile"):
+    words += rf": use --set history={fitting}, a smaller --tile"
+    for check in (check_memory, estimate):
+        with pytest.raises(SettingsError, match=words):
             check(brief(tmp_path, history=20, **wanted))
+    with pytest.raises(SettingsError, match=words):
+        render(*paths(tmp_path), **TINY | wanted, history=20)
     check_memory(brief(tmp_path, history=fitting, **wanted))
     with pytest.raises(SettingsError):
         check_memory(brief(tmp_path, history=fitting + 1, **wanted))
@@ -167,8 +175,7 @@ def test_the_disk_holds_no_more_than_foretold(tmp_path, monkeypatch, scheduler, 
 
         def look(self):
             nonlocal most
-            (folder,) = tmp_path.glob(".out.png.muralist-*")
-            most = max(most, folder_bytes(folder))
+            most = max(most, folder_bytes(tmp_path / ".out.png.muralist"))
 
         def advance(self, work):
             self.look()
@@ -181,7 +188,7 @@ def test_the_disk_holds_no_more_than_foretold(tmp_path, monkeypatch, scheduler, 
 
     monkeypatch.setattr(render_module, "Bars", Watching)
     monkeypatch.setattr(RunFolder, "remove_level", watched)
-    carry_out(job, quiet=False)
+    render(*paths(tmp_path), **TINY | {"scheduler": scheduler} | change, quiet=False)
     assert 0.3 * disk_bytes(job) < most <= disk_bytes(job)
     assert sorted(os.listdir(tmp_path)) == ["out.png", "out.png.json", "photo.png", "style.png"]
 

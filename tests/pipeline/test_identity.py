@@ -1,4 +1,4 @@
-"""Identities: what is said about two that differ."""
+"""Identities: what is in them, and what is said about two that differ."""
 
 import json
 
@@ -74,3 +74,27 @@ def test_silence_means_equality(before, now):
     """Whatever the values, "" comes back exactly if nothing but nulls is different."""
     plain = [{key: value for key, value in each.items() if value is not None} for each in (before, now)]
     assert (difference(before, now) == "") == (plain[0] == plain[1])
+
+
+def identified(**changes: object) -> dict[str, object]:
+    """The identity of a painting with some settings."""
+    return identity(Settings(**changes), "aa", [("bb",), ["cc", "dd"]], None, "ee")
+
+
+def test_an_identity_is_plain():
+    """Files are told by their hashes, style by style, and all of it can be written down and read again."""
+    found = identified(style_blend=(1, 2), print_size="60x90cm")
+    assert json.loads(json.dumps(found)) == found
+    assert (found["content"], found["init"], found["weights"]) == ("aa", None, "ee")
+    assert found["styles"] == [["bb"], ["cc", "dd"]]
+    assert set(found["versions"]) == {"muralist", "torch"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"tile": 512}, {"steps": (1,)}, {"gps": True}, {"bit_depth": 16}, {"device": "cpu"}, {"precision": "float32"}],
+)
+def test_what_the_bytes_depend_on_counts(changes):
+    """Any setting that the file depends on is named where it differs."""
+    (name,) = changes
+    assert difference(identified(), identified(**changes)).startswith(f"{name} was ")

@@ -23,10 +23,12 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from muralist.pipeline.errors import OutputError, PictureError, PipelineError
-from muralist.pipeline.images import crop_to_aspect, resize
+from muralist.pipeline.images import crop_to_aspect, resize, resize_rows
 from muralist.pipeline.metadata import dpi_of_exif, text_tags
+from muralist.pipeline.rasters import Raster, new_raster
 from muralist.pipeline.reading import read_picture, supported_inputs
 from muralist.pipeline.writing import check_output, output_formats, write_picture
+from muralist.tiling.grid import Span
 
 EXTENSIONS = [".jpg", ".png", ".webp", ".tif"]
 LOSSLESS = [".png", ".tif"]
@@ -445,6 +447,179 @@ def test_unsupported_samples(tmp_path: Path, samples: np.ndarray, photometric: s
     refused(tmp_path / "a.tif", "channels", "not supported", "export")
 
 
+# ------------------------------------------------------------------------------------- reading into a file, as regions
+
+
+def read_into(folder: Path, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels and alpha of a picture that was read into files of a new folder."""
+    folder.mkdir()
+    picture = read_picture(path, memory=0, folder=folder)
+    assert isinstance(picture.pixels, Raster)
+    assert picture.alpha is None or isinstance(picture.alpha, Raster)
+    assert len(list(folder.iterdir())) == (1 if picture.alpha is None else 2)
+    return picture.pixels[:], None if picture.alpha is None else picture.alpha[:]
+
+
+def kinds_of_pictures() -> dict[str, Any]:
+    """Pillow images by file name, and what they are saved with: every way of storing pixels that has its own path."""
+    rgb = Image.fromarray(photograph())
+    rgba = Image.fromarray(np.dstack([photograph(), photograph()[:, :, 0]]))
+    return {
+        "a.jpg": (rgb, {}),
+        "progressive.jpg": (rgb, {"progressive": True}),
+        "a.webp": (rgba, {}),
+        "rgba.png": (rgba, {}),
+        "p3.png": (rgba, {"icc_profile": profile("p3")}),
+        "grey.png": (rgb.convert("L"), {}),
+        "palette.png": (rgb.convert("P"), {"transparency": 3}),
+        "deep.png": (Image.fromarray(deep_photograph()[:, :, 0]), {}),
+        "bits.tif": (rgb.convert("1"), {"compression": "group4"}),
+        "cmyk.tif": (rgb.convert("CMYK"), {"icc_profile": profile("cmyk")}),
+        "lzw.tif": (rgba, {"compression": "tiff_lzw"}),
+    }
+
+
+@pytest.fixture(params=[1, 64 * 3 * 7, 1 << 24])
+def small_bands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are decoded row by row, a few rows at a time, or at once."""
+    monkeypatch.setattr("muralist.pipeline.samples.BAND_BYTES", request.param)
+
+
+@pytest.mark.usefixtures("small_bands")
+@pytest.mark.parametrize("name", list(kinds_of_pictures()))
+def test_a_raster_holds_the_same(tmp_path: Path, name: str) -> None:
+    """In files or in memory, decoded in bands or at once: pixels and alpha are the same."""
+    image, options = kinds_of_pictures()[name]
+    path = saved(tmp_path / name, image, **options)
+    pixels, alpha = read_into(tmp_path / "room", path)
+    picture = read_picture(path)
+    assert np.array_equal(pixels, picture.pixels)
+    assert pixels.dtype == picture.pixels.dtype
+    assert (alpha is None) == (picture.alpha is None)
+    assert alpha is None or np.array_equal(alpha, picture.alpha)
+
+
+@pytest.mark.usefixtures("small_bands")
+@pytest.mark.parametrize("name", ["rgb", "profile", "alpha"])
+def test_a_raster_of_floats_holds_the_same(tmp_path: Path, name: str) -> None:
+    """Float TIFFs become 16-bit rasters."""
+    path = tmp_path / "float.tif"
+    values = (photograph() / 255).astype(np.float32)
+    if name == "alpha":
+        tifffile.imwrite(path, np.dstack([values, values[:, :, 0]]), photometric="rgb", extrasamples=["unassalpha"])
+    else:
+        tifffile.imwrite(path, values, photometric="rgb", iccprofile=profile("p3") if name == "profile" else None)
+    pixels, _ = read_into(tmp_path / "room", path)
+    assert pixels.dtype == np.uint16
+    assert np.array_equal(pixels, read_picture(path).pixels)
+
+
+@pytest.mark.usefixtures("small_bands")
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_raster_is_upright(tmp_path: Path, orientation: int) -> None:
+    """Bands of a turned photograph come to lie as strips of columns, or from the bottom up."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = saved(tmp_path / "turned.png", Image.fromarray(np.dstack([STORED] * 4)), exif=exif)
+    pixels, alpha = read_into(tmp_path / "room", path)
+    assert np.array_equal(pixels[:, :, 0], UPRIGHT[orientation])
+    assert alpha is not None
+    assert np.array_equal(alpha, UPRIGHT[orientation])
+
+
+@pytest.mark.parametrize(("channels", "depth"), [(3, 8), (4, 8), (3, 16)])
+def test_the_memory_decides(tmp_path: Path, channels: int, depth: int) -> None:
+    """What just fits into the given memory, alpha included, is an array; what does not is a raster."""
+    path = tmp_path / "a.png"
+    alpha = photograph()[:, :, 0] if channels == 4 else None
+    write_picture(path, deep_photograph(), alpha=alpha, bit_depth=depth)
+    needed = 48 * 64 * channels * depth // 8
+    assert isinstance(read_picture(path, memory=needed, folder=tmp_path).pixels, np.ndarray)
+    assert isinstance(read_picture(path, memory=needed - 1, folder=tmp_path).pixels, Raster)
+
+
+def test_what_does_not_fit_needs_a_folder(tmp_path: Path) -> None:
+    """To limit the memory and name no folder is the caller's error."""
+    path = saved(tmp_path / "a.png", Image.fromarray(photograph()))
+    with pytest.raises(ValueError, match="no folder"):
+        read_picture(path, memory=100)
+
+
+@pytest.mark.usefixtures("small_bands")
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_a_damaged_picture_leaves_no_raster(tmp_path: Path, extension: str) -> None:
+    """A picture that turns out damaged at its end is refused, and what was read of it is removed."""
+    path, room = tmp_path / f"cut{extension}", tmp_path / "room"
+    room.mkdir()
+    write_picture(path, np.random.default_rng(0).integers(0, 256, (120, 700, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:-400])
+    refused(path, "cut short", memory=0, folder=room)
+    assert os.listdir(room) == []
+
+
+def test_one_bad_float_at_the_end_leaves_no_raster(tmp_path: Path) -> None:
+    """All values are looked at before any is filed."""
+    values = np.full((500, 50, 3), 0.5, np.float32)
+    values[-1, -1, -1] = 200
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb")
+    (tmp_path / "room").mkdir()
+    refused(tmp_path / "a.tif", "from 0.5 to 200", "wanted 0 to 1", memory=0, folder=tmp_path / "room")
+    assert os.listdir(tmp_path / "room") == []
+
+
+READ_WITH_A_LIMIT = """
+import resource, signal, sys
+from pathlib import Path
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.reading import read_picture
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+try:
+    read_picture(sys.argv[1], memory=0, folder=Path(sys.argv[2]))
+except OutputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")
+@pytest.mark.parametrize("limit", [100, 48 * 64 * 3])
+def test_a_disk_without_room_for_the_raster(tmp_path: Path, limit: int) -> None:
+    """Pixels that cannot be filed are no fault of the picture: one line says what to do, and nothing is left."""
+    path = saved(tmp_path / "a.png", Image.fromarray(photograph()))
+    (tmp_path / "room").mkdir()
+    command = [sys.executable, "-c", READ_WITH_A_LIMIT, str(path), str(tmp_path / "room"), str(limit)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith(str(tmp_path / "room"))
+    assert "free space, or name another folder with --scratch" in result.stdout
+    assert result.stdout.count("\n") == 1
+    assert os.listdir(tmp_path / "room") == []
+
+
+READ_AND_RESIZE = """
+import sys
+from pathlib import Path
+from muralist.pipeline.images import crop_to_aspect, resize, resize_rows
+from muralist.pipeline.memory import peak_rss
+from muralist.pipeline.reading import read_picture
+
+before = peak_rss()
+picture = read_picture(sys.argv[1], memory=0, folder=Path(sys.argv[2]))
+resize(crop_to_aspect(picture, 5).pixels, 60, 300)
+print(peak_rss() - before)
+"""
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".tif"])
+def test_a_large_photograph_takes_little_memory(tmp_path: Path, extension: str) -> None:
+    """A photograph of 270 MB is read, cropped and resized in less than 128 MiB."""
+    path = tmp_path / f"large{extension}"
+    pyvips.Image.black(9000, 10_000, bands=3).copy(interpretation="srgb").write_to_file(str(path))
+    command = [sys.executable, "-c", READ_AND_RESIZE, str(path), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(result.stdout) < 128 << 20
+
+
 # ------------------------------------------------------------------------------------------------- changing the size
 
 
@@ -498,6 +673,65 @@ def test_resize_refuses_other_types() -> None:
         resize(np.zeros((4, 4), np.int64), 2, 2)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("filed", [False, True])
+@pytest.mark.parametrize("size", [(133, 251), (61, 90), (300, 200), (133, 90), (1, 1), (2, 700)])
+def test_rows_are_the_same_whichever_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type, filed: bool, size: tuple[int, int]
+) -> None:
+    """Rows one by one, in bands and all together agree bit for bit, of arrays and rasters, and however read."""
+    height, width = size
+    scale = 1 if dtype is np.float32 else np.iinfo(dtype).max
+    array = (np.random.default_rng(0).random((133, 251, 3)) * scale).astype(dtype)
+    pixels: np.ndarray | Raster = array
+    if filed:
+        pixels = new_raster(tmp_path / "a.npy", array.shape, array.dtype)
+        pixels[:, :] = array
+    whole = resize(array, height, width)
+    assert whole.shape == (height, width, 3)
+    monkeypatch.setattr("muralist.pipeline.images._PLANE_SAMPLES", 251 * 10)
+    monkeypatch.setattr("muralist.pipeline.images._SLAB_SAMPLES", width * 3 * 40)
+    for band in (1, 7, 64, height):
+        tops = range(0, height, band)
+        parts = [resize_rows(pixels, height, width, (top, min(top + band, height))) for top in tops]
+        assert np.array_equal(np.concatenate(parts), whole)
+
+
+def test_rows_of_a_plane() -> None:
+    """A plane, such as alpha, has rows too, and a `Span` says which."""
+    plane = np.random.default_rng(0).integers(0, 256, (90, 50), dtype=np.uint8)
+    rows = resize_rows(plane, 33, 20, Span(5, 9))
+    assert rows.dtype == np.float32
+    assert np.array_equal(rows, resize(plane, 33, 20)[5:9])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 90), st.integers(1, 90))
+def test_resize_is_pillows(height: int, width: int, new_height: int, new_width: int) -> None:
+    """Pillow, given the whole plane, finds the same but for the last bits: it may take the passes in another order."""
+    plane = np.random.default_rng(height * 100 + width).random((height, width), dtype=np.float32)
+    expected = np.asarray(Image.fromarray(plane).resize((new_width, new_height), Image.Resampling.LANCZOS))
+    assert np.abs(resize(plane, new_height, new_width) - expected.clip(0, 1)).max() < 5e-7
+
+
+def test_a_huge_shrink_reads_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many source rows make one row, only as many as allowed are taken in at once, and each about once."""
+    taken: list[int] = []
+
+    class Counting(np.ndarray):
+        """Pixels that count the rows that are asked for."""
+
+        def __getitem__(self, part: Any) -> Any:
+            taken.append(part.stop - part.start)
+            return np.asarray(super().__getitem__(part))
+
+    plane = np.zeros((3000, 20), np.uint8).view(Counting)
+    monkeypatch.setattr("muralist.pipeline.images._PLANE_SAMPLES", 20 * 50)
+    assert resize(plane, 10, 4).shape == (10, 4)
+    assert max(taken) == 50
+    assert sum(taken) == 3000
+
+
 @pytest.mark.parametrize(("aspect", "shape"), [(1, (48, 48)), (4, (16, 64)), (64 / 48, (48, 64)), (1000, (1, 64))])
 def test_crop_to_aspect(tmp_path: Path, aspect: float, shape: tuple[int, int]) -> None:
     """The crop is the largest of its aspect, centred, and takes the alpha with it."""
@@ -509,6 +743,23 @@ def test_crop_to_aspect(tmp_path: Path, aspect: float, shape: tuple[int, int]) -
     assert (part.height, part.width) == shape
     assert np.array_equal(part.pixels, photograph()[top : top + shape[0], left : left + shape[1]])
     assert part.alpha.shape == shape
+
+
+def test_crop_to_aspect_of_a_raster(tmp_path: Path) -> None:
+    """A picture in files is cropped as one in memory is, and copies nothing: the files stay the same."""
+    image = Image.fromarray(np.dstack([photograph(), photograph()[:, :, 0]]))
+    path = saved(tmp_path / "a.png", image)
+    part, filed = (
+        crop_to_aspect(read_picture(path), 1),
+        crop_to_aspect(read_picture(path, memory=0, folder=tmp_path), 1),
+    )
+    assert isinstance(filed.pixels, Raster)
+    assert isinstance(filed.alpha, Raster)
+    assert (filed.height, filed.width, filed.bit_depth) == (48, 48, 8)
+    assert np.array_equal(filed.pixels[:], part.pixels)
+    assert part.alpha is not None
+    assert np.array_equal(filed.alpha[:], part.alpha)
+    assert len(os.listdir(tmp_path)) == 3
 
 
 def test_crop_to_aspect_without_alpha(tmp_path: Path) -> None:

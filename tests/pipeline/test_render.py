@@ -16,16 +16,16 @@ import pyvips
 from pictures import TINY, contents, deep, painting, photograph, save, with_alpha
 from PIL import ExifTags, Image
 
+from muralist.pipeline import finishing, lay_out, writing
 from muralist.pipeline import render as module
-from muralist.pipeline.brief import make_brief
 from muralist.pipeline.colours import recolouring, with_chroma_of
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.images import resize
 from muralist.pipeline.levels import Level
+from muralist.pipeline.painting import Painting
 from muralist.pipeline.progress import Progress, level_work
 from muralist.pipeline.reading import read_picture
-from muralist.pipeline.render import carry_out, render
-from muralist.pipeline.settings import Settings
+from muralist.pipeline.render import render
 from muralist.pipeline.sidecar import Sidecar
 from muralist.pipeline.styles import Style
 
@@ -72,7 +72,8 @@ def test_a_painting_and_its_sidecar(paint, folder):
 def test_the_painting_is_the_finished_canvas(paint, folder, monkeypatch):
     """The pixels of the file are the last canvas without its bleed, rounded, whatever bands it is read in."""
     paint("whole.png")
-    monkeypatch.setattr(module, "BAND_ROWS", 7)
+    for each in (lay_out, finishing):
+        monkeypatch.setattr(each, "BAND_ROWS", 7)
     paint("bands.png")
     assert (folder / "whole.png").read_bytes() == (folder / "bands.png").read_bytes()
 
@@ -231,7 +232,7 @@ def test_luminance_keeps_the_photographs_chroma(paint, folder, monkeypatch):
     paint("light.tif", bit_depth=16, colours="luminance")
     style, light = (read_picture(folder / f"{name}.tif").pixels / 65535 for name in ("style", "light"))
     np.testing.assert_allclose(light, with_chroma_of(photograph() / 255, style), atol=3e-5)
-    monkeypatch.setattr(module, "BAND_ROWS", 7)
+    monkeypatch.setattr(finishing, "BAND_ROWS", 7)
     paint("bands.tif", bit_depth=16, colours="luminance")
     assert (folder / "bands.tif").read_bytes() == (folder / "light.tif").read_bytes()
 
@@ -311,17 +312,11 @@ class Counting(Progress):
         self.work[-1] += work
 
 
-def test_a_level_ends_on_a_plateau(folder, scheduler, monkeypatch):
+def test_a_level_ends_on_a_plateau(paint, monkeypatch):
     """With a share that nothing reaches, levels end after three rounds; their bars are full all the same."""
     progress = Counting()
     monkeypatch.setattr(module, "Bars", lambda *_, **__: nullcontext(progress))
-    brief = make_brief(
-        folder / "photo.png",
-        folder / "style.png",
-        folder / "out.png",
-        Settings(**TINY | {"scheduler": scheduler, "steps": [11, 5], "plateau": 1}),
-    )
-    rows = carry_out(brief, quiet=False)["levels"]
+    rows = paint(steps=[11, 5], plateau=1, quiet=False)["levels"]
     assert [(row["rounds"], row["steps"], row["ended"], row["kept"]) for row in rows] == [
         (3, 6, "plateau", 3),
         (3, 5, "steps", 3),
@@ -437,6 +432,29 @@ def test_resolution_exif_and_profile_are_kept(paint, folder):
     assert np.abs(found.pixels - original).mean() < 2  # the same colours, not only the same numbers
 
 
+def test_the_place_is_left_out_unless_asked_for(paint, folder):
+    """GPS is dropped from the painting's EXIF, and the rest is kept; with `gps` all is."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "Box Brownie"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    save(folder / "photo.jpg", photograph(), exif=exif)
+    for name, gps in (("without.jpg", False), ("with.jpg", True)):
+        paint(name, content="photo.jpg", steps=[0], coarse=128, gps=gps)
+        with Image.open(folder / name) as image:
+            found = image.getexif()
+        assert found[ExifTags.Base.Model] == "Box Brownie"
+        assert bool(found.get_ifd(ExifTags.IFD.GPSInfo)) == gps
+
+
+def test_file_times_are_kept_on_request(paint, folder):
+    """With `keep_times` the painting is as old as the photograph."""
+    os.utime(folder / "photo.png", (10**9, 10**9 + 5))
+    paint("old.png", steps=[0], coarse=128, keep_times=True)
+    paint("new.png", steps=[0], coarse=128)
+    assert (folder / "old.png").stat().st_mtime == 10**9 + 5
+    assert (folder / "new.png").stat().st_mtime > 10**9 + 5
+
+
 def test_the_profile_can_be_left_behind(paint, folder):
     """With `profile: srgb` the painting is sRGB and looks the same."""
     p3 = bytes(pyvips.Image.profile_load("p3"))
@@ -482,31 +500,101 @@ def test_an_input_is_never_overwritten(paint, folder, picture):
     assert (folder / picture).read_bytes() == before
 
 
-def test_a_failure_leaves_nothing(paint, folder, monkeypatch):
-    """When painting fails, the run folder goes, no output appears, and an old one stays."""
+def test_a_failure_before_the_first_look_leaves_nothing(paint, folder, monkeypatch):
+    """When painting fails before there is anything to go on with, the run folder goes, and an old output stays."""
     (folder / "out.png").write_bytes(b"precious")
     before = contents(folder)
 
     def fail(*_: object) -> None:
-        assert len(list(folder.glob(".out.png.muralist-*"))) == 1
+        assert (folder / ".out.png.muralist").is_dir()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module, "paint", fail)
+    monkeypatch.setattr(Painting, "paint", fail)
     with pytest.raises(ZeroDivisionError):
         paint(overwrite=True)
     assert contents(folder) == before
 
 
-def test_the_run_folder_can_be_elsewhere(paint, folder, tmp_path_factory):
+def failing(monkeypatch: pytest.MonkeyPatch, paint: Render, error: BaseException, **changes: Any) -> None:
+    """Paint, but fail at the last moment."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "score_seams", fail)
+        with pytest.raises(type(error)):
+            paint(**changes)
+
+
+def test_what_was_painted_is_kept_and_gone_on_with(paint, folder, monkeypatch):
+    """After an interruption the same call, without `overwrite`, ends with the same bytes and paints nothing again."""
+    paint("whole.png")
+    failing(monkeypatch, paint, KeyboardInterrupt())
+    assert (folder / ".out.png.muralist" / "journal.json").is_file()
+    ran = []
+    with monkeypatch.context() as patch:
+        everywhere = Painting._everywhere
+        patch.setattr(Painting, "_everywhere", lambda *a, **k: ran.append(a[2]) or everywhere(*a, **k))
+        sidecar = paint()
+    assert ran == []
+    assert sidecar["resumed"] == 1
+    assert (folder / "out.png").read_bytes() == (folder / "whole.png").read_bytes()
+    assert sidecar["losses"] == json.loads((folder / "whole.png.json").read_text())["losses"]
+    assert not (folder / ".out.png.muralist").exists()
+
+
+def test_changed_settings_and_pictures_are_refused(paint, folder, monkeypatch):
+    """What was interrupted goes on only as it was begun; what differs is named, and nothing is lost."""
+    failing(monkeypatch, paint, KeyboardInterrupt())
+    with pytest.raises(OutputError, match=r"out\.png: an interrupted run .*: seed was 0, is 5; repeat its command"):
+        paint(seed=5)
+    kept = (folder / "photo.png").read_bytes()
+    save(folder / "photo.png", photograph(seed=8))
+    with pytest.raises(OutputError, match=r"the photograph changed; .* or begin anew with --restart"):
+        paint()
+    (folder / "photo.png").write_bytes(kept)
+    assert paint(workers=3)["resumed"] == 1
+
+
+def test_restart_begins_anew(paint, folder, monkeypatch):
+    """With `restart`, what was interrupted is given up; an existing output needs `overwrite` again."""
+    failing(monkeypatch, paint, KeyboardInterrupt())
+    (folder / "out.png").write_bytes(b"precious")
+    with pytest.raises(OutputError, match="exists already"):
+        paint(seed=5, restart=True)
+    assert (folder / "out.png").read_bytes() == b"precious"
+    sidecar = paint(seed=5, restart=True, overwrite=True)
+    assert (sidecar["resumed"], sidecar["settings"]["seed"]) == (0, 5)
+
+
+def test_the_run_folder_can_be_kept(paint, folder):
+    """With `keep_folder` the canvases stay after a success, and the next painting of that name begins anew."""
+    paint(keep_folder=True)
+    assert names(folder) == [".out.png.muralist", "out.png", "out.png.json", "photo.png", "style.png"]
+    with pytest.raises(OutputError, match="exists already"):
+        paint()
+    assert paint(overwrite=True, seed=3)["resumed"] == 0
+    assert names(folder) == ["out.png", "out.png.json", "photo.png", "style.png"]
+
+
+def test_notices_are_told_beforehand(paint, folder):
+    """`tell` hears what the sidecar keeps, before anything is painted."""
+    told = []
+    settings = {"style_weight": 0, "noise_ratio": 1, "steps": [1]}
+    sidecar = paint(tell=lambda notice: told.append((notice, (folder / "out.png").exists())), **settings)
+    assert told == [(notice, False) for notice in sidecar["notices"]] != []
+
+
+def test_the_run_folder_can_be_elsewhere(paint, folder, tmp_path_factory, monkeypatch):
     """`scratch` names the folder for what lies on the disk meanwhile; nothing is left there."""
     scratch = tmp_path_factory.mktemp("scratch")
     seen = []
-    with pytest.MonkeyPatch.context() as patch:
-        read = module._pixels
-        patch.setattr(module, "_pixels", lambda *a: seen.extend([*names(scratch), *names(folder)]) or read(*a))
-        paint(scratch=str(scratch), steps=[1])
-    assert seen[0].startswith(".out.png.muralist-")
-    assert seen[1:] == ["photo.png", "style.png"]
+    score = module.score_seams
+    monkeypatch.setattr(module, "score_seams", lambda *a: seen.extend([*names(scratch), *names(folder)]) or score(*a))
+    paint(scratch=str(scratch), steps=[1])
+    assert seen[0].startswith("out.png-")
+    assert not [name for name in seen[2:] if name.startswith(".")]
     assert names(scratch) == []
 
 
@@ -554,23 +642,25 @@ def test_a_disk_that_fills_up_meanwhile(folder, scheduler):
     """When the driver cannot write a canvas any more, one line says so and nothing is left."""
     said = limited(20_000, folder, TINY | {"scheduler": scheduler})
     assert said.count("\n") == 1
-    assert ".out.png.muralist-" in said
-    assert "the disk is full; free some space, or name another folder with --scratch" in said
+    assert ".out.png.muralist" in said
+    assert "the disk is full; free some space and repeat the command to go on, or name another folder with" in said
     assert names(folder) == ["photo.png", "style.png"]
 
 
 def test_a_disk_that_fills_up_at_the_end(paint, folder, monkeypatch):
-    """When the painting itself does not fit, one line says so, an old one stays and nothing is left."""
+    """When the painting itself does not fit, one line says so and an old one stays; with room, the same call ends."""
     (folder / "out.png").write_bytes(b"precious")
     before = contents(folder)
 
-    def fail(_: int) -> None:
+    def fail(_: Path) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OutputError, match=r"out\.png: could not be written \(No space left on device\)"):
-        paint(overwrite=True, steps=[0])
-    assert contents(folder) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "_flush", fail)
+        with pytest.raises(OutputError, match=r"out\.png: could not be written \(No space left on device\)"):
+            paint(overwrite=True, steps=[1])
+    assert {name: found for name, found in contents(folder).items() if not name.startswith(".")} == before
+    assert paint(overwrite=True, steps=[1])["resumed"] == 1
 
 
 @pytest.mark.parametrize("number", [28, 122])
@@ -580,7 +670,7 @@ def test_a_worker_whose_disk_is_full(paint, folder, monkeypatch, number):
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(module, "paint", fail)
+    monkeypatch.setattr(Painting, "paint", fail)
     with pytest.raises(OutputError, match="the disk is full"):
         paint()
     assert names(folder) == ["photo.png", "style.png"]
@@ -592,7 +682,7 @@ def test_other_errors_of_the_system_are_bugs(paint, folder, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(module, "paint", fail)
+    monkeypatch.setattr(Painting, "paint", fail)
     with pytest.raises(OSError, match="Input/output error") as caught:
         paint()
     assert type(caught.value) is OSError

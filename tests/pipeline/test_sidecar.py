@@ -10,6 +10,7 @@ from pictures import TINY
 
 from muralist.pipeline.brief import sidecar_path
 from muralist.pipeline.errors import OutputError
+from muralist.pipeline.identity import identity
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.sidecar import write_sidecar
@@ -19,10 +20,12 @@ def test_the_keys_that_other_tools_rely_on(painted):
     """A sidecar is plain JSON with these keys; losses and seconds are finite numbers."""
     sidecar = painted.sidecar
     wanted = {"levels", "seam_score", "settings", "versions", "inputs", "network", "device", "workers"}
-    assert wanted | {"peak_rss_bytes", "seconds"} <= set(sidecar)
+    assert wanted | {"peak_rss_bytes", "seconds", "notices", "resumed", "identity", "losses"} <= set(sidecar)
+    assert (sidecar["resumed"], sidecar["notices"]) == (0, [])
     for level in sidecar["levels"]:
         losses = {f"{term}_loss_{when}" for term in ("style", "content", "tv") for when in ("first", "last")}
-        facts = {"height", "width", "tiles", "rounds", "steps", "ended", "kept", "seconds"}
+        facts = {"height", "width", "tiles", "halvings", "rounds", "steps", "ended", "kept", "seconds"}
+        facts.add("fetched_bytes_per_round")
         assert facts | losses == set(level)
         assert level["ended"] == "steps"
         assert level["kept"] == level["rounds"]
@@ -62,10 +65,26 @@ def test_machine_and_versions_are_told(painted):
     assert sidecar["device"]["kind"] == "cpu"
     assert sidecar["device"]["name"]
     assert sidecar["device"]["precision"] == "float32"
-    assert sidecar["workers"] == {"count": 1, "threads": 1, "scheduler": None}
+    workers = {"count": 1, "threads": 1, "scheduler": None, "lost": 0, "tasks_run_again": 0}
+    assert sidecar["workers"] == workers
     assert {"python", "muralist", "torch", "numpy", "dask"} <= set(sidecar["versions"])
     assert sidecar["peak_rss_bytes"] > 100 << 20  # torch alone takes more
     assert sidecar["seam_score"] > 0
+
+
+def test_the_sidecar_tells_what_the_bytes_depend_on(painted):
+    """The identity is that of the inputs and settings told beside it."""
+    sidecar = painted.sidecar
+    inputs = sidecar["inputs"]
+    styles = [[style["sha256"]] for style in inputs["styles"]]
+    wanted = identity(Settings(**TINY), inputs["content"]["sha256"], styles, None, sidecar["network"]["sha256"])
+    assert sidecar["identity"] == wanted
+
+
+def test_what_is_fetched_in_a_round_is_no_more_than_the_canvas_and_its_overlaps(painted):
+    """One worker that holds nothing reads all planes of all tiles, as far as these reach; one that does, less."""
+    for row in painted.sidecar["levels"]:
+        assert 0 <= row["fetched_bytes_per_round"] <= row["tiles"] * 4 * 3 * 4 * 110**2
 
 
 def test_the_settings_can_be_used_again(painted, tmp_path):

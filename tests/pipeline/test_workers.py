@@ -52,6 +52,18 @@ metadata.version = version
         pass
 
 
+def test_a_worker_that_is_broken_is_refused(scheduler, tmp_path):
+    """Whatever goes wrong there is said in one line."""
+    with (
+        another_worker(scheduler, tmp_path, "import sys; sys.modules['torch'] = None"),
+        pytest.raises(
+            ClusterError, match=r"worker .* cannot be used \(ModuleNotFoundError: import of torch .*\); mend"
+        ),
+        opened(tmp_path, scheduler=scheduler),
+    ):
+        pass
+
+
 def test_a_worker_with_other_weights_is_refused(scheduler, tmp_path):
     """The hash of the file as the worker sees it counts; that it is missing is said, too."""
     path = tmp_path / "weights.safetensors"
