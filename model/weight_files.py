@@ -1,5 +1,6 @@
 """How a weight file is found, told from others and downloaded. Imports no torch: planning stays instant."""
 
+import errno
 import hashlib
 import io
 import json
@@ -77,6 +78,8 @@ def describe(path: Path) -> WeightFile:
         If it cannot be read.
     """
     try:
+        if path.exists() and not path.is_file():  # a device may have no end, and a pipe no beginning
+            raise OSError(errno.EINVAL, "not a file")
         with path.open("rb") as file:
             return _described(path, file)
     except OSError as error:

@@ -107,7 +107,8 @@ def as_png(samples: Samples) -> Iterator[bytes]:
     stored = zlib.compressobj(0)
     for band in samples.bands():
         lines = band.astype(band.dtype.newbyteorder(">"), copy=False).view(np.uint8).reshape(len(band), -1)
-        yield from _chunk(b"IDAT", stored.compress(np.pad(lines, ((0, 0), (1, 0)))))  # 0 before a line: not filtered
+        unfiltered = np.pad(lines, ((0, 0), (1, 0)))  # a line begins with the number of its filter
+        yield from _chunk(b"IDAT", stored.compress(unfiltered.data))
     yield from _chunk(b"IDAT", stored.flush())
     yield from _chunk(b"IEND", b"")
 

@@ -307,8 +307,8 @@ class Batch:
         except Exception as error:
             self._tell(_failed(item, error))
             return
-        facts = {"status": "copied", "input": str(item.content), "output": str(item.output), "same_as": first.output}
-        self._tell(replace(first, **facts, reason=None, seconds=0.0, attempts=0))
+        own = replace(first, input=str(item.content), output=str(item.output), same_as=first.output)
+        self._tell(replace(own, status="copied", reason=None, seconds=0.0, attempts=0))
 
     def _tell(self, result: Result) -> None:
         self.report.add(result)

@@ -121,8 +121,9 @@ def make_brief(
     _spare(inputs, output, overwrite)
     if loss_plot is not None:
         check_plot(loss_plot, overwrite=overwrite)
-    photograph = read_picture(content, settings.max_pixels, memory=budget(settings) // 2, folder=aside)
-    init = read_init(settings)
+    memory = None if aside is None else budget(settings) // 2  # the other half is for the workers
+    photograph = read_picture(content, settings.max_pixels, memory=memory, folder=aside)
+    init = read_init(settings, memory=memory, folder=aside)
     sizes = settings.model_dump(include={"size", "width", "height", "aspect", "print_size", "dpi", "fit"})
     target = target_size(photograph.height, photograph.width, **sizes)
     check_output(output, overwrite=overwrite, height=target.height, width=target.width)

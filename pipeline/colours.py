@@ -11,6 +11,7 @@ from math import isqrt
 
 import numpy as np
 
+from muralist.pipeline.rasters import Raster
 from muralist.pipeline.samples import Pixels, full_scale
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601; the Y of YIQ and YCbCr
@@ -72,7 +73,7 @@ class Recolouring:
         return hashlib.sha256(self.matrix.tobytes() + self.offset.tobytes()).hexdigest()
 
 
-def recolouring(style: Pixels, photograph: Pixels) -> Recolouring:
+def recolouring(style: Pixels | Raster, photograph: Pixels | Raster) -> Recolouring:
     """Find what gives the pixels of `style` the mean and covariance of those of `photograph`.
 
     With means m and covariances V: x becomes V_p^(1/2) V_s^(-1/2) (x - m_s) + m_p, with symmetric square roots (Gatys
@@ -92,9 +93,10 @@ def recolouring(style: Pixels, photograph: Pixels) -> Recolouring:
     return Recolouring(matrix, mean - matrix @ style_mean)
 
 
-def _moments(pixels: Pixels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _moments(pixels: Pixels | Raster) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean colour (3,); eigenvalues (3,) and eigenvectors (3, 3), by column, of the covariance."""
     step = max(1, isqrt(pixels.shape[0] * pixels.shape[1] // SAMPLES))
-    colours = pixels[::step, ::step].reshape(-1, 3) / np.float64(full_scale(pixels))
+    part = pixels[::step, ::step]
+    colours = part.reshape(-1, 3) / np.float64(full_scale(part))
     values, axes = np.linalg.eigh(np.cov(colours.T, bias=True))
     return colours.mean(0), values.clip(0), axes

@@ -61,11 +61,11 @@ class Finished:
         pixels = self.canvas.read(self._place(box), slice(AVERAGE, AVERAGE + 1))[0]
         if self.brief.settings.colours == "luminance":
             pixels = with_chroma_of(self.photograph(box), pixels)
-        return np.rint(pixels.clip(0, 1) * np.iinfo(self.dtype).max).astype(self.dtype)
+        return np.asarray(np.rint(pixels.clip(0, 1) * np.iinfo(self.dtype).max), self.dtype)
 
     def photograph(self, box: Box) -> np.ndarray:
         """Read the same box of the photograph: (h, w, 3), float32 in [0, 1]."""
-        return self.content.read(self._place(box))[0]
+        return np.asarray(self.content.read(self._place(box))[0])
 
     def _place(self, box: Box) -> Box:
         """A box of the picture on the canvas."""

@@ -105,7 +105,7 @@ def with_bleed(read: ReadRows, level: Level, rows: Span) -> np.ndarray:
     down = mirrored(np.arange(*rows) - level.bleed, level.height)
     across = mirrored(np.arange(level.grid.width) - level.bleed, level.width)
     needed = Span(int(down.min()), int(down.max()) + 1)
-    return read(level.height, level.width, needed)[np.ix_(down - needed.start, across)]
+    return np.asarray(read(level.height, level.width, needed)[np.ix_(down - needed.start, across)])
 
 
 def mirrored(places: np.ndarray, length: int) -> np.ndarray:
@@ -116,4 +116,4 @@ def mirrored(places: np.ndarray, length: int) -> np.ndarray:
     """
     period = max(1, 2 * (length - 1))
     folded = places % period
-    return np.minimum(folded, period - folded) if length > 1 else folded
+    return np.asarray(np.minimum(folded, period - folded) if length > 1 else folded)

@@ -6,10 +6,11 @@ before.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
 from math import ceil, log
+from typing import Any
 
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings, at_level
@@ -62,6 +63,10 @@ class Level:
     learning_rate: float
     style_sides: tuple[int, ...]
     halvings: int = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to workers without what was computed here."""
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
 
     @cached_property
     def grid(self) -> TileGrid:

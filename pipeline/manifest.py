@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from muralist.model.errors import did_you_mean
 from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.naming import LONGEST
 from muralist.pipeline.presets import parse_value
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import BLANK, PHOTOGRAPH
@@ -203,7 +204,7 @@ def _name(value: object, place: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{place}: got {_short(value)}, wanted a text")
     try:
-        named = b"\0" not in os.fsencode(value)
+        named = b"\0" not in os.fsencode(value) and len(os.fsencode(value)) <= LONGEST
     except UnicodeEncodeError:
         named = False
     if not named:

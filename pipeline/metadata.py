@@ -52,12 +52,12 @@ class _Entry(NamedTuple):
     stored: bytes
     tag: int
     type: int
-    count: int
+    number: int
     value: int
 
     @property
     def nbytes(self) -> int:
-        return _BYTES_OF_TYPE.get(self.type, 0) * self.count
+        return _BYTES_OF_TYPE.get(self.type, 0) * self.number
 
 
 @dataclass(frozen=True)

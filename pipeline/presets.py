@@ -6,6 +6,8 @@ command-line flags, ``--set`` assignments. Whatever is wrong is a `SettingsError
 ``file:line: key: got ..., wanted ...``.
 """
 
+import errno
+import os
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +25,8 @@ from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
-MAX_BYTES: Final = 1 << 20
+MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much
+MAX_PROBLEMS: Final = 20  # that are told at once
 MAX_DEPTH: Final = 8  # settings need 3; the limit is for files made to exhaust the reader
 
 # The later of these to be set takes the others' place: a flag --size must beat a preset's print_size.
@@ -66,7 +69,7 @@ def preset_text(preset: str) -> str:
     Raises
     ------
     SettingsError
-        If there is no such preset, or it is not a readable text file of at most 1 MiB.
+        If there is no such preset, or it is not a readable text file of at most 64 KiB.
     """
     return _read(_find(preset))
 
@@ -164,7 +167,7 @@ def _extended(extends: _Entry, chain: list[Path]) -> Path:
         path = _find(extends.value, chain[-1].parent)
     except SettingsError as error:
         raise SettingsError(f"{extends.place}: extends: {error}") from None
-    if path.resolve() in [seen.resolve() for seen in chain]:
+    if os.path.abspath(path) in map(os.path.abspath, chain):
         loop = " -> ".join(file.name for file in [*chain, path])
         raise SettingsError(f"{extends.place}: extends: the preset extends itself ({loop}), remove one of these lines")
     return path
@@ -181,8 +184,10 @@ def _find(preset: str, folder: Path = Path()) -> Path:
 
 
 def _read(path: Path) -> str:
-    """Text of a file, of which never more than the limit is read: it could be endless."""
+    """Text of a file. A pipe or a device is none: it may never begin, or never end."""
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "not a file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -309,7 +314,8 @@ def _validated(entries: _Layer) -> Settings:
         return Settings.model_validate({key: entry.value for key, entry in entries.items()})
     except ValidationError as error:
         problems = [_located(details, entries) for details in error.errors(include_url=False)]
-        raise SettingsError("; ".join(problems)) from None
+        more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
+        raise SettingsError("; ".join(problems[:MAX_PROBLEMS] + more)) from None
 
 
 def _located(details: ErrorDetails, entries: _Layer) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ from muralist.pipeline.samples import (
 )
 
 _COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
+
+# A JPEG takes at least one bit for every block of 8 x 8 pixels.
+_JPEG_PIXELS_PER_BYTE = 512
 
 # Float files should stay in [0, 1]. A resampled one overshoots a little; one that goes to 255 means something else.
 _FLOAT_TOLERANCE = 0.5
@@ -84,6 +88,7 @@ def read_picture(
     path = Path(path)
     with _reading(path), _opened(path) as image:
         _check_size(image, path, max_pixels)
+        _check_length(image, path)
         _check_samples(image, path)
         orientation = image.get("orientation") if image.get_typeof("orientation") else 1
         exif = blob(image, "exif-data") or exif_of_tiff(path)
@@ -146,6 +151,8 @@ def _reading(path: Path) -> Iterator[None]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The picture as a libvips image of which only the header has been read."""
+    if not S_ISREG(mode := path.stat().st_mode) and not S_ISDIR(mode):  # it may never begin, or never end
+        raise PictureError(f"{path}: this is no file; name a picture", path=path)
     with path.open("rb", buffering=0) as file:
         kind = _kind_of(file.read(16), path)
         file.seek(0)
@@ -195,6 +202,18 @@ def _check_size(image: Any, path: Path, max_pixels: int) -> None:
             f"max_pixels = {max_pixels}; raise the setting max_pixels if this picture is meant",
             path=path,
         )
+
+
+def _check_length(image: Any, path: Path) -> None:
+    """Refuse a JPEG too short for its size. libvips makes grey of what is missing, however much it is."""
+    if str(image.get("vips-loader")).startswith("jpeg"):
+        wanted, found = image.width * image.height // _JPEG_PIXELS_PER_BYTE, path.stat().st_size
+        if found < wanted:
+            raise PictureError(
+                f"{path}: damaged: {found} bytes, wanted {wanted} at least for {image.width} x {image.height} pixels; "
+                "copy or export it again",
+                path=path,
+            )
 
 
 def _check_samples(image: Any, path: Path) -> None:

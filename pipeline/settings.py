@@ -117,7 +117,7 @@ def _matching(pattern: str, what: str) -> Callable[[str], str]:
 
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool)]
-Text = Annotated[str, AfterValidator(_matching("(?s).+", "a text of at least one character"))]
+Text = Annotated[str, AfterValidator(_matching(r"[^\0]+", "a text of at least one character, and no NUL in it"))]
 Weight = Annotated[Float, Field(ge=0)]
 LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]
 Steps = Annotated[Int, Field(ge=0, le=100_000)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from muralist.pipeline.images import Picture
+from muralist.pipeline.rasters import Raster
 from muralist.pipeline.reading import read_picture
 from muralist.pipeline.samples import Pixels
 from muralist.pipeline.settings import Settings
@@ -28,8 +29,8 @@ def init_file(settings: Settings) -> Path | None:
     return None if settings.init in (PHOTOGRAPH, BLANK) else Path(settings.init)
 
 
-def read_init(settings: Settings) -> Picture | None:
-    """Read the picture to start from, if it is a file.
+def read_init(settings: Settings, *, memory: int | None = None, folder: Path | None = None) -> Picture | None:
+    """Read the picture to start from, if it is a file; `memory` and `folder` as for `read_picture`.
 
     Raises
     ------
@@ -37,12 +38,12 @@ def read_init(settings: Settings) -> Picture | None:
         If it cannot be read.
     """
     path = init_file(settings)
-    return None if path is None else read_picture(path, settings.max_pixels)
+    return None if path is None else read_picture(path, settings.max_pixels, memory=memory, folder=folder)
 
 
 def init_pixels(
     settings: Settings, photograph: Picture, init: Picture | None, base: tuple[float, float, float]
-) -> Pixels:
+) -> Pixels | Raster:
     """Choose what is to be resized to a level to start from, a single pixel if it is one colour."""
     if settings.init == BLANK:
         return np.full((1, 1, 3), base, np.float32)

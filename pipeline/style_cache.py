@@ -5,7 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, deserialize
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
 from muralist.pipeline.writing import write_file
 
@@ -37,7 +38,7 @@ class StyleCache:
         """Give the file of the statistics if they are kept, and whole."""
         try:
             kept = (self.folder / self.name(side)).read_bytes()
-            deserialize(kept)
+            load(kept)
         except (OSError, SafetensorError):
             return None
         return kept

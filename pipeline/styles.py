@@ -5,6 +5,7 @@ Colours are the pictures' own, or with `colours: statistics` the photograph's (`
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -145,8 +146,14 @@ def _scales(settings: Settings, count: int) -> tuple[float, ...]:
     return scales * count if len(scales) == 1 else scales
 
 
+@lru_cache(maxsize=8)  # a batch paints many photographs after the same pictures
+def _picture(path: Path, _changed: tuple[int, int] | None, max_pixels: int) -> Picture:
+    return read_picture(path, max_pixels)
+
+
 def _style(path: Path, photograph: Picture, share: float, scale: float, settings: Settings, least: int) -> Style:
-    picture = read_picture(path, settings.max_pixels)
+    facts = path.stat() if path.is_file() else None  # what is wrong with a path is told where it is read
+    picture = _picture(path, facts and (facts.st_mtime_ns, facts.st_size), settings.max_pixels)
     if min(picture.height, picture.width) < least:
         raise PictureError(
             f"{path}: got a style picture of {picture.width} x {picture.height} px, wanted at least {least} px a side",

@@ -134,7 +134,7 @@ def style_targets(job: Job, level: Level, number: int) -> int:
     stride = row.stride(row.deepest(layers))
     grid = TileGrid(picture.shape[0], picture.shape[1], tile=1024, overlap=256, stride=stride)
     parts = [_style_sums(job, picture[tile.outer.inside(grid.box)], grid, tile, layers) for tile in grid]
-    total = {name: sum(part[name] for part in parts) for name in parts[0]}
+    total = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
     means = {f"{what} {name}": total[f"{what} {name}"] / total[name] for name in layers for what in ("gram", "mean")}
     job.folder.write(job.folder.targets(level, number), means)
     return number

@@ -216,7 +216,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--scheduler", "localhost"], ("scheduler: got 'localhost'", "tcp://host:8786")),
         (["--scratch", "nowhere"], ("nowhere: no folder to write to", "--scratch")),
         (["--scratch", "photo.png"], ("photo.png: no folder to write to", "--scratch")),
-        (["--memory", "lots"], ("memory: got 'lots'", "wanted")),
+        (["--memory", "lots"], ("memory: got 'lots'",)),
         (["--memory", "3KiB"], ("memory: got '3KiB'", "wanted")),
         (["--set", "steps=[-1]"], ("--set: steps.0: got -1", "wanted")),
         (["--set", "learning_rate=0"], ("--set: learning_rate.0: got 0", "wanted")),
@@ -367,7 +367,7 @@ def test_a_device_that_is_not_there(folder, scheduler):
 
 def test_a_bug_keeps_its_traceback(folder, monkeypatch):
     """What nobody expected is not dressed up as a user's mistake."""
-    monkeypatch.setattr("muralist.pipeline.brief.make_brief", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("muralist.pipeline.render.make_brief", lambda *_, **__: 1 / 0)
     assert isinstance(render().exception, ZeroDivisionError)
 
 

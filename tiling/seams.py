@@ -130,4 +130,5 @@ def _jump(pixels: np.ndarray, line: int, reach: int, edges: np.ndarray) -> np.nd
     left = pixels[:, line - reach : line].mean(1, dtype=np.float64)
     right = pixels[:, line : line + reach].mean(1, dtype=np.float64)
     means = np.add.reduceat(left - right, edges[:-1]) / np.diff(edges)[:, None]
-    return np.square(means).sum(1)
+    jumps: np.ndarray = np.square(means).sum(1)
+    return jumps

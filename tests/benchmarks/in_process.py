@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from muralist.pipeline import render as rendering
-from muralist.pipeline.run_folder import RunFolder
+from muralist.pipeline.canvas import Canvas
 
 INSIDE = {"painter": "optimiser steps", "blend": "read and blend tiles", "write": "write tiles"}
 TASKS = {"prepare_tile": "prepare tiles", "measure_tile": "measure losses", "add_up": "add up Grams"}
@@ -17,27 +17,24 @@ TASKS = {"prepare_tile": "prepare tiles", "measure_tile": "measure losses", "add
 class Here:
     """Stands in for the cluster: calls every task in this process and notes its seconds, and those of its parts."""
 
-    workers = 1
+    workers, lost, again = 1, 0, 0
+    notices: tuple[str, ...] = ()
 
-    def __init__(self, settings: Any, folder: str) -> None:
+    def __init__(self, settings: Any) -> None:
         import torch
 
         from muralist.pipeline import devices, tasks
 
         torch.set_num_threads(settings.threads)
-        facts = devices.worker_facts(folder, settings.device)
-        self.device, self.device_name, self.threads = facts["device"], facts["device_name"], facts["threads"]
-        self.precision = facts["precision"] if settings.precision == "auto" else settings.precision
+        self.threads, self.device = settings.threads, devices.resolve_device(settings.device)
+        self.device_name = devices.cpu_name()
+        automatic = devices.best_precision(self.device)
+        self.precision = automatic if settings.precision == "auto" else settings.precision
         self.tasks, self.task = tasks, ""
         self.seconds: dict[str, float] = defaultdict(float)
-        self._watch_parts()
-
-    def _watch_parts(self) -> None:
-        tasks = self.tasks
-        open_canvas = RunFolder.canvas
-        RunFolder.canvas = lambda *arguments: self._timed("blend", open_canvas(*arguments))
+        Canvas.read = self._timed("blend", Canvas.read)
+        Canvas.write = self._timed("write", Canvas.write)
         tasks.Painter.paint = self._timed("painter", tasks.Painter.paint)
-        tasks.write_array = self._timed("write", tasks.write_array)
 
     def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -48,17 +45,18 @@ class Here:
 
         return call
 
-    def call(self, task: str, *arguments: Any) -> Any:
+    def call(self, task: str, *arguments: Any, rank: int = 0) -> Any:
         """Run a task."""
         self.task = task
         began = time.perf_counter()
         result = getattr(self.tasks, task)(*arguments)
         self.seconds[task] += time.perf_counter() - began
+        self.task = "driver"
         return result
 
-    def map(self, task: str, arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    def map(self, task: str, calls: Sequence[tuple[Any, ...]], rank: int = 0, homes: Any = None) -> Iterator[Any]:
         """Run a task for each tuple of arguments."""
-        return (self.call(task, *item) for item in arguments)
+        return (self.call(task, *arguments) for arguments in calls)
 
     def peak_rss(self) -> int:
         """Not measured here."""
@@ -69,8 +67,8 @@ def seconds_here(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str,
     """Render without dask and say how long each part of the level took; to be called in a process of its own."""
     clusters: list[Here] = []
 
-    def open_here(resolved: Any, folder: str, tiles: int) -> Any:
-        clusters.append(Here(resolved, folder))
+    def open_here(resolved: Any, *_: object) -> Any:
+        clusters.append(Here(resolved))
         return nullcontext(clusters[0])
 
     rendering.open_cluster = open_here

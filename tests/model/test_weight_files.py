@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -157,6 +158,13 @@ def test_a_path_without_a_file_is_refused(tmp_path, what):
     path = tmp_path if what == "folder" else tmp_path / "nothing"
     with pytest.raises(WeightsError, match=r"cannot be read \(.*\); name a weight file or a published one"):
         find_weights(VGG19, str(path))
+
+
+def test_a_pipe_is_no_weight_file(tmp_path):
+    """Nothing is read where reading might wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WeightsError, match=r"cannot be read \(not a file\)"):
+        find_weights(VGG19, str(tmp_path / "pipe"))
 
 
 def test_a_wrong_name_is_answered_with_the_nearest(cache):

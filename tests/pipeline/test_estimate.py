@@ -98,7 +98,7 @@ def test_every_pair_of_lbfgs_counts(tmp_path):
 
 def memory_of(bytes_: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the machine have so much memory that can be planned with, in bytes."""
-    available = SimpleNamespace(available=bytes_ / module.MEMORY_SHARE)
+    available = SimpleNamespace(available=bytes_ / module.MEMORY_SHARE, total=8 << 30)
     monkeypatch.setattr(module.psutil, "virtual_memory", lambda: available)
 
 

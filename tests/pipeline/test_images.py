@@ -404,6 +404,31 @@ def test_truncated_tiff_with_directory_in_front(tmp_path: Path, compression: str
     refused(path, "cut short")
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_too_short_for_its_size(tmp_path: Path, progressive: bool) -> None:
+    """A small file that claims to be huge is refused before memory or disk is filled with grey."""
+    path = save(tmp_path / "bomb.jpg", np.full((64, 64, 3), 99, np.uint8), progressive=progressive)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
+    content[at : at + 4] = (30_000).to_bytes(2, "big") * 2
+    path.write_bytes(content)
+    refused(path, "damaged: ", "bytes, wanted 1757812 at least for 30000 x 30000 pixels")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_shortest_of_jpegs_is_read(tmp_path: Path, progressive: bool) -> None:
+    """A picture of one colour is as short as JPEG can make it, and whole."""
+    grey = Image.fromarray(np.full((4000, 4000), 99, np.uint8))
+    grey.save(tmp_path / "grey.jpg", optimize=True, quality=1, progressive=progressive)
+    assert np.ptp(read_picture(tmp_path / "grey.jpg").pixels) == 0
+
+
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    """Nothing is read where reading might wait for ever."""
+    os.mkfifo(tmp_path / "photo.jpg")
+    refused(tmp_path / "photo.jpg", "this is no file; name a picture")
+
+
 def test_the_pixel_limit_holds_before_decoding(tmp_path: Path) -> None:
     """A header that promises 3.6 gigapixels is refused with size, limit and the name of the setting."""
     path = tmp_path / "bomb.png"

@@ -119,5 +119,5 @@ def test_a_plot_that_cannot_be_written_is_found_out_before(tmp_path, name, words
 def test_a_plot_that_fails_at_the_end_says_that_the_painting_is_done(tmp_path):
     """The folder vanished meanwhile: one clean error."""
     path = Path(tmp_path, "gone", "deep", "loss.png")
-    with pytest.raises(OutputError, match=r"loss\.png: the loss plot could not be written .* painting itself is done"):
+    with pytest.raises(OutputError, match=r"loss\.png: could not be written .* the painting itself is done"):
         write_plot(path, ROWS, Settings())

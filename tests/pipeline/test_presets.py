@@ -1,6 +1,7 @@
 """Presets: which source wins, and what is said about a wrong one."""
 
 import contextlib
+import os
 import pickle
 
 import pytest
@@ -349,6 +350,24 @@ def test_files_that_are_no_presets_are_refused(preset):
     """A picture given as a preset is not read to its end, nor guessed at."""
     assert "wanted a preset of a few lines" in complaint(preset(b" " * (MAX_BYTES + 1)))
     assert "wanted a text file" in complaint(preset(b"\xff\xd8\xff\xe0"))
+
+
+def test_a_pipe_is_no_preset(tmp_path):
+    """Nothing is read where reading might wait for ever."""
+    os.mkfifo(tmp_path / "pipe.yaml")
+    assert "pipe.yaml: cannot be read (not a file), wanted a preset file" in complaint(f"{tmp_path}/pipe.yaml")
+
+
+def test_a_preset_may_extend_no_impossible_name(preset):
+    """A NUL, which no file's name has, is told like a file that is not there."""
+    assert "cannot be read (" in complaint(preset('extends: "a\\0.yaml"'))
+
+
+def test_no_more_problems_are_told_than_are_read(preset):
+    """Of thousands of wrong lines the first are named, and the others counted."""
+    message = complaint(preset("".join(f"wrong{number}: 1\n" for number in range(1000))))
+    assert "wrong19: unknown key; and 980 more" in message
+    assert "wrong20" not in message
 
 
 def test_the_text_of_a_preset_can_be_shown(preset):

@@ -176,6 +176,7 @@ def test_text_and_single_values_are_read(key, written, read):
         ("scheduler", "localhost:8786", "an address such as tcp://host:8786"),
         ("scheduler", "tcp://localhost", "an address such as tcp://host:8786"),
         ("network", "", "a text of at least one character"),
+        ("weights", "a\0b", "and no NUL in it"),
         ("weights", 3, "valid string"),
         ("scratch", "", "a text of at least one character"),
         ("consensus", 3, "valid boolean"),

@@ -207,8 +207,10 @@ def test_tiles_tell_what_they_fetched(done):
     job, level = done.job, done.levels[1]
     for tile in level.grid:
         reached = sum(np.prod((each.extent & tile.outer).shape) for each in level.grid.touching(tile.outer))
-        assert tasks.paint_tile(job, level, tile.index, 0) == (tile.index, reached * 4 * 3 * 4)
-        assert tasks.measure_tile(job, level, tile.index, 2) == (tile.index, 0)
+        painted, measured = tasks.paint_tile(job, level, tile.index, 0), tasks.measure_tile(job, level, tile.index, 2)
+        assert painted[:2] == (tile.index, reached * 4 * 3 * 4)
+        assert measured[:2] == (tile.index, 0)
+        assert min(painted.seconds, measured.seconds) > 0
 
 
 def test_tiles_leave_out_what_is_not_theirs(done):
@@ -308,7 +310,7 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
     last = everywhere(job, level, "paint_tile", 2, 1)
     assert missing not in first
     assert 0 < last[counts] < first[counts]
-    assert set(tasks._features(job, level, 0)) == (set() if missing == "content" else {"relu4_2"})
+    assert set(tasks._features(job, level, level.grid[0])) == (set() if missing == "content" else {"relu4_2"})
     assert bool(tasks._painter(job, level).objective.targets) == (missing == "content")
 
 

@@ -1,0 +1,352 @@
+"""Whole commands as processes of their own, cut short at any moment: the same command goes on, and nothing is lost."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from crews import until
+from pictures import TINY, assignments, contents, painting, photograph, save
+
+from muralist.cli import main
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into other processes' environments")
+
+COMMANDS = ["render", "batch"]
+LOCAL = ["scheduler", "own workers"]
+OTHERWISE = (
+    "seconds",
+    "peak_rss_bytes",
+    "resumed",
+    "notices",
+    "workers",
+)  # what another course may change in a sidecar
+GOES_ON = "muralist: interrupted; the same command goes on where this was\n"
+
+# The command line, which kills itself before it changes the names of files for the nth time since it began to give a
+# file the name LAST; and which can write no file larger than LIMIT.
+PROGRAM = """
+import os, resource, signal, sys
+
+last, left, limit = os.environ.get("LAST"), int(os.environ.get("NTH", 0)), os.environ.get("LIMIT")
+begun = False
+
+def watch(event, arguments):
+    global begun, left
+    if event in ("os.rename", "os.remove", "os.rmdir"):
+        begun = begun or event == "os.rename" and os.path.basename(arguments[1]) == last
+        left -= begun
+        if begun and left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+if last:
+    sys.addaudithook(watch)
+if limit:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+from muralist.cli import main
+main()
+"""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A command and all it may leave: below its folder it paints, caches and files what is for a while.
+
+    Attributes
+    ----------
+    folder : Path
+    arguments : tuple of str
+    """
+
+    folder: Path
+    arguments: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("out", "tmp", "cache"):
+            (self.folder / name).mkdir(parents=True)
+
+    def start(self, **environment: str) -> "subprocess.Popen[str]":
+        """Start the command, in a process group of its own."""
+        own = {"TMPDIR": str(self.folder / "tmp"), "XDG_CACHE_HOME": str(self.folder / "cache")}
+        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        command = [sys.executable, "-c", PROGRAM, *self.arguments]
+        new = {"cwd": self.folder / "out", "env": os.environ | own | environment, "start_new_session": True}
+        return subprocess.Popen(command, **pipes, **new)
+
+    def run(self, **environment: str) -> tuple[int, str]:
+        """Run the command to its end; exit code and standard error."""
+        with self.start(**environment) as process:
+            said = process.communicate(timeout=240)[1]
+        return process.returncode, said
+
+    def processes(self) -> list[psutil.Process]:
+        """Processes that the command started, whatever they are, also if it is gone."""
+        return [each for each in psutil.process_iter() if _environ(each).get("TMPDIR") == str(self.folder / "tmp")]
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What was painted, by name; of sidecars, what does not depend on the course of things."""
+        files = {name: content for name, content in contents(self.folder / "out").items() if name != "report.jsonl"}
+        return {name: self._comparable(file) if name.endswith(".json") else file for name, file in files.items()}
+
+    @property
+    def left(self) -> dict[str, bytes | None]:
+        """What lies in the system's temporary folder and in the cache."""
+        return {f"{name}/{file}": held for name in ("tmp", "cache") for file, held in self._held(name).items()}
+
+    @property
+    def rows(self) -> dict[str, list[Any]]:
+        """The looks at the losses that were noted in journals of runs under way, by output."""
+        return {
+            str(path.parent.relative_to(self.folder / "out")).replace("/.", "/").strip(".").removesuffix(".muralist"): (
+                course["losses"] + course["current"]["rows"]
+            )
+            for path in (self.folder / "out").rglob("journal.json")
+            for course in [json.loads(path.read_text())["course"]]
+        }
+
+    @property
+    def report(self) -> list[dict[str, Any]]:
+        """The lines of a batch's report."""
+        return [json.loads(line) for line in (self.folder / "out" / "report.jsonl").read_text().splitlines()]
+
+    def _held(self, name: str) -> dict[str, bytes | None]:
+        return contents(self.folder / name)
+
+    def _comparable(self, sidecar: bytes) -> dict[str, Any]:
+        found = json.loads(sidecar.decode().replace(str(self.folder), "FOLDER"))
+        for level in found["levels"]:
+            del level["seconds"], level["fetched_bytes_per_round"]
+        del found["settings"]["scheduler"]
+        return {key: value for key, value in found.items() if key not in OTHERWISE}
+
+
+def _environ(process: psutil.Process) -> dict[str, str]:
+    try:
+        return dict(process.environ())
+    except psutil.Error:
+        return {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where commands are tried: makes scenes, and knows how the commands end if nobody cuts them short."""
+
+    folder: Path
+    scheduler: str
+
+    def __post_init__(self) -> None:
+        (self.folder / "photos" / "sub").mkdir(parents=True)
+        save(self.folder / "style.png", painting())
+        save(self.folder / "photos" / "a.png", photograph())
+        for number, name in enumerate(["b.png", "sub/c.png", "sub/d.png"], 1):
+            save(self.folder / "photos" / name, photograph(64, 48, seed=min(number, 2)))  # the last two are the same
+
+    def scene(self, command: str, workers: str = "scheduler") -> Scene:
+        """A new scene of a command."""
+        what = {
+            "render": ["photos/a.png", "-o", "a.png", "--loss-lines", "--quiet"],
+            "batch": ["photos", "-o", ".", "--quiet"],
+        }[command]
+        words = [str(self.folder / word) if word.startswith("photos") else word for word in what]
+        where = {"scheduler": self.scheduler} if workers == "scheduler" else {"workers": 2}
+        settings = assignments(TINY | where)
+        folder = self.folder / f"scene-{len(list(self.folder.iterdir()))}"
+        return Scene(folder, (command, *words, "-s", str(self.folder / "style.png"), *settings))
+
+    @cached_property
+    def _whole(self) -> dict[tuple[str, str], tuple[Scene, float]]:
+        return {}
+
+    def whole(self, command: str, workers: str = "scheduler") -> tuple[Scene, float]:
+        """The scene of a command that nobody cut short, and how many seconds it took."""
+        if (command, workers) not in self._whole:
+            scene, start = self.scene(command, workers), time.monotonic()
+            assert scene.run()[0] == 0
+            self._whole[command, workers] = scene, time.monotonic() - start
+            assert_clean(scene)
+        return self._whole[command, workers]
+
+
+@pytest.fixture(scope="module")
+def stage(scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Where commands are tried."""
+    return Stage(tmp_path_factory.mktemp("stage"), scheduler)
+
+
+def assert_clean(scene: Scene) -> None:
+    """No process is left, nothing in the system's temporary folder, and no hidden file anywhere."""
+    until(lambda: not scene.processes())
+    names = [path for path in scene.folder.rglob("*") if path.name.startswith(".") or path.is_relative_to("tmp")]
+    assert names == []
+    assert list((scene.folder / "tmp").iterdir()) == []
+
+
+def assert_gone_on_with(scene: Scene, whole: Scene) -> None:
+    """The same command ends as if nobody had cut it short, does again no more than it must, and leaves nothing."""
+    noted, painted = scene.rows, _finished(scene)
+    code, said = scene.run()
+    if code != 0:  # it was killed when all was done, but for tidying up
+        assert (code, said.count("\n"), "exists already" in said) == (1, 1, True), said
+        assert set(scene.made) == set(painted)
+    elif scene.arguments[0] == "render":
+        looks = len(whole.made["a.png.json"]["losses"])
+        assert said.count("\n") == looks - len(noted.get("a.png", [])), said
+    assert scene.made == whole.made
+    for output, rows in noted.items():
+        assert scene.made[f"{output}.json"]["losses"][: len(rows)] == rows
+    assert {name: _stamp(scene, name) for name in painted} == painted
+    assert scene.left == whole.left
+    assert_clean(scene)
+
+
+def _finished(scene: Scene) -> dict[str, tuple[int, int]]:
+    """Paintings and sidecars that nothing is to be done about, and what would change if they were written again."""
+    files = contents(scene.folder / "out")
+    done = [name for name in files if f"{name}.json" in files and _under_way(name) not in files]
+    return {file: _stamp(scene, file) for name in done for file in (name, f"{name}.json")}
+
+
+def _under_way(name: str) -> str:
+    return str(Path(name).with_name(f".{Path(name).name}.muralist") / "journal.json")
+
+
+def _stamp(scene: Scene, name: str) -> tuple[int, int]:
+    facts = (scene.folder / "out" / name).stat()
+    return facts.st_ino, facts.st_mtime_ns
+
+
+def kill_after(scene: Scene, seconds: float, *, group: bool) -> None:
+    """Run a command for some time, then kill it, or all its processes, as the end of a session's power does."""
+    with scene.start() as process:
+        try:
+            process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL) if group else process.kill()
+
+
+def moments(number: int, of: int) -> float:
+    """A random moment in one of several equal parts of a course, as a share of it; the same at every run."""
+    return (number + random.Random(number).random()) / of
+
+
+# -------------------------------------------------------------------------------------------------------------- kill -9
+
+
+def killed(stage: Stage, command: str, workers: str, share: float, *, group: bool) -> None:
+    """Kill a command, run it again, and compare."""
+    scene, (whole, seconds) = stage.scene(command, workers), stage.whole(command, workers)
+    kill_after(scene, share * seconds, group=group)
+    assert_gone_on_with(scene, whole)
+
+
+@pytest.mark.parametrize(
+    ("command", "number", "of"), [*(("render", n, 5) for n in range(5)), ("batch", 1, 3), ("batch", 2, 3)]
+)
+def test_killed_at_any_moment(stage, command, number, of):
+    """The driver is killed while workers of somebody else's work for it."""
+    killed(stage, command, "scheduler", moments(number, of), group=False)
+
+
+@pytest.mark.parametrize(("command", "group"), [("render", False), ("batch", True)])
+def test_killed_with_workers_of_its_own(stage, command, group):
+    """They end by themselves, or are killed with it."""
+    killed(stage, command, "own workers", 0.8, group=group)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", LOCAL)
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("number", range(10))
+def test_killed_at_every_tenth_of_its_course(stage, command, number, workers):
+    """Forty moments, from the start of Python to the removal of the run folder."""
+    killed(stage, command, workers, moments(number, 10), group=bool(number % 2))
+
+
+@pytest.mark.parametrize(
+    ("command", "last", "nth"),
+    [
+        ("render", "a.png", 1),  # the painting is there
+        ("render", "a.png", 6),  # the folder is being removed
+        ("batch", "a.png", 6),
+        ("batch", "d.png", 1),  # which is a copy
+        *(pytest.param("render", "a.png", nth, marks=pytest.mark.slow) for nth in (0, 2, 3, 4, 5, 7, 12, 20, 30, 40)),
+        *(pytest.param("batch", "a.png", nth, marks=pytest.mark.slow) for nth in (0, 1, 2, 3, 4, 5, 7, 12, 20, 30)),
+        *(pytest.param("batch", "d.png", nth, marks=pytest.mark.slow) for nth in (0, 2, 3, 4, 5, 7)),
+    ],
+)
+def test_killed_at_the_very_end(stage, command, last, nth):
+    """Between any two changes of names, from that of a finished painting to the last one of all."""
+    scene, (whole, _) = stage.scene(command), stage.whole(command)
+    assert scene.run(LAST=last, NTH=str(nth))[0] == -signal.SIGKILL
+    assert_gone_on_with(scene, whole)
+
+
+# ------------------------------------------------------------------------------------------------- Ctrl-C and SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("command", "workers", "signum"),
+    [
+        ("render", "own workers", signal.SIGINT),
+        ("batch", "scheduler", signal.SIGTERM),
+        pytest.param("render", "scheduler", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("batch", "own workers", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("batch", "own workers", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
+def test_asked_to_stop(stage, command, workers, signum):
+    """One line says what to do, the exit code is a shell's, and of what was begun only the run folder stays."""
+    scene, (whole, _) = stage.scene(command, workers), stage.whole(command)
+    with scene.start() as process:
+        until(lambda: scene.rows, 240)
+        os.killpg(process.pid, signum)  # as a terminal does
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 128 + signum
+    assert [line for line in said.splitlines() if not line.startswith("step ")] == [GOES_ON.strip()]
+    until(lambda: not scene.processes())
+    hidden = {path.name for path in scene.folder.rglob(".*")}
+    assert hidden
+    assert all(name.endswith(".png.muralist") for name in hidden)
+    assert list((scene.folder / "tmp").iterdir()) == []
+    assert_gone_on_with(scene, whole)
+
+
+def test_sigterm_is_as_it_was_afterwards(monkeypatch):
+    """Whoever calls the command line from Python keeps what is to happen then."""
+    before = signal.getsignal(signal.SIGTERM)
+    assert CliRunner().invoke(main, ["presets"]).exit_code == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+# -------------------------------------------------------------------------------------------------------- a full disk
+
+
+@pytest.mark.parametrize(
+    ("command", "workers"),
+    [("render", "own workers"), ("batch", "scheduler"), pytest.param("batch", "own workers", marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize("limit", [40_000, 400_000])
+def test_a_full_disk(stage, command, workers, limit):
+    """Whoever is refused room, the driver at once or a worker later: a line says so, and with room the same goes on."""
+    scene, (whole, _) = stage.scene(command, workers), stage.whole(command)
+    code, said = scene.run(LIMIT=str(limit))
+    assert (code, "Traceback" in said) == (1, False), said
+    assert "the disk is full; free some space and repeat the command to go on" in said + str(_reasons(scene))
+    until(lambda: not scene.processes())
+    assert_gone_on_with(scene, whole)
+
+
+def _reasons(scene: Scene) -> list[str]:
+    return [row["reason"] for row in scene.report] if scene.arguments[0] == "batch" else []
