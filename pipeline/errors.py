@@ -52,5 +52,5 @@ class DeviceError(PipelineError, RuntimeError):
     """The machine does not have the device that was asked for."""
 
 
-class DeviceMemoryError(PipelineError, MemoryError):
+class DeviceMemoryError(MemoryError, PipelineError):  # in this order, or dask could not bring it home
     """A tile does not fit into the memory of a worker's device."""

@@ -1,6 +1,7 @@
-"""What every task of a render needs to know. Small, frozen, picklable."""
+"""What every task of a render needs to know, and what it gives back. Small, frozen, picklable, without torch."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from muralist.model.state import planes
 from muralist.model.weight_files import WeightFile
@@ -50,3 +51,11 @@ class Job:
         if is_photograph(self.settings):
             return self.content(level)
         return Canvas(self.folder.store, self.folder.start(level), level.grid, 1)
+
+
+class Tally(NamedTuple):
+    """What a task on a tile gives back: the tile's number, bytes of the canvas that it had to fetch, its seconds."""
+
+    number: int
+    fetched: int
+    seconds: float

@@ -133,9 +133,7 @@ def _carry_out(brief: Brief, folder: RunFolder, *, quiet: bool, loss_lines: bool
         return paint_picture(brief, folder, cluster, progress)
 
 
-def paint_picture(
-    brief: Brief, folder: RunFolder, cluster: Cluster, progress: Progress, rank: int = 0
-) -> Sidecar:
+def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: Progress, rank: int = 0) -> Sidecar:
     """Paint what a brief settles on running workers, write picture and sidecar; return what the sidecar holds.
 
     Parameters

@@ -117,7 +117,8 @@ def _matching(pattern: str, what: str) -> Callable[[str], str]:
 
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool)]
-Text = Annotated[str, AfterValidator(_matching(r"[^\0]+", "a text of at least one character, and no NUL in it"))]
+Text = Annotated[str, AfterValidator(_matching("(?s).+", "a text of at least one character"))]
+FileName = Annotated[Text, AfterValidator(_matching(r"[^\0]+", "a text that can name a file"))]
 Weight = Annotated[Float, Field(ge=0)]
 LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]
 Steps = Annotated[Int, Field(ge=0, le=100_000)]
@@ -160,7 +161,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     network: Text = Field("compact", description="Network whose features measure style and content.")
-    weights: Text | None = Field(
+    weights: FileName | None = Field(
         None, description="File with the network's weights, or the name of a published one, instead of the usual one."
     )
     pooling: Literal["network", "max", "average", "l2"] = Field(
@@ -206,7 +207,7 @@ class Settings(BaseModel):
         "picture recoloured to the photograph's mean and covariance.",
     )
 
-    init: Text = Field(
+    init: FileName = Field(
         "content",
         description="What the painting starts from: `content`, `blank` (the network's mean colour) or a file.",
     )
@@ -300,7 +301,7 @@ class Settings(BaseModel):
     tls_key: Certificate | None = Field(
         None, description="PEM file with the key of that certificate, if apart from it."
     )
-    scratch: Text | None = Field(
+    scratch: FileName | None = Field(
         None,
         description="Folder or fsspec URL (s3://bucket/x) for intermediate canvases; by default beside the output.",
     )

@@ -46,7 +46,8 @@ def describe(brief: Brief, course: Course, cluster: Cluster, *, peak_rss: int, s
         "device": {"kind": cluster.device, "name": cluster.device_name, "precision": cluster.precision},
         "workers": {
             "count": cluster.workers,
-            "threads": cluster.threads, "scheduler": brief.settings.scheduler,
+            "threads": cluster.threads,
+            "scheduler": brief.settings.scheduler,
             "lost": cluster.lost,
             "tasks_run_again": cluster.again,
         },

@@ -8,7 +8,7 @@ round `add_up` and `paint_tile` for all tiles; at the end `measure_tile` for all
 import time
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from muralist.model.statistics import Sums, Window, style_sums
 from muralist.model.weight_files import WeightFile
 from muralist.pipeline.canvas import Canvas
 from muralist.pipeline.devices import best_precision, memory_errors, resolve_device
-from muralist.pipeline.job import Job
+from muralist.pipeline.job import Job, Tally
 from muralist.pipeline.levels import Level
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.store import fetched
@@ -35,14 +35,6 @@ from muralist.tiling.resample import cubic, linear, resample
 
 Kernel = Callable[[np.ndarray], np.ndarray]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-class Tally(NamedTuple):
-    """What a task on a tile gives back: the tile's number, bytes of the canvas that it had to fetch, its seconds."""
-
-    number: int
-    fetched: int
-    seconds: float
 
 
 @lru_cache(maxsize=4)

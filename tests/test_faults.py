@@ -100,6 +100,10 @@ class Scene:
         files = {name: content for name, content in contents(self.folder / "out").items() if name != "report.jsonl"}
         return {name: self._comparable(file) if name.endswith(".json") else file for name, file in files.items()}
 
+    def sidecar(self, name: str) -> dict[str, Any]:
+        """What lies beside a painting."""
+        return dict(json.loads((self.folder / "out" / f"{name}.json").read_text()))
+
     @property
     def left(self) -> dict[str, bytes | None]:
         """What lies in the system's temporary folder and in the cache."""
@@ -108,12 +112,13 @@ class Scene:
     @property
     def rows(self) -> dict[str, list[Any]]:
         """The looks at the losses that were noted in journals of runs under way, by output."""
+        journals = {path.parent: json.loads(path.read_text()) for path in (self.folder / "out").rglob("journal.json")}
         return {
-            str(path.parent.relative_to(self.folder / "out")).replace("/.", "/").strip(".").removesuffix(".muralist"): (
-                course["losses"] + course["current"]["rows"]
+            str((folder.parent / folder.name[1:].removesuffix(".muralist")).relative_to(self.folder / "out")): (
+                found["course"]["losses"] + found["course"]["current"]["rows"]
             )
-            for path in (self.folder / "out").rglob("journal.json")
-            for course in [json.loads(path.read_text())["course"]]
+            for folder, found in journals.items()
+            if not found["finished"]
         }
 
     @property
@@ -124,12 +129,12 @@ class Scene:
     def _held(self, name: str) -> dict[str, bytes | None]:
         return contents(self.folder / name)
 
-    def _comparable(self, sidecar: bytes) -> dict[str, Any]:
+    def _comparable(self, sidecar: bytes) -> list[str]:
         found = json.loads(sidecar.decode().replace(str(self.folder), "FOLDER"))
         for level in found["levels"]:
-            del level["seconds"], level["fetched_bytes_per_round"]
+            del level["seconds"], level["busy_seconds"], level["fetched_bytes_per_round"]
         del found["settings"]["scheduler"]
-        return {key: value for key, value in found.items() if key not in OTHERWISE}
+        return json.dumps({key: value for key, value in found.items() if key not in OTHERWISE}, indent=1).splitlines()
 
 
 def _environ(process: psutil.Process) -> dict[str, str]:
@@ -188,8 +193,7 @@ def stage(scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Stage:
 def assert_clean(scene: Scene) -> None:
     """No process is left, nothing in the system's temporary folder, and no hidden file anywhere."""
     until(lambda: not scene.processes())
-    names = [path for path in scene.folder.rglob("*") if path.name.startswith(".") or path.is_relative_to("tmp")]
-    assert names == []
+    assert list(scene.folder.rglob(".*")) == []
     assert list((scene.folder / "tmp").iterdir()) == []
 
 
@@ -201,11 +205,13 @@ def assert_gone_on_with(scene: Scene, whole: Scene) -> None:
         assert (code, said.count("\n"), "exists already" in said) == (1, 1, True), said
         assert set(scene.made) == set(painted)
     elif scene.arguments[0] == "render":
-        looks = len(whole.made["a.png.json"]["losses"])
+        looks = len(whole.sidecar("a.png")["losses"])
         assert said.count("\n") == looks - len(noted.get("a.png", [])), said
-    assert scene.made == whole.made
+    assert set(scene.made) == set(whole.made)
+    for name, file in whole.made.items():
+        assert scene.made[name] == file, name
     for output, rows in noted.items():
-        assert scene.made[f"{output}.json"]["losses"][: len(rows)] == rows
+        assert scene.sidecar(output)["losses"][: len(rows)] == rows
     assert {name: _stamp(scene, name) for name in painted} == painted
     assert scene.left == whole.left
     assert_clean(scene)
@@ -213,13 +219,9 @@ def assert_gone_on_with(scene: Scene, whole: Scene) -> None:
 
 def _finished(scene: Scene) -> dict[str, tuple[int, int]]:
     """Paintings and sidecars that nothing is to be done about, and what would change if they were written again."""
-    files = contents(scene.folder / "out")
-    done = [name for name in files if f"{name}.json" in files and _under_way(name) not in files]
+    files, under_way = contents(scene.folder / "out"), scene.rows
+    done = [name for name in files if f"{name}.json" in files and name not in under_way]
     return {file: _stamp(scene, file) for name in done for file in (name, f"{name}.json")}
-
-
-def _under_way(name: str) -> str:
-    return str(Path(name).with_name(f".{Path(name).name}.muralist") / "journal.json")
 
 
 def _stamp(scene: Scene, name: str) -> tuple[int, int]:

@@ -27,7 +27,9 @@ def test_all_names_are_told():
 
 
 @pytest.mark.parametrize("error", [SettingsError("{}"), OutputError("{}"), WeightsError("{}", "is broken")])
-@pytest.mark.parametrize(("name", "told"), [("a\nb", r"a\nb"), ("\x1b[2J", r"\x1b[2J"), ("\udcff", r"\udcff"), ("ä b", "ä b")])
+@pytest.mark.parametrize(
+    ("name", "told"), [("a\nb", r"a\nb"), ("\x1b[2J", r"\x1b[2J"), ("\udcff", r"\udcff"), ("ä b", "ä b")]
+)
 def test_a_message_is_one_line_and_steers_no_terminal(error, name, told):
     """Line breaks, control codes and bytes that are no text are written out; the rest of a name stays."""
     arguments = [str(argument).format(name) for argument in error.args]

@@ -146,7 +146,7 @@ def test_a_line_for_each_picture(archive, capfd):
     archive.paint(quiet=False)
     first, second = capfd.readouterr().err.splitlines()
     assert first.startswith(f"1/2 failed: {archive.photos}/a.png: ")
-    assert second == f"2/2 painted: {archive.photos}/sub/b.png"
+    assert second == f"2/2 done: {archive.photos}/sub/b.png"
 
 
 def test_each_style_and_names(archive):
@@ -163,7 +163,7 @@ def test_each_style_and_names(archive):
 def test_rows_of_a_manifest(archive):
     """Style, preset and settings of a row count for it; where a preset would have it computed does not."""
     save(archive.folder / "other.png", painting(seed=7))
-    (archive.folder / "mine.yaml").write_text("tv_weight: 7\nscheduler: tcp://nowhere:1\nworkers: 5\n")
+    (archive.folder / "mine.yaml").write_text("tv_weight: 7\nworkers: 5\nthreads: 3\n")
     rows = [
         {"content": "photos/a.png", "style": "other.png", "preset": "mine.yaml"},
         {"content": "photos/a.png", "output": "b.png", "content_weight": 9},
@@ -176,30 +176,31 @@ def test_rows_of_a_manifest(archive):
     ]
     assert (first["settings"]["tv_weight"], second["settings"]["content_weight"]) == (7, 9)
     assert second["settings"]["tv_weight"] != 7
-    assert (first["settings"]["scheduler"], first["settings"]["workers"]) == (archive.scheduler, 1)
+    assert (first["settings"]["workers"], first["settings"]["threads"]) == (1, 1)
 
 
 # -------------------------------------------------------------------------------------------------------- side by side
 
 
-def test_pictures_are_painted_side_by_side(archive, before_painting):
-    """One for every worker, and one that is being read or written; the first has the lowest rank."""
+def test_pictures_are_painted_side_by_side(archive, monkeypatch):
+    """One for every worker, and one that is being read or written; who was named first has the lowest rank."""
     for number in range(4):
         archive.add(f"c{number}.png", 10 + number)
-    meet, seen = threading.Barrier(2), {}
-    under_way, most = Counter(), []
+    paint, meet, ranks, under_way, most = module.paint_picture, threading.Barrier(2), {}, set(), []
 
-    def act(name: str, cluster: Any, rank: int) -> None:
-        seen[name] = rank
-        under_way["now"] = len(cluster._answers) + 1
-        most.append(sum(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate()))
+    def watched(brief: Any, folder: Any, cluster: Any, progress: Any, rank: int) -> Any:
+        ranks[rank] = brief.output.name
+        under_way.add(rank)
         meet.wait(120)  # in pairs, or never
+        most.append(len(under_way))
+        try:
+            return paint(brief, folder, cluster, progress, rank)
+        finally:
+            under_way.remove(rank)
 
-    before_painting(act)
+    monkeypatch.setattr(module, "paint_picture", watched)
     assert set(archive.paint().values()) == {"done"}
-    assert list(dict(sorted(seen.items(), key=lambda each: each[1]))) == [
-        *("a.png", "c0.png", "c1.png", "c2.png", "c3.png", "b.png")
-    ]
+    assert [ranks[rank] for rank in sorted(ranks)] == ["a.png", "c0.png", "c1.png", "c2.png", "c3.png", "b.png"]
     assert max(most) == 2
 
 
@@ -285,10 +286,9 @@ def test_a_bug_stops_no_other(archive, monkeypatch, capfd, where):
     monkeypatch.setattr(module, where, wrong)
     done = archive.paint()
     assert done["sub/b.png"] == "done"
+    wanted = {"paint_picture": ["a.png", "sub/c.png"], "read_size": ["a.png"], "copy_painting": ["sub/c.png"]}[where]
     failed = [name for name, status in done.items() if status == "failed"]
-    assert failed == (
-        ["sub/c.png"] if where == "copy_painting" else ["a.png", "sub/c.png"] if where == "paint_picture" else ["a.png"]
-    )
+    assert failed == wanted
     assert archive.rows[failed[0]]["error"] == "ZeroDivisionError"
     assert archive.rows[failed[0]]["reason"] == "ZeroDivisionError()"
     assert capfd.readouterr().err.count("Traceback") == 1
@@ -460,7 +460,7 @@ def test_ctrl_c_leaves_what_can_be_gone_on_with(archive, monkeypatch):
     assert not (archive.out / "report.jsonl").exists()
     assert set(archive.paint(tv_weight=7).values()) == {"failed"}
     assert archive.rows["a.png"]["reason"].endswith(
-        "an interrupted run of this painting began otherwise: tv_weight was 150, is 7; repeat its command to go on "
+        "an interrupted run of this painting began otherwise: tv_weight was 150.0, is 7.0; repeat its command to go on "
         "with it, or begin anew with --restart"
     )
     assert set(archive.paint().values()) == {"done"}
@@ -480,7 +480,6 @@ def test_restart_begins_anew(archive, monkeypatch):
 def test_a_copy_that_was_cut_short_is_made_again(archive, monkeypatch):
     """Between painting and sidecar, nothing would tell from what it was painted; it is known all the same."""
     archive.add("c.png", 1)
-    right = module.write_sidecar
 
     def fail(*_: object) -> None:
         raise OutputError("no room")
@@ -488,7 +487,6 @@ def test_a_copy_that_was_cut_short_is_made_again(archive, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_sidecar", fail)
         assert archive.paint("photos/a.png", "photos/c.png") == {"a.png": "done", "c.png": "failed"}
-    assert right is module.write_sidecar
     assert archive.paint("photos/a.png", "photos/c.png") == {"a.png": "skipped", "c.png": "copied"}
     assert archive.names == {"a.png", "c.png"}
 

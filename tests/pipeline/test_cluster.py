@@ -20,7 +20,7 @@ from muralist.model.errors import DivergedError
 from muralist.pipeline import cluster as module
 from muralist.pipeline import render as render_module
 from muralist.pipeline.cluster import Cluster, Shape, local_shape, visible_gpus
-from muralist.pipeline.errors import ClusterError, DeviceError
+from muralist.pipeline.errors import ClusterError, DeviceError, DeviceMemoryError
 from muralist.pipeline.levels import Level
 from muralist.pipeline.progress import Progress
 from muralist.pipeline.render import render
@@ -243,18 +243,22 @@ def test_workers_of_this_machine_listen_on_loopback_only(tmp_path):
 # ---------------------------------------------------------------------------------------------- the same bytes anyhow
 
 
+# Depends on who painted which tile, and when.
+UNEQUAL = {"seconds": 0, "busy_seconds": 0, "fetched_bytes_per_round": 0}
+
+
 def paint(painted: Any, folder: Path, **changes: Any) -> dict[str, Any]:
-    """Paint the pictures of `painted` again into an empty folder; its bytes, and the levels without their seconds."""
+    """Paint the pictures of `painted` again into an empty folder; its bytes, and what of the levels does not depend on who painted."""
     output = folder / "poster.png"
     sidecar = render(painted.content, painted.style, output, **TINY | changes)
-    return {"bytes": output.read_bytes(), "levels": [row | {"seconds": 0} for row in sidecar["levels"]]} | {
+    return {"bytes": output.read_bytes(), "levels": [row | UNEQUAL for row in sidecar["levels"]]} | {
         "workers": sidecar["workers"]["count"]
     }
 
 
 def as_painted(painted: Any, workers: int) -> dict[str, Any]:
     """What `paint` should give."""
-    rows = [row | {"seconds": 0} for row in painted.sidecar["levels"]]
+    rows = [row | UNEQUAL for row in painted.sidecar["levels"]]
     return {"bytes": painted.output.read_bytes(), "levels": rows, "workers": workers}
 
 
@@ -337,6 +341,16 @@ def test_errors_of_tasks_keep_their_type(scheduler, tmp_path, painted):
     assert caught.value.step == 0
     assert np.isfinite(caught.value.learning_rate)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_lack_of_memory_is_told_apart(scheduler, tmp_path, chores):
+    """The driver can halve the tile, for the error comes home as what it is, with its cause."""
+    with (
+        opened(tmp_path, scheduler=scheduler) as cluster,
+        pytest.raises(DeviceMemoryError, match="out of memory on cpu") as caught,
+    ):
+        cluster.call("exhaust")
+    assert isinstance(caught.value.__cause__, MemoryError)
 
 
 def test_an_error_ends_its_own_map_only(scheduler, tmp_path, chores):

@@ -407,7 +407,8 @@ def test_truncated_tiff_with_directory_in_front(tmp_path: Path, compression: str
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_too_short_for_its_size(tmp_path: Path, progressive: bool) -> None:
     """A small file that claims to be huge is refused before memory or disk is filled with grey."""
-    path = save(tmp_path / "bomb.jpg", np.full((64, 64, 3), 99, np.uint8), progressive=progressive)
+    path = tmp_path / "bomb.jpg"
+    Image.fromarray(np.full((64, 64, 3), 99, np.uint8)).save(path, progressive=progressive)
     content = bytearray(path.read_bytes())
     at = content.index(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
     content[at : at + 4] = (30_000).to_bytes(2, "big") * 2

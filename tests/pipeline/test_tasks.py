@@ -1,5 +1,8 @@
 """What a worker does, called here on a tiny job: files in, files out, the same whoever asks and how often."""
 
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,6 +16,7 @@ from pictures import TINY, contents, painting, photograph
 from PIL import Image
 
 from muralist.model.architecture import architecture
+from muralist.model.errors import DivergedError
 from muralist.model.painter import to_tensor
 from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS
 from muralist.model.statistics import Window, style_sums
@@ -252,6 +256,16 @@ def test_style_statistics_do_not_depend_on_their_tiles(tmp_path):
     for layer, f in features.items():
         wanted = style_sums(f, Window.full(whole))[0].numpy() / (f.shape[2] * f.shape[3])
         assert np.linalg.norm(targets[f"gram {layer}"] - wanted) < 2e-3 * np.linalg.norm(wanted)
+
+
+LOADED = "import pickle, sys; pickle.loads(bytes.fromhex(sys.argv[1])); print('torch' in sys.modules)"
+
+
+def test_what_comes_home_does_not_bring_torch(done):
+    """The driver, which unpickles what tasks give back or raise, stays small."""
+    results = [tasks.measure_tile(done.job, done.levels[0], 0, 0), DeviceMemoryError("full"), DivergedError(1, 0.1)]
+    command = [sys.executable, "-c", LOADED, pickle.dumps(results).hex()]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 @pytest.mark.parametrize("task", ["prepare_tile", "paint_tile", "measure_tile"])

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.memory import peak_rss
 from muralist.pipeline.store import Store
 from muralist.pipeline.workers import Terms
@@ -30,6 +31,14 @@ def pid(seconds: float = 0.0) -> int:
 def fail(message: str) -> None:
     """An error."""
     raise ValueError(message)
+
+
+def exhaust() -> None:
+    """A lack of memory, as a task says it."""
+    try:
+        raise MemoryError
+    except MemoryError as error:
+        raise DeviceMemoryError("out of memory on cpu") from error
 
 
 def die() -> None:

@@ -8,6 +8,8 @@ import zipfile
 import zlib
 from collections.abc import Callable
 
+Damage = Callable[[bytes, random.Random, bytes], bytes]
+
 # Sizes, counts and offsets that a careless reader believes.
 HUGE = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
 HOSTILE = (
@@ -74,32 +76,27 @@ def damaged(data: bytes, rng: random.Random, other: bytes) -> bytes:
     """One mutation, or a few."""
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         change = rng.choice((*DAMAGE, append, None))
-        data = change(data, rng) if change else splice(data, other, rng)
-        data = data or b"\0"
+        data = (change(data, rng) if change else splice(data, other, rng)) or b"\0"
     return data
 
 
 def _somewhere(data: bytes, rng: random.Random) -> int:
     """A place, more often near the beginning or the end, where heads and directories are."""
-    near = min(len(data), 400)
-    return rng.choice(
-        (rng.randrange(len(data)), rng.randrange(near), rng.randrange(near), len(data) - near // 2)
-    ) % len(data)
+    at = rng.randrange(min(len(data), 400))
+    return rng.choice((at, at, len(data) - 1 - at, rng.randrange(len(data))))
 
 
 # ------------------------------------------------------------------------------------------- behind texts and checksums
 
 
 def damaged_text(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """A word is put where one stands, or between two; or bytes are damaged."""
-    if rng.random() < 0.4:
+    """Half of the time a word or a number is changed, else bytes."""
+    if rng.random() < 0.5:
         return damaged(data, rng, other)
     text = data.decode()
-    for _ in range(rng.choice((1, 1, 2))):
-        words = [match.span() for match in re.finditer(r"[\w.]+|[^\w\s]", text)]
-        start, end = rng.choice(words)
-        text = text[: rng.choice((start, end))] + rng.choice(HOSTILE) + text[end:]
-    return text.encode()
+    what, words = rng.choice(((r"\d", "0123456789"), (r"[a-z]", "aeiou"), (r"[\w.]+|[^\w\s]", HOSTILE)))
+    start, end = rng.choice([match.span() for match in re.finditer(what, text)])
+    return (text[:start] + rng.choice(words) + text[rng.choice((start, end)) :]).encode()
 
 
 def damaged_png(data: bytes, rng: random.Random, other: bytes) -> bytes:
@@ -122,20 +119,16 @@ def _checked(data: bytes) -> bytes:
 
 
 def damaged_zip(data: bytes, rng: random.Random, other: bytes) -> bytes:
-    """Half of the time one of its members, or the name of one, before it is packed."""
+    """Half of the time one of its members before it is packed."""
     if rng.random() < 0.5:
         return damaged(data, rng, other)
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(file, "w") as target:
-        infos = source.infolist()
-        small = [info.filename for info in infos if info.filename.endswith(("data.pkl", ".npy"))]
-        chosen = rng.choice(small)
-        for info in infos:
-            content = source.read(info)
-            name = info.filename
-            if name == chosen:
-                content = damaged(content, rng, content)
-            target.writestr(name, content, rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)))
+        members = {name: source.read(name) for name in source.namelist()}
+        chosen = rng.choice([name for name in members if name.endswith(("data.pkl", ".npy"))])
+        for name, content in members.items():
+            packed = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+            target.writestr(name, damaged(content, rng, content) if name == chosen else content, packed)
     return file.getvalue()
 
 
@@ -147,6 +140,3 @@ def damaged_mat(data: bytes, rng: random.Random, other: bytes) -> bytes:
     content = zlib.decompress(data[136 : 136 + size])
     packed = zlib.compress(damaged(content, rng, content))
     return data[:128] + struct.pack("<II", 15, len(packed)) + packed + data[136 + size :]
-
-
-Damage = Callable[[bytes, random.Random, bytes], bytes]

@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -15,19 +17,21 @@ from layouts import NARROW
 from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.model.errors import ModelError
 from muralist.model.loading import load_network
-from muralist.model.weight_files import find_weights
+from muralist.model.weight_files import describe, find_weights
 from muralist.pipeline.archive import find_items
-from muralist.pipeline.errors import PipelineError
+from muralist.pipeline.errors import PictureError, PipelineError
 from muralist.pipeline.metadata import is_usable, text_tags, without_thumbnail
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.reading import read_picture
+from muralist.pipeline.start import BLANK, PHOTOGRAPH
 from muralist.tiling.errors import TilingError
 
 EXPECTED = (PipelineError, ModelError, TilingError)
 SECONDS = 10  # of processor time for one file
 PATIENCE = 120  # seconds for one file whatever it waits for; also for the process to start
 MEMORY = 1 << 30  # bytes that one file may take
-MOST_PIXELS = int(os.environ.get("MP", "4000000"))
+NO_ROOM = r"llocate memory(?! for to read TIFF directory \(0 elements)"  # libtiff says so of an empty directory
+MOST_PIXELS = 4_000_000
 
 
 class Case(NamedTuple):
@@ -74,7 +78,6 @@ class Reader:
         self._process = context.Process(target=_serve, args=(far, self.folder), daemon=True)
         self._process.start()
         far.close()
-        assert self._near.poll(PATIENCE)
         assert self._near.recv() == "ready"
 
     def read(self, case: Case) -> Outcome:
@@ -84,16 +87,12 @@ class Reader:
             if self._near.poll(PATIENCE):
                 return Outcome(*self._near.recv())
             self._process.kill()
-            found = Outcome("hung", f"no answer after {PATIENCE} s")
         except (EOFError, ConnectionError):
-            found = Outcome("crashed", "")
+            pass
         self._process.join()
-        code = -(self._process.exitcode or 0)
-        if found.what == "crashed":
-            hung = code == signal.SIGPROF
-            found = Outcome("hung" if hung else "crashed", signal.strsignal(code) or str(code))
+        code = self._process.exitcode
         self._start()
-        return found
+        return Outcome("hung" if code in (-signal.SIGPROF, -signal.SIGKILL) else "crashed", f"exit code {code}")
 
     def close(self) -> None:
         """End the process."""
@@ -139,8 +138,7 @@ def _refused(error: BaseException) -> Outcome:
     """A message is one line that harms no terminal, and memory that ran out is no reason."""
     if not (message := str(error)).isprintable():
         return Outcome("refused badly", repr(message))
-    causes = list(_causes(error))
-    if any(isinstance(cause, MemoryError) or "allocate" in str(cause) for cause in causes):
+    if any(isinstance(cause, MemoryError) or re.search(NO_ROOM, str(cause)) for cause in _causes(error)):
         return Outcome("ran out of memory", message)
     return Outcome("refused", message)
 
@@ -176,14 +174,22 @@ def _picture(case: Case, folder: Path) -> None:
 
 
 def _preset(case: Case, folder: Path) -> None:
-    load_settings(str(case.path))
+    """Read settings, and the files that they name."""
+    settings = load_settings(str(case.path))
+    if settings.weights is not None:
+        describe(Path(settings.weights))
+    if settings.init not in (PHOTOGRAPH, BLANK):
+        read_picture(settings.init, MOST_PIXELS)
 
 
 def _manifest(case: Case, folder: Path) -> None:
+    """List the pictures of a manifest, which are not there, and their settings."""
     output = case.path.parent / "paintings"
     for item in find_items([str(case.path)], [], output):
         assert Path(os.path.normpath(item.output)).is_relative_to(output)
         load_settings(item.preset or "default", own=item.overrides, place=item.place)
+        with suppress(PictureError):
+            read_picture(item.content, MOST_PIXELS)
 
 
 def _weights(case: Case, folder: Path) -> None:
