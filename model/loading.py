@@ -60,7 +60,7 @@ def read(file: WeightFile) -> Content:
         If it is gone, has changed since, or is broken.
     """
     try:
-        content = Path(file.path).read_bytes()
+        content = file.place.read_bytes()
     except OSError as error:
         raise WeightsError(file.path, f"cannot be read any more ({error.strerror}); start again") from error
     if hashlib.sha256(content).hexdigest() != file.sha256:

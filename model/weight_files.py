@@ -40,6 +40,12 @@ class WeightFile:
     published: str = ""
     licence: str = "unknown"
 
+    @property
+    def place(self) -> Path:
+        """Where it lies on the machine that asks: a file that comes with muralist lies where muralist does."""
+        bundled = [each.place for each in PUBLISHED if each.name == self.published and each.bundled]
+        return bundled[0] if bundled else Path(self.path)
+
 
 def find_weights(row: Architecture, weights: str | None = None) -> WeightFile:
     """Find the weight file of a network, downloading it into torchvision's own cache if need be.

@@ -174,6 +174,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         self._stack = ExitStack()
+        self._passed_on = 0  # of the workers' notices
         self._weights: dict[tuple[str, str | None], WeightFile] = {}
         self._ended: dict[str, Result] = {}  # by key: what other pictures of the same key may be copied from
         self._twins: dict[str, list[Item]] = {}  # by key: pictures that wait for one under way
@@ -193,6 +194,7 @@ class Batch:
                     return
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
                     again += self._close(running.pop(done), done)
+                self._pass_on()
 
     @cached_property
     def _cluster(self) -> Cluster:
@@ -313,6 +315,12 @@ class Batch:
     def _tell(self, result: Result) -> None:
         self.report.add(result)
         self.bar.show(result)
+
+    def _pass_on(self) -> None:
+        """Tell what there is to know of the workers since the last time."""
+        for notice in self._cluster.notices[self._passed_on :]:
+            self.bar.note(notice)
+            self._passed_on += 1
 
 
 def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) -> None:

@@ -88,7 +88,7 @@ def introduce(
     if threads is not None:
         devices.use_threads(threads)
     hold(budget(settings) // 2 // neighbours)
-    return devices.worker_facts(store, terms.name, terms.weights.path, device)
+    return devices.worker_facts(store, terms.name, str(terms.weights.place), device)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from math import ceil, log
 from typing import Any
 
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.settings import Settings, at_level
+from muralist.pipeline.settings import LEAST_TILE, Settings, at_level
 from muralist.tiling.errors import TileTooSmallError
 from muralist.tiling.grid import Box, Span, TileGrid
 from muralist.tiling.resample import Frame
@@ -85,7 +85,9 @@ class Level:
         """
         for halvings in range(self.halvings + 1, self.tile.bit_length()):
             level = replace(self, halvings=halvings)
-            if self.chunks is None and level.tile >> halvings < 2 * level.overlap:
+            if self.chunks is None and level.tile >> halvings < max(2 * level.overlap, LEAST_TILE):
+                break
+            if min(level.grid[0].outer.shape) < LEAST_TILE:
                 break
             if len(level.grid) > len(self.grid):
                 return level

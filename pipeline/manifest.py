@@ -12,7 +12,6 @@ connected to, or how much of the machine is used.
 import csv
 import io
 import json
-import os
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,9 +20,8 @@ from typing import Any, Final
 
 from muralist.model.errors import did_you_mean
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.naming import LONGEST
 from muralist.pipeline.presets import parse_value
-from muralist.pipeline.settings import Settings
+from muralist.pipeline.settings import Settings, can_name_file
 from muralist.pipeline.start import BLANK, PHOTOGRAPH
 
 MAX_BYTES: Final = 64 << 20
@@ -203,11 +201,7 @@ def _name(value: object, place: str) -> str:
     """A text that can be the name of a file."""
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{place}: got {_short(value)}, wanted a text")
-    try:
-        named = b"\0" not in os.fsencode(value) and len(os.fsencode(value)) <= LONGEST
-    except UnicodeEncodeError:
-        named = False
-    if not named:
+    if not can_name_file(value):
         raise SettingsError(f"{place}: got {_short(value)}, wanted a text that can name a file")
     return value
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -10,13 +11,13 @@ from typing import Final
 
 from muralist.model.errors import choices
 from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.settings import can_name_file
 from muralist.pipeline.writing import output_formats
 
 FIELDS: Final = ("stem", "style", "preset", "ext", "number", "folder")
 DEFAULT: Final = "{stem}.{ext}"
 WITH_STYLE: Final = "{stem}-{style}.{ext}"
 UNIQUE: Final = "{stem}-{number}.{ext}"
-LONGEST: Final = 4000  # bytes of a path; systems allow 4096 or less, and following longer ones takes for ever
 OTHERWISE: Final = "png"  # for photographs whose extension is none that can be written
 
 
@@ -64,8 +65,8 @@ class Template:
         filled = "".join(
             literal + ("" if field is None else _plain(fields[field])) for literal, field, _, _ in self._parts()
         )
-        if (length := len(os.fsencode(filled))) > LONGEST:
-            raise SettingsError(f"{self.place}: got a path of {length} bytes, wanted one of at most {LONGEST}")
+        if not can_name_file(filled):
+            raise SettingsError(f"{self.place}: got {reprlib.repr(filled)}, wanted a text that can name a file")
         if not all(map(_is_name, filled.split("/"))):
             raise SettingsError(f"{self.place}: got {filled!r}, wanted a path below the output folder, without '..'")
         if not writable(PurePath(filled).suffix):

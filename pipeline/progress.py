@@ -130,5 +130,10 @@ class BatchBar:
         self._ended += 1
         self._bar.set_description_str(f"{self._ended}/{self._total}")
         self._bar.update()
-        if not self._quiet and (self._bar.disable or result.status == "failed"):
-            tqdm.write(f"{self._ended}/{self._total} {result.status}: {result.told}", file=sys.stderr)
+        if self._bar.disable or result.status == "failed":
+            self.note(f"{self._ended}/{self._total} {result.status}: {result.told}")
+
+    def note(self, line: str) -> None:
+        """Write a line above the bar."""
+        if not self._quiet:
+            tqdm.write(line, file=sys.stderr)

@@ -7,6 +7,7 @@ The Python API is this module: `render(content, style, output, ...)` does what `
 
 import errno
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -81,7 +82,7 @@ def render(
     loss_plot : path, optional
         PNG, SVG or PDF to plot the losses into.
     tell : callable
-        Is told what the user should know before painting begins.
+        Is told what the user should know, before painting and after.
     assignments : sequence of str
         Settings as `key=value` texts, which beat all others.
     **settings
@@ -119,7 +120,10 @@ def render(
         )
         for notice in brief.notices:
             tell(notice)
-        return _carry_out(brief, folder, quiet=quiet, loss_lines=loss_lines)
+        sidecar = _carry_out(brief, folder, quiet=quiet, loss_lines=loss_lines)
+    for notice in sidecar["notices"][len(brief.notices) :]:
+        tell(notice)
+    return sidecar
 
 
 def _carry_out(brief: Brief, folder: RunFolder, *, quiet: bool, loss_lines: bool) -> Sidecar:
@@ -150,12 +154,14 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     OutputError
         If the disk is full, among others; the same command goes on when there is space.
     """
-    journal = Journal(folder, brief.output, brief.identity)
+    began, journal = time.perf_counter(), Journal(folder, brief.output, brief.identity)
     course = journal.resume()
+    before, settings = course.seconds, brief.settings
     shares = tuple(style.share for style in brief.styles)
-    job = Job(folder, brief.settings, brief.weights, shares, cluster.device, cluster.precision, rank)
+    precision = cluster.precision if settings.precision == "auto" else settings.precision
+    job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank)
     with _full_disk_told(folder):
-        sources = _sources(brief, cluster)
+        sources = _sources(brief, job)
         painting = Painting(job, brief.levels, cluster, sources, progress, journal, _saver(brief, job), course)
         level, kept = painting.paint()
         finished = Finished(brief, level, job.canvas(level, kept), job.content(level))
@@ -163,6 +169,7 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
         seams = score_seams(finished)
     if brief.loss_plot is not None:
         write_plot(brief.loss_plot, course.losses, brief.settings)
+    course.seconds = before + time.perf_counter() - began
     sidecar = describe(brief, course, cluster, peak_rss=cluster.peak_rss() + peak_rss(), seams=seams)
     write_sidecar(brief.output, sidecar)
     journal.write(course, finished=True)
@@ -200,7 +207,7 @@ def _bars(brief: Brief, quiet: bool, loss_lines: bool) -> AbstractContextManager
     return Bars(brief.levels, brief.output.name, loss_lines=loss_lines)
 
 
-def _sources(brief: Brief, cluster: Cluster) -> Sources:
+def _sources(brief: Brief, job: Job) -> Sources:
     origin = {
         "weights": brief.weights.sha256,
         "network": brief.settings.network,
@@ -208,8 +215,8 @@ def _sources(brief: Brief, cluster: Cluster) -> Sources:
         "pool_rescale": str(brief.settings.pool_rescale),
         "padding": brief.settings.padding,
         "layers": " ".join(sorted(brief.settings.active_style_layers)),
-        "precision": cluster.precision,
-        "device": cluster.device.partition(":")[0],
+        "precision": job.precision,
+        "device": job.device.partition(":")[0],
     }
     init = init_pixels(brief.settings, brief.content, brief.init, brief.network.mean)
     return Sources(

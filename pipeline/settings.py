@@ -99,6 +99,21 @@ def _positive(weights: dict[str, float]) -> dict[str, float]:
     return {layer: weight for layer, weight in weights.items() if weight > 0}
 
 
+def can_name_file(text: str) -> bool:
+    """Say whether a text can be a path: encoded, without NUL, and not so long that following it would take for ever."""
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return b"\0" not in encoded and len(encoded) <= LONGEST_NAME
+
+
+def _name_of_file(text: str) -> str:
+    if not can_name_file(text):
+        raise _wanted("a text that can name a file")
+    return text
+
+
 def _digits_as_int(value: object) -> object:
     """A command line only has text: read "16" as 16."""
     return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value) else value
@@ -118,7 +133,7 @@ def _matching(pattern: str, what: str) -> Callable[[str], str]:
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool)]
 Text = Annotated[str, AfterValidator(_matching("(?s).+", "a text of at least one character"))]
-FileName = Annotated[Text, AfterValidator(_matching(r"[^\0]+", "a text that can name a file"))]
+FileName = Annotated[Text, AfterValidator(_name_of_file)]
 Weight = Annotated[Float, Field(ge=0)]
 LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]
 Steps = Annotated[Int, Field(ge=0, le=100_000)]
@@ -143,6 +158,7 @@ Address = Annotated[
 
 Certificate = Annotated[str, AfterValidator(_matching("(?s).+", "the path of a PEM file"))]
 
+LEAST_TILE: Final = 64  # px; every network can see that much
 EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 
 
@@ -255,7 +271,7 @@ class Settings(BaseModel):
     chunks: Annotated[tuple[Chunks, Chunks], BeforeValidator(_pair), BeforeValidator(_as_list)] | None = Field(
         None, description="Rows and columns of tiles to cut every level into, instead of by `tile`."
     )
-    tile: Int = Field(1024, ge=64, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
+    tile: Int = Field(1024, ge=LEAST_TILE, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
     overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
     bleed: Int = Field(32, ge=0, le=512, description="Pixels painted beyond each edge of the picture and cut off.")
 

@@ -43,7 +43,7 @@ def describe(brief: Brief, course: Course, cluster: Cluster, *, peak_rss: int, s
             "published": brief.weights.published or None,
             "licence": brief.weights.licence,
         },
-        "device": {"kind": cluster.device, "name": cluster.device_name, "precision": cluster.precision},
+        "device": {"kind": cluster.device, "name": cluster.device_name, "precision": course.precision},
         "workers": {
             "count": cluster.workers,
             "threads": cluster.threads,

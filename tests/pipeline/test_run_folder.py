@@ -117,6 +117,8 @@ def test_a_folder_is_kept_if_asked(output):
     with open_run(output, None, keep=True) as folder:
         begin(folder, finished=True)
     assert os.listdir(output.parent) == [".poster.tif.muralist"]
+    assert RunFolder.of(output, None).left
+    assert not RunFolder.of(output, None).begun
     with open_run(output, None) as second:
         assert not second.begun
         assert second.run != folder.run
@@ -167,6 +169,16 @@ def test_leftovers_of_a_killed_run_are_removed(output):
     with open_run(output, None) as folder:
         assert os.listdir(folder.aside) == [folder.run]
         assert not gone.exists()
+    assert not left.left
+
+
+@pytest.mark.parametrize("ending", ["", ".gone", ".lock"])
+def test_what_a_killed_run_left_is_seen(output, ending):
+    """Be it killed before it removed the folder, while it did, or just after."""
+    folder = RunFolder.of(output, None)
+    assert not folder.left
+    folder.aside.with_name(f".poster.tif.muralist{ending}").touch()
+    assert folder.left
 
 
 # ----------------------------------------------------------------------------------------------------- who may have it

@@ -177,6 +177,8 @@ def test_text_and_single_values_are_read(key, written, read):
         ("scheduler", "tcp://localhost", "an address such as tcp://host:8786"),
         ("network", "", "a text of at least one character"),
         ("weights", "a\0b", "a text that can name a file"),
+        ("init", "\ud800", "a text that can name a file"),
+        ("scratch", "a" * 5000, "a text that can name a file"),
         ("weights", 3, "valid string"),
         ("scratch", "", "a text of at least one character"),
         ("consensus", 3, "valid boolean"),
