@@ -22,7 +22,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite, prod
 from typing import Any, ClassVar
@@ -40,6 +40,7 @@ from muralist.model.weight_files import container, record
 # What a file may say it unpacks to. Numbers of a network hardly shrink when they are packed; zeros do, a thousandfold.
 MOST_BYTES = 4 * 2**30  # the largest published file holds a seventh
 MOST_TIMES, FEW_BYTES = 16, 2**24
+MOST_TUPLES_AGAIN = 40  # A tuple of the same tuple twice, and so on, takes for ever as a key: see `_check_pickle`.
 
 ZIP = b"PK\x03\x04"  # by which torch tells its archives from older files
 KINDS = {
@@ -198,9 +199,11 @@ def _torch(content: bytes) -> Content:
     """Unpickle tensors; those of a training checkpoint lie one level down."""
     if content.startswith(ZIP):
         _check_archive(content)
-        _check_names(io.BytesIO(_pickled(content)), 1)
+        _check_pickle(io.BytesIO(_pickled(content)))
     else:
-        _check_names(io.BytesIO(content), 5)
+        file = io.BytesIO(content)
+        for _ in range(5):
+            _check_pickle(file)
     found = _unpickled(content)
     if isinstance(found, Mapping):
         found = found.get("state_dict", found.get("model", found))
@@ -226,14 +229,27 @@ TENSORS = re.compile(
 )
 
 
-def _check_names(file: io.BytesIO, pickles: int) -> None:
-    """Refuse pickles that name anything but what tensors are made by."""
-    steps = (step for _ in range(pickles) for step in pickletools.genops(file))
-    for name in (str(value).replace(" ", ".") for code, value, _ in steps if code.name in ("GLOBAL", "INST")):
-        if name.startswith("torch._utils.") and not TENSORS.fullmatch(name):
-            raise ValueError(f"holds what {name} makes, not dense tensors")
-        if not TENSORS.fullmatch(name):
-            raise _runs_code(name)
+def _check_pickle(file: io.BytesIO) -> None:
+    """Refuse a pickle that names anything but what tensors are made by, or holds tuples in tuples without end."""
+    tuples, again, on_top = set(), 0, False
+    for code, value, _ in pickletools.genops(file):
+        if code.name in ("GLOBAL", "INST"):
+            _check_name(str(value).replace(" ", "."))
+        elif code.name.endswith("PUT"):
+            tuples |= {value} if on_top else set()
+        elif code.name != "PROTO":
+            on_top = value in tuples if code.name.endswith("GET") else code.name.startswith("TUPLE")
+            again += on_top and code.name.endswith("GET")
+        if again > MOST_TUPLES_AGAIN:
+            raise ValueError("the same tuples again and again")
+
+
+def _check_name(name: str) -> None:
+    if TENSORS.fullmatch(name):
+        return
+    if name.startswith("torch._utils."):
+        raise ValueError(f"holds what {name} makes, not dense tensors")
+    raise _runs_code(name)
 
 
 def _pickled(content: bytes) -> bytes:
@@ -301,31 +317,29 @@ def _npy(content: bytes) -> Content:
 class _Type:
     """A pickled type of numbers or objects."""
 
-    def __init__(self, name: str, *_: object) -> None:
-        self.name, self.order = str(name), "="
+    def __init__(self, name: object, *_: object) -> None:
+        if not (isinstance(name, str) and re.fullmatch("[fiu][1248]|O8?", name)):
+            raise ValueError("an array of something other than numbers")
+        self.name = name
 
     def take(self, state: tuple[Any, ...]) -> None:
-        self.order = state[1]
-
-    def numbers(self) -> np.dtype[Any]:
-        if not re.fullmatch("[fiu][1248]", self.name):
-            raise ValueError(f"an array of {self.name}, wanted numbers")
-        return np.dtype(self.name).newbyteorder(self.order)
+        self.name = (">" if state[1] == ">" else "<") + self.name
 
 
 class _Array:
     """A pickled array: of numbers, no more than there are bytes for, or of objects."""
 
     def __init__(self, *_: object) -> None:
-        self.numbers, self.objects = np.empty(0), []
+        self.numbers: np.ndarray = np.empty(0)
+        self.objects: list[Any] = []
 
     def take(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, by_columns, data = state
-        if kind.name.startswith("O"):
+        if "O" in kind.name:
             self.objects = data
         else:
             raw = data.encode("latin1") if isinstance(data, str) else data
-            self.numbers = np.frombuffer(raw, kind.numbers()).reshape(shape, order="F" if by_columns else "C")
+            self.numbers = np.frombuffer(raw, kind.name).reshape(shape, order="F" if by_columns else "C")
 
 
 class _Layers(dict[str, Any]):
@@ -348,7 +362,9 @@ ALLOWED = {
 
 # The unpickler written in Python: the one in C makes room for whatever index a broken file names.
 class _LayersUnpickler(pickle._Unpickler):
-    dispatch: ClassVar = {
+    stack: list[Any]
+    append: Callable[[object], None]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         code: step
         for code, step in pickle._Unpickler.dispatch.items()
         if bytes([code]) not in (pickle.DICT, pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET)

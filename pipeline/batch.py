@@ -237,8 +237,13 @@ class Batch:
     def _is_painted(self, item: Item, settings: Settings, identity: dict[str, Any]) -> bool:
         """Whether nothing is to be painted; what a run that was killed at its very end left is removed then."""
         folder = RunFolder.of(item.output, settings.scratch)
-        if folder.begun or not painted_already(item.output, identity, overwrite=self.wishes.overwrite):
-            return False
+        try:
+            if folder.begun or not painted_already(item.output, identity):
+                return False
+        except OutputError:
+            if self.wishes.overwrite:
+                return False
+            raise
         if folder.left and not self.wishes.keep:
             with open_run(item.output, settings.scratch):
                 pass

@@ -44,13 +44,13 @@ class Job:
 
     def content(self, level: Level) -> Canvas:
         """Give the photograph on a level's canvas: one plane."""
-        return Canvas(self.folder.store, self.folder.content(level), level.grid, 1)
+        return Canvas(self.folder.store, self.folder.content(level), level.blocks, 1)
 
     def start(self, level: Level) -> Canvas:
         """Give what a level starts from, which may be the photograph: one plane."""
         if is_photograph(self.settings):
             return self.content(level)
-        return Canvas(self.folder.store, self.folder.start(level), level.grid, 1)
+        return Canvas(self.folder.store, self.folder.start(level), level.blocks, 1)
 
 
 class Tally(NamedTuple):

@@ -18,7 +18,6 @@ from muralist.pipeline.style_cache import StyleCache
 from muralist.tiling.grid import Span
 
 ReadRows = Callable[[int, int, Span], np.ndarray]
-BAND_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -65,19 +64,12 @@ def lay_out(job: Job, cluster: Cluster, sources: Sources, level: Level) -> None:
 
 
 def file_canvas(canvas: Canvas, read: Callable[[Span], np.ndarray]) -> None:
-    """File a canvas of one plane, given row by row; bands are asked for in order, those of overlaps twice."""
-    across = canvas.grid.axes[1]
-    for row, down in enumerate(canvas.grid.axes[0]):
-        tiles = [canvas.grid[row * len(across) + col] for col in range(len(across))]
-        states = [np.empty((1, *tile.extent.shape, 3), np.float32) for tile in tiles]
-        start, stop = down.extent
-        for top in range(start, stop, BAND_ROWS):
-            band = Span(top, min(top + BAND_ROWS, stop))
-            pixels = read(band)
-            for tile, state in zip(tiles, states, strict=True):
-                state[0, band.inside(down.extent)] = pixels[:, slice(*tile.extent.cols)]
-        for tile, state in zip(tiles, states, strict=True):
-            canvas.write(tile, state)
+    """File a canvas of one plane in blocks; rows are asked for in order, each once."""
+    across = len(canvas.grid.axes[1])
+    for row, cut in enumerate(canvas.grid.axes[0]):
+        pixels = read(cut.core)[None]
+        for tile in map(canvas.grid.__getitem__, range(row * across, (row + 1) * across)):
+            canvas.write(tile, pixels[:, :, slice(*tile.extent.cols)])
 
 
 def _lay_out_styles(job: Job, cluster: Cluster, styles: Sequence[StyleSource], level: Level) -> None:

@@ -18,6 +18,8 @@ from muralist.tiling.errors import TileTooSmallError
 from muralist.tiling.grid import Box, Span, TileGrid
 from muralist.tiling.resample import Frame
 
+BLOCK = (128, 1024)  # px, height and width
+
 
 @dataclass(frozen=True)
 class Level:
@@ -74,6 +76,12 @@ class Level:
         height, width = (-(-(n + 2 * self.bleed) // self.stride) * self.stride for n in (self.height, self.width))
         chunks = None if self.chunks is None else (self.chunks[0] << self.halvings, self.chunks[1] << self.halvings)
         return TileGrid(height, width, self.tile >> self.halvings, self.overlap, self.stride, chunks=chunks)
+
+    @cached_property
+    def blocks(self) -> TileGrid:
+        """A partition of the canvas, in which pictures that are only read are filed: in rows that fit into memory."""
+        height, width = self.grid.height, self.grid.width
+        return TileGrid(height, width, self.tile, 0, chunks=(-(-height // BLOCK[0]), -(-width // BLOCK[1])))
 
     def halved(self) -> "Level":
         """Give the same level in more tiles, half as high and wide (or a quarter, ..., where half still is one tile).

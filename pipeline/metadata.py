@@ -5,6 +5,7 @@ what JPEG, PNG and WebP hold. A TIFF file is its own EXIF; six of its text tags 
 Broken metadata never stops a picture: it reads as absent.
 """
 
+import logging
 import math
 import struct
 import warnings
@@ -15,6 +16,9 @@ from typing import Any, NamedTuple
 import pyvips
 import tifffile
 from PIL import ExifTags, Image
+
+# tifffile tells of every broken tag on the standard error stream.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 Dpi = tuple[float, float]
 """Resolution in dots per inch, (horizontal, vertical)."""

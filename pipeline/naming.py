@@ -65,10 +65,10 @@ class Template:
         filled = "".join(
             literal + ("" if field is None else _plain(fields[field])) for literal, field, _, _ in self._parts()
         )
-        if not can_name_file(filled):
-            raise SettingsError(f"{self.place}: got {reprlib.repr(filled)}, wanted a text that can name a file")
         if not all(map(_is_name, filled.split("/"))):
             raise SettingsError(f"{self.place}: got {filled!r}, wanted a path below the output folder, without '..'")
+        if not can_name_file(filled):
+            raise SettingsError(f"{self.place}: got {reprlib.repr(filled)}, wanted a text that can name a file")
         if not writable(PurePath(filled).suffix):
             known = " ".join(extension for kind in output_formats() for extension in kind.extensions)
             raise SettingsError(f"{self.place}: got {filled!r}, wanted a name that ends in one of {known}")

@@ -16,12 +16,11 @@ from muralist.pipeline.course import Course, LevelReport
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError
 from muralist.pipeline.job import Job
 from muralist.pipeline.journal import Journal
-from muralist.pipeline.lay_out import Sources, file_canvas, lay_out
+from muralist.pipeline.lay_out import Sources, lay_out
 from muralist.pipeline.levels import Level
 from muralist.pipeline.losses import LossRow, best, has_levelled_off
 from muralist.pipeline.progress import Progress, counted, level_work
 from muralist.tiling.errors import TileTooSmallError
-from muralist.tiling.grid import Box
 
 Losses = dict[str, float]
 T = TypeVar("T")
@@ -202,12 +201,7 @@ class Painting:
             return
 
     def _recut(self, level: Level) -> None:
-        """File all that the level has in smaller tiles too."""
-        if not self.course.current.rows:
-            lay_out(self.job, self.cluster, self.sources, level)
-            return
-        before = self.job.content(self.level)
-        file_canvas(self.job.content(level), lambda rows: before.read(Box(rows, level.grid.box.cols))[0])
+        """File the canvases that the level has in smaller tiles too."""
         for made in sorted(self._needed()):
             self._prepare(level, made, (self.level, made))
 

@@ -17,7 +17,7 @@ from muralist.pipeline.start import init_file
 from muralist.pipeline.styles import style_files
 
 
-def painted_already(output: Path, now: dict[str, Any], *, overwrite: bool = False) -> bool:
+def painted_already(output: Path, now: dict[str, Any]) -> bool:
     """Say whether a painting is there that has this identity.
 
     Parameters
@@ -25,8 +25,6 @@ def painted_already(output: Path, now: dict[str, Any], *, overwrite: bool = Fals
     output : Path
     now : dict
         Its identity as it would be painted now; compared with the one in the sidecar.
-    overwrite : bool
-        Whether an output that was made otherwise is to be replaced, instead of refused.
 
     Raises
     ------
@@ -37,13 +35,13 @@ def painted_already(output: Path, now: dict[str, Any], *, overwrite: bool = Fals
         return False
     before = _identity_of(output)
     differs = "nothing tells from what" if before is None else difference(before, now)
-    if differs and not overwrite:
+    if differs:
         raise OutputError(
             f"{output}: exists already, painted from or with something else ({differs}); use --overwrite to replace "
             "it, or another name",
             path=output,
         )
-    return not differs
+    return True
 
 
 def _identity_of(output: Path) -> dict[str, Any] | None:

@@ -112,11 +112,11 @@ class RunFolder:
 
     def content(self, level: Level) -> str:
         """Folder of the photograph on the level's canvas."""
-        return f"{_cut(level)}/content"
+        return f"{_level(level)}/content"
 
     def start(self, level: Level) -> str:
         """Folder of what the level starts from where it is not the photograph."""
-        return f"{_cut(level)}/start"
+        return f"{_level(level)}/start"
 
     def features(self, level: Level, tile: int) -> str:
         """Features of the photograph under a tile."""

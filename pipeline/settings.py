@@ -4,6 +4,7 @@ The model is flat, so that ``--set key=value`` and a preset's lines read the sam
 that the settings written beside a painting are the ones it was made with.
 """
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Final, Literal, TypeVar, get_args
@@ -23,6 +24,8 @@ from pydantic_core import PydanticCustomError
 from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, check_sides, parse_aspect, parse_print
 
 T = TypeVar("T")
+
+LONGEST_NAME: Final = 10_000  # bytes of a path; systems allow 4096 or less
 
 
 def spelled(value: object) -> str:

@@ -5,6 +5,7 @@ names the file, which lies where pytest keeps its folders until three runs later
 """
 
 import random
+import shutil
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -80,8 +81,21 @@ def test_mutated_files_are_read_or_refused(read: Read, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_many_more_mutated_files_are_read_or_refused(read: Read, tmp_path: Path) -> None:
-    """The same, with another seed every time."""
-    fuzzed(read, tmp_path, str(random.SystemRandom().randrange(10**6)), 20 * TIMES)
+    """The same twenty times, with other seeds every time."""
+    seed = random.SystemRandom().randrange(10**6)
+    for turn in range(20):
+        fuzzed(read, tmp_path / f"{turn}", f"{seed} {turn}", TIMES)
+        shutil.rmtree(tmp_path / f"{turn}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("abort", "crashed"), ("turn", "hung"), ("fill", "took too much memory"), ("drop", "left files behind")],
+)
+def test_harm_is_noticed(read: Read, tmp_path: Path, kind: str, what: str) -> None:
+    """A reader that crashes, computes for ever, takes all memory or leaves a file is told from one that is well."""
+    assert [outcome.what for outcome in read([Case(kind, tmp_path / "file")] * 2)] == [what, what]
 
 
 def test_hostile_files_are_refused(read: Read, tmp_path: Path) -> None:
@@ -107,6 +121,7 @@ def filed(each: Innocent, content: bytes, folder: Path) -> list[Case]:
 def fuzzed(read: Read, folder: Path, seed: str, times: int) -> dict[str, Counter[str]]:
     """Count outcomes by kind of file, none of them harmful; pictures are read in memory and in files by turns."""
     found = innocents()
+    folder.mkdir(exist_ok=True)
     cases = []
     for number, each in enumerate(found):
         others = [other.content for other in found if suffix(other.name) == suffix(each.name)]

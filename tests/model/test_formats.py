@@ -296,6 +296,7 @@ TUPLES = b"h\x00h\x00\x86q\x00"
 HARMFUL = {
     "room for objects": opcodes(b"cnumpy\nndarray\n(J\x00\x00\x00\x40X\x01\x00\x00\x00OtR"),
     "doubled forty times": opcodes(b"X\x01\x00\x00\x00aq\x00", 40 * HEX),
+    "a type that is never spelled": opcodes(b"cnumpy\ndtype\n)q\x00", 40 * TUPLES, b"\x85R"),
     "a key that is never hashed": opcodes(b"}q\x01)q\x00", 40 * TUPLES, b"Ns"),
     "a set that is never hashed": b"\x80\x04\x8f()q\x00" + 40 * TUPLES + b"\x90.",
     "a mapping that is never hashed": opcodes(b"(" + b")q\x00", 40 * TUPLES, b"Nd"),
@@ -320,6 +321,18 @@ def test_a_torch_file_may_name_what_tensors_are_made_by_and_no_more(container):
     """torch would double a text forty times, for it runs no code."""
     content = container({"a": b"x"})  # bytes are pickled as a call of `encode`
     refused(content, "would run _codecs.encode when it is read, wanted arrays only; do not trust this file")
+
+
+@pytest.mark.parametrize("names", [TUPLES, TUPLES.replace(b"q\x00", b"\x80\x02q\x01h\x01q\x00")])
+def test_a_torch_file_is_not_hashed_for_ever(names):
+    """torch takes anything for a key; a tuple may be used again, such as a setting of many optimisers, but not so often."""
+    content = opcodes(b"}q\x01)q\x00", 40 * names, b"Ns")
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+    refused(file.getvalue(), r"is not a whole safetensors .*\(the same tuples again and again\)")
+    betas = (0.9, 0.99)
+    assert parse("", zipped({"model": {"a": torch.ones(1)}, "groups": 30 * [[betas]]})).tensors["a"] == 1
 
 
 def test_what_a_file_names_is_told_in_one_harmless_line():

@@ -248,7 +248,7 @@ UNEQUAL = {"seconds": 0, "busy_seconds": 0, "fetched_bytes_per_round": 0}
 
 
 def paint(painted: Any, folder: Path, **changes: Any) -> dict[str, Any]:
-    """Paint the pictures of `painted` again into an empty folder; its bytes, and what of the levels does not depend on who painted."""
+    """Paint the pictures of `painted` again into an empty folder; its bytes, and what hangs on nothing else."""
     output = folder / "poster.png"
     sidecar = render(painted.content, painted.style, output, **TINY | changes)
     return {"bytes": output.read_bytes(), "levels": [row | UNEQUAL for row in sidecar["levels"]]} | {

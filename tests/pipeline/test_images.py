@@ -424,6 +424,17 @@ def test_the_shortest_of_jpegs_is_read(tmp_path: Path, progressive: bool) -> Non
     assert np.ptp(read_picture(tmp_path / "grey.jpg").pixels) == 0
 
 
+def test_a_broken_tag_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A TIFF with a unit of resolution that there is not is refused, and tifffile has nothing to add."""
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb", resolution=(300, 300))
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    at = content.index(struct.pack("<HHI", 296, 3, 1)) + 8
+    content[at : at + 2] = struct.pack("<H", 129)
+    (tmp_path / "a.tif").write_bytes(content)
+    refused(tmp_path / "a.tif", "damaged, cut short")
+    assert "tifffile" not in [record.name for record in caplog.records]
+
+
 def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
     """Nothing is read where reading might wait for ever."""
     os.mkfifo(tmp_path / "photo.jpg")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from muralist.pipeline import lay_out
 from muralist.pipeline.canvas import Canvas
 from muralist.pipeline.lay_out import file_canvas, mirrored, with_bleed
-from muralist.pipeline.levels import Level, plan_levels
+from muralist.pipeline.levels import BLOCK, Level, plan_levels
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.store import Store
-from muralist.tiling.grid import Span, TileGrid
+from muralist.tiling.grid import Span
 
 SETTINGS = Settings(tile=64, overlap=16)
 
@@ -83,20 +83,22 @@ def test_places_are_folded_between_two_mirrors(places, length):
     np.testing.assert_array_equal(mirrored(np.array(places), length), wanted[np.array(places) + 100 + length])
 
 
-@pytest.mark.parametrize("band", [1, 7, 64, 1000])
-@pytest.mark.parametrize("grid", [LEVEL.grid, TileGrid(97, 61, tile=64, overlap=20, stride=4), TileGrid(20, 30, 64, 8)])
-def test_a_canvas_is_filed_in_bands(tmp_path: Path, monkeypatch, grid, band):
-    """Whatever the bands, a canvas given by rows is read back, and no band is taller than was said."""
-    monkeypatch.setattr(lay_out, "BAND_ROWS", band)
+@pytest.mark.parametrize("level", [LEVEL, level_of(130, 40), level_of(97, 2100)])
+def test_a_canvas_is_filed_in_blocks(tmp_path: Path, level):
+    """A canvas given by rows, each asked for once and in order, is read back bit by bit; no block is large."""
+    grid = level.blocks
     whole = np.random.default_rng(2).random((grid.height, grid.width, 3), np.float32)
     asked = []
 
     def read(rows: Span) -> np.ndarray:
-        asked.append(rows)
+        asked.extend(range(*rows))
         return whole[slice(*rows)]
 
     canvas = Canvas(Store(str(tmp_path)), "content", grid, 1)
     file_canvas(canvas, read)
-    np.testing.assert_allclose(canvas.read(grid.box)[0], whole, atol=1e-6)
-    assert max(rows.length for rows in asked) == min(band, max(cut.extent.length for cut in grid.axes[0]))
-    assert sum(rows.length for rows in asked) == sum(cut.extent.length for cut in grid.axes[0])
+    np.testing.assert_array_equal(canvas.read(grid.box)[0], whole)
+    assert asked == list(range(grid.height))
+    assert (grid.height, grid.width) == (level.grid.height, level.grid.width)
+    assert all(tile.extent == tile.outer for tile in grid)
+    assert max(tile.outer.rows.length for tile in grid) <= BLOCK[0]
+    assert max(tile.outer.cols.length for tile in grid) <= BLOCK[1]

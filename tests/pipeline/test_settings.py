@@ -178,7 +178,7 @@ def test_text_and_single_values_are_read(key, written, read):
         ("network", "", "a text of at least one character"),
         ("weights", "a\0b", "a text that can name a file"),
         ("init", "\ud800", "a text that can name a file"),
-        ("scratch", "a" * 5000, "a text that can name a file"),
+        ("scratch", "a" * 20_000, "a text that can name a file"),
         ("weights", 3, "valid string"),
         ("scratch", "", "a text of at least one character"),
         ("consensus", 3, "valid boolean"),

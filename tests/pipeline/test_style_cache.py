@@ -54,14 +54,6 @@ def test_a_damaged_file_is_a_miss(cache, part):
     assert cache.fetch(512) == STATISTICS
 
 
-def test_what_a_killed_run_left_is_written_over(cache):
-    """A cache stays for ever, so nothing may gather in it."""
-    cache.keep(512, STATISTICS)
-    (cache.folder / f".{cache.name(512)}.part").write_bytes(STATISTICS[:10])
-    cache.keep(512, STATISTICS)
-    assert os.listdir(cache.folder) == [cache.name(512)]
-
-
 def test_a_cache_that_cannot_be_written_is_no_error(cache, tmp_path):
     """Where a file lies in the place of the cache's folder, nothing is kept and nothing is found."""
     (tmp_path / "home").write_text("in the way")

@@ -155,7 +155,7 @@ def _manifests() -> Iterator[Hostile]:
         "a short template of a long name": '{"content": "'
         + "a" * 3000
         + '.jpg", "output": "'
-        + "{stem}" * 600
+        + "{stem}/" * 1600
         + '.png"}',
     }
     yield from (Hostile("manifest", f"{name}.jsonl", text.encode()) for name, text in rows.items())
@@ -184,12 +184,17 @@ def _weights(canary: Path) -> Iterator[Hostile]:
         "code.mat": b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\x01IM" + pickle.dumps(evil),
         "code.safetensors": struct.pack("<Q", 1000) + b"{" + pickle.dumps(evil),
         "code in metadata.safetensors": save({"a": torch.zeros(1)}, {"muralist": pickle.dumps(evil, 0).decode()}),
-        "bomb.pth": _zip("archive/data.pkl", bytes(10**9)),
-        "bomb.npz": _zip("conv1_1_W.npy", bytes(10**9)),
-        "bomb.mat": _mat(10**9),
+        "bomb.pth": _zip("archive/data.pkl", bytes(10**8)),
+        "bomb.npz": _zip("conv1_1_W.npy", bytes(10**8)),
+        "bomb.mat": _mat(10**8),
         "doubled.npy": head + b"\x80\x02" + doubled + b".",
         "doubled.pth": _zip("archive/data.pkl", b"\x80\x02" + doubled + b"."),
         "never hashed.npy": head + b"\x80\x02" + hashed + b".",
+        "never hashed.pth": _zip("archive/data.pkl", b"\x80\x02" + hashed + b"."),
+        "never hashed, old.pth": 3 * b"\x80\x02N." + b"\x80\x02" + hashed + b".",
+        "never hashed under other names.pth": _zip(
+            "archive/data.pkl", b"\x80\x02" + hashed.replace(b"\x86q\0", b"\x86\x80\x02q\1h\1q\0") + b"."
+        ),
         "room.npy": head + b"\x80\x02" + room + b".",
         "huge head.safetensors": struct.pack("<Q", 2**63) + b'{"a":{}}',
         "huge tensor.safetensors": _safetensors(

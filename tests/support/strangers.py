@@ -129,7 +129,9 @@ def _outcome(case: Case, folder: Path) -> Outcome:
         found = Outcome("failed", traceback.format_exc())
     if (taken := _peak() - before) > MEMORY:
         return Outcome("took too much memory", f"{taken} bytes")
-    if left := sorted(os.listdir(folder)):
+    if left := list(folder.iterdir()):
+        for path in left:
+            path.unlink()
         return Outcome("left files behind", str(left))
     return found
 
@@ -197,9 +199,28 @@ def _weights(case: Case, folder: Path) -> None:
     load_network(row.name, find_weights(row, str(case.path)), row.layers)
 
 
+def _turn(case: Case, folder: Path) -> None:
+    while True:
+        pass
+
+
+def _fill(case: Case, folder: Path) -> None:
+    held = bytearray(MEMORY + MEMORY // 4)
+    for page in range(0, len(held), resource.getpagesize()):
+        held[page] = 1
+
+
+def _drop(case: Case, folder: Path) -> None:
+    (folder / "dropped").touch()
+
+
 READERS: dict[str, Callable[[Case, Path], None]] = {
     "picture": _picture,
     "preset": _preset,
     "manifest": _manifest,
     "weights": _weights,
+    "abort": lambda case, folder: os.abort(),
+    "turn": _turn,
+    "fill": _fill,
+    "drop": _drop,
 }
