@@ -7,7 +7,6 @@ floating-point type; they are used as float32 until prepared.
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor

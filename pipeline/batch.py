@@ -31,7 +31,7 @@ from muralist.pipeline.manifest import BATCH_WIDE
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import BatchBar, Progress
 from muralist.pipeline.reading import read_size
-from muralist.pipeline.render import paint_picture
+from muralist.pipeline.render import check_room, paint_picture
 from muralist.pipeline.repeats import identity_of, likeness, painted_already
 from muralist.pipeline.report import Report, Result, Status
 from muralist.pipeline.run_folder import RunFolder, open_run
@@ -199,8 +199,8 @@ class Batch:
     @cached_property
     def _cluster(self) -> Cluster:
         """The workers, started for the first picture that needs them."""
-        weights = self._weights_of(self.settings)
-        return self._stack.enter_context(open_cluster(self.settings, self.folder.base, MANY, weights))
+        weights, folder = self._weights_of(self.settings), self.folder
+        return self._stack.enter_context(open_cluster(self.settings, folder.base, folder.aside, MANY, weights))
 
     @property
     def _at_once(self) -> int:
@@ -278,6 +278,7 @@ class Batch:
             brief = make_brief(
                 item.content, item.styles, item.output, errand.settings, overwrite=overwrite, aside=folder.aside
             )
+            check_room(brief, folder)
             return paint_picture(brief, folder, cluster, Progress(), item.number)
 
     def _close(self, errand: Errand, done: Future[Sidecar]) -> list[Errand]:

@@ -27,7 +27,6 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from platform import node
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -154,11 +153,11 @@ class Cluster:
         Workers that died or vanished.
     """
 
-    def __init__(self, settings: Settings, store: Store, tiles: int, weights: WeightFile) -> None:
+    def __init__(self, settings: Settings, store: Store, aside: Path, tiles: int, weights: WeightFile) -> None:
         self.workers = self.lost = self.threads = 0
         self.device = self.device_name = self.precision = ""
         self.notices: list[str] = []
-        self._settings, self._store, self._tiles = settings, store, tiles
+        self._settings, self._store, self._aside, self._tiles = settings, store, aside, tiles
         self._terms = Terms.of(store, weights)
         self._link = _Link(settings)
         self._dispatch = Dispatch(self._begin, self._cancel)
@@ -306,7 +305,7 @@ class Cluster:
         self._store.write(self._terms.name, self._terms.token.encode())
         stack.callback(self._store.remove, self._terms.name)
         if shape:
-            self._link.address = await _start_workers(stack, shape, self._store)
+            self._link.address = await _start_workers(stack, shape, self._aside / "dask")
         await self._link.connect()
         stack.push_async_callback(self._link.close)
         stack.callback(self._forget_workers)
@@ -548,7 +547,7 @@ class _Link:
 
 
 @contextmanager
-def open_cluster(settings: Settings, store: Store, tiles: int, weights: WeightFile) -> Iterator[Cluster]:
+def open_cluster(settings: Settings, store: Store, aside: Path, tiles: int, weights: WeightFile) -> Iterator[Cluster]:
     """Start workers on this machine, or connect to a running scheduler; stop what was started.
 
     Parameters
@@ -556,8 +555,9 @@ def open_cluster(settings: Settings, store: Store, tiles: int, weights: WeightFi
     settings : Settings
         `scheduler`, `workers`, `threads`, `device`, `precision`, `memory` and TLS files count.
     store : Store
-        Files of the run; every worker must see it. What dask itself files for workers on this machine goes into its
-        folder `dask`, if it is on this machine.
+        Files of the run; every worker must see it.
+    aside : Path
+        Folder on this machine, for what dask itself files for workers here.
     tiles : int
         Most tiles that a level has.
     weights : WeightFile
@@ -571,7 +571,7 @@ def open_cluster(settings: Settings, store: Store, tiles: int, weights: WeightFi
         If no worker has the device that was asked for.
     """
     with dask.config.set(QUIET), _silence():
-        cluster = Cluster(settings, store, tiles, weights)
+        cluster = Cluster(settings, store, aside, tiles, weights)
         try:
             cluster.start()
             yield cluster
@@ -597,11 +597,10 @@ def _given_up(call: Call) -> ClusterError:
     )
 
 
-async def _start_workers(stack: AsyncExitStack, shape: Shape, store: Store) -> str:
-    folder = store.local or Path(stack.enter_context(TemporaryDirectory(prefix="muralist-")))
+async def _start_workers(stack: AsyncExitStack, shape: Shape, folder: Path) -> str:
     threads = {name: str(shape.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": threads | ALLOCATOR}))
-    cluster = SpecCluster(_workers(shape, folder / "dask"), _scheduler(), asynchronous=True)
+    cluster = SpecCluster(_workers(shape, folder), _scheduler(folder), asynchronous=True)
     starting = asyncio.ensure_future(cluster)
     stack.push_async_callback(_stop_workers, cluster, starting)
     await asyncio.shield(starting)
@@ -613,9 +612,10 @@ async def _stop_workers(cluster: SpecCluster, starting: asyncio.Future[Any]) -> 
     await cluster.close()
 
 
-def _scheduler() -> dict[str, Any]:
+def _scheduler(folder: Path) -> dict[str, Any]:
     # SpecCluster would listen on every network address, and whoever connects may run code.
-    return {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
+    options = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0", "local_directory": str(folder)}
+    return {"cls": Scheduler, "options": options}
 
 
 def _workers(shape: Shape, folder: Path) -> dict[str, Any]:

@@ -125,7 +125,7 @@ class Painting:
         """Measure the canvas that counts, and close the level."""
         current, kept = self.course.current, self._kept()
         last = self._surviving(lambda level: self._measure(level, kept))
-        self._tick()
+        self.tick()
         level = self.level
         self.progress.advance((level.steps - level.steps_after(current.made)) * level.tile_pixels)
         self.course.finish_level(LevelReport.of(level, current, kept, last))
@@ -215,10 +215,10 @@ class Painting:
         self._note()
 
     def _note(self) -> None:
-        self._tick()
+        self.tick()
         self.journal.write(self.course)
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
         """Count the time since the last tick."""
         now = time.perf_counter()
         self.course.current.seconds += now - self._clock

@@ -7,7 +7,6 @@ The Python API is this module: `render(content, style, output, ...)` does what `
 
 import errno
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -107,7 +106,7 @@ def render(
     resolved = load_settings(preset, settings, assignments)
     styles = [Path(path) for path in ([style] if isinstance(style, str | Path) else style)]
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
-    check_output(output, overwrite=True)
+    check_output(output, overwrite=overwrite or RunFolder.of(output, resolved.scratch).begun)
     with open_run(output, resolved.scratch, restart=restart, keep=keep_folder) as folder:
         brief = make_brief(
             Path(content),
@@ -128,12 +127,14 @@ def render(
 
 def _carry_out(brief: Brief, folder: RunFolder, *, quiet: bool, loss_lines: bool) -> Sidecar:
     """Paint what a brief settles, on workers of its own."""
-    check_memory(brief)
-    _check_disk(brief, folder)
-    journal = Journal(folder, brief.output, brief.identity)
-    journal.resume()  # refuses before workers are started
-    bars = _bars(brief, quiet, loss_lines)
-    with open_cluster(brief.settings, folder.base, brief.most_tiles, brief.weights) as cluster, bars as progress:
+    Journal(folder, brief.output, brief.identity).resume()  # refuses before workers are started
+    check_room(brief, folder)
+    settings, tiles, bars = brief.settings, brief.most_tiles, _bars(brief, quiet, loss_lines)
+    with (
+        _full_disk_told(folder),
+        open_cluster(settings, folder.base, folder.aside, tiles, brief.weights) as cluster,
+        bars as progress,
+    ):
         return paint_picture(brief, folder, cluster, progress)
 
 
@@ -154,25 +155,23 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     OutputError
         If the disk is full, among others; the same command goes on when there is space.
     """
-    began, journal = time.perf_counter(), Journal(folder, brief.output, brief.identity)
-    course = journal.resume()
-    before, settings = course.seconds, brief.settings
+    settings, journal = brief.settings, Journal(folder, brief.output, brief.identity)
     shares = tuple(style.share for style in brief.styles)
     precision = cluster.precision if settings.precision == "auto" else settings.precision
     job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank)
+    course = journal.resume()
+    painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
     with _full_disk_told(folder):
-        sources = _sources(brief, job)
-        painting = Painting(job, brief.levels, cluster, sources, progress, journal, _saver(brief, job), course)
         level, kept = painting.paint()
         finished = Finished(brief, level, job.canvas(level, kept), job.content(level))
         write_painting(finished, brief.output)
+        if brief.loss_plot is not None:
+            write_plot(brief.loss_plot, course.losses, settings)
         seams = score_seams(finished)
-    if brief.loss_plot is not None:
-        write_plot(brief.loss_plot, course.losses, brief.settings)
-    course.seconds = before + time.perf_counter() - began
-    sidecar = describe(brief, course, cluster, peak_rss=cluster.peak_rss() + peak_rss(), seams=seams)
-    write_sidecar(brief.output, sidecar)
-    journal.write(course, finished=True)
+        painting.tick()
+        sidecar = describe(brief, course, cluster, peak_rss=cluster.peak_rss() + peak_rss(), seams=seams)
+        write_sidecar(brief.output, sidecar)
+        journal.write(course, finished=True)
     return sidecar
 
 
@@ -189,8 +188,15 @@ def _full_disk_told(folder: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _check_disk(brief: Brief, folder: RunFolder) -> None:
-    """Refuse what will not fit where the run folder is; what a URL has left is not known."""
+def check_room(brief: Brief, folder: RunFolder) -> None:
+    """Refuse what will not fit into memory, or where the run folder is; what a URL has left is not known.
+
+    Raises
+    ------
+    SettingsError, OutputError
+        With what is needed, what is there, and what to do.
+    """
+    check_memory(brief)
     if folder.base.local is None or folder.begun:
         return
     free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(brief)

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from muralist.pipeline.store import Store
+from muralist.pipeline.writing import write_file
 
 VERSION = 3  # to be raised when the statistics of the same picture would come out different
 
@@ -47,6 +47,6 @@ class StyleCache:
         """Keep a file of statistics. A cache that cannot be written is no reason to stop."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            Store(str(self.folder)).write(self.name(side), file)
+            write_file(self.folder / self.name(side), file)
         except OSError:
             return

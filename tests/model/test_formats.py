@@ -325,7 +325,7 @@ def test_a_torch_file_may_name_what_tensors_are_made_by_and_no_more(container):
 
 @pytest.mark.parametrize("names", [TUPLES, TUPLES.replace(b"q\x00", b"\x80\x02q\x01h\x01q\x00")])
 def test_a_torch_file_is_not_hashed_for_ever(names):
-    """torch takes anything for a key; a tuple may be used again, such as a setting of many optimisers, but not so often."""
+    """torch takes anything for a key. A tuple may be used again, such as a setting of optimisers, but not so often."""
     content = opcodes(b"}q\x01)q\x00", 40 * names, b"Ns")
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

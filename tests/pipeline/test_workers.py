@@ -73,13 +73,13 @@ def test_a_worker_with_other_weights_is_refused(scheduler, tmp_path):
     settings, store = Settings(**TINY | {"scheduler": scheduler}), Store(str(tmp_path))
     with (
         pytest.raises(ClusterError, match=rf"worker .* has another weight file at {path} \(SHA-256 .*, wanted .*\)"),
-        open_cluster(settings, store, 1, weights),
+        open_cluster(settings, store, tmp_path, 1, weights),
     ):
         pass
     path.unlink()
     with (
         pytest.raises(ClusterError, match=rf"worker .* cannot read the weight file {path}; .* --weights"),
-        open_cluster(settings, store, 1, weights),
+        open_cluster(settings, store, tmp_path, 1, weights),
     ):
         pass
     assert os.listdir(tmp_path) == []
@@ -92,17 +92,17 @@ def test_a_worker_that_does_not_see_the_store_is_refused(scheduler, tmp_path, mo
     (tmp_path / "run").mkdir()
     with (
         pytest.raises(ClusterError, match=rf"worker tcp://\S+ on \S+ does not see {root} \(No such file.* --scratch"),
-        open_cluster(Settings(**TINY | {"scheduler": scheduler}), Store(root), 1, WEIGHTS),
+        open_cluster(Settings(**TINY | {"scheduler": scheduler}), Store(root), tmp_path, 1, WEIGHTS),
     ):
         pass
     assert os.listdir(tmp_path / "run") == []
 
 
-def test_any_store_that_all_workers_see_will_do(object_store):
+def test_any_store_that_all_workers_see_will_do(object_store, tmp_path):
     """Nothing is left in a bucket."""
     store = Store(object_store)
     settings = Settings(**TINY | {"device": "cuda:77"})  # on this machine, whose new workers know the server
-    with pytest.raises(DeviceError, match="cuda:77 is not there"), open_cluster(settings, store, 1, WEIGHTS):
+    with pytest.raises(DeviceError, match="cuda:77 is not there"), open_cluster(settings, store, tmp_path, 1, WEIGHTS):
         pass
     assert store.names("") == set()
 

@@ -21,7 +21,7 @@ WEIGHTS = find_weights(architecture("compact"))
 
 def opened(folder: Path, tiles: int = 2, **settings: Any) -> AbstractContextManager[Cluster]:
     """A cluster whose store is a folder."""
-    return open_cluster(Settings(**TINY | settings), Store(str(folder)), tiles, WEIGHTS)
+    return open_cluster(Settings(**TINY | settings), Store(str(folder)), folder, tiles, WEIGHTS)
 
 
 @contextmanager
