@@ -508,7 +508,8 @@ class _Link:
         if terms.other_version(facts):
             return facts
         try:
-            return facts | await self._call(address, what)
+            seen: Facts = await self._call(address, what)
+            return {**facts, **seen}
         except OSError:
             raise
         except Exception as error:  # whatever is wrong there
