@@ -413,7 +413,7 @@ class Cluster:
             where = f"at scheduler {self._settings.scheduler}" if self._settings.scheduler else "on this machine"
             raise ClusterError(
                 f"there was no worker {where} for {RECONNECT_SECONDS / 60:.0f} minutes; when there are some again, the "
-                "same command goes on where it was"
+                f"same command goes on where it was (the last that was seen: {(self.notices or ['nothing'])[-1]})"
             )
 
     # --------------------------------------------------------------------------------------------- in it: who does what

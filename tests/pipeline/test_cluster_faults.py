@@ -141,7 +141,8 @@ def test_a_scheduler_started_again_is_found(tmp_path, chores, monkeypatch, capfd
         monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
         kill_scheduler(port)
         with pytest.raises(
-            ClusterError, match=rf"there was no worker at scheduler {address} for .* the same command goes on"
+            ClusterError,
+            match=rf"no worker at scheduler {address} for .* same command goes on .*: scheduler .* found again",
         ):
             list(cluster.map("mark", calls))
         with pytest.raises(ClusterError, match="there was no worker"):
