@@ -13,7 +13,7 @@ from math import ceil, log
 from typing import Any
 
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.settings import LEAST_TILE, Settings, at_level
+from muralist.pipeline.settings import Settings, at_level
 from muralist.tiling.errors import TileTooSmallError
 from muralist.tiling.grid import Box, Span, TileGrid
 from muralist.tiling.resample import Frame
@@ -36,6 +36,8 @@ class Level:
         Picture, px.
     bleed, stride, tile, overlap : int
         px.
+    least : int
+        Smallest side of a tile that the network can see, px.
     steps, first_step : int
         Optimiser steps here, and at all coarser levels together, were none to end early.
     steps_per_round : int
@@ -57,6 +59,7 @@ class Level:
     stride: int
     tile: int
     overlap: int
+    least: int
     steps: int
     first_step: int
     steps_per_round: int
@@ -93,9 +96,9 @@ class Level:
         """
         for halvings in range(self.halvings + 1, self.tile.bit_length()):
             level = replace(self, halvings=halvings)
-            if self.chunks is None and level.tile >> halvings < max(2 * level.overlap, LEAST_TILE):
+            if self.chunks is None and level.tile >> halvings < max(2 * level.overlap, level.least):
                 break
-            if min(level.grid[0].outer.shape) < LEAST_TILE:
+            if min(level.grid[0].outer.shape) < level.least:
                 break
             if len(level.grid) > len(self.grid):
                 return level
@@ -203,6 +206,7 @@ def _level(
         stride=stride,
         tile=settings.tile,
         overlap=settings.overlap,
+        least=minimum,
         steps=steps,
         first_step=first_step,
         steps_per_round=settings.steps_per_round if _meets(settings) else max(1, steps),

@@ -161,7 +161,6 @@ Address = Annotated[
 
 Certificate = Annotated[str, AfterValidator(_matching("(?s).+", "the path of a PEM file"))]
 
-LEAST_TILE: Final = 64  # px; every network can see that much
 EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 
 
@@ -274,7 +273,7 @@ class Settings(BaseModel):
     chunks: Annotated[tuple[Chunks, Chunks], BeforeValidator(_pair), BeforeValidator(_as_list)] | None = Field(
         None, description="Rows and columns of tiles to cut every level into, instead of by `tile`."
     )
-    tile: Int = Field(1024, ge=LEAST_TILE, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
+    tile: Int = Field(1024, ge=64, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
     overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
     bleed: Int = Field(32, ge=0, le=512, description="Pixels painted beyond each edge of the picture and cut off.")
 

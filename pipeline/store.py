@@ -202,7 +202,7 @@ class _Local:
             return [_pread(file.fileno(), first, last) for first, last in spans]
 
     def exists(self, name: str) -> bool:
-        return (self.folder / name).is_file()
+        return os.path.isfile(self.folder / name)  # also where the name is too long to be one
 
     def names(self, folder: str) -> set[str]:
         try:

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from layouts import matconvnet, npy, random_weights
@@ -320,3 +321,11 @@ def test_looking_for_weights_imports_no_torch():
         "find_weights(architecture('compact')); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_comes_with_muralist_lies_where_muralist_does(tmp_path):
+    """The bundled file is found beside the package of whoever asks; any other file lies where it was found."""
+    bundled = find_weights(architecture("compact"))
+    elsewhere = replace(bundled, path="/opt/another/python/compact.safetensors")
+    assert elsewhere.place == bundled.place == Path(bundled.path)
+    assert WeightFile("/data/mine.pth", "5af1").place == Path("/data/mine.pth")

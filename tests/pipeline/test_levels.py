@@ -195,8 +195,10 @@ def test_what_fits_one_tile_is_halved_until_it_does_not():
 
 
 def test_chunks_are_halved_too():
-    """Twice as many rows and columns of chunks, as long as none becomes smaller than a tile may be."""
+    """Twice as many rows and columns of chunks, as long as the network can see each."""
     level = plan(300, 900, coarse=1000, bleed=0, chunks=(2, 3), overlap=0)[-1].halved()
     assert level.grid.shape == (4, 6)
+    level = level.halved()
+    assert level.grid.shape == (8, 12)
     with pytest.raises(TileTooSmallError):
         level.halved()

@@ -16,7 +16,7 @@ import pyvips
 from pictures import TINY, contents, deep, painting, photograph, save, with_alpha
 from PIL import ExifTags, Image
 
-from muralist.pipeline import finishing, lay_out, writing
+from muralist.pipeline import finishing, writing
 from muralist.pipeline import render as module
 from muralist.pipeline.colours import recolouring, with_chroma_of
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
@@ -72,8 +72,7 @@ def test_a_painting_and_its_sidecar(paint, folder):
 def test_the_painting_is_the_finished_canvas(paint, folder, monkeypatch):
     """The pixels of the file are the last canvas without its bleed, rounded, whatever bands it is read in."""
     paint("whole.png")
-    for each in (lay_out, finishing):
-        monkeypatch.setattr(each, "BAND_ROWS", 7)
+    monkeypatch.setattr(finishing, "BAND_ROWS", 7)
     paint("bands.png")
     assert (folder / "whole.png").read_bytes() == (folder / "bands.png").read_bytes()
 

@@ -1,15 +1,15 @@
 """Workers that would paint another picture, or cannot reach what they need: real ones, refused or left out."""
 
+import hashlib
 import os
 import re
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 from crews import WEIGHTS, another_worker, opened
 from pictures import TINY
 
-from muralist.model.weight_files import describe
+from muralist.model.weight_files import WeightFile
 from muralist.pipeline.cluster import open_cluster
 from muralist.pipeline.errors import ClusterError, DeviceError
 from muralist.pipeline.settings import Settings
@@ -67,8 +67,7 @@ def test_a_worker_that_is_broken_is_refused(scheduler, tmp_path):
 def test_a_worker_with_other_weights_is_refused(scheduler, tmp_path):
     """The hash of the file as the worker sees it counts; that it is missing is said, too."""
     path = tmp_path / "weights.safetensors"
-    path.write_bytes(Path(WEIGHTS.path).read_bytes())
-    weights = describe(path)
+    weights = WeightFile(str(path), hashlib.sha256(b"mine").hexdigest())
     path.write_bytes(b"others")
     settings, store = Settings(**TINY | {"scheduler": scheduler}), Store(str(tmp_path))
     with (
