@@ -34,7 +34,7 @@ from muralist.pipeline.reading import read_size
 from muralist.pipeline.render import check_room, paint_picture
 from muralist.pipeline.repeats import identity_of, likeness, painted_already
 from muralist.pipeline.report import Report, Result, Status
-from muralist.pipeline.run_folder import RunFolder, open_run
+from muralist.pipeline.run_folder import RunFolder, open_run, tidy
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.sidecar import Sidecar, write_sidecar
 from muralist.pipeline.sizes import target_size
@@ -244,9 +244,8 @@ class Batch:
             if self.wishes.overwrite:
                 return False
             raise
-        if folder.left and not self.wishes.keep:
-            with open_run(item.output, settings.scratch):
-                pass
+        if not self.wishes.keep:
+            tidy(item.output, settings.scratch)
         return True
 
     def _in_time(self, errand: Errand) -> Errand | None:

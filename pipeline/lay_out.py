@@ -65,11 +65,14 @@ def lay_out(job: Job, cluster: Cluster, sources: Sources, level: Level) -> None:
 
 def file_canvas(canvas: Canvas, read: Callable[[Span], np.ndarray]) -> None:
     """File a canvas of one plane in blocks; rows are asked for in order, each once."""
-    across = len(canvas.grid.axes[1])
     for row, cut in enumerate(canvas.grid.axes[0]):
-        pixels = read(cut.core)[None]
-        for tile in map(canvas.grid.__getitem__, range(row * across, (row + 1) * across)):
-            canvas.write(tile, pixels[:, :, slice(*tile.extent.cols)])
+        _file_blocks(canvas, row, read(cut.core))
+
+
+def _file_blocks(canvas: Canvas, row: int, pixels: np.ndarray) -> None:
+    across = len(canvas.grid.axes[1])
+    for tile in map(canvas.grid.__getitem__, range(row * across, (row + 1) * across)):
+        canvas.write(tile, pixels[None, :, slice(*tile.extent.cols)])
 
 
 def _lay_out_styles(job: Job, cluster: Cluster, styles: Sequence[StyleSource], level: Level) -> None:

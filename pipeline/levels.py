@@ -18,7 +18,7 @@ from muralist.tiling.errors import TileTooSmallError
 from muralist.tiling.grid import Box, Span, TileGrid
 from muralist.tiling.resample import Frame
 
-BLOCK = (128, 1024)  # px, height and width
+BLOCK = (64, 2048)  # px, height and width
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from muralist.pipeline.memory import peak_rss
 from muralist.pipeline.painting import Painting
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Bars, Progress
-from muralist.pipeline.run_folder import RunFolder, open_run
+from muralist.pipeline.run_folder import RunFolder, open_run, tidy
 from muralist.pipeline.sidecar import Sidecar, describe, write_sidecar
 from muralist.pipeline.start import init_pixels
 from muralist.pipeline.style_cache import StyleCache
@@ -106,6 +106,8 @@ def render(
     resolved = load_settings(preset, settings, assignments)
     styles = [Path(path) for path in ([style] if isinstance(style, str | Path) else style)]
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
+    if output.exists() and not keep_folder:
+        tidy(output, resolved.scratch)
     check_output(output, overwrite=overwrite or RunFolder.of(output, resolved.scratch).begun)
     with open_run(output, resolved.scratch, restart=restart, keep=keep_folder) as folder:
         brief = make_brief(

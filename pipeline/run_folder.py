@@ -203,6 +203,14 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
             folder.remove()
 
 
+def tidy(output: Path, scratch: str | None) -> None:
+    """Remove what a run left that was killed when its painting was done, or that was kept; nothing that can go on."""
+    folder = RunFolder.of(output, scratch)
+    if folder.left and not folder.begun:
+        with open_run(output, scratch):
+            pass
+
+
 @contextmanager
 def _only_one(path: Path, output: Path) -> Iterator[None]:
     """Hold a lock, which the system releases however this process ends."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from mmap import mmap
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, Final, Protocol, TypeAlias
@@ -69,22 +70,19 @@ class Store:
         """Write a file, whole or not at all: all parts (C-contiguous), one behind the other."""
         key = _below(self.root, name)
         _held.forget(key)
-        if sum(memoryview(part).nbytes for part in parts) > _held.limit:
-            self._files.write(name, parts)
-        else:
-            whole = b"".join(parts)
-            self._files.write(name, [whole])
-            _held.put(key, whole)
+        self._files.write(name, parts)
+        _held.put(key, *parts)
 
     def read(self, name: str) -> bytes:
         """Read a file. Raises FileNotFoundError if it is missing."""
         key = _below(self.root, name)
         held = _held.get(key)
-        if held is None:
-            held = self._files.read(name)
-            _fetched.add(len(held))
-            _held.put(key, held)
-        return held
+        if held is not None:
+            return bytes(held)
+        content = self._files.read(name)
+        _fetched.add(len(content))
+        _held.put(key, content)
+        return content
 
     def ranges(self, name: str, spans: Sequence[Span]) -> list[bytes | memoryview]:
         """Read half-open ranges of bytes of a file, in the order given. Raises FileNotFoundError if it is missing."""
@@ -93,7 +91,7 @@ class Store:
             found = self._fetch(name, spans)
             _fetched.add(sum(map(len, found)))
         else:
-            found = [memoryview(held)[first:last] for first, last in spans]
+            found = [held[first:last] for first, last in spans]
         for (first, last), part in zip(spans, found, strict=True):
             if len(part) != last - first:
                 raise OutputError(
@@ -333,6 +331,14 @@ def _merged(spans: Sequence[Span], gap: int) -> list[Span]:
     return merged
 
 
+def _apart(parts: Sequence[Buffer], size: int) -> memoryview:
+    """Copy parts to memory that is not the heap's: large blocks that come and go would leave it full of holes."""
+    block = mmap(-1, size)
+    for part in parts:
+        block.write(part)
+    return memoryview(block)
+
+
 class Held:
     """Contents of files kept in memory, the least recently used going first. Safe in threads.
 
@@ -345,7 +351,7 @@ class Held:
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit
         self._size = 0
-        self._files: OrderedDict[str, bytes] = OrderedDict()
+        self._files: OrderedDict[str, memoryview] = OrderedDict()
         self._lock = Lock()
 
     def resize(self, limit: int) -> None:
@@ -354,20 +360,22 @@ class Held:
             self.limit = limit
             self._shrink()
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str) -> memoryview | None:
         """Content of a file if it is kept."""
         with self._lock:
             if key in self._files:
                 self._files.move_to_end(key)
             return self._files.get(key)
 
-    def put(self, key: str, content: bytes) -> None:
-        """Keep a file, unless it alone is larger than the limit."""
+    def put(self, key: str, *parts: Buffer) -> None:
+        """Keep a file, given in parts, unless it alone is larger than the limit."""
+        size = sum(memoryview(part).nbytes for part in parts)
+        content = _apart(parts, size) if 0 < size <= self.limit else None
         with self._lock:
             self._drop(key)
-            if 0 < len(content) <= self.limit:
+            if content is not None:
                 self._files[key] = content
-                self._size += len(content)
+                self._size += size
                 self._shrink()
 
     def forget(self, key: str) -> None:
