@@ -10,6 +10,7 @@ from muralist.pipeline.brief import Brief
 from muralist.pipeline.cluster import local_shape, run_task
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import Level
+from muralist.pipeline.memory import budget
 from muralist.pipeline.progress import counted
 from muralist.pipeline.rasters import Raster
 from muralist.pipeline.settings import Settings
@@ -20,10 +21,11 @@ OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk 
 PLANE_BYTES = 3 * FLOAT  # per pixel, of each plane of the state
 CONTENT_BYTES = 3 * FLOAT
 # Fitted to the peak resident memory of workers on tiles of 512 and 1024 px; see tests/benchmarks/memory.py.
-WORKER_BYTES = 770 << 20
-DRIVER_BYTES = 220 << 20
+WORKER_BYTES = 1030 << 20
+DRIVER_BYTES = 170 << 20
+ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: bands that are read, laid out and written
 ACTIVATION_COPIES = 5.0
-STATE_COPIES = 4
+STATE_COPIES = 9
 HISTORY_COPIES = 6  # measured: 50 pairs of L-BFGS on 512 x 512 px take 1.9 GB
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
@@ -105,11 +107,17 @@ def _gib(number: float) -> str:
     return f"{number / 2**30:.1f} GiB"
 
 
+def held_bytes(brief: Brief, workers: int) -> int:
+    """What a worker keeps of the files it wrote and read, at most its share of what `memory` allows."""
+    canvas = max(level.tile_pixels for level in brief.levels) * (2 * state_bytes(brief.settings) + CONTENT_BYTES)
+    return min(budget(brief.settings) // 2, canvas) // workers
+
+
 def driver_bytes(brief: Brief) -> int:
-    """Peak memory of the driver: all pictures as they are, and the photograph and its canvas at full size."""
+    """Peak memory of the driver: pictures that are not on disk, and bands as wide as the painting."""
     pictures = [brief.content, *(style.picture for style in brief.styles), *filter(None, [brief.init])]
-    sources = sum(picture.pixels.nbytes for picture in pictures)
-    return DRIVER_BYTES + sources + brief.final.pixels * (2 * CONTENT_BYTES)
+    sources = sum(picture.pixels.nbytes for picture in pictures if not isinstance(picture.pixels, Raster))
+    return DRIVER_BYTES + sources + brief.final.width * ROW_BYTES
 
 
 def largest_tile(level: Level) -> int:
@@ -152,7 +160,8 @@ def estimate(brief: Brief) -> dict[str, Any]:
         "workers": shape.workers,
         "threads": shape.threads,
         **measured,
-        "worker_bytes": worker_bytes(brief, 2 if measured["precision"] == "bfloat16" else 4),
+        "worker_bytes": worker_bytes(brief, 2 if measured["precision"] == "bfloat16" else 4)
+        + held_bytes(brief, shape.workers),
         "driver_bytes": driver_bytes(brief),
         "disk_bytes": disk_bytes(brief),
         "operations": sum(row["operations"] for row in rows),

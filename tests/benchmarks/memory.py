@@ -44,9 +44,12 @@ def foresee(content: Path, style: Path, output: Path, sidecar: dict[str, Any]) -
     from muralist.pipeline.brief import make_brief
     from muralist.pipeline.settings import Settings
 
-    brief = make_brief(content, style, output, Settings(**sidecar["settings"]), overwrite=True)
+    settings, workers = Settings(**sidecar["settings"]), sidecar["workers"]["count"]
+    with tempfile.TemporaryDirectory() as aside:
+        brief = make_brief(content, style, output, settings, overwrite=True, aside=Path(aside))
+    itemsize = 2 if sidecar["device"]["precision"] == "bfloat16" else 4
     return {
-        "worker": estimate.worker_bytes(brief, 2 if sidecar["device"]["precision"] == "bfloat16" else 4),
+        "worker": estimate.worker_bytes(brief, itemsize) + estimate.held_bytes(brief, workers),
         "driver": estimate.driver_bytes(brief),
         "disk": estimate.disk_bytes(brief),
         "largest_tile_pixels": max(estimate.largest_tile(level) for level in brief.levels),
