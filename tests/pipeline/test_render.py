@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import pyvips
@@ -75,6 +76,24 @@ def test_the_painting_is_the_finished_canvas(paint, folder, monkeypatch):
     monkeypatch.setattr(finishing, "BAND_ROWS", 7)
     paint("bands.png")
     assert (folder / "whole.png").read_bytes() == (folder / "bands.png").read_bytes()
+
+
+def test_memory_makes_no_difference_to_the_bytes(paint, folder):
+    """A photograph on disk and canvases that are read again give the painting of those held in memory."""
+    save(folder / "large.png", photograph(480, 640))
+    for name, memory in (("disk.png", "1MiB"), ("memory.png", "1GiB")):
+        sidecar = paint(name, content="large.png", size=128, memory=memory)
+        assert sidecar["settings"]["memory"] == {"1MiB": 1 << 20, "1GiB": 1 << 30}[memory]
+    assert (folder / "disk.png").read_bytes() == (folder / "memory.png").read_bytes()
+
+
+def test_canvases_may_lie_in_an_object_store(paint, folder, painted, object_store):
+    """Painted by workers of this machine through S3, the bytes are the same, and the bucket is empty afterwards."""
+    paint("s3.png", scratch=object_store, scheduler=None)
+    assert (folder / "s3.png").read_bytes() == painted.output.read_bytes()
+    system, bucket = fsspec.url_to_fs(object_store, use_listings_cache=False)
+    assert system.find(bucket) == []
+    assert names(folder) == ["photo.png", "s3.png", "s3.png.json", "style.png"]
 
 
 def test_several_tiles_come_near_one(paint):
