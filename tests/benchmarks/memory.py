@@ -58,10 +58,10 @@ def foresee(content: Path, style: Path, output: Path, sidecar: dict[str, Any]) -
     }
 
 
-def measure(content: Path, style: Path, settings: dict[str, Any], interval: float) -> dict[str, Any]:
+def measure(content: Path, style: Path, settings: dict[str, Any], interval: float, ending: str) -> dict[str, Any]:
     """Render a photograph at its own size and bring together what was measured and what was foreseen."""
     with tempfile.TemporaryDirectory() as folder:
-        output, scratch = Path(folder, "painting.png"), Path(folder, "scratch")
+        output, scratch = Path(folder, f"painting.{ending}"), Path(folder, "scratch")
         scratch.mkdir()
         command = [Path(sys.executable).with_name("muralist"), "render", content, "-s", style, "-o", output, "--quiet"]
         pairs = {**settings, "scratch": scratch}.items()
@@ -98,9 +98,19 @@ def as_row(run: dict[str, Any]) -> dict[str, Any]:
 @click.option("--steps", default=4, show_default=True, help="Steps per level; the peak does not depend on them.")
 @click.option("--steps-per-round", default=2, show_default=True, help="At least 2, so that a round has its peak.")
 @click.option("--interval", default=0.05, show_default=True, help="Seconds between samples.")
+@click.option("--format", "ending", default="png", show_default=True, help="Extension of the painting.")
+@click.option("--name", default="memory", show_default=True, help="Name of the result.")
 @set_option
 @results_option
-def main(images: Path, sizes: tuple[float, ...], tiles: tuple[int, ...], results: Path, **options: Any) -> None:
+def main(
+    images: Path,
+    sizes: tuple[float, ...],
+    tiles: tuple[int, ...],
+    ending: str,
+    name: str,
+    results: Path,
+    **options: Any,
+) -> None:
     """Measure peak memory and disk of renders."""
     source, style = (find_picture(images, kind, options.pop(kind)) for kind in ("content", "style"))
     interval, more = options.pop("interval"), options.pop("settings")
@@ -109,13 +119,13 @@ def main(images: Path, sizes: tuple[float, ...], tiles: tuple[int, ...], results
         with tempfile.TemporaryDirectory() as folder:
             content = Path(folder, source.name).with_suffix(".jpg")
             apart(enlarge, source, megapixels, content)
-            runs += [measure(content, style, {**options, "tile": tile, **more}, interval) for tile in tiles]
+            runs += [measure(content, style, {**options, "tile": tile, **more}, interval, ending) for tile in tiles]
         click.echo(f"{megapixels:g} megapixels: {runs[-1]['sidecar']['seconds']:.0f} s")
     sidecar = runs[-1]["sidecar"]
     text = (
         f"MiB; of worker (the largest), driver and disk: measured / foreseen.\n\n{table([as_row(run) for run in runs])}"
     )
-    write_result(results, "memory", sidecar, {"runs": [as_record(run) for run in runs]}, text)
+    write_result(results, name, sidecar, {"runs": [as_record(run) for run in runs]}, text)
 
 
 def as_record(run: dict[str, Any]) -> dict[str, Any]:
