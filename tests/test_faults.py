@@ -253,7 +253,7 @@ def test_killed_at_any_moment(stage, command, number, of):
     killed(stage, command, "scheduler", moments(number, of), group=False)
 
 
-@pytest.mark.parametrize(("command", "group"), [("render", False), ("batch", True)])
+@pytest.mark.parametrize(("command", "group"), [("render", False), pytest.param("batch", True, marks=pytest.mark.slow)])
 def test_killed_with_workers_of_its_own(stage, command, group):
     """They end by themselves, or are killed with it."""
     killed(stage, command, "own workers", 0.8, group=group)
@@ -330,8 +330,8 @@ def test_sigterm_is_as_it_was_afterwards(monkeypatch):
 @pytest.mark.parametrize(
     ("command", "workers", "limit"),
     [
-        ("render", "own workers", 200_000),  # bytes of a file: less than a worker files of a tile
-        ("batch", "scheduler", 40_000),  # less than the driver does
+        ("batch", "scheduler", 40_000),  # bytes of a file: less than the driver files
+        pytest.param("render", "own workers", 200_000, marks=pytest.mark.slow),  # less than a worker files of a tile
         pytest.param("render", "scheduler", 40_000, marks=pytest.mark.slow),
         pytest.param("batch", "own workers", 200_000, marks=pytest.mark.slow),
     ],
