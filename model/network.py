@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muralist.model.architecture import Architecture, Colour, Convolution, Normalise, Padding, Pool, Pooling
+from muralist.model.frozen import average_pool, convolve, rectify
 
 Features = dict[str, Tensor]
 
-MODES = {"reflect": "reflect", "replicate": "replicate", "zeros": "constant"}
 TINY = 1e-12
 
 
@@ -19,8 +19,12 @@ def _l2_pool(x: Tensor, kernel: int, stride: int) -> Tensor:
     return (F.avg_pool2d(x.square(), kernel, stride) * kernel**2 + TINY).sqrt()
 
 
+def _average_pool(x: Tensor, kernel: int, stride: int) -> Tensor:
+    return average_pool(x, kernel) if kernel == stride else F.avg_pool2d(x, kernel, stride)
+
+
 POOLS: dict[Pooling, Callable[[Tensor, int, int], Tensor]] = {
-    "average": F.avg_pool2d,
+    "average": _average_pool,
     "max": F.max_pool2d,
     "l2": _l2_pool,
 }
@@ -107,18 +111,14 @@ class Network(nn.Module):
                 x = self._convolve(x, step)
                 yield f"conv{step.name}", x
                 # In place, ReLU would change a feature that was given away.
-                x = F.relu(x) if f"conv{step.name}" in wanted else F.relu_(x)
+                x = rectify(x, in_place=f"conv{step.name}" not in wanted)
                 yield f"relu{step.name}", x
             else:
                 x = self._pool(x, step) if isinstance(step, Pool) else _normalised(x, step)
 
     def _convolve(self, x: Tensor, step: Convolution) -> Tensor:
         weight, bias = (self.get_buffer(f"conv{step.name}_{kind}") for kind in ("weight", "bias"))
-        left, right = step.padding
-        if self.padding == "zeros" and left == right:  # saves a copy
-            return F.conv2d(x, weight, bias, step.stride, left, groups=step.groups)
-        x = F.pad(x, (left, right, left, right), mode=MODES[self.padding])
-        return F.conv2d(x, weight, bias, step.stride, groups=step.groups)
+        return convolve(x, weight, bias, step, self.padding)
 
     def _pool(self, x: Tensor, step: Pool) -> Tensor:
         """Pool; a window that reaches beyond the edge sees the last row or column again."""

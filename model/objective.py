@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from muralist.model.network import Features
-from muralist.model.statistics import Sums
+from muralist.model.statistics import Sums, laid_out_like, positions
 from muralist.model.style_losses import STYLE_LOSSES, Distance, Statistics
 from muralist.model.variation import Variation
 
@@ -177,10 +177,8 @@ class Objective:
         for layer, share in _shares(self.style_layers).items():
             factor = self.style_weight * share * self.pixels / self.sizes[layer].positions
             slope, f = slopes[layer], features[layer]
-            matrix = (factor * (slope.gram + slope.gram.T)).to(f.dtype)
-            gradients[layer] = (
-                torch.einsum("bchw,cd->bdhw", f, matrix) + (factor * slope.mean).to(f.dtype)[:, None, None]
-            )
+            matrix, shift = (factor * (slope.gram + slope.gram.T)).to(f.dtype), (factor * slope.mean).to(f.dtype)
+            gradients[layer] = laid_out_like(f, torch.addmm(shift, positions(f), matrix))
         return gradients
 
     def content_gradients(self, energy: Mapping[str, float], features: Features, content: Features) -> Features:

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from muralist.model.errors import DivergedError
+from muralist.model.frozen import gradient_at
 from muralist.model.network import Features, Network
 from muralist.model.objective import Objective
 from muralist.model.optimizers import Planes, Steps, take_step
 from muralist.model.state import LAST_SLOPE, LAST_STEP, PIXELS
-from muralist.model.statistics import Sums, Window, absolute_sum, measure, style_sums, widened
+from muralist.model.statistics import Sums, Window, absolute_sum, measure, style_sums, wide
 from muralist.model.style_losses import Statistics
 
 ATTEMPTS = 8
@@ -114,7 +115,7 @@ class RoundGradient:
         self.content, self.window, self.consensus = content, window, consensus
         self.whole = whole
         # In the number type of the features' sums: two Gram matrices differ by far less than they are.
-        self.like = widened(torch.empty(0, dtype=self.network.dtype, device=window.rows.device))
+        self.like = torch.empty(0, dtype=wide(self.network.dtype), device=window.rows.device)
         self.distances = self.objective.distances(self.like)
         self.offset: dict[str, Statistics] | None = None
         self.norms: dict[str, float] = {}
@@ -126,7 +127,7 @@ class RoundGradient:
             features = self.network(leaf, self.objective.layers)
         with torch.no_grad():
             at = self._feature_gradients({layer: f.detach() for layer, f in features.items()})
-        (gradient,) = torch.autograd.grad([features[layer] for layer in at], leaf, list(at.values()))
+        gradient = gradient_at(leaf, features, at)
         return gradient + self.objective.variation_gradient(picture) if self.objective.tv_weight else gradient
 
     def _feature_gradients(self, features: Features) -> Features:

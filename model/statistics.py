@@ -15,6 +15,8 @@ from torch import Tensor
 
 from muralist.model.network import Features
 
+CACHED_ROWS = 4096  # of positions: as many as a processor's cache holds in float32
+
 
 @dataclass(frozen=True)
 class Window:
@@ -53,6 +55,12 @@ def positions(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
 
 
+def laid_out_like(features: Tensor, matrix: Tensor) -> Tensor:
+    """Turn a matrix (positions, C) back into features (1, C, h, w)."""
+    height, width = features.shape[-2:]
+    return matrix.view(1, height, width, -1).permute(0, 3, 1, 2)
+
+
 def style_sums(features: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     """Sums over positions of w f f^T (C, C) and of w f (C,), at least float32 (Gatys et al. 2016, eq. 3).
 
@@ -61,9 +69,16 @@ def style_sums(features: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     features : Tensor (1, C, h, w)
     window : Window
     """
-    matrix = widened(positions(features))
-    weighted = matrix * window.at(*features.shape[-2:]).to(matrix.dtype)[:, None]
-    return weighted.T @ matrix, weighted.sum(0)
+    matrix, weights = positions(features), window.at(*features.shape[-2:])
+    parts = -(-len(matrix) // CACHED_ROWS) if matrix.device.type == "cpu" else 1
+    gram = torch.zeros(matrix.shape[1], matrix.shape[1], dtype=wide(matrix.dtype), device=matrix.device)
+    feature = torch.zeros_like(gram[0])
+    for part, weight in zip(matrix.chunk(parts), weights.chunk(parts), strict=True):
+        values = widened(part)
+        weighted = values * weight.to(values.dtype)[:, None]
+        gram.addmm_(weighted.T, values)
+        feature += weighted.sum(0)
+    return gram, feature
 
 
 @dataclass(frozen=True)
@@ -137,9 +152,14 @@ def measure(features: Features, content: Features, style_layers: Iterable[str], 
     )
 
 
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """Number type to add up in: float32 for what is narrower."""
+    return torch.promote_types(dtype, torch.float32)
+
+
 def widened(values: Tensor) -> Tensor:
     """Bring to float32 what is narrower."""
-    return values if values.dtype == torch.float64 else values.float()
+    return values.to(wide(values.dtype))
 
 
 def _square_sum(values: Tensor, window: Window) -> float:

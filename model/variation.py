@@ -120,19 +120,17 @@ class Variation:
 
     def gradient(self, picture: Tensor) -> Tensor:
         """Gradient of the loss at a tile's pixels, (1, 3, H, W)."""
-        gradient = torch.zeros_like(picture)
+        # It is linear in the differences, so what colour costs more can be brought into the pixels instead.
+        values = picture + self._coloured * chroma(picture) if self._coloured else picture
+        gradient = torch.zeros_like(values)
         for shift in self._form.shifts:
-            first, second = _pairs(picture, shift)
-            slope = self._slope(second - first).mul_(self._factor(shift))
+            first, second = _pairs(values, shift)
+            slope = second - first if self._form.power == 2 else (second - first).sign_()
+            factor = self._form.power * self._factor(shift)
             behind, ahead = _pairs(gradient, shift)
-            behind -= slope
-            ahead += slope
+            behind.sub_(slope, alpha=factor)
+            ahead.add_(slope, alpha=factor)
         return gradient
-
-    def _slope(self, d: Tensor) -> Tensor:
-        if self._form.power == 1:
-            return d.sign()
-        return 2 * (d + self._coloured * chroma(d)) if self._coloured else 2 * d
 
 
 def _pairs(picture: Tensor, shift: Shift) -> tuple[Tensor, Tensor]:
@@ -142,6 +140,7 @@ def _pairs(picture: Tensor, shift: Shift) -> tuple[Tensor, Tensor]:
     return first, picture[..., down:, max(0, right) : width - max(0, -right)]
 
 
-def chroma(difference: Tensor) -> Tensor:
-    """What of a difference in colour (1, 3, H, W) is not a difference in grey."""
-    return difference - difference.mean(1, keepdim=True)
+def chroma(colours: Tensor) -> Tensor:
+    """What of colours, or of differences in colour, (1, 3, H, W) is not grey."""
+    red, green, blue = colours.unbind(1)
+    return colours - ((red + green + blue) / 3)[:, None]  # sooner than torch's mean over so few

@@ -55,7 +55,11 @@ LOST_WORKERS_ALLOWED = 10  # per task; one that needs too much memory would go t
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(4 << 30), "MALLOC_TOP_PAD_": str(64 << 20)}
 QUIET = {
     "distributed.admin.low-level-log-length": 100,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.tick.interval": "500ms",
     "distributed.deploy.lost-worker-timeout": "1 hour",  # dask's own 15 s are too few to load torch on a busy machine
+    "distributed.worker.profile.enabled": False,  # a look at every thread each 10 ms, which painting waits for
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,

@@ -5,6 +5,7 @@ may be kept in memory (`hold`) without ever asking again whether it is still the
 """
 
 import errno
+import mmap
 import os
 import shutil
 import uuid
@@ -14,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from mmap import mmap
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, Final, Protocol, TypeAlias
@@ -333,7 +333,9 @@ def _merged(spans: Sequence[Span], gap: int) -> list[Span]:
 
 def _apart(parts: Sequence[Buffer], size: int) -> memoryview:
     """Copy parts to memory that is not the heap's: large blocks that come and go would leave it full of holes."""
-    block = mmap(-1, size)
+    block = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_HUGEPAGE"):  # the system takes its time over small pages
+        block.madvise(mmap.MADV_HUGEPAGE)
     for part in parts:
         block.write(part)
     return memoryview(block)

@@ -1,0 +1,134 @@
+"""What frozen networks are made of: operations whose gradients go to what they are given, never to weights.
+
+torch has them all. Its convolution keeps its input for the gradient of weights, though; and where its ReLU and its
+average pooling go backwards in bfloat16 on a CPU, they take many times longer than the memory they touch needs.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+
+from muralist.model.architecture import Convolution, Padding
+
+MODES = {"reflect": "reflect", "replicate": "replicate", "zeros": "constant"}
+Sides = tuple[int, int]  # positions added on the left and on top, and on the right and below
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor, step: Convolution, padding: Padding) -> Tensor:
+    """Pad and convolve (1, C, H, W), as `step` says."""
+    result: Tensor = _Convolve.apply(x, weight, bias, step, padding)
+    return result
+
+
+def rectify(x: Tensor, *, in_place: bool) -> Tensor:
+    """Turn what is negative into zero."""
+    result: Tensor = _Rectify.apply(x, in_place)
+    return result
+
+
+def average_pool(x: Tensor, side: int) -> Tensor:
+    """Mean over blocks of `side` x `side` positions that do not overlap; what does not fill a block is left out."""
+    result: Tensor = _AveragePool.apply(x, side)
+    return result
+
+
+def gradient_at(picture: Tensor, features: dict[str, Tensor], gradients: dict[str, Tensor]) -> Tensor:
+    """Bring gradients at the features of layers back to the picture that the features were computed from.
+
+    (`torch.autograd.grad` would take them, too, but imports sympy for it: seconds, in every worker.)
+    """
+    with torch.enable_grad():
+        end = _End.apply(list(gradients.values()), *(features[layer] for layer in gradients))
+    return torch.autograd.grad(end, picture)[0]
+
+
+class _Convolve(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, step: Convolution, padding: Padding) -> Tensor:
+        ctx.step, ctx.padding = step, padding
+        inside, ctx.outside = _split(step.padding, padding)
+        if any(ctx.outside):
+            x = F.pad(x, ctx.outside * 2, mode=MODES[padding])
+        ctx.shape, ctx.inside = x.shape[-2:], inside
+        ctx.save_for_backward(weight)
+        return F.conv2d(x, weight, bias, step.stride, inside, groups=step.groups)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (weight,), step = ctx.saved_tensors, ctx.step
+        left_out = [(n + 2 * ctx.inside - step.kernel) % step.stride for n in ctx.shape]
+        slope = F.conv_transpose2d(gradients[0], weight, None, step.stride, ctx.inside, left_out, step.groups)
+        for dim in (-2, -1):
+            slope = _folded(slope, dim, ctx.outside, ctx.padding)
+        return slope, None, None, None, None
+
+
+def _split(sides: Sides, padding: Padding) -> tuple[int, Sides]:
+    """What the convolution itself can add on either side, which saves a copy, and what must be added before."""
+    return (sides[0], (0, 0)) if padding == "zeros" and sides[0] == sides[1] else (0, sides)
+
+
+def _folded(slope: Tensor, dim: int, sides: Sides, padding: Padding) -> Tensor:
+    """Add the gradient at what was added to where that came from."""
+    left, right = sides
+    size = slope.shape[dim] - left - right
+    inner = slope.narrow(dim, left, size)
+    before, behind = slope.narrow(dim, 0, left), slope.narrow(dim, left + size, right)
+    if padding == "reflect":
+        inner.narrow(dim, 1, left).add_(before.flip(dim))
+        inner.narrow(dim, size - 1 - right, right).add_(behind.flip(dim))
+    elif padding == "replicate":
+        inner.narrow(dim, 0, 1).add_(before.sum(dim, keepdim=True))
+        inner.narrow(dim, size - 1, 1).add_(behind.sum(dim, keepdim=True))
+    return inner
+
+
+class _Rectify(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, in_place: bool) -> Tensor:
+        if in_place:
+            ctx.mark_dirty(x)
+        result = F.relu(x, inplace=in_place)
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return _where_positive(gradients[0], *ctx.saved_tensors), None
+
+
+def _where_positive(values: Tensor, where: Tensor) -> Tensor:
+    """Keep values where another tensor is positive. The bits of a bfloat16, taken as an integer, have its sign."""
+    if values.dtype == torch.bfloat16 and values.device.type == "cpu":
+        return (values.view(torch.int16) * where.view(torch.int16).clamp(0, 1)).view(torch.bfloat16)
+    kept: Tensor = torch.ops.aten.threshold_backward(values, where, 0)
+    return kept
+
+
+class _AveragePool(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, side: int) -> Tensor:
+        ctx.side, ctx.shape = side, x.shape
+        return F.avg_pool2d(x, side)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        spread = F.interpolate(gradients[0] / ctx.side**2, scale_factor=ctx.side)
+        below, right = (whole - n for whole, n in zip(ctx.shape[-2:], spread.shape[-2:], strict=True))
+        return (F.pad(spread, (0, right, 0, below)) if below or right else spread), None
+
+
+class _End(Function):
+    """A number, always zero, whose gradients at the features are as given."""
+
+    @staticmethod
+    def forward(ctx: Any, gradients: list[Tensor], *features: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return features[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        return None, *ctx.gradients

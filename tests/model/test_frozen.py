@@ -1,0 +1,113 @@
+"""Operations of frozen networks: the same values and gradients as torch's own, with less kept and imported."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from muralist.model.architecture import Convolution
+from muralist.model.frozen import MODES, average_pool, convolve, gradient_at, rectify
+
+STEPS = {
+    "usual": Convolution("1", 4, 6),
+    "strided": Convolution("1", 4, 6, kernel=11, stride=4),
+    "even": Convolution("1", 4, 6, kernel=4),
+    "grouped": Convolution("1", 4, 6, kernel=5, groups=2),
+}
+
+
+def noise(*shape, dtype=torch.float64, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def value_and_slope(function, x, slope):
+    leaf = x.clone().requires_grad_()
+    value = function(leaf)
+    value.backward(slope(value))
+    return value.detach(), leaf.grad
+
+
+def assert_same(ours, theirs, x):
+    def slope(value):
+        return noise(*value.shape, dtype=value.dtype, seed=1)
+
+    for found, wanted in zip(value_and_slope(ours, x, slope), value_and_slope(theirs, x, slope), strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("size", [(16, 20), (17, 23)])
+@pytest.mark.parametrize("padding", ["reflect", "replicate", "zeros"])
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_convolutions_are_those_of_torch(step, padding, size):
+    """With every padding, stride, group and odd size, values and gradients agree with padding and convolving apart."""
+    weight, bias = noise(*step.shape, seed=2), noise(6, seed=3)
+    left, right = step.padding
+
+    def plain(x):
+        return F.conv2d(F.pad(x, (left, right) * 2, mode=MODES[padding]), weight, bias, step.stride, 0, 1, step.groups)
+
+    assert_same(lambda x: convolve(x, weight, bias, step, padding), plain, noise(1, 4, *size))
+
+
+def test_convolutions_keep_nothing_but_their_weights():
+    """Between forward and backward, no picture is kept: half of what torch would need."""
+    kept = []
+    weight = noise(*STEPS["usual"].shape)
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        convolve(noise(1, 4, 16, 16).requires_grad_(), weight, noise(6), STEPS["usual"], "reflect")
+    assert [x.data_ptr() for x in kept] == [weight.data_ptr()]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_relu_is_that_of_torch(dtype):
+    """Also in bfloat16, where the gradient is masked by bits, and at zeros of either sign."""
+    x = noise(1, 4, 9, 7, dtype=dtype)
+    x[0, 0, 0, :2] = torch.tensor([0.0, -0.0], dtype=dtype)
+    assert_same(lambda x: rectify(x, in_place=False), F.relu, x)
+    assert_same(lambda x: rectify(x * 1, in_place=True), F.relu, x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_relu_lets_gradients_that_are_no_numbers_through(dtype):
+    """A gradient that is not finite must be seen at the pixels, or a painting would diverge unnoticed."""
+    leaf = torch.ones(1, 1, 1, 3, dtype=dtype, requires_grad=True)
+    slope = torch.tensor([[[[float("nan"), float("inf"), -1]]]], dtype=dtype)
+    rectify(leaf, in_place=False).backward(slope)
+    torch.testing.assert_close(leaf.grad, slope, equal_nan=True)
+
+
+@pytest.mark.parametrize("size", [(8, 12), (9, 13)])
+def test_average_pooling_is_that_of_torch(size):
+    """Also where the last row and column fill no block, and get no gradient."""
+    assert_same(lambda x: average_pool(x, 2), lambda x: F.avg_pool2d(x, 2), noise(1, 3, *size))
+
+
+def test_gradients_at_layers_reach_the_picture():
+    """The gradient at the picture is that of the sum of gradient times feature, over the layers that are given one."""
+    picture = noise(1, 2, 3, 4).requires_grad_()
+    features = {"a": picture**2, "b": picture.sum(1, keepdim=True), "c": picture * 5}
+    given = {"a": noise(1, 2, 3, 4, seed=1), "b": noise(1, 1, 3, 4, seed=2)}
+    found = gradient_at(picture, features, given)
+    torch.testing.assert_close(found, 2 * picture.detach() * given["a"] + given["b"])
+
+
+PAINTS = """
+import sys, torch
+from muralist.model.architecture import architecture
+from muralist.model.frozen import gradient_at
+from muralist.model.network import Network
+row = architecture("compact")
+weights = {f"conv{c.name}.{k}": torch.ones(s) for c in row.convolutions.values()
+           for k, s in (("weight", c.shape), ("bias", (c.fan_out,)))}
+leaf = torch.ones(1, 3, 32, 32, requires_grad=True)
+features = Network(row, weights)(leaf, ["relu2_1"])
+gradient_at(leaf, features, {k: f.detach() for k, f in features.items()})
+sys.exit("sympy" in sys.modules)
+"""
+
+
+def test_a_step_imports_no_sympy():
+    """It takes seconds, in every worker, before the first step."""
+    assert subprocess.run([sys.executable, "-c", PAINTS], check=False).returncode == 0
