@@ -195,7 +195,7 @@ def batch(
     What is painted already is skipped, so the same command goes on with what was interrupted. A photograph that fails
     stops no other; OUTPUT/report.jsonl tells what became of each.
     """
-    from muralist.pipeline.batch import Wishes, paint_archive
+    from muralist.pipeline.archives.batch import Wishes, paint_archive
 
     ways = ("name", "each_style", "finish_by", "max_hours")
     how = {key: options.pop(key) for key in (*ways, "overwrite", "restart", "keep")}

@@ -8,19 +8,19 @@ from typing import Any
 
 from muralist.model.architecture import Architecture, architecture
 from muralist.model.weight_files import WeightFile, find_weights
-from muralist.pipeline.checkpoints import checkpoint_paths
 from muralist.pipeline.errors import OutputError, SettingsError
-from muralist.pipeline.identity import identity
-from muralist.pipeline.images import Picture, crop_to_aspect
 from muralist.pipeline.levels import Level, plan_levels
-from muralist.pipeline.losses import check_plot
-from muralist.pipeline.memory import budget
-from muralist.pipeline.reading import read_picture
+from muralist.pipeline.pictures.images import Picture, crop_to_aspect
+from muralist.pipeline.pictures.reading import read_picture
+from muralist.pipeline.pictures.writing import check_output, check_place, output_formats
+from muralist.pipeline.records.checkpoints import checkpoint_paths
+from muralist.pipeline.records.identity import identity
+from muralist.pipeline.records.losses import check_plot
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.sizes import DEFAULT_DPI, target_size
 from muralist.pipeline.start import init_file, read_init, stretch_notice
 from muralist.pipeline.styles import Style, read_styles, style_files
-from muralist.pipeline.writing import check_output, check_place, output_formats
+from muralist.pipeline.workers.memory import budget
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Brief:
     loss_plot : Path or None
         Where to plot the losses.
     identity : dict
-        All that the painting's bytes depend on, see `muralist.pipeline.identity`.
+        All that the painting's bytes depend on, see `muralist.pipeline.records.identity`.
     """
 
     content: Picture

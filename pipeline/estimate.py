@@ -7,14 +7,15 @@ import psutil
 
 from muralist.model.state import BASE_PLANES, planes
 from muralist.pipeline.brief import Brief
-from muralist.pipeline.cluster import local_shape, run_task
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import Level
-from muralist.pipeline.memory import budget
+from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.progress import counted
-from muralist.pipeline.rasters import Raster
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import is_photograph
+from muralist.pipeline.workers.inside import run_task
+from muralist.pipeline.workers.local import local_shape
+from muralist.pipeline.workers.memory import budget
 
 FLOAT, DOUBLE = 4, 8
 OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk that are not full

@@ -7,14 +7,14 @@ import numpy as np
 
 from muralist.model.state import AVERAGE
 from muralist.pipeline.brief import Brief
-from muralist.pipeline.canvas import Canvas
-from muralist.pipeline.colours import with_chroma_of
-from muralist.pipeline.images import resize_rows
 from muralist.pipeline.levels import Level
-from muralist.pipeline.metadata import without_gps
-from muralist.pipeline.rasters import Raster
-from muralist.pipeline.samples import Pixels
-from muralist.pipeline.writing import keep_times, write_picture
+from muralist.pipeline.pictures.colours import with_chroma_of
+from muralist.pipeline.pictures.images import resize_rows
+from muralist.pipeline.pictures.metadata import without_gps
+from muralist.pipeline.pictures.rasters import Raster
+from muralist.pipeline.pictures.samples import Pixels
+from muralist.pipeline.pictures.writing import keep_times, write_picture
+from muralist.pipeline.storage.canvas import Canvas
 from muralist.tiling.grid import Box, Span
 from muralist.tiling.seams import seam_score
 

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from muralist.model.state import planes
 from muralist.model.weight_files import WeightFile
-from muralist.pipeline.canvas import Canvas
 from muralist.pipeline.levels import Level
-from muralist.pipeline.run_folder import RunFolder
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import is_photograph
+from muralist.pipeline.storage.canvas import Canvas
+from muralist.pipeline.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

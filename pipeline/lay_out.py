@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from muralist.model.architecture import architecture
-from muralist.pipeline.canvas import Canvas
-from muralist.pipeline.cluster import Cluster
 from muralist.pipeline.job import Job
 from muralist.pipeline.levels import Level
 from muralist.pipeline.start import is_photograph, start_canvas
+from muralist.pipeline.storage.canvas import Canvas
 from muralist.pipeline.style_cache import StyleCache
+from muralist.pipeline.workers.cluster import Cluster
 from muralist.tiling.grid import Span
 
 ReadRows = Callable[[int, int, Span], np.ndarray]

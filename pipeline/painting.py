@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, TypeVar
 
-from muralist.pipeline.checkpoints import Checkpoint
-from muralist.pipeline.cluster import Cluster
-from muralist.pipeline.course import Course, LevelReport
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError
 from muralist.pipeline.job import Job
-from muralist.pipeline.journal import Journal
 from muralist.pipeline.lay_out import Sources, lay_out
 from muralist.pipeline.levels import Level
-from muralist.pipeline.losses import LossRow, best, has_levelled_off
 from muralist.pipeline.progress import Progress, counted, level_work
+from muralist.pipeline.records.checkpoints import Checkpoint
+from muralist.pipeline.records.course import Course, LevelReport
+from muralist.pipeline.records.journal import Journal
+from muralist.pipeline.records.losses import LossRow, best, has_levelled_off
+from muralist.pipeline.workers.cluster import Cluster
 from muralist.tiling.errors import TileTooSmallError
 
 Losses = dict[str, float]

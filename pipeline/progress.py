@@ -8,8 +8,8 @@ from typing import Never
 from tqdm import tqdm
 
 from muralist.pipeline.levels import Level
-from muralist.pipeline.losses import LossRow, loss_line
-from muralist.pipeline.report import Result
+from muralist.pipeline.records.losses import LossRow, loss_line
+from muralist.pipeline.records.report import Result
 
 
 def level_work(level: Level) -> int:

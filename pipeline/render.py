@@ -15,27 +15,27 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from muralist.pipeline.brief import Brief, make_brief
-from muralist.pipeline.checkpoints import Checkpoint, checkpoint_path
-from muralist.pipeline.cluster import Cluster, open_cluster
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.estimate import check_memory, disk_bytes
 from muralist.pipeline.finishing import Finished, score_seams, write_painting
-from muralist.pipeline.images import resize_rows
 from muralist.pipeline.job import Job
-from muralist.pipeline.journal import Journal
 from muralist.pipeline.lay_out import Sources, StyleSource
 from muralist.pipeline.levels import Level
-from muralist.pipeline.losses import write_plot
-from muralist.pipeline.memory import peak_rss
 from muralist.pipeline.painting import Painting
+from muralist.pipeline.pictures.images import resize_rows
+from muralist.pipeline.pictures.writing import check_output
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Bars, Progress
-from muralist.pipeline.run_folder import RunFolder, open_run, tidy
-from muralist.pipeline.sidecar import Sidecar, describe, write_sidecar
+from muralist.pipeline.records.checkpoints import Checkpoint, checkpoint_path
+from muralist.pipeline.records.journal import Journal
+from muralist.pipeline.records.losses import write_plot
+from muralist.pipeline.records.sidecar import Sidecar, describe, write_sidecar
 from muralist.pipeline.start import init_pixels
+from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
 from muralist.pipeline.style_cache import StyleCache
 from muralist.pipeline.styles import Style
-from muralist.pipeline.writing import check_output
+from muralist.pipeline.workers.cluster import Cluster, open_cluster
+from muralist.pipeline.workers.memory import peak_rss
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, or what one file may take
 

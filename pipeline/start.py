@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from muralist.pipeline.images import Picture
-from muralist.pipeline.rasters import Raster
-from muralist.pipeline.reading import read_picture
-from muralist.pipeline.samples import Pixels
+from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.rasters import Raster
+from muralist.pipeline.pictures.reading import read_picture
+from muralist.pipeline.pictures.samples import Pixels
 from muralist.pipeline.settings import Settings
 
 PHOTOGRAPH, BLANK = "content", "blank"

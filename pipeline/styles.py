@@ -1,6 +1,6 @@
 """Style pictures: one or several, or a folder that counts as one, each with its share of the style and its scale.
 
-Colours are the pictures' own, or with `colours: statistics` the photograph's (`muralist.pipeline.colours`).
+Colours are the pictures' own, or with `colours: statistics` the photograph's (`muralist.pipeline.pictures.colours`).
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from muralist.model.architecture import Architecture
-from muralist.pipeline.colours import Recolouring, recolouring
 from muralist.pipeline.errors import PictureError, SettingsError
-from muralist.pipeline.images import Picture, resize
+from muralist.pipeline.pictures.colours import Recolouring, recolouring
+from muralist.pipeline.pictures.images import Picture, resize
+from muralist.pipeline.pictures.reading import read_picture, supported_inputs
 from muralist.pipeline.progress import counted
-from muralist.pipeline.reading import read_picture, supported_inputs
 from muralist.pipeline.settings import Settings
 
 

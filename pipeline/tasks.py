@@ -24,12 +24,12 @@ from muralist.model.painter import Painter, to_tensor
 from muralist.model.state import AVERAGE, LAST_STEP, MOMENT1, planes, start_state
 from muralist.model.statistics import Sums, Window, style_sums
 from muralist.model.weight_files import WeightFile
-from muralist.pipeline.canvas import Canvas
-from muralist.pipeline.devices import best_precision, memory_errors, resolve_device
 from muralist.pipeline.job import Job, Tally
 from muralist.pipeline.levels import Level
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.store import fetched
+from muralist.pipeline.storage.canvas import Canvas
+from muralist.pipeline.storage.store import fetched
+from muralist.pipeline.workers.devices import best_precision, memory_errors, resolve_device
 from muralist.tiling.grid import Box, Tile, TileGrid
 from muralist.tiling.resample import cubic, linear, resample
 

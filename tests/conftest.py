@@ -16,7 +16,7 @@ from dask_processes import dask_scheduler, dask_worker
 from moto.server import ThreadedMotoServer
 from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
-from muralist.pipeline import cluster
+from muralist.pipeline.workers import cluster, link
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,14 +39,14 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def chores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers run chores instead of tasks, and are looked after often."""
-    monkeypatch.setattr(cluster, "run_and_measure", run_chore)
+    monkeypatch.setattr(link, "run_and_measure", run_chore)
     monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.1)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask tries again until the time is up; let that be soon."""
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(link, "CONNECT_SECONDS", 1)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,10 @@ from safetensors.torch import save_file
 from muralist.cli import FLAGS, main
 from muralist.model import architecture, published, weight_files
 from muralist.model.weight_files import find_weights
-from muralist.pipeline import cluster
 from muralist.pipeline.estimate import run_task
 from muralist.pipeline.presets import load_settings, preset_names, preset_text
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.workers import link
 
 Run = Callable[..., Result]
 
@@ -339,7 +340,7 @@ def test_bundled_weights_that_were_changed(folder, monkeypatch):
 
 def test_a_scheduler_that_does_not_answer(folder, monkeypatch, capfd):
     """The address is named with the ways out, and no log line of dask is among what is shown."""
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(link, "CONNECT_SECONDS", 1)
     before = contents(folder)
     assert_refused(render("--scheduler", "tcp://127.0.0.1:9"), "no dask scheduler answers at tcp://127.0.0.1:9")
     assert capfd.readouterr() == ("", "")
@@ -524,7 +525,7 @@ def test_help_is_instant(command):
 
 def test_the_version_is_told():
     """`--version` is the installed package's."""
-    assert run("--version").stdout.strip().endswith(cluster.version("muralist"))
+    assert run("--version").stdout.strip().endswith(metadata.version("muralist"))
 
 
 # ----------------------------------------------------------------------------------------------------------- interrupt

@@ -23,13 +23,13 @@ from distributed.cli import dask_scheduler, dask_worker
 from pictures import TINY, assignments
 
 from muralist.cli import main
-from muralist.pipeline.archive import find_items
-from muralist.pipeline.cluster import ALLOCATOR
+from muralist.pipeline.archives.items import find_items
+from muralist.pipeline.archives.manifest import read_manifest
+from muralist.pipeline.archives.naming import FIELDS
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.manifest import read_manifest
-from muralist.pipeline.naming import FIELDS
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.report import Result, Status
+from muralist.pipeline.records.report import Result, Status
+from muralist.pipeline.workers.local import ALLOCATOR
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}

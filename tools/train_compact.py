@@ -36,8 +36,8 @@ from muralist.model.loading import load_network
 from muralist.model.network import Features, Network
 from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.images import resize
-from muralist.pipeline.reading import read_picture
+from muralist.pipeline.pictures.images import resize
+from muralist.pipeline.pictures.reading import read_picture
 
 STUDENT = architecture("compact")
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")

@@ -20,9 +20,9 @@ from machine import find_picture, images_option, input_of, results_option, set_o
 
 from muralist.pipeline import render as rendering
 from muralist.pipeline.brief import make_brief
-from muralist.pipeline.cluster import ALLOCATOR
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.sizes import MAX_SIDE_PX
+from muralist.pipeline.workers.local import ALLOCATOR
 
 LIMIT = 1.5  # times the untiled render's, at tile 1024
 

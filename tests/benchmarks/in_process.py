@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from muralist.pipeline import render as rendering
-from muralist.pipeline.canvas import Canvas
+from muralist.pipeline.storage.canvas import Canvas
 
 INSIDE = {"painter": "optimiser steps", "blend": "read and blend tiles", "write": "write tiles"}
 TASKS = {"prepare_tile": "prepare tiles", "measure_tile": "measure losses", "add_up": "add up Grams"}
@@ -23,7 +23,8 @@ class Here:
     def __init__(self, settings: Any) -> None:
         import torch
 
-        from muralist.pipeline import devices, tasks
+        from muralist.pipeline import tasks
+        from muralist.pipeline.workers import devices
 
         torch.set_num_threads(settings.threads)
         self.threads, self.device = settings.threads, devices.resolve_device(settings.device)

@@ -53,8 +53,8 @@ def input_of(sidecar: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 def describe() -> dict[str, Any]:
     """Say where and when this runs, and on which state of the source."""
-    from muralist.pipeline.devices import cpu_name  # loads torch, so not before the renders
-    from muralist.pipeline.sidecar import PACKAGES
+    from muralist.pipeline.records.sidecar import PACKAGES
+    from muralist.pipeline.workers.devices import cpu_name  # loads torch, so not before the renders
 
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -16,8 +16,8 @@ import click
 from machine import find_picture, images_option, input_of, results_option, set_option, table, write_result
 
 from muralist.pipeline.brief import make_brief
+from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.reading import read_picture
 from muralist.pipeline.render import render
 from muralist.pipeline.sizes import MAX_SIDE_PX
 from muralist.tiling.seams import seam_score

@@ -23,7 +23,7 @@ from muralist.pipeline.estimate import (
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, counted
 from muralist.pipeline.render import render
-from muralist.pipeline.run_folder import RunFolder
+from muralist.pipeline.storage.run_folder import RunFolder
 
 MEASURED = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 2e-6}
 

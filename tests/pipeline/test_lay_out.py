@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muralist.pipeline import lay_out
-from muralist.pipeline.canvas import Canvas
 from muralist.pipeline.lay_out import file_canvas, mirrored, with_bleed
 from muralist.pipeline.levels import BLOCK, Level, plan_levels
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.store import Store
+from muralist.pipeline.storage.canvas import Canvas
+from muralist.pipeline.storage.store import Store
 from muralist.tiling.grid import Span
 
 SETTINGS = Settings(tile=64, overlap=16)

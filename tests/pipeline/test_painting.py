@@ -16,18 +16,18 @@ from PIL import Image
 from muralist.model.architecture import architecture
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import tasks
-from muralist.pipeline.checkpoints import Checkpoint
-from muralist.pipeline.course import Course
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError
 from muralist.pipeline.job import Job
-from muralist.pipeline.journal import Journal
 from muralist.pipeline.lay_out import Sources, StyleSource
 from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.painting import Painting
 from muralist.pipeline.progress import Progress, level_work
-from muralist.pipeline.run_folder import open_run
+from muralist.pipeline.records.checkpoints import Checkpoint
+from muralist.pipeline.records.course import Course
+from muralist.pipeline.records.journal import Journal
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.store import Store
+from muralist.pipeline.storage.run_folder import open_run
+from muralist.pipeline.storage.store import Store
 from muralist.pipeline.style_cache import StyleCache
 from muralist.tiling.grid import Span
 

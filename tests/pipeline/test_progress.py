@@ -7,8 +7,8 @@ import pytest
 from pictures import TINY
 
 from muralist.pipeline.levels import plan_levels
-from muralist.pipeline.losses import LossRow, loss_line
 from muralist.pipeline.progress import Bars, Progress, level_work
+from muralist.pipeline.records.losses import LossRow, loss_line
 from muralist.pipeline.settings import Settings
 
 LEVELS = plan_levels(96, 128, [(112, 1.0)], Settings(**TINY), 16, 32)

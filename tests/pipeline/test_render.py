@@ -17,17 +17,18 @@ import pyvips
 from pictures import TINY, contents, deep, painting, photograph, save, with_alpha
 from PIL import ExifTags, Image
 
-from muralist.pipeline import finishing, writing
+from muralist.pipeline import finishing
 from muralist.pipeline import render as module
-from muralist.pipeline.colours import recolouring, with_chroma_of
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
-from muralist.pipeline.images import resize
 from muralist.pipeline.levels import Level
 from muralist.pipeline.painting import Painting
+from muralist.pipeline.pictures import writing
+from muralist.pipeline.pictures.colours import recolouring, with_chroma_of
+from muralist.pipeline.pictures.images import resize
+from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.progress import Progress, level_work
-from muralist.pipeline.reading import read_picture
+from muralist.pipeline.records.sidecar import Sidecar
 from muralist.pipeline.render import render
-from muralist.pipeline.sidecar import Sidecar
 from muralist.pipeline.styles import Style
 
 Render = Callable[..., Sidecar]

@@ -8,7 +8,7 @@ from pictures import photograph, save
 
 from muralist.pipeline import start as module
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.reading import read_picture
+from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import init_file, init_pixels, is_photograph, read_init, start_canvas, stretch_notice
 

@@ -8,8 +8,8 @@ from pictures import painting, photograph, save
 
 from muralist.model.architecture import architecture
 from muralist.pipeline.errors import PictureError, SettingsError
-from muralist.pipeline.images import resize
-from muralist.pipeline.reading import read_picture
+from muralist.pipeline.pictures.images import resize
+from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.styles import Style, read_styles, style_files
 

@@ -26,9 +26,9 @@ from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.job import Job
 from muralist.pipeline.lay_out import file_canvas, with_bleed
 from muralist.pipeline.levels import Level, plan_levels
-from muralist.pipeline.run_folder import RunFolder
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import is_photograph
+from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.tiling.grid import Span
 
 SETTINGS = Settings(**TINY)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from muralist.pipeline.errors import DeviceMemoryError
-from muralist.pipeline.memory import peak_rss
-from muralist.pipeline.store import Store
-from muralist.pipeline.workers import Terms
+from muralist.pipeline.storage.store import Store
+from muralist.pipeline.workers.memory import peak_rss
+from muralist.pipeline.workers.terms import Terms
 
 
 def run_chore(name: str, *arguments: Any) -> tuple[Any, int]:
-    """Stand in for `cluster.run_and_measure`."""
+    """Stand in for `inside.run_and_measure`."""
     return globals()[name](*arguments), peak_rss()
 
 
@@ -72,7 +72,7 @@ class Treasure:
 
 
 def introduce(terms: Terms, _: object, store: Store, device: str, threads: int | None, __: int) -> dict[str, Any]:
-    """Stand in for `cluster.introduce`, without loading torch."""
+    """Stand in for `inside.introduce`, without loading torch."""
     token = store.read(terms.name).decode()
     machine = {"device": device, "device_name": "a chair", "precision": "float32", "threads": threads}
     return {"token": token, "weights": terms.weights.sha256} | machine

@@ -12,9 +12,9 @@ from pictures import TINY
 
 from muralist.model.architecture import architecture
 from muralist.model.weight_files import find_weights
-from muralist.pipeline.cluster import Cluster, open_cluster
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.store import Store
+from muralist.pipeline.storage.store import Store
+from muralist.pipeline.workers.cluster import Cluster, open_cluster
 
 WEIGHTS = find_weights(architecture("compact"))
 

@@ -12,7 +12,7 @@ from threading import Thread
 
 import psutil
 
-from muralist.pipeline.cluster import ALLOCATOR
+from muralist.pipeline.workers.local import ALLOCATOR
 
 LOCAL = ("--host", "127.0.0.1", "--no-dashboard")
 ENVIRONMENT = ALLOCATOR | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}

@@ -18,11 +18,11 @@ from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.model.errors import ModelError
 from muralist.model.loading import load_network
 from muralist.model.weight_files import describe, find_weights
-from muralist.pipeline.archive import find_items
+from muralist.pipeline.archives.items import find_items
 from muralist.pipeline.errors import PictureError, PipelineError
-from muralist.pipeline.metadata import is_usable, text_tags, without_thumbnail
+from muralist.pipeline.pictures.metadata import is_usable, text_tags, without_thumbnail
+from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.reading import read_picture
 from muralist.pipeline.start import BLANK, PHOTOGRAPH
 from muralist.tiling.errors import TilingError
 

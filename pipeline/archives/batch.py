@@ -1,0 +1,371 @@
+"""Many photographs become paintings, side by side on one set of workers; what fails is told, and the night goes on.
+
+    names -> items -> what is not painted yet -> run folder, brief, painting (each in a thread) -> report
+
+A picture that is large takes all workers; while it has fewer tiles than there are workers, the next ones fill them.
+"""
+
+import json
+import traceback
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from muralist.model.architecture import architecture
+from muralist.model.errors import ModelError
+from muralist.model.weight_files import WeightFile, find_weights
+from muralist.pipeline.archives.deadline import Deadline
+from muralist.pipeline.archives.items import Item, find_items
+from muralist.pipeline.archives.manifest import BATCH_WIDE
+from muralist.pipeline.archives.repeats import identity_of, likeness, painted_already
+from muralist.pipeline.brief import make_brief, sidecar_path
+from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
+from muralist.pipeline.pictures.reading import read_size
+from muralist.pipeline.pictures.writing import copy_file, keep_times
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.progress import BatchBar, Progress
+from muralist.pipeline.records.course import Course
+from muralist.pipeline.records.journal import Journal
+from muralist.pipeline.records.report import Report, Result, Status
+from muralist.pipeline.records.sidecar import Sidecar, write_sidecar
+from muralist.pipeline.render import check_room, paint_picture
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.sizes import target_size
+from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
+from muralist.pipeline.workers.cluster import Cluster, open_cluster
+from muralist.tiling.errors import TilingError
+
+EXPECTED: Final = (PipelineError, ModelError, TilingError)
+PASSING: Final = (ClusterError, DeviceMemoryError)  # what may be otherwise when tried again
+ATTEMPTS: Final = 3
+REPORT: Final = "report.jsonl"
+MANY: Final = 1 << 20  # tiles: as many workers as the machine has room for
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a batch is to be painted.
+
+    Attributes
+    ----------
+    preset : str
+        For all pictures that a manifest gives none of their own.
+    flags : mapping
+        Settings from the command line, for all pictures.
+    assignments : sequence of str
+        The same as `key=value` texts.
+    overwrite : bool
+        Whether existing outputs that were made otherwise may be replaced; those that are up to date stay.
+    restart : bool
+        Whether to begin interrupted pictures anew.
+    keep : bool
+        Whether to leave run folders after a success.
+    """
+
+    preset: str = "default"
+    flags: Mapping[str, object] | None = None
+    assignments: Sequence[str] = ()
+    overwrite: bool = False
+    restart: bool = False
+    keep: bool = False
+
+
+def paint_archive(
+    inputs: Sequence[str],
+    styles: Sequence[Path],
+    output: Path,
+    wishes: Wishes,
+    *,
+    name: str | None = None,
+    each_style: bool = False,
+    finish_by: str | None = None,
+    max_hours: float | None = None,
+    quiet: bool = True,
+) -> Report:
+    """Paint all pictures that are not painted yet.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Folders, globs, pictures and manifests, see `muralist.pipeline.archives.items.find_items`.
+    styles : sequence of Path
+    output : Path
+        Folder for paintings, sidecars and `report.jsonl`; made if it is not there.
+    wishes : Wishes
+    name : str, optional
+        Template for names, see `muralist.pipeline.archives.naming`.
+    each_style : bool
+        Whether to paint every picture once in each style, instead of in all of them blended.
+    finish_by : str, optional
+        Time such as 07:00; pictures that would not be finished by then are left.
+    max_hours : float, optional
+        The same from now on.
+    quiet : bool
+        Whether to show no progress.
+
+    Raises
+    ------
+    PipelineError, ModelError, TilingError
+        If something is wrong with the batch as a whole. What is wrong with one picture is in the report.
+    """
+    items = find_items(inputs, styles, output, preset=wishes.preset, template=name, each_style=each_style)
+    settings = load_settings(wishes.preset, wishes.flags, wishes.assignments)
+    deadline = Deadline.parse(finish_by, max_hours, datetime.now())
+    _make_folder(output)
+    with (
+        open_run(output / REPORT, settings.scratch) as folder,
+        Report(output / REPORT) as report,
+        BatchBar(len(items), quiet=quiet) as bar,
+    ):
+        Batch(items, settings, wishes, deadline, folder, report, bar).run()
+    return report
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: the folder cannot be made ({error.strerror}); name another", path=folder
+        ) from error
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A picture to be painted: its own settings, what tells it from others, its size, and which attempt this is."""
+
+    item: Item
+    settings: Settings
+    key: str
+    megapixels: float
+    attempts: int = 1
+
+
+@dataclass
+class Batch:
+    """A batch under way. One thread takes and closes pictures; each is painted in a thread of its own.
+
+    Attributes
+    ----------
+    items : sequence of Item
+    settings : Settings
+        The batch's; where is computed is the same for all pictures.
+    wishes : Wishes
+    deadline : Deadline
+    folder : RunFolder
+        Of the batch as a whole, for what workers need.
+    report : Report
+    bar : BatchBar
+    """
+
+    items: Sequence[Item]
+    settings: Settings
+    wishes: Wishes
+    deadline: Deadline
+    folder: RunFolder
+    report: Report
+    bar: BatchBar
+
+    def __post_init__(self) -> None:
+        self._stack = ExitStack()
+        self._passed_on = 0  # of the workers' notices
+        self._weights: dict[tuple[str, str | None], WeightFile] = {}
+        self._ended: dict[str, Result] = {}  # by key: what other pictures of the same key may be copied from
+        self._twins: dict[str, list[Item]] = {}  # by key: pictures that wait for one under way
+
+    def run(self) -> None:
+        """Paint what is to be painted."""
+        running: dict[Future[Sidecar], Errand] = {}
+        waiting, again = self._errands(), deque[Errand]()
+        with ThreadPoolExecutor(max_workers=MANY) as pool, self._stack:  # workers stop first, and with them the threads
+            while True:
+                while len(running) < self._at_once:
+                    errand = next(waiting, None) or (again.popleft() if again else None)
+                    if errand is None:
+                        break
+                    running[pool.submit(self._paint, errand, self._cluster)] = errand
+                if not running:
+                    return
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    again += self._close(running.pop(done), done)
+                self._pass_on()
+
+    @cached_property
+    def _cluster(self) -> Cluster:
+        """The workers, started for the first picture that needs them."""
+        weights, folder = self._weights_of(self.settings), self.folder
+        return self._stack.enter_context(open_cluster(self.settings, folder.base, folder.aside, MANY, weights))
+
+    @property
+    def _at_once(self) -> int:
+        """Pictures under way: one for every worker, and one that is being read or written."""
+        return 1 + self._cluster.workers if "_cluster" in self.__dict__ else 1
+
+    # ---------------------------------------------------------------------------------------- what is to be painted
+
+    def _errands(self) -> Iterator[Errand]:
+        """Take the items one by one; those that need no painting are told at once."""
+        for item in self.items:
+            try:
+                errand = self._errand(item)
+            except Exception as error:
+                self._tell(_failed(item, error))
+                continue
+            if errand is not None:
+                yield errand
+
+    def _errand(self, item: Item) -> Errand | None:
+        settings = self._settings_of(item)
+        identity = identity_of(item, settings, self._weights_of(settings).sha256)
+        key = likeness(identity, item.output)
+        if self._is_painted(item, settings, identity):
+            self._end(key, _result(item, "skipped", "painted already"))
+        elif key in self._ended:
+            self._copy(item, self._ended[key])
+        elif key in self._twins:
+            self._twins[key].append(item)
+        else:
+            return self._in_time(Errand(item, settings, key, _megapixels(item, settings)))
+        return None
+
+    def _is_painted(self, item: Item, settings: Settings, identity: dict[str, Any]) -> bool:
+        """Whether nothing is to be painted; what a run that was killed at its very end left is removed then."""
+        folder = RunFolder.of(item.output, settings.scratch)
+        try:
+            if folder.begun or not painted_already(item.output, identity):
+                return False
+        except OutputError:
+            if self.wishes.overwrite:
+                return False
+            raise
+        if not self.wishes.keep:
+            tidy(item.output, settings.scratch)
+        return True
+
+    def _in_time(self, errand: Errand) -> Errand | None:
+        if not self.deadline.allows(errand.megapixels, datetime.now()):
+            self._tell(_result(errand.item, "left", "it would not be finished in time"))
+            return None
+        self._twins[errand.key] = []
+        return errand
+
+    def _settings_of(self, item: Item) -> Settings:
+        wishes = self.wishes
+        own = load_settings(item.preset or wishes.preset, wishes.flags, wishes.assignments, item.overrides, item.place)
+        return own.model_copy(update={name: getattr(self.settings, name) for name in BATCH_WIDE})
+
+    def _weights_of(self, settings: Settings) -> WeightFile:
+        key = (settings.network, settings.weights)
+        if key not in self._weights:
+            self._weights[key] = find_weights(architecture(settings.network), settings.weights)
+        return self._weights[key]
+
+    # -------------------------------------------------------------------------------------------------- one picture
+
+    def _paint(self, errand: Errand, cluster: Cluster) -> Sidecar:
+        item, wishes = errand.item, self.wishes
+        _make_folder(item.output.parent)
+        restart = wishes.restart and errand.attempts == 1
+        with open_run(item.output, errand.settings.scratch, restart=restart, keep=wishes.keep) as folder:
+            overwrite = wishes.overwrite or folder.begun
+            brief = make_brief(
+                item.content, item.styles, item.output, errand.settings, overwrite=overwrite, aside=folder.aside
+            )
+            check_room(brief, folder)
+            return paint_picture(brief, folder, cluster, Progress(), item.number)
+
+    def _close(self, errand: Errand, done: Future[Sidecar]) -> list[Errand]:
+        """Tell what became of a picture; return it if it is to be tried again."""
+        error = done.exception()
+        if error is None:
+            result = _painted(errand, done.result())
+            self.deadline.learn(errand.megapixels, result.seconds)
+        elif self._cluster.failed is not None:
+            raise self._cluster.failed
+        elif isinstance(error, PASSING) and errand.attempts < ATTEMPTS:
+            return [replace(errand, attempts=errand.attempts + 1)]
+        else:
+            result = replace(_failed(errand.item, error), attempts=errand.attempts)
+        self._end(errand.key, result)
+        return []
+
+    def _end(self, key: str, result: Result) -> None:
+        """Tell a result, and copy it for those that wait for it."""
+        self._tell(result)
+        self._ended[key] = result
+        for item in self._twins.pop(key, []):
+            self._copy(item, result)
+
+    def _copy(self, item: Item, first: Result) -> None:
+        """Give a picture the painting of one that is the same."""
+        if first.status == "failed":
+            self._tell(replace(first, input=str(item.content), output=str(item.output), same_as=first.output))
+            return
+        try:
+            _make_folder(item.output.parent)
+            with open_run(item.output, self.settings.scratch) as folder:
+                copy_painting(Path(first.output), item, folder, keep=self.settings.keep_times)
+        except Exception as error:
+            self._tell(_failed(item, error))
+            return
+        own = replace(first, input=str(item.content), output=str(item.output), same_as=first.output)
+        self._tell(replace(own, status="copied", reason=None, seconds=0.0, attempts=0))
+
+    def _tell(self, result: Result) -> None:
+        self.report.add(result)
+        self.bar.show(result)
+
+    def _pass_on(self) -> None:
+        """Tell what there is to know of the workers since the last time."""
+        for notice in self._cluster.notices[self._passed_on :]:
+            self.bar.note(notice)
+            self._passed_on += 1
+
+
+def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) -> None:
+    """Copy a painting and its sidecar for a photograph that is the same.
+
+    Raises
+    ------
+    OutputError
+        If the copy cannot be written.
+    """
+    sidecar = json.loads(sidecar_path(painting).read_bytes())
+    Journal(folder, item.output, sidecar["identity"]).write(Course())  # killed now, it is gone on with
+    copy_file(painting, item.output)
+    sidecar["inputs"]["content"]["path"] = str(item.content)
+    write_sidecar(item.output, {**sidecar, "output": str(item.output), "same_as": str(painting)})
+    if keep:
+        keep_times(item.content, item.output)
+
+
+def _megapixels(item: Item, settings: Settings) -> float:
+    """Size of the painting."""
+    sizes = settings.model_dump(include={"size", "width", "height", "aspect", "print_size", "dpi", "fit"})
+    target = target_size(*read_size(item.content), **sizes)
+    return target.height * target.width / 1e6
+
+
+def _painted(errand: Errand, sidecar: Sidecar) -> Result:
+    last = sidecar["levels"][-1]
+    facts = {name: sidecar[name] for name in ("seconds", "height", "width", "seam_score")}
+    losses = {"style_loss": last["style_loss_last"], "content_loss": last["content_loss_last"]}
+    return replace(_result(errand.item, "done"), attempts=errand.attempts, **facts, **losses)
+
+
+def _failed(item: Item, error: BaseException) -> Result:
+    """Of a bug, more than a line is told, on standard error."""
+    if not isinstance(error, EXPECTED):
+        traceback.print_exception(error)
+    reason = " ".join(str(error).split()) or repr(error)
+    return replace(_result(item, "failed", reason), error=type(error).__name__)
+
+
+def _result(item: Item, status: Status, reason: str | None = None) -> Result:
+    return Result(str(item.content), str(item.output), status, reason)

@@ -1,0 +1,228 @@
+"""What a batch is made of: folders, globs, files and manifests become items, each with the place of its painting."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Never
+
+from muralist.pipeline.archives.manifest import Entry, is_manifest, read_manifest
+from muralist.pipeline.archives.naming import DEFAULT, OTHERWISE, UNIQUE, WITH_STYLE, Template, below, writable
+from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.pictures.reading import supported_inputs
+
+_MAGIC = re.compile(r"[*?[]")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One painting of a batch.
+
+    Attributes
+    ----------
+    number : int
+        From 1, in the order they were named.
+    content : Path
+        The photograph.
+    styles : tuple of Path
+        Blended if several; a folder counts as one.
+    preset : str or None
+        None for the batch's.
+    overrides : dict
+        Settings of this picture alone.
+    output : Path
+        Absolute.
+    place : str
+        Where it was named: an argument, or a line of a manifest such as `list.csv:3`.
+    """
+
+    number: int
+    content: Path
+    styles: tuple[Path, ...]
+    preset: str | None
+    overrides: dict[str, object]
+    output: Path
+    place: str
+
+
+def find_items(
+    inputs: Sequence[str],
+    styles: Sequence[Path],
+    output: Path,
+    *,
+    preset: str = "default",
+    template: str | None = None,
+    each_style: bool = False,
+) -> list[Item]:
+    """List everything that a batch is to paint. Only names are looked at: a picture may still turn out to be broken.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Folders (with all below, but nothing hidden and not the output folder), globs (`**` does not follow links to
+        folders), pictures, manifests. Below the output folder a painting lies as its photograph does below the
+        folder, the fixed part of the glob, or the manifest's folder.
+    styles : sequence of Path
+        For all pictures that a manifest gives none of their own.
+    output : Path
+        The output folder; need not be there yet.
+    preset : str
+        The batch's, for names.
+    template : str, optional
+        See `muralist.pipeline.archives.naming`.
+    each_style : bool
+        Whether to paint every picture once in each of `styles`, instead of in all of them blended.
+
+    Raises
+    ------
+    SettingsError
+        If an input names nothing, a manifest cannot be understood, or two paintings, or a painting and an input,
+        would be the same file.
+    """
+    form = Template(template or (WITH_STYLE if each_style else DEFAULT))
+    shared = [(style,) for style in styles] if each_style and styles else [tuple(styles)]
+    wanted = [
+        (entry, chosen)
+        for text in inputs
+        for entry in _named(text, output)
+        for chosen in (shared if entry.styles is None else [entry.styles])
+    ]
+    digits = len(str(len(wanted)))
+    items = [
+        Item(
+            number,
+            entry.content,
+            chosen,
+            entry.preset,
+            entry.overrides,
+            _output(entry, form, output, _fields(entry, chosen, preset, f"{number:0{digits}}")),
+            entry.place,
+        )
+        for number, (entry, chosen) in enumerate(wanted, 1)
+    ]
+    _check_outputs(items)
+    return items
+
+
+def _output(entry: Entry, form: Template, output: Path, fields: dict[str, str]) -> Path:
+    if entry.output is not None:
+        return below(output, Template(entry.output, f"{entry.place}: output").path(fields), entry.place)
+    return below(output, entry.folder / form.path(fields), entry.place)
+
+
+def _fields(entry: Entry, styles: Sequence[Path], preset: str, number: str) -> dict[str, str]:
+    """What a template may ask for."""
+    suffix = entry.content.suffix
+    return {
+        "stem": entry.content.stem,
+        "style": "+".join(map(_style_name, map(_absolute, styles))) or "none",
+        "preset": PurePath(entry.preset or preset).stem,
+        "ext": suffix[1:] if writable(suffix) else OTHERWISE,
+        "number": number,
+        "folder": _absolute(entry.content).parent.name,
+    }
+
+
+def _style_name(style: Path) -> str:
+    return style.name if os.path.isdir(style) else style.stem
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))
+
+
+# --- inputs --------------------------------------------------------------------------------------
+
+
+def _named(text: str, output: Path) -> list[Entry]:
+    """The pictures that one input names, at least one."""
+    path = Path(text)
+    if os.path.isdir(text):
+        found = _entries(_walk(path, output), path, text)
+    elif os.path.isfile(text):
+        found = read_manifest(path) if is_manifest(path) else [Entry(path, text)]
+    elif _MAGIC.search(text):
+        found = _glob(path, output, text)
+    else:
+        raise SettingsError(f"{text}: there is no such file or folder; check the path")
+    if not found:
+        known = " ".join(_extensions())
+        raise SettingsError(
+            f"{text}: got no picture, wanted at least one ({known}) that is not hidden and not in the output folder "
+            f"{output}"
+        )
+    return found
+
+
+def _entries(pictures: Iterable[Path], root: Path, text: str) -> list[Entry]:
+    return [Entry(path, text, path.relative_to(root).parent) for path in sorted(pictures)]
+
+
+def _walk(root: Path, output: Path) -> Iterator[Path]:
+    """Photographs below a folder; each real folder once, so links may lead in circles."""
+    seen = {os.path.realpath(output)}
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        yield from (path for path in (Path(folder, name) for name in files) if _is_photograph(path))
+
+
+def _refuse(error: OSError) -> Never:
+    raise SettingsError(f"{error.filename}: cannot be listed ({error.strerror}); change its permissions") from None
+
+
+def _glob(path: Path, output: Path, text: str) -> list[Entry]:
+    fixed = next(number for number, part in enumerate(path.parts) if _MAGIC.search(part))
+    root = Path(*path.parts[:fixed])
+    pattern = "/".join((*path.parts[fixed:], *(["*"] if path.name == "**" else [])))
+    try:
+        found = [
+            hit for hit in root.glob(pattern) if _is_photograph(hit) and not _is_hidden(hit.relative_to(root).parent)
+        ]
+    except ValueError as error:  # such as a**
+        raise SettingsError(f"{text}: not a pattern ({error}); wanted one such as 'photos/**/*.jpg'") from None
+    painted = Path(os.path.realpath(output))
+    if painted.is_relative_to(os.path.realpath(root)):
+        found = [hit for hit in found if not Path(os.path.realpath(hit.parent)).is_relative_to(painted)]
+    return _entries(found, root, text)
+
+
+def _is_photograph(path: Path) -> bool:
+    """Links that lead nowhere count: somebody misses that picture. Pipes and devices do not, they may never end."""
+    known = path.suffix.lower() in _extensions() and not path.name.startswith(".")
+    return known and (os.path.isfile(path) or not os.path.exists(path))
+
+
+def _is_hidden(folder: PurePath) -> bool:
+    return any(part.startswith(".") for part in folder.parts)
+
+
+def _extensions() -> list[str]:
+    return [extension for kind in supported_inputs() for extension in kind.extensions]
+
+
+# --- outputs -------------------------------------------------------------------------------------
+
+
+def _check_outputs(items: Sequence[Item]) -> None:
+    """Refuse to paint two pictures into one file, or over an input."""
+    inputs = {os.path.realpath(path) for item in items for path in (item.content, *item.styles)}
+    painted: dict[str, Item] = {}
+    for item in items:
+        real = os.path.realpath(item.output)
+        if real in inputs or os.path.dirname(real) in inputs:  # a folder among the inputs is a style
+            raise SettingsError(
+                f"{item.place}: the painting of {item.content} would be {item.output}, which is an input or lies in a "
+                "style folder; choose another output folder or --name"
+            )
+        first = painted.setdefault(real, item)
+        if first is not item:
+            raise SettingsError(
+                f"{first.content} ({first.place}) and {item.content} ({item.place}) would both become {item.output}; "
+                f"give them names of their own, such as --name '{UNIQUE}'"
+            )

@@ -1,0 +1,109 @@
+"""What need not be painted again: pictures that are painted already, and pictures that are the same."""
+
+import hashlib
+import json
+import os
+import stat
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from muralist.pipeline.archives.items import Item
+from muralist.pipeline.brief import sidecar_path
+from muralist.pipeline.errors import OutputError, PictureError
+from muralist.pipeline.records.identity import difference, identity
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.start import init_file
+from muralist.pipeline.styles import style_files
+
+
+def painted_already(output: Path, now: dict[str, Any]) -> bool:
+    """Say whether a painting is there that has this identity.
+
+    Parameters
+    ----------
+    output : Path
+    now : dict
+        Its identity as it would be painted now; compared with the one in the sidecar.
+
+    Raises
+    ------
+    OutputError
+        If the output is there and was made otherwise, or has no sidecar that tells.
+    """
+    if not os.path.lexists(output):
+        return False
+    before = _identity_of(output)
+    differs = "nothing tells from what" if before is None else difference(before, now)
+    if differs:
+        raise OutputError(
+            f"{output}: exists already, painted from or with something else ({differs}); use --overwrite to replace "
+            "it, or another name",
+            path=output,
+        )
+    return True
+
+
+def _identity_of(output: Path) -> dict[str, Any] | None:
+    """What a sidecar says; None if there is none that says it."""
+    try:
+        found = json.loads(sidecar_path(output).read_bytes())["identity"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def identity_of(item: Item, settings: Settings, weights: str) -> dict[str, Any]:
+    """Give the identity of a painting that is to be, without decoding a picture: the one its brief will have.
+
+    Parameters
+    ----------
+    item : Item
+    settings : Settings
+        The item's, from its preset and overrides.
+    weights : str
+        SHA-256 of the network's weights.
+
+    Raises
+    ------
+    PictureError
+        If a picture cannot be read.
+    """
+    styles = style_files(item.styles) if settings.active_style_layers else ()
+    init = init_file(settings)
+    return identity(
+        settings,
+        fingerprint(item.content),
+        [[fingerprint(path) for path in files] for files in styles],
+        None if init is None else fingerprint(init),
+        weights,
+    )
+
+
+def likeness(painting: dict[str, Any], output: Path) -> str:
+    """Give a key that two paintings share if their files will have the same bytes: same identity, same format."""
+    what = json.dumps([painting, output.suffix.lower()], sort_keys=True)
+    return hashlib.sha256(what.encode()).hexdigest()
+
+
+def fingerprint(path: Path) -> str:
+    """Give the SHA-256 of a file's bytes; of a file that did not change since, without reading it again.
+
+    Raises
+    ------
+    PictureError
+        If it cannot be read or is no regular file: devices and pipes may never end.
+    """
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise PictureError(f"{path}: this is no file; name a picture", path=path)
+        return _digest(path, facts.st_mtime_ns, facts.st_size)
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read ({error.strerror}); check the path", path=path) from error
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, _changed_ns: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,178 @@
+"""What a picture is inside muralist, and what can be done with one: resize, crop.
+
+A picture is sRGB-encoded: an array (height, width, 3) of uint8 or uint16, or of float32 in [0, 1], or a `Raster` of
+these, which lies in a file. `reading.py` brings every file to that form and `writing.py` brings it back to the file's
+own colour profile.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from muralist.pipeline.pictures.metadata import Dpi
+from muralist.pipeline.pictures.rasters import Raster
+from muralist.pipeline.pictures.samples import Pixels, full_scale
+
+_LOBES = 3  # of the filter, on either side
+_PLANE_SAMPLES = 1 << 21  # read and brought to the new width at once; Pillow makes three float copies
+_SLAB_SAMPLES = 1 << 23  # at the new width, kept to be mixed
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded picture in the sRGB working space, upright, with what belongs back into its file.
+
+    Attributes
+    ----------
+    pixels
+        (height, width, 3), uint8 or uint16, sRGB-encoded.
+    alpha
+        (height, width), dtype of `pixels`, not premultiplied; None for an opaque picture.
+    icc
+        The colour profile that was embedded in the file. `pixels` are already converted from it.
+    exif
+        The file's EXIF block. Its orientation has been applied to `pixels`.
+    dpi
+        Dots per inch, (horizontal, vertical); None if the file states none.
+    path
+        Where it was read from.
+    sha256
+        Hex digest of the file's bytes.
+    """
+
+    pixels: Pixels | Raster
+    alpha: Pixels | Raster | None
+    icc: bytes | None
+    exif: bytes | None
+    dpi: Dpi | None
+    path: Path
+    sha256: str
+
+    @property
+    def height(self) -> int:
+        """Rows of pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns of pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def bit_depth(self) -> int:
+        """Bits per channel: 8 or 16."""
+        return self.pixels.dtype.itemsize * 8
+
+
+def resize(pixels: Pixels | Raster, height: int, width: int) -> npt.NDArray[np.float32]:
+    """Resample to exactly (height, width) with a Lanczos-3 filter, antialiased when shrinking.
+
+    Pixel centres lie at half-integers and the picture's borders stay where they are, so nothing shifts: flipping
+    and resizing commute. The width is changed by Pillow, plane by plane in float32, because libvips 8.18 enlarges with
+    a bicubic filter whose result is shifted, and shrinks with weights rounded to 1/64 of a pixel. The height is changed
+    here, with Pillow's weights, because Pillow knows where a part of a picture lies in single precision only.
+
+    Parameters
+    ----------
+    pixels
+        (H, W, C) or (H, W); uint8, uint16, or float32 in [0, 1].
+    height, width
+        Wanted size in pixels, each at least 1.
+
+    Returns
+    -------
+    float32 in [0, 1], (height, width, C) or (height, width). Overshoots of the filter are clipped.
+    """
+    return resize_rows(pixels, height, width, (0, height))
+
+
+def resize_rows(pixels: Pixels | Raster, height: int, width: int, rows: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Give the rows from start up to stop of what `resize` gives, the same bits whichever are asked for together.
+
+    Only the source rows that count are read, and few of them are in memory at once.
+
+    Parameters
+    ----------
+    pixels, height, width
+        As for `resize`.
+    rows
+        Start and stop, a `Span` for one.
+
+    Returns
+    -------
+    float32 in [0, 1], (stop - start, width, C) or (stop - start, width)
+    """
+    mixes = [_mix(pixels.shape[0], height, row) for row in range(*rows)]
+    result = np.empty((len(mixes), width * math.prod(pixels.shape[2:])), np.float32)
+    at_once = _rows_at_once(pixels.shape[0] / height, result.shape[1])
+    for first in range(0, len(mixes), at_once):
+        slab_mixes = mixes[first : first + at_once]
+        top, bottom = slab_mixes[0].top, slab_mixes[-1].bottom
+        slab = _at_width(pixels, width, top, bottom)
+        for row, mix in enumerate(slab_mixes, first):
+            result[row] = np.einsum("r,rs->s", mix.weights, slab[mix.top - top : mix.bottom - top])
+    return np.clip(result, 0, 1, out=result).reshape(len(mixes), width, *pixels.shape[2:])
+
+
+class _Mix(NamedTuple):
+    """The source rows that make a row, and how much of each."""
+
+    top: int
+    weights: npt.NDArray[np.float64]
+
+    @property
+    def bottom(self) -> int:
+        return self.top + len(self.weights)
+
+
+def _mix(old: int, new: int, row: int) -> _Mix:
+    """Weights of row number `row` of `new`, mixed from `old` rows: those of Pillow's ImagingResample."""
+    if old == new:
+        return _Mix(row, np.ones(1))
+    centre, stretch = (row + 0.5) * old / new, max(old / new, 1)
+    top, bottom = max(0, int(centre - _LOBES * stretch + 0.5)), min(old, int(centre + _LOBES * stretch + 0.5))
+    distance = (np.arange(top, bottom) + 0.5 - centre) / stretch
+    weights = np.where(abs(distance) < _LOBES, np.sinc(distance) * np.sinc(distance / _LOBES), 0)
+    return _Mix(top, weights / weights.sum())
+
+
+def _rows_at_once(scale: float, samples: int) -> int:
+    """How many rows of so many samples can be made at once, of slabs that are not too large."""
+    margins = 2 * _LOBES * max(scale, 1)
+    return max(1, int((_SLAB_SAMPLES / samples - margins) / scale))
+
+
+def _at_width(pixels: Pixels | Raster, width: int, top: int, bottom: int) -> npt.NDArray[np.float32]:
+    """Rows of a picture at another width, (bottom - top, width * C)."""
+    result = np.empty((bottom - top, width, math.prod(pixels.shape[2:])), np.float32)
+    at_once = max(1, _PLANE_SAMPLES // pixels.shape[1])
+    for first in range(top, bottom, at_once):
+        part = np.atleast_3d(pixels[first : min(first + at_once, bottom)])
+        for channel in range(part.shape[2]):
+            result[first - top :][: len(part), :, channel] = _plane_at_width(part[:, :, channel], width)
+    return result.reshape(bottom - top, -1)
+
+
+def _plane_at_width(plane: Pixels, width: int) -> Pixels:
+    values = plane.astype(np.float32)
+    values /= full_scale(plane)
+    return np.asarray(Image.fromarray(values).resize((width, len(values)), Image.Resampling.LANCZOS))
+
+
+def crop_to_aspect(picture: Picture, aspect: float) -> Picture:
+    """Cut the largest centred part with the given aspect (width / height) out of a picture, alpha included."""
+    height = min(picture.height, max(1, round(picture.width / aspect)))
+    width = min(picture.width, max(1, round(picture.height * aspect)))
+    top, left = (picture.height - height) // 2, (picture.width - width) // 2
+    rows, cols = slice(top, top + height), slice(left, left + width)
+    alpha = None if picture.alpha is None else _crop(picture.alpha, rows, cols)
+    return replace(picture, pixels=_crop(picture.pixels, rows, cols), alpha=alpha)
+
+
+def _crop(pixels: Pixels | Raster, rows: slice, cols: slice) -> Pixels | Raster:
+    return pixels.crop(rows, cols) if isinstance(pixels, Raster) else pixels[rows, cols]

@@ -1,0 +1,294 @@
+"""Reading of picture files into the sRGB working space. Whatever is wrong with a file is a `PictureError`."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Any
+
+import numpy as np
+import pyvips
+
+from muralist.pipeline.errors import OutputError, PictureError
+from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.metadata import blob, exif_of_tiff, stated_dpi
+from muralist.pipeline.pictures.rasters import Raster, Room, room_in
+from muralist.pipeline.pictures.samples import (
+    DTYPE,
+    INTERPRETATION,
+    VIPS_SCALE,
+    Pixels,
+    at_depth,
+    each_band,
+    one_line,
+    source_of,
+)
+
+_COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
+
+# A JPEG takes at least one bit for every block of 8 x 8 pixels.
+_JPEG_PIXELS_PER_BYTE = 512
+
+# Float files should stay in [0, 1]. A resampled one overshoots a little; one that goes to 255 means something else.
+_FLOAT_TOLERANCE = 0.5
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """A kind of file that can be read: recognised by its first bytes; extensions say what to look for in a folder."""
+
+    name: str
+    extensions: tuple[str, ...]
+    signature: re.Pattern[bytes]
+    load: Callable[[pyvips.Source], Any]
+
+
+def supported_inputs() -> tuple[InputFormat, ...]:
+    """The kinds of file that `read_picture` reads."""
+    return _INPUTS
+
+
+def read_picture(
+    path: str | Path, max_pixels: int = 2_000_000_000, *, memory: int | None = None, folder: Path | None = None
+) -> Picture:
+    """Read a JPEG, PNG, TIFF or WebP file into the sRGB working space.
+
+    Grey, palette, 1-bit and CMYK files become RGB. An embedded colour profile is applied (relative colorimetric);
+    without one the numbers are taken as sRGB, CMYK as libvips' built-in press profile. Files with 16 bits stay 16
+    bits. The EXIF orientation is applied to the pixels. Of a file with several pages or frames the first is read.
+
+    Float TIFFs must hold values in [0, 1] and become 16-bit. Without a profile the values are taken as
+    sRGB-encoded, the way tifffile, scikit-image and most photo editors hand them on (libvips would take them as
+    linear light and give a brighter picture). Small overshoots are clipped.
+
+    Files are decoded in bands. Three kinds cannot be: of WebP, interlaced PNG and progressive JPEG the decoder itself
+    holds the whole picture (about 6 bytes a pixel for JPEG), whatever `memory` says.
+
+    Parameters
+    ----------
+    path
+        The file.
+    max_pixels
+        Refuse larger pictures by their header, before decoding anything.
+    memory
+        Bytes that pixels and alpha may take; larger ones are filed in `folder` and become `Raster`s. None: no limit.
+    folder
+        Where to file them, under names that follow from the picture's hash.
+
+    Raises
+    ------
+    PictureError
+        If the file is missing, unreadable, no picture, damaged, cut short, too large, or of a kind not supported.
+    OutputError
+        If the pixels cannot be filed: a full disk. Like after any error, nothing is left in `folder`.
+    """
+    path = Path(path)
+    with _reading(path), _opened(path) as image:
+        _check_size(image, path, max_pixels)
+        _check_length(image, path)
+        _check_samples(image, path)
+        orientation = image.get("orientation") if image.get_typeof("orientation") else 1
+        exif = blob(image, "exif-data") or exif_of_tiff(path)
+        dpi = stated_dpi(image, exif)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        decoded = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
+        with room_in(_folder_for(decoded, memory, folder)) as room:
+            pixels, alpha = _decode(decoded, orientation, room, digest)
+    return Picture(
+        pixels=pixels,
+        alpha=alpha,
+        icc=blob(image, "icc-profile-data"),
+        exif=exif,
+        dpi=(dpi[1], dpi[0]) if dpi and orientation in _SIDEWAYS else dpi,
+        path=path,
+        sha256=digest,
+    )
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Read height and width of a picture as it is looked at, px, from its header alone.
+
+    Raises
+    ------
+    PictureError
+        If the file is missing, unreadable or no picture.
+    """
+    with _reading(path), _opened(path) as image:
+        sideways = image.get_typeof("orientation") and image.get("orientation") in _SIDEWAYS
+        return (image.width, image.height) if sideways else (image.height, image.width)
+
+
+_READ_ERRORS: dict[type[OSError], str] = {
+    FileNotFoundError: "there is no such file; check the path",
+    NotADirectoryError: "there is no such file; check the path",
+    IsADirectoryError: "this is a folder; name one picture in it",
+    PermissionError: "no permission to read this file; change its permissions or copy it elsewhere",
+}
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what the operating system and libvips raise into a `PictureError`."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        reason = _READ_ERRORS.get(type(error), f"cannot be read ({error.strerror})")
+        raise PictureError(f"{path}: {reason}", path=path) from error
+    except pyvips.Error as error:
+        raise PictureError(
+            f"{path}: damaged, cut short, or stored in a way that cannot be read ({one_line(error)}); "
+            "copy or export it again",
+            path=path,
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The picture as a libvips image of which only the header has been read."""
+    if not S_ISREG(mode := path.stat().st_mode) and not S_ISDIR(mode):  # it may never begin, or never end
+        raise PictureError(f"{path}: this is no file; name a picture", path=path)
+    with path.open("rb", buffering=0) as file:
+        kind = _kind_of(file.read(16), path)
+        file.seek(0)
+        with source_of(file) as source:
+            yield kind.load(source)
+
+
+def _kind_of(head: bytes, path: Path) -> InputFormat:
+    if not head:
+        raise PictureError(f"{path}: the file is empty; copy or export it again", path=path)
+    for kind in _INPUTS:
+        if kind.signature.match(head):
+            return kind
+    names = ", ".join(kind.name for kind in _INPUTS)
+    raise PictureError(f"{path}: not a picture of a supported kind; convert it to one of {names}", path=path)
+
+
+def _load_jpeg(source: pyvips.Source) -> Any:
+    return pyvips.Image.jpegload_source(source, access="sequential", fail_on="error")
+
+
+def _load_png(source: pyvips.Source) -> Any:
+    return pyvips.Image.pngload_source(source, access="sequential", fail_on="error")
+
+
+def _load_webp(source: pyvips.Source) -> Any:
+    return pyvips.Image.webpload_source(source, access="sequential", fail_on="error")
+
+
+def _load_tiff(source: pyvips.Source) -> Any:
+    # "error" reads some damaged TIFFs as black. "warning" does not, and unlike for JPEG, harmless files pass it.
+    return pyvips.Image.tiffload_source(source, access="sequential", fail_on="warning")
+
+
+_INPUTS = (
+    InputFormat("JPEG", (".jpg", ".jpeg"), re.compile(rb"\xff\xd8\xff"), _load_jpeg),
+    InputFormat("PNG", (".png",), re.compile(rb"\x89PNG\r\n\x1a\n"), _load_png),
+    InputFormat("TIFF", (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]"), _load_tiff),
+    InputFormat("WebP", (".webp",), re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _load_webp),
+)
+
+
+def _check_size(image: Any, path: Path, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise PictureError(
+            f"{path}: {image.width} x {image.height} pixels are {image.width * image.height}, more than "
+            f"max_pixels = {max_pixels}; raise the setting max_pixels if this picture is meant",
+            path=path,
+        )
+
+
+def _check_length(image: Any, path: Path) -> None:
+    """Refuse a JPEG too short for its size. libvips makes grey of what is missing, however much it is."""
+    if str(image.get("vips-loader")).startswith("jpeg"):
+        wanted, found = image.width * image.height // _JPEG_PIXELS_PER_BYTE, path.stat().st_size
+        if found < wanted:
+            raise PictureError(
+                f"{path}: damaged: {found} bytes, wanted {wanted} at least for {image.width} x {image.height} pixels; "
+                "copy or export it again",
+                path=path,
+            )
+
+
+def _check_samples(image: Any, path: Path) -> None:
+    colours = _COLOUR_BANDS.get(image.interpretation)
+    if colours is None or image.bands - colours not in (0, 1) or image.format not in VIPS_SCALE:
+        raise PictureError(
+            f"{path}: {image.bands} channels of {image.format} samples ({image.interpretation}) are not supported; "
+            "export it as grey, RGB or CMYK, with at most one alpha channel, in 8 or 16 bits or 32-bit float",
+            path=path,
+        )
+
+
+def _float_as_16_bit(image: Any, path: Path) -> Any:
+    """Float samples in [0, 1] as 16 bits. To be sure that they are, all are looked at first, from the file."""
+    with _opened(path) as same:
+        low, high, total = same.stats().numpy()[0, :3]  # over all channels; NaN does not show in the first two
+    if not np.isfinite([low, high, total]).all():
+        raise PictureError(f"{path}: holds NaN or infinite values; export it again with finite ones", path=path)
+    if low < -_FLOAT_TOLERANCE or high > 1 + _FLOAT_TOLERANCE:
+        raise PictureError(
+            f"{path}: float values from {low:g} to {high:g}, wanted 0 to 1; rescale it, or export it in 16 bits",
+            path=path,
+        )
+    return at_depth(image, 16).copy(interpretation="grey16" if image.bands < 3 else "rgb16")
+
+
+def _to_srgb(image: Any) -> Any:
+    depth = 16 if image.format == "ushort" else 8
+    is_cmyk = image.interpretation == "cmyk"
+    if not is_cmyk and not image.get_typeof("icc-profile-data"):
+        return image.colourspace(INTERPRETATION[depth])
+    # libvips falls back to input_profile where the embedded one is broken or of another colour space.
+    return image.icc_transform(
+        "srgb", embedded=True, input_profile="cmyk" if is_cmyk else "srgb", intent="relative", depth=depth
+    )
+
+
+def _folder_for(image: Any, memory: int | None, folder: Path | None) -> Path | None:
+    """Where the pixels of a libvips image are to be filed; None if they fit into memory."""
+    if memory is None or image.width * image.height * image.bands * DTYPE[image.format].itemsize <= memory:
+        return None
+    if folder is None:
+        raise ValueError(f"got a picture that takes more than {memory} bytes and no folder, wanted one to file it in")
+    return folder
+
+
+_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: lambda stored: np.swapaxes(stored, 0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(np.swapaxes(stored, 0, 1), 2),
+    8: np.rot90,
+}
+_SIDEWAYS, _BACKWARDS = (5, 6, 7, 8), (3, 4, 6, 7)  # rows become columns; the first come last
+
+
+def _decode(image: Any, orientation: int, room: Room, name: str) -> tuple[Pixels | Raster, Pixels | Raster | None]:
+    """Pixels (height, width, 3) and alpha (height, width) or None, turned as the EXIF orientation asks for.
+
+    Orientation 1 and unknown ones change nothing.
+    """
+    shape = (image.height, image.width)[:: -1 if orientation in _SIDEWAYS else 1]
+    pixels = room(f"{name}-pixels", (*shape, 3), DTYPE[image.format])
+    alpha = room(f"{name}-alpha", shape, DTYPE[image.format]) if image.bands == 4 else None
+    upright = _UPRIGHT.get(orientation, np.asarray)
+
+    def take(top: int, band: Pixels) -> None:
+        start = image.height - top - len(band) if orientation in _BACKWARDS else top
+        part = slice(start, start + len(band))
+        place = (slice(None), part) if orientation in _SIDEWAYS else (part, slice(None))
+        pixels[place] = upright(band[:, :, :3])
+        if alpha is not None:
+            alpha[place] = upright(band[:, :, 3])
+
+    each_band(image, take)
+    return pixels, alpha

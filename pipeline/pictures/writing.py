@@ -1,0 +1,377 @@
+"""Writing of picture files, whole or not at all. Whatever is in the way is an `OutputError`."""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyvips
+import tifffile
+
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.pictures.bands import RowsError, Samples, as_png
+from muralist.pipeline.pictures.metadata import (
+    Dpi,
+    Extras,
+    as_tiff_tags,
+    embed,
+    is_usable,
+    kept,
+    with_metadata,
+)
+from muralist.pipeline.pictures.samples import Pixels, Rows, full_scale, one_line
+
+_TIFF_TILE = 512
+# Classic TIFF ends at 4 GiB. BigTIFF is read by fewer programs, so it is used only near that.
+_BIGTIFF_BYTES = int(3.5 * 2**30)
+# A JPEG with Huffman codes of its own is a tenth smaller, but its encoder holds the picture, 12 bytes a pixel.
+_OPTIMISED_PIXELS = 2**24
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """A kind of file that can be written, and its limits; `max_side` is in pixels, None for no limit that matters."""
+
+    name: str
+    extensions: tuple[str, ...]
+    bit_depths: tuple[int, ...]
+    max_side: int | None
+    save: Callable[[Samples, Path, Extras], None]
+
+
+def output_formats() -> tuple[OutputFormat, ...]:
+    """The kinds of file that `write_picture` writes, chosen by the file name's extension."""
+    return _OUTPUTS
+
+
+def check_output(
+    path: str | Path,
+    *,
+    overwrite: bool,
+    height: int | None = None,
+    width: int | None = None,
+    bit_depth: int | None = None,
+) -> None:
+    """Find out before any work whether a picture can be written.
+
+    Parameters
+    ----------
+    path
+        The file to be written. A file is really created beside it for a moment, to be sure.
+    overwrite
+        Whether an existing file may be replaced.
+    height, width
+        Size of the picture in pixels, if known, to compare with the limits of the format.
+    bit_depth
+        Bits per channel that the user asked for, if any.
+
+    Raises
+    ------
+    OutputError
+        Says what is in the way and what to do.
+    """
+    path = Path(path)
+    kind = _format_for(path)
+    check_place(path, overwrite=overwrite)
+    _check_side(kind, path, max(height or 0, width or 0))
+    if bit_depth is not None and bit_depth not in kind.bit_depths:
+        raise OutputError(
+            f"{path}: {kind.name} cannot hold {bit_depth} bits per channel; use {_names_for_depth(bit_depth)}",
+            path=path,
+        )
+
+
+def check_place(path: Path, *, overwrite: bool) -> None:
+    """Find out whether a file of any kind can be written, by creating one beside it for a moment.
+
+    Raises
+    ------
+    OutputError
+        If there is no such folder, it cannot be written to, or something is there that may not be replaced.
+    """
+    _check_folder(path)
+    if path.is_dir():
+        raise OutputError(f"{path}: this is a folder; add a file name", path=path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; use --overwrite to replace it, or another name", path=path)
+
+
+def write_picture(
+    path: str | Path,
+    pixels: Rows,
+    *,
+    alpha: Rows | None = None,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+    dpi: Dpi | None = None,
+    bit_depth: int = 8,
+    quality: int = 95,
+) -> None:
+    """Write a picture; the format follows from the extension. Nothing half-written ever has the final name.
+
+    JPEG is written without chroma subsampling, TIFF in tiles with deflate and a predictor (as BigTIFF only if it may
+    not fit into 4 GiB). The file is written under another name beside, flushed to the disk, then renamed.
+
+    Rows are asked for in order, each once, in the calling thread, and written as they come: memory grows with the
+    width of a picture, not with its height; except for WebP, whose encoder holds the picture.
+
+    Parameters
+    ----------
+    path
+        The file; an existing one is replaced.
+    pixels
+        (height, width, 3), sRGB-encoded; float32 in [0, 1] (clipped), uint8 or uint16. Whatever gives `pixels[a:b]`
+        will do; what that raises comes out as it is.
+    alpha
+        (height, width), likewise. JPEG has none: there the picture is laid on white.
+    icc
+        Profile to convert to and embed. None, or one that is no usable RGB output profile: sRGB.
+    exif
+        EXIF block to keep. Orientation, size and resolution in it are set anew and its thumbnail is dropped. TIFF
+        keeps only its text tags (`metadata.TEXT_TAGS`).
+    dpi
+        Dots per inch, (horizontal, vertical); None writes none, but where EXIF is kept it needs one and gets 72.
+    bit_depth
+        8 or 16. JPEG and WebP always get 8; `check_output` is the place to refuse.
+    quality
+        1 to 100, for JPEG and WebP.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, the folder is not writable, or the format cannot hold the picture.
+    ValueError
+        If `pixels` or `alpha` have the wrong shape or dtype, or hold NaN or infinity: a canvas not fully painted.
+    """
+    path = Path(path)
+    kind = _format_for(path)
+    _check_arrays(pixels, alpha)
+    _check_side(kind, path, max(pixels.shape[:2]))
+    depth = bit_depth if bit_depth in kind.bit_depths else max(kind.bit_depths)
+    samples = Samples(pixels, alpha, icc if icc is not None and is_usable(icc) else None, depth)
+    try:
+        with _writing(path) as target:
+            kind.save(samples, target, Extras(exif, dpi, quality))
+    except RowsError as carried:
+        raise carried.error from carried.error.__cause__
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a small file beside a picture, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    with _writing(path) as part:
+        part.write_bytes(content)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be read or written.
+    """
+    with _writing(target) as part:
+        shutil.copyfile(source, part)
+
+
+def keep_times(source: Path, output: Path) -> None:
+    """Give a file the times of another: of its last change and last reading.
+
+    Raises
+    ------
+    OutputError
+        If the other is gone, or the file system takes no times.
+    """
+    try:
+        times = source.stat()
+        os.utime(output, ns=(times.st_atime_ns, times.st_mtime_ns))
+    except OSError as error:
+        raise OutputError(
+            f"{output}: cannot have the times of {source} ({error.strerror}); switch keep_times off", path=output
+        ) from error
+
+
+def _format_for(path: Path) -> OutputFormat:
+    for kind in _OUTPUTS:
+        if path.suffix.lower() in kind.extensions:
+            return kind
+    known = " ".join(extension for kind in _OUTPUTS for extension in kind.extensions)
+    found = f"unknown extension {path.suffix!r}" if path.suffix else "no extension"
+    raise OutputError(f"{path}: {found}; use one of {known}", path=path)
+
+
+def _names_for_depth(bit_depth: int) -> str:
+    return " ".join(kind.extensions[0] for kind in _OUTPUTS if bit_depth in kind.bit_depths) or "8 or 16 bits"
+
+
+def _check_side(kind: OutputFormat, path: Path, side: int) -> None:
+    if kind.max_side is not None and side > kind.max_side:
+        raise OutputError(
+            f"{path}: {kind.name} is limited to {kind.max_side} pixels a side, the picture has {side}; use .tif",
+            path=path,
+        )
+
+
+def _check_folder(path: Path) -> None:
+    """Create the file that `write_picture` would write to, for a moment: the only sure test."""
+    part = _part_of(path)
+    try:
+        part.touch()
+        part.unlink()
+    except FileNotFoundError as error:
+        raise OutputError(f"{path}: there is no folder {path.parent}; create it first", path=path) from error
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot write into the folder {path.parent} ({error.strerror}); choose another", path=path
+        ) from error
+
+
+def _check_arrays(pixels: Rows, alpha: Rows | None) -> None:
+    if len(pixels.shape) != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise ValueError(f"pixels have shape {pixels.shape}, wanted (height, width, 3)")
+    if alpha is not None and alpha.shape != pixels.shape[:2]:
+        raise ValueError(f"alpha has shape {alpha.shape}, wanted {pixels.shape[:2]}")
+    for array in (pixels,) if alpha is None else (pixels, alpha):
+        full_scale(array)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; renamed to `path` if all went well, removed if not."""
+    part = _part_of(path)
+    try:
+        yield part
+        _flush(part)
+        os.replace(part, path)
+    except (OSError, pyvips.Error) as error:
+        reason = one_line(error) if isinstance(error, pyvips.Error) else error.strerror or str(error)
+        raise OutputError(
+            f"{path}: could not be written ({reason}); check the folder and its free space", path=path
+        ) from error
+    finally:
+        with suppress(OSError):  # gone after a success; in a folder that is gone too, nothing is left to remove
+            part.unlink()
+
+
+def _part_of(path: Path) -> Path:
+    """The name under which a file lies beside its final place while it is being written."""
+    # Always the same, so that what a killed process left is written over; no two processes paint the same output.
+    return path.with_name(f".{path.name}.part")
+
+
+def _flush(part: Path) -> None:
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+        if os.fstat(file.fileno()).st_size == 0:
+            raise OSError("the encoder wrote nothing")
+
+
+def _stream(samples: Samples, save: Callable[[Any], None]) -> None:
+    """Have libvips encode in a thread what is read in this one, where Ctrl-C and errors of the rows arise."""
+    near, far = socket.socketpair()
+    with far, ThreadPoolExecutor(1) as encoder:
+        saving = encoder.submit(_encode, far, samples.profile, save)
+        with near:  # closed, it ends the picture
+            _feed(near, as_png(samples))
+        saving.result()
+
+
+def _encode(stream: socket.socket, profile: bytes, save: Callable[[Any], None]) -> None:
+    try:
+        source = pyvips.Source.new_from_descriptor(stream.fileno())
+        save(embed(pyvips.Image.pngload_source(source, access="sequential", fail_on="error"), profile))
+    finally:
+        stream.shutdown(socket.SHUT_RDWR)  # libvips has a descriptor of its own that may stay open
+
+
+def _feed(stream: socket.socket, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        try:
+            stream.sendall(piece)
+        except ConnectionError:  # the encoder has ended, and knows why
+            return
+
+
+def _save_jpeg(samples: Samples, target: Path, extras: Extras) -> None:
+    def save(image: Any) -> None:
+        if image.hasalpha():
+            image = image.flatten(background=[255, 255, 255])
+        with_metadata(image, extras).jpegsave(
+            os.fsencode(target),
+            Q=extras.quality,
+            subsample_mode="off",
+            optimize_coding=image.width * image.height <= _OPTIMISED_PIXELS,
+            keep=kept(extras),
+        )
+
+    _stream(samples, save)
+
+
+def _save_png(samples: Samples, target: Path, extras: Extras) -> None:
+    def save(image: Any) -> None:
+        with_metadata(image, extras).pngsave(os.fsencode(target), compression=3, filter="up", keep=kept(extras))
+
+    _stream(samples, save)
+
+
+def _save_webp(samples: Samples, target: Path, extras: Extras) -> None:
+    def save(image: Any) -> None:  # exact: colours under full transparency
+        with_metadata(image, extras).webpsave(os.fsencode(target), Q=extras.quality, exact=True, keep=kept(extras))
+
+    _stream(samples, save)
+
+
+def _save_tiff(samples: Samples, target: Path, extras: Extras) -> None:
+    height, width, channels = samples.shape
+    tile = (_tile_side(height), _tile_side(width))
+    resolution: dict[str, Any] = {"resolution": extras.dpi, "resolutionunit": "INCH"} if extras.dpi else {}
+    tifffile.imwrite(
+        target,
+        _tiles(samples, tile),
+        shape=samples.shape,
+        dtype=samples.dtype,
+        bigtiff=samples.dtype.itemsize * height * width * channels > _BIGTIFF_BYTES,
+        photometric="rgb",
+        extrasamples=["unassalpha"] if channels == 4 else None,
+        tile=tile,
+        compression="zlib",
+        predictor=True,
+        buffersize=0,  # a tile for each thread at a time; usual is half a gigabyte
+        iccprofile=samples.profile,
+        metadata=None,
+        software=False,
+        extratags=as_tiff_tags(extras.exif),
+        **resolution,
+    )
+
+
+def _tile_side(side: int) -> int:
+    """TIFF wants multiples of 16, and libvips refuses to read tiles much larger than the picture."""
+    return min(_TIFF_TILE, -(-side // 16) * 16)
+
+
+def _tiles(samples: Samples, tile: tuple[int, int]) -> Iterator[Pixels]:
+    """Tiles in row order, those at the right and lower edge as small as they are."""
+    for band in samples.bands(tile[0]):
+        for left in range(0, band.shape[1], tile[1]):
+            yield band[:, left : left + tile[1]]
+        del band  # before the next is read
+
+
+_OUTPUTS = (
+    OutputFormat("JPEG", (".jpg", ".jpeg"), (8,), 65500, _save_jpeg),
+    OutputFormat("PNG", (".png",), (8, 16), None, _save_png),
+    OutputFormat("WebP", (".webp",), (8,), 16383, _save_webp),
+    OutputFormat("TIFF", (".tif", ".tiff"), (8, 16), None, _save_tiff),
+)

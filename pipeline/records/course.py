@@ -1,0 +1,160 @@
+"""How a painting went so far: what its record tells in the end, and what an interrupted run goes on from."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from muralist.pipeline.levels import Level
+from muralist.pipeline.records.checkpoints import Checkpoint
+from muralist.pipeline.records.losses import TERMS, LossRow
+
+
+@dataclass(frozen=True)
+class LevelReport:
+    """One row of the sidecar's level table.
+
+    Attributes
+    ----------
+    height, width : int
+        Picture, px.
+    tiles : int
+    halvings : int
+        How often the tiles were halved because memory ran out, at this level or before.
+    rounds, steps : int
+        Made; fewer than planned where a level ended early.
+    ended : {"steps", "plateau"}
+        Whether all steps were made, or more of them no longer helped.
+    kept : int
+        The round whose canvas counts; 0 is what the level started from.
+    seconds, busy_seconds : float
+        Passed, and spent by all workers together on tiles.
+    fetched_bytes_per_round : int
+        Of the canvas, what all workers together had to fetch from storage or from other workers in a round.
+    style_loss_first, ... : float or None
+        Of the whole picture, unweighted, before the first step and of the canvas that counts. None where a term does
+        not count.
+    """
+
+    height: int
+    width: int
+    tiles: int
+    halvings: int
+    rounds: int
+    steps: int
+    ended: str
+    kept: int
+    seconds: float
+    busy_seconds: float
+    fetched_bytes_per_round: int
+    style_loss_first: float | None
+    style_loss_last: float | None
+    content_loss_first: float | None
+    content_loss_last: float | None
+    tv_loss_first: float | None
+    tv_loss_last: float | None
+
+    @classmethod
+    def of(cls, level: Level, current: "Current", kept: int, last: dict[str, float]) -> "LevelReport":
+        """Put a row together from the course of a level and the losses of the canvas that counts."""
+        looks = {"first": current.rows[0].terms(), "last": last}
+        losses = {f"{name}_loss_{when}": terms.get(name) for when, terms in looks.items() for name in TERMS}
+        return cls(
+            height=level.height,
+            width=level.width,
+            tiles=len(level.grid),
+            halvings=level.halvings,
+            rounds=current.made,
+            steps=level.steps_after(current.made),
+            ended="steps" if current.made == len(level.rounds) else "plateau",
+            kept=kept,
+            seconds=round(current.seconds, 3),
+            busy_seconds=round(current.busy, 3),
+            fetched_bytes_per_round=current.fetched // max(1, current.made),
+            **losses,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the row as plain values."""
+        return asdict(self)
+
+
+@dataclass
+class Current:
+    """The level that is being painted: its looks at the losses; seconds, workers' seconds and bytes fetched so far."""
+
+    rows: list[LossRow] = field(default_factory=list)
+    seconds: float = 0.0
+    busy: float = 0.0
+    fetched: int = 0
+
+    @property
+    def made(self) -> int:
+        """Rounds made."""
+        return len(self.rows) - 1
+
+    @property
+    def totals(self) -> list[float]:
+        """Total losses at the start and after every round."""
+        return [row.total for row in self.rows]
+
+
+@dataclass
+class Course:
+    """How a painting went so far.
+
+    Attributes
+    ----------
+    levels : list of LevelReport
+        Of the levels that are finished.
+    losses : list of LossRow
+        Their looks at the losses.
+    current : Current
+        The level that is being painted.
+    halvings : int
+        How often the tiles of this level and those to come were halved.
+    checkpoints : list of Checkpoint
+        Written so far.
+    device, precision : str
+        What it is painted on and in; "" before it is begun.
+    notices : list of str
+        What the user should know about how it went.
+    seconds : float
+        It took so far.
+    resumed : int
+        How often the painting was gone on with.
+    """
+
+    levels: list[LevelReport] = field(default_factory=list)
+    losses: list[LossRow] = field(default_factory=list)
+    current: Current = field(default_factory=Current)
+    halvings: int = 0
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    device: str = ""
+    precision: str = ""
+    notices: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    resumed: int = 0
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "Course":
+        """Put a course together again from `dataclasses.asdict`."""
+        current = plain["current"]
+        parts = {
+            "levels": [LevelReport(**row) for row in plain["levels"]],
+            "losses": [LossRow(**row) for row in plain["losses"]],
+            "current": Current(**current | {"rows": [LossRow(**row) for row in current["rows"]]}),
+            "checkpoints": [Checkpoint(**row) for row in plain["checkpoints"]],
+        }
+        return cls(**plain | parts)
+
+    def cut(self, planned: Sequence[Level]) -> tuple[Level, ...]:
+        """Give the planned levels with their tiles halved as often as they were."""
+        halvings = [report.halvings for report in self.levels]
+        halvings += [self.halvings] * (len(planned) - len(halvings))
+        return tuple(replace(level, halvings=number) for level, number in zip(planned, halvings, strict=True))
+
+    def finish_level(self, report: LevelReport) -> None:
+        """Close the level that was being painted."""
+        self.levels.append(report)
+        self.losses += self.current.rows
+        self.current = Current()

@@ -1,0 +1,158 @@
+"""The losses of a painting over its steps: rows for the sidecar, lines, a plot. The only user of matplotlib."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.levels import Level
+from muralist.pipeline.pictures.writing import check_place, write_file
+from muralist.pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TERMS: Final = ("style", "content", "tv")
+PLOT_FORMATS: Final = (".png", ".svg", ".pdf")
+PATIENCE: Final = 3  # rounds that must get somewhere together, lest the level ends
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """Losses of the whole picture at the start of a level or after one of its rounds.
+
+    Attributes
+    ----------
+    level : int
+        Counted from 1, the coarsest.
+    step : int
+        Steps made before, over all levels; the steps of a level that ended early are left out of the count.
+    style, content, tv : float or None
+        Unweighted; None where a term does not count.
+    total : float
+        The sum of the terms with their weights, which is what is minimised.
+    """
+
+    level: int
+    step: int
+    style: float | None
+    content: float | None
+    tv: float | None
+    total: float
+
+    @classmethod
+    def of(cls, level: Level, rounds: int, losses: Mapping[str, float]) -> "LossRow":
+        """Put a row together from what the workers added up after some rounds; terms may be missing."""
+        step = level.first_step + level.steps_after(rounds)
+        terms = {term: losses.get(term) for term in TERMS}
+        return cls(level=level.index + 1, step=step, total=losses["total"], **terms)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the row as plain values."""
+        return asdict(self)
+
+    def terms(self) -> dict[str, float]:
+        """Give the losses that count, by name, the total last."""
+        named = {name: getattr(self, name) for name in (*TERMS, "total")}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def loss_line(row: LossRow, levels: int) -> str:
+    """Lay a row out as a line of a log.
+
+    >>> loss_line(LossRow(level=2, step=120, style=0.0123, content=0.456, tv=None, total=12.3), 4)
+    'step    120  level 2/4  style 0.0123  content 0.456  total 12.3'
+    """
+    terms = "  ".join(f"{name} {value:.4g}" for name, value in row.terms().items())
+    return f"step {row.step:>6}  level {row.level}/{levels}  {terms}"
+
+
+def best(totals: Sequence[float]) -> int:
+    """Say which total is the least, the first of equal ones.
+
+    >>> best([3.0, 1.0, 2.0, 1.0])
+    1
+    """
+    return min(range(len(totals)), key=lambda i: totals[i])
+
+
+def has_levelled_off(totals: Sequence[float], share: float) -> bool:
+    """Say whether the last three rounds together lowered the least total by less than a share of it.
+
+    >>> has_levelled_off([10, 5, 4.9, 4.8, 4.7], 0.1), has_levelled_off([10, 5, 4.9, 4.8, 4.7], 0.05)
+    (True, False)
+    """
+    if len(totals) <= PATIENCE:
+        return False
+    before = min(totals[:-PATIENCE])
+    return before - min(totals) < share * before
+
+
+def check_plot(path: Path, *, overwrite: bool) -> None:
+    """Find out before any work whether a loss plot can be written.
+
+    Raises
+    ------
+    OutputError
+        Says what is in the way and what to do.
+    """
+    if path.suffix.lower() not in PLOT_FORMATS:
+        found = f"extension {path.suffix!r}" if path.suffix else "no extension"
+        raise OutputError(f"{path}: {found}; a loss plot needs one of {' '.join(PLOT_FORMATS)}", path=path)
+    check_place(path, overwrite=overwrite)
+
+
+def write_plot(path: Path, rows: Sequence[LossRow], settings: Settings) -> None:
+    """Draw the terms with their weights, and the total, over the steps, and write the plot, whole.
+
+    Parameters
+    ----------
+    path : Path
+        PNG, SVG or PDF by extension.
+    rows : sequence of LossRow
+    settings : Settings
+        Whose weights the losses had.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    from matplotlib.figure import Figure  # slow to import; without pyplot, which keeps figures and picks a window
+
+    figure, file = Figure(figsize=(8, 5), layout="constrained"), BytesIO()
+    _draw(figure.subplots(), rows, settings)
+    figure.savefig(file, format=path.suffix.lstrip(".").lower(), dpi=150)
+    try:
+        write_file(path, file.getvalue())
+    except OutputError as error:
+        raise OutputError(f"{error}; the painting itself is done", path=path) from error
+
+
+def _draw(axes: "Axes", rows: Sequence[LossRow], settings: Settings) -> None:
+    weights = {"style": settings.style_weight, "content": settings.content_weight, "tv": settings.tv_weight}
+    for term, weight in weights.items():
+        if weight:
+            axes.plot(*_curve(rows, term, weight), marker=".", linewidth=1, label=f"{term}, weight {weight:g}")
+    axes.plot(*_curve(rows, "total", 1.0), marker=".", color="black", label="total")
+    for row, after in pairwise(rows):
+        if after.level > row.level:
+            axes.axvline(after.step, color="0.8", linewidth=1, zorder=0)
+    axes.set(yscale="log", xlabel="step", ylabel="loss, weighted")
+    axes.legend()
+
+
+def _curve(rows: Sequence[LossRow], term: str, weight: float) -> tuple[list[float], list[float]]:
+    """Steps and weighted losses; NaN, which leaves a gap, between levels and where a log axis shows nothing."""
+    steps: list[float] = []
+    losses: list[float] = []
+    for number, row in enumerate(rows):
+        if number and row.level > rows[number - 1].level:
+            steps.append(row.step)
+            losses.append(float("nan"))
+        steps.append(row.step)
+        losses.append(weight * row.terms().get(term, 0.0) or float("nan"))
+    return steps, losses

@@ -1,0 +1,80 @@
+"""The record of how a painting was made, written beside it as `PAINTING.json`."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from muralist.pipeline.brief import Brief, sidecar_path
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.writing import write_file
+from muralist.pipeline.records.course import Course
+from muralist.pipeline.workers.cluster import Cluster
+
+Sidecar = dict[str, Any]
+PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", "pillow", "pyvips", "tifffile")
+
+
+def describe(brief: Brief, course: Course, cluster: Cluster, *, peak_rss: int, seams: float) -> Sidecar:
+    """Put the record together: plain values that JSON can hold, the keys that other tools rely on among them."""
+    return {
+        "output": str(brief.output),
+        "height": brief.final.height,
+        "width": brief.final.width,
+        "bit_depth": brief.bit_depth,
+        "seam_score": round(seams, 4),
+        "seconds": round(course.seconds, 3),
+        "peak_rss_bytes": peak_rss,
+        "levels": [report.as_dict() for report in course.levels],
+        "losses": [row.as_dict() for row in course.losses],
+        "checkpoints": [checkpoint.as_dict() for checkpoint in course.checkpoints],
+        "settings": brief.settings.model_dump(mode="json"),
+        "inputs": _inputs(brief),
+        "notices": [*brief.notices, *course.notices, *cluster.notices],
+        "resumed": course.resumed,
+        "identity": brief.identity,
+        "network": {
+            "name": brief.network.name,
+            "weights": brief.weights.path,
+            "sha256": brief.weights.sha256,
+            "format": brief.weights.format,
+            "published": brief.weights.published or None,
+            "licence": brief.weights.licence,
+        },
+        "device": {"kind": cluster.device, "name": cluster.device_name, "precision": course.precision},
+        "workers": {
+            "count": cluster.workers,
+            "threads": cluster.threads,
+            "scheduler": brief.settings.scheduler,
+            "lost": cluster.lost,
+            "tasks_run_again": cluster.again,
+        },
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+
+
+def write_sidecar(output: Path, sidecar: Sidecar) -> None:
+    """Write the record beside the output, whole.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written. The painting stays.
+    """
+    path, text = sidecar_path(output), json.dumps(sidecar, indent=2) + "\n"
+    try:
+        write_file(path, text.encode())
+    except OutputError as error:
+        raise OutputError(f"{error}; the painting itself is done, at {output}", path=path) from error
+
+
+def _inputs(brief: Brief) -> dict[str, Any]:
+    styles = [{**_input(style.picture), "share": style.share, "scale": style.scale} for style in brief.styles]
+    found = {"content": _input(brief.content), "styles": styles}
+    return found if brief.init is None else {**found, "init": _input(brief.init)}
+
+
+def _input(picture: Picture) -> dict[str, Any]:
+    return {"path": str(picture.path), "sha256": picture.sha256, "height": picture.height, "width": picture.width}

@@ -1,0 +1,70 @@
+"""A canvas as it lies in a run folder: one file per tile, in pieces, so that neighbours read strips and not tiles."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from muralist.pipeline.storage.store import Store
+from muralist.tiling.blend import blend
+from muralist.tiling.grid import Box, Span, Tile, TileGrid
+
+PIXEL_BYTES = 3 * 4  # a pixel of one plane: three float32
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The canvas of a level after some rounds.
+
+    Attributes
+    ----------
+    store : Store
+    folder : str
+        Where in the store its files lie.
+    grid : TileGrid
+    planes : int
+        Planes of the state.
+    """
+
+    store: Store
+    folder: str
+    grid: TileGrid
+    planes: int
+
+    def name(self, tile: Tile) -> str:
+        """Name of a tile's file: the pieces of its extent, each (planes, h, w, 3), little-endian float32, no header."""
+        return f"{self.folder}/{tile.index:06}.state"
+
+    def write(self, tile: Tile, state: np.ndarray) -> None:
+        """File a tile's state (planes, h, w, 3), float32, given on its extent."""
+        parts = (state[(slice(None), *piece.inside(tile.extent))] for piece in self.grid.pieces(tile))
+        self.store.write(self.name(tile), *(np.ascontiguousarray(part, "<f4") for part in parts))
+
+    def read(self, box: Box, planes: slice = slice(None)) -> np.ndarray:
+        """Read some planes of any box of the blended canvas: (planes, h, w, 3), float32."""
+        wanted = range(self.planes)[planes]
+        return blend(self.grid, box, lambda tile, part: self._read_part(tile, part, wanted))
+
+    def _read_part(self, tile: Tile, part: Box, planes: range) -> np.ndarray:
+        """Read a part of one tile's extent: of every piece that it meets, whole rows."""
+        meets, spans, offset = [], [], 0
+        for piece in self.grid.pieces(tile):
+            meet = piece & part
+            if min(meet.shape) > 0:
+                meets.append((piece, meet))
+                spans += [_span(offset, piece, meet.rows, plane) for plane in planes]
+            offset += self.planes * prod(piece.shape) * PIXEL_BYTES
+        chunks = iter(self.store.ranges(self.name(tile), spans))
+        out = np.empty((len(planes), *part.shape, 3), np.float32)
+        for piece, meet in meets:
+            for target in out[(slice(None), *meet.inside(part))]:
+                rows = np.frombuffer(next(chunks), "<f4").reshape(meet.rows.length, piece.cols.length, 3)
+                target[:] = rows[:, meet.cols.inside(piece.cols)]
+        return out
+
+
+def _span(offset: int, piece: Box, rows: Span, plane: int) -> tuple[int, int]:
+    """Bytes of some rows of one plane of a piece that begins at `offset`."""
+    row_bytes = piece.cols.length * PIXEL_BYTES
+    first = offset + (plane * piece.rows.length + rows.start - piece.rows.start) * row_bytes
+    return first, first + rows.length * row_bytes

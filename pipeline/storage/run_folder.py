@@ -1,0 +1,245 @@
+"""The folder that holds everything between two tasks: the names of what lies in it, and how long it stays.
+
+Every file is written once, whole, by one task, so a task may run twice, or again after its worker died, and nobody
+ever reads half a file. The folder is the only thing that tasks share. It outlives a render that was interrupted: the
+same command finds it by the output's name and goes on.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from filelock import FileLock, Timeout
+from safetensors.numpy import load, save
+
+from muralist.model.errors import DivergedError
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.levels import Level
+from muralist.pipeline.storage.store import Store
+
+JOURNAL: Final = "journal.json"
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names inside the folder of one render. Arrays are dicts, in safetensors files.
+
+    Attributes
+    ----------
+    base : Store
+        The folder. Must be the same for every worker.
+    aside : Path
+        A folder on this machine for what only the driver needs; the same one if it is here.
+    run : str
+        Where in the folder the run's files are. No two runs have it in common: what a worker remembers of one that
+        painted the same output before is not taken for this one's.
+    """
+
+    base: Store
+    aside: Path
+    run: str
+
+    @classmethod
+    def of(cls, output: Path, scratch: str | None) -> "RunFolder":
+        """Name the folder of an output: hidden beside it, or below `scratch`, where other outputs may have its name."""
+        beside = output.resolve().parent / f".{output.name}.muralist"
+        run = uuid.uuid4().hex[:12]
+        if scratch is None:
+            return cls(Store(str(beside)), beside, run)
+        digest = hashlib.sha256(str(output.resolve()).encode()).hexdigest()
+        base = Store(scratch) / f"{output.name}-{digest[:12]}.muralist"
+        return cls(base, base.local or beside, run)
+
+    @property
+    def store(self) -> Store:
+        """The files of this run."""
+        return self.base / self.run
+
+    @property
+    def interrupted(self) -> str | None:
+        """The run that was interrupted in this folder, if one was."""
+        if not self.base.exists(JOURNAL):
+            return None
+        found = json.loads(self.base.read(JOURNAL))
+        return None if found["finished"] else str(found["run"])
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on with."""
+        return self.interrupted is not None
+
+    @property
+    def left(self) -> bool:
+        """Whether anything is left of it here: it was kept, or its run was killed."""
+        return any(os.path.lexists(path) for path in (self.aside, self._gone, self.lock))
+
+    @property
+    def lock(self) -> Path:
+        """The file that says who has the folder."""
+        return self.aside.with_name(f"{self.aside.name}.lock")
+
+    @property
+    def _gone(self) -> Path:
+        """The folder while it is being deleted."""
+        return self.aside.with_name(f"{self.aside.name}.gone")
+
+    def remove(self) -> None:
+        """Delete the folder and all in it; under another name first, so that tasks still under way cannot add to it."""
+        if self.base.local is None:
+            self.base.remove("")
+        shutil.rmtree(self._gone, ignore_errors=True)  # of a run that was killed while it did this
+        with suppress(FileNotFoundError):
+            os.rename(self.aside, self._gone)
+        shutil.rmtree(self._gone, ignore_errors=True)
+
+    def style(self, level: Level, number: int) -> str:
+        """A style picture at the level's size: `pixels` (h, w, 3), float32."""
+        return f"{_level(level)}/style_{number:04}"
+
+    def targets(self, level: Level, number: int) -> str:
+        """Statistics of a style picture."""
+        return f"{_level(level)}/targets_{number:04}"
+
+    def content(self, level: Level) -> str:
+        """Folder of the photograph on the level's canvas."""
+        return f"{_level(level)}/content"
+
+    def start(self, level: Level) -> str:
+        """Folder of what the level starts from where it is not the photograph."""
+        return f"{_level(level)}/start"
+
+    def features(self, level: Level, tile: int) -> str:
+        """Features of the photograph under a tile."""
+        return f"{_cut(level)}/features/{tile:06}"
+
+    def round(self, level: Level, made: int) -> str:
+        """Folder of the canvas after `made` rounds."""
+        return f"{_cut(level)}/round_{made:04}"
+
+    def sums(self, level: Level, made: int, tile: int) -> str:
+        """A tile's share of the losses after `made` rounds. Written last: where it is, the tile's state is too."""
+        return f"{self.round(level, made)}/{tile:06}"
+
+    def total(self, level: Level, made: int) -> str:
+        """The whole picture's losses after `made` rounds."""
+        return f"{_cut(level)}/total_{made:04}"
+
+    def measured(self, level: Level, tile: int) -> str:
+        """A tile's share of the losses of the canvas that counts."""
+        return f"{_cut(level)}/measured/{tile:06}"
+
+    def write(self, name: str, arrays: Arrays) -> None:
+        """File some arrays under a name."""
+        self.store.write(name, save({key: np.asarray(array, order="C") for key, array in arrays.items()}))
+
+    def read(self, name: str) -> dict[str, np.ndarray]:
+        """Read what `write` filed."""
+        return dict(load(self.store.read(name)))
+
+    def remove_level(self, level: Level) -> None:
+        """Delete what a level left behind."""
+        self.store.remove(_level(level))
+
+    def remove_round(self, level: Level, made: int) -> None:
+        """Delete the canvas of a round."""
+        self.store.remove(self.round(level, made))
+
+
+def _level(level: Level) -> str:
+    return f"level_{level.index:02}"
+
+
+def _cut(level: Level) -> str:
+    """Tiles of another size have other files."""
+    return f"{_level(level)}/cut_{level.halvings}"
+
+
+@contextmanager
+def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: bool = False) -> Iterator[RunFolder]:
+    """Make the run folder of an output, or find the one that an interrupted run left; only one process may have it.
+
+    Afterwards it is removed, unless it is to be kept, or the run was cut short and the same command can go on.
+
+    Parameters
+    ----------
+    output : Path
+    scratch : str or None
+        Folder or fsspec URL to make the run folder in; None is beside the output.
+    restart : bool
+        Whether to begin anew even if there is something to go on with.
+    keep : bool
+        Whether to leave the folder after a success.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written to, or another process is painting this output.
+    """
+    folder = RunFolder.of(output, scratch)
+    with _only_one(folder.lock, output):
+        interrupted = None if restart else folder.interrupted
+        if interrupted is None:
+            folder.remove()
+            _make(folder)
+        folder = replace(folder, run=interrupted or folder.run)
+        folder.aside.mkdir(exist_ok=True)  # of a run that was interrupted elsewhere
+        try:
+            yield folder
+        except BaseException as error:
+            if isinstance(error, DivergedError) or not folder.begun:  # the same command would diverge again
+                folder.remove()
+            raise
+        if not keep:
+            folder.remove()
+
+
+def tidy(output: Path, scratch: str | None) -> None:
+    """Remove what a run left that was killed when its painting was done, or that was kept; nothing that can go on."""
+    folder = RunFolder.of(output, scratch)
+    if folder.left and not folder.begun:
+        with open_run(output, scratch):
+            pass
+
+
+@contextmanager
+def _only_one(path: Path, output: Path) -> Iterator[None]:
+    """Hold a lock, which the system releases however this process ends."""
+    lock = FileLock(path, timeout=0)
+    try:
+        path.touch()  # FileLock would make folders, and wait for those that cannot be written to
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(
+            f"{output}: another muralist is painting this just now; wait for it, or name another output", path=output
+        ) from error
+    except OSError as error:
+        raise _nowhere(path.parent, error) from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
+
+
+def _make(folder: RunFolder) -> None:
+    try:
+        folder.aside.mkdir()
+        if folder.store.local is not None:
+            folder.store.local.mkdir()
+    except OSError as error:
+        raise _nowhere(folder.aside.parent, error) from error
+    folder.base.check()
+
+
+def _nowhere(parent: Path, error: OSError) -> OutputError:
+    return OutputError(f"{parent}: no folder to write to ({error.strerror}); name another with --scratch")

@@ -1,0 +1,440 @@
+"""Where tasks run: a set of workers, whoever comes and goes.
+
+`dispatch.py` decides which worker does what, and every call is bound to that worker; `link.py` carries it there and
+brings the result. A thread of its own does that, and looks every second who is there: workers that come are asked what
+they are and used, what lost workers had is run again elsewhere, and a scheduler that is gone is waited for.
+"""
+
+import asyncio
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from heapq import nlargest
+from multiprocessing import resource_tracker
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+from urllib.parse import urlsplit
+
+import dask
+from distributed.scheduler import KilledWorker
+from distributed.utils import silence_logging_cmgr
+
+from muralist.model.weight_files import WeightFile
+from muralist.pipeline.errors import ClusterError
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.storage.store import Store
+from muralist.pipeline.workers.dispatch import Batch, Call, Dispatch, Run
+from muralist.pipeline.workers.inside import introduce
+from muralist.pipeline.workers.link import Dropped, Link
+from muralist.pipeline.workers.local import local_shape, start_workers
+from muralist.pipeline.workers.terms import Facts, Machinery, Terms
+
+ASK_SECONDS = 60  # for a worker to say what it is: it loads torch and reads the weight file
+LOOK_SECONDS = 1.0
+RECONNECT_SECONDS = 600
+LOST_WORKERS_ALLOWED = 10  # per task; one that needs too much memory would go through workers for ever
+QUIET = {
+    "distributed.admin.low-level-log-length": 100,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.deploy.lost-worker-timeout": "1 hour",  # dask's own 15 s are too few to load torch on a busy machine
+    "distributed.worker.profile.enabled": False,  # a look at every thread each 10 ms, which painting waits for
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+}
+CLIENT_LOG = "distributed.client"  # has a handler of its own
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What became of a call."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Cluster:
+    """A running set of workers that suit one render or batch; see `open_cluster`. Safe in threads.
+
+    Attributes
+    ----------
+    workers : int
+        The most that were there at a time.
+    device, device_name, precision : str
+        What all of them compute on and in.
+    threads : int
+        Of each on a CPU.
+    notices : list of str
+        What the user should know: workers that were left out or lost, and connections.
+    lost : int
+        Workers that died or vanished.
+    """
+
+    def __init__(self, settings: Settings, store: Store, aside: Path, tiles: int, weights: WeightFile) -> None:
+        self.workers = self.lost = self.threads = 0
+        self.device = self.device_name = self.precision = ""
+        self.notices: list[str] = []
+        self._settings, self._store, self._aside, self._tiles = settings, store, aside, tiles
+        self._terms = Terms.of(store, weights)
+        self._link = Link(settings)
+        self._dispatch = Dispatch(self._begin, self._cancel)
+        self._answers: dict[Batch, SimpleQueue[_Answer]] = {}
+        self._known: dict[str, str] = {}  # workers that were asked what they are, and what to call them
+        self._peaks: dict[str, int] = {}
+        self._seen = time.monotonic()  # when there last was a worker
+        self._failed: BaseException | None = None
+        self._tasks: dict[Hashable, asyncio.Task[None]] = {}
+        self._loop, self._stopping, self._opened = asyncio.new_event_loop(), asyncio.Event(), Future[None]()
+        self._thread = threading.Thread(target=self._run, name="muralist-cluster")
+
+    # -------------------------------------------------------------------------------- for the driver, in any thread
+
+    @property
+    def again(self) -> int:
+        """Tasks that were run again: the worker was lost or took far too long, or the scheduler was gone."""
+        return self._dispatch.again
+
+    @property
+    def failed(self) -> BaseException | None:
+        """What ended all maps, also those to come; None while the workers are of use."""
+        return self._failed
+
+    def peak_rss(self) -> int:
+        """Largest resident memory of the workers so far, added up, bytes; of one started again, the larger."""
+        return sum(nlargest(self.workers, self._peaks.copy().values()))
+
+    def call(self, task: str, *arguments: Any, rank: int = 0) -> Any:
+        """Run one task and return its result."""
+        return next(self.map(task, [arguments], rank=rank))
+
+    def map(
+        self,
+        task: str,
+        calls: Sequence[tuple[Any, ...]],
+        *,
+        rank: int = 0,
+        homes: Sequence[Hashable] | None = None,
+    ) -> Iterator[Any]:
+        """Run a task once per tuple of arguments; yield results as they come, in no particular order.
+
+        Parameters
+        ----------
+        task : str
+            Name of a function of `muralist.pipeline.tasks`.
+        calls : sequence of tuple
+        rank : int
+            Tasks of lower ranks are served first.
+        homes : sequence of hashable, optional
+            What each call works on; the worker that last worked on it is preferred.
+
+        Raises
+        ------
+        ClusterError
+            If workers keep dying on a task, or none is left for ten minutes.
+        Exception
+            Whatever a task raised; the others of this map are given up.
+        """
+        batch, answers = Batch(rank), SimpleQueue[_Answer]()
+        places = homes if homes is not None else [None] * len(calls)
+        todo = [Call(batch, (task, *call), home) for call, home in zip(calls, places, strict=True)]
+        if self._failed is not None:
+            raise self._failed
+        self._post(self._add, batch, todo, answers)
+        try:
+            for _ in todo:
+                answer = answers.get()
+                if answer.error is not None:
+                    raise answer.error
+                yield answer.result
+        finally:
+            self._post(self._give_up, batch)
+
+    def _post(self, function: Callable[..., object], *arguments: Any) -> None:
+        with suppress(RuntimeError):  # the thread has ended
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    # ------------------------------------------------------------------------------------------------ its own thread
+
+    def start(self) -> None:
+        """Start the thread and wait until there are workers. Ctrl-C reaches neither it nor processes begun there."""
+        resource_tracker.ensure_running()  # otherwise the first worker starts it, and that lets the signal through
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._thread.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._opened.result()
+
+    def stop(self) -> None:
+        """Leave the scheduler, stop what was started, and wait for that."""
+        self._post(self._stopping.set)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._live())
+
+    async def _live(self) -> None:
+        work = self._spawn("work", self._work())
+        await self._stopping.wait()
+        work.cancel()
+        await asyncio.wait({work})
+        self._fail(ClusterError("the workers were stopped; keep the cluster open while tasks are under way"))
+
+    async def _work(self) -> None:
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            self._opened.set_result(None)
+            while True:
+                await asyncio.sleep(LOOK_SECONDS)
+                try:
+                    await self._look()
+                except OSError:
+                    await self._reconnect()
+                self._dispatch.fill()
+                self._check_that_somebody_is_there()
+
+    def _spawn(self, key: Hashable, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        self._tasks[key] = task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """End all maps with an error, also those to come."""
+        self._failed = self._failed or error
+        if not self._opened.done():
+            self._opened.set_exception(error)
+        for answers in self._answers.values():
+            answers.put(_Answer(error=self._failed))
+        self._answers.clear()
+
+    # ------------------------------------------------------------------------------------------- in it: who is there
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        shape = None if self._settings.scheduler else local_shape(self._settings, self._tiles)
+        self._threads = shape.threads if shape else self._settings.threads
+        self._store.write(self._terms.name, self._terms.token.encode())
+        stack.callback(self._store.remove, self._terms.name)
+        if shape:
+            self._link.address = await start_workers(stack, shape, self._aside / "dask")
+        await self._link.connect()
+        stack.push_async_callback(self._link.close)
+        stack.callback(self._forget_workers)
+        await self._meet_first(await self._link.workers())
+
+    async def _meet_first(self, workers: Mapping[str, Any]) -> None:
+        """Ask all workers what they are, choose what to compute on, and refuse those that do not suit."""
+        if not workers:
+            raise ClusterError(f"scheduler {self._link.address} has no workers; start some with `dask worker`")
+        asked = {
+            address: asyncio.create_task(self._ask(address, self._settings.device, workers)) for address in workers
+        }
+        await asyncio.wait(asked.values(), timeout=ASK_SECONDS)
+        found = {}
+        for address, task in asked.items():
+            if not task.done() or isinstance(task.exception(), OSError):
+                task.cancel()
+                self.notices.append(f"worker {address} did not answer within {ASK_SECONDS} s; it is used once it does")
+            else:
+                found[address] = task.result()
+                self._known[address] = _who(address, found[address])
+        if not found:
+            raise ClusterError(f"no worker of {self._link.address} answered within {ASK_SECONDS} s; start them again")
+        for address, facts in found.items():
+            if (reason := self._terms.refusal(facts)) is not None:
+                raise ClusterError(f"{self._known[address]} {reason}")
+        self._settle(found.values())
+        for address, facts in found.items():
+            self._use(address, facts, workers)
+
+    def _settle(self, workers: Collection[Facts]) -> None:
+        self._machinery = Machinery.common(workers, self._settings)
+        self.device, self.precision = self._machinery.device, self._machinery.precision
+        first = next(facts for facts in workers if facts["device"] == self.device)
+        self.device_name, self.threads = first["device_name"], first["threads"]
+
+    async def _ask(self, address: str, device: str, workers: Collection[str]) -> Facts:
+        host = urlsplit(address).hostname
+        neighbours = sum(urlsplit(other).hostname == host for other in workers)
+        what = partial(introduce, self._terms, self._settings, self._store, device, self._threads, neighbours)
+        return await self._link.ask(address, self._terms, what)
+
+    def _use(self, address: str, facts: Facts, workers: Mapping[str, Any]) -> None:
+        """Let a worker work, if it suits."""
+        reason = self._terms.refusal(facts) or self._machinery.misfit(facts, self._settings)
+        if reason is not None:
+            self.notices.append(f"{self._known[address]} {reason}; it is left out")
+            return
+        self._dispatch.join(address, workers[address]["nthreads"])
+        self.workers = max(self.workers, len(self._dispatch.workers))
+
+    async def _look(self) -> None:
+        """Find out who came and who left."""
+        workers = await self._link.workers()
+        for address in [address for address in self._known if address not in workers]:
+            self._lose(address)
+        for address in [address for address in workers if address not in self._known]:
+            self._known[address] = f"worker {address}"
+            self._spawn(address, self._meet(address, workers))
+
+    async def _meet(self, address: str, workers: Mapping[str, Any]) -> None:
+        """Ask a worker that came later."""
+        try:
+            facts = await self._ask(address, self.device, workers)
+        except OSError:  # gone already, or to be asked again
+            self._known.pop(address, None)
+            return
+        self._known[address] = _who(address, facts)
+        self._use(address, facts, workers)
+        self._dispatch.fill()
+
+    def _lose(self, address: str) -> None:
+        who = self._known.pop(address)
+        self._cancel(address)
+        if address not in self._dispatch.workers:
+            return
+        self.lost += 1
+        self.notices.append(f"{who} was lost; what it had under way is run again")
+        for call in self._dispatch.leave(address):
+            call.losses += 1
+            if call.losses >= LOST_WORKERS_ALLOWED:
+                self._answer(call.batch, error=_given_up(call))
+
+    async def _reconnect(self) -> None:
+        """Connect again, now or at the next look; then all workers are asked again, as if they had come later."""
+        self._forget_workers()
+        await self._link.close()
+        try:
+            await self._link.connect()
+        except OSError:
+            return
+        self.notices.append(f"scheduler {self._link.address} was lost and found again; tasks under way are run again")
+
+    def _forget_workers(self) -> None:
+        for address in self._dispatch.workers:
+            self._dispatch.leave(address)
+        for address in self._known:
+            self._cancel(address)
+        self._known.clear()
+
+    def _check_that_somebody_is_there(self) -> None:
+        if self._dispatch.workers:
+            self._seen = time.monotonic()
+        elif time.monotonic() - self._seen > RECONNECT_SECONDS:
+            where = f"at scheduler {self._settings.scheduler}" if self._settings.scheduler else "on this machine"
+            raise ClusterError(
+                f"there was no worker {where} for {RECONNECT_SECONDS / 60:.0f} minutes; when there are some again, the "
+                f"same command goes on where it was (the last that was seen: {(self.notices or ['nothing'])[-1]})"
+            )
+
+    # --------------------------------------------------------------------------------------------- in it: who does what
+
+    def _add(self, batch: Batch, calls: Sequence[Call], answers: "SimpleQueue[_Answer]") -> None:
+        if self._failed is not None:
+            answers.put(_Answer(error=self._failed))
+            return
+        self._answers[batch] = answers
+        self._dispatch.add(calls)
+        self._dispatch.fill()
+
+    def _give_up(self, batch: Batch) -> None:
+        self._answers.pop(batch, None)
+        self._dispatch.drop(batch)
+        self._dispatch.fill()
+
+    def _answer(self, batch: Batch, result: Any = None, error: BaseException | None = None) -> None:
+        if batch in self._answers:
+            self._answers[batch].put(_Answer(result, error))
+        if error is not None:
+            self._dispatch.drop(batch)
+
+    def _begin(self, run: Run) -> None:
+        self._spawn(run, self._attend(run))
+
+    def _cancel(self, key: Hashable) -> None:
+        if key in self._tasks:
+            self._tasks.pop(key).cancel()
+
+    async def _attend(self, run: Run) -> None:
+        """Have a call run by its worker. What dask drops stays, for the next look connects again, and runs it again."""
+        result: Any = None
+        error: Exception | None = None
+        try:
+            result, self._peaks[run.worker] = await self._link.run(run)
+        except Dropped:
+            return
+        except KilledWorker:
+            error = _given_up(run.call)
+        except Exception as raised:
+            error = raised
+        del self._tasks[run]
+        if self._dispatch.finish(run):
+            self._answer(run.call.batch, result, error)
+        self._dispatch.fill()
+
+
+@contextmanager
+def open_cluster(settings: Settings, store: Store, aside: Path, tiles: int, weights: WeightFile) -> Iterator[Cluster]:
+    """Start workers on this machine, or connect to a running scheduler; stop what was started.
+
+    Parameters
+    ----------
+    settings : Settings
+        `scheduler`, `workers`, `threads`, `device`, `precision`, `memory` and TLS files count.
+    store : Store
+        Files of the run; every worker must see it.
+    aside : Path
+        Folder on this machine, for what dask itself files for workers here.
+    tiles : int
+        Most tiles that a level has.
+    weights : WeightFile
+        Every worker must have the same.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler cannot be reached, has no workers, or a worker does not suit.
+    DeviceError
+        If no worker has the device that was asked for.
+    """
+    with dask.config.set(QUIET), _silence():
+        cluster = Cluster(settings, store, aside, tiles, weights)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep dask's log out of the terminal: what matters is said in notices and errors."""
+    with silence_logging_cmgr(logging.CRITICAL, "distributed"), silence_logging_cmgr(logging.CRITICAL, CLIENT_LOG):
+        yield
+
+
+def _who(address: str, facts: Facts) -> str:
+    return f"worker {address} on {facts['host']}"
+
+
+def _given_up(call: Call) -> ClusterError:
+    return ClusterError(
+        f"task {call.arguments[0]} took down {LOST_WORKERS_ALLOWED} workers, probably out of memory: "
+        "use a smaller --tile or fewer --workers"
+    )

@@ -1,0 +1,133 @@
+"""What a worker is and computes on. Runs in workers, for it loads torch."""
+
+import hashlib
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from muralist.pipeline.errors import DeviceError, DeviceMemoryError
+from muralist.pipeline.storage.store import Store
+
+
+def worker_facts(store: Store, token: str, weights: str, device: str) -> dict[str, str | int | None]:
+    """Say what this worker is and sees, as plain values.
+
+    Parameters
+    ----------
+    store : Store
+    token : str
+        Name of a small file there.
+    weights : str
+        Path of the weight file.
+    device : str
+        As in the settings.
+
+    Returns
+    -------
+    dict
+        "token": what the file holds, or None and "blind", why it cannot be read; "weights": SHA-256, None if there
+        is no such file; "device", "device_name", "precision" and "threads", or "device" None and "lacks", the reason.
+    """
+    seen = _token(store, token) | {"weights": _sha256(Path(weights))}
+    try:
+        device = resolve_device(device)
+    except DeviceError as error:
+        return seen | {"device": None, "lacks": str(error)}
+    return seen | {
+        "device": device,
+        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name(),
+        "precision": best_precision(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _token(store: Store, name: str) -> dict[str, str | int | None]:
+    try:
+        return {"token": store.read(name).decode()}
+    except OSError as error:
+        return {"token": None, "blind": error.strerror or str(error)}
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def use_threads(count: int) -> None:
+    """Let torch use so many threads in this process; dask starts workers with one."""
+    torch.set_num_threads(count)
+
+
+@contextmanager
+def memory_errors(what: str, device: str) -> Iterator[None]:
+    """Say what did not fit, where and what to do, however torch or Python put it.
+
+    Parameters
+    ----------
+    what : str
+        Such as "a tile of 1024 x 1024 px".
+    device : str
+
+    Raises
+    ------
+    DeviceMemoryError
+        Instead of torch's and Python's own errors; nothing else is touched.
+    """
+    try:
+        yield
+    except DeviceMemoryError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise DeviceMemoryError(
+            f"out of memory on {device} of {platform.node()} for {what}; use a smaller --tile or fewer --workers"
+        ) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """On a CPU, torch raises a plain RuntimeError."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def best_precision(device: str) -> str:
+    """Return bfloat16 where the device computes in it (much faster, same picture), float32 elsewhere."""
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if device == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
+
+
+def resolve_device(device: str) -> str:
+    """Turn "auto" into what this machine has, and refuse what it has not.
+
+    Raises
+    ------
+    DeviceError
+        If the device asked for is not there.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
+    kind, _, number = device.partition(":")
+    if not there[kind]() or (number and int(number) >= torch.cuda.device_count()):
+        raise DeviceError(f"device {device} is not there on {platform.node()}; use --device auto")
+    return device

@@ -1,0 +1,35 @@
+"""What a worker is asked to call. A task is named, not sent, so the driver never loads torch; the worker does."""
+
+import signal
+from typing import Any
+
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.storage.store import Store, hold
+from muralist.pipeline.workers.memory import budget, peak_rss
+from muralist.pipeline.workers.terms import Terms
+
+
+def run_task(name: str, *arguments: Any) -> Any:
+    """Call a function of `muralist.pipeline.tasks` by name."""
+    from muralist.pipeline import tasks
+
+    return getattr(tasks, name)(*arguments)
+
+
+def run_and_measure(name: str, *arguments: Any) -> tuple[Any, int]:
+    """Run a task in a worker; return its result and the worker's peak memory so far, bytes."""
+    return run_task(name, *arguments), peak_rss()
+
+
+def introduce(
+    terms: Terms, settings: Settings, store: Store, device: str, threads: int | None, neighbours: int
+) -> dict[str, Any]:
+    """Make a worker ready, one of `neighbours` on its host, and let it say what it is and sees. Runs in the worker."""
+    from muralist.pipeline.workers import devices  # loads torch, so not for the driver
+
+    if settings.scheduler is None:  # our own processes leave Ctrl-C to the driver
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if threads is not None:
+        devices.use_threads(threads)
+    hold(budget(settings) // 2 // neighbours)
+    return devices.worker_facts(store, terms.name, str(terms.weights.place), device)

@@ -1,0 +1,156 @@
+"""A connection to a dask scheduler: who is there, and what a worker answers."""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from platform import node
+from typing import Any
+
+from distributed import Client, Security
+from distributed.client import ClosedClientError
+from distributed.comm.core import FatalCommClosedError
+
+from muralist.pipeline.errors import ClusterError
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.workers.dispatch import Run
+from muralist.pipeline.workers.inside import run_and_measure
+from muralist.pipeline.workers.terms import Facts, Terms
+
+CONNECT_SECONDS = 15
+
+
+class Dropped(Exception):
+    """Dask dropped a task: the connection broke, or somebody restarted the workers."""
+
+
+class Link:
+    """A connection to a scheduler that can be made again. What needs it raises OSError while it is broken."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.address = settings.scheduler or ""
+        self._security = _security(settings)
+        self._scheduler = ""  # dask's id of it
+        self._whole = False
+
+    async def connect(self) -> None:
+        self._client = await _connected(self.address, self._security)
+        self._scheduler = (await self._identity())["id"]
+        self._whole = True
+
+    async def close(self) -> None:
+        self._whole = False
+        with suppress(OSError):
+            await self._client.close()
+
+    async def workers(self) -> Mapping[str, Any]:
+        """What the scheduler says of each worker, by address."""
+        if not self._whole or self._client.status != "running":
+            raise ConnectionError(f"no connection to {self.address}")
+        identity = await self._identity()
+        if identity["id"] != self._scheduler:  # dask connects to a new one without a word
+            raise ConnectionError(f"another scheduler at {self.address}")
+        return dict(identity["workers"])
+
+    async def _identity(self) -> Mapping[str, Any]:
+        return dict(await asyncio.wait_for(self._client.scheduler.identity(n_workers=-1), CONNECT_SECONDS))
+
+    async def ask(self, address: str, terms: Terms, what: Callable[[], Facts]) -> Facts:
+        """Ask a worker for its versions, which needs nothing but Python there, and if they are right for the rest."""
+        facts = {"host": await self._call(address, node)}
+        for package in terms.versions:
+            try:
+                facts[package] = await self._call(address, version, package)
+            except PackageNotFoundError:
+                facts[package] = None
+        if terms.other_version(facts):
+            return facts
+        try:
+            seen: Facts = await self._call(address, what)
+            return {**facts, **seen}
+        except OSError:
+            raise
+        except Exception as error:  # whatever is wrong there
+            return facts | {"trouble": f"{type(error).__name__}: {error}"}
+
+    async def _call(self, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function in a worker beside its tasks."""
+        return (await self._client.run(function, *arguments, workers=[address]))[address]
+
+    async def run(self, run: Run) -> tuple[Any, int]:
+        """Have a task run by the worker it was given to; raises what the task raised, or `Dropped`."""
+        try:
+            future = self._submit(run)
+        except ClosedClientError as error:
+            self._whole = False
+            raise Dropped from error
+        try:
+            return await future  # type: ignore[no-any-return]
+        except Exception as error:
+            if future.status == "error":
+                raise
+            self._whole = False
+            raise Dropped from error
+        finally:
+            future.release()
+
+    def _submit(self, run: Run) -> Any:
+        task = run.call.arguments[0]
+        return self._client.submit(
+            run_and_measure,
+            *run.call.arguments,
+            key=f"{task}-{uuid.uuid4().hex}",
+            workers=[run.worker],
+            priority=-run.call.batch.rank,
+        )
+
+
+def _security(settings: Settings) -> Security | None:
+    """Make dask's TLS settings from ours; without any, dask's own configuration counts.
+
+    Raises
+    ------
+    ClusterError
+        If they are not for a tls:// scheduler, or a file does not serve.
+    """
+    files = {name: getattr(settings, name) for name in ("tls_ca", "tls_cert", "tls_key") if getattr(settings, name)}
+    if not files:
+        return None
+    if not (settings.scheduler or "").startswith("tls://"):
+        raise ClusterError(f"{', '.join(files)}: wanted with a tls:// --scheduler only, got {settings.scheduler}")
+    arguments = {{"tls_ca": "tls_ca_file"}.get(name, name.replace("tls", "tls_client")): files[name] for name in files}
+    try:
+        security = Security(require_encryption=True, **arguments)
+        security.get_connection_args("client")  # reads them
+    except OSError as error:
+        raise ClusterError(
+            f"TLS files {', '.join(files.values())} cannot be used ({error.strerror or error}); wanted PEM files of an "
+            "authority, a certificate and its key"
+        ) from error
+    return security
+
+
+async def _connected(address: str, security: Security | None) -> Client:
+    client = Client(address, timeout=CONNECT_SECONDS, asynchronous=True, set_as_default=False, security=security)
+    try:
+        return await client
+    except BaseException as error:
+        await client.close()
+        if (reason := _reason(error)) is None:
+            raise
+        raise ClusterError(reason.format(address)) from error
+
+
+def _reason(error: BaseException) -> str | None:
+    """Say in our words why a scheduler cannot be used."""
+    if isinstance(error, TypeError):  # dask's way to say that TLS is not set up
+        return f"scheduler {{}} cannot be used ({error}); name tls_ca, tls_cert and tls_key, set dask up, or use tcp"
+    if isinstance(error, FatalCommClosedError):
+        return "scheduler {} and the TLS files do not match; check tls_ca, tls_cert and tls_key"
+    if isinstance(error, OSError):
+        return (
+            f"no dask scheduler answers at {{}} within {CONNECT_SECONDS} s; check the address, or leave --scheduler "
+            "out to paint on this machine"
+        )
+    return None

@@ -1,0 +1,97 @@
+"""Workers on this machine: how many, and started with what they need."""
+
+import asyncio
+import logging
+import os
+import shutil
+import subprocess
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Nanny, Scheduler, SpecCluster
+
+from muralist.pipeline.settings import Settings
+
+# glibc gives large blocks back to the system at once and fetches them anew every step: twice the time with dask's own
+# settings, a sixth more with the system's. Like the number of threads, this is read when a process starts.
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(4 << 30), "MALLOC_TOP_PAD_": str(64 << 20)}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many workers, how many threads each, and the GPU of each (none on CPU)."""
+
+    workers: int
+    threads: int
+    gpus: tuple[str, ...] = ()
+
+
+def visible_gpus() -> list[str]:
+    """List the CUDA devices this process may use, without loading torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    found = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    return found.stdout.split() if found.returncode == 0 else []
+
+
+def local_shape(settings: Settings, tiles: int) -> Shape:
+    """Choose workers and threads for this machine: a worker per GPU, or the cores shared out, never more than tiles.
+
+    Tiles side by side use cores better than threads within a tile, but every worker takes memory: so one thread each
+    for up to four workers, then up to four threads each.
+    """
+    gpus = visible_gpus() if settings.device in ("auto", "cuda") else []
+    if gpus:
+        workers = min(settings.workers or tiles, len(gpus))
+        return Shape(workers, settings.threads or 2, tuple(gpus[:workers]))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if settings.device != "cpu" and settings.device != "auto":
+        return Shape(1, settings.threads or cores)
+    workers = settings.workers or min(tiles, max(1, cores // (settings.threads or min(4, max(1, cores // 4)))))
+    return Shape(workers, settings.threads or max(1, cores // workers))
+
+
+async def start_workers(stack: AsyncExitStack, shape: Shape, folder: Path) -> str:
+    """Start a scheduler and workers until the stack is closed; return the scheduler's address."""
+    threads = {name: str(shape.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": threads | ALLOCATOR}))
+    cluster = SpecCluster(_workers(shape, folder), _scheduler(folder), asynchronous=True)
+    starting = asyncio.ensure_future(cluster)
+    stack.push_async_callback(_stop_workers, cluster, starting)
+    await asyncio.shield(starting)
+    return str(cluster.scheduler_address)
+
+
+async def _stop_workers(cluster: SpecCluster, starting: asyncio.Future[Any]) -> None:
+    await asyncio.wait({starting})  # dask cannot stop a cluster that is half started
+    await cluster.close()
+
+
+def _scheduler(folder: Path) -> dict[str, Any]:
+    # SpecCluster would listen on every network address, and whoever connects may run code.
+    options = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0", "local_directory": str(folder)}
+    return {"cls": Scheduler, "options": options}
+
+
+def _workers(shape: Shape, folder: Path) -> dict[str, Any]:
+    specs = {}
+    for number in range(shape.workers):
+        gpu = {"CUDA_VISIBLE_DEVICES": shape.gpus[number], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if shape.gpus else {}
+        options = {
+            "nthreads": 1,
+            "memory_limit": 0,
+            "dashboard": False,
+            "env": gpu,
+            "host": "127.0.0.1",
+            "local_directory": str(folder),
+            "silence_logs": logging.CRITICAL,
+        }
+        specs[f"painter-{number}"] = {"cls": Nanny, "options": options}
+    return specs

@@ -1,0 +1,96 @@
+"""What an interrupted run goes on from: the same painting only, and exactly where it was."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.records import journal as module
+from muralist.pipeline.records.course import Course
+from muralist.pipeline.records.identity import identity
+from muralist.pipeline.records.journal import Journal
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.storage.run_folder import JOURNAL, RunFolder
+
+IDENTITY = identity(Settings(), "aa", [["bb"], ["cc", "dd"]], None, "ee")
+COURSE = Course(device="cpu", precision="float32", halvings=1, notices=["said"], seconds=0.1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """An empty run folder."""
+    found = RunFolder.of(tmp_path / "poster.png", None)
+    found.aside.mkdir()
+    return found
+
+
+def journal(folder: RunFolder, **changes: object) -> Journal:
+    """A journal of a painting, perhaps of another one."""
+    return Journal(folder, folder.aside.parent / "poster.png", IDENTITY | changes)
+
+
+def test_without_a_journal_a_run_is_new(folder):
+    """Nothing to go on with is no error."""
+    assert journal(folder).resume() == Course()
+    assert not folder.begun
+
+
+def test_a_run_goes_on_where_it_was(folder):
+    """The last note counts; that it was gone on with is counted, once it is noted again."""
+    journal(folder).write(Course())
+    journal(folder).write(COURSE)
+    assert folder.begun
+    assert os.listdir(folder.aside) == [JOURNAL]
+    first, second = journal(folder).resume(), journal(folder).resume()
+    assert first == second
+    assert first.resumed == 1
+    first.resumed = 0
+    assert first == COURSE
+    second.notices.append("more")
+    journal(folder).write(second)
+    third = journal(folder).resume()
+    assert (third.resumed, third.notices) == (2, ["said", "more"])
+
+
+def test_a_journal_names_its_run(folder):
+    """A finished painting says so, and which part of the folder its files are in."""
+    for finished in (False, True):
+        journal(folder).write(COURSE, finished=finished)
+        found = json.loads((folder.aside / JOURNAL).read_text())
+        assert (found["run"], found["finished"]) == (folder.run, finished)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"content": "xx"}, "the photograph changed"),
+        ({"styles": [["bb", "cc"], ["dd"]]}, "the style pictures changed"),
+        ({"init": "xx"}, "the picture to start from changed"),
+        ({"weights": "xx"}, "the network's weights changed"),
+        ({"settings": IDENTITY["settings"] | {"tile": 512, "seed": 3}}, "tile was 1024, is 512; seed was 0, is 3"),
+        ({"versions": IDENTITY["versions"] | {"torch": "9"}}, f"torch was {IDENTITY['versions']['torch']}, is 9"),
+    ],
+)
+def test_another_painting_is_refused(folder, changes, said):
+    """What differs is named, with both ways out, and the interrupted run is left as it is."""
+    journal(folder).write(COURSE)
+    before = (folder.aside / JOURNAL).read_bytes()
+    with pytest.raises(OutputError) as caught:
+        journal(folder, **changes).resume()
+    assert str(caught.value) == (
+        f"{folder.aside.parent}/poster.png: an interrupted run of this painting began otherwise: {said}; "
+        "repeat its command to go on with it, or begin anew with --restart"
+    )
+    assert caught.value.path == folder.aside.parent / "poster.png"
+    assert (folder.aside / JOURNAL).read_bytes() == before
+    assert journal(folder).resume().halvings == 1
+
+
+def test_a_folder_of_another_layout_is_refused(folder, monkeypatch):
+    """What an older muralist left is not taken for what this one files."""
+    journal(folder).write(COURSE)
+    monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
+    with pytest.raises(OutputError, match=rf"run folder was {module.FORMAT - 1}, is {module.FORMAT}; repeat"):
+        journal(folder).resume()

@@ -1,0 +1,123 @@
+"""The losses over the steps: which canvas is best, when a level ends, and how they are shown."""
+
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.levels import plan_levels
+from muralist.pipeline.records.losses import LossRow, best, check_plot, has_levelled_off, loss_line, write_plot
+from muralist.pipeline.settings import Settings
+
+TOTALS = st.lists(st.floats(0, 1e12), min_size=1, max_size=12)
+ROWS = [
+    LossRow(1, 0, 0.9, 0.0, None, 900.0),
+    LossRow(1, 10, 0.5, 0.1, None, 500.2),
+    LossRow(2, 10, 0.6, 0.2, None, 600.4),
+    LossRow(2, 15, 0.4, 0.3, None, 400.6),
+]
+
+
+def test_a_row_says_where_it_was_looked():
+    """A row counts levels from 1 and steps over the run; terms that do not count are None, and left out of text."""
+    level = plan_levels(64, 300, [], Settings(steps=(7, 5), steps_per_round=2, coarse=150), 16, 32)[1]
+    row = LossRow.of(level, 2, {"content": 0.25, "total": 0.5})
+    assert row.as_dict() == {"level": 2, "step": 11, "style": None, "content": 0.25, "tv": None, "total": 0.5}
+    assert loss_line(row, 2) == "step     11  level 2/2  content 0.25  total 0.5"
+
+
+@given(TOTALS)
+def test_the_best_is_the_first_of_the_least(totals):
+    """No total is less than the best one's, and none before it is as small."""
+    assert totals[best(totals)] == min(totals)
+    assert all(total > min(totals) for total in totals[: best(totals)])
+
+
+@pytest.mark.parametrize(
+    ("totals", "share", "ends"),
+    [
+        ([10.0], 1.0, False),
+        ([10.0, 10.0, 10.0], 1.0, False),  # three rounds are a start and three more looks
+        ([10.0, 10.0, 10.0, 10.0], 0.01, True),
+        ([10.0, 10.0, 10.0, 10.0], 0.0, False),
+        ([10.0, 11.0, 12.0, 13.0], 0.0, False),
+        ([10.0, 9.8, 9.5, 9.1], 0.1, True),
+        ([10.0, 9.8, 9.5, 9.0], 0.1, False),
+        ([10.0, 5.0, 9.0, 9.0, 9.0], 0.1, True),  # worse than the best is no progress
+        ([10.0, 5.0, 9.0, 4.0, 9.0], 0.1, False),
+        ([0.0, 0.0, 0.0, 0.0], 0.5, False),  # nothing left to lower a share of
+    ],
+)
+def test_a_level_has_levelled_off(totals, share, ends):
+    """Three rounds that together lower the best total by less than the share of it are the end; by just it, not."""
+    assert has_levelled_off(totals, share) is ends
+
+
+@pytest.mark.parametrize("extension", [".png", ".svg", ".PDF"])
+def test_a_plot_is_written_in_each_format(tmp_path, extension):
+    """Every format is written whole, with nothing beside it."""
+    path = tmp_path / f"loss{extension}"
+    check_plot(path, overwrite=False)
+    write_plot(path, ROWS, Settings())
+    start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[extension.lower()]
+    assert path.read_bytes().startswith(start)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_plot_has_a_curve_per_term_that_counts(tmp_path):
+    """The legend names terms with their weights, and the total; a term of weight 0 is left out."""
+    settings = Settings(style_weight=1000, content_weight=2, tv_weight=0)
+    write_plot(tmp_path / "loss.svg", ROWS, settings)
+    text = (tmp_path / "loss.svg").read_text()
+    for words in ("style, weight 1000", "content, weight 2", "total", "loss, weighted"):
+        assert f"<!-- {words} -->" in text
+    assert "<!-- tv" not in text
+
+
+@pytest.mark.parametrize("rows", [ROWS[:1], [LossRow(1, 0, 0.0, 0.0, 0.0, 0.0)]])
+def test_a_plot_of_next_to_nothing(tmp_path, rows):
+    """A render without steps, or losses of zero that a log axis cannot show, still give a picture and no warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_plot(tmp_path / "loss.png", rows, Settings())
+    with Image.open(tmp_path / "loss.png") as image:
+        assert min(image.size) > 500
+
+
+def test_plotting_leaves_no_global_state(tmp_path):
+    """pyplot, which keeps figures and picks a window system, is not even imported."""
+    write_plot(tmp_path / "loss.png", ROWS, Settings())
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("loss", "no extension; a loss plot needs one of .png .svg .pdf"),
+        ("loss.jpg", "extension '.jpg'; a loss plot needs one of .png .svg .pdf"),
+        ("there.png", "exists already; use --overwrite"),
+        ("folder.png", "this is a folder; add a file name"),
+        ("nowhere/loss.png", "there is no folder"),
+    ],
+)
+def test_a_plot_that_cannot_be_written_is_found_out_before(tmp_path, name, words):
+    """A wrong extension, something in the way and a missing folder are told before any work."""
+    (tmp_path / "there.png").write_bytes(b"precious")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(OutputError, match=words) as caught:
+        check_plot(tmp_path / name, overwrite=False)
+    assert caught.value.path == tmp_path / name
+    check_plot(tmp_path / "there.png", overwrite=True)
+    assert (tmp_path / "there.png").read_bytes() == b"precious"
+
+
+def test_a_plot_that_fails_at_the_end_says_that_the_painting_is_done(tmp_path):
+    """The folder vanished meanwhile: one clean error."""
+    path = Path(tmp_path, "gone", "deep", "loss.png")
+    with pytest.raises(OutputError, match=r"loss\.png: could not be written .* the painting itself is done"):
+        write_plot(path, ROWS, Settings())

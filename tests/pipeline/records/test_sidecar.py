@@ -1,0 +1,112 @@
+"""The record beside a painting: the keys that other tools rely on, and settings that can be used again."""
+
+import hashlib
+import json
+import math
+import os
+
+import pytest
+from pictures import TINY
+
+from muralist.pipeline.brief import sidecar_path
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.records.identity import identity
+from muralist.pipeline.records.sidecar import write_sidecar
+from muralist.pipeline.settings import Settings
+
+
+def test_the_keys_that_other_tools_rely_on(painted):
+    """A sidecar is plain JSON with these keys; losses and seconds are finite numbers."""
+    sidecar = painted.sidecar
+    wanted = {"levels", "seam_score", "settings", "versions", "inputs", "network", "device", "workers"}
+    assert wanted | {"peak_rss_bytes", "seconds", "notices", "resumed", "identity", "losses"} <= set(sidecar)
+    assert (sidecar["resumed"], sidecar["notices"]) == (0, [])
+    for level in sidecar["levels"]:
+        losses = {f"{term}_loss_{when}" for term in ("style", "content", "tv") for when in ("first", "last")}
+        facts = {"height", "width", "tiles", "halvings", "rounds", "steps", "ended", "kept", "seconds"}
+        facts |= {"busy_seconds", "fetched_bytes_per_round"}
+        assert facts | losses == set(level)
+        assert level["ended"] == "steps"
+        assert level["kept"] == level["rounds"]
+        assert all(math.isfinite(level[key]) for key in {"seconds", *losses})
+
+
+def test_the_levels_tell_how_it_was_painted(painted):
+    """Sizes, tiles, rounds and steps are those of the settings, and painting brought the style loss down."""
+    rows = painted.sidecar["levels"]
+    shown = [tuple(row[key] for key in ("height", "width", "tiles", "rounds", "steps")) for row in rows]
+    assert shown == [(48, 64, 1, 2, 4), (96, 128, 4, 2, 3)]
+    assert all(0 < row["style_loss_last"] < row["style_loss_first"] for row in rows)
+    assert rows[0]["content_loss_first"] == 0 < rows[0]["content_loss_last"]
+    assert 0 < sum(row["busy_seconds"] for row in rows) < sum(row["seconds"] for row in rows)
+    assert sum(row["seconds"] for row in rows) <= painted.sidecar["seconds"] + 0.002  # rounded
+
+
+def test_inputs_and_weights_are_told_by_hash(painted):
+    """Path, size and SHA-256 of both pictures and of the weight file are those of the files."""
+    sidecar = painted.sidecar
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (painted.content, painted.style)]
+    style = {"path": str(painted.style), "sha256": digests[1], "height": 80, "width": 112, "share": 1, "scale": 1}
+    assert sidecar["inputs"] == {
+        "content": {"path": str(painted.content), "sha256": digests[0], "height": 96, "width": 128},
+        "styles": [style],
+    }
+    assert sidecar["notices"] == []
+    with open(sidecar["network"]["weights"], "rb") as weights:
+        assert sidecar["network"]["sha256"] == hashlib.file_digest(weights, "sha256").hexdigest()
+    assert sidecar["network"]["name"] == "compact"
+    assert (sidecar["network"]["format"], sidecar["network"]["published"]) == ("safetensors", "compact.safetensors")
+    assert sidecar["network"]["licence"].startswith("MIT")
+
+
+def test_machine_and_versions_are_told(painted):
+    """Device, number type, workers, memory and versions are there."""
+    sidecar = painted.sidecar
+    assert sidecar["device"]["kind"] == "cpu"
+    assert sidecar["device"]["name"]
+    assert sidecar["device"]["precision"] == "float32"
+    workers = {"count": 1, "threads": 1, "scheduler": None, "lost": 0, "tasks_run_again": 0}
+    assert sidecar["workers"] == workers
+    assert {"python", "muralist", "torch", "numpy", "dask"} <= set(sidecar["versions"])
+    assert sidecar["peak_rss_bytes"] > 100 << 20  # torch alone takes more
+    assert sidecar["seam_score"] > 0
+
+
+def test_the_sidecar_tells_what_the_bytes_depend_on(painted):
+    """The identity is that of the inputs and settings told beside it."""
+    sidecar = painted.sidecar
+    inputs = sidecar["inputs"]
+    styles = [[style["sha256"]] for style in inputs["styles"]]
+    wanted = identity(Settings(**TINY), inputs["content"]["sha256"], styles, None, sidecar["network"]["sha256"])
+    assert sidecar["identity"] == wanted
+
+
+def test_what_is_fetched_in_a_round_is_no_more_than_the_canvas_and_its_overlaps(painted):
+    """One worker that holds nothing reads all planes of all tiles, as far as these reach; one that does, less."""
+    for row in painted.sidecar["levels"]:
+        assert 0 <= row["fetched_bytes_per_round"] <= row["tiles"] * 4 * 3 * 4 * 110**2
+
+
+def test_the_settings_can_be_used_again(painted, tmp_path):
+    """The resolved settings are complete, and make a preset that resolves to the same ones."""
+    settings = painted.sidecar["settings"]
+    assert set(settings) == set(Settings.model_fields)
+    assert Settings.model_validate(settings) == Settings(**TINY)
+    (tmp_path / "again.yaml").write_text(json.dumps(settings))
+    assert load_settings(str(tmp_path / "again.yaml")) == Settings(**TINY)
+
+
+def test_the_sidecar_lies_beside_the_painting(painted):
+    """`poster.png` has `poster.png.json`, and nothing else is left in the folder."""
+    assert sidecar_path(painted.output) == painted.output.parent / "poster.png.json"
+    assert sorted(os.listdir(painted.output.parent)) == ["poster.png", "poster.png.json"]
+
+
+def test_a_sidecar_that_cannot_be_written_is_one_clean_error(tmp_path):
+    """The message names the sidecar and says that the painting is there."""
+    output = tmp_path / "poster.png"
+    sidecar_path(output).mkdir()
+    with pytest.raises(OutputError, match=r"poster\.png\.json: could not be written .* painting itself is done"):
+        write_sidecar(output, {})
+    assert os.listdir(tmp_path) == ["poster.png.json"]

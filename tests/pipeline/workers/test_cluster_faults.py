@@ -1,0 +1,160 @@
+"""Faults of real processes that a painting survives: workers and schedulers that are killed, hang, come late or go."""
+
+import os
+import re
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+from chores import introduce
+from crews import another_worker, opened, until
+from dask_processes import dask_scheduler, dask_worker, free_port
+
+from muralist.pipeline.errors import ClusterError
+from muralist.pipeline.workers import cluster as module
+from muralist.pipeline.workers import dispatch, link
+
+
+@pytest.fixture(autouse=True)
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers need no torch here."""
+    monkeypatch.setattr(module, "introduce", introduce)
+
+
+def marks(folder: Path) -> list[tuple[int, int]]:
+    """Number and process of every call that was begun, in order."""
+    names = [path.name.split("-") for path in folder.glob("[0-9]*-*-*")]
+    return [(int(number), int(pid)) for number, pid, _ in sorted(names, key=lambda name: int(name[2]))]
+
+
+def test_a_worker_killed_at_work_is_replaced(tmp_path, chores):
+    """What it had is run again, elsewhere or by the worker that takes its place; every result comes once."""
+    with opened(tmp_path, workers=2) as cluster:
+        results = cluster.map("mark", [(str(tmp_path), number, 0.3) for number in range(20)])
+        found = [next(results)]
+        victim = marks(tmp_path)[-1][1]
+        os.kill(victim, signal.SIGKILL)
+        found += results
+        assert sorted(found) == list(range(20))
+        assert (cluster.lost, cluster.again, cluster.workers) == (1, 1, 2)
+        assert [notice.partition(" on ")[2] for notice in cluster.notices] == [
+            f"{os.uname().nodename} was lost; what it had under way is run again"
+        ]
+        until(lambda: len(cluster._dispatch.workers) == 2)  # dask started another, which was asked and is used
+        assert victim not in set(cluster.map("pid", [(0.2,)] * 6))
+
+
+def test_a_result_lost_with_its_worker_is_computed_again(tmp_path, chores):
+    """A worker dies with the only copy of a result, in the moment when it is fetched; another computes it again."""
+    with opened(tmp_path, workers=2) as cluster:
+        assert cluster.call("treasure", str(tmp_path)) == "found"
+        assert (cluster.lost, cluster.again) == (1, 1)
+        assert len(list(tmp_path.glob("dug-*"))) == 2
+
+
+def test_a_task_that_keeps_killing_workers_is_given_up(tmp_path, chores, monkeypatch):
+    """The error says what probably happened and what to do; the workers that come back are used for other tasks."""
+    monkeypatch.setattr(module, "LOST_WORKERS_ALLOWED", 2)
+    with opened(tmp_path, workers=1) as cluster:
+        with pytest.raises(ClusterError, match=r"task die took down 2 workers, .* use a smaller --tile or fewer"):
+            cluster.call("die")
+        assert cluster.call("echo", "alive") == "alive"
+        assert cluster.lost == 2
+
+
+def test_dask_giving_a_task_up_is_the_same_error(scheduler, tmp_path, chores, monkeypatch):
+    """A scheduler may be set to give up earlier than we do."""
+
+    async def given_up(*_: object) -> None:
+        raise module.KilledWorker("paint_tile", None, 0)
+
+    monkeypatch.setattr(link.Link, "run", given_up)
+    with (
+        opened(tmp_path, scheduler=scheduler) as cluster,
+        pytest.raises(ClusterError, match=r"task paint_tile took down .* smaller --tile"),
+    ):
+        cluster.call("paint_tile")
+
+
+def test_a_worker_that_hangs_does_not_hold_up_a_round(scheduler, tmp_path, chores, monkeypatch):
+    """What it had is run by another, this round and the next; one that hangs at the start is used once it answers."""
+    monkeypatch.setattr(dispatch, "PATIENCE_SECONDS", 0.5)
+    calls = [(str(tmp_path), number, 0.1) for number in range(8)]
+    with another_worker(scheduler, tmp_path) as slow:
+        with opened(tmp_path, scheduler=scheduler) as cluster:
+            assert cluster.workers == 2
+            results = cluster.map("mark", calls)
+            found = [next(results)]
+            until(lambda: slow.pid in dict(map(reversed, marks(tmp_path))))
+            slow.suspend()
+            found += results
+            assert sorted(found) == list(range(8))
+            assert sorted(cluster.map("mark", calls)) == list(range(8))
+            assert cluster.again == 1
+            assert (cluster.lost, cluster.notices) == (0, [])
+        monkeypatch.setattr(module, "ASK_SECONDS", 2)
+        with opened(tmp_path, scheduler=scheduler) as cluster:
+            assert cluster.workers == 1
+            assert cluster.notices[0].endswith("did not answer within 2 s; it is used once it does")
+            assert slow.pid not in set(cluster.map("pid", [(0.1,)] * 4))
+            slow.resume()
+            until(lambda: slow.pid in set(cluster.map("pid", [(0.1,)] * 4)))
+            assert cluster.workers == 2
+
+
+def test_workers_come_and_go(scheduler, tmp_path, chores):
+    """One that joins late is asked and used, or named and left out; one that leaves is not waited for."""
+    old = "import importlib.metadata as metadata; metadata.version = lambda name: '0.0.1'"
+    with opened(tmp_path, scheduler=scheduler) as cluster:
+        with another_worker(scheduler, tmp_path, old):
+            until(lambda: cluster.notices)
+            assert re.fullmatch(r"worker \S+ on \S+ has muralist 0.0.1, .*; it is left out", cluster.notices.pop())
+            assert cluster.workers == 1
+        with another_worker(scheduler, tmp_path) as late:
+            until(lambda: late.pid in set(cluster.map("pid", [(0.1,)] * 4)))
+        assert late.pid not in set(cluster.map("pid", [(0.1,)] * 4))
+        until(lambda: cluster.lost)
+        assert (cluster.lost, cluster.workers, cluster.again) == (1, 2, 0)
+
+
+def test_a_scheduler_started_again_is_found(tmp_path, chores, monkeypatch, capfd):
+    """The driver waits, asks the workers anew and runs again what was under way; if none comes back, it gives up."""
+    port = free_port()
+    calls = [(str(tmp_path), number, 0.5) for number in range(6)]
+    with ExitStack() as stack:
+        address = stack.enter_context(dask_scheduler(port=port))
+        stack.enter_context(dask_worker(address, tmp_path / "dask", "--no-nanny"))
+        cluster = stack.enter_context(opened(tmp_path, scheduler=address))
+        results = cluster.map("mark", calls)
+        found = [next(results)]
+        kill_scheduler(port)
+        stack.enter_context(dask_scheduler(port=port))
+        stack.enter_context(dask_worker(address, tmp_path / "dask", "--no-nanny"))
+        found += results
+        assert sorted(found) == list(range(6))
+        assert (cluster.lost, cluster.again) == (0, 1)
+        assert cluster.notices == [f"scheduler {address} was lost and found again; tasks under way are run again"]
+        assert len({pid for _, pid in marks(tmp_path)}) == 2
+        monkeypatch.setattr(module, "RECONNECT_SECONDS", 1)
+        monkeypatch.setattr(link, "CONNECT_SECONDS", 1)
+        kill_scheduler(port)
+        with pytest.raises(
+            ClusterError,
+            match=rf"no worker at scheduler {address} for .* same command goes on .*: scheduler .* found again",
+        ):
+            list(cluster.map("mark", calls))
+        with pytest.raises(ClusterError, match="there was no worker"):
+            cluster.call("echo", 1)
+    assert capfd.readouterr() == ("", "")
+
+
+def kill_scheduler(port: int) -> None:
+    """Kill the child process that listens on a port."""
+    for process in psutil.Process().children():
+        if any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections("tcp")):
+            process.kill()
+            process.wait()
+            return
+    raise AssertionError("no such process")

@@ -1,0 +1,131 @@
+"""What a worker says of itself, which devices there are, and what is said when memory runs out."""
+
+import pickle
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+
+from muralist.pipeline.errors import DeviceError, DeviceMemoryError
+from muralist.pipeline.storage.store import Store
+from muralist.pipeline.workers.devices import memory_errors, resolve_device, use_threads, worker_facts
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps"])
+def test_a_device_that_is_not_there_is_refused(monkeypatch, device):
+    """Asking for a GPU on a machine without one names the device and the way out."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=rf"device {device} is not there on .*; use --device auto"):
+        resolve_device(device)
+    assert resolve_device("auto") == "cpu"
+    assert resolve_device("cpu") == "cpu"
+
+
+def test_only_gpus_that_are_there_have_numbers(monkeypatch):
+    """With one GPU, number 0 is accepted, number 1 refused, and "auto" takes it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert resolve_device("cuda:0") == "cuda:0"
+    assert resolve_device("auto") == "cuda"
+    with pytest.raises(DeviceError, match="cuda:1 is not there"):
+        resolve_device("cuda:1")
+
+
+def test_a_worker_says_what_it_is_and_sees(tmp_path):
+    """Facts are plain values: the device, the driver's file in the store, and the hash of its own weight file."""
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"weights")
+    Store(str(tmp_path)).write("token", b"0123")
+    facts = worker_facts(Store(str(tmp_path)), "token", str(weights), "cpu")
+    assert facts["token"] == "0123"
+    assert facts["weights"] == sha256(b"weights").hexdigest()
+    assert facts["device"] == "cpu"
+    assert facts["device_name"]
+    assert facts["threads"] == torch.get_num_threads()
+    assert facts["precision"] in ("float32", "bfloat16")
+    assert pickle.loads(pickle.dumps(facts)) == facts
+
+
+def test_a_worker_says_what_it_lacks(tmp_path):
+    """No store, no weight file and no such device are facts, too, with the reason."""
+    missing = tmp_path / "missing"
+    assert worker_facts(Store(str(missing)), "token", str(missing), "cuda:77") == {
+        "token": None,
+        "blind": "No such file or directory",
+        "weights": None,
+        "device": None,
+        "lacks": resolve_error("cuda:77"),
+    }
+
+
+def resolve_error(device: str) -> str:
+    """What is said of a device that is not there."""
+    with pytest.raises(DeviceError) as caught:
+        resolve_device(device)
+    return str(caught.value)
+
+
+def test_torch_gets_its_threads(monkeypatch):
+    """As many as the worker was given."""
+    given = []
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    use_threads(3)
+    assert given == [3]
+
+
+def test_a_tile_that_does_not_fit_is_one_clean_error():
+    """A process that may take little memory says what did not fit, where, and what to do; torch and Python alike."""
+    script = """
+import resource, torch
+from muralist.pipeline.workers.devices import memory_errors
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), resource.RLIM_INFINITY))
+for make in (lambda: torch.zeros(1 << 30), lambda: bytearray(1 << 30)):
+    try:
+        with memory_errors("a tile of 512 x 256 px", "cpu"):
+            make()
+    except MemoryError as error:
+        print(type(error).__name__, error, type(error.__cause__).__name__, sep="|")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    of_torch, of_python = (line.split("|") for line in done.stdout.splitlines())
+    for name, message, _ in (of_torch, of_python):
+        assert name == "DeviceMemoryError"
+        assert message.startswith("out of memory on cpu of ")
+        assert message.endswith("for a tile of 512 x 256 px; use a smaller --tile or fewer --workers")
+    assert of_torch[2] == "RuntimeError"
+    assert of_python[2] == "MemoryError"
+
+
+def test_a_full_gpu_is_out_of_memory():
+    """CUDA's error is an error of memory, and survives pickling."""
+    with (
+        pytest.raises(DeviceMemoryError, match=r"out of memory on cuda:1 of .* for a tile") as caught,
+        memory_errors("a tile", "cuda:1"),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), str(again)) == (DeviceMemoryError, str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shapes do not match"), OSError(28, "full"), DeviceMemoryError("as it was")]
+)
+def test_other_errors_stay_what_they_are(error):
+    """Nothing else is taken for a lack of memory, and what is said already is not said again."""
+    with pytest.raises(type(error)) as caught, memory_errors("a tile", "cpu"):
+        raise error
+    assert caught.value is error
+
+
+def test_the_processor_has_a_name_where_the_system_does_not_say(monkeypatch):
+    """Without /proc/cpuinfo there is still a name for the sidecar."""
+    from muralist.pipeline.workers import devices
+
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    assert devices.cpu_name()

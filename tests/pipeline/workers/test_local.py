@@ -1,0 +1,91 @@
+"""How many workers a machine gets, and with what."""
+
+import os
+from typing import Any
+
+import pytest
+
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.workers import local as module
+from muralist.pipeline.workers.local import Shape, local_shape, visible_gpus
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that sets the cores and GPUs of this machine."""
+
+    def equip(cores: int, gpus: list[str] | None = None) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+        monkeypatch.setattr(module, "visible_gpus", lambda: gpus or [])
+
+    return equip
+
+
+@pytest.mark.parametrize(
+    ("cores", "tiles", "settings", "shape"),
+    [
+        (1, 9, {}, Shape(1, 1)),
+        (2, 9, {}, Shape(2, 1)),
+        (4, 9, {}, Shape(4, 1)),
+        (8, 9, {}, Shape(4, 2)),
+        (16, 9, {}, Shape(4, 4)),
+        (30, 9, {}, Shape(7, 4)),
+        (8, 1, {}, Shape(1, 8)),
+        (8, 2, {}, Shape(2, 4)),
+        (8, 9, {"workers": 1}, Shape(1, 8)),
+        (8, 9, {"workers": 3}, Shape(3, 2)),
+        (2, 9, {"workers": 5}, Shape(5, 1)),
+        (8, 9, {"threads": 1}, Shape(8, 1)),
+        (8, 9, {"threads": 3}, Shape(2, 3)),
+        (2, 9, {"threads": 16}, Shape(1, 16)),
+        (8, 1, {"workers": 2, "threads": 3}, Shape(2, 3)),
+        (8, 9, {"device": "cpu"}, Shape(4, 2)),
+        (8, 9, {"device": "mps"}, Shape(1, 8)),
+        (8, 9, {"device": "cuda:1", "threads": 2}, Shape(1, 2)),
+    ],
+)
+def test_cores_are_shared_out(machine, cores, tiles, settings, shape):
+    """Without a GPU the cores go to the tiles, then to threads; what is asked for is what one gets."""
+    machine(cores)
+    assert local_shape(Settings(**settings), tiles) == shape
+
+
+@pytest.mark.parametrize(
+    ("tiles", "settings", "shape"),
+    [
+        (9, {}, Shape(3, 2, ("0", "1", "4"))),
+        (9, {"device": "cuda"}, Shape(3, 2, ("0", "1", "4"))),
+        (9, {"workers": 2}, Shape(2, 2, ("0", "1"))),
+        (1, {}, Shape(1, 2, ("0",))),
+        (9, {"workers": 9, "threads": 5}, Shape(3, 5, ("0", "1", "4"))),
+        (9, {"device": "cpu"}, Shape(4, 2)),
+        (9, {"device": "cuda:1"}, Shape(1, 8)),
+    ],
+)
+def test_every_gpu_gets_a_worker(machine, tiles, settings, shape):
+    """There is one worker per GPU, no more than tiles, and none where another device is asked for."""
+    machine(8, ["0", "1", "4"])
+    assert local_shape(Settings(**settings), tiles) == shape
+
+
+@pytest.mark.parametrize(
+    ("value", "gpus"),
+    [("0,1", ["0", "1"]), ("3", ["3"]), (" 1 , GPU-5a ", ["1", "GPU-5a"]), ("", []), ("-1", []), ("MIG-a,", ["MIG-a"])],
+)
+def test_the_visible_gpus_are_those_of_the_environment(monkeypatch, value, gpus):
+    """CUDA_VISIBLE_DEVICES is taken at its word: indices or names, none if it is empty or -1."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    assert visible_gpus() == gpus
+
+
+@pytest.mark.parametrize(("script", "gpus"), [("echo 0; echo 1", ["0", "1"]), ("echo no driver; exit 9", [])])
+def test_the_driver_tells_the_gpus(monkeypatch, tmp_path, script, gpus):
+    """Otherwise nvidia-smi is asked; where it fails, or is not installed, there are no GPUs."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    assert visible_gpus() == gpus
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert visible_gpus() == []
