@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from moto.server import ThreadedMotoServer
 from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
 from muralist.pipeline.workers import cluster, link
+
+
+# A shell's background jobs ignore Ctrl-C, and so would all that the tests start there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
