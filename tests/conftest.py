@@ -19,7 +19,6 @@ from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
 from muralist.pipeline.workers import cluster, link
 
-
 # A shell's background jobs ignore Ctrl-C, and so would all that the tests start there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
