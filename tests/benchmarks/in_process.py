@@ -1,4 +1,4 @@
-"""A render without dask: its tasks one after the other in this process, with a clock on each part."""
+"""A render without dask: its tasks one after the other in this process, with a clock on each part of the whole job."""
 
 import time
 from collections import defaultdict
@@ -7,11 +7,22 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from muralist.pipeline import painting
 from muralist.pipeline import render as rendering
 from muralist.pipeline.storage.canvas import Canvas
 
 INSIDE = {"painter": "optimiser steps", "blend": "read and blend tiles", "write": "write tiles"}
 TASKS = {"prepare_tile": "prepare tiles", "measure_tile": "measure losses", "add_up": "add up Grams"}
+# What the driver does, by the module that calls it.
+DRIVER = {
+    "make_brief": (rendering, "read and decode"),
+    "lay_out": (painting, "lay out levels"),
+    "write_painting": (rendering, "blend and encode"),
+    "score_seams": (rendering, "score seams"),
+}
+
+
+BESIDE = ("read and decode", "blend and encode", "score seams")  # of the levels
 
 
 class Here:
@@ -65,7 +76,16 @@ class Here:
 
 
 def seconds_here(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, float]:
-    """Render without dask and say how long each part of the level took; to be called in a process of its own."""
+    """Render without dask and say how long each part of the levels took; to be called in a process of its own."""
+    return _within_levels(profile_here(paths, settings)["parts"])
+
+
+def _within_levels(parts: dict[str, float]) -> dict[str, float]:
+    return {label: seconds for label, seconds in parts.items() if label not in BESIDE}
+
+
+def profile_here(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]:
+    """Render without dask; return seconds of the whole job and of its parts. To be called in a process of its own."""
     clusters: list[Here] = []
 
     def open_here(resolved: Any, *_: object) -> Any:
@@ -73,9 +93,34 @@ def seconds_here(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str,
         return nullcontext(clusters[0])
 
     rendering.open_cluster = open_here
-    level = rendering.render(*paths, overwrite=True, **settings)["levels"][0]["seconds"]
-    took = clusters[0].seconds
+    outside = _watched_driver()
+    began = time.perf_counter()
+    sidecar = rendering.render(*paths, overwrite=True, **settings)
+    total, took = time.perf_counter() - began, clusters[0].seconds
     parts = {label: took[f"paint_tile.{name}"] for name, label in INSIDE.items()}
     parts["other in paint_tile"] = took["paint_tile"] - sum(parts.values())
     parts |= {label: took[name] for name, label in TASKS.items()}
-    return {**parts, "driver": level - sum(parts.values())}
+    parts["style statistics"] = took["style_targets"]
+    parts |= outside
+    parts["lay out levels"] -= took["style_targets"]  # which is called in there
+    levels = sum(level["seconds"] for level in sidecar["levels"])
+    parts["driver"] = levels - sum(_within_levels(parts).values())
+    return {"total": total, "parts": parts, "sidecar": sidecar}
+
+
+def _watched_driver() -> dict[str, float]:
+    """Seconds of what the driver does itself, which fill as it works."""
+    seconds = dict.fromkeys((label for _, label in DRIVER.values()), 0.0)
+
+    def watched(function: Callable[..., Any], label: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            began = time.perf_counter()
+            result = function(*arguments, **options)
+            seconds[label] += time.perf_counter() - began
+            return result
+
+        return call
+
+    for name, (module, label) in DRIVER.items():
+        setattr(module, name, watched(getattr(module, name), label))
+    return seconds

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,16 @@ def find_picture(images: Path, kind: str, name: str) -> Path:
     if len(found) != 1:
         raise click.UsageError(f"wanted one picture {images / kind / name}*, found {len(found)}")
     return found[0]
+
+
+def enlarge(source: Path, megapixels: float, target: Path) -> None:
+    """Write a photograph at another size."""
+    from PIL import Image
+
+    with Image.open(source) as picture:
+        scale = sqrt(megapixels * 1e6 / (picture.width * picture.height))
+        size = round(picture.width * scale), round(picture.height * scale)
+        picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(target, quality=95)
 
 
 def input_of(sidecar: Mapping[str, Any], kind: str) -> dict[str, Any]:

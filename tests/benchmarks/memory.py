@@ -10,13 +10,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from math import sqrt
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import click
-from machine import find_picture, images_option, input_of, results_option, set_option, table, write_result
+from machine import enlarge, find_picture, images_option, input_of, results_option, set_option, table, write_result
 from sampling import watch
 
 MIB = 1 << 20
@@ -26,16 +25,6 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a process of its own: on Linux a process that was large makes its children count as large."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
-
-
-def enlarge(source: Path, megapixels: float, target: Path) -> None:
-    """Write a photograph at another size."""
-    from PIL import Image
-
-    with Image.open(source) as picture:
-        scale = sqrt(megapixels * 1e6 / (picture.width * picture.height))
-        size = round(picture.width * scale), round(picture.height * scale)
-        picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(target, quality=95)
 
 
 def foresee(content: Path, style: Path, output: Path, sidecar: dict[str, Any]) -> dict[str, int]:

@@ -1,0 +1,111 @@
+"""Curves: how far the losses come with how much work, for several ways to spend steps.
+
+The same pair is painted with several schedules. What is compared is the whole picture's losses at full size, when the
+painting is done, against the operations that were spent on all levels; and on the way, after every round at full size.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+from machine import find_picture, images_option, input_of, results_option, set_option, table, write_result
+
+from muralist.pipeline.brief import make_brief
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render import render
+
+PAIRS = ("golden_gate/starry_night", "chicago/the_scream")
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "half at full size": {"steps": [200, 100, 60, 20]},
+    "twice at full size": {"steps": [200, 100, 60, 80]},
+    "half everywhere": {"steps": [100, 50, 30, 20]},
+    "all alike": {"steps": [100]},
+    "one level": {"coarse": 8192, "steps": [150]},
+    "slower at the end": {"learning_rate": [0.02, 0.02, 0.015, 0.01]},
+    "faster at the end": {"learning_rate": [0.02, 0.02, 0.02, 0.02]},
+    "no average": {"average_decay": 0},
+    "L-BFGS": {"optimizer": "lbfgs", "learning_rate": [1.0]},
+}
+
+Row = dict[str, Any]
+
+
+def paint(pair: tuple[Path, Path], schedule: dict[str, Any], settings: dict[str, Any]) -> tuple[Row, dict[str, Any]]:
+    """Paint a pair with a schedule; what it took, what came out, and how the last level went."""
+    options = {**settings, **schedule, "coarse": min(schedule.get("coarse", 256), settings["size"])}
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "painting.png")
+        sidecar = render(*pair, output, **options)
+        brief = make_brief(*pair, output, load_settings("default", options), overwrite=True, aside=Path(folder))
+    cost = brief.network.operations(brief.settings.layers)
+    spent = [cost * level.tile_pixels * level.steps for level in brief.levels]
+    rows = [row for row in sidecar["losses"] if row["level"] == len(brief.levels)]
+    before, made = sum(spent[:-1]), rows[-1]["step"] - rows[0]["step"]
+    share = [(row["step"] - rows[0]["step"]) / made for row in rows]
+    seconds = [level["seconds"] for level in sidecar["levels"]]
+    curve = [
+        {
+            "tflop": (before + part * spent[-1]) / 1e12,
+            "seconds": sum(seconds[:-1]) + part * seconds[-1],
+            "style": row["style"],
+            "content": row["content"],
+            "total": row["total"],
+        }
+        for part, row in zip(share, rows, strict=True)
+    ]
+    last = sidecar["levels"][-1]
+    return {
+        "tflop": sum(spent) / 1e12,
+        "seconds": sum(seconds),
+        "style": last["style_loss_last"],
+        "content": last["content_loss_last"],
+        "curve": curve,
+    }, sidecar
+
+
+def as_row(schedule: str, run: Row, usual: Row, settings: Any) -> Row:
+    """Lay a schedule out for people, relative to the default one."""
+    weighted = {
+        id(each): settings["style_weight"] * each["style"] + settings["content_weight"] * each["content"]
+        for each in (run, usual)
+    }
+    return {
+        "schedule": schedule,
+        "Tflop / default": run["tflop"] / usual["tflop"],
+        "s / default": run["seconds"] / usual["seconds"],
+        "style loss / default": run["style"] / usual["style"],
+        "content loss / default": run["content"] / usual["content"],
+        "weighted / default": weighted[id(run)] / weighted[id(usual)],
+    }
+
+
+@click.command()
+@images_option
+@click.option("--pair", "pairs", multiple=True, default=PAIRS, show_default=True, help="CONTENT/STYLE; repeatable.")
+@click.option("--schedule", "names", multiple=True, type=click.Choice(list(SCHEDULES)), help="Repeatable; all if none.")
+@click.option("--size", default=1200, show_default=True, help="Long side of the paintings, px.")
+@set_option
+@results_option
+def main(
+    images: Path, pairs: tuple[str, ...], names: tuple[str, ...], size: int, results: Path, settings: dict[str, Any]
+) -> None:
+    """Compare what schedules reach with what they cost."""
+    found, texts = {}, []
+    for pair in pairs:
+        content, style = pair.split("/")
+        paths = find_picture(images, "content", content), find_picture(images, "style", style)
+        runs = {}
+        for name in dict.fromkeys(("default", *(names or SCHEDULES))):
+            runs[name], sidecar = paint(paths, SCHEDULES[name], {"size": size, **settings})
+            click.echo(f"{pair}, {name}: {runs[name]['seconds']:.0f} s, style {runs[name]['style']:.4g}")
+        rows = [as_row(name, run, runs["default"], sidecar["settings"]) for name, run in runs.items()]
+        inputs = {kind: input_of(sidecar, kind) for kind in ("content", "style")}
+        found[pair] = {"inputs": inputs, "runs": runs, "rows": rows}
+        texts.append(f"{' / '.join(path.stem for path in paths)}\n\n{table(rows)}")
+    write_result(results, "curves", sidecar, {"schedules": SCHEDULES, "pairs": found}, "\n\n".join(texts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Growth: what a pixel costs at a step, from one megapixel to a poster.
+
+A photograph is enlarged to each size and rendered at one level, the same steps a round, on this machine's usual
+workers. What the tiles of a large picture share is painted more than once, so cost is told per pixel of the picture
+and per pixel that was painted.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+from machine import enlarge, find_picture, images_option, input_of, results_option, set_option, table, write_result
+
+from muralist.pipeline.brief import make_brief
+from muralist.pipeline.pictures.reading import read_size
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render import render
+
+LARGEST = 8192  # long side of a coarsest level
+LIMIT = 0.10  # apart from the cost at the largest size
+
+
+def measure(paths: tuple[Path, Path, Path], settings: dict[str, Any]) -> dict[str, Any]:
+    """Render at the photograph's own size; seconds, and the pixels of picture and tiles."""
+    sidecar = render(*paths, overwrite=True, **settings)
+    with tempfile.TemporaryDirectory() as aside:
+        final = make_brief(*paths, load_settings("default", settings), overwrite=True, aside=Path(aside)).final
+    level = sidecar["levels"][-1]
+    return {
+        "megapixels": sidecar["height"] * sidecar["width"] / 1e6,
+        "tiles": level["tiles"],
+        "s": level["seconds"],
+        "painted": final.tile_pixels * level["steps"],
+        "picture": sidecar["height"] * sidecar["width"] * level["steps"],
+        "outside": sidecar["seconds"] - sum(row["seconds"] for row in sidecar["levels"]),
+        "sidecar": sidecar,
+    }
+
+
+def one_level(photograph: Path, steps: int) -> dict[str, Any]:
+    """Give settings that make steps at full size only; there is no coarser level but for the largest pictures."""
+    longest = max(read_size(photograph))
+    return {"coarse": min(longest, LARGEST), "steps": [0, steps] if longest > LARGEST else [steps]}
+
+
+def as_row(run: dict[str, Any], largest: dict[str, Any]) -> dict[str, Any]:
+    """Lay one size out for people, relative to the largest."""
+    cost, most = (each["s"] / each["painted"] for each in (run, largest))
+    return {
+        "megapixels": round(run["megapixels"], 1),
+        "tiles": run["tiles"],
+        "s": run["s"],
+        "us per picture pixel and step": run["s"] / run["picture"] * 1e6,
+        "us per painted pixel and step": cost * 1e6,
+        "/ largest": cost / most,
+        f"within {LIMIT:.0%}": abs(cost / most - 1) <= LIMIT,
+        "writing, s per megapixel": run["outside"] / run["megapixels"],
+    }
+
+
+@click.command()
+@images_option
+@click.option("--content", default="green_park", show_default=True, help="Photograph, by beginning of its name.")
+@click.option("--style", default="starry_night", show_default=True, help="Style picture, by beginning of its name.")
+@click.option("--megapixels", multiple=True, type=float, default=(1, 4, 16, 64), show_default=True, help="Repeatable.")
+@click.option("--steps", default=10, show_default=True, help="Steps of the one level.")
+@set_option
+@results_option
+def main(
+    images: Path, content: str, style: str, megapixels: tuple[float, ...], steps: int, results: Path, settings: Any
+) -> None:
+    """Compare the cost of a pixel at a step over picture sizes."""
+    source, painted = find_picture(images, "content", content), find_picture(images, "style", style)
+    runs = []
+    for size in (megapixels[0], *megapixels):  # the first one warms up
+        with tempfile.TemporaryDirectory() as folder:
+            photograph = Path(folder, "photograph.jpg")
+            enlarge(source, size, photograph)
+            paths = (photograph, painted, Path(folder, "painting.tif"))
+            runs.append(measure(paths, {**one_level(photograph, steps), **settings}))
+            click.echo(f"{size:g} megapixels: {runs[-1]['s']} s")
+    rows = [as_row(run, runs[-1]) for run in runs[1:]]
+    sidecar = runs[-1]["sidecar"]
+    result = {"inputs": {"style": input_of(sidecar, "style")}, "settings": sidecar["settings"], "rows": rows}
+    write_result(results, "growth", sidecar, result, table(rows))
+
+
+if __name__ == "__main__":
+    main()
