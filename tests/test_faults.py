@@ -107,7 +107,9 @@ class Scene:
     @property
     def rows(self) -> dict[str, list[Any]]:
         """The looks at the losses that were noted in journals of runs under way, by output."""
-        journals = {path.parent: json.loads(path.read_text()) for path in (self.folder / "out").rglob("journal.json")}
+        # (Folders on their way out are called otherwise.)
+        places = (self.folder / "out").rglob(".*.muralist/journal.json")
+        journals = {path.parent: json.loads(path.read_text()) for path in places}
         return {
             str((folder.parent / folder.name[1:].removesuffix(".muralist")).relative_to(self.folder / "out")): (
                 found["course"]["losses"] + found["course"]["current"]["rows"]
