@@ -6,7 +6,8 @@ Whatever is slow to import is imported inside the command that needs it.
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +20,7 @@ from muralist.tiling.errors import TilingError
 
 EXPECTED = (PipelineError, ModelError, TilingError)
 INTERRUPTED, TERMINATED = 130, 143
+GO_ON = ("render", "batch")
 
 # Settings with a flag of their own, in the order of the help; all others by --set.
 FLAGS = {
@@ -79,17 +81,19 @@ class Door(click.Group):
         except EXPECTED as error:
             raise click.ClickException(" ".join(str(error).split())) from error
         except KeyboardInterrupt as stop:
-            click.echo("muralist: interrupted; the same command goes on where this was", err=True)
+            more = "; the same command goes on where this was" if ctx.invoked_subcommand in GO_ON else ""
+            click.echo(f"muralist: interrupted{more}", err=True)
             raise click.exceptions.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
         finally:
             signal.signal(signal.SIGTERM, before)
 
 
-def settings_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of `FLAGS`; names, help and defaults are those of the settings model."""
+def settings_options(command: Callable[..., None], names: Sequence[str] = tuple(FLAGS)) -> Callable[..., None]:
+    """Give a command flags of `FLAGS`; names, help and defaults are those of the settings model."""
     from muralist.pipeline.settings import Settings, explained, spelled
 
-    for name, flag in reversed(FLAGS.items()):
+    for name in reversed(names):
+        flag = FLAGS[name]
         default = spelled(Settings.model_fields[name].default)
         text = f"{explained(name)}  [default: {default}]" if default else explained(name)
         kind: Any = bool if "/" in flag else str
@@ -231,6 +235,32 @@ def plan(
         for notice in brief.notices:
             _tell(notice)
         found = estimate(brief)
+    click.echo(json.dumps(found, indent=2) if as_json else table(found))
+
+
+def machine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command what says where to compute."""
+    return settings_options(command, ("device", "workers", "threads"))
+
+
+several = partial(click.option, multiple=True, show_default=True)
+
+
+@main.command()
+@several("--network", "networks", default=["compact", "vgg19"], help="Network; repeatable.")
+@several("--precision", "precisions", default=["auto", "float32"], help="Number format of the network; repeatable.")
+@several("--tile", "sides", default=["512", "1024"], help="Side of a tile, in pixels; repeatable.")
+@machine_options
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def bench(as_json: bool, **options: Any) -> None:
+    """Measure how fast this machine paints, so that `plan` knows.
+
+    All workers measure at the same time, as they would paint. vgg19 takes a minute or more on a few cores, several
+    at 1024 px; `--network compact` takes seconds. No weight file is needed.
+    """
+    from muralist.pipeline.bench import bench, table
+
+    found = bench(**options)
     click.echo(json.dumps(found, indent=2) if as_json else table(found))
 
 

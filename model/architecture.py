@@ -21,6 +21,8 @@ Padding = Literal["reflect", "replicate", "zeros"]
 Pooling = Literal["average", "max", "l2"]
 Colour = tuple[float, float, float]
 
+PASSES = 5  # over every activation in a step, see `Architecture.traffic`
+
 
 class _Windowed:
     """What looks through windows of `kernel` positions a side, `stride` apart."""
@@ -198,6 +200,30 @@ class Architecture:
             2 * prod(step.shape) / (stride * step.stride) ** 2 for step, stride in way if isinstance(step, Convolution)
         )
         return 2 * forward
+
+    def activations(self, layers: Iterable[str]) -> float:
+        """Count the values per pixel that the convolutions give, up to the deepest of some layers.
+
+        >>> architecture("vgg19").activations(["relu2_1"])
+        160.0
+        """
+        way = self._way(self.deepest(layers))
+        return sum(step.fan_out / (stride * step.stride) ** 2 for step, stride in way if isinstance(step, Convolution))
+
+    def traffic(self, layers: Iterable[str], itemsize: int) -> float:
+        """Count the bytes per pixel that one step moves between memory and processor at least, however it is computed.
+
+        Every activation is written and read once forwards and read once more for the mask of ReLU; its gradient is
+        written and read once. Pooling, padding, losses and the optimiser come on top, and caches that hold a whole
+        tile's layer would be needed to stay below.
+
+        Parameters
+        ----------
+        layers : iterable of str
+        itemsize : int
+            Bytes of a value.
+        """
+        return PASSES * itemsize * self.activations(layers)
 
     def _way(self, layer: str) -> list[tuple[Step, int]]:
         """The steps to a layer, each with the pixels between neighbouring positions of what it is given."""

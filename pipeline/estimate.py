@@ -1,19 +1,21 @@
 """What a render will take, before it begins: memory, disk, operations and, after a short measurement, time."""
 
-from math import ceil, prod
+from math import ceil, isqrt, prod
 from typing import Any
 
 import psutil
 
+from muralist.model.published import PUBLISHED
 from muralist.model.state import BASE_PLANES, planes
+from muralist.pipeline.bench import speed_here
 from muralist.pipeline.brief import Brief
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import Level
 from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.progress import counted
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.speeds import LOOK_STEPS
 from muralist.pipeline.start import is_photograph
-from muralist.pipeline.workers.inside import run_task
 from muralist.pipeline.workers.local import local_shape
 from muralist.pipeline.workers.memory import budget
 
@@ -128,7 +130,7 @@ def largest_tile(level: Level) -> int:
 
 
 def estimate(brief: Brief) -> dict[str, Any]:
-    """Foresee a render; measures a few steps on this machine for the time.
+    """Foresee a render; for the time, a few steps are measured on this machine, unless that was done before.
 
     Returns
     -------
@@ -136,8 +138,9 @@ def estimate(brief: Brief) -> dict[str, Any]:
         Plain values: a row per level, and totals. Bytes, seconds, floating-point operations.
     """
     check_memory(brief)
+    _check_weights(brief)
     settings, shape = brief.settings, local_shape(brief.settings, brief.most_tiles)
-    measured = run_task("calibrate", settings, brief.weights, shape.threads)
+    measured = speed_here(settings, shape, isqrt(max(largest_tile(level) for level in brief.levels)))
     operations = brief.network.operations(settings.layers)
     rows = [
         {
@@ -149,7 +152,7 @@ def estimate(brief: Brief) -> dict[str, Any]:
             "operations": operations * level.tile_pixels * level.steps,
             "seconds": _waves(level, shape.workers)
             * largest_tile(level)
-            * level.steps
+            * (level.steps + LOOK_STEPS * len(level.rounds))
             * measured["pixel_step_seconds"],
         }
         for level in brief.levels
@@ -170,6 +173,15 @@ def estimate(brief: Brief) -> dict[str, Any]:
     }
 
 
+def _check_weights(brief: Brief) -> None:
+    """Refuse a weight file that painting would fail with; one that was published for the network needs no look."""
+    networks = {each.name: each.network for each in PUBLISHED}
+    if networks.get(brief.weights.published) != brief.network.name:
+        from muralist.model.loading import load_network  # loads torch, so not without need
+
+        load_network(brief.network.name, brief.weights, brief.settings.layers)
+
+
 def _waves(level: Level, workers: int) -> int:
     """How many tiles one worker paints, one after the other, in a round."""
     return -(-len(level.grid) // workers)
@@ -183,6 +195,7 @@ def table(found: dict[str, Any]) -> str:
         f"{row['operations'] / 1e12:>9.2f} {row['seconds']:>9.0f}"
         for number, row in enumerate(found["levels"], 1)
     ]
+    measured = f"measured on {found['measured_on']}" if found["measured_on"] else "measured"
     gib = {name: found[f"{name}_bytes"] / 2**30 for name in ("worker", "driver", "disk")}
     return "\n".join(
         [
@@ -190,7 +203,7 @@ def table(found: dict[str, Any]) -> str:
             f"painting  {found['width']} x {found['height']} px",
             f"workers   {found['workers']} with {counted(found['threads'], 'thread')}, {found['device']}, "
             f"{found['precision']}, "
-            f"{found['pixel_step_seconds'] * 1e6:.2f} microseconds per pixel and step (measured)",
+            f"{found['pixel_step_seconds'] * 1e6:.2f} microseconds per pixel and step ({measured})",
             f"memory    about {gib['driver']:.1f} GiB, and {gib['worker']:.1f} GiB for every worker",
             f"disk      up to {gib['disk']:.1f} GiB while it is painted",
             f"time      about {found['seconds'] / 60:.1f} minutes",

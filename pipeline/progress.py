@@ -1,15 +1,17 @@
 """What the user sees while a picture is painted: one bar for the picture, one for the level. The only user of tqdm."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Never
+from typing import Never, TypeVar
 
 from tqdm import tqdm
 
 from muralist.pipeline.levels import Level
 from muralist.pipeline.records.losses import LossRow, loss_line
 from muralist.pipeline.records.report import Result
+
+T = TypeVar("T")
 
 
 def level_work(level: Level) -> int:
@@ -24,6 +26,16 @@ def counted(number: int, noun: str) -> str:
     ('1 tile', '6 tiles')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def watched(things: Sequence[T], told: Callable[[T], str]) -> Iterator[T]:
+    """Go through things that take long, each told behind a bar while it lasts; on a terminal only, standard error."""
+    form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} passed"
+    with tqdm(total=len(things), bar_format=form, leave=False, disable=not sys.stderr.isatty()) as bar:
+        for thing in things:
+            bar.set_description_str(told(thing))
+            yield thing
+            bar.update()
 
 
 class Progress:

@@ -21,7 +21,7 @@ from muralist.model.network import Features, Network
 from muralist.model.objective import Layer, Objective
 from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter, to_tensor
-from muralist.model.state import AVERAGE, LAST_STEP, MOMENT1, planes, start_state
+from muralist.model.state import AVERAGE, MOMENT1, planes, start_state
 from muralist.model.statistics import Sums, Window, style_sums
 from muralist.model.weight_files import WeightFile
 from muralist.pipeline.job import Job, Tally
@@ -29,7 +29,7 @@ from muralist.pipeline.levels import Level
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.canvas import Canvas
 from muralist.pipeline.storage.store import fetched
-from muralist.pipeline.workers.devices import best_precision, memory_errors, resolve_device
+from muralist.pipeline.workers.devices import memory_errors
 from muralist.tiling.grid import Box, Tile, TileGrid
 from muralist.tiling.resample import cubic, linear, resample
 
@@ -91,31 +91,6 @@ def objective(settings: Settings, targets: dict[str, np.ndarray], height: int, w
         sizes={name: Layer(row.channels(name), height * width // row.stride(name) ** 2) for name in settings.layers},
         **settings.model_dump(include={*names, "loss_pixels", "normalize_gradients"}),
     )
-
-
-def calibrate(settings: Settings, weights: WeightFile, threads: int, side: int = 512) -> dict[str, Any]:
-    """Measure what a pixel costs per step here: the fastest of a few steps on a tile of noise, seconds."""
-    device = resolve_device(settings.device)
-    precision = best_precision(device) if settings.precision == "auto" else settings.precision
-    torch.set_num_threads(threads)
-    network = _network(settings, weights, device, precision)
-    noise = np.random.default_rng(0).random((side, side, 3), np.float32)
-    state = np.stack([noise] * planes(settings.optimizer, settings.history))  # L-BFGS remembers as much as it may
-    state[LAST_STEP] = 0  # but for what it does once a round only
-    window = Window.of(np.ones(side, np.float32), np.ones(side, np.float32), device)
-    sizes = {name: network.architecture.channels(name) for name in settings.active_style_layers}
-    targets: dict[str, np.ndarray] = {f"gram {name}": np.eye(n) for name, n in sizes.items()}
-    targets |= {f"mean {name}": np.zeros(n) for name, n in sizes.items()}
-    painter = Painter(network, objective(settings, targets, side, side))
-    picture = to_tensor(state[AVERAGE], device)
-    content = painter.content_features(picture)
-    whole = painter.measure(picture, content, window)
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        painter.paint(state, content, window, whole, Steps(2, 0, 0, 0.01, optimizer=settings.optimizer))
-        seconds.append(time.perf_counter() - began)
-    return {"device": device, "precision": precision, "pixel_step_seconds": min(seconds) / 2 / side**2}
 
 
 def style_targets(job: Job, level: Level, number: int) -> int:

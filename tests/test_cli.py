@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
@@ -18,6 +19,7 @@ import pytest
 import tifffile
 import torch
 from click.testing import CliRunner, Result
+from machines import Machine
 from pictures import MURALIST, TINY, assignments, contents, painting, photograph, save
 from PIL import ExifTags, Image
 from safetensors.torch import save_file
@@ -25,10 +27,12 @@ from safetensors.torch import save_file
 from muralist.cli import FLAGS, main
 from muralist.model import architecture, published, weight_files
 from muralist.model.weight_files import find_weights
-from muralist.pipeline.estimate import run_task
 from muralist.pipeline.presets import load_settings, preset_names, preset_text
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.speeds import Speed, conditions, usual_speeds
 from muralist.pipeline.workers import link
+from muralist.pipeline.workers.local import Shape
+from muralist.pipeline.workers.processor import cpu_name
 
 Run = Callable[..., Result]
 
@@ -435,8 +439,8 @@ def test_losses_and_pictures_on_the_way(folder, scheduler):
 
 def test_plan_foretells_and_does_nothing(folder, painted, monkeypatch):
     """`plan` prints a table, or JSON with the same rows as the sidecar's, and leaves no file."""
-    measured = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 1e-6}
-    monkeypatch.setattr("muralist.pipeline.estimate.run_task", lambda *_: measured)
+    measured = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 1e-6, "measured_on": None}
+    monkeypatch.setattr("muralist.pipeline.estimate.speed_here", lambda *_: measured)
     options = ["photo.png", "-s", "style.png", "-o", "out.png", *assignments(TINY)]
     found = json.loads(run("plan", *options, "--json").stdout)
     for key in ("height", "width", "tiles", "rounds", "steps"):
@@ -448,13 +452,72 @@ def test_plan_foretells_and_does_nothing(folder, painted, monkeypatch):
     assert sorted(os.listdir(folder)) == ["photo.png", "style.png"]
 
 
-def test_plan_measures_this_machine(folder):
-    """The calibration is real: it gives the device, the number type and a positive time per pixel and step."""
-    threads = torch.get_num_threads()
-    found = run_task("calibrate", Settings(**TINY), find_weights(architecture.architecture("compact")), 1, 64)
-    torch.set_num_threads(threads)
-    assert (found["device"], found["precision"]) == ("cpu", "float32")
-    assert 0 < found["pixel_step_seconds"] < 1
+WITHOUT_TORCH = """
+import sys
+from muralist.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    assert "torch" not in sys.modules
+"""
+
+
+def test_a_machine_that_was_measured_is_planned_for_without_torch(folder, monkeypatch, tmp_path):
+    """Where a speed was kept, `plan` says when it was measured, and waits neither for that nor for torch."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    here = conditions(load_settings(overrides=TINY), Shape(1, 1), "cpu", cpu_name())
+    assert usual_speeds().keep(Speed(here, "float32", True, 96, 2.0, "2026-11-21"))
+    options = ["photo.png", "-s", "style.png", "-o", "out.png", *assignments(TINY)]
+    command = [sys.executable, "-c", WITHOUT_TORCH, "plan", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2.00 microseconds per pixel and step (measured on 2026-11-21)" in done.stdout
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    """A machine of a known speed that has never been measured."""
+    machine = Machine()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("muralist.pipeline.bench.crew", machine.crew)
+    return machine
+
+
+def test_bench_measures_what_plan_goes_by(machine, tmp_path):
+    """`bench` prints a table, or the same as JSON, and keeps the speeds in the cache folder."""
+    options = ["bench", "--network", "compact", "--tile", "512", "--device", "cpu", "--workers", "2", "--threads", "3"]
+    found = json.loads(run(*options, "--json").stdout)
+    assert (found["workers"], found["threads"], len(found["rows"])) == (2, 3, 2)
+    shown = run(*options)
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert "2 workers with 3 threads" in shown.stdout
+    assert str(tmp_path / "cache" / "muralist" / "speeds.json") in shown.stdout.splitlines()[-1]
+
+
+def test_bench_by_default(machine):
+    """Two networks, the precision that suits the device and float32, two sides."""
+    assert run("bench").exit_code == 0
+    combinations = {(n, p, s) for n in ("compact", "vgg19") for p in ("bfloat16", "float32") for s in (512, 1024)}
+    assert set(machine.measured) == combinations
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--network", "compct"], ("unknown network 'compct'", "did you mean 'compact'?", "vgg19")),
+        (["--precision", "float16"], ("precision: got 'float16'", "'bfloat16'")),
+        (["--tile", "8"], ("tile: got '8'", "64")),
+        (["--tile", "512", "--tile", "1e99"], ("tile: got '1e99'", "wanted")),
+        (["--tile", "200000"], ("a tile of 200000 x 200000 px takes more than", "GiB are free", "smaller --tile")),
+        (["--device", "tpu"], ("device: got 'tpu'", "'cpu'")),
+        (["--workers", "0"], ("workers: got '0'", "wanted")),
+        (["--threads", "many"], ("threads: got 'many'", "integer")),
+    ],
+)
+def test_bench_refuses_what_makes_no_sense(machine, options, words):
+    """Every bad value is one line, before anything is measured."""
+    assert_refused(run("bench", *options), *words)
+    assert machine.asked == []
 
 
 def test_presets_are_listed_and_shown():
@@ -515,7 +578,10 @@ finally:
 """
 
 
-@pytest.mark.parametrize("command", [[], ["render"], ["plan"], ["presets"], ["networks"], ["networks", "convert"]])
+COMMANDS = [[], ["render"], ["batch"], ["plan"], ["bench"], ["presets"], ["networks"], ["networks", "convert"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_instant(command):
     """Help of every command loads nothing that is slow to load."""
     done = subprocess.run([sys.executable, "-c", HELP, *command, "--help"], capture_output=True, text=True, check=False)
@@ -557,6 +623,31 @@ def test_ctrl_c_stops_everything(folder):
     assert (journal["finished"], len(journal["course"]["levels"])) == (False, 1)
     shutil.rmtree(folder / ".out.png.muralist")
     assert contents(folder) == before
+
+
+def test_ctrl_c_stops_a_bench(tmp_path, monkeypatch):
+    """Ctrl-C while the machine is measured: exit 130, one line, no process left."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    command = [*MURALIST, "bench", "--network", "vgg19", "--tile", "1024", "--workers", "2", "--device", "cpu"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        started = wait_for_children(process.pid, 3)  # two that measure, and multiprocessing's own
+        os.killpg(process.pid, signal.SIGINT)
+        output, error = process.communicate(timeout=60)
+    assert (process.returncode, output, error) == (130, "", "muralist: interrupted\n")
+    _, left = psutil.wait_procs(started, timeout=30)
+    assert left == []
+
+
+def wait_for_children(pid: int, count: int) -> list[psutil.Process]:
+    """The processes that one started, once there are so many."""
+    for _ in range(600):
+        children = psutil.Process(pid).children(recursive=True)
+        if len(children) == count:
+            return children
+        time.sleep(0.1)
+    pytest.fail(f"wanted {count} processes, found {len(children)}")
 
 
 def test_ctrl_c_before_anything_is_painted_leaves_nothing(folder, monkeypatch):

@@ -10,6 +10,7 @@ import torch
 
 from muralist.pipeline.errors import DeviceError, DeviceMemoryError
 from muralist.pipeline.storage.store import Store
+from muralist.pipeline.workers.processor import cpu_name
 
 
 def worker_facts(store: Store, token: str, weights: str, device: str) -> dict[str, str | int | None]:
@@ -38,7 +39,7 @@ def worker_facts(store: Store, token: str, weights: str, device: str) -> dict[st
         return seen | {"device": None, "lacks": str(error)}
     return seen | {
         "device": device,
-        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name(),
+        "device_name": device_name(device),
         "precision": best_precision(device),
         "threads": torch.get_num_threads(),
     }
@@ -97,12 +98,9 @@ def _is_out_of_memory(error: Exception) -> bool:
     return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
-def cpu_name() -> str:
-    """Return the processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+def device_name(device: str) -> str:
+    """Return the name of the processor or GPU behind a device that is there."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
 
 
 def best_precision(device: str) -> str:

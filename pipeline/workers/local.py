@@ -58,10 +58,19 @@ def local_shape(settings: Settings, tiles: int) -> Shape:
     return Shape(workers, settings.threads or max(1, cores // workers))
 
 
+def environment(shape: Shape) -> dict[str, str]:
+    """What the process of a worker has to find in its environment when it starts."""
+    return {name: str(shape.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")} | ALLOCATOR
+
+
+def gpu_of(shape: Shape, number: int) -> dict[str, str]:
+    """What a worker, counted from 0, has to find there besides, before it loads torch: the GPU that is its own."""
+    return {"CUDA_VISIBLE_DEVICES": shape.gpus[number], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if shape.gpus else {}
+
+
 async def start_workers(stack: AsyncExitStack, shape: Shape, folder: Path) -> str:
     """Start a scheduler and workers until the stack is closed; return the scheduler's address."""
-    threads = {name: str(shape.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": threads | ALLOCATOR}))
+    stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": environment(shape)}))
     cluster = SpecCluster(_workers(shape, folder), _scheduler(folder), asynchronous=True)
     starting = asyncio.ensure_future(cluster)
     stack.push_async_callback(_stop_workers, cluster, starting)
@@ -83,12 +92,11 @@ def _scheduler(folder: Path) -> dict[str, Any]:
 def _workers(shape: Shape, folder: Path) -> dict[str, Any]:
     specs = {}
     for number in range(shape.workers):
-        gpu = {"CUDA_VISIBLE_DEVICES": shape.gpus[number], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if shape.gpus else {}
         options = {
             "nthreads": 1,
             "memory_limit": 0,
             "dashboard": False,
-            "env": gpu,
+            "env": gpu_of(shape, number),
             "host": "127.0.0.1",
             "local_directory": str(folder),
             "silence_logs": logging.CRITICAL,

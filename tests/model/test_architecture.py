@@ -95,6 +95,23 @@ def test_operations_count_groups_kernels_and_strides(name, layer, products):
 
 
 @pytest.mark.parametrize(
+    ("name", "layer", "values"),
+    [
+        ("compact", "conv1_1", 16),
+        ("compact", "relu2_1", 16 + 16 + 32 / 4),
+        ("vgg19", "relu3_1", 64 + 64 + (128 + 128) / 4 + 256 / 16),
+        ("alexnet", "relu3", 96 / 16 + 256 / 64 + 384 / 256),
+    ],
+)
+def test_traffic_passes_over_every_activation_five_times(name, layer, values):
+    """Values of all convolutions up to the deepest layer, per pixel; bytes by their size."""
+    row = architecture(name)
+    layers = [layer, row.layers[0]]
+    assert row.activations(layers) == values
+    assert row.traffic(layers, 4) == 2 * row.traffic(layers, 2) == 5 * 4 * values
+
+
+@pytest.mark.parametrize(
     ("name", "published"),
     [
         ("vgg19", VGG19_Weights.IMAGENET1K_V1),

@@ -24,14 +24,15 @@ from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, counted
 from muralist.pipeline.render import render
 from muralist.pipeline.storage.run_folder import RunFolder
+from muralist.pipeline.workers.local import Shape
 
-MEASURED = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 2e-6}
+MEASURED = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 2e-6, "measured_on": None}
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of a known speed."""
-    monkeypatch.setattr(module, "run_task", lambda *_: MEASURED)
+    monkeypatch.setattr(module, "speed_here", lambda *_: MEASURED)
 
 
 def paths(folder: Path) -> tuple[Path, Path, Path]:
@@ -60,14 +61,24 @@ def test_a_plan_tells_what_a_render_then_reports(painted, tmp_path, measured):
 
 
 def test_time_is_the_measured_cost_of_all_tiles(tmp_path, measured):
-    """One worker paints tile after tile; four workers paint four at a time."""
+    """One worker paints tile after tile; four workers paint four at a time. A look after each round is half a step."""
     found = estimate(brief(tmp_path))
     level = brief(tmp_path).final
-    assert found["levels"][1]["seconds"] == pytest.approx(4 * largest_tile(level) * 3 * 2e-6)
+    assert found["levels"][1]["seconds"] == pytest.approx(4 * largest_tile(level) * (3 + 2 / 2) * 2e-6)
     assert found["seconds"] == sum(row["seconds"] for row in found["levels"])
     shared = estimate(brief(tmp_path, workers=4))
     assert shared["levels"][1]["seconds"] == pytest.approx(found["levels"][1]["seconds"] / 4)
     assert shared["levels"][0]["seconds"] == found["levels"][0]["seconds"]  # one tile cannot be shared
+
+
+def test_the_speed_is_that_of_the_largest_tile(tmp_path, monkeypatch):
+    """The side of a square as large as the largest tile of all levels, and the workers that will paint it."""
+    asked = []
+    monkeypatch.setattr(module, "speed_here", lambda *arguments: asked.append(arguments) or MEASURED)
+    job = brief(tmp_path, workers=4)
+    estimate(job)
+    assert [largest_tile(level) for level in job.levels] == [96 * 80, 96 * 80]
+    assert asked == [(job.settings, Shape(4, 1), 87)]
 
 
 def test_operations_are_the_network_times_pixels_times_steps(tmp_path, measured):
@@ -200,5 +211,11 @@ def test_the_table_has_a_line_per_level(tmp_path, measured):
     assert lines[1].split()[:6] == ["1", "64", "x", "48", "1", "2"]
     assert lines[2].split()[:6] == ["2", "128", "x", "96", "4", "2"]
     assert [line.split()[0] for line in lines[3:]] == ["painting", "workers", "memory", "disk", "time"]
-    assert "1 with 1 thread, cpu, float32, 2.00 microseconds" in lines[4]
+    assert "1 with 1 thread, cpu, float32, 2.00 microseconds per pixel and step (measured)" in lines[4]
     assert " with 2 threads, " in table(estimate(brief(tmp_path, threads=2)))
+
+
+def test_a_kept_speed_has_a_date(tmp_path, monkeypatch):
+    """What was not measured now says when it was."""
+    monkeypatch.setattr(module, "speed_here", lambda *_: MEASURED | {"measured_on": "2026-11-21"})
+    assert "2.00 microseconds per pixel and step (measured on 2026-11-21)" in table(estimate(brief(tmp_path)))

@@ -7,7 +7,7 @@ import pytest
 from pictures import TINY
 
 from muralist.pipeline.levels import plan_levels
-from muralist.pipeline.progress import Bars, Progress, level_work
+from muralist.pipeline.progress import Bars, Progress, level_work, watched
 from muralist.pipeline.records.losses import LossRow, loss_line
 from muralist.pipeline.settings import Settings
 
@@ -130,3 +130,14 @@ def test_loss_lines_are_written_if_asked_for(monkeypatch, stream, quiet):
     assert shown.count(loss_line(LOSSES, 2) + "\n") == shown.count("level 1/2  style 0.01234") == looks
     if quiet:
         assert shown.count("\n") == looks
+
+
+def test_things_that_take_long_are_told(monkeypatch):
+    """On a terminal a bar names each thing while it lasts; elsewhere nothing is written."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    shown = [terminal.getvalue().rpartition("\r")[2] for _ in watched([256, 512], lambda side: f"{side} px")]
+    assert [line.split()[:3] for line in shown] == [["256", "px", "0%"], ["512", "px", "50%"]]
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert list(watched("ab", str)) == ["a", "b"]
+    assert sys.stderr.getvalue() == ""

@@ -1,0 +1,233 @@
+"""How fast this machine paints: measured for `muralist bench`, and for `plan` where nothing was measured before.
+
+All rates are of all workers together; microseconds per pixel and step are one worker's, while all others are at it too.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from statistics import fmean
+from typing import Any
+
+import psutil
+
+from muralist.model.architecture import architecture
+from muralist.pipeline.errors import DeviceError, SettingsError
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.progress import counted, watched
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.speeds import USUAL_SIDE, Speed, conditions, usual_speeds
+from muralist.pipeline.workers.crew import Ask, crew
+from muralist.pipeline.workers.local import Shape, local_shape
+from muralist.pipeline.workers.processor import cpu_name
+
+ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float32": 4}  # of a value, at least
+MANY_TILES = 1 << 30  # as many as would keep any machine busy
+
+Facts = dict[str, str]
+
+
+def speed_here(settings: Settings, shape: Shape, side: int) -> dict[str, Any]:
+    """Tell how fast this machine paints: as it was measured before, or else measured now for a short while, and kept.
+
+    Parameters
+    ----------
+    settings : Settings
+    shape : Shape
+        Of the workers.
+    side : int
+        Of the largest tile, px.
+
+    Returns
+    -------
+    dict
+        "device", "precision", "pixel_step_seconds", and "measured_on", a date, None for now.
+
+    Raises
+    ------
+    DeviceError, DeviceMemoryError, ClusterError
+    """
+    speeds = usual_speeds()
+    kept = speeds.find(conditions(settings, shape, *_device(settings, shape)), settings.precision, side)
+    speed = kept or _measured_shortly(settings, shape, min(side, USUAL_SIDE))
+    if kept is None:
+        speeds.keep(speed)
+    return {
+        "device": speed.conditions["device"],
+        "precision": speed.precision,
+        "pixel_step_seconds": speed.microseconds / 1e6,
+        "measured_on": kept.date if kept else None,
+    }
+
+
+def _device(settings: Settings, shape: Shape) -> tuple[str, str]:
+    """Kind and name of the device that workers will find; only GPUs need torch for that."""
+    if settings.device in ("auto", "cpu") and not shape.gpus:
+        return "cpu", cpu_name()
+    from muralist.pipeline.workers.devices import device_name, resolve_device
+
+    device = resolve_device(settings.device)
+    return device, device_name(device)
+
+
+def _measured_shortly(settings: Settings, shape: Shape, side: int) -> Speed:
+    with crew(shape, settings.device) as ask:
+        facts = ask("facts")[0]
+        return _measured(ask, facts, _settled(settings, facts), shape, side)
+
+
+def _settled(settings: Settings, facts: Facts) -> Settings:
+    """Put the precision that suits the device in place of `auto`."""
+    return settings.model_copy(update={"precision": facts["precision"]}) if settings.precision == "auto" else settings
+
+
+def _measured(ask: Ask, facts: Facts, settings: Settings, shape: Shape, side: int) -> Speed:
+    return Speed(
+        conditions(settings, shape, facts["device"], facts["name"]),
+        settings.precision,
+        usual=settings.precision == facts["precision"],
+        side=side,
+        microseconds=fmean(ask("pixel_step_seconds", settings, settings.precision, side)) * 1e6,
+        date=f"{datetime.now():%Y-%m-%d}",
+    )
+
+
+def bench(
+    networks: Sequence[str], precisions: Sequence[str], sides: Sequence[object], **flags: object
+) -> dict[str, Any]:
+    """Measure how fast this machine paints with the default preset, and keep it for `plan`. No weight file is needed.
+
+    Parameters
+    ----------
+    networks, precisions : sequence of str
+        As in the settings.
+    sides : sequence
+        Of tiles, px.
+    **flags
+        The settings `device`, `workers` and `threads`.
+
+    Returns
+    -------
+    dict
+        Plain values: the machine, a row per network, precision and side, and the file they are kept in or None.
+        Seconds, bytes, floating-point operations; shares of the machine's own rates.
+
+    Raises
+    ------
+    SettingsError, UnknownNetworkError
+        If something is not known, or a tile certainly does not fit into memory.
+    DeviceError
+        If the device is not there, or does not compute in a precision that was asked for.
+    DeviceMemoryError, ClusterError
+        If a tile turned out not to fit.
+    """
+    wanted = [
+        load_settings("default", {**flags, "network": network, "precision": precision, "tile": side, "overlap": 0})
+        for network in networks
+        for precision in precisions
+        for side in sides
+    ]
+    shape = local_shape(wanted[0], MANY_TILES)
+    for settings in wanted:
+        architecture(settings.network).check_layers(settings.layers)
+        _check_room(settings, shape)
+    with crew(shape, wanted[0].device) as ask:
+        return _measure_all(ask, wanted, shape)
+
+
+def _check_room(settings: Settings, shape: Shape) -> None:
+    """Refuse a tile whose activations alone are more than this machine's memory. (What a GPU has is not known here.)"""
+    if shape.gpus or settings.device not in ("auto", "cpu"):
+        return
+    per_pixel = ITEM_BYTES[settings.precision] * architecture(settings.network).activations(settings.layers)
+    needed = shape.workers * per_pixel * settings.tile**2
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise SettingsError(
+            f"a tile of {settings.tile} x {settings.tile} px takes more than {needed / 2**30:.1f} GiB of memory with "
+            f"network {settings.network} ({counted(shape.workers, 'worker')}), but {free / 2**30:.1f} GiB are free; "
+            "use a smaller --tile or fewer --workers"
+        )
+
+
+def _measure_all(ask: Ask, wanted: Sequence[Settings], shape: Shape) -> dict[str, Any]:
+    facts, speeds = ask("facts")[0], usual_speeds()
+    trials = _distinct([_settled(settings, facts) for settings in wanted])
+    _check_precisions(trials, facts)
+    machine = _machine(ask, facts, shape, {settings.precision for settings in trials})
+    rows, kept = [], True
+    for settings in watched(trials, _told):
+        speed = _measured(ask, facts, settings, shape, settings.tile)
+        rows.append(_row(settings, speed, machine))
+        kept = speeds.keep(speed) and kept
+    return {**machine, "rows": rows, "kept_in": str(speeds.file) if kept else None}
+
+
+def _distinct(trials: Sequence[Settings]) -> list[Settings]:
+    return list({_told(settings): settings for settings in trials}.values())
+
+
+def _told(settings: Settings) -> str:
+    return f"{settings.network}, {settings.precision}, {settings.tile} px"
+
+
+def _check_precisions(trials: Sequence[Settings], facts: Facts) -> None:
+    for settings in trials:
+        if settings.precision not in ("float32", facts["precision"]):
+            raise DeviceError(
+                f"{facts['name']} ({facts['device']}) does not compute in {settings.precision}, "
+                f"wanted --precision {facts['precision']} or auto"
+            )
+
+
+def _machine(ask: Ask, facts: Facts, shape: Shape, precisions: Collection[str]) -> dict[str, Any]:
+    """What this machine can do at best, whatever it computes."""
+    return {
+        "device": facts["device"],
+        "name": facts["name"],
+        "workers": shape.workers,
+        "threads": shape.threads,
+        "copy_rate": sum(ask("copy_rate")),
+        "matmul_rates": {precision: sum(ask("matmul_rate", precision)) for precision in sorted(precisions)},
+    }
+
+
+def _row(settings: Settings, speed: Speed, machine: dict[str, Any]) -> dict[str, Any]:
+    network, pixel_steps = architecture(settings.network), machine["workers"] / speed.microseconds * 1e6
+    operations = pixel_steps * network.operations(settings.layers)
+    traffic = pixel_steps * network.traffic(settings.layers, ITEM_BYTES[speed.precision])
+    return {
+        "network": settings.network,
+        "precision": speed.precision,
+        "tile": speed.side,
+        "pixel_step_seconds": speed.microseconds / 1e6,
+        "operations_rate": operations,
+        "share_of_matmul": operations / machine["matmul_rates"][speed.precision],
+        "traffic_rate": traffic,
+        "share_of_copy": traffic / machine["copy_rate"],
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """Lay what was measured out as text. The last columns are shares: of the rate of matmul, and at least of copy."""
+    workers, threads = (counted(found[f"{noun}s"], noun) for noun in ("worker", "thread"))
+    products = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in found["matmul_rates"].items())
+    lines = [
+        f"{'network':<11} {'precision':<9} {'tile':>5} {'us/px/step':>10} {'GFLOP/s':>8} {'matmul':>7} {'copy':>7}"
+    ]
+    lines += [
+        f"{row['network']:<11} {row['precision']:<9} {row['tile']:>5} {row['pixel_step_seconds'] * 1e6:>10.3f} "
+        f"{row['operations_rate'] / 1e9:>8.0f} {row['share_of_matmul']:>7.0%} {row['share_of_copy']:>7.0%}"
+        for row in found["rows"]
+    ]
+    kept = found["kept_in"]
+    return "\n".join(
+        [
+            f"device    {found['name']} ({found['device']}), {workers} with {threads}",
+            f"matmul    {products}",
+            f"copy      {found['copy_rate'] / 1e9:.1f} GB/s",
+            "",
+            *lines,
+            "",
+            f"kept in {kept}, for muralist plan" if kept else "not kept, for muralist's cache folder cannot be written",
+        ]
+    )

@@ -1,0 +1,169 @@
+"""How fast a process computes, measured: steps of the painter, products of matrices, copies of memory.
+
+Runs in processes of its own (see `muralist.pipeline.workers.crew`), for it loads torch and must find their environment.
+A clock runs around a whole run; the first run, which fetches memory and chooses ways to compute, is thrown away.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod, sqrt
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from muralist.model.architecture import Architecture, architecture
+from muralist.model.network import Network
+from muralist.model.optimizers import Steps
+from muralist.model.painter import Painter, to_tensor
+from muralist.model.state import AVERAGE, LAST_STEP, planes
+from muralist.model.statistics import Window
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.speeds import LOOK_STEPS
+from muralist.pipeline.tasks import DTYPES, objective
+from muralist.pipeline.workers.devices import best_precision, device_name, memory_errors, resolve_device
+
+STEPS = 2  # of a run, which ends with a look at the losses, as a round does
+RUNS = 3  # that count, at most
+RUN_OPERATIONS = 1e12  # of all runs together, if that leaves one; about a minute on two cores
+MATRICES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}  # sides; large enough to be computed as fast as can be
+BLOCK_BYTES = 1 << 28  # what is copied: many times what caches hold
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Measures a device, beside other processes that do the same.
+
+    Attributes
+    ----------
+    device : str
+        As in the settings.
+    meet : callable
+        Waits until all processes have called it; before every run, so that they share what they would share.
+    """
+
+    device: str
+    meet: Callable[[], object]
+
+    @cached_property
+    def _device(self) -> str:
+        return resolve_device(self.device)
+
+    def facts(self) -> dict[str, str]:
+        """Say what is measured: "device" and its "name", and the "precision" that suits it.
+
+        Raises
+        ------
+        DeviceError
+            If the device is not there.
+        """
+        device = self._device
+        return {"device": device, "name": device_name(device), "precision": best_precision(device)}
+
+    def pixel_step_seconds(self, settings: Settings, precision: str, side: int) -> float:
+        """Measure what a step costs per pixel, on a tile of noise with weights drawn at random: neither matters.
+
+        Parameters
+        ----------
+        settings : Settings
+            Of a painting. No weight file is needed.
+        precision : str
+            A key of `DTYPES`.
+        side : int
+            Of the tile, px.
+
+        Raises
+        ------
+        DeviceError
+        DeviceMemoryError
+            If the tile does not fit into the memory of the device.
+        """
+        pixel_steps = (STEPS + LOOK_STEPS) * side**2
+        operations = pixel_steps * architecture(settings.network).operations(settings.layers)
+        runs = min(RUNS, max(1, int(RUN_OPERATIONS / operations)))
+        with memory_errors(f"a tile of {side} x {side} px", self._device):
+            return self._fastest(_round(settings, self._device, precision, side), runs) / pixel_steps
+
+    def matmul_rate(self, precision: str) -> float:
+        """Measure how many floating-point operations a second products of square matrices make, at best.
+
+        (On CUDA, convolutions of float32 are computed in TF32 unless torch is told otherwise, products are not.)
+        """
+        sides = MATRICES["cuda" if self._device.startswith("cuda") else "cpu"]
+        return max(2 * side**3 / self._fastest(_product(side, self._device, precision), RUNS) for side in sides)
+
+    def copy_rate(self) -> float:
+        """Measure how many bytes of memory a second a copy reads and writes, at best."""
+        source = torch.ones(BLOCK_BYTES // 4, device=self._device)
+        target = torch.empty_like(source)
+        return 2 * BLOCK_BYTES / self._fastest(lambda: target.copy_(source), RUNS)
+
+    def _fastest(self, run: Callable[[], object], runs: int) -> float:
+        """Seconds of the fastest of some runs, after one that does not count."""
+        return min([self._seconds(run) for _ in range(runs + 1)][1:])
+
+    def _seconds(self, run: Callable[[], object]) -> float:
+        self.meet()
+        began = time.perf_counter()
+        run()
+        if self._device != "cpu":
+            torch.accelerator.synchronize()
+        return time.perf_counter() - began
+
+
+def _product(side: int, device: str, precision: str) -> Callable[[], Tensor]:
+    a, b = (torch.randn(side, side, device=device).to(DTYPES[precision]) for _ in range(2))
+    return lambda: a @ b
+
+
+def _round(settings: Settings, device: str, precision: str, side: int) -> Callable[[], object]:
+    """Make ready to paint a tile of noise that is a picture of its own, again and again from the start."""
+    window = Window.of(np.ones(side, np.float32), np.ones(side, np.float32), device)
+    painter = _painter(settings, device, precision, side)
+    state = _noise(settings, side)
+    picture = to_tensor(state[AVERAGE], device)
+    content = painter.content_features(picture)
+    whole = painter.measure(picture, content, window)
+    return lambda: painter.paint(state, content, window, whole, Steps(STEPS, 0, 0, 0.01, optimizer=settings.optimizer))
+
+
+def _noise(settings: Settings, side: int) -> np.ndarray:
+    """State of a tile; L-BFGS remembers as much as it may, but for what it does once a round only."""
+    noise = np.random.default_rng(0).random((side, side, 3), np.float32)
+    state = np.stack([noise] * planes(settings.optimizer, settings.history))
+    state[LAST_STEP] = 0
+    return state
+
+
+def _painter(settings: Settings, device: str, precision: str, side: int) -> Painter:
+    network = random_network(settings).prepared(device, DTYPES[precision])
+    sizes = {name: network.architecture.channels(name) for name in settings.active_style_layers}
+    targets: dict[str, np.ndarray] = {f"gram {name}": np.eye(n) for name, n in sizes.items()}
+    targets |= {f"mean {name}": np.zeros(n) for name, n in sizes.items()}
+    return Painter(network, objective(settings, targets, side, side))
+
+
+def random_network(settings: Settings) -> Network:
+    """Make a network as settings want it, with weights drawn at random, the same ones every time.
+
+    They keep features about as large from layer to layer (He et al. 2015, equation 10).
+    """
+    network = Network(
+        architecture(settings.network),
+        _weights(architecture(settings.network)),
+        pooling=None if settings.pooling == "network" else settings.pooling,
+        padding=None if settings.padding == "network" else settings.padding,
+        pool_rescale=settings.pool_rescale,
+    )
+    return network.requires_grad_(False).eval()
+
+
+def _weights(row: Architecture) -> dict[str, Tensor]:
+    random, weights = torch.Generator().manual_seed(0), {}
+    for name, step in row.convolutions.items():
+        scale = sqrt(2 / prod(step.shape[1:]))
+        weights[f"conv{name}.weight"] = scale * torch.randn(step.shape, generator=random)
+        weights[f"conv{name}.bias"] = torch.zeros(step.fan_out)
+    return weights

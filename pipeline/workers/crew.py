@@ -1,0 +1,135 @@
+"""Processes like those of workers that do the same thing at the same time, so that each is measured beside the others.
+
+They end with the block that started them, whatever ends it, and leave Ctrl-C to whoever started them.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from multiprocessing import Pipe, get_context, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+from muralist.model.errors import ModelError
+from muralist.pipeline.errors import ClusterError, PipelineError
+from muralist.pipeline.workers.local import Shape, environment, gpu_of
+
+Ask = Callable[..., list[Any]]
+SPAWN = get_context("spawn")
+
+
+@contextmanager
+def crew(shape: Shape, device: str) -> Iterator[Ask]:
+    """Start as many processes as there would be workers, each with what a worker has.
+
+    Parameters
+    ----------
+    shape : Shape
+    device : str
+        As in the settings.
+
+    Yields
+    ------
+    callable
+        Given the name of a method of `muralist.pipeline.calibration.Calibration` and its arguments, calls it in all
+        processes and returns what each said. Raises what one of them raised, if it is an expected error, and
+        `ClusterError` if one is gone.
+    """
+    barrier = SPAWN.Barrier(shape.workers)
+    with ExitStack() as stack:
+        members = [stack.enter_context(_member(shape, n, barrier, device)) for n in range(shape.workers)]
+        yield partial(_ask, members)
+
+
+@contextmanager
+def _member(shape: Shape, number: int, barrier: Barrier, device: str) -> Iterator[Connection]:
+    near, far = Pipe()
+    process = SPAWN.Process(target=_serve, args=(far, barrier, device, shape.threads), daemon=True)
+    with _deaf_to_ctrl_c(), _environment(environment(shape) | gpu_of(shape, number)):
+        process.start()
+    try:
+        far.close()  # or else nobody would notice that the process is gone
+        yield near
+    finally:
+        process.kill()
+        process.join()
+        near.close()
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started here never see Ctrl-C; it is heard afterwards."""
+    resource_tracker.ensure_running()  # otherwise the first process starts it, and that lets the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables for what is started here."""
+    before = {name: os.environ[name] for name in values if name in os.environ}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _serve(asker: Connection, barrier: Barrier, device: str, threads: int) -> None:
+    """Do what is asked for until the asker is gone. Runs in the processes."""
+    from muralist.pipeline.calibration import Calibration  # loads torch, so not for the driver
+    from muralist.pipeline.workers.devices import use_threads
+
+    use_threads(threads)
+    calibration = Calibration(device, barrier.wait)
+    with suppress(EOFError, ConnectionError):
+        while True:
+            name, arguments = asker.recv()
+            asker.send(_answer(getattr(calibration, name), *arguments))
+
+
+def _answer(measure: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return measure(*arguments)
+    except (PipelineError, ModelError) as error:
+        return error
+
+
+def _ask(members: list[Connection], name: str, *arguments: Any) -> list[Any]:
+    with _noticed():
+        for member in members:
+            member.send((name, arguments))
+    waiting, answers = list(members), []
+    while waiting:
+        ready = wait(waiting)
+        answers += [_heard(member) for member in waiting if member in ready]
+        waiting = [member for member in waiting if member not in ready]
+    return answers
+
+
+def _heard(member: Connection) -> Any:
+    with _noticed():
+        answer = member.recv()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+@contextmanager
+def _noticed() -> Iterator[None]:
+    """Say what is behind it if nobody is at the other end."""
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        raise ClusterError(
+            "a process that measured how fast this machine is has died, perhaps for want of memory; "
+            "use a smaller --tile or fewer --workers"
+        ) from error

@@ -1,0 +1,82 @@
+"""Processes that measure side by side: what they are given, that they answer, and that none is left."""
+
+import os
+import signal
+import threading
+from multiprocessing import Pipe, get_context
+
+import psutil
+import pytest
+import torch
+
+from muralist.pipeline.errors import ClusterError, DeviceError
+from muralist.pipeline.workers import crew as module
+from muralist.pipeline.workers.crew import crew
+from muralist.pipeline.workers.local import Shape, environment
+
+
+def members() -> list[psutil.Process]:
+    """The processes of this one's crew."""
+    return [process for process in psutil.Process().children() if "spawn_main" in " ".join(process.cmdline())]
+
+
+def test_a_crew_is_like_the_workers(monkeypatch):
+    """Every process has a worker's environment and answers; a lost one is noticed while the other waits for it."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    others, shape = members(), Shape(2, 1)
+    with crew(shape, "cpu") as ask:
+        started = [process for process in members() if process not in others]
+        for process in started:
+            assert environment(shape).items() <= process.environ().items()
+        assert os.environ["OMP_NUM_THREADS"] == "7"
+        assert not environment(shape).keys() - {"OMP_NUM_THREADS"} & os.environ.keys()
+        os.kill(started[0].pid, signal.SIGINT)
+        first, second = ask("facts")
+        assert first == second
+        started[1].kill()
+        with pytest.raises(ClusterError, match="has died, perhaps for want of memory; use a smaller --tile"):
+            ask("copy_rate")
+        with pytest.raises(ClusterError, match="has died"):
+            ask("facts")
+    assert len(started) == 2
+    assert not any(process.is_running() for process in started)
+
+
+def test_what_is_raised_there_is_raised_here():
+    """An expected error of a process is told as if it had happened here, and the process goes on."""
+    near, far = Pipe()
+    threads = torch.get_num_threads()
+    arguments = (far, get_context("spawn").Barrier(1), "cuda:999", threads)
+    serving = threading.Thread(target=module._serve, args=arguments)
+    serving.start()
+    for _ in range(2):
+        with pytest.raises(DeviceError, match="cuda:999 is not there"):
+            module._ask([near], "facts")
+    near.close()
+    serving.join(30)
+    assert not serving.is_alive()
+
+
+def test_every_gpu_has_a_process(monkeypatch):
+    """A process sees the GPU that is its own, and no variable stays behind."""
+    seen = []
+
+    class Recorded:
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def start(self) -> None:
+            seen.append((os.environ["CUDA_VISIBLE_DEVICES"], os.environ["CUDA_DEVICE_ORDER"]))
+
+        def kill(self) -> None:
+            pass
+
+        def join(self) -> None:
+            pass
+
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(module.SPAWN, "Process", Recorded)
+    with crew(Shape(2, 2, ("1", "GPU-5a")), "auto"):
+        assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    assert seen == [("1", "PCI_BUS_ID"), ("GPU-5a", "PCI_BUS_ID")]
