@@ -29,15 +29,17 @@ def measure(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def summed_up(workers: int, runs: list[dict[str, Any]], single: float) -> dict[str, Any]:
-    """Bring the repeats to medians."""
+def summed_up(workers: int, runs: list[dict[str, Any]], single: list[dict[str, Any]]) -> dict[str, Any]:
+    """Bring the repeats to medians; what is compared with one worker is what ran next to it."""
     seconds = [run["seconds"] for run in runs]
+    ratios = [alone["seconds"] / several for alone, several in zip(single, seconds, strict=True)]
     return {
         "workers": workers,
         "tiles": runs[0]["tiles"],
         "s": statistics.median(seconds),
         "range": f"{min(seconds):.4g} to {max(seconds):.4g}",
-        "times as fast": single / statistics.median(seconds),
+        "times as fast": statistics.median(ratios),
+        "from, to": f"{min(ratios):.3g} to {max(ratios):.3g}",
         "not in tasks": f"{statistics.median(1 - run['busy'] / run['seconds'] for run in runs):.1%}",
         "MiB fetched per round": runs[0]["fetched"] / 2**20,
     }
@@ -66,8 +68,7 @@ def main(images: Path, content: str, style: str, counts: tuple[int, ...], result
             for workers in counts:
                 runs[workers].append(measure(paths, {**common, "workers": workers}))
                 click.echo(f"repeat {repeat + 1}, {workers} worker(s): {runs[workers][-1]['seconds']} s")
-    single = statistics.median(run["seconds"] for run in runs[counts[0]])
-    rows = [summed_up(workers, runs[workers], single) for workers in counts]
+    rows = [summed_up(workers, runs[workers], runs[counts[0]]) for workers in counts]
     sidecar = runs[counts[-1]][-1]["sidecar"]
     inputs = {kind: input_of(sidecar, kind) for kind in ("content", "style")}
     result = {"inputs": inputs, "settings": sidecar["settings"], "repeats": repeats, "rows": rows}
