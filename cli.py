@@ -255,8 +255,8 @@ several = partial(click.option, multiple=True, show_default=True)
 def bench(as_json: bool, **options: Any) -> None:
     """Measure how fast this machine paints, so that `plan` knows.
 
-    All workers measure at the same time, as they would paint. vgg19 takes a minute or more on a few cores, several
-    at 1024 px; `--network compact` takes seconds. No weight file is needed.
+    All workers measure at the same time, as they would paint. On a few cores, vgg19 takes a minute at 512 px and
+    several at 1024 px in float32; `--network compact` takes seconds. No weight file is needed.
     """
     from muralist.pipeline.bench import bench, table
 
