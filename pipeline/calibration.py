@@ -84,7 +84,7 @@ class Calibration:
         operations = pixel_steps * architecture(settings.network).operations(settings.layers)
         runs = min(RUNS, max(1, int(RUN_OPERATIONS / operations)))
         with memory_errors(f"a tile of {side} x {side} px", self._device):
-            return self._fastest(_round(settings, self._device, precision, side), runs) / pixel_steps
+            return self._fastest(round_of_noise(settings, self._device, precision, side), runs) / pixel_steps
 
     def matmul_rate(self, precision: str) -> float:
         """Measure how many floating-point operations a second products of square matrices make, at best.
@@ -118,7 +118,7 @@ def _product(side: int, device: str, precision: str) -> Callable[[], Tensor]:
     return lambda: a @ b
 
 
-def _round(settings: Settings, device: str, precision: str, side: int) -> Callable[[], object]:
+def round_of_noise(settings: Settings, device: str, precision: str, side: int) -> Callable[[], object]:
     """Make ready to paint a tile of noise that is a picture of its own, again and again from the start."""
     window = Window.of(np.ones(side, np.float32), np.ones(side, np.float32), device)
     painter = _painter(settings, device, precision, side)

@@ -125,7 +125,7 @@ def test_links_lead_somewhere(name: str) -> None:
 def test_messages_are_those_of_the_code() -> None:
     """What the table of faults quotes is what muralist says, where "..." stands for anything."""
     quoted = re.findall(r"\*(\w[^*\n]*)\*", section(CLUSTERS, "When something breaks"))
-    said = "".join(path.read_text() for folder in ("pipeline", "model") for path in (ROOT / folder).glob("*.py"))
+    said = "".join(path.read_text() for folder in ("pipeline", "model") for path in (ROOT / folder).rglob("*.py"))
     said = re.sub(r'"\s*\n\s*f?"', "", said + (ROOT / "cli.py").read_text())
     assert len(quoted) > 15
     missing = [part for text in quoted for part in text.split("...") if part.strip("; ") not in said]
