@@ -37,9 +37,8 @@ lint: .venv/.ok .typing/muralist ## ruff and the import contracts
 typecheck: .venv/.ok .typing/muralist ## mypy, strict
 	$(BIN)/mypy
 
-bench: .venv/.ok ## the benchmarks, tests/benchmarks/README.md (an hour on two cores)
-	$(BIN)/python tests/benchmarks/cost.py
-	$(BIN)/python tests/benchmarks/memory.py
+bench: .venv/.ok ## the benchmarks, tests/benchmarks/README.md (two hours on two cores)
+	for b in step quick_ways cost scaling growth whole_job curves memory; do $(BIN)/python tests/benchmarks/$$b.py || exit 1; done
 	$(BIN)/python tests/benchmarks/quality.py --one-level
 
 wheel: .venv/.ok ## build the wheel into dist/

@@ -7,7 +7,6 @@ they are and used, what lost workers had is run again elsewhere, and a scheduler
 
 import asyncio
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Coroutine, Hashable, Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from heapq import nlargest
-from multiprocessing import resource_tracker
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -33,7 +31,7 @@ from muralist.pipeline.storage.store import Store
 from muralist.pipeline.workers.dispatch import Batch, Call, Dispatch, Run
 from muralist.pipeline.workers.inside import introduce
 from muralist.pipeline.workers.link import Dropped, Link
-from muralist.pipeline.workers.local import local_shape, start_workers
+from muralist.pipeline.workers.local import deaf_to_ctrl_c, local_shape, start_workers
 from muralist.pipeline.workers.terms import Facts, Machinery, Terms
 
 ASK_SECONDS = 60  # for a worker to say what it is: it loads torch and reads the weight file
@@ -167,12 +165,8 @@ class Cluster:
 
     def start(self) -> None:
         """Start the thread and wait until there are workers. Ctrl-C reaches neither it nor processes begun there."""
-        resource_tracker.ensure_running()  # otherwise the first worker starts it, and that lets the signal through
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with deaf_to_ctrl_c():
             self._thread.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._opened.result()
 
     def stop(self) -> None:

@@ -4,18 +4,17 @@ They end with the block that started them, whatever ends it, and leave Ctrl-C to
 """
 
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from multiprocessing import Pipe, get_context, resource_tracker
+from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
 from muralist.model.errors import ModelError
 from muralist.pipeline.errors import ClusterError, PipelineError
-from muralist.pipeline.workers.local import Shape, environment, gpu_of
+from muralist.pipeline.workers.local import Shape, deaf_to_ctrl_c, environment, gpu_of
 
 Ask = Callable[..., list[Any]]
 SPAWN = get_context("spawn")
@@ -48,7 +47,7 @@ def crew(shape: Shape, device: str) -> Iterator[Ask]:
 def _member(shape: Shape, number: int, barrier: Barrier, device: str) -> Iterator[Connection]:
     near, far = Pipe()
     process = SPAWN.Process(target=_serve, args=(far, barrier, device, shape.threads), daemon=True)
-    with _deaf_to_ctrl_c(), _environment(environment(shape) | gpu_of(shape, number)):
+    with deaf_to_ctrl_c(), _environment(environment(shape) | gpu_of(shape, number)):
         process.start()
     try:
         far.close()  # or else nobody would notice that the process is gone
@@ -57,17 +56,6 @@ def _member(shape: Shape, number: int, barrier: Barrier, device: str) -> Iterato
         process.kill()
         process.join()
         near.close()
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes that are started here never see Ctrl-C; it is heard afterwards."""
-    resource_tracker.ensure_running()  # otherwise the first process starts it, and that lets the signal through
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -4,9 +4,12 @@ import asyncio
 import logging
 import os
 import shutil
+import signal
 import subprocess
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,17 @@ def environment(shape: Shape) -> dict[str, str]:
 def gpu_of(shape: Shape, number: int) -> dict[str, str]:
     """What a worker, counted from 0, has to find there besides, before it loads torch: the GPU that is its own."""
     return {"CUDA_VISIBLE_DEVICES": shape.gpus[number], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if shape.gpus else {}
+
+
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Threads and processes that are started here never see Ctrl-C; it is heard afterwards."""
+    resource_tracker.ensure_running()  # otherwise the first process starts it, and that lets the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def start_workers(stack: AsyncExitStack, shape: Shape, folder: Path) -> str:
