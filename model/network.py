@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muralist.model.architecture import Architecture, Colour, Convolution, Normalise, Padding, Pool, Pooling
-from muralist.model.frozen import average_pool, convolve, rectify
+from muralist.model.frozen import average_pool, convolve
 
 Features = dict[str, Tensor]
 
@@ -111,7 +111,7 @@ class Network(nn.Module):
                 x = self._convolve(x, step)
                 yield f"conv{step.name}", x
                 # In place, ReLU would change a feature that was given away.
-                x = rectify(x, in_place=f"conv{step.name}" not in wanted)
+                x = F.relu(x, inplace=f"conv{step.name}" not in wanted)
                 yield f"relu{step.name}", x
             else:
                 x = self._pool(x, step) if isinstance(step, Pool) else _normalised(x, step)

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from machine import results_option, table, write_result
 from torch import Tensor
 
-from muralist.model import frozen, network, objective, painter, variation
+from muralist.model import network, objective, painter, variation
 from muralist.model import statistics as sums
 from muralist.pipeline.calibration import round_of_noise
 from muralist.pipeline.settings import Settings
@@ -71,14 +71,8 @@ def plain_variation(self: Any, picture: Tensor) -> Tensor:
     return gradient
 
 
-def threshold(values: Tensor, where: Tensor) -> Tensor:
-    """torch's own way back through ReLU."""
-    return torch.ops.aten.threshold_backward(values, where, 0)
-
-
 WAYS: dict[str, Patches] = {
     "as it is": [],
-    "ReLU's mask by bits": [(frozen, "_where_positive", threshold)],
     "average pooling spread by copies": [(network, "average_pool", F.avg_pool2d)],
     "convolutions that keep no input": [(network, "convolve", plain_convolution)],
     "Gram sums in parts that fit the cache": [

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from muralist.model.architecture import Convolution
-from muralist.model.frozen import MODES, average_pool, convolve, gradient_at, rectify
+from muralist.model.frozen import MODES, average_pool, convolve, gradient_at
 
 STEPS = {
     "usual": Convolution("1", 4, 6),
@@ -58,24 +58,6 @@ def test_convolutions_keep_nothing_but_their_weights():
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
         convolve(noise(1, 4, 16, 16).requires_grad_(), weight, noise(6), STEPS["usual"], "reflect")
     assert [x.data_ptr() for x in kept] == [weight.data_ptr()]
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_relu_is_that_of_torch(dtype):
-    """Also in bfloat16, where the gradient is masked by bits, and at zeros of either sign."""
-    x = noise(1, 4, 9, 7, dtype=dtype)
-    x[0, 0, 0, :2] = torch.tensor([0.0, -0.0], dtype=dtype)
-    assert_same(lambda x: rectify(x, in_place=False), F.relu, x)
-    assert_same(lambda x: rectify(x * 1, in_place=True), F.relu, x)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_relu_lets_gradients_that_are_no_numbers_through(dtype):
-    """A gradient that is not finite must be seen at the pixels, or a painting would diverge unnoticed."""
-    leaf = torch.ones(1, 1, 1, 3, dtype=dtype, requires_grad=True)
-    slope = torch.tensor([[[[float("nan"), float("inf"), -1]]]], dtype=dtype)
-    rectify(leaf, in_place=False).backward(slope)
-    torch.testing.assert_close(leaf.grad, slope, equal_nan=True)
 
 
 @pytest.mark.parametrize("size", [(8, 12), (9, 13)])
