@@ -190,7 +190,7 @@ class Cluster:
         async with AsyncExitStack() as stack:
             await self._open(stack)
             self._opened.set_result(None)
-            while True:
+            while not self._stopping.is_set():  # what is awaited below may swallow that this was cancelled
                 await asyncio.sleep(LOOK_SECONDS)
                 try:
                     await self._look()

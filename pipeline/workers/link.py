@@ -54,7 +54,8 @@ class Link:
         return dict(identity["workers"])
 
     async def _identity(self) -> Mapping[str, Any]:
-        return dict(await asyncio.wait_for(self._client.scheduler.identity(n_workers=-1), CONNECT_SECONDS))
+        async with asyncio.timeout(CONNECT_SECONDS):  # (Python 3.11's wait_for may forget that it was cancelled)
+            return dict(await self._client.scheduler.identity(n_workers=-1))
 
     async def ask(self, address: str, terms: Terms, what: Callable[[], Facts]) -> Facts:
         """Ask a worker for its versions, which needs nothing but Python there, and if they are right for the rest."""

@@ -1,10 +1,13 @@
 """Faults of real processes that a painting survives: workers and schedulers that are killed, hang, come late or go."""
 
+import asyncio
 import os
 import re
 import signal
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -158,3 +161,23 @@ def kill_scheduler(port: int) -> None:
             process.wait()
             return
     raise AssertionError("no such process")
+
+
+def test_stopping_is_heard_even_if_a_wait_swallows_it(scheduler, tmp_path, chores, monkeypatch):
+    """Python 3.11 may forget a cancellation that meets the end of a wait; the cluster stops all the same."""
+    looking, workers = threading.Event(), link.Link.workers
+
+    async def hard_of_hearing(self: link.Link) -> Any:
+        looking.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return await workers(self)
+
+    with opened(tmp_path, scheduler=scheduler) as cluster:
+        monkeypatch.setattr(link.Link, "workers", hard_of_hearing)
+        assert looking.wait(10)
+        stopping = threading.Thread(target=cluster.stop, daemon=True)
+        stopping.start()
+        stopping.join(20)
+        monkeypatch.undo()
+        assert not stopping.is_alive()
