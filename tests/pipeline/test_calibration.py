@@ -55,7 +55,7 @@ def test_no_weights_are_read(here, monkeypatch):
 
 def test_a_run_is_counted_as_steps_and_a_look(here, monkeypatch):
     """Seconds are shared out among the pixels of two steps and a look at the losses, which is half a step."""
-    monkeypatch.setattr(module, "_round", lambda *_: lambda: None)
+    monkeypatch.setattr(module, "round_of_noise", lambda *_: lambda: None)
     monkeypatch.setattr(module.time, "perf_counter", ticking(9, 5, 5, 5))
     assert here.pixel_step_seconds(load_settings(), "float32", 10) == 5 / (2.5 * 100)
 
@@ -64,7 +64,7 @@ def test_what_takes_long_is_run_less_often(monkeypatch):
     """Beyond so many operations one run counts, and one does not."""
     met: list[None] = []
     here = Calibration("cpu", lambda: met.append(None))
-    monkeypatch.setattr(module, "_round", lambda *_: lambda: None)
+    monkeypatch.setattr(module, "round_of_noise", lambda *_: lambda: None)
     for limit, runs in ((1e15, 3), (1e3, 1)):
         monkeypatch.setattr(module, "RUN_OPERATIONS", limit)
         met.clear()
@@ -119,7 +119,7 @@ def test_a_tile_that_does_not_fit_is_told(here, monkeypatch):
     def full(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(module, "_round", full)
+    monkeypatch.setattr(module, "round_of_noise", full)
     with pytest.raises(DeviceMemoryError, match=r"out of memory on cpu of .* for a tile of 64 x 64 px"):
         here.pixel_step_seconds(load_settings(), "float32", 64)
 

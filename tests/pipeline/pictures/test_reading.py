@@ -5,8 +5,6 @@ import os
 import struct
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -277,23 +275,6 @@ def test_not_a_picture(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     refused(path, "JPEG, PNG, TIFF, WebP")
-
-
-@pytest.fixture
-def ordinary_user() -> Iterator[Path]:
-    """A folder that belongs to the user that the test then runs as: not root, who may do anything."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if not hasattr(os, "geteuid") or os.geteuid() != 0:
-            yield folder
-            return
-        nobody = 65534
-        os.chown(folder, nobody, nobody)
-        os.seteuid(nobody)
-        try:
-            yield folder
-        finally:
-            os.seteuid(0)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")

@@ -17,9 +17,9 @@ from crews import opened, until
 from dask_processes import dask_scheduler, dask_worker
 from pictures import TINY
 
-from muralist.model.errors import DivergedError
+from muralist.model.errors import DivergedError, UnknownNetworkError
 from muralist.pipeline import render as render_module
-from muralist.pipeline.errors import ClusterError, DeviceError, DeviceMemoryError
+from muralist.pipeline.errors import ClusterError, DeviceMemoryError
 from muralist.pipeline.levels import Level
 from muralist.pipeline.progress import Progress
 from muralist.pipeline.render import render
@@ -228,10 +228,10 @@ def test_a_killed_worker_changes_nothing(painted, tmp_path, monkeypatch, capfd):
 def test_errors_of_tasks_keep_their_type(scheduler, tmp_path, painted):
     """What a task raises arrives as it was raised, with its facts; the workers stay of use."""
     with opened(tmp_path, scheduler=scheduler) as cluster:
-        with pytest.raises(DeviceError, match=r"cuda:77 is not there .*; use --device auto"):
-            cluster.call("resolve_device", "cuda:77")
-        assert sorted(cluster.map("resolve_device", [("cpu",)] * 7)) == ["cpu"] * 7
-        assert list(cluster.map("resolve_device", [])) == []
+        with pytest.raises(UnknownNetworkError, match=r"vgg18"):
+            cluster.call("architecture", "vgg18")
+        assert [row.name for row in cluster.map("architecture", [("vgg19",)] * 7)] == ["vgg19"] * 7
+        assert list(cluster.map("architecture", [])) == []
         assert cluster.peak_rss() > 100 << 20
     with pytest.raises(DivergedError, match=r"not finite.*learning rate of 0.02") as caught:
         paint(painted, tmp_path, scheduler=scheduler, style_weight=1e38)
