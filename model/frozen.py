@@ -23,9 +23,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, step: Convolution, padding
     return result
 
 
-def average_pool(x: Tensor, side: int) -> Tensor:
-    """Mean over blocks of `side` x `side` positions that do not overlap; what does not fill a block is left out."""
-    result: Tensor = _AveragePool.apply(x, side)
+def average_pool(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """Mean over blocks of `kernel` x `kernel` positions, `stride` apart; what does not fill a block is left out."""
+    result: Tensor = _AveragePool.apply(x, kernel) if kernel == stride else F.avg_pool2d(x, kernel, stride)
     return result
 
 

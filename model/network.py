@@ -19,12 +19,8 @@ def _l2_pool(x: Tensor, kernel: int, stride: int) -> Tensor:
     return (F.avg_pool2d(x.square(), kernel, stride) * kernel**2 + TINY).sqrt()
 
 
-def _average_pool(x: Tensor, kernel: int, stride: int) -> Tensor:
-    return average_pool(x, kernel) if kernel == stride else F.avg_pool2d(x, kernel, stride)
-
-
 POOLS: dict[Pooling, Callable[[Tensor, int, int], Tensor]] = {
-    "average": _average_pool,
+    "average": average_pool,
     "max": F.max_pool2d,
     "l2": _l2_pool,
 }

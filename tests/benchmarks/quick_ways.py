@@ -73,7 +73,7 @@ def plain_variation(self: Any, picture: Tensor) -> Tensor:
 
 WAYS: dict[str, Patches] = {
     "as it is": [],
-    "average pooling spread by copies": [(network, "average_pool", F.avg_pool2d)],
+    "average pooling spread by copies": [(network, "POOLS", {**network.POOLS, "average": F.avg_pool2d})],
     "convolutions that keep no input": [(network, "convolve", plain_convolution)],
     "Gram sums in parts that fit the cache": [
         (painter, "style_sums", plain_style_sums),

@@ -60,10 +60,12 @@ def test_convolutions_keep_nothing_but_their_weights():
     assert [x.data_ptr() for x in kept] == [weight.data_ptr()]
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2)])
 @pytest.mark.parametrize("size", [(8, 12), (9, 13)])
-def test_average_pooling_is_that_of_torch(size):
-    """Also where the last row and column fill no block, and get no gradient."""
-    assert_same(lambda x: average_pool(x, 2), lambda x: F.avg_pool2d(x, 2), noise(1, 3, *size))
+def test_average_pooling_is_that_of_torch(size, kernel, stride):
+    """Also where blocks overlap, and where the last row and column fill no block and get no gradient."""
+    x = noise(1, 3, *size)
+    assert_same(lambda x: average_pool(x, kernel, stride), lambda x: F.avg_pool2d(x, kernel, stride), x)
 
 
 def test_gradients_at_layers_reach_the_picture():
