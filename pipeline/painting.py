@@ -209,8 +209,9 @@ class Painting:
 
     def _look(self, losses: Losses) -> None:
         """Note the losses after a round, and with that the round as made."""
+        self.tick()
         current = self.course.current
-        current.rows.append(LossRow.of(self.level, current.made + 1, losses))
+        current.rows.append(LossRow.of(self.level, current.made + 1, losses, self.course.seconds))
         self.progress.show_losses(current.rows[-1])
         self._note()
 

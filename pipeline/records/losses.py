@@ -1,7 +1,7 @@
 """The losses of a painting over its steps: rows for the sidecar, lines, a plot. The only user of matplotlib."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +34,8 @@ class LossRow:
         Unweighted; None where a term does not count.
     total : float
         The sum of the terms with their weights, which is what is minimised.
+    seconds : float
+        Spent on the painting before; no part of what makes two rows equal.
     """
 
     level: int
@@ -42,13 +44,14 @@ class LossRow:
     content: float | None
     tv: float | None
     total: float
+    seconds: float = field(default=0.0, compare=False)
 
     @classmethod
-    def of(cls, level: Level, rounds: int, losses: Mapping[str, float]) -> "LossRow":
+    def of(cls, level: Level, rounds: int, losses: Mapping[str, float], seconds: float) -> "LossRow":
         """Put a row together from what the workers added up after some rounds; terms may be missing."""
         step = level.first_step + level.steps_after(rounds)
         terms = {term: losses.get(term) for term in TERMS}
-        return cls(level=level.index + 1, step=step, total=losses["total"], **terms)
+        return cls(level=level.index + 1, step=step, total=losses["total"], seconds=round(seconds, 3), **terms)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the row as plain values."""

@@ -42,23 +42,18 @@ def paint(pair: tuple[Path, Path], schedule: dict[str, Any], settings: dict[str,
     cost = brief.network.operations(brief.settings.layers)
     spent = [cost * level.tile_pixels * level.steps for level in brief.levels]
     rows = [row for row in sidecar["losses"] if row["level"] == len(brief.levels)]
-    before, made = sum(spent[:-1]), rows[-1]["step"] - rows[0]["step"]
-    share = [(row["step"] - rows[0]["step"]) / made for row in rows]
-    seconds = [level["seconds"] for level in sidecar["levels"]]
+    step = cost * brief.final.tile_pixels
     curve = [
         {
-            "tflop": (before + part * spent[-1]) / 1e12,
-            "seconds": sum(seconds[:-1]) + part * seconds[-1],
-            "style": row["style"],
-            "content": row["content"],
-            "total": row["total"],
+            "tflop": (sum(spent[:-1]) + (row["step"] - rows[0]["step"]) * step) / 1e12,
+            **{key: row[key] for key in ("seconds", "style", "content", "total")},
         }
-        for part, row in zip(share, rows, strict=True)
+        for row in rows
     ]
     last = sidecar["levels"][-1]
     return {
         "tflop": sum(spent) / 1e12,
-        "seconds": sum(seconds),
+        "seconds": rows[-1]["seconds"],
         "style": last["style_loss_last"],
         "content": last["content_loss_last"],
         "curve": curve,

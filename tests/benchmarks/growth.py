@@ -1,12 +1,15 @@
 """Growth: what a pixel costs at a step, from one megapixel to a poster.
 
 A photograph is enlarged to each size and rendered at one level, the same steps a round, on this machine's usual
-workers. What the tiles of a large picture share is painted more than once, so cost is told per pixel of the picture
-and per pixel that was painted.
+workers. Counted are the rounds after the first, in which workers touch their memory for the first time. What the
+tiles of a large picture share is painted more than once, so cost is told per pixel of the picture and per pixel that
+was painted.
 """
 
 import tempfile
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import click
@@ -22,17 +25,21 @@ LIMIT = 0.10  # apart from the cost at the largest size
 
 
 def measure(paths: tuple[Path, Path, Path], settings: dict[str, Any]) -> dict[str, Any]:
-    """Render at the photograph's own size; seconds, and the pixels of picture and tiles."""
+    """Render at the photograph's own size; seconds of a round, and the pixels of picture and tiles."""
     sidecar = render(*paths, overwrite=True, **settings)
     with tempfile.TemporaryDirectory() as aside:
         final = make_brief(*paths, load_settings("default", settings), overwrite=True, aside=Path(aside)).final
-    level = sidecar["levels"][-1]
+    level, pixels = sidecar["levels"][-1], sidecar["height"] * sidecar["width"]
+    looks = [row["seconds"] for row in sidecar["losses"] if row["level"] == len(sidecar["levels"])]
+    rounds = [after - before for before, after in pairwise(looks)][1:]
+    steps = level["steps"] / level["rounds"]
     return {
-        "megapixels": sidecar["height"] * sidecar["width"] / 1e6,
+        "megapixels": pixels / 1e6,
         "tiles": level["tiles"],
-        "s": level["seconds"],
-        "painted": final.tile_pixels * level["steps"],
-        "picture": sidecar["height"] * sidecar["width"] * level["steps"],
+        "s": median(rounds),
+        "range": f"{min(rounds):.4g} to {max(rounds):.4g}",
+        "painted": final.tile_pixels * steps,
+        "picture": pixels * steps,
         "outside": sidecar["seconds"] - sum(row["seconds"] for row in sidecar["levels"]),
         "sidecar": sidecar,
     }
@@ -50,7 +57,8 @@ def as_row(run: dict[str, Any], largest: dict[str, Any]) -> dict[str, Any]:
     return {
         "megapixels": round(run["megapixels"], 1),
         "tiles": run["tiles"],
-        "s": run["s"],
+        "s per round": run["s"],
+        "range": run["range"],
         "us per picture pixel and step": run["s"] / run["picture"] * 1e6,
         "us per painted pixel and step": cost * 1e6,
         "/ largest": cost / most,
@@ -64,23 +72,31 @@ def as_row(run: dict[str, Any], largest: dict[str, Any]) -> dict[str, Any]:
 @click.option("--content", default="green_park", show_default=True, help="Photograph, by beginning of its name.")
 @click.option("--style", default="starry_night", show_default=True, help="Style picture, by beginning of its name.")
 @click.option("--megapixels", multiple=True, type=float, default=(1, 4, 16, 64), show_default=True, help="Repeatable.")
-@click.option("--steps", default=10, show_default=True, help="Steps of the one level.")
+@click.option("--rounds", default=3, show_default=True, help="Rounds of the one level; the first is not counted.")
+@click.option("--steps", default=10, show_default=True, help="Steps of a round.")
 @set_option
 @results_option
 def main(
-    images: Path, content: str, style: str, megapixels: tuple[float, ...], steps: int, results: Path, settings: Any
+    images: Path,
+    content: str,
+    style: str,
+    megapixels: tuple[float, ...],
+    rounds: int,
+    steps: int,
+    results: Path,
+    settings: Any,
 ) -> None:
     """Compare the cost of a pixel at a step over picture sizes."""
     source, painted = find_picture(images, "content", content), find_picture(images, "style", style)
     runs = []
-    for size in (megapixels[0], *megapixels):  # the first one warms up
+    for size in megapixels:
         with tempfile.TemporaryDirectory() as folder:
             photograph = Path(folder, "photograph.jpg")
             enlarge(source, size, photograph)
             paths = (photograph, painted, Path(folder, "painting.tif"))
-            runs.append(measure(paths, {**one_level(photograph, steps), **settings}))
-            click.echo(f"{size:g} megapixels: {runs[-1]['s']} s")
-    rows = [as_row(run, runs[-1]) for run in runs[1:]]
+            runs.append(measure(paths, {**one_level(photograph, rounds * steps), "steps_per_round": steps, **settings}))
+            click.echo(f"{size:g} megapixels: {runs[-1]['s']:.2f} s a round")
+    rows = [as_row(run, runs[-1]) for run in runs]
     sidecar = runs[-1]["sidecar"]
     result = {"inputs": {"style": input_of(sidecar, "style")}, "settings": sidecar["settings"], "rows": rows}
     write_result(results, "growth", sidecar, result, table(rows))

@@ -27,6 +27,7 @@ from muralist.pipeline.pictures.colours import recolouring, with_chroma_of
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.progress import Progress, level_work
+from muralist.pipeline.records.losses import LossRow
 from muralist.pipeline.records.sidecar import Sidecar
 from muralist.pipeline.render import render
 from muralist.pipeline.styles import Style
@@ -348,6 +349,10 @@ def test_losses_are_told_for_every_look(paint, folder, capfd):
     sidecar = paint(loss_lines=True, loss_plot=folder / "loss.svg", content_weight=0)
     looks = [(row["level"], row["step"]) for row in sidecar["losses"]]
     assert looks == [(1, 0), (1, 2), (1, 4), (2, 4), (2, 6), (2, 7)]
+    clock = [row["seconds"] for row in sidecar["losses"]]
+    assert 0 < clock[0] < clock[-1]
+    assert clock == sorted(clock)
+    assert clock[-1] <= sidecar["seconds"]
     for row in sidecar["losses"]:
         assert row["content"] is None
         assert row["total"] == pytest.approx(1000 * row["style"] + 150 * row["tv"])
@@ -559,7 +564,8 @@ def test_what_was_painted_is_kept_and_gone_on_with(paint, folder, monkeypatch):
     assert ran == []
     assert sidecar["resumed"] == 1
     assert (folder / "out.png").read_bytes() == (folder / "whole.png").read_bytes()
-    assert sidecar["losses"] == json.loads((folder / "whole.png.json").read_text())["losses"]
+    whole = json.loads((folder / "whole.png.json").read_text())
+    assert [LossRow(**row) for row in sidecar["losses"]] == [LossRow(**row) for row in whole["losses"]]
     assert not (folder / ".out.png.muralist").exists()
 
 

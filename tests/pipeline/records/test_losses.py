@@ -26,8 +26,10 @@ ROWS = [
 def test_a_row_says_where_it_was_looked():
     """A row counts levels from 1 and steps over the run; terms that do not count are None, and left out of text."""
     level = plan_levels(64, 300, [], Settings(steps=(7, 5), steps_per_round=2, coarse=150), 16, 32)[1]
-    row = LossRow.of(level, 2, {"content": 0.25, "total": 0.5})
-    assert row.as_dict() == {"level": 2, "step": 11, "style": None, "content": 0.25, "tv": None, "total": 0.5}
+    row = LossRow.of(level, 2, {"content": 0.25, "total": 0.5}, seconds=1.2345)
+    terms = {"style": None, "content": 0.25, "tv": None, "total": 0.5}
+    assert row.as_dict() == {"level": 2, "step": 11, **terms, "seconds": 1.234}
+    assert row == LossRow(2, 11, **terms)
     assert loss_line(row, 2) == "step     11  level 2/2  content 0.25  total 0.5"
 
 
