@@ -239,6 +239,11 @@ class Settings(BaseModel):
     level_ratio: Float = Field(
         2.0, ge=1.1, le=4, description="How many times as long a level's sides may be as those of the level before."
     )
+    detail: Share = Field(
+        1.0,
+        description="Share of the photograph's finer detail that a level adds to the enlarged painting it starts from, "
+        "where the content counts.",
+    )
     steps: Annotated[tuple[Steps, ...], BeforeValidator(_as_list)] = Field(
         (200, 100, 60, 40, 30),
         description="Optimiser steps per level, coarsest first; the last value serves all finer levels.",

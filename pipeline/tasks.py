@@ -147,8 +147,8 @@ def prepare_tile(job: Job, level: Level, tile: Tile, made: int, origin: tuple[Le
         The canvas that the state is taken from: the level before, or this one in larger tiles; None for neither.
     """
     painter = _painter(job, level)
-    state = _first_state(job, level, tile, origin)
     content = job.content(level).read(tile.outer)[0]
+    state = _first_state(job, level, tile, origin, content)
     features = painter.content_features(to_tensor(content, job.device))
     host = {name: f.contiguous().cpu() for name, f in features.items()}
     job.folder.store.write(job.folder.features(level, tile.index), save_tensors(host))
@@ -212,15 +212,25 @@ def add_up(job: Job, level: Level, made: int | None) -> dict[str, float]:
     return {name: value for name, value in terms.items() if value is not None}
 
 
-def _first_state(job: Job, level: Level, tile: Tile, origin: tuple[Level, int] | None) -> np.ndarray:
-    """State of a tile's outer box. Adam's moments come along; what L-BFGS learnt at another size would mislead."""
+def _first_state(
+    job: Job, level: Level, tile: Tile, origin: tuple[Level, int] | None, content: np.ndarray
+) -> np.ndarray:
+    """State of a tile's outer box. Adam's moments come along; what L-BFGS learnt at another size would mislead.
+
+    A painting that is enlarged lacks what could not be seen before; the photograph's detail is put in its place, as
+    from one level of a Laplacian pyramid (Burt and Adelson 1983) to the next.
+    """
     count = planes(job.settings.optimizer, job.settings.history)
     if origin is None:
         return start_state(job.start(level).read(tile.outer)[0], count)
     before, canvas = origin[0], job.canvas(*origin)
     if before.index == level.index:
         return canvas.read(tile.outer)
-    pixels = _enlarged(canvas, before, level, tile.outer, slice(AVERAGE, AVERAGE + 1), cubic).clip(0, 1)
+    pixels = _enlarged(canvas, before, level, tile.outer, slice(AVERAGE, AVERAGE + 1), cubic)
+    if job.settings.detail and job.settings.active_content_layers:
+        coarser = _enlarged(job.content(before), before, level, tile.outer, slice(None), cubic)
+        pixels += job.settings.detail * (content - coarser)
+    pixels = pixels.clip(0, 1)
     if job.settings.optimizer == "lbfgs":
         return start_state(pixels[0], count)
     return np.concatenate([pixels, pixels, _enlarged(canvas, before, level, tile.outer, slice(MOMENT1, None), linear)])

@@ -136,22 +136,42 @@ def enlarged(plane: np.ndarray, width: int, height: int, filter: Image.Resamplin
     return np.asarray(Image.fromarray(plane).resize((width, height), filter))
 
 
-def test_the_next_level_starts_from_the_one_before(done):
-    """Level 1 starts with level 0's average, enlarged with a cubic filter, and with its moments, enlarged linearly."""
+INSIDE = (slice(8, -8), slice(8, -8))  # Pillow repeats the picture's edge, we see the bleed
+
+
+@pytest.mark.parametrize(
+    ("changes", "share"), [({}, 1.0), ({"detail": 0.25}, 0.25), ({"detail": 0.0}, 0.0), ({"content_weight": 0.0}, 0.0)]
+)
+def test_the_next_level_starts_from_the_one_before(done, changes, share):
+    """Level 1 starts with level 0's average, enlarged, and the share of what the photograph has beyond its own."""
+    job = replace(done.job, settings=done.job.settings.model_copy(update=changes))
+    before, level = done.levels
+    everywhere(job, level, "prepare_tile", 9, 9, origin_of(job, level))
+    large = job.canvas(level, 9).read(level.picture_box)
+    small = job.canvas(before, len(before.rounds)).read(before.picture_box)[AVERAGE]
+    coarse, fine = (job.content(each).read(each.picture_box)[0] for each in done.levels)
+    for channel in range(3):
+        painted, seen = (
+            enlarged(plane[..., channel], level.width, level.height, Image.Resampling.BICUBIC)
+            for plane in (small, coarse)
+        )
+        wanted = (painted + share * (fine[..., channel] - seen)).clip(0, 1)
+        np.testing.assert_allclose(large[AVERAGE, :, :, channel][INSIDE], wanted[INSIDE], atol=1e-5)
+    np.testing.assert_array_equal(large[PIXELS], large[AVERAGE])
+
+
+def test_the_next_level_goes_on_with_the_moments(done):
+    """Level 1 starts with level 0's moments, enlarged linearly."""
     job = done.job
     before, level = done.levels
     small = job.canvas(before, len(before.rounds)).read(before.picture_box)
     large = job.canvas(level, 0).read(level.picture_box)
-    inside = (slice(8, -8), slice(8, -8))  # Pillow repeats the picture's edge, we see the bleed
     for channel in range(3):
-        wanted = enlarged(small[AVERAGE, :, :, channel], level.width, level.height, Image.Resampling.BICUBIC).clip(0, 1)
-        np.testing.assert_allclose(large[AVERAGE, :, :, channel][inside], wanted[inside], atol=1e-5)
         for moment in (MOMENT1, MOMENT2):
             plane = small[moment, :, :, channel]
             wanted = enlarged(plane, level.width, level.height, Image.Resampling.BILINEAR)
             found = large[moment, :, :, channel]
-            np.testing.assert_allclose(found[inside], wanted[inside], atol=1e-5 * abs(plane).max())
-    np.testing.assert_array_equal(large[PIXELS], large[AVERAGE])
+            np.testing.assert_allclose(found[INSIDE], wanted[INSIDE], atol=1e-5 * abs(plane).max())
     assert (large[MOMENT2] >= 0).all()
     assert large[MOMENT2].any()
 
