@@ -26,7 +26,8 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "slower at the end": {"learning_rate": [0.02, 0.02, 0.015, 0.01]},
     "faster at the end": {"learning_rate": [0.02, 0.02, 0.02, 0.02]},
     "no average": {"average_decay": 0},
-    "L-BFGS": {"optimizer": "lbfgs", "learning_rate": [1.0]},
+    "no detail": {"detail": 0},
+    "swift": {"preset": "swift"},
 }
 
 Row = dict[str, Any]
@@ -35,10 +36,11 @@ Row = dict[str, Any]
 def paint(pair: tuple[Path, Path], schedule: dict[str, Any], settings: dict[str, Any]) -> tuple[Row, dict[str, Any]]:
     """Paint a pair with a schedule; what it took, what came out, and how the last level went."""
     options = {**settings, **schedule, "coarse": min(schedule.get("coarse", 256), settings["size"])}
+    preset = options.pop("preset", "default")
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "painting.png")
-        sidecar = render(*pair, output, **options)
-        brief = make_brief(*pair, output, load_settings("default", options), overwrite=True, aside=Path(folder))
+        sidecar = render(*pair, output, preset=preset, **options)
+        brief = make_brief(*pair, output, load_settings(preset, options), overwrite=True, aside=Path(folder))
     cost = brief.network.operations(brief.settings.layers)
     spent = [cost * level.tile_pixels * level.steps for level in brief.levels]
     rows = [row for row in sidecar["losses"] if row["level"] == len(brief.levels)]

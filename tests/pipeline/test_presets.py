@@ -396,7 +396,7 @@ def test_any_text_is_settings_or_a_settings_error(tmp_path_factory, text):
             load_settings(**arguments)
 
 
-@pytest.mark.parametrize("preset", ["default", "draft", "faithful", "poster"])
+@pytest.mark.parametrize("preset", ["default", "draft", "faithful", "poster", "swift"])
 @pytest.mark.parametrize("network", sorted(ARCHITECTURES))
 def test_our_presets_suit_every_network(preset, network):
     """Whichever network is named, the layers are its own."""
