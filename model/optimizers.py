@@ -104,12 +104,12 @@ def _newton(slope: Tensor, taken: list[Tensor], changes: list[Tensor], weights: 
     direction, shares = slope, []
     for s, y, curvature in reversed(known):
         shares.append(_dot(s, direction, weights) / curvature)
-        direction = direction - shares[-1] * y
+        direction = direction.sub(y, alpha=shares[-1])
     s, y, _ = known[-1]
     unit = y / y.abs().max()  # squares of gradients may leave the range of float32
     direction = direction * (_dot(s, unit, weights) / _dot(y, unit, weights))
     for (s, y, curvature), share in zip(known, reversed(shares), strict=True):
-        direction = direction + (share - _dot(y, direction, weights) / curvature) * s
+        direction = direction.add(s, alpha=share - _dot(y, direction, weights) / curvature)
     return direction
 
 
