@@ -10,7 +10,7 @@ from muralist.model.state import BASE_PLANES, planes
 from muralist.pipeline.bench import speed_here
 from muralist.pipeline.brief import Brief
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.levels import Level
+from muralist.pipeline.levels import STYLE_TILE_PX, Level
 from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.progress import counted
 from muralist.pipeline.settings import Settings
@@ -23,13 +23,14 @@ FLOAT, DOUBLE = 4, 8
 OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk that are not full
 PLANE_BYTES = 3 * FLOAT  # per pixel, of each plane of the state
 CONTENT_BYTES = 3 * FLOAT
-# Fitted to the peak resident memory of workers on tiles of 512 and 1024 px; see tests/benchmarks/memory.py.
-WORKER_BYTES = 1030 << 20
+# Fitted to the peak resident memory of workers on tiles of 384 to 1536 px; see tests/benchmarks/memory.py.
+WORKER_BYTES = 900 << 20
 DRIVER_BYTES = 170 << 20
 ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: bands that are read, laid out and written
-ACTIVATION_COPIES = 5.0
-STATE_COPIES = 9
-HISTORY_COPIES = 6  # measured: 50 pairs of L-BFGS on 512 x 512 px take 1.9 GB
+ACTIVATION_COPIES = 2.0
+STYLE_COPIES = 0.7  # of the activations of a style picture, which nothing is kept of for a gradient
+STATE_COPIES = 4
+HISTORY_COPIES = 7  # measured: six for 50 pairs of L-BFGS, eight for five
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
 
@@ -44,28 +45,37 @@ def _level_bytes(brief: Brief, level: Level) -> float:
     network, settings = brief.network, brief.settings
     kept = settings.active_content_layers
     features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in kept)
-    sides = zip(brief.styles, level.style_sides, strict=True)
-    style_pixels = sum(prod(style.size(side)) for style, side in sides)
     # A tile files its Gram matrices every round; the whole picture's stay, and so do the style picture's.
     grams = sum(network.channels(name) ** 2 * DOUBLE for name in settings.active_style_layers)
     rounds = 3 if settings.keep == "best" else 2  # the best one, the last one, and the next
     files = (rounds + 3) * len(level.grid) + len(level.rounds) + 2 * len(brief.styles)
     pictures = 1 if level.index or is_photograph(settings) else 2
     return (
-        style_pixels * CONTENT_BYTES
+        sum(_style_pixels(brief, level)) * CONTENT_BYTES
         + level.tile_pixels * (pictures * CONTENT_BYTES + rounds * state_bytes(settings) + features)
         + files * (grams + OVERHEAD_BYTES)
     )
 
 
+def _style_pixels(brief: Brief, level: Level) -> list[int]:
+    return [prod(style.size(side)) for style, side in zip(brief.styles, level.style_sides, strict=True)]
+
+
 def worker_bytes(brief: Brief, itemsize: int) -> int:
-    """Peak memory of a worker: torch itself, and the activations and state of the largest tile."""
+    """Peak memory of a worker: torch itself, and the largest tile's activations and state, or a style picture's."""
     pixels = max(largest_tile(level) for level in brief.levels)
+    activations = _channels(brief) * itemsize
+    tile = pixels * (ACTIVATION_COPIES * activations + STATE_COPIES * BASE_PLANES * PLANE_BYTES) + history_bytes(brief)
+    largest_style = max(max(_style_pixels(brief, level)) for level in brief.levels)
+    style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2)
+    return WORKER_BYTES + int(max(tile, style))
+
+
+def _channels(brief: Brief) -> float:
+    """Values of all layers that are computed, per pixel."""
     deepest = brief.network.layers.index(brief.network.deepest(brief.settings.layers))
     names = brief.network.layers[: deepest + 1]
-    channels = sum(brief.network.channels(name) / brief.network.stride(name) ** 2 for name in names)
-    per_pixel = ACTIVATION_COPIES * channels * itemsize + STATE_COPIES * BASE_PLANES * PLANE_BYTES
-    return WORKER_BYTES + int(pixels * per_pixel) + history_bytes(brief)
+    return sum(brief.network.channels(name) / brief.network.stride(name) ** 2 for name in names)
 
 
 def history_bytes(brief: Brief) -> int:

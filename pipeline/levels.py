@@ -19,6 +19,7 @@ from muralist.tiling.grid import Box, Span, TileGrid
 from muralist.tiling.resample import Frame
 
 BLOCK = (64, 2048)  # px, height and width
+STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in, which overlap far enough to be exact
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from muralist.model.state import AVERAGE, MOMENT1, planes, start_state
 from muralist.model.statistics import Sums, Window, style_sums
 from muralist.model.weight_files import WeightFile
 from muralist.pipeline.job import Job, Tally
-from muralist.pipeline.levels import Level
+from muralist.pipeline.levels import STYLE_TILE_PX, Level
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.canvas import Canvas
 from muralist.pipeline.storage.store import fetched
@@ -99,7 +99,7 @@ def style_targets(job: Job, level: Level, number: int) -> int:
     layers = tuple(job.settings.active_style_layers)
     row = architecture(job.settings.network)
     stride = row.stride(row.deepest(layers))
-    grid = TileGrid(picture.shape[0], picture.shape[1], tile=1024, overlap=256, stride=stride)
+    grid = TileGrid(picture.shape[0], picture.shape[1], tile=STYLE_TILE_PX, overlap=256, stride=stride)
     parts = [_style_sums(job, picture[tile.outer.inside(grid.box)], grid, tile, layers) for tile in grid]
     total = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
     means = {f"{what} {name}": total[f"{what} {name}"] / total[name] for name in layers for what in ("gram", "mean")}
