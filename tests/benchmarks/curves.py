@@ -75,7 +75,7 @@ def as_row(schedule: str, run: Row, usual: Row, settings: Any) -> Row:
         "style loss / default": run["style"] / usual["style"],
         "content loss / default": run["content"] / usual["content"],
         "weighted / default": weighted[id(run)] / weighted[id(usual)],
-        "style loss at full size, after s": ", ".join(f"{at['style']:.2g} ({at['seconds']:.0f})" for at in run["curve"]),
+        "style loss at full size (s)": ", ".join(f"{at['style']:.2g} ({at['seconds']:.0f})" for at in run["curve"]),
     }
 
 
