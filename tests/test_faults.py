@@ -127,6 +127,8 @@ class Scene:
         found = json.loads(sidecar.decode().replace(str(self.folder), "FOLDER"))
         for level in found["levels"]:
             del level["seconds"], level["busy_seconds"], level["fetched_bytes_per_round"]
+        for look in found["losses"]:
+            del look["seconds"]
         del found["settings"]["scheduler"], found["settings"]["workers"]
         return json.dumps({key: value for key, value in found.items() if key not in OTHERWISE}, indent=1).splitlines()
 
