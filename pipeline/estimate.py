@@ -27,8 +27,8 @@ CONTENT_BYTES = 3 * FLOAT
 WORKER_BYTES = 900 << 20
 DRIVER_BYTES = 170 << 20
 ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: bands that are read, laid out and written
-ACTIVATION_COPIES = 2.0
-STYLE_COPIES = 0.7  # of the activations of a style picture, which nothing is kept of for a gradient
+ACTIVATION_COPIES = 4.0
+STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
 STATE_COPIES = 4
 HISTORY_COPIES = 7  # measured: six for 50 pairs of L-BFGS, eight for five
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
@@ -64,18 +64,11 @@ def _style_pixels(brief: Brief, level: Level) -> list[int]:
 def worker_bytes(brief: Brief, itemsize: int) -> int:
     """Peak memory of a worker: torch itself, and the largest tile's activations and state, or a style picture's."""
     pixels = max(largest_tile(level) for level in brief.levels)
-    activations = _channels(brief) * itemsize
+    activations = itemsize * brief.network.activations(brief.settings.layers)
     tile = pixels * (ACTIVATION_COPIES * activations + STATE_COPIES * BASE_PLANES * PLANE_BYTES) + history_bytes(brief)
     largest_style = max(max(_style_pixels(brief, level)) for level in brief.levels)
     style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2)
     return WORKER_BYTES + int(max(tile, style))
-
-
-def _channels(brief: Brief) -> float:
-    """Values of all layers that are computed, per pixel."""
-    deepest = brief.network.layers.index(brief.network.deepest(brief.settings.layers))
-    names = brief.network.layers[: deepest + 1]
-    return sum(brief.network.channels(name) / brief.network.stride(name) ** 2 for name in names)
 
 
 def history_bytes(brief: Brief) -> int:
