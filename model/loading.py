@@ -46,7 +46,10 @@ def load_network(
     row.check_layers(layers)
     weights = taken(row, file, read(file), layers)
     tensors = {key: value.float() for key, value in weights.tensors.items()}
-    network = Network(row, tensors, pooling, padding, pool_rescale=pool_rescale, mean=weights.mean, std=weights.std)
+    metric = {layer: tensors.pop(key).numpy() for layer, key in metric_keys(layers).items() if key in tensors}
+    network = Network(
+        row, tensors, pooling, padding, pool_rescale=pool_rescale, mean=weights.mean, std=weights.std, metric=metric
+    )
     return network.requires_grad_(False).eval()
 
 
@@ -76,6 +79,7 @@ def taken(row: Architecture, file: WeightFile, content: Content, layers: Collect
         If it is not that network's, or not finite.
     """
     weights, needed = understand(content, row), _needed(row, layers)
+    needed |= _heads(row, layers, weights.tensors)
     _check(row, file.path, weights.tensors, needed, fitting(content))
     known = recognised(file.sha256)
     if known is not None and known.mean is not None and known.std is not None:
@@ -89,6 +93,17 @@ def _needed(row: Architecture, layers: Collection[str]) -> dict[str, tuple[int, 
     names = list(row.convolutions)
     there = {f"conv{name}" for name in names[: names.index(last) + 1]}
     return {key: shape for key, shape in shapes(row).items() if key.partition(".")[0] in there}
+
+
+def metric_keys(layers: Collection[str]) -> dict[str, str]:
+    """Names of the tensors in which a weight file keeps the metric of some layers."""
+    return {layer: f"metric.{layer}" for layer in layers}
+
+
+def _heads(row: Architecture, layers: Collection[str], tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the heads that the file has for some layers; how many rows they have is the file's choice."""
+    there = {layer: key for layer, key in metric_keys(layers).items() if key in tensors}
+    return {key: (*tensors[key].shape[:1], row.channels(layer) + 1) for layer, key in there.items()}
 
 
 def _check(

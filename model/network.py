@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,6 +47,8 @@ class Network(nn.Module):
         max pooling (K. Crowson, style-transfer-pytorch).
     mean, std : tuple of float, optional
         What to subtract from and divide RGB in [0, 1] by; the architecture's if not given.
+    metric : mapping layer -> ndarray (rows, C + 1), optional
+        Heads in which style is measured, see `style_losses.py`; a layer without heads is measured as it is.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Network(nn.Module):
         pool_rescale: bool = False,
         mean: Colour | None = None,
         std: Colour | None = None,
+        metric: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         super().__init__()
         self.architecture = architecture
@@ -65,6 +69,7 @@ class Network(nn.Module):
         self.padding: Padding = padding or architecture.padding
         self.pool_scale = RESCALE[self.pooling] if pool_rescale else 1
         self.mean, self.std = mean or architecture.mean, std or architecture.std
+        self.metric: Mapping[str, np.ndarray] = metric or {}
         for name, value in weights.items():
             self.register_buffer(name.replace(".", "_"), value.detach().clone())
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from muralist.model.network import Features
 from muralist.model.statistics import Sums, laid_out_like, positions
-from muralist.model.style_losses import STYLE_LOSSES, Distance, Statistics
+from muralist.model.style_losses import STYLE_LOSSES, Distance, Statistics, in_metric
 from muralist.model.variation import Variation
 
 # (channels, positions, mean square of the photograph's features) -> factor of the mean squared difference
@@ -76,6 +76,8 @@ class Objective:
     height, width : int
         Of the whole canvas, px.
     sizes : dict layer -> Layer
+    metric : dict layer -> ndarray (rows, C + 1)
+        Heads of the style layers that are measured in a larger network's space, see `style_losses.py`.
     style_loss, content_loss : str
         Keys of `STYLE_LOSSES` and `CONTENT_LOSSES`.
     tv_loss : str
@@ -97,6 +99,7 @@ class Objective:
     height: int
     width: int
     sizes: Mapping[str, Layer]
+    metric: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     style_loss: str = "relative"
     content_loss: str = "relative"
     tv_loss: str = "l2"
@@ -125,7 +128,13 @@ class Objective:
 
     def distances(self, like: Tensor) -> dict[str, Distance]:
         """Make the style term of every layer, its targets on the device and in the number type of `like`."""
-        return {layer: STYLE_LOSSES[self.style_loss](self._target(layer, like)) for layer in self.style_layers}
+        return {layer: self._distance(layer, like) for layer in self.style_layers}
+
+    def _distance(self, layer: str, like: Tensor) -> Distance:
+        distance_to, target = STYLE_LOSSES[self.style_loss], self._target(layer, like)
+        if layer in self.metric:
+            return in_metric(distance_to, as_tensor(self.metric[layer], like), target)
+        return distance_to(target)
 
     def _target(self, layer: str, like: Tensor) -> Statistics:
         return Statistics(*(as_tensor(self.targets[f"{what} {layer}"], like) for what in ("gram", "mean")))

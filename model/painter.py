@@ -21,8 +21,8 @@ from muralist.model.errors import DivergedError
 from muralist.model.frozen import gradient_at
 from muralist.model.network import Features, Network
 from muralist.model.objective import Objective
-from muralist.model.optimizers import Planes, Steps, take_step
-from muralist.model.state import LAST_SLOPE, LAST_STEP, PIXELS
+from muralist.model.optimizers import Planes, Steps, begin_round, end_round, take_step
+from muralist.model.state import PIXELS
 from muralist.model.statistics import Sums, Window, absolute_sum, measure, style_sums, wide
 from muralist.model.style_losses import Statistics
 
@@ -187,16 +187,6 @@ def _difference(a: Statistics, b: Statistics) -> Statistics:
     return Statistics(a.gram - b.gram, a.mean - b.mean)
 
 
-def _renewed(planes: Planes, gradient: RoundGradient, steps: Steps) -> Planes:
-    """Take the last gradient again for L-BFGS: the change of a gradient tells something within one objective only.
-
-    Between two rounds the other tiles have moved as well, and what a tile supposes of them is another.
-    """
-    if steps.optimizer != "lbfgs" or not planes[LAST_STEP].any():
-        return planes
-    return *planes[:LAST_SLOPE], gradient(planes[PIXELS] - planes[LAST_STEP]), *planes[LAST_STEP:]
-
-
 @torch.no_grad()
 def _descend(planes: Planes, gradient: RoundGradient, steps: Steps) -> Planes:
     """Make the steps. Where a step leads to a gradient that is not finite, redo it with half the rate."""
@@ -204,7 +194,7 @@ def _descend(planes: Planes, gradient: RoundGradient, steps: Steps) -> Planes:
     before: Planes | None = None
     last: Tensor | None = None
     slope = gradient(planes[PIXELS])
-    planes = _renewed(planes, gradient, steps)
+    planes = begin_round(planes, gradient, steps)
     for i in range(steps.count):
         if i:
             last, slope = slope, gradient(planes[PIXELS])
@@ -217,4 +207,4 @@ def _descend(planes: Planes, gradient: RoundGradient, steps: Steps) -> Planes:
         if not torch.isfinite(slope.sum()):
             raise DivergedError(i, rate)
         before, planes = planes, take_step(planes, slope, weights, steps, i, rate)
-    return planes
+    return end_round(planes, steps)

@@ -1,27 +1,18 @@
 """The state of a tile between two rounds: one array (planes, height, width, 3), float32. NumPy only.
 
-Planes: the pixels; the moving average of the pixels (which is the painting); then what the optimiser remembers.
-Adam: its first and second moments. L-BFGS: the last gradient and the last step, then the remembered steps and the
-changes of the gradient they made, oldest first; pairs that are not there yet are zero.
+Planes: the pixels; the moving average of the pixels (which is the painting); then what the optimizer keeps. Adam: its
+first and second moments. L-BFGS: the last step; the pairs it remembers within a round are forgotten, but for the
+newest, which is that step and the change of the gradient along it, taken again when the next round begins.
 """
 
 import numpy as np
 
 PIXELS, AVERAGE, MOMENT1, MOMENT2 = range(4)
-LAST_SLOPE, LAST_STEP = MOMENT1, MOMENT2
-BASE_PLANES = 4
+LAST_STEP = 2
+PLANES = {"adam": 4, "lbfgs": 3}
 
 
-def planes(optimizer: str, history: int) -> int:
-    """Count the planes of a state.
-
-    >>> planes("adam", 10), planes("lbfgs", 10)
-    (4, 24)
-    """
-    return BASE_PLANES + (2 * history if optimizer == "lbfgs" else 0)
-
-
-def start_state(picture: np.ndarray, count: int = BASE_PLANES) -> np.ndarray:
+def start_state(picture: np.ndarray, optimizer: str = "adam") -> np.ndarray:
     """Make the state of a tile nobody has painted yet from its pixels (height, width, 3)."""
     empty = np.zeros_like(picture)
-    return np.stack([picture, picture, *[empty] * (count - 2)])
+    return np.stack([picture, picture, *[empty] * (PLANES[optimizer] - 2)])

@@ -18,6 +18,11 @@ picture are equally large, as they were there, and a meaningful one when they ar
     w2                 |m - t|^2 / N + tr(C + D - 2 (D^1/2 C D^1/2)^1/2) / N
                        C, D: covariances + 1e-4 on the diagonal; squared Wasserstein-2 distance of two normal
                        distributions, per channel (crowsonkb)
+
+A network may bring a metric: for a layer, heads H (rows, C + 1) that map its features f to those of a larger network,
+H [f; 1]. Every formula is then taken of H [f; 1] instead of f, which needs nothing but G and m: the Gram matrix of
+H [f; 1] is H A H^T with A = [[G, m], [m^T, 1]], and its mean the last column of H A. So the distance is the larger
+network's, and a step costs what it costs without.
 """
 
 from collections.abc import Callable
@@ -36,6 +41,13 @@ class Statistics:
 
     gram: Tensor
     mean: Tensor
+
+    def mapped(self, heads: Tensor) -> "Statistics":
+        """Statistics of the features heads @ [f; 1], for heads (rows, C + 1)."""
+        column = torch.cat([self.mean, self.mean.new_ones(1)])
+        augmented = torch.cat([torch.cat([self.gram, self.mean[None]]), column[:, None]], 1)
+        half = heads @ augmented
+        return Statistics(half @ heads.T, half[:, -1])
 
     @property
     def covariance(self) -> Tensor:
@@ -102,6 +114,22 @@ def _regular(statistics: Statistics) -> Tensor:
     covariance = statistics.covariance
     wide = covariance if covariance.device.type == "mps" else covariance.double()
     return wide + COVARIANCE_EPSILON * torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
+
+
+def in_metric(distance_to: Callable[[Statistics], Distance], heads: Tensor, target: Statistics) -> Distance:
+    """Distance to a target, measured on heads @ [f; 1] instead of on the features f.
+
+    Parameters
+    ----------
+    distance_to : callable (Statistics) -> Distance
+        A value of `STYLE_LOSSES`.
+    heads : Tensor (rows, C + 1)
+        Of the layer; the last column is for a constant.
+    target : Statistics
+        Of the features f.
+    """
+    to_target = distance_to(target.mapped(heads))
+    return lambda now: to_target(now.mapped(heads))
 
 
 relative = _gram_error(lambda target: target.gram.square().sum())

@@ -18,7 +18,7 @@ from muralist.model.architecture import Architecture, architecture
 from muralist.model.network import Network
 from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter, to_tensor
-from muralist.model.state import AVERAGE, LAST_STEP, planes
+from muralist.model.state import AVERAGE, start_state
 from muralist.model.statistics import Window
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import LOOK_STEPS
@@ -130,11 +130,8 @@ def round_of_noise(settings: Settings, device: str, precision: str, side: int) -
 
 
 def _noise(settings: Settings, side: int) -> np.ndarray:
-    """State of a tile; L-BFGS remembers as much as it may, but for what it does once a round only."""
-    noise = np.random.default_rng(0).random((side, side, 3), np.float32)
-    state = np.stack([noise] * planes(settings.optimizer, settings.history))
-    state[LAST_STEP] = 0
-    return state
+    """State of a tile that nobody has painted yet."""
+    return start_state(np.random.default_rng(0).random((side, side, 3), np.float32), settings.optimizer)
 
 
 def _painter(settings: Settings, device: str, precision: str, side: int) -> Painter:

@@ -6,7 +6,7 @@ from typing import Any
 import psutil
 
 from muralist.model.published import PUBLISHED
-from muralist.model.state import BASE_PLANES, planes
+from muralist.model.state import PLANES
 from muralist.pipeline.bench import speed_here
 from muralist.pipeline.brief import Brief
 from muralist.pipeline.errors import SettingsError
@@ -30,7 +30,7 @@ ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: bands t
 ACTIVATION_COPIES = 4.0
 STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
 STATE_COPIES = 4
-HISTORY_COPIES = 7  # measured: six for 50 pairs of L-BFGS, eight for five
+PAIR_BYTES = 2 * PLANE_BYTES  # per pixel, of each pair that L-BFGS remembers within a round
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
 
@@ -65,21 +65,21 @@ def worker_bytes(brief: Brief, itemsize: int) -> int:
     """Peak memory of a worker: torch itself, and the largest tile's activations and state, or a style picture's."""
     pixels = max(largest_tile(level) for level in brief.levels)
     activations = itemsize * brief.network.activations(brief.settings.layers)
-    tile = pixels * (ACTIVATION_COPIES * activations + STATE_COPIES * BASE_PLANES * PLANE_BYTES) + history_bytes(brief)
+    tile = pixels * (ACTIVATION_COPIES * activations + STATE_COPIES * PLANES["adam"] * PLANE_BYTES)
     largest_style = max(max(_style_pixels(brief, level)) for level in brief.levels)
     style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2)
-    return WORKER_BYTES + int(max(tile, style))
+    return WORKER_BYTES + int(max(tile + history_bytes(brief), style))
 
 
 def history_bytes(brief: Brief) -> int:
-    """Memory of a worker that L-BFGS needs to remember, on the largest tile; none for Adam."""
-    pixels = max(largest_tile(level) for level in brief.levels)
-    return HISTORY_COPIES * pixels * (state_bytes(brief.settings) - BASE_PLANES * PLANE_BYTES)
+    """Memory of a worker for the pairs that L-BFGS remembers, on the largest tile; none for Adam."""
+    pairs = brief.settings.history if brief.settings.optimizer == "lbfgs" else 0
+    return pairs * PAIR_BYTES * max(largest_tile(level) for level in brief.levels)
 
 
 def state_bytes(settings: Settings) -> int:
     """Size of the state per pixel: pixels, average, and what the optimiser remembers."""
-    return planes(settings.optimizer, settings.history) * PLANE_BYTES
+    return PLANES[settings.optimizer] * PLANE_BYTES
 
 
 def check_memory(brief: Brief) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from muralist.model.state import planes
+from muralist.model.state import PLANES
 from muralist.model.weight_files import WeightFile
 from muralist.pipeline.levels import Level
 from muralist.pipeline.settings import Settings
@@ -39,8 +39,7 @@ class Job:
 
     def canvas(self, level: Level, made: int) -> Canvas:
         """Give the canvas of a level after `made` rounds: the state, see `muralist.model.state`."""
-        count = planes(self.settings.optimizer, self.settings.history)
-        return Canvas(self.folder.store, self.folder.round(level, made), level.grid, count)
+        return Canvas(self.folder.store, self.folder.round(level, made), level.grid, PLANES[self.settings.optimizer])
 
     def content(self, level: Level) -> Canvas:
         """Give the photograph on a level's canvas: one plane."""

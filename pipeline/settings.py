@@ -253,7 +253,16 @@ class Settings(BaseModel):
         description="Size of a step per level, as a share of the colour range, listed like `steps`.",
     )
     optimizer: Literal["adam", "lbfgs"] = Field("adam", description="Adam, or L-BFGS without line search.")
-    history: Int = Field(10, ge=1, le=100, description="Pairs of steps and gradients that L-BFGS remembers.")
+    history: Int = Field(
+        10, ge=1, le=100, description="Pairs of steps and gradients that L-BFGS remembers within a round."
+    )
+    lbfgs_resolutions: Int = Field(
+        4,
+        ge=1,
+        le=6,
+        description="Sizes of the picture, each half the one before, at which L-BFGS looks for its steps at the same "
+        "time, so that large areas change color in a few steps; 1 is plain L-BFGS.",
+    )
     average_decay: Decay = Field(
         0.9, description="Decay of the moving average over the steps, which calms the last ones; 0 takes the last step."
     )

@@ -6,7 +6,7 @@ round `add_up` and `paint_tile` for all tiles; at the end `measure_tile` for all
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, wraps
 from typing import Any
 
@@ -21,7 +21,7 @@ from muralist.model.network import Features, Network
 from muralist.model.objective import Layer, Objective
 from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter, to_tensor
-from muralist.model.state import AVERAGE, MOMENT1, planes, start_state
+from muralist.model.state import AVERAGE, MOMENT1, start_state
 from muralist.model.statistics import Sums, Window, style_sums
 from muralist.model.weight_files import WeightFile
 from muralist.pipeline.job import Job, Tally
@@ -65,8 +65,8 @@ def _network_of(job: Job) -> Network:
 
 @lru_cache(maxsize=16)  # levels of pictures that are painted side by side
 def _painter(job: Job, level: Level) -> Painter:
-    wanted = objective(job.settings, _blended_targets(job, level), level.grid.height, level.grid.width)
-    return Painter(_network_of(job), wanted)
+    network, targets = _network_of(job), _blended_targets(job, level)
+    return Painter(network, objective(job.settings, targets, level.grid.height, level.grid.width, network.metric))
 
 
 def _blended_targets(job: Job, level: Level) -> dict[str, np.ndarray]:
@@ -78,8 +78,14 @@ def _blended_targets(job: Job, level: Level) -> dict[str, np.ndarray]:
     return blended
 
 
-def objective(settings: Settings, targets: dict[str, np.ndarray], height: int, width: int) -> Objective:
-    """Make the objective of a canvas."""
+def objective(
+    settings: Settings,
+    targets: dict[str, np.ndarray],
+    height: int,
+    width: int,
+    metric: Mapping[str, np.ndarray] | None = None,
+) -> Objective:
+    """Make the objective of a canvas, with the network's metric if it has one."""
     row = architecture(settings.network)
     names = ("style_weight", "content_weight", "tv_weight", "style_loss", "content_loss", "tv_loss", "tv_chroma")
     return Objective(
@@ -88,6 +94,7 @@ def objective(settings: Settings, targets: dict[str, np.ndarray], height: int, w
         content_layers=settings.active_content_layers,
         height=height,
         width=width,
+        metric=metric or {},
         sizes={name: Layer(row.channels(name), height * width // row.stride(name) ** 2) for name in settings.layers},
         **settings.model_dump(include={*names, "loss_pixels", "normalize_gradients"}),
     )
@@ -176,6 +183,8 @@ def paint_tile(job: Job, level: Level, tile: Tile, made: int) -> int:
             betas=settings.betas,
             average_decay=settings.average_decay,
             optimizer=settings.optimizer,
+            history=settings.history,
+            resolutions=settings.lbfgs_resolutions,
         ),
         settings.consensus,
     )
@@ -220,9 +229,9 @@ def _first_state(
     A painting that is enlarged lacks what could not be seen before; the photograph's detail is put in its place, as
     from one level of a Laplacian pyramid (Burt and Adelson 1983) to the next.
     """
-    count = planes(job.settings.optimizer, job.settings.history)
+    optimizer = job.settings.optimizer
     if origin is None:
-        return start_state(job.start(level).read(tile.outer)[0], count)
+        return start_state(job.start(level).read(tile.outer)[0], optimizer)
     before, canvas = origin[0], job.canvas(*origin)
     if before.index == level.index:
         return canvas.read(tile.outer)
@@ -231,8 +240,8 @@ def _first_state(
         coarser = _enlarged(job.content(before), before, level, tile.outer, slice(None), cubic)
         pixels += job.settings.detail * (content - coarser)
     pixels = pixels.clip(0, 1)
-    if job.settings.optimizer == "lbfgs":
-        return start_state(pixels[0], count)
+    if optimizer == "lbfgs":
+        return start_state(pixels[0], optimizer)
     return np.concatenate([pixels, pixels, _enlarged(canvas, before, level, tile.outer, slice(MOMENT1, None), linear)])
 
 

@@ -8,10 +8,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from muralist.model.optimizers import FIRST_CHANGE, LARGEST_CHANGE, OPTIMIZERS, Planes, Steps, take_step
-from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, planes, start_state
+from muralist.model.optimizers import (
+    FIRST_CHANGE,
+    GAIN,
+    LARGEST_CHANGE,
+    LAST_GRADIENT,
+    LAST_STEP,
+    OPTIMIZERS,
+    PAIRS,
+    Planes,
+    Steps,
+    begin_round,
+    end_round,
+    start_matrix,
+    take_step,
+)
+from muralist.model.state import AVERAGE, MOMENT1, PIXELS, PLANES, start_state
 
-LAST_SLOPE, LAST_STEP, PAIRS = MOMENT1, MOMENT2, 4
 HEIGHT, WIDTH = 4, 5
 SHAPE = (1, 3, HEIGHT, WIDTH)
 WEIGHTS = torch.linspace(0.1, 1, HEIGHT, dtype=torch.float64)[:, None] * torch.linspace(1, 0.3, WIDTH)
@@ -36,10 +49,11 @@ def quadratic(picture: Tensor) -> Tensor:
     return STEEPNESS * (picture - TARGET)
 
 
-def grey(optimizer: str, history: int = 10, value: float = 0.5) -> Planes:
-    """The state of a grey tile that nobody has painted yet."""
-    state = start_state(np.full((HEIGHT, WIDTH, 3), value), planes(optimizer, history))
-    return tuple(torch.from_numpy(plane).permute(2, 0, 1)[None] for plane in state)
+def grey(steps: Steps, value: float = 0.5) -> Planes:
+    """A grey tile that nobody has painted yet, ready for its first round."""
+    state = start_state(np.full((HEIGHT, WIDTH, 3), value), steps.optimizer)
+    planes = tuple(torch.from_numpy(plane).permute(2, 0, 1)[None] for plane in state)
+    return begin_round(planes, quadratic, steps)
 
 
 def stepped(now: Planes, gradient: Gradient, steps: Steps, count: int, weights: Tensor = ONES) -> Planes:
@@ -62,7 +76,7 @@ def torch_adam(count: int, betas: tuple[float, float]) -> Tensor:
 @pytest.mark.parametrize("betas", [(0.9, 0.99), (0.5, 0.999)])
 def test_adam_is_torch_adam(betas):
     """Steps that need no clipping are those of torch.optim.Adam."""
-    found = stepped(grey("adam"), quadratic, replace(ADAM, betas=betas), 25)
+    found = stepped(grey(ADAM), quadratic, replace(ADAM, betas=betas), 25)
     wanted = torch_adam(25, betas)
     assert 0 < wanted.min() < wanted.max() < 1
     torch.testing.assert_close(found[PIXELS], wanted, rtol=0, atol=1e-12)
@@ -99,16 +113,17 @@ def reference(count: int, history: int, weights: Tensor) -> list[np.ndarray]:
 @pytest.mark.parametrize("history", [1, 3, 10])
 def test_lbfgs_is_the_textbooks(history, weights):
     """Every step is that of the two-loop recursion over the last pairs, pixels counted by the tile's blend weights."""
-    now = grey("lbfgs", history)
+    now, steps = grey(LBFGS), replace(LBFGS, history=history)
     for made, wanted in enumerate(reference(12, history, weights)):
-        now = take_step(now, quadratic(now[PIXELS]), weights, LBFGS, made, 1.0)
+        now = take_step(now, quadratic(now[PIXELS]), weights, steps, made, 1.0)
         np.testing.assert_allclose(now[PIXELS], wanted, rtol=0, atol=1e-9)
-    assert len(now) == planes("lbfgs", history)
+    assert len(now) == PAIRS + 2 * history
 
 
 def test_lbfgs_is_torchs_where_nothing_limits_it():
     """From the second step on, steps of a well-behaved quadratic are those of torch.optim.LBFGS without line search."""
-    now = stepped(grey("lbfgs", 5), quadratic, LBFGS, 1)
+    steps = replace(LBFGS, history=5)
+    now = stepped(grey(steps), quadratic, steps, 1)
     leaf = torch.full(SHAPE, 0.5, dtype=torch.float64, requires_grad=True)
     first = quadratic(leaf.detach())
     # torch's first step is min(1, 1 / |g|_1) * lr * g: this rate makes it ours.
@@ -124,7 +139,7 @@ def test_lbfgs_is_torchs_where_nothing_limits_it():
     optimiser.param_groups[0]["lr"] = 1.0
     for made in range(1, 8):
         optimiser.step(closure)
-        now = take_step(now, quadratic(now[PIXELS]), ONES, LBFGS, made, 1.0)
+        now = take_step(now, quadratic(now[PIXELS]), ONES, steps, made, 1.0)
         torch.testing.assert_close(now[PIXELS], leaf.detach(), rtol=0, atol=1e-8)
 
 
@@ -139,30 +154,40 @@ def test_lbfgs_finds_the_bottom_of_a_valley():
     def above(picture: Tensor) -> float:
         return float((picture - TARGET).flatten() @ slope(picture).flatten())
 
-    start = above(grey("adam")[PIXELS])
-    newton = above(stepped(grey("lbfgs", 10), slope, LBFGS, 100)[PIXELS])
+    start = above(grey(ADAM)[PIXELS])
+    newton = above(stepped(grey(LBFGS), slope, LBFGS, 100)[PIXELS])
     assert newton < 1e-5 * start
-    assert newton < 0.1 * above(stepped(grey("adam"), slope, ADAM, 1000)[PIXELS])
+    assert newton < 0.1 * above(stepped(grey(ADAM), slope, ADAM, 1000)[PIXELS])
 
 
-@pytest.mark.parametrize("steps", [ADAM, LBFGS])
-def test_memory_travels(steps):
-    """One round of ten steps is two of five, to the last bit and in all planes; forgetting would show."""
-    start = grey(steps.optimizer, 4)
-    once = stepped(start, quadratic, steps, 10)
-    half = stepped(start, quadratic, steps, 5)
-    later = replace(steps, first=5, first_of_level=5)
-    twice = stepped(half, quadratic, later, 5)
+def test_moments_travel():
+    """One round of ten steps of Adam is two of five, to the last bit and in all planes; forgetting would show."""
+    once = stepped(grey(ADAM), quadratic, ADAM, 10)
+    half = stepped(grey(ADAM), quadratic, ADAM, 5)
+    later = replace(ADAM, first=5, first_of_level=5)
+    twice = stepped(begin_round(end_round(half, ADAM), quadratic, ADAM), quadratic, later, 5)
     assert all(torch.equal(a, b) for a, b in zip(once, twice, strict=True))
     blank = (half[PIXELS], half[AVERAGE], *(torch.zeros_like(plane) for plane in half[MOMENT1:]))
     forgetful = stepped(blank, quadratic, later, 5)
     assert (forgetful[PIXELS] - once[PIXELS]).abs().max() > 1e-4
 
 
+def test_the_last_step_travels():
+    """Two rounds of L-BFGS are one that remembers a single pair at the middle: the last step, and its gradient's."""
+    half = stepped(grey(LBFGS), quadratic, LBFGS, 5)
+    state = end_round(half, LBFGS)
+    assert len(state) == PLANES["lbfgs"]
+    again = begin_round(state, quadratic, LBFGS)
+    torch.testing.assert_close(again[LAST_GRADIENT], half[LAST_GRADIENT], rtol=0, atol=1e-12)
+    forgotten = half[:PAIRS]
+    for a, b in zip(*(stepped(planes, quadratic, LBFGS, 3) for planes in (again, forgotten)), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("steps", [ADAM, LBFGS])
 def test_steps_change_nothing_in_place(steps):
     """A step makes new planes; the old ones and the gradient stay, so that it can be taken back."""
-    now = stepped(grey(steps.optimizer, 3), quadratic, steps, 4)
+    now = stepped(grey(steps), quadratic, steps, 4)
     slope = quadratic(now[PIXELS])
     kept, kept_slope = [plane.clone() for plane in now], slope.clone()
     take_step(now, slope, ONES, replace(steps, first_of_level=4), 0, 1.0)
@@ -173,8 +198,7 @@ def test_steps_change_nothing_in_place(steps):
 @pytest.mark.parametrize("steps", [replace(ADAM, learning_rate=0.9), LBFGS])
 def test_pixels_are_clipped(steps):
     """Pixels that a minimum outside the colour range pulls stay within it, and the last step is the one really made."""
-    start = grey(steps.optimizer, 3)
-    now = stepped(start, lambda picture: picture - torch.where(TARGET > 0.5, 7.0, -7.0), steps, 12)
+    now = stepped(grey(steps), lambda picture: picture - torch.where(TARGET > 0.5, 7.0, -7.0), steps, 12)
     assert set(now[PIXELS].unique().tolist()) == {0.0, 1.0}
     assert 0 <= now[AVERAGE].min() <= now[AVERAGE].max() <= 1
     if steps.optimizer == "lbfgs":
@@ -183,7 +207,7 @@ def test_pixels_are_clipped(steps):
 
 def test_the_last_step_is_the_one_that_was_made():
     """What L-BFGS remembers of a step is where it ended, not where it would have gone without clipping."""
-    now = grey("lbfgs", 3, value=0.999)
+    now = grey(LBFGS, value=0.999)
     after = take_step(now, -torch.ones(SHAPE, dtype=torch.float64), ONES, LBFGS, 0, 1.0)
     assert torch.equal(after[PIXELS], torch.ones_like(after[PIXELS]))
     assert torch.equal(after[LAST_STEP], after[PIXELS] - now[PIXELS])
@@ -192,10 +216,10 @@ def test_the_last_step_is_the_one_that_was_made():
 @pytest.mark.parametrize("weights", [ONES, WEIGHTS])
 def test_the_first_step_has_a_size(weights):
     """Without any pair the step goes down the gradient, by a hundredth of the colour range on the weighted mean."""
-    after = take_step(grey("lbfgs"), 1e6 * quadratic(grey("lbfgs")[PIXELS]), weights, LBFGS, 0, 0.5)
+    after = take_step(grey(LBFGS), 1e6 * quadratic(grey(LBFGS)[PIXELS]), weights, LBFGS, 0, 0.5)
     step = after[LAST_STEP]
     assert float((step.abs() * weights).sum() / weights.sum() / 3) == pytest.approx(0.5 * FIRST_CHANGE, rel=1e-9)
-    ratio = step / quadratic(grey("lbfgs")[PIXELS])
+    ratio = step / quadratic(grey(LBFGS)[PIXELS])
     torch.testing.assert_close(ratio, torch.full_like(ratio, float(ratio.mean())))
     assert float(ratio.mean()) < 0
 
@@ -203,9 +227,8 @@ def test_the_first_step_has_a_size(weights):
 @pytest.mark.parametrize("weights", [ONES, WEIGHTS])
 def test_steps_are_limited(weights):
     """Where the Newton step is a leap, the mean change is a tenth of the colour range times the learning rate."""
-    now = grey("lbfgs")
     pair = 0.001 * torch.ones(SHAPE, dtype=torch.float64)
-    now = (*now[:PAIRS], *now[PAIRS : PAIRS + 9], pair, *now[PAIRS + 10 : -1], 1e-6 * pair)
+    now = (*grey(LBFGS), pair, 1e-6 * pair)
     slope = torch.full(SHAPE, -1.0, dtype=torch.float64)  # the Newton step is 1e6
     for rate in (1.0, 0.5):
         after = take_step(now, slope, weights, replace(LBFGS, first_of_level=1), 0, rate)
@@ -221,12 +244,12 @@ def pairs_of(now: Planes) -> list[tuple[Tensor, Tensor]]:
 
 def test_pairs_are_remembered_oldest_first():
     """After every step the newest pair is the step before and what it changed; the oldest is dropped."""
-    now, made = grey("lbfgs", 2), []
+    now, made, steps = grey(LBFGS), [], replace(LBFGS, history=2)
     for number in range(5):
         before = now
-        now = take_step(now, quadratic(now[PIXELS]), ONES, LBFGS, number, 1.0)
+        now = take_step(now, quadratic(now[PIXELS]), ONES, steps, number, 1.0)
         if number:
-            made.append((before[LAST_STEP], now[LAST_SLOPE] - before[LAST_SLOPE]))
+            made.append((before[LAST_STEP], now[LAST_GRADIENT] - before[LAST_GRADIENT]))
     for (s, y), (wanted_s, wanted_y) in zip(pairs_of(now), made[-2:], strict=True):
         assert torch.equal(s, wanted_s)
         assert torch.equal(y, wanted_y)
@@ -234,23 +257,23 @@ def test_pairs_are_remembered_oldest_first():
 
 def test_negative_curvature_is_not_remembered():
     """Where the gradient grows along the step taken, there is no minimum to jump to: only the other pairs count."""
-    now = stepped(grey("lbfgs", 3), quadratic, LBFGS, 4)
-    slope = now[LAST_SLOPE] - now[LAST_STEP]  # change = -step: curvature below zero
+    now = stepped(grey(LBFGS), quadratic, LBFGS, 4)
+    slope = now[LAST_GRADIENT] - now[LAST_STEP]  # change = -step: curvature below zero
     after = take_step(now, slope, ONES, replace(LBFGS, first_of_level=4), 0, 1.0)
     for (s, y), (wanted_s, wanted_y) in zip(pairs_of(after), pairs_of(now), strict=True):
         assert torch.equal(s, wanted_s)
         assert torch.equal(y, wanted_y)
-    assert torch.equal(after[LAST_SLOPE], slope)
+    assert torch.equal(after[LAST_GRADIENT], slope)
 
 
 def test_a_hill_is_descended():
     """On a function that curves down everywhere L-BFGS walks down the gradient in steps of the first step's size."""
-    now = grey("lbfgs", 3)
+    now = grey(LBFGS)
     for number in range(4):
         slope = TARGET - now[PIXELS]
         now = take_step(now, slope, ONES, LBFGS, number, 1.0)
         torch.testing.assert_close(now[LAST_STEP], -FIRST_CHANGE * slope / slope.abs().mean(), rtol=1e-9, atol=1e-15)
-    assert not any(plane.any() for plane in now[PAIRS:])
+    assert len(now) == PAIRS
 
 
 @pytest.mark.parametrize("made", [0, 4])
@@ -258,7 +281,7 @@ def test_a_hill_is_descended():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_no_slope_no_step(steps, made, dtype):
     """A gradient that is exactly zero moves nothing (but for Adam's momentum) and makes no NaN, again and again."""
-    now = stepped(grey(steps.optimizer, 3), quadratic, steps, made)
+    now = stepped(grey(steps), quadratic, steps, made)
     now = tuple(plane.to(dtype) for plane in now)
     zero, weights = torch.zeros(SHAPE, dtype=dtype), ONES.to(dtype)
     for more in range(3):
@@ -272,7 +295,7 @@ def test_no_slope_no_step(steps, made, dtype):
 @pytest.mark.parametrize("factor", [1e-25, 1e25])
 def test_lbfgs_does_not_depend_on_units(factor):
     """In float32, losses so small or large that their squares leave its range give the same picture."""
-    start = tuple(plane.float() for plane in grey("lbfgs", 3))
+    start = tuple(plane.float() for plane in grey(LBFGS))
     usual, other = (
         stepped(start, lambda picture, f=f: (quadratic(picture.double()) * f).float(), LBFGS, 6, ONES.float())
         for f in (1.0, factor)
@@ -283,17 +306,81 @@ def test_lbfgs_does_not_depend_on_units(factor):
 def test_the_average_follows_whatever_optimises():
     """The moving average is that of the pixels, and starts anew at the first step of a level."""
     for steps in (ADAM, LBFGS):
-        now = stepped(grey(steps.optimizer), quadratic, steps, 3)
-        iterates = [stepped(grey(steps.optimizer), quadratic, steps, count)[PIXELS] for count in (1, 2, 3)]
+        now = stepped(grey(steps), quadratic, steps, 3)
+        iterates = [stepped(grey(steps), quadratic, steps, count)[PIXELS] for count in (1, 2, 3)]
         torch.testing.assert_close(now[AVERAGE], torch.stack(iterates).mean(0), rtol=0, atol=1e-12)
         anew = take_step(now, quadratic(now[PIXELS]), ONES, replace(steps, first=3), 0, 0.01)
         assert torch.equal(anew[AVERAGE], anew[PIXELS])
 
 
 def test_there_are_as_many_planes_as_are_needed():
-    """A state has the planes its optimiser counts on, and every optimiser has a count."""
-    assert {name: planes(name, 7) for name in OPTIMIZERS} == {"adam": 4, "lbfgs": 18}
-    state = start_state(np.full((2, 3, 3), 0.5), planes("lbfgs", 7))
-    assert state.shape == (18, 2, 3, 3)
-    assert (state[:2] == 0.5).all()
-    assert not state[2:].any()
+    """A state has the planes its optimizer keeps, and every optimizer has a count."""
+    assert set(PLANES) == set(OPTIMIZERS)
+    for optimizer, count in PLANES.items():
+        state = start_state(np.full((2, 3, 3), 0.5), optimizer)
+        assert state.shape == (count, 2, 3, 3)
+        assert (state[:2] == 0.5).all()
+        assert not state[2:].any()
+
+
+# --------------------------------------------------------------------------------------------- in several resolutions
+
+
+def enlargement(height: int, width: int, factor: int) -> np.ndarray:
+    """Bilinear enlargement by a factor as a matrix, made column by column from torch's own."""
+    small = torch.eye(height // factor * (width // factor), dtype=torch.float64)
+    pictures = small.view(-1, 1, height // factor, width // factor)
+    large = torch.nn.functional.interpolate(pictures, size=(height, width), mode="bilinear")
+    return large.flatten(1).T.numpy()
+
+
+@pytest.mark.parametrize("resolutions", [1, 2, 3, 4])
+def test_the_start_matrix_is_that_of_planes_optimized_together(resolutions):
+    """It is A A^T, with A the sum of a picture's own plane and of coarser ones, enlarged and times the gain."""
+    height, width = 8, 16
+    parts = [np.eye(height * width)]
+    parts += [GAIN * enlargement(height, width, 2**k) for k in range(1, resolutions)]
+    together = np.hstack(parts)
+    values = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    wanted = values.numpy().reshape(3, -1) @ (together @ together.T)
+    np.testing.assert_allclose(start_matrix(values, resolutions).numpy().reshape(3, -1), wanted, rtol=0, atol=1e-12)
+
+
+def test_the_start_matrix_suits_every_size():
+    """Where a side is no multiple of the coarsest plane's, it is still symmetric and positive, and changes nothing."""
+    basis = torch.eye(5 * 11, dtype=torch.float64).view(-1, 1, 5, 11)
+    matrix = torch.stack([start_matrix(one[None], 4)[0].flatten() for one in basis])
+    torch.testing.assert_close(matrix, matrix.T, rtol=0, atol=1e-12)
+    assert torch.linalg.eigvalsh(matrix).min() >= 1 - 1e-12
+
+
+def test_the_start_matrix_reaches_no_further_than_it_says():
+    """A change shows within 2^resolutions pixels only, so a tile whose margin is that wide knows its values exactly."""
+    values = torch.zeros(1, 1, 96, 96, dtype=torch.float64)
+    values[..., 48, 48] = 1
+    rows = start_matrix(values, 4)[0, 0].abs().sum(1).nonzero().flatten() - 48
+    assert rows.abs().max() <= 2**4
+    assert rows.abs().max() > 8
+
+
+def test_several_resolutions_change_large_areas_sooner():
+    """A wide bump is filled sooner from several resolutions than from pixels, whose start treats all scales alike."""
+    side = 32
+    rows = torch.linspace(-1, 1, side, dtype=torch.float64)
+    bump = 0.3 * torch.exp(-4 * (rows[:, None].square() + rows.square())).expand(1, 3, side, side)
+
+    def slope(picture: Tensor) -> Tensor:
+        """Fine scales are steep, coarse ones flat: the Hessian is the squared Laplacian, and a little."""
+        apart = picture - 0.4 - bump
+        for _ in range(2):
+            apart = 4 * apart - sum(apart.roll(shift, dim) for shift in (1, -1) for dim in (-1, -2))
+        return apart + 0.01 * (picture - 0.4 - bump)
+
+    def left(resolutions: int) -> float:
+        steps = replace(LBFGS, resolutions=resolutions)
+        state = start_state(np.full((side, side, 3), 0.4), "lbfgs")
+        now = begin_round(tuple(torch.from_numpy(p).permute(2, 0, 1)[None] for p in state), slope, steps)
+        now = stepped(now, slope, steps, 12, torch.ones(side, side, dtype=torch.float64))
+        return float((now[PIXELS] - 0.4 - bump).square().mean())
+
+    assert left(4) < 0.5 * left(1)
