@@ -31,6 +31,7 @@ FLAGS = {
     "print_size": "--print",
     "dpi": "--dpi",
     "fit": "--fit",
+    "strength": "--strength",
     "network": "--network",
     "weights": "--weights",
     "style_scale": "--style-scale",

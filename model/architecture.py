@@ -261,9 +261,9 @@ ARCHITECTURES = {
     for row in (
         Architecture(
             name="compact",
-            steps=vgg(((16, 16), (32, 32), (64, 64, 64), (80, 80, 80), (104,))),
+            steps=vgg(((16, 24), (32, 48), (64, 64, 64), (128, 128, 128), (128,))),
             padding="reflect",
-            pooling="average",
+            pooling="l2",
             mean=(0.45, 0.45, 0.45),
             std=(0.25, 0.25, 0.25),
             source="comes with muralist",

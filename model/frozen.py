@@ -14,6 +14,7 @@ from torch.autograd import Function
 from muralist.model.architecture import Convolution, Padding
 
 MODES = {"reflect": "reflect", "replicate": "replicate", "zeros": "constant"}
+TINY = 1e-12  # below the root of L2 pooling, or else its gradient where all are zero would be infinite
 Sides = tuple[int, int]  # positions added on the left and on top, and on the right and below
 
 
@@ -27,6 +28,14 @@ def average_pool(x: Tensor, kernel: int, stride: int) -> Tensor:
     """Mean over blocks of `kernel` x `kernel` positions, `stride` apart; what does not fill a block is left out."""
     result: Tensor = _AveragePool.apply(x, kernel) if kernel == stride else F.avg_pool2d(x, kernel, stride)
     return result
+
+
+def l2_pool(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """Square root of the sum of squares over blocks of `kernel` x `kernel` positions, `stride` apart."""
+    if kernel == stride:
+        result: Tensor = _L2Pool.apply(x, kernel)
+        return result
+    return (F.avg_pool2d(x.square(), kernel, stride) * kernel**2 + TINY).sqrt()
 
 
 def gradient_at(picture: Tensor, features: dict[str, Tensor], gradients: dict[str, Tensor]) -> Tensor:
@@ -88,9 +97,28 @@ class _AveragePool(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        spread = F.interpolate(gradients[0] / ctx.side**2, scale_factor=ctx.side)
-        below, right = (whole - n for whole, n in zip(ctx.shape[-2:], spread.shape[-2:], strict=True))
-        return (F.pad(spread, (0, right, 0, below)) if below or right else spread), None
+        return _spread(gradients[0] / ctx.side**2, ctx.side, ctx.shape), None
+
+
+class _L2Pool(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, side: int) -> Tensor:
+        pooled = (F.avg_pool2d(x.square(), side) * side**2 + TINY).sqrt()
+        ctx.side = side
+        ctx.save_for_backward(x, pooled)
+        return pooled
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        x, pooled = ctx.saved_tensors
+        return _spread(gradients[0] / pooled, ctx.side, x.shape) * x, None
+
+
+def _spread(blocks: Tensor, side: int, shape: torch.Size) -> Tensor:
+    """Give every position of a block the block's value, and zero to those that no block holds."""
+    spread = F.interpolate(blocks, scale_factor=side)
+    below, right = (whole - n for whole, n in zip(shape[-2:], spread.shape[-2:], strict=True))
+    return F.pad(spread, (0, right, 0, below)) if below or right else spread
 
 
 class _End(Function):

@@ -8,22 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muralist.model.architecture import Architecture, Colour, Convolution, Normalise, Padding, Pool, Pooling
-from muralist.model.frozen import average_pool, convolve
+from muralist.model.frozen import average_pool, convolve, l2_pool
 
 Features = dict[str, Tensor]
-
-TINY = 1e-12
-
-
-def _l2_pool(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """Square root of the sum of squares; a little more, or else the gradient where all are zero would be infinite."""
-    return (F.avg_pool2d(x.square(), kernel, stride) * kernel**2 + TINY).sqrt()
-
 
 POOLS: dict[Pooling, Callable[[Tensor, int, int], Tensor]] = {
     "average": average_pool,
     "max": F.max_pool2d,
-    "l2": _l2_pool,
+    "l2": l2_pool,
 }
 # Keeps features about as large as with max pooling (K. Crowson, style-transfer-pytorch).
 RESCALE: dict[Pooling, float] = {"average": 2, "max": 1, "l2": 0.78}

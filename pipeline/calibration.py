@@ -139,7 +139,7 @@ def _painter(settings: Settings, device: str, precision: str, side: int) -> Pain
     sizes = {name: network.architecture.channels(name) for name in settings.active_style_layers}
     targets: dict[str, np.ndarray] = {f"gram {name}": np.eye(n) for name, n in sizes.items()}
     targets |= {f"mean {name}": np.zeros(n) for name, n in sizes.items()}
-    return Painter(network, objective(settings, targets, side, side))
+    return Painter(network, objective(settings, targets, side, side, content_weight=1.0))
 
 
 def random_network(settings: Settings) -> Network:

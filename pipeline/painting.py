@@ -19,6 +19,7 @@ from muralist.pipeline.records.checkpoints import Checkpoint
 from muralist.pipeline.records.course import Course, LevelReport
 from muralist.pipeline.records.journal import Journal
 from muralist.pipeline.records.losses import LossRow, best, has_levelled_off
+from muralist.pipeline.strength import content_weight
 from muralist.pipeline.workers.cluster import Cluster
 from muralist.tiling.errors import TileTooSmallError
 
@@ -131,6 +132,11 @@ class Painting:
         self.course.finish_level(LevelReport.of(level, current, kept, last))
         self.journal.write(self.course)
 
+    @property
+    def _content_weight(self) -> float:
+        """Weight of the content loss for what comes next."""
+        return content_weight(self.job.settings, [*self.course.losses, *self.course.current.rows])
+
     def _kept(self) -> int:
         """The round whose canvas would count if the level ended now."""
         current = self.course.current
@@ -149,7 +155,7 @@ class Painting:
     def _advance(self, level: Level, made: int) -> Losses:
         """Make the round after `made`."""
         filed, steps = self.job.folder.round(level, made + 1), level.rounds[made]
-        self._everywhere(level, "paint_tile", filed, made, steps=steps)
+        self._everywhere(level, "paint_tile", filed, made, self._content_weight, steps=steps)
         return self._add_up(level, made + 1)
 
     def _measure(self, level: Level, made: int) -> Losses:
@@ -158,7 +164,7 @@ class Painting:
         return self._add_up(level, None)
 
     def _add_up(self, level: Level, made: int | None) -> Losses:
-        losses: Losses = self.cluster.call("add_up", self.job, level, made, rank=self.job.rank)
+        losses: Losses = self.cluster.call("add_up", self.job, level, made, self._content_weight, rank=self.job.rank)
         return losses
 
     def _everywhere(self, level: Level, task: str, filed: str, *arguments: Any, steps: int = 0) -> None:
@@ -211,7 +217,8 @@ class Painting:
         """Note the losses after a round, and with that the round as made."""
         self.tick()
         current = self.course.current
-        current.rows.append(LossRow.of(self.level, current.made + 1, losses, self.course.seconds))
+        row = LossRow.of(self.level, current.made + 1, losses, self._content_weight, self.course.seconds)
+        current.rows.append(row)
         self.progress.show_losses(current.rows[-1])
         self._note()
 

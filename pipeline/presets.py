@@ -35,6 +35,8 @@ _RIVALS: Final = {
     "print_size": {"size", "width", "height"},
     "width": {"size", "print_size"},
     "height": {"size", "print_size"},
+    "strength": {"content_weight"},
+    "content_weight": {"strength"},
 }
 # What a later preset or the command line takes away beside: weights belong to their network, a height to its width.
 _REPLACED: Final = _RIVALS | {

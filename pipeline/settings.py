@@ -202,7 +202,14 @@ class Settings(BaseModel):
     content_loss: ContentLoss = Field("relative", description="Formula of the content loss, see `model/objective.py`.")
     tv_loss: TvLoss = Field("l2", description="Formula of the TV loss, see `model/variation.py`.")
     style_weight: Weight = Field(1000.0, description="Weight of the style loss.")
-    content_weight: Weight = Field(2.0, description="Weight of the content loss.")
+    strength: Share = Field(
+        0.5,
+        description="How strongly the style is painted, the same for every picture: 0 keeps the photograph, 1 gives "
+        "way to the style.",
+    )
+    content_weight: Weight | None = Field(
+        None, description="Weight of the content loss, instead of the one that is found for `strength`."
+    )
     tv_weight: Weight = Field(150.0, description="Weight of the TV loss, which turns noise into long smooth strokes.")
     tv_chroma: Weight = Field(5.0, description="How much more the TV loss counts specks of colour than of light.")
     loss_pixels: Int | None = Field(
@@ -360,7 +367,7 @@ class Settings(BaseModel):
     @property
     def active_content_layers(self) -> dict[str, float]:
         """The layers that measure content, none if content does not count."""
-        return _positive(self.content_layers) if self.content_weight else {}
+        return {} if self.content_weight == 0 else _positive(self.content_layers)
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -64,9 +64,11 @@ def _network_of(job: Job) -> Network:
 
 
 @lru_cache(maxsize=16)  # levels of pictures that are painted side by side
-def _painter(job: Job, level: Level) -> Painter:
+def _painter(job: Job, level: Level, content_weight: float = 0.0) -> Painter:
+    """Make what paints the tiles of a level; what is only measured does not ask for the content weight."""
     network, targets = _network_of(job), _blended_targets(job, level)
-    return Painter(network, objective(job.settings, targets, level.grid.height, level.grid.width, network.metric))
+    size = level.grid.height, level.grid.width
+    return Painter(network, objective(job.settings, targets, *size, content_weight, network.metric))
 
 
 def _blended_targets(job: Job, level: Level) -> dict[str, np.ndarray]:
@@ -83,15 +85,17 @@ def objective(
     targets: dict[str, np.ndarray],
     height: int,
     width: int,
+    content_weight: float,
     metric: Mapping[str, np.ndarray] | None = None,
 ) -> Objective:
     """Make the objective of a canvas, with the network's metric if it has one."""
     row = architecture(settings.network)
-    names = ("style_weight", "content_weight", "tv_weight", "style_loss", "content_loss", "tv_loss", "tv_chroma")
+    names = ("style_weight", "tv_weight", "style_loss", "content_loss", "tv_loss", "tv_chroma")
     return Objective(
         targets=targets,
         style_layers=settings.active_style_layers,
         content_layers=settings.active_content_layers,
+        content_weight=content_weight,
         height=height,
         width=width,
         metric=metric or {},
@@ -165,12 +169,12 @@ def prepare_tile(job: Job, level: Level, tile: Tile, made: int, origin: tuple[Le
 
 
 @_tallied
-def paint_tile(job: Job, level: Level, tile: Tile, made: int) -> int:
+def paint_tile(job: Job, level: Level, tile: Tile, made: int, content_weight: float) -> int:
     """Make a round's steps on one tile, after `made` rounds; return the bytes of the canvas that had to be fetched."""
     settings, before = job.settings, fetched()
     state = job.canvas(level, made).read(tile.outer)
     moved = fetched() - before
-    state, sums = _painter(job, level).paint(
+    state, sums = _painter(job, level, content_weight).paint(
         state,
         _features(job, level, tile),
         _window(job, level, tile),
@@ -202,7 +206,7 @@ def measure_tile(job: Job, level: Level, tile: Tile, made: int) -> int:
     return 0
 
 
-def add_up(job: Job, level: Level, made: int | None) -> dict[str, float]:
+def add_up(job: Job, level: Level, made: int | None, content_weight: float) -> dict[str, float]:
     """Add up the sums of all tiles, in tile order, and return the whole picture's losses.
 
     Parameters
@@ -210,13 +214,15 @@ def add_up(job: Job, level: Level, made: int | None) -> dict[str, float]:
     job, level
     made : int or None
         After how many rounds; the total is filed. None adds up what `measure_tile` filed.
+    content_weight : float
+        Of the content term in the total loss.
     """
     folder, tiles = job.folder, range(len(level.grid))
     names = (folder.measured(level, n) if made is None else folder.sums(level, made, n) for n in tiles)
     total = Sums.total(Sums.of_arrays(folder.read(name)) for name in names)
     if made is not None:
         folder.write(folder.total(level, made), total.arrays())
-    losses = _painter(job, level).objective.losses(total)
+    losses = _painter(job, level, content_weight).objective.losses(total)
     terms = {"style": losses.style, "content": losses.content, "tv": losses.variation, "total": losses.total}
     return {name: value for name, value in terms.items() if value is not None}
 

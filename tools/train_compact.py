@@ -1,202 +1,58 @@
 """Retrain the network that comes with muralist, from any folder of pictures and any teacher.
 
 Run ``python tools/train_compact.py IMAGES... --teacher vgg19 --out compact.safetensors``. The student is the row
-`compact` of `muralist.model.architecture`. It learns to give, at every layer of `LAYERS`, the features that a larger
-network has there (hints, after A. Romero et al., "FitNets", 2015): the teacher's most active channels, scaled so that
-their mean square over natural pictures is one. So a layer weight means the same in every layer of the student.
+`compact` of `muralist.model.architecture`. At `relu4_2`, which measures content, it learns the teacher's most active
+channels. At the style layers it learns whatever it likes, as long as heads, which are learned along, map [f; 1] to what
+the teacher's own heads give: VGG-19's features. Reduced to a square matrix each, the heads become the metric in the
+file (`muralist.model.style_losses`), so that style transfer measures Gram matrices as VGG-19 does.
 
-Batches are (N, 3, crop, crop) float32, RGB, sRGB-encoded, in [0, 1]. Batch normalisation helps the training and is
-folded into the convolutions at the end. One picture in ten is held out; the error on those is told at the end.
+First the lower layers learn (small crops suffice), then the upper ones on top of them, then all together. Between turns
+of the last part, the student paints: an optimizer finds whatever a network does not see, so canvases in progress join
+the pictures that it learns from. One picture in ten is held out; what the heads explain on those is told at the end.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import groupby, islice
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import click
+import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from teacher import CONTENT_LAYER, LAYERS, STYLE_LAYERS, load_teacher
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_, fuse_conv_bn_eval
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.optim.swa_utils import update_bn
 from torchvision.transforms import v2
 from tqdm import tqdm
+from training_pictures import batches, load_pictures, plain_crops, split
 
-from muralist.model.architecture import ARCHITECTURES, Architecture, architecture, vgg
-from muralist.model.errors import ModelError, WeightsError
-from muralist.model.formats import parse
-from muralist.model.loading import load_network
+from muralist.model.architecture import Convolution, architecture
+from muralist.model.errors import ModelError
+from muralist.model.frozen import TINY
 from muralist.model.network import Features, Network
+from muralist.model.objective import Layer, Objective
+from muralist.model.optimizers import Steps
+from muralist.model.painter import Painter
+from muralist.model.state import PIXELS, start_state
+from muralist.model.statistics import Window, style_sums
 from muralist.model.weight_files import WeightFile, find_weights
-from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.images import resize
-from muralist.pipeline.pictures.reading import read_picture
 
 STUDENT = architecture("compact")
-LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
-LONGEST_SIDE_PX = 1400  # larger pictures are shrunk to this
-MOST_PIXELS = 500_000_000
-ZOOMS = (1, 1, 1.5, 2, 3)  # side of what a crop shows, in crops
-HELD_OUT = 10  # one picture in so many
-SURVEYED = 24  # batches that tell how active channels are
-RATE, WARM_UP = 3e-3, 0.01
-FREEZE = 0.7  # share of the steps after which batch normalisation uses fixed averages: the error falls much further
-CHANNEL_WEIGHT, CHANNEL_FLOOR = 0.3, 0.2
-
-
-# ---------------------------------------------------------------------------------------------------------- pictures
-
-
-def load_pictures(paths: Iterable[Path], side: int) -> list[Tensor]:
-    """Read the pictures among some files and folders, in the order of their names.
-
-    Parameters
-    ----------
-    paths : iterable of Path
-    side : int
-        Pictures with a side shorter than this are left out, px.
-
-    Returns
-    -------
-    list of Tensor (3, height, width), uint8
-    """
-    found = (sorted(path.rglob("*")) if path.is_dir() else [path] for path in paths)
-    pictures = (_load_picture(file) for files in found for file in files if file.is_file())
-    return [picture for picture in pictures if picture is not None and min(picture.shape[1:]) >= side]
-
-
-def _load_picture(path: Path) -> Tensor | None:
-    try:
-        pixels = read_picture(path, MOST_PIXELS).pixels
-    except PictureError:
-        return None
-    height, width = pixels.shape[:2]
-    shrink = min(1, LONGEST_SIDE_PX / max(height, width))
-    pixels = resize(pixels, max(1, round(height * shrink)), max(1, round(width * shrink)))
-    return v2.functional.to_dtype(torch.from_numpy(pixels).permute(2, 0, 1), torch.uint8, scale=True).contiguous()
-
-
-def split(pictures: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Part the pictures into those to learn from and those held out."""
-    held_out = list(pictures[::HELD_OUT])
-    return [picture for i, picture in enumerate(pictures) if i % HELD_OUT], held_out
-
-
-def augmentation(crop: int) -> v2.Transform:
-    """Make the transform from a picture (3, H, W), uint8, to a random crop (3, crop, crop), float32 in [0, 1]."""
-    return v2.Compose(
-        [
-            v2.RandomChoice(
-                [v2.RandomCrop(round(crop * zoom), pad_if_needed=True, padding_mode="reflect") for zoom in ZOOMS]
-            ),
-            v2.Resize((crop, crop), antialias=True),
-            v2.RandomHorizontalFlip(0.5),
-            v2.RandomVerticalFlip(0.3),
-            v2.RandomApply([v2.RandomRotation((90, 90))], 0.3),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.RandomApply([v2.RandomChannelPermutation()], 0.3),
-            v2.RandomApply([v2.ColorJitter(brightness=0.4, contrast=0.5)], 0.5),
-            v2.RandomApply([v2.RandomChoice([v2.GaussianNoise(sigma=sigma) for sigma in (0.02, 0.05, 0.15)])], 0.3),
-        ]
-    )
-
-
-def batches(pictures: Sequence[Tensor], batch: int, crop: int, device: str = "cpu") -> Iterator[Tensor]:
-    """Draw batches without end; in one of seven, every crop is blended with its neighbour."""
-    augment = augmentation(crop)
-    while True:
-        chosen = torch.randint(len(pictures), (batch,)).tolist()
-        crops = torch.stack([augment(pictures[i]) for i in chosen])
-        if torch.rand(()) < 0.15:
-            crops = torch.lerp(crops, crops.roll(1, 0), torch.rand(()))
-        yield crops.to(device, memory_format=torch.channels_last)
-
-
-def plain_crops(pictures: Iterable[Tensor], side: int, device: str = "cpu") -> list[Tensor]:
-    """Cut the middle out of every picture, unchanged: each (1, 3, side, side), float32 in [0, 1]."""
-    cut = v2.Compose([v2.CenterCrop(side), v2.ToDtype(torch.float32, scale=True)])
-    return [cut(picture)[None].to(device) for picture in pictures]
-
-
-# ----------------------------------------------------------------------------------------------------------- teacher
-
-
-def load_teacher(teacher: str, weights: str | None = None) -> Network:
-    """Load the network to learn from.
-
-    Parameters
-    ----------
-    teacher : str
-        Name of a network that muralist knows, or a file with a 16x-compressed VGG-19 encoder.
-    weights : str, optional
-        File with the weights of the network named; the published ones if not given.
-
-    Raises
-    ------
-    ModelError
-        If there is no such network, or the file is missing, broken or something else.
-
-    Notes
-    -----
-    The teacher pads as the student does, whatever it was trained with: the crops are cut out of pictures, and zeros
-    around them would be features of the cut.
-    """
-    if teacher in ARCHITECTURES:
-        network = load_network(teacher, find_weights(architecture(teacher), weights), LAYERS)
-    elif Path(teacher).exists():
-        network = compressed_encoder(teacher, parse(teacher, Path(teacher).read_bytes()).tensors)
-    else:
-        architecture(teacher)  # raises, naming the nearest match
-    network.padding = STUDENT.padding
-    return network
-
-
-def compressed_encoder(path: str, tensors: Mapping[str, Tensor]) -> Network:
-    """Adapt an encoder of H. Wang et al., "Collaborative Distillation for Ultra-Resolution ...", 2020.
-
-    Its tensors are conv0 (1 x 1: from RGB in [0, 1] to what VGG expects), conv11, conv12, conv21, ... conv51. As every
-    tensor is padded by reflection, conv0 and conv11 are one convolution.
-
-    Raises
-    ------
-    WeightsError
-        If the tensors are none of such an encoder.
-    """
-    weights = {
-        re.sub(r"conv(\d)(\d)\.", r"conv\1_\2.", key): value.float()
-        for key, value in tensors.items()
-        if re.fullmatch(r"conv[1-5][1-4]\.(weight|bias)", key)
-    }
-    try:
-        first, mix, shift = weights["conv1_1.weight"], tensors["conv0.weight"].float(), tensors["conv0.bias"].float()
-        weights["conv1_1.bias"] = weights["conv1_1.bias"] + first.sum((2, 3)) @ shift
-        weights["conv1_1.weight"] = torch.einsum("omyx,mi->oiyx", first, mix[:, :, 0, 0])
-        network = Network(_compressed_row(weights), weights).eval()
-        network(torch.zeros(1, 3, 64, 64), LAYERS)  # a tensor that is missing or has a wrong shape fails here
-    except (LookupError, RuntimeError, AttributeError, ModelError) as error:
-        raise WeightsError(
-            path,
-            "is no compressed encoder with conv0, conv11, ... conv51; for another file name its network: "
-            "--teacher vgg19 --teacher-weights FILE",
-        ) from error
-    return network
-
-
-def _compressed_row(weights: Mapping[str, Tensor]) -> Architecture:
-    widths = {key[4:7]: len(value) for key, value in sorted(weights.items()) if key.endswith("bias")}
-    blocks = tuple(tuple(widths[name] for name in names) for _, names in groupby(widths, key=lambda name: name[0]))
-    row = replace(
-        architecture("vgg19"), name="compressed", steps=vgg(blocks), padding="reflect", mean=(0, 0, 0), std=(1, 1, 1)
-    )
-    row.check_layers(LAYERS)
-    return row
+LOWER = ("1_1", "1_2", "2_1", "2_2", "3_1")
+LOWER_LAYERS = ("relu1_1", "relu2_1", "relu3_1")
+SURVEYED = 24  # batches that tell how active channels are, and that heads are first fitted on
+RATE, WARM_UP = 1.5e-3, 0.02
+OWN_SHARE = 0.5  # of every crop's error relative to its own energy, so that quiet crops count
+GRAM_SHARE = 0.15  # of the errors of Gram matrices
+RIDGE = 1e-5
+SHARES = (0.4, 0.4)  # of the steps, for the lower layers and for the upper ones; the rest is for all together
+SIDES, STYLE_WEIGHTS = (192, 256, 320), (300.0, 1000.0, 3000.0)  # of canvases
+SNAPSHOTS = (8, 30, 80)  # steps after which a canvas is looked at
 
 
 @dataclass(frozen=True)
@@ -206,96 +62,167 @@ class Lesson:
     Attributes
     ----------
     teacher : Network
-    channels : dict layer -> Tensor (C,)
-        Which channels of the teacher become the student's, ascending.
-    scale : dict layer -> Tensor ()
-        Root mean square of those channels.
-    strength : dict layer -> Tensor (C, 1, 1)
-        Root mean square of each, after scaling, and a floor: a weak channel's error counts for more.
+    roots : dict layer -> Tensor (rows, C + 1)
+        The teacher's heads, reduced to as few rows as keep all distances.
+    channels : Tensor (C,)
+        Which of the teacher's channels at the content layer become the student's, ascending.
+    scale : Tensor ()
+        Their root mean square.
+    energy : dict layer -> Tensor ()
+        Mean square of what is wanted at every layer.
     """
 
     teacher: Network
-    channels: Mapping[str, Tensor]
-    scale: Mapping[str, Tensor]
-    strength: Mapping[str, Tensor]
+    roots: Mapping[str, Tensor]
+    channels: Tensor
+    scale: Tensor
+    energy: Mapping[str, Tensor]
 
     @torch.no_grad()
-    def features(self, batch: Tensor) -> Features:
-        """Compute the features that the student should have given."""
-        features = self.teacher(batch, LAYERS)
-        return {layer: features[layer][:, self.channels[layer]].float() / self.scale[layer] for layer in LAYERS}
+    def wanted(self, batch: Tensor, layers: Collection[str]) -> Features:
+        """Compute what the student should give: VGG-19's features at the style layers, in fewer dimensions."""
+        features = self.teacher(batch, layers)
+        return {layer: self._wanted(layer, features[layer].float()) for layer in layers}
 
-    def loss(self, batch: Tensor, student: "Student") -> Tensor:
-        """Sum up the mean squared errors of a batch: per layer, and per channel relative to its strength."""
-        wanted, given = self.features(batch), student(batch)
-        errors = {layer: given[layer].float() - wanted[layer] for layer in LAYERS}
-        parts = [
-            error.square().mean() + CHANNEL_WEIGHT * (error / self.strength[layer]).square().mean()
-            for layer, error in errors.items()
-        ]
-        return torch.stack(parts).sum()
+    def _wanted(self, layer: str, features: Tensor) -> Tensor:
+        if layer == CONTENT_LAYER:
+            return features[:, self.channels] / self.scale
+        return headed(features, self.roots[layer])
+
+    def loss(self, batch: Tensor, student: "Student", layers: Collection[str]) -> Tensor:
+        """Sum up the relative errors of a batch: of features, of every crop's own, and of its Gram matrices."""
+        wanted, given = self.wanted(batch, layers), student.given(batch, layers)
+        return torch.stack([self._loss(layer, given[layer].float(), wanted[layer]) for layer in layers]).sum()
+
+    def _loss(self, layer: str, given: Tensor, wanted: Tensor) -> Tensor:
+        energy, error = self.energy[layer], (given - wanted).square()
+        own = wanted.square().mean((1, 2, 3)) + 0.1 * energy
+        loss = error.mean() / energy + OWN_SHARE * (error.mean((1, 2, 3)) / own).mean()
+        if layer == CONTENT_LAYER:
+            return loss
+        now, target = gram(given), gram(wanted)
+        apart = (now - target).square().sum((1, 2)) / (target.square().sum((1, 2)) + TINY)
+        return loss + GRAM_SHARE * apart.clamp(max=5).mean()
+
+
+def headed(features: Tensor, heads: Tensor) -> Tensor:
+    """Map features (N, C, h, w) by heads (rows, C + 1), whose last column is for a constant: (N, rows, h, w)."""
+    return F.conv2d(features, heads[:, :-1, None, None], heads[:, -1])
+
+
+def gram(features: Tensor) -> Tensor:
+    """Gram matrices of a batch, means over positions: (N, C, C)."""
+    matrix = features.flatten(2)
+    return matrix @ matrix.mT / matrix.shape[2]
 
 
 @torch.no_grad()
 def prepare_lesson(teacher: Network, surveyed: Iterable[Tensor]) -> Lesson:
-    """Choose, at every layer, the teacher's channels that are most often active, and measure them.
+    """Reduce the teacher's heads, choose the content channels that are most often active, and measure both.
 
     Raises
     ------
     ModelError
-        If the teacher has fewer channels than the student.
+        If the teacher has fewer channels at the content layer than the student.
     """
     seen = [teacher(batch, LAYERS) for batch in surveyed]
-    channels, scale, strength = {}, {}, {}
-    for layer in LAYERS:
-        active = sum((features[layer] > 0).float().mean((0, 2, 3)) for features in seen)
-        squares = sum(features[layer].float().square().mean((0, 2, 3)) for features in seen) / len(seen)
-        wanted = STUDENT.channels(layer)
-        if len(active) < wanted:
-            raise ModelError(f"the teacher has {len(active)} channels at {layer}; wanted at least {wanted}")
-        channels[layer] = torch.topk(active, wanted).indices.sort().values
-        power = squares[channels[layer]]
-        scale[layer] = power.mean().sqrt()
-        strength[layer] = (power.sqrt() / scale[layer] + CHANNEL_FLOOR)[:, None, None]
-    return Lesson(teacher, channels, scale, strength)
-
-
-# ----------------------------------------------------------------------------------------------------------- student
+    device = seen[0][CONTENT_LAYER].device
+    roots = {layer: torch.linalg.qr(torch.from_numpy(heads).double())[1] for layer, heads in teacher.metric.items()}
+    roots = {layer: root.float().to(device) for layer, root in roots.items()}
+    content = [features[CONTENT_LAYER].float() for features in seen]
+    active = sum((f > 0).float().mean((0, 2, 3)) for f in content)
+    count = STUDENT.channels(CONTENT_LAYER)
+    if len(active) < count:
+        raise ModelError(f"the teacher has {len(active)} channels at {CONTENT_LAYER}; wanted at least {count}")
+    channels = torch.topk(active, count).indices.sort().values
+    scale = torch.stack([f[:, channels].square().mean() for f in content]).mean().sqrt()
+    energy = {
+        layer: torch.stack([headed(features[layer].float(), roots[layer]).square().mean() for features in seen]).mean()
+        for layer in STYLE_LAYERS
+    }
+    return Lesson(teacher, roots, channels, scale, energy | {CONTENT_LAYER: torch.ones((), device=device)})
 
 
 class Student(nn.Module):
-    """The compact network in training: batch normalisation follows every convolution."""
+    """The compact network in training, and the heads of its style layers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool = nn.AvgPool2d(2) if STUDENT.pooling == "average" else nn.MaxPool2d(2)
-        self.convolutions, self.norms = nn.ModuleDict(), nn.ModuleDict()
+        self.convolutions, self.heads = nn.ModuleDict(), nn.ParameterDict()
         for name, step in STUDENT.convolutions.items():
-            plain = {"bias": False, "padding_mode": STUDENT.padding}
-            self.convolutions[name] = nn.Conv2d(step.fan_in, step.fan_out, 3, 1, 1, **plain)
-            self.norms[name] = nn.BatchNorm2d(step.fan_out)
+            self.convolutions[name] = nn.Conv2d(step.fan_in, step.fan_out, 3, padding=1, padding_mode=STUDENT.padding)
             nn.init.kaiming_normal_(self.convolutions[name].weight)
+            nn.init.zeros_(self.convolutions[name].bias)
 
-    def forward(self, batch: Tensor) -> Features:
-        """Compute the features of `LAYERS`."""
-        x, features, block = v2.functional.normalize(batch, STUDENT.mean, STUDENT.std), {}, "1"
-        for name, convolve in self.convolutions.items():
-            if name[0] != block:
-                x, block = self.pool(x), name[0]
-            x = features[f"relu{name}"] = F.relu(self.norms[name](convolve(x)))
-        return {layer: features[layer] for layer in LAYERS}
+    def forward(self, batch: Tensor, layers: Collection[str]) -> Features:
+        """Compute the features of some layers."""
+        x, features, wanted = v2.functional.normalize(batch, STUDENT.mean, STUDENT.std), {}, set(layers)
+        for step in STUDENT.steps:
+            if not isinstance(step, Convolution):
+                x = (F.avg_pool2d(x.square(), 2) * 4 + TINY).sqrt()  # L2 pooling
+                continue
+            x = F.relu(self.convolutions[step.name](x))
+            if f"relu{step.name}" in wanted:
+                features[f"relu{step.name}"] = x
+            if len(features) == len(wanted):
+                break
+        return features
 
-    def folded(self) -> dict[str, Tensor]:
-        """Merge the normalisation into the convolutions, in evaluation mode: the weights of a `Network`."""
-        weights: dict[str, Tensor] = {}
+    def given(self, batch: Tensor, layers: Collection[str]) -> Features:
+        """Compute what the teacher wants of some layers: features of the content layer, the heads' output of others."""
+        features = self(batch, layers)
+        return {layer: headed(f, self.heads[key(layer)]) if key(layer) in self.heads else f for layer, f in features.items()}
+
+    @torch.no_grad()
+    def normalize(self, batch: Tensor) -> None:
+        """Scale every convolution that was drawn at random so that it gives a mean square of one."""
         for name, convolution in self.convolutions.items():
-            merged = fuse_conv_bn_eval(convolution, self.norms[name])
-            weights |= {f"conv{name}.weight": merged.weight.detach(), f"conv{name}.bias": merged.bias.detach()}
-        return weights
+            power = self(batch, [f"relu{name}"])[f"relu{name}"].square().mean().sqrt()
+            convolution.weight /= power
+
+    @torch.no_grad()
+    def fit_heads(self, lesson: Lesson, drawn: Sequence[Tensor], layers: Collection[str]) -> None:
+        """Fit heads by least squares to what the teacher wants of style layers."""
+        for layer in set(layers) - {CONTENT_LAYER}:
+            left, right = 0.0, 0.0
+            for batch in drawn:
+                features = self(batch, [layer])[layer].double()
+                f = torch.cat([features, torch.ones_like(features[:, :1])], 1).transpose(0, 1).flatten(1)
+                right = right + lesson.wanted(batch, [layer])[layer].double().transpose(0, 1).flatten(1) @ f.T
+                left = left + f @ f.T
+            ridge = RIDGE * left.diagonal().mean() * torch.eye(len(left), dtype=left.dtype, device=left.device)
+            self.heads[key(layer)] = nn.Parameter(torch.linalg.solve(left + ridge, right.T).T.float())
+
+    def weights(self) -> dict[str, Tensor]:
+        """Give the tensors of a weight file: convolutions, and the metric's square matrices."""
+        tensors = {}
+        for name, convolution in self.convolutions.items():
+            tensors |= {f"conv{name}.{kind}": getattr(convolution, kind).detach() for kind in ("weight", "bias")}
+        return tensors | {f"metric.{layer}": reduced(self.heads[key(layer)].detach()) for layer in STYLE_LAYERS}
 
 
-def train(student: Student, lesson: Lesson, drawn: Iterator[Tensor], steps: int, bf16: bool = False) -> None:
-    """Train the student in place.
+def key(layer: str) -> str:
+    """Name of a layer's heads; torch allows no name with a dot or a method's."""
+    return f"heads_{layer}"
+
+
+def reduced(heads: Tensor) -> Tensor:
+    """Give the symmetric square root of heads^T heads, which keeps all distances in at most C + 1 rows."""
+    values, vectors = torch.linalg.eigh(heads.T.double() @ heads.double())
+    return (vectors * values.clamp(min=0).sqrt() @ vectors.T).float()
+
+
+def train(
+    student: Student,
+    lesson: Lesson,
+    drawn: Iterator[Tensor],
+    steps: int,
+    names: Collection[str] = tuple(STUDENT.convolutions),
+    layers: Collection[str] = LAYERS,
+    bf16: bool = False,
+    rate: float = RATE,
+) -> None:
+    """Train some convolutions of a student, and the heads of some layers, in place.
 
     Parameters
     ----------
@@ -304,44 +231,135 @@ def train(student: Student, lesson: Lesson, drawn: Iterator[Tensor], steps: int,
     drawn : iterator of Tensor
         Batches, on the device of both networks.
     steps : int
+    names : collection of str
+        Convolutions that learn; the others stay as they are.
+    layers : collection of str
+        Layers whose errors count.
     bf16 : bool
         Compute convolutions in bfloat16.
+    rate : float
+        Largest learning rate.
     """
-    optimiser = Adam(student.parameters(), lr=RATE)
-    schedule = OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=WARM_UP, cycle_momentum=False)
-    student.train()
+    student.requires_grad_(False)
+    chosen = [student.convolutions[name] for name in names]
+    for module in chosen:
+        module.requires_grad_(True)
+    heads = [student.heads[key(layer)].requires_grad_(True) for layer in layers if key(layer) in student.heads]
+    parameters = [*(p for module in chosen for p in module.parameters()), *heads]
+    optimizer = Adam(parameters, lr=rate, betas=(0.9, 0.99))
+    schedule = OneCycleLR(optimizer, rate, total_steps=steps, pct_start=WARM_UP, cycle_momentum=False)
     bar = tqdm(islice(drawn, steps), total=steps, desc="training", unit="step")
-    for step, batch in enumerate(bar):
-        if step == int(FREEZE * steps):
-            update_bn(islice(drawn, SURVEYED), student)
-            student.eval()
+    for batch in bar:
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
-            loss = lesson.loss(batch, student)
-        optimiser.zero_grad()
+            loss = lesson.loss(batch, student, layers)
+        optimizer.zero_grad()
         loss.backward()
-        clip_grad_norm_(student.parameters(), 1, error_if_nonfinite=True)
-        optimiser.step()
+        clip_grad_norm_(parameters, 1, error_if_nonfinite=True)
+        optimizer.step()
         schedule.step()
         bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
 
 
 @torch.no_grad()
-def fidelity(given: Callable[[Tensor], Features], lesson: Lesson, crops: Iterable[Tensor]) -> dict[str, float]:
-    """Measure the squared error of features relative to the squared features of the teacher, per layer."""
+def explained(student: Student, lesson: Lesson, crops: Iterable[Tensor]) -> dict[str, float]:
+    """Measure the share of the energy of VGG-19's features that the student's heads explain, per layer."""
     errors, energies = dict.fromkeys(LAYERS, 0.0), dict.fromkeys(LAYERS, 0.0)
     for crop in crops:
-        wanted, features = lesson.features(crop), given(crop)
+        wanted, given = lesson.wanted(crop, LAYERS), student.given(crop, LAYERS)
         for layer in LAYERS:
-            errors[layer] += float((features[layer].float() - wanted[layer]).square().sum())
+            errors[layer] += float((given[layer].float() - wanted[layer]).square().sum())
             energies[layer] += float(wanted[layer].square().sum())
-    return {layer: errors[layer] / energies[layer] for layer in LAYERS}
+    return {layer: 1 - errors[layer] / energies[layer] for layer in LAYERS}
+
+
+def paint_canvases(network: Network, pictures: Sequence[Tensor], count: int) -> list[Tensor]:
+    """Let a network paint some pictures after others, and look at the canvases on the way.
+
+    Parameters
+    ----------
+    network : Network
+        The student as muralist loads it.
+    pictures : sequence of Tensor (3, H, W), uint8
+    count : int
+        Paintings.
+
+    Returns
+    -------
+    list of Tensor (3, h, w), uint8
+    """
+    canvases = []
+    for _ in tqdm(range(count), desc="painting", unit="canvas"):
+        content, style = (pictures[int(torch.randint(len(pictures), ()))] for _ in range(2))
+        side = SIDES[int(torch.randint(len(SIDES), ()))]
+        weight = STYLE_WEIGHTS[int(torch.randint(len(STYLE_WEIGHTS), ()))]
+        canvases += _paint(network, *(_sized(picture, side) for picture in (content, style)), weight)
+    return canvases
+
+
+def _sized(picture: Tensor, side: int) -> Tensor:
+    """Bring a picture to a long side of about `side` px, a multiple of 16 both ways: (1, 3, h, w), float32."""
+    scale = side / max(picture.shape[1:])
+    height, width = (max(2, round(n * scale / 16)) * 16 for n in picture.shape[1:])
+    return v2.functional.resize(picture.float() / 255, [height, width], antialias=True)[None]
+
+
+def _paint(network: Network, content: Tensor, style: Tensor, style_weight: float) -> list[Tensor]:
+    height, width = content.shape[-2:]
+    features = network(style, STYLE_LAYERS)
+    sums = {layer: style_sums(f, Window.full(style)) for layer, f in features.items()}
+    counts = {layer: f.shape[-2] * f.shape[-1] for layer, f in features.items()}
+    targets = {f"gram {layer}": (gram / counts[layer]).double().numpy() for layer, (gram, _) in sums.items()}
+    targets |= {f"mean {layer}": (mean / counts[layer]).double().numpy() for layer, (_, mean) in sums.items()}
+    row = network.architecture
+    sizes = {layer: Layer(row.channels(layer), height * width // row.stride(layer) ** 2) for layer in LAYERS}
+    objective = Objective(
+        targets=targets,
+        style_layers=dict.fromkeys(STYLE_LAYERS, 1.0),
+        content_layers={CONTENT_LAYER: 1.0},
+        style_weight=style_weight,
+        content_weight=6.0,
+        tv_weight=50.0,
+        height=height,
+        width=width,
+        sizes=sizes,
+        metric=network.metric,
+    )
+    painter, window = Painter(network, objective), Window.full(content)
+    kept = painter.content_features(content)
+    state, sums_now, made, canvases = _state(content), painter.measure(content, kept, window), 0, []
+    for until in SNAPSHOTS:
+        steps = Steps(until - made, made, made, 1.0, average_decay=0, optimizer="lbfgs", resolutions=4)
+        state, sums_now = painter.paint(state, kept, window, sums_now, steps)
+        made = until
+        canvases.append((torch.from_numpy(state[PIXELS]).permute(2, 0, 1) * 255).round().byte())
+    return canvases
+
+
+def _state(content: Tensor) -> np.ndarray:
+    return start_state(content[0].permute(1, 2, 0).numpy(), "lbfgs")
 
 
 def save(student: Student, path: Path) -> WeightFile:
-    """Write the folded student in half precision; the same weights give the same bytes."""
-    weights = {key: value.half().cpu().contiguous() for key, value in student.folded().items()}
-    save_file(weights, path, {"network": STUDENT.name})
+    """Write convolutions in half precision and the metric in single; the same weights give the same bytes."""
+    tensors = {name: value if name.startswith("metric") else value.half() for name, value in student.weights().items()}
+    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, path, {"network": STUDENT.name})
     return find_weights(STUDENT, str(path))
+
+
+def resume(student: Student, path: Path) -> None:
+    """Take the convolutions of a file that `save` wrote."""
+    tensors = load_file(path)
+    with torch.no_grad():
+        for name, convolution in student.convolutions.items():
+            for kind in ("weight", "bias"):
+                getattr(convolution, kind).copy_(tensors[f"conv{name}.{kind}"].float())
+
+
+def as_network(student: Student) -> Network:
+    """Give the student as muralist would load it, on a CPU."""
+    tensors = {name: value.float().cpu() for name, value in student.weights().items()}
+    metric = {layer: tensors.pop(f"metric.{layer}").numpy() for layer in STYLE_LAYERS}
+    return Network(STUDENT, tensors, metric=metric).requires_grad_(False).eval()
 
 
 # ------------------------------------------------------------------------------------------------------ command line
@@ -381,10 +399,13 @@ def gather(images: Iterable[Path], side: int) -> tuple[list[Tensor], list[Tensor
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--teacher", default="vgg19", help="Network that muralist knows, or a compressed encoder's file.")
 @click.option("--teacher-weights", type=click.Path(exists=True, dir_okay=False), help="The named teacher's weights.")
-@click.option("--steps", default=30_000, type=click.IntRange(1))
+@click.option("--start", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File to train on from.")
+@click.option("--steps", default=60_000, type=click.IntRange(3), help="Of all parts together.")
+@click.option("--turns", default=3, type=click.IntRange(1), help="Turns of the last part, each after some painting.")
+@click.option("--canvases", default=30, type=click.IntRange(0), help="Paintings before every turn.")
 @click.option("--out", default="compact.safetensors", type=click.Path(dir_okay=False, writable=True, path_type=Path))
 @click.option("--batch", default=8, type=click.IntRange(1), help="Crops in one step.")
-@click.option("--crop", default=96, type=click.IntRange(STUDENT.minimum(LAYERS)), help="Side of a crop, px.")
+@click.option("--crop", default=128, type=click.IntRange(2 * STUDENT.minimum(LAYERS)), help="Side of a crop, px.")
 @click.option("--seed", default=0)
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]))
 @click.option("--bf16", is_flag=True, help="Compute convolutions in bfloat16: faster, a little less exact.")
@@ -393,7 +414,10 @@ def main(
     images: tuple[Path, ...],
     teacher: str,
     teacher_weights: str | None,
+    start: Path | None,
     steps: int,
+    turns: int,
+    canvases: int,
     out: Path,
     batch: int,
     crop: int,
@@ -405,15 +429,29 @@ def main(
     torch.manual_seed(seed)  # all random numbers are torch's
     network = load_teacher(teacher, teacher_weights).to(device)
     learned, held_out = gather(images, 2 * crop)
-    drawn = batches(learned, batch, crop, device)
-    lesson = prepare_lesson(network, islice(drawn, SURVEYED))
+    painted: list[Tensor] = []
+    drawn = batches(learned, painted, batch, crop, device)
+    survey = list(islice(drawn, SURVEYED))
+    lesson = prepare_lesson(network, survey)
     student = Student().to(device, memory_format=torch.channels_last)
-    train(student, lesson, drawn, steps, bf16)
+    lower, upper = (round(steps * share) for share in SHARES)
+    if start is None:
+        student.normalize(survey[0])
+        student.fit_heads(lesson, survey, LOWER_LAYERS)
+        train(student, lesson, batches(learned, painted, 2 * batch, crop // 2, device), lower, LOWER, LOWER_LAYERS, bf16)
+        student.fit_heads(lesson, survey, STYLE_LAYERS)
+        above = [name for name in STUDENT.convolutions if name not in LOWER]
+        train(student, lesson, drawn, upper, above, [layer for layer in LAYERS if layer not in LOWER_LAYERS], bf16)
+    else:
+        resume(student, start)
+        student.fit_heads(lesson, survey, STYLE_LAYERS)
+    for _ in range(turns):
+        painted += paint_canvases(as_network(student), learned, canvases)
+        train(student, lesson, drawn, max(1, (steps - lower - upper) // turns), bf16=bf16, rate=RATE / 3)
     file = save(student, out)
     click.echo(f"{file.sha256}  {out}")
-    stored = partial(load_network(STUDENT.name, file, LAYERS).to(device), layers=LAYERS)
-    for layer, error in fidelity(stored, lesson, plain_crops(held_out, 2 * crop, device)).items():
-        click.echo(f"{layer}  relative squared error {error:.4f}")
+    for layer, share in explained(student, lesson, plain_crops(held_out, 2 * crop, device)).items():
+        click.echo(f"{layer}  {share:.2%} explained")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ class LossRow:
         Unweighted; None where a term does not count.
     total : float
         The sum of the terms with their weights, which is what is minimised.
+    content_weight : float or None
+        Weight of the content term in the total.
     seconds : float
         Spent on the painting before; no part of what makes two rows equal.
     """
@@ -44,14 +46,24 @@ class LossRow:
     content: float | None
     tv: float | None
     total: float
+    content_weight: float | None = None
     seconds: float = field(default=0.0, compare=False)
 
     @classmethod
-    def of(cls, level: Level, rounds: int, losses: Mapping[str, float], seconds: float) -> "LossRow":
+    def of(
+        cls, level: Level, rounds: int, losses: Mapping[str, float], content_weight: float, seconds: float
+    ) -> "LossRow":
         """Put a row together from what the workers added up after some rounds; terms may be missing."""
         step = level.first_step + level.steps_after(rounds)
         terms = {term: losses.get(term) for term in TERMS}
-        return cls(level=level.index + 1, step=step, total=losses["total"], seconds=round(seconds, 3), **terms)
+        return cls(
+            level=level.index + 1,
+            step=step,
+            total=losses["total"],
+            content_weight=None if terms["content"] is None else content_weight,
+            seconds=round(seconds, 3),
+            **terms,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Give the row as plain values."""
@@ -136,11 +148,13 @@ def write_plot(path: Path, rows: Sequence[LossRow], settings: Settings) -> None:
 
 
 def _draw(axes: "Axes", rows: Sequence[LossRow], settings: Settings) -> None:
-    weights = {"style": settings.style_weight, "content": settings.content_weight, "tv": settings.tv_weight}
+    last = rows[-1].content_weight or 0.0
+    weights = {"style": settings.style_weight, "content": last, "tv": settings.tv_weight}
     for term, weight in weights.items():
         if weight:
-            axes.plot(*_curve(rows, term, weight), marker=".", linewidth=1, label=f"{term}, weight {weight:g}")
-    axes.plot(*_curve(rows, "total", 1.0), marker=".", color="black", label="total")
+            values = [(row.content_weight if term == "content" else weight) for row in rows]
+            axes.plot(*_curve(rows, term, values), marker=".", linewidth=1, label=f"{term}, weight {weight:.3g}")
+    axes.plot(*_curve(rows, "total", [1.0] * len(rows)), marker=".", color="black", label="total")
     for row, after in pairwise(rows):
         if after.level > row.level:
             axes.axvline(after.step, color="0.8", linewidth=1, zorder=0)
@@ -148,14 +162,16 @@ def _draw(axes: "Axes", rows: Sequence[LossRow], settings: Settings) -> None:
     axes.legend()
 
 
-def _curve(rows: Sequence[LossRow], term: str, weight: float) -> tuple[list[float], list[float]]:
+def _curve(
+    rows: Sequence[LossRow], term: str, weights: Sequence[float | None]
+) -> tuple[list[float], list[float]]:
     """Steps and weighted losses; NaN, which leaves a gap, between levels and where a log axis shows nothing."""
     steps: list[float] = []
     losses: list[float] = []
-    for number, row in enumerate(rows):
+    for number, (row, weight) in enumerate(zip(rows, weights, strict=True)):
         if number and row.level > rows[number - 1].level:
             steps.append(row.step)
             losses.append(float("nan"))
         steps.append(row.step)
-        losses.append(weight * row.terms().get(term, 0.0) or float("nan"))
+        losses.append((weight or 0.0) * row.terms().get(term, 0.0) or float("nan"))
     return steps, losses

@@ -1,0 +1,50 @@
+"""How strongly a style is painted: `strength` is the same for every picture, the content weight behind it is not.
+
+With one content weight for all, abstract styles drown the photograph and quiet ones hardly show. So the weight is found
+while the coarsest level is painted, such that its content loss ends at what `strength` asks for, and stays for all
+finer levels. It follows from the looks at the losses alone, which the journal keeps: an interrupted painting finds the
+same weight again.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from muralist.pipeline.records.losses import LossRow
+from muralist.pipeline.settings import Settings
+
+FIRST_WEIGHT: Final = 6.0  # before anything is known
+SETTLING_STEPS: Final = 30  # a painting starts as the photograph, so its content loss tells nothing at first
+POWER: Final = 2.0  # of the content loss over what is wanted: the loss answers to about the root of the weight
+LARGEST_FACTOR: Final = 2.0  # between two rounds
+
+
+def wanted_content_loss(strength: float) -> float:
+    """Content loss at the end of the coarsest level: 0 keeps the photograph, 1 gives way to the style wherever it can.
+
+    >>> [round(wanted_content_loss(strength), 3) for strength in (0, 0.5, 1)]
+    [0.2, 0.5, 0.8]
+    """
+    return 0.2 + 0.6 * strength
+
+
+def content_weight(settings: Settings, rows: Sequence[LossRow]) -> float:
+    """Weight of the content loss for the next round.
+
+    Parameters
+    ----------
+    settings : Settings
+        An explicit `content_weight` beats `strength`.
+    rows : sequence of LossRow
+        All looks at the losses so far, each with the weight it was taken with.
+    """
+    if settings.content_weight is not None:
+        return settings.content_weight
+    if not rows:
+        return FIRST_WEIGHT
+    last = rows[-1]
+    if last.content is None or last.content_weight is None:
+        return FIRST_WEIGHT
+    if last.level > 1 or last.step < SETTLING_STEPS:
+        return last.content_weight
+    factor = (last.content / wanted_content_loss(settings.strength)) ** POWER
+    return last.content_weight * min(max(factor, 1 / LARGEST_FACTOR), LARGEST_FACTOR)

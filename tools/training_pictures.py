@@ -1,0 +1,117 @@
+"""What a network in training looks at: crops of pictures, spoiled in the ways that canvases in progress are.
+
+Batches are (N, 3, crop, crop) float32, RGB, sRGB-encoded, in [0, 1].
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import v2
+
+from muralist.pipeline.errors import PictureError
+from muralist.pipeline.pictures.images import resize
+from muralist.pipeline.pictures.reading import read_picture
+
+LONGEST_SIDE_PX = 1400  # larger pictures are shrunk to this
+MOST_PIXELS = 500_000_000
+ZOOMS = (1, 1, 1, 1.5, 2)  # side of what a crop shows, in crops
+HELD_OUT = 10  # one picture in so many
+CANVASES = 0.35  # share of crops that are of canvases, where there are some; they are mostly left as they are
+
+
+def load_pictures(paths: Iterable[Path], side: int) -> list[Tensor]:
+    """Read the pictures among some files and folders, in the order of their names.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+    side : int
+        Pictures with a side shorter than this are left out, px.
+
+    Returns
+    -------
+    list of Tensor (3, height, width), uint8
+    """
+    found = (sorted(path.rglob("*")) if path.is_dir() else [path] for path in paths)
+    pictures = (_load_picture(file) for files in found for file in files if file.is_file())
+    return [picture for picture in pictures if picture is not None and min(picture.shape[1:]) >= side]
+
+
+def _load_picture(path: Path) -> Tensor | None:
+    try:
+        pixels = read_picture(path, MOST_PIXELS).pixels
+    except PictureError:
+        return None
+    height, width = pixels.shape[:2]
+    shrink = min(1, LONGEST_SIDE_PX / max(height, width))
+    pixels = resize(pixels, max(1, round(height * shrink)), max(1, round(width * shrink)))
+    return v2.functional.to_dtype(torch.from_numpy(pixels).permute(2, 0, 1), torch.uint8, scale=True).contiguous()
+
+
+def split(pictures: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Part the pictures into those to learn from and those held out."""
+    held_out = list(pictures[::HELD_OUT])
+    return [picture for i, picture in enumerate(pictures) if i % HELD_OUT], held_out
+
+
+def coarsened(picture: Tensor, factor: int, mode: str) -> Tensor:
+    """Shrink a picture (3, H, W) and enlarge it again: blocks with "nearest", blur with "bicubic"."""
+    small = F.avg_pool2d(picture[None], factor)
+    return F.interpolate(small, size=picture.shape[1:], mode=mode)[0].clamp(0, 1)
+
+
+def augmentation(crop: int) -> v2.Transform:
+    """Make the transform from a picture (3, H, W), uint8, to a random crop (3, crop, crop), float32 in [0, 1].
+
+    A quarter of the crops is spoiled: by noise, traces of JPEG, blocks, or blur.
+    """
+    spoil = [
+        *(v2.GaussianNoise(sigma=sigma) for sigma in (0.02, 0.05, 0.15)),
+        *(v2.Lambda(lambda picture, n=n: coarsened(picture, n, "nearest")) for n in (2, 4, 8)),
+        v2.Lambda(lambda picture: coarsened(picture, 4, "bicubic")),
+    ]
+    return v2.Compose(
+        [
+            _cut(crop),
+            v2.RandomVerticalFlip(0.3),
+            v2.RandomApply([v2.RandomRotation((90, 90))], 0.3),
+            v2.RandomApply([v2.JPEG((20, 80))], 0.05),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.RandomApply([v2.RandomChannelPermutation()], 0.2),
+            v2.RandomApply([v2.ColorJitter(brightness=0.4, contrast=0.5)], 0.3),
+            v2.RandomApply([v2.RandomChoice(spoil)], 0.2),
+        ]
+    )
+
+
+def plain(crop: int) -> v2.Transform:
+    """Make the transform from a picture to a random crop of it that is only mirrored."""
+    return v2.Compose([_cut(crop), v2.ToDtype(torch.float32, scale=True)])
+
+
+def _cut(crop: int) -> v2.Transform:
+    sizes = [v2.RandomCrop(round(crop * zoom), pad_if_needed=True, padding_mode="reflect") for zoom in ZOOMS]
+    return v2.Compose([v2.RandomChoice(sizes), v2.Resize((crop, crop), antialias=True), v2.RandomHorizontalFlip(0.5)])
+
+
+def batches(
+    pictures: Sequence[Tensor], canvases: Sequence[Tensor], batch: int, crop: int, device: str = "cpu"
+) -> Iterator[Tensor]:
+    """Draw batches without end, from pictures (3, H, W), uint8, and from canvases in progress."""
+    spoiled, mirrored = augmentation(crop), plain(crop)
+    while True:
+        crops = []
+        for _ in range(batch):
+            seen = canvases if canvases and torch.rand(()) < CANVASES else pictures
+            chosen = seen[int(torch.randint(len(seen), ()))]
+            crops.append((mirrored if seen is canvases and torch.rand(()) < 0.7 else spoiled)(chosen))
+        yield torch.stack(crops).to(device, memory_format=torch.channels_last)
+
+
+def plain_crops(pictures: Iterable[Tensor], side: int, device: str = "cpu") -> list[Tensor]:
+    """Cut the middle out of every picture, unchanged: each (1, 3, side, side), float32 in [0, 1]."""
+    cut = v2.Compose([v2.CenterCrop(side), v2.ToDtype(torch.float32, scale=True)])
+    return [cut(picture)[None].to(device) for picture in pictures]
