@@ -92,7 +92,7 @@ PUBLISHED = (
         "safetensors",
         "MIT (distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)",
         "muralist itself: install it again",
-        sha256="400ecb4cc22b6d104604f294a686c5321de1e3dbe65bd073291ee5a29a123921",
+        sha256="7c3d020442d6bdfad1f5105549f3c04bf974e8bd8ccde7337bf7c5e0e91891f7",
         bundled=True,
     ),
     PublishedFile(

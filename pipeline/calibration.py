@@ -25,7 +25,7 @@ from muralist.pipeline.speeds import LOOK_STEPS
 from muralist.pipeline.tasks import DTYPES, objective
 from muralist.pipeline.workers.devices import best_precision, device_name, memory_errors, resolve_device
 
-STEPS = 2  # of a run, which ends with a look at the losses, as a round does
+STEPS = {"adam": 2, "lbfgs": 8}  # of a run, which ends with a look, as a round does; L-BFGS remembers more each step
 RUNS = 3  # that count, at most
 RUN_OPERATIONS = 1e12  # of all runs together, if that leaves one; about a minute on two cores
 MATRICES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}  # sides; large enough to be computed as fast as can be
@@ -80,7 +80,7 @@ class Calibration:
         DeviceMemoryError
             If the tile does not fit into the memory of the device.
         """
-        pixel_steps = (STEPS + LOOK_STEPS) * side**2
+        pixel_steps = (STEPS[settings.optimizer] + LOOK_STEPS) * side**2
         operations = pixel_steps * architecture(settings.network).operations(settings.layers)
         runs = min(RUNS, max(1, int(RUN_OPERATIONS / operations)))
         with memory_errors(f"a tile of {side} x {side} px", self._device):
@@ -126,7 +126,16 @@ def round_of_noise(settings: Settings, device: str, precision: str, side: int) -
     picture = to_tensor(state[AVERAGE], device)
     content = painter.content_features(picture)
     whole = painter.measure(picture, content, window)
-    return lambda: painter.paint(state, content, window, whole, Steps(STEPS, 0, 0, 0.01, optimizer=settings.optimizer))
+    steps = Steps(
+        STEPS[settings.optimizer],
+        first=0,
+        first_of_level=0,
+        learning_rate=0.01,
+        optimizer=settings.optimizer,
+        history=settings.history,
+        resolutions=settings.lbfgs_resolutions,
+    )
+    return lambda: painter.paint(state, content, window, whole, steps)
 
 
 def _noise(settings: Settings, side: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from muralist.pipeline.levels import STYLE_TILE_PX, Level
 from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.progress import counted
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.speeds import LOOK_STEPS
+from muralist.pipeline.speeds import round_steps
 from muralist.pipeline.start import is_photograph
 from muralist.pipeline.workers.local import local_shape
 from muralist.pipeline.workers.memory import budget
@@ -155,7 +155,7 @@ def estimate(brief: Brief) -> dict[str, Any]:
             "operations": operations * level.tile_pixels * level.steps,
             "seconds": _waves(level, shape.workers)
             * largest_tile(level)
-            * (level.steps + LOOK_STEPS * len(level.rounds))
+            * (level.steps + round_steps(settings) * len(level.rounds))
             * measured["pixel_step_seconds"],
         }
         for level in brief.levels

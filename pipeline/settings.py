@@ -210,8 +210,8 @@ class Settings(BaseModel):
     content_weight: Weight | None = Field(
         None, description="Weight of the content loss, instead of the one that is found for `strength`."
     )
-    tv_weight: Weight = Field(150.0, description="Weight of the TV loss, which turns noise into long smooth strokes.")
-    tv_chroma: Weight = Field(5.0, description="How much more the TV loss counts specks of colour than of light.")
+    tv_weight: Weight = Field(50.0, description="Weight of the TV loss, which keeps grain out of calm paint.")
+    tv_chroma: Weight = Field(19.0, description="How much more the TV loss counts specks of color than of light.")
     loss_pixels: Int | None = Field(
         None, ge=1, description="Losses that are sums over the picture count as if it had this many pixels."
     )
@@ -242,7 +242,7 @@ class Settings(BaseModel):
         0.078, description="Half width of uniform noise, deviation of gaussian, as a share of the colour range."
     )
 
-    coarse: Int = Field(256, ge=64, le=8192, description="Long side of the coarsest level, in pixels.")
+    coarse: Int = Field(192, ge=64, le=8192, description="Long side of the coarsest level, in pixels.")
     level_ratio: Float = Field(
         2.0, ge=1.1, le=4, description="How many times as long a level's sides may be as those of the level before."
     )
@@ -252,14 +252,15 @@ class Settings(BaseModel):
         "where the content counts.",
     )
     steps: Annotated[tuple[Steps, ...], BeforeValidator(_as_list)] = Field(
-        (200, 100, 60, 40, 30),
+        (150, 100, 60, 25, 20, 15),
         description="Optimiser steps per level, coarsest first; the last value serves all finer levels.",
     )
+    optimizer: Literal["adam", "lbfgs"] = Field("lbfgs", description="Adam, or L-BFGS without line search.")
     learning_rate: Annotated[tuple[Rate, ...], BeforeValidator(_as_list)] = Field(
-        (0.02, 0.02, 0.015),
-        description="Size of a step per level, as a share of the colour range, listed like `steps`.",
+        default_factory=lambda others: (0.02, 0.02, 0.015) if others.get("optimizer") == "adam" else (1.0,),
+        description="Size of a step per level, listed like `steps`. L-BFGS: a factor of its own step, by default 1. "
+        "Adam: a share of the color range, by default 0.02, 0.02, 0.015.",
     )
-    optimizer: Literal["adam", "lbfgs"] = Field("adam", description="Adam, or L-BFGS without line search.")
     history: Int = Field(
         10, ge=1, le=100, description="Pairs of steps and gradients that L-BFGS remembers within a round."
     )
@@ -271,7 +272,9 @@ class Settings(BaseModel):
         "time, so that large areas change color in a few steps; 1 is plain L-BFGS.",
     )
     average_decay: Decay = Field(
-        0.9, description="Decay of the moving average over the steps, which calms the last ones; 0 takes the last step."
+        default_factory=lambda others: 0.9 if others.get("optimizer") == "adam" else 0.0,
+        description="Decay of the moving average over the steps, which calms the last ones; 0 takes the last step. By "
+        "default 0.9 for Adam, 0 for L-BFGS.",
     )
     betas: Annotated[tuple[Decay, Decay], BeforeValidator(_pair), BeforeValidator(_as_list)] = Field(
         (0.9, 0.99), description="Decays of Adam's two moments."

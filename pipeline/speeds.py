@@ -25,6 +25,11 @@ WAYS: Final = {
 Conditions = Mapping[str, str | int | bool]
 
 
+def round_steps(settings: Settings) -> float:
+    """Steps that a round costs beside its own: a look at the losses, and for L-BFGS the gradient of its last step."""
+    return LOOK_STEPS + (settings.optimizer == "lbfgs")
+
+
 @dataclass(frozen=True)
 class Speed:
     """How fast one worker paints while all of a machine's paint.
@@ -111,7 +116,7 @@ def conditions(settings: Settings, shape: Shape, device: str, name: str) -> Cond
     device, name : str
         Kind of device and what it is called.
     """
-    history = {"history"} if settings.optimizer == "lbfgs" else set()
+    history = {"history", "lbfgs_resolutions"} if settings.optimizer == "lbfgs" else set()
     return {
         "device": device,
         "name": name,

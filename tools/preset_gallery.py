@@ -56,7 +56,7 @@ def _row(name: str) -> tuple[str, ...]:
     return (
         f"`{name}`",
         f"{used.network}{f', `{used.weights}`' if used.weights else ''}, {used.pooling} pooling",
-        _term(used.content_weight, used.content_loss, used.content_layers),
+        _content(used),
         _term(used.style_weight, used.style_loss, used.style_layers),
         f"{used.tv_weight:g} {used.tv_loss}" if used.tv_weight else "",
         _start(used),
@@ -64,6 +64,12 @@ def _row(name: str) -> tuple[str, ...]:
         f"{', '.join(map(str, used.steps))} from {used.coarse} px",
         _with_compact(name, used),
     )
+
+
+def _content(used: Settings) -> str:
+    if used.content_weight is None:
+        return f"strength {used.strength:g}, {_term(1, used.content_loss, used.content_layers).partition(' ')[2]}"
+    return _term(used.content_weight, used.content_loss, used.content_layers)
 
 
 def _term(weight: float, formula: str, layers: dict[str, float]) -> str:
@@ -83,7 +89,8 @@ def _start(used: Settings) -> str:
 def _optimiser(used: Settings) -> str:
     rates = ", ".join(f"{rate:g}" for rate in used.learning_rate)
     if used.optimizer == "lbfgs":
-        return f"L-BFGS, {used.history} pairs"
+        seen = f", {used.lbfgs_resolutions} resolutions" if used.lbfgs_resolutions > 1 else ""
+        return f"L-BFGS, {used.history} pairs{seen}"
     kept = ", the best" if used.keep == "best" else f", average {used.average_decay:g}" if used.average_decay else ""
     return f"Adam {rates}{kept}"
 

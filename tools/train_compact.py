@@ -171,7 +171,9 @@ class Student(nn.Module):
     def given(self, batch: Tensor, layers: Collection[str]) -> Features:
         """Compute what the teacher wants of some layers: features of the content layer, the heads' output of others."""
         features = self(batch, layers)
-        return {layer: headed(f, self.heads[key(layer)]) if key(layer) in self.heads else f for layer, f in features.items()}
+        return {
+            layer: headed(f, self.heads[key(layer)]) if key(layer) in self.heads else f for layer, f in features.items()
+        }
 
     @torch.no_grad()
     def normalize(self, batch: Tensor) -> None:
@@ -438,7 +440,9 @@ def main(
     if start is None:
         student.normalize(survey[0])
         student.fit_heads(lesson, survey, LOWER_LAYERS)
-        train(student, lesson, batches(learned, painted, 2 * batch, crop // 2, device), lower, LOWER, LOWER_LAYERS, bf16)
+        train(
+            student, lesson, batches(learned, painted, 2 * batch, crop // 2, device), lower, LOWER, LOWER_LAYERS, bf16
+        )
         student.fit_heads(lesson, survey, STYLE_LAYERS)
         above = [name for name in STUDENT.convolutions if name not in LOWER]
         train(student, lesson, drawn, upper, above, [layer for layer in LAYERS if layer not in LOWER_LAYERS], bf16)

@@ -162,9 +162,7 @@ def _draw(axes: "Axes", rows: Sequence[LossRow], settings: Settings) -> None:
     axes.legend()
 
 
-def _curve(
-    rows: Sequence[LossRow], term: str, weights: Sequence[float | None]
-) -> tuple[list[float], list[float]]:
+def _curve(rows: Sequence[LossRow], term: str, weights: Sequence[float | None]) -> tuple[list[float], list[float]]:
     """Steps and weighted losses; NaN, which leaves a gap, between levels and where a log axis shows nothing."""
     steps: list[float] = []
     losses: list[float] = []

@@ -21,6 +21,8 @@ from muralist.pipeline.settings import Settings
 # glibc gives large blocks back to the system at once and fetches them anew every step: twice the time with dask's own
 # settings, a sixth more with the system's. Like the number of threads, this is read when a process starts.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(4 << 30), "MALLOC_TOP_PAD_": str(64 << 20)}
+# OpenMP's threads spin while they wait for each other; on a machine that others use, that takes the time of those waited for.
+THREADING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def local_shape(settings: Settings, tiles: int) -> Shape:
 
 def environment(shape: Shape) -> dict[str, str]:
     """What the process of a worker has to find in its environment when it starts."""
-    return {name: str(shape.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")} | ALLOCATOR
+    return {name: str(shape.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")} | ALLOCATOR | THREADING
 
 
 def gpu_of(shape: Shape, number: int) -> dict[str, str]:

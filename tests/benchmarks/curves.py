@@ -27,7 +27,6 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "faster at the end": {"learning_rate": [0.02, 0.02, 0.02, 0.02]},
     "no average": {"average_decay": 0},
     "no detail": {"detail": 0},
-    "swift": {"preset": "swift"},
 }
 
 Row = dict[str, Any]

@@ -88,7 +88,9 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         extremes = {"best": min(ratios), "worst": max(ratios)}
         found.append({"measure": name, "geometric mean": mean, **extremes, "wanted": limit, "reached": good})
     times = geometric_mean([row["new"]["seconds"] / row["baseline"]["seconds"] for row in rows])
-    found.append({"measure": "seconds", "geometric mean": times, "best": "", "worst": "", "wanted": 1.2, "reached": times <= 1.2})
+    found.append(
+        {"measure": "seconds", "geometric mean": times, "best": "", "worst": "", "wanted": 1.2, "reached": times <= 1.2}
+    )
     return found
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from muralist.model.architecture import Convolution
-from muralist.model.frozen import MODES, average_pool, convolve, gradient_at
+from muralist.model.frozen import MODES, TINY, average_pool, convolve, gradient_at, l2_pool
 
 STEPS = {
     "usual": Convolution("1", 4, 6),
@@ -66,6 +66,17 @@ def test_average_pooling_is_that_of_torch(size, kernel, stride):
     """Also where blocks overlap, and where the last row and column fill no block and get no gradient."""
     x = noise(1, 3, *size)
     assert_same(lambda x: average_pool(x, kernel, stride), lambda x: F.avg_pool2d(x, kernel, stride), x)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2)])
+@pytest.mark.parametrize("size", [(8, 12), (9, 13)])
+def test_l2_pooling_is_the_root_of_summed_squares(size, kernel, stride):
+    """The same as written out with torch's own operations, and so is its gradient."""
+
+    def written_out(x: Tensor) -> Tensor:
+        return (F.avg_pool2d(x.square(), kernel, stride) * kernel**2 + TINY).sqrt()
+
+    assert_same(lambda x: l2_pool(x, kernel, stride), written_out, noise(1, 3, *size))
 
 
 def test_gradients_at_layers_reach_the_picture():

@@ -25,6 +25,7 @@ DEEP = {
     "vgg19": ((4, 4), (5, 5), (6, 6, 6, 6), (6, 6, 6, 6), (6,)),
     "compact": ((4, 4), (5, 5), (6,) * 3, (6,) * 3, (6,)),
 }
+LBFGS = {"optimizer": "lbfgs", "learning_rate": 1.0}
 ALL_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 SHALLOW_LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 
@@ -145,8 +146,13 @@ class Scene:
         """The weighted losses of every layer of the whole picture, named as the norms of their gradients are."""
         goal, terms = self.painter.objective, {}
         for name, weight in goal.style_layers.items():
-            target = (torch.from_numpy(goal.targets[f"{what} {name}"]) for what in ("gram", "mean"))
-            error = STYLES[goal.style_loss](features[name][0].flatten(1), *target)
+            gram, mean = (torch.from_numpy(goal.targets[f"{what} {name}"]) for what in ("gram", "mean"))
+            matrix = features[name][0].flatten(1)
+            if name in goal.metric:
+                heads, bias = torch.from_numpy(goal.metric[name]).split([len(mean), 1], 1)
+                matrix, outer = heads @ matrix + bias, heads @ torch.outer(mean, bias[:, 0])
+                gram, mean = heads @ gram @ heads.T + outer + outer.T + bias @ bias.T, heads @ mean + bias[:, 0]
+            error = STYLES[goal.style_loss](matrix, gram, mean)
             terms[f"style {name}"] = goal.style_weight * weight / sum(goal.style_layers.values()) * error
         for name in goal.content_layers:
             kept = self.painter.network(to_tensor(self.content), [name])[name]
@@ -257,6 +263,31 @@ def test_oracle_of_every_kind_of_goal(goal):
     for error, largest in errors(scene, shallow_grid(scene), "extent"):
         assert error < 1e-6
         assert largest < 1e-6
+
+
+@pytest.mark.parametrize("style_loss", STYLES)
+def test_oracle_in_a_metric(style_loss):
+    """Measured in a larger network's space, the tiled gradient is still the whole picture's written out."""
+    generator = torch.Generator().manual_seed(8)
+    metric = {
+        name: torch.randn(9, width + 1, generator=generator, dtype=torch.float64).numpy()
+        for name, width in zip(SHALLOW_LAYERS, (4, 6, 8), strict=True)
+    }
+    scene = shallow_scene().aiming_at(metric=metric, style_loss=style_loss)
+    for error, largest in errors(scene, shallow_grid(scene), "extent"):
+        assert error < 1e-6
+        assert largest < 1e-6
+
+
+@pytest.mark.parametrize("resolutions", [1, 4])
+def test_lbfgs_in_tiles_takes_the_steps_of_one_piece_where_tiles_know_as_much(resolutions):
+    """The first step of a round, in several resolutions as well, is the untiled render's, but for its size."""
+    scene = shallow_scene()
+    choices = LBFGS | {"resolutions": resolutions}
+    whole, _ = render(scene, one_tile(scene), rounds=1, per_round=1, **choices)
+    tiled, _ = render(scene, shallow_grid(scene), rounds=1, per_round=1, **choices)
+    step, wanted = (state[PIXELS] - scene.picture for state in (tiled, whole))
+    assert np.corrcoef(step.ravel(), wanted.ravel())[0, 1] > 0.97
 
 
 def normalised(scene: Scene) -> tuple[Tensor, dict[str, float]]:
@@ -415,9 +446,6 @@ def test_render_in_tiles_is_the_render_in_one_piece():
         np.testing.assert_allclose(tiled[plane], whole[plane], rtol=0, atol=1e-3 * np.abs(whole[plane]).max())
     for term in ("style", "content", "variation"):
         assert getattr(tiled_losses, term) == pytest.approx(getattr(whole_losses, term), rel=1e-3)
-
-
-LBFGS = {"optimizer": "lbfgs", "learning_rate": 1.0}
 
 
 def test_lbfgs_lowers_the_loss():

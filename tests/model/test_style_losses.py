@@ -8,7 +8,7 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor
 
-from muralist.model.style_losses import COVARIANCE_EPSILON, STYLE_LOSSES, Statistics
+from muralist.model.style_losses import COVARIANCE_EPSILON, STYLE_LOSSES, Statistics, in_metric
 
 
 def numbers(gram: list[list[float]], mean: list[float]) -> Statistics:
@@ -175,3 +175,42 @@ def test_covariance_and_deviation():
     """Covariance is G - m m^T; deviations are the roots of its diagonal, and never quite zero."""
     assert NOW.covariance.tolist() == [[4, 0, 0], [0, 1, 0], [0, 0, 0]]
     assert NOW.deviation.tolist() == pytest.approx([2, 1, 1e-4], rel=1e-8)
+
+
+# ------------------------------------------------------------------------------------------------------- in a metric
+
+HEADS = noise(7, 5, seed=9)  # to seven features of a larger network, from four of this one and a constant
+
+
+def mapped(features: Tensor) -> Tensor:
+    """What the heads make of features (positions, channels)."""
+    return torch.cat([features, torch.ones(len(features), 1, dtype=features.dtype)], 1) @ HEADS.T
+
+
+@pytest.mark.parametrize("name", STYLE_LOSSES)
+def test_a_distance_in_a_metric_is_that_of_the_mapped_features(name):
+    """From Gram matrix and mean alone follows what every formula gives for the larger network's features."""
+    now, target = noise(60, 4, seed=1), noise(50, 4, seed=2)
+    found = in_metric(STYLE_LOSSES[name], HEADS, statistics(target))(statistics(now))
+    wanted = STYLE_LOSSES[name](statistics(mapped(target)))(statistics(mapped(now)))
+    assert float(found) == pytest.approx(float(wanted), rel=1e-9)
+
+
+def test_heads_that_are_turned_measure_the_same_gram_distance():
+    """Only H^T H counts, so heads to hundreds of features may be kept as a square matrix."""
+    now, target = statistics(noise(60, 4, seed=1)), statistics(noise(50, 4, seed=2))
+    square = torch.linalg.qr(HEADS)[1]
+    for name in ("relative", "gatys", "w2"):
+        whole, reduced = (in_metric(STYLE_LOSSES[name], heads, target)(now) for heads in (HEADS, square))
+        share = {"relative": 1, "gatys": (5 / 7) ** -2, "w2": 7 / 5}[name]  # formulas divide by the number of rows
+        assert float(reduced) == pytest.approx(share * float(whole), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", STYLE_LOSSES)
+def test_slopes_in_a_metric(name):
+    """The derivative by the features themselves is right, too."""
+    target = statistics(noise(20, 4, seed=2))
+    distance = in_metric(STYLE_LOSSES[name], HEADS, target)
+    assert torch.autograd.gradcheck(
+        lambda f: distance(statistics(f)), noise(20, 4, seed=1).requires_grad_(), eps=1e-5, atol=1e-4
+    )

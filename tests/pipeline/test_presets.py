@@ -396,7 +396,7 @@ def test_any_text_is_settings_or_a_settings_error(tmp_path_factory, text):
             load_settings(**arguments)
 
 
-@pytest.mark.parametrize("preset", ["default", "draft", "faithful", "poster", "swift"])
+@pytest.mark.parametrize("preset", ["default", "draft", "poster"])
 @pytest.mark.parametrize("network", sorted(ARCHITECTURES))
 def test_our_presets_suit_every_network(preset, network):
     """Whichever network is named, the layers are its own."""
@@ -445,3 +445,19 @@ def test_a_wrong_block_is_refused(preset, block, problem):
     with pytest.raises(SettingsError) as caught:
         load_settings(path)
     assert f"{path}:2: {problem}" in str(caught.value)
+
+
+def test_strength_and_a_content_weight_take_each_others_place(preset):
+    """The later of the two to be set counts: a flag beats a published preset's weight, and the other way round."""
+    assert load_settings("prisma").content_weight == 5
+    assert load_settings("prisma", {"strength": 0.7}).content_weight is None
+    weighed = load_settings(preset("strength: 0.2"), {"content_weight": 3.0})
+    assert (weighed.content_weight, weighed.strength) == (3.0, Settings().strength)
+
+
+def test_learning_rate_and_average_suit_the_optimizer(preset):
+    """Unless they are set, both are what the optimizer needs: a step of L-BFGS has another unit than one of Adam."""
+    lbfgs, adam = load_settings(), load_settings(overrides={"optimizer": "adam"})
+    assert (lbfgs.learning_rate, lbfgs.average_decay) == ((1.0,), 0.0)
+    assert (adam.learning_rate, adam.average_decay) == ((0.02, 0.02, 0.015), 0.9)
+    assert load_settings(preset("learning_rate: 0.5"), {"optimizer": "adam"}).learning_rate == (0.5,)

@@ -33,6 +33,7 @@ from muralist.tiling.grid import Span
 
 SETTINGS = Settings(**TINY)
 NETWORK = architecture(SETTINGS.network)
+WEIGHT = 2.0  # of the content loss
 
 
 def new_job(folder: Path, settings: Settings = SETTINGS, shares: tuple[float, ...] = (1.0,)) -> Job:
@@ -70,7 +71,7 @@ def everywhere(job: Job, level: Level, task: str, filed: int | None, *arguments:
     """Run a task on all tiles, last tile first, and add up."""
     for tile in reversed(list(level.grid)):
         assert getattr(tasks, task)(job, level, tile.index, *arguments).number == tile.index
-    return tasks.add_up(job, level, filed)
+    return tasks.add_up(job, level, filed, WEIGHT)
 
 
 def origin_of(job: Job, level: Level) -> tuple[Level, int] | None:
@@ -83,7 +84,7 @@ def paint_level(job: Job, level: Level) -> list[dict[str, float]]:
     """Paint a level as the driver would, but keep all rounds; the losses of each, and of the last canvas."""
     lay_out(job, level)
     losses = [everywhere(job, level, "prepare_tile", 0, 0, origin_of(job, level))]
-    losses += [everywhere(job, level, "paint_tile", made + 1, made) for made in range(len(level.rounds))]
+    losses += [everywhere(job, level, "paint_tile", made + 1, made, WEIGHT) for made in range(len(level.rounds))]
     return [*losses, everywhere(job, level, "measure_tile", None, len(level.rounds))]
 
 
@@ -186,7 +187,7 @@ def test_smaller_tiles_go_on_with_the_same_canvas(done):
     before, after = (job.canvas(each, 1).read(level.grid.box) for each in (done.levels[1], level))
     np.testing.assert_allclose(after, before, rtol=1e-6, atol=1e-6)
     assert losses["style"] == pytest.approx(done.losses[1][1]["style"], rel=0.05)
-    everywhere(job, level, "paint_tile", 2, 1)
+    everywhere(job, level, "paint_tile", 2, 1, WEIGHT)
 
 
 def test_tasks_may_run_twice(done):
@@ -199,10 +200,10 @@ def test_tasks_may_run_twice(done):
         for tile in level.grid:
             tasks.prepare_tile(job, level, tile.index, 0, origin_of(job, level))
             for made in reversed(range(rounds)):
-                tasks.paint_tile(job, level, tile.index, made)
+                tasks.paint_tile(job, level, tile.index, made, WEIGHT)
             tasks.measure_tile(job, level, tile.index, rounds)
         for made in (*range(rounds + 1), None):
-            tasks.add_up(job, level, made)
+            tasks.add_up(job, level, made, WEIGHT)
     after = contents(job.folder.store.local)
     assert before.keys() == after.keys()
     assert [name for name in before if before[name] != after[name]] == []
@@ -220,7 +221,7 @@ def test_two_jobs_do_not_mix(done, tmp_path):
 
     alone = state(done.job, 1)
     for job in (other, done.job):
-        tasks.paint_tile(job, level, 0, 0)
+        tasks.paint_tile(job, level, 0, 0, WEIGHT)
     assert state(done.job, 1) == alone
     assert state(other, 0) == state(done.job, 0)
     assert state(other, 1) != alone
@@ -231,7 +232,10 @@ def test_tiles_tell_what_they_fetched(done):
     job, level = done.job, done.levels[1]
     for tile in level.grid:
         reached = sum(np.prod((each.extent & tile.outer).shape) for each in level.grid.touching(tile.outer))
-        painted, measured = tasks.paint_tile(job, level, tile.index, 0), tasks.measure_tile(job, level, tile.index, 2)
+        painted, measured = (
+            tasks.paint_tile(job, level, tile.index, 0, WEIGHT),
+            tasks.measure_tile(job, level, tile.index, 2),
+        )
         assert painted[:2] == (tile.index, reached * 4 * 3 * 4)
         assert measured[:2] == (tile.index, 0)
         assert min(painted.seconds, measured.seconds) > 0
@@ -299,7 +303,7 @@ def test_a_tile_that_does_not_fit_is_named(done, monkeypatch, task):
         monkeypatch.setattr(tasks.Painter, name, exhausted)
     job, level = done.job, done.levels[1]
     height, width = level.grid[3].outer.shape
-    arguments = {"prepare_tile": (0, origin_of(job, level)), "paint_tile": (0,), "measure_tile": (0,)}[task]
+    arguments = {"prepare_tile": (0, origin_of(job, level)), "paint_tile": (0, WEIGHT), "measure_tile": (0,)}[task]
     with pytest.raises(DeviceMemoryError, match=rf"out of memory .* for a tile of {width} x {height} px; use"):
         getattr(tasks, task)(job, level, 3, *arguments)
 
@@ -340,8 +344,8 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
     level = levels_of(job)[0]
     lay_out(job, level)
     first = everywhere(job, level, "prepare_tile", 0, 0, None)
-    everywhere(job, level, "paint_tile", 1, 0)
-    last = everywhere(job, level, "paint_tile", 2, 1)
+    everywhere(job, level, "paint_tile", 1, 0, WEIGHT)
+    last = everywhere(job, level, "paint_tile", 2, 1, WEIGHT)
     assert missing not in first
     assert 0 < last[counts] < first[counts]
     assert set(tasks._features(job, level, level.grid[0])) == (set() if missing == "content" else {"relu4_2"})

@@ -16,18 +16,19 @@ from muralist.pipeline.settings import Settings
 
 TOTALS = st.lists(st.floats(0, 1e12), min_size=1, max_size=12)
 ROWS = [
-    LossRow(1, 0, 0.9, 0.0, None, 900.0),
-    LossRow(1, 10, 0.5, 0.1, None, 500.2),
-    LossRow(2, 10, 0.6, 0.2, None, 600.4),
-    LossRow(2, 15, 0.4, 0.3, None, 400.6),
+    LossRow(1, 0, 0.9, 0.0, None, 900.0, 3.0),
+    LossRow(1, 10, 0.5, 0.1, None, 500.2, 2.0),
+    LossRow(2, 10, 0.6, 0.2, None, 600.4, 2.0),
+    LossRow(2, 15, 0.4, 0.3, None, 400.6, 2.0),
 ]
 
 
 def test_a_row_says_where_it_was_looked():
     """A row counts levels from 1 and steps over the run; terms that do not count are None, and left out of text."""
     level = plan_levels(64, 300, [], Settings(steps=(7, 5), steps_per_round=2, coarse=150), 16, 32)[1]
-    row = LossRow.of(level, 2, {"content": 0.25, "total": 0.5}, seconds=1.2345)
-    terms = {"style": None, "content": 0.25, "tv": None, "total": 0.5}
+    row = LossRow.of(level, 2, {"content": 0.25, "total": 0.5}, content_weight=2.0, seconds=1.2345)
+    terms = {"style": None, "content": 0.25, "tv": None, "total": 0.5, "content_weight": 2.0}
+    assert LossRow.of(level, 2, {"style": 0.25, "total": 0.5}, 2.0, 1.0).content_weight is None
     assert row.as_dict() == {"level": 2, "step": 11, **terms, "seconds": 1.234}
     assert row == LossRow(2, 11, **terms)
     assert loss_line(row, 2) == "step     11  level 2/2  content 0.25  total 0.5"
@@ -73,7 +74,7 @@ def test_a_plot_is_written_in_each_format(tmp_path, extension):
 
 def test_a_plot_has_a_curve_per_term_that_counts(tmp_path):
     """The legend names terms with their weights, and the total; a term of weight 0 is left out."""
-    settings = Settings(style_weight=1000, content_weight=2, tv_weight=0)
+    settings = Settings(style_weight=1000, tv_weight=0)
     write_plot(tmp_path / "loss.svg", ROWS, settings)
     text = (tmp_path / "loss.svg").read_text()
     for words in ("style, weight 1000", "content, weight 2", "total", "loss, weighted"):
