@@ -92,7 +92,7 @@ PUBLISHED = (
         "safetensors",
         "MIT (distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)",
         "muralist itself: install it again",
-        sha256="7c3d020442d6bdfad1f5105549f3c04bf974e8bd8ccde7337bf7c5e0e91891f7",
+        sha256="2cca8b1e1c157b8263483842f242a83906e7095cda8c1942e7ceee7ba09d416e",
         bundled=True,
     ),
     PublishedFile(

@@ -377,6 +377,17 @@ class Settings(BaseModel):
         """Every layer that measures style or content."""
         return tuple({**self.active_style_layers, **self.active_content_layers})
 
+    @field_validator("content_weight")
+    @classmethod
+    def _strength_suits_content_loss(cls, weight: float | None, info: ValidationInfo) -> float | None:
+        formula = info.data.get("content_loss", "relative")
+        if weight is None and formula != "relative":
+            raise ValueError(
+                f"strength asks for a relative content loss: got content_loss {formula} and no weight, wanted a "
+                "content_weight, or content_loss relative"
+            )
+        return weight
+
     @field_validator("overlap")
     @classmethod
     def _overlap_suits_tile(cls, overlap: int, info: ValidationInfo) -> int:

@@ -21,7 +21,7 @@ from muralist.pipeline.settings import Settings
 # glibc gives large blocks back to the system at once and fetches them anew every step: twice the time with dask's own
 # settings, a sixth more with the system's. Like the number of threads, this is read when a process starts.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(4 << 30), "MALLOC_TOP_PAD_": str(64 << 20)}
-# OpenMP's threads spin while they wait for each other; on a machine that others use, that takes the time of those waited for.
+# OpenMP's threads spin while they wait for each other, which takes time from those waited for on a busy machine.
 THREADING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 

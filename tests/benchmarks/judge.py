@@ -21,7 +21,7 @@ from muralist.model.style_losses import STYLE_LOSSES, Statistics, in_metric
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from teacher import CONTENT_LAYER, LAYERS, STYLE_LAYERS, load_teacher  # noqa: E402 -- tools are no package
+from teacher import CONTENT_LAYER, LAYERS, STYLE_LAYERS, load_teacher
 
 DIRECTIONS = 64  # along which distributions of colors are compared
 COLORS = 20_000  # quantiles that are compared

@@ -39,20 +39,18 @@ PAIRS = (
 MEASURES = ("style", "content", "palette", "grain_light", "grain_color", "legibility")
 # Geometric means over all pairs, relative to the baseline; legibility the other way round.
 LIMITS = {"style": 0.08, "content": 0.7, "palette": 0.55, "grain_light": 0.6, "grain_color": 0.7, "legibility": 1.0}
+TIME_LIMIT = 1.2
+RUN = "import sys; from muralist.cli import main; main(sys.argv[1:])"
 
 
 def paint(python: str, pair: tuple[Path, Path], out: Path, options: list[str]) -> dict[str, Any]:
     """Paint a pair with one checkout's command; return its sidecar."""
-    command = [python, "-m", "muralist.cli"] if python == sys.executable else [python, "-c", RUN]
     arguments = ["render", str(pair[0]), "-s", str(pair[1]), "-o", str(out), "--overwrite", "--json", *options]
     done = subprocess.run([python, "-c", RUN, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise click.ClickException(f"{' '.join(command)}: {done.stderr.strip().splitlines()[-1]}")
+        raise click.ClickException(f"{python}: {done.stderr.strip().splitlines()[-1]}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-RUN = "import sys; from muralist.cli import main; main(sys.argv[1:])"
 
 
 def judged(judge: Any, pair: tuple[Path, Path], painting: Path) -> dict[str, float]:

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from muralist.model.architecture import Convolution
 from muralist.model.frozen import MODES, TINY, average_pool, convolve, gradient_at, l2_pool

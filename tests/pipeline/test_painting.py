@@ -15,7 +15,7 @@ from PIL import Image
 
 from muralist.model.architecture import architecture
 from muralist.model.weight_files import find_weights
-from muralist.pipeline import tasks
+from muralist.pipeline import strength, tasks
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError
 from muralist.pipeline.job import Job
 from muralist.pipeline.lay_out import Sources, StyleSource
@@ -266,10 +266,11 @@ def watched(function: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
 
 
 WAYS = {
-    "best": {"keep": "best", "learning_rate": [0.3, 0.3], "average_decay": 0, "steps": [5, 4]},
+    "best": {"keep": "best", "optimizer": "adam", "learning_rate": [0.3, 0.3], "average_decay": 0, "steps": [5, 4]},
     "plateau": {"plateau": 1, "steps": [9, 5], "steps_per_round": 2},
     "checkpoints": {"save_every": 2},
-    "lbfgs": {"optimizer": "lbfgs", "history": 2},
+    "adam": {"optimizer": "adam"},
+    "little history": {"history": 2},
     "noise": {"noise_ratio": 0.5},
     "alone": {"consensus": False},
     "no steps": {"steps": [3, 0]},
@@ -286,6 +287,18 @@ def test_whatever_the_way_of_painting(tmp_path, way):
         assert found.course.resumed > 1
         assert_same(found, wanted)
         assert found.left == wanted.left == 0
+
+
+def test_the_content_weight_for_a_strength_is_found_again(tmp_path, monkeypatch):
+    """It moves at the coarsest level, stays at all others, and is the same one after interruptions."""
+    monkeypatch.setattr(strength, "SETTLING_STEPS", 1)
+    settings = SETTINGS.model_copy(update={"strength": 0.9})
+    wanted = paint(tmp_path / "whole.png", Here(), settings)
+    weights = [[row.content_weight for row in wanted.course.losses if row.level == level] for level in (1, 2)]
+    assert weights[0][:2] == [strength.FIRST_WEIGHT] * 2
+    assert len({*weights[0][1:], weights[1][0]}) == 4  # another after every round
+    assert set(weights[1]) == {weights[1][0]}
+    assert_same(in_pieces(tmp_path / "pieces.png", 3, settings), wanted)
 
 
 def test_checkpoints_show_the_canvas_as_it_is(tmp_path):

@@ -450,7 +450,8 @@ def test_a_wrong_block_is_refused(preset, block, problem):
 def test_strength_and_a_content_weight_take_each_others_place(preset):
     """The later of the two to be set counts: a flag beats a published preset's weight, and the other way round."""
     assert load_settings("prisma").content_weight == 5
-    assert load_settings("prisma", {"strength": 0.7}).content_weight is None
+    assert load_settings("poster", {"strength": 0.7}, ["content_weight=2"]).content_weight == 2
+    assert load_settings(preset("content_weight: 3"), {"strength": 0.7}).content_weight is None
     weighed = load_settings(preset("strength: 0.2"), {"content_weight": 3.0})
     assert (weighed.content_weight, weighed.strength) == (3.0, Settings().strength)
 
@@ -461,3 +462,11 @@ def test_learning_rate_and_average_suit_the_optimizer(preset):
     assert (lbfgs.learning_rate, lbfgs.average_decay) == ((1.0,), 0.0)
     assert (adam.learning_rate, adam.average_decay) == ((0.02, 0.02, 0.015), 0.9)
     assert load_settings(preset("learning_rate: 0.5"), {"optimizer": "adam"}).learning_rate == (0.5,)
+
+
+def test_strength_needs_a_relative_content_loss():
+    """Other formulas have units: a strength asked of them is refused with both ways out."""
+    with pytest.raises(SettingsError, match=r"content_weight: .*content_loss prisma.*content_loss relative"):
+        load_settings("prisma", {"strength": 0.7})
+    relative = load_settings("prisma", {"strength": 0.7}, ["content_loss=relative"])
+    assert (relative.content_weight, relative.strength) == (None, 0.7)

@@ -1,6 +1,5 @@
 """Tools are scripts beside the package: they are found by their folder, as when they are run."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import TOOLS
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -20,7 +19,7 @@ from muralist.model.network import Network
 from muralist.model.weight_files import find_weights
 
 CROP = 64
-TOOL = TOOLS / "train_compact.py"
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "train_compact.py"
 
 
 @pytest.fixture
@@ -178,7 +177,7 @@ def test_reduced_heads_measure_the_same(tool):
 
 
 def test_a_few_steps_lower_the_loss(tool, lesson):
-    """After 12 steps the error on the same batch is well below what it was before; what was not to learn is as it was."""
+    """After 12 steps the error on the same batch is well below what it was; what was not to learn is as before."""
     taught, drawn = lesson
     same = next(drawn)
     student = student_of(tool, taught, same)
