@@ -7,8 +7,10 @@ Broken metadata never stops a picture: it reads as absent.
 
 import logging
 import math
+import re
 import struct
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +36,7 @@ TEXT_TAGS = (
 """The tags that a TIFF file keeps: text about the photograph, nothing about how its pixels were stored."""
 
 _EXIF_PREFIX = b"Exif\0\0"
+_XMP_ORIENTATION = re.compile(rb"""\btiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
 _ASCII = 2  # the TIFF type of a text tag
 _DOTS_PER_INCH = {2: 1.0, 3: 2.54}  # by ResolutionUnit: 2 is inch, 3 is centimetre
 _BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError, ZeroDivisionError)
@@ -78,6 +81,14 @@ def blob(image: Any, name: str) -> bytes | None:
     return bytes(image.get(name)) if image.get_typeof(name) else None
 
 
+def stated_orientation(image: Any, exif: bytes | None) -> int:
+    """The orientation that the file states, from 1 to 8: in its own words or in EXIF, else in XMP; 1 if it does not."""
+    own = image.get("orientation") if image.get_typeof("orientation") else None
+    xmp = _XMP_ORIENTATION.search(blob(image, "xmp-data") or b"")
+    stated = (own, _main_tags(exif).get(ExifTags.Base.Orientation), xmp and int(xmp[1]))
+    return next((number for number in stated if isinstance(number, int) and 1 <= number <= 8), 1)
+
+
 def stated_dpi(image: Any, exif: bytes | None) -> Dpi | None:
     """The resolution that the file states: in EXIF first, as libvips does. libvips invents one where there is none."""
     loader = str(image.get("vips-loader"))
@@ -111,11 +122,27 @@ def srgb_profile() -> bytes:
     return bytes(pyvips.Image.profile_load("srgb"))
 
 
+def with_blob(image: Any, name: str, content: bytes) -> Any:
+    """A copy of a libvips image with binary metadata."""
+    image = image.copy()
+    image.set_type(pyvips.GValue.blob_type, name, content)
+    return image
+
+
+def with_dpi(image: Any, dpi: Dpi | None) -> Any:
+    """A copy of a libvips image that states this resolution, or none."""
+    if dpi is None:
+        image = image.copy()
+        image.remove("resolution-unit")
+        return image
+    image = image.copy(xres=dpi[0] / _MILLIMETRES_PER_INCH, yres=dpi[1] / _MILLIMETRES_PER_INCH)
+    image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
+    return image
+
+
 def embed(image: Any, profile: bytes) -> Any:
     """A copy of a libvips image that carries this profile; its samples stay as they are."""
-    image = image.copy()
-    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-    return image
+    return with_blob(image, "icc-profile-data", profile)
 
 
 def exported(image: Any, icc: bytes, depth: int) -> Any:
@@ -138,7 +165,11 @@ def is_usable(icc: bytes) -> bool:
 
 def dpi_of_exif(exif: bytes | None) -> Dpi | None:
     """The resolution that an EXIF block states, or None."""
-    tags = _main_tags(exif)
+    return dpi_of_tags(_main_tags(exif))
+
+
+def dpi_of_tags(tags: Mapping[int, Any]) -> Dpi | None:
+    """The resolution that tags of EXIF or TIFF state, or None."""
     scale = _DOTS_PER_INCH.get(tags.get(ExifTags.Base.ResolutionUnit, 2))
     horizontal = _positive(tags.get(ExifTags.Base.XResolution))
     vertical = _positive(tags.get(ExifTags.Base.YResolution))

@@ -302,7 +302,7 @@ def test_truncated_file(tmp_path: Path, extension: str, part: float) -> None:
     refused(path, "cut short", "again")
 
 
-@pytest.mark.parametrize("compression", [None, "zlib", "lzma"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
 def test_truncated_tiff_with_directory_in_front(tmp_path: Path, compression: str | None) -> None:
     """A TIFF whose directory is whole and whose last strip is not is an error, whatever the compression."""
     path = tmp_path / "cut.tif"
@@ -333,13 +333,13 @@ def test_the_shortest_of_jpegs_is_read(tmp_path: Path, progressive: bool) -> Non
 
 
 def test_a_broken_tag_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A TIFF with a unit of resolution that there is not is refused, and tifffile has nothing to add."""
+    """A TIFF with a unit of resolution that there is not states no resolution, and tifffile has nothing to add."""
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb", resolution=(300, 300))
     content = bytearray((tmp_path / "a.tif").read_bytes())
     at = content.index(struct.pack("<HHI", 296, 3, 1)) + 8
     content[at : at + 2] = struct.pack("<H", 129)
     (tmp_path / "a.tif").write_bytes(content)
-    refused(tmp_path / "a.tif", "damaged, cut short")
+    assert read_picture(tmp_path / "a.tif").dpi is None
     assert "tifffile" not in [record.name for record in caplog.records]
 
 
