@@ -45,7 +45,7 @@ def open_png(file: BinaryIO, path: Path) -> Iterator[Any]:
 
 
 def _blobs(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """EXIF, XMP and colour profiles wherever they are, by libvips' names."""
+    """EXIF, XMP and color profiles wherever they are, by libvips' names."""
     for kind, content in _chunks(file):
         keyword, _, rest = content.partition(b"\0")
         try:

@@ -1,4 +1,4 @@
-"""TIFF and PNG files with any tags and chunks, and small colour profiles: what libraries would not write."""
+"""TIFF and PNG files with any tags and chunks, and small color profiles: what libraries would not write."""
 
 import struct
 import zlib
@@ -95,12 +95,12 @@ def png(pixels: np.ndarray, before: bytes = b"", after: bytes = b"") -> bytes:
 
 
 def profile_chunk(profile: bytes) -> bytes:
-    """The chunk that holds a colour profile."""
+    """The chunk that holds a color profile."""
     return chunk(b"iCCP", b"name\0\0" + zlib.compress(profile))
 
 
 def gray_profile(gamma: float, *, intent: int = 0, device: bytes = b"mntr") -> bytes:
-    """A colour profile for gray with a gamma; `intent` is its rendering intent, `device` what it is for."""
+    """A color profile for gray with a gamma; `intent` is its rendering intent, `device` what it is for."""
     white = _xyz(0.9642, 1.0, 0.8249)
     curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256))
     return profile({b"wtpt": b"XYZ " + bytes(4) + white, b"kTRC": curve}, b"GRAY", intent=intent, device=device)
@@ -109,7 +109,7 @@ def gray_profile(gamma: float, *, intent: int = 0, device: bytes = b"mntr") -> b
 def profile(
     tags: Mapping[bytes, bytes], space: bytes, *, intent: int = 0, device: bytes = b"mntr", pcs: bytes = b"XYZ "
 ) -> bytes:
-    """A colour profile, version 2, of these tags; for numbers in this colour space."""
+    """A color profile, version 2, of these tags; for numbers in this color space."""
     name = b"handmade\0"
     about = b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(8 + 2 + 1 + 67)
     tags = {b"desc": about, b"cprt": b"text" + bytes(4) + b"none\0", **tags}

@@ -1,4 +1,4 @@
-"""TIFF files as they are met with: sloppy tags, thumbnails, colours and channels that are taken for others, damage."""
+"""TIFF files as they are met with: sloppy tags, thumbnails, colors and channels that are taken for others, damage."""
 
 import io
 import struct
@@ -122,7 +122,7 @@ def test_profile_resolution_and_orientation_are_read(tmp_path: Path, big: bool, 
 @pytest.mark.parametrize("subsampling", ["on", "off"])
 @pytest.mark.parametrize("stated", [None, [1, 1], [2, 2]])
 def test_a_jpeg_within_knows_how_it_is_sampled(tmp_path: Path, subsampling: str, stated: list[int] | None) -> None:
-    """JPEG in TIFF is read whether or not the tag about its colours is there, and right."""
+    """JPEG in TIFF is read whether or not the tag about its colors is there, and right."""
     jpeg = pyvips.Image.new_from_array(PIXELS, interpretation="srgb").jpegsave_buffer(Q=98, subsample_mode=subsampling)
     tags: dict[int, Value | None] = {259: (SHORT, [7]), 279: (LONG, [len(jpeg)])}
     if stated:
@@ -286,12 +286,12 @@ CMYK = np.dstack([255 - PIXELS, np.zeros((48, 64), np.uint8)])
 @pytest.mark.parametrize("declared", [None, [0], [2], [1]])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_only_declared_alpha_is_alpha(tmp_path: Path, photometric: int, declared: Any, dtype: type) -> None:
-    """A spot colour or a saved selection makes no holes; alpha does, premultiplied or not."""
-    colours = {1: PIXELS[:, :, :1], 2: PIXELS, 5: CMYK}[photometric]
-    pixels, scale = np.dstack([colours, EXTRA]).astype(dtype), 257 if dtype is np.uint16 else 1
+    """A spot color or a saved selection makes no holes; alpha does, premultiplied or not."""
+    colors = {1: PIXELS[:, :, :1], 2: PIXELS, 5: CMYK}[photometric]
+    pixels, scale = np.dstack([colors, EXTRA]).astype(dtype), 257 if dtype is np.uint16 else 1
     tags: dict[int, Value | None] = {338: declared and (SHORT, declared)}
     picture = read(tmp_path, tiff(pixels * dtype(scale), photometric, tags))
-    opaque = read(tmp_path, tiff(colours.astype(dtype) * dtype(scale), photometric))
+    opaque = read(tmp_path, tiff(colors.astype(dtype) * dtype(scale), photometric))
     if declared in (None, [0]):
         assert picture.alpha is None
     else:
@@ -304,7 +304,7 @@ def test_only_declared_alpha_is_alpha(tmp_path: Path, photometric: int, declared
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_premultiplied_alpha(tmp_path: Path, dtype: type) -> None:
-    """Colours that were multiplied by alpha are divided by it."""
+    """Colors that were multiplied by alpha are divided by it."""
     scale = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}[dtype]
     pixels = np.full((8, 8, 4), 50 * scale, dtype)
     pixels[:, :, 3] = dtype(100 * scale)
@@ -317,14 +317,14 @@ def test_premultiplied_alpha(tmp_path: Path, dtype: type) -> None:
     assert np.abs(picture.alpha / unit - 100).max() < 0.01
 
 
-@pytest.mark.parametrize(("photometric", "colours"), [(2, PIXELS), (5, CMYK)])
-def test_selections_beside_alpha(tmp_path: Path, photometric: int, colours: np.ndarray) -> None:
+@pytest.mark.parametrize(("photometric", "colors"), [(2, PIXELS), (5, CMYK)])
+def test_selections_beside_alpha(tmp_path: Path, photometric: int, colors: np.ndarray) -> None:
     """Of several extra samples the one that is declared as alpha counts, wherever it stands."""
-    pixels = np.dstack([colours, EXTRA, 2 * EXTRA, 3 * EXTRA])
+    pixels = np.dstack([colors, EXTRA, 2 * EXTRA, 3 * EXTRA])
     picture = read(tmp_path, tiff(pixels, photometric, {338: (SHORT, [0, 2, 0])}))
     assert picture.alpha is not None
     assert (picture.alpha == 80).all()
-    assert np.array_equal(picture.pixels, read(tmp_path, tiff(colours, photometric)).pixels)
+    assert np.array_equal(picture.pixels, read(tmp_path, tiff(colors, photometric)).pixels)
 
 
 def test_gray_with_many_channels_is_refused(tmp_path: Path) -> None:
@@ -333,11 +333,11 @@ def test_gray_with_many_channels_is_refused(tmp_path: Path) -> None:
     assert "6 channels" in refusal(tmp_path, tiff(pixels, 1, {338: (SHORT, [0] * 5)}))
 
 
-# ------------------------------------------------------------------------------------------------------------ colours
+# ------------------------------------------------------------------------------------------------------------ colors
 
 
 def ycbcr(rgb: np.ndarray) -> np.ndarray:
-    """Luma and colour differences of 8 or 16 bits, full range, ITU-R BT.601."""
+    """Luma and color differences of 8 or 16 bits, full range, ITU-R BT.601."""
     full = np.iinfo(rgb.dtype).max
     matrix = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
     found = rgb @ matrix.T + [0, (full + 1) / 2, (full + 1) / 2]
@@ -346,7 +346,7 @@ def ycbcr(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("pixels", [PIXELS, DEEP], ids=["8 bit", "16 bit"])
 def test_ycbcr_without_jpeg(tmp_path: Path, pixels: np.ndarray) -> None:
-    """Luma and colour differences are no red, green and blue."""
+    """Luma and color differences are no red, green and blue."""
     picture = read(tmp_path, tiff(ycbcr(pixels), 6, {530: (SHORT, [1, 1])}))
     assert picture.pixels.dtype == pixels.dtype
     assert np.abs(picture.pixels.astype(int) - pixels).max() <= 2
@@ -386,7 +386,7 @@ def test_ycbcr_with_subsampling_and_alpha(tmp_path: Path) -> None:
 
 
 def lab_bytes(photometric: int, dtype: type) -> np.ndarray:
-    """Colours in CIE L*a*b* as TIFF stores them, (48, 64, 3)."""
+    """Colors in CIE L*a*b* as TIFF stores them, (48, 64, 3)."""
     light = np.linspace(35, 75, 64)[None, :].repeat(48, 0)
     a = np.linspace(-20, 25, 48)[:, None].repeat(64, 1)
     b = np.linspace(25, -25, 64)[None, :].repeat(48, 0)
@@ -403,7 +403,7 @@ def lab_bytes(photometric: int, dtype: type) -> np.ndarray:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("photometric", [8, 9])
 def test_lab(tmp_path: Path, photometric: int, dtype: type) -> None:
-    """L*a*b*, as Photoshop saves it, has the colours that Pillow's LittleCMS finds."""
+    """L*a*b*, as Photoshop saves it, has the colors that Pillow's LittleCMS finds."""
     picture = read(tmp_path, tiff(lab_bytes(photometric, dtype), photometric))
     assert picture.pixels.dtype == dtype
     lab = Image.frombytes("LAB", (64, 48), lab_bytes(8, np.uint8).tobytes())
