@@ -5,6 +5,7 @@ what JPEG, PNG and WebP hold. A TIFF file is its own EXIF; six of its text tags 
 Broken metadata never stops a picture: it reads as absent.
 """
 
+import io
 import logging
 import math
 import re
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pyvips
 import tifffile
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 # tifffile tells of every broken tag on the standard error stream.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -41,6 +42,7 @@ _ASCII = 2  # the TIFF type of a text tag
 _DOTS_PER_INCH = {2: 1.0, 3: 2.54}  # by ResolutionUnit: 2 is inch, 3 is centimetre
 _BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError, ZeroDivisionError)
 
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _MILLIMETRES_PER_INCH = 25.4
 # What libvips reports for a PNG that states no resolution (72 dpi, truncated), and so what stands for "none" there.
 _PNG_UNSTATED = 2.834
@@ -161,6 +163,24 @@ def is_usable(icc: bytes) -> bool:
     except pyvips.Error:
         return False
     return True
+
+
+def can_convert_from(icc: bytes, colors: int) -> bool:
+    """Whether samples of this many colors (1: gray, 3: RGB, 4: CMYK) can be converted from this profile to sRGB."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        mode, relative = _MODES[colors], ImageCms.Intent.RELATIVE_COLORIMETRIC
+        ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", relative)
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return False
+    return True
+
+
+def without_profile(image: Any) -> Any:
+    """A copy of a libvips image without its color profile."""
+    image = image.copy()
+    image.remove("icc-profile-data")
+    return image
 
 
 def dpi_of_exif(exif: bytes | None) -> Dpi | None:

@@ -14,7 +14,14 @@ import pyvips
 
 from muralist.pipeline.errors import OutputError, PictureError
 from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.metadata import blob, exif_of_tiff, stated_dpi, stated_orientation
+from muralist.pipeline.pictures.metadata import (
+    blob,
+    can_convert_from,
+    exif_of_tiff,
+    stated_dpi,
+    stated_orientation,
+    without_profile,
+)
 from muralist.pipeline.pictures.png import open_png
 from muralist.pipeline.pictures.rasters import Raster, Room, room_in
 from muralist.pipeline.pictures.samples import (
@@ -58,9 +65,9 @@ def read_picture(
 ) -> Picture:
     """Read a JPEG, PNG, TIFF or WebP file into the sRGB working space.
 
-    Grey, palette, 1-bit and CMYK files become RGB. An embedded colour profile is applied (relative colorimetric);
-    without one the numbers are taken as sRGB, CMYK as libvips' built-in press profile. Files with 16 bits stay 16
-    bits. The EXIF orientation is applied to the pixels. Of a file with several pages or frames the first is read.
+    Grey, palette, 1-bit, CMYK and Lab files become RGB. An embedded colour profile is applied (relative colorimetric);
+    without one, or one that cannot be applied, the numbers are taken as sRGB, CMYK as libvips' built-in press profile.
+    Files with 16 bits stay 16 bits. The EXIF orientation is applied to the pixels. Of a file with several pages or frames the first is read.
 
     Float TIFFs must hold values in [0, 1] and become 16-bit. Without a profile the values are taken as
     sRGB-encoded, the way tifffile, scikit-image and most photo editors hand them on (libvips would take them as
@@ -94,6 +101,10 @@ def read_picture(
         _check_samples(image, path)
         exif = blob(image, "exif-data") or exif_of_tiff(path)
         orientation = stated_orientation(image, exif)
+        icc = blob(image, "icc-profile-data")
+        notices: tuple[str, ...] = ()
+        if icc and not can_convert_from(icc, _COLOUR_BANDS[image.interpretation]):
+            icc, image, notices = None, without_profile(image), (_no_profile(image, path),)
         dpi = stated_dpi(image, exif)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -103,11 +114,12 @@ def read_picture(
     return Picture(
         pixels=pixels,
         alpha=alpha,
-        icc=blob(image, "icc-profile-data"),
+        icc=icc,
         exif=exif,
         dpi=(dpi[1], dpi[0]) if dpi and orientation in _SIDEWAYS else dpi,
         path=path,
         sha256=digest,
+        notices=notices,
     )
 
 
@@ -237,6 +249,11 @@ def _float_as_16_bit(image: Any, path: Path) -> Any:
     return at_depth(image, 16).copy(interpretation="grey16" if image.bands < 3 else "rgb16")
 
 
+def _no_profile(image: Any, path: Path) -> str:
+    taken = "a usual press' CMYK" if image.interpretation == "cmyk" else "sRGB"
+    return f"{path}: its color profile is damaged or meant for other colors; they are taken as {taken}"
+
+
 def _to_srgb(image: Any) -> Any:
     if alpha := image.bands - _COLOUR_BANDS[image.interpretation]:  # libvips would scale it, and not always right
         colours = image.extract_band(0, n=image.bands - alpha)
@@ -245,7 +262,6 @@ def _to_srgb(image: Any) -> Any:
     is_cmyk = image.interpretation == "cmyk"
     if not is_cmyk and not image.get_typeof("icc-profile-data"):
         return image.colourspace(INTERPRETATION[depth])
-    # libvips falls back to input_profile where the embedded one is broken or of another colour space.
     return image.icc_transform(
         "srgb", embedded=True, input_profile="cmyk" if is_cmyk else "srgb", intent="relative", depth=depth
     )
