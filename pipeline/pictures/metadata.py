@@ -38,6 +38,12 @@ TEXT_TAGS = (
 
 _EXIF_PREFIX = b"Exif\0\0"
 _XMP_ORIENTATION = re.compile(rb"""\btiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
+# What tifffile (also for ImageJ, OME-TIFF and whole-slide scanners) takes for a statement of shape and pages.
+_OF_LAYOUT = re.compile(
+    r'\{.*"shape":|shape=|ImageJ=|SCIFIO=|<MetaData>|Aperio |state\.|SIMPLE .*END\s*$'
+    r"|.*(?:OME>|</scn>|scanimage\.SI.*)\s*$",
+    re.DOTALL,
+)
 _ASCII = 2  # the TIFF type of a text tag
 _DOTS_PER_INCH = {2: 1.0, 3: 2.54}  # by ResolutionUnit: 2 is inch, 3 is centimetre
 _BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError, ZeroDivisionError)
@@ -287,10 +293,11 @@ def _wipe(block: bytearray, order: str, directory: int) -> None:
 
 
 def text_tags(exif: bytes | None) -> dict[int, bytes]:
-    """The `TEXT_TAGS` of an EXIF block, as the bytes stored in the file."""
+    """The `TEXT_TAGS` of an EXIF block, as the bytes stored in the file, but no description of a file's layout."""
     tags = _main_tags(exif)
     # Pillow decodes EXIF text as Latin-1, so this gives the stored bytes back whatever they mean.
-    return {int(tag): tags[tag].encode("latin-1") for tag in TEXT_TAGS if isinstance(tags.get(tag), str)}
+    found = {int(tag): tags[tag] for tag in TEXT_TAGS if isinstance(tags.get(tag), str)}
+    return {tag: text.encode("latin-1") for tag, text in found.items() if not _states_layout(tag, text)}
 
 
 def exif_of_tiff(path: Path) -> bytes | None:
@@ -301,11 +308,16 @@ def exif_of_tiff(path: Path) -> bytes | None:
             stored = tiff.pages.first.tags
             for tag in TEXT_TAGS:
                 value = stored.valueof(int(tag))
-                if isinstance(value, str) and value:
+                if isinstance(value, str) and value and not _states_layout(tag, value):
                     exif[tag] = value.encode()
     except (tifffile.TiffFileError, *_BROKEN_EXIF):
         return None
     return exif.tobytes() if len(exif) else None
+
+
+def _states_layout(tag: int, text: str) -> bool:
+    """Whether a description tells programs how the photograph's file is built, which the painting's is not."""
+    return tag == ExifTags.Base.ImageDescription and _OF_LAYOUT.match(text) is not None
 
 
 def as_tiff_tags(exif: bytes | None) -> list[tuple[int, int, None, bytes, bool]]:

@@ -67,7 +67,8 @@ def read_picture(
 
     Grey, palette, 1-bit, CMYK and Lab files become RGB. An embedded colour profile is applied (relative colorimetric);
     without one, or one that cannot be applied, the numbers are taken as sRGB, CMYK as libvips' built-in press profile.
-    Files with 16 bits stay 16 bits. The EXIF orientation is applied to the pixels. Of a file with several pages or frames the first is read.
+    Files with 16 bits stay 16 bits. The EXIF orientation is applied to the pixels. Of a file with several pages or
+    frames the first is read.
 
     Float TIFFs must hold values in [0, 1] and become 16-bit. Without a profile the values are taken as
     sRGB-encoded, the way tifffile, scikit-image and most photo editors hand them on (libvips would take them as
