@@ -38,6 +38,14 @@ from muralist.pipeline.pictures.tiff import open_tiff
 
 _COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
 
+_UNSUPPORTED = (  # other formats of pictures, and raw photographs
+    ".avif .bmp .dib .eps .exr .gif .hdr .heic .heif .hif .ico .j2k .jfif .jp2 .jpe .jpx .jxl .jxr .pbm .pcx .pgm .pnm "
+    ".ppm .psb .psd .svg .tga .xcf .3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef "
+    ".nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
+)
+UNSUPPORTED_EXTENSIONS = frozenset(_UNSUPPORTED.split())
+"""What other pictures are called, which are not looked for in a folder."""
+
 # A JPEG takes at least one bit for every block of 8 x 8 pixels.
 _JPEG_PIXELS_PER_BYTE = 512
 
