@@ -150,7 +150,7 @@ def make_brief(
         levels,
         asked_depth or _depth_for(output, photograph.bit_depth),
         _dpi(settings, photograph),
-        _notices(settings, paths, init, levels[-1]),
+        (*_notices(settings, paths, init, levels[-1]), *_notices_of(photograph, *(s.picture for s in styles), init)),
         loss_plot,
         identity(
             settings,
@@ -173,6 +173,11 @@ def _notices(settings: Settings, styles: Sequence[Path], init: Picture | None, f
     unread = "style_weight is 0: the style pictures do not count and are not read"
     stretched = "" if init is None else stretch_notice(init, final.height, final.width)
     return tuple(filter(None, [unread if styles and not settings.style_weight else "", stretched]))
+
+
+def _notices_of(*pictures: Picture | None) -> list[str]:
+    """What the pictures' files gave occasion to say, each once."""
+    return list(dict.fromkeys(notice for picture in pictures if picture for notice in picture.notices))
 
 
 def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:

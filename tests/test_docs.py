@@ -306,6 +306,7 @@ def test_the_questions_to_the_report_are_answered(tmp_path: Path) -> None:
         Result("a.jpg", "out/a.jpg", "done", seconds=5, seam_score=1.2),
         Result("b.jpg", "out/b.jpg", "failed", reason="it is broken"),
         Result("c.jpg", "out/c.jpg", "left", seconds=1),
+        Result("d.heic", "", "unsupported"),
     ]
     (tmp_path / "painted").mkdir()
     lines = "".join(json.dumps(vars(row)) + "\n" for row in rows)
@@ -313,9 +314,10 @@ def test_the_questions_to_the_report_are_answered(tmp_path: Path) -> None:
     questions = [block for block in blocks(ARCHIVES, "sh") if block.startswith("jq")]
     done = subprocess.run(["bash", "-ec", *questions], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert [line.strip() for line in done.stdout.splitlines()] == [
-        *("1 done", "1 failed", "1 left"),
+        *("1 done", "1 failed", "1 left", "1 unsupported"),
         "b.jpg: it is broken",
         "c.jpg",
+        "d.heic",
         "1.2 out/a.jpg",
-        *("5 s a.jpg", "1 s c.jpg", "0 s b.jpg"),
+        *("5 s a.jpg", "1 s c.jpg", "0 s b.jpg", "0 s d.heic"),
     ]

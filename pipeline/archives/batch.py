@@ -21,7 +21,7 @@ from muralist.model.architecture import architecture
 from muralist.model.errors import ModelError
 from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.archives.deadline import Deadline
-from muralist.pipeline.archives.items import Item, find_items
+from muralist.pipeline.archives.items import Item, find_items, find_unsupported, told_unsupported
 from muralist.pipeline.archives.manifest import BATCH_WIDE
 from muralist.pipeline.archives.repeats import identity_of, likeness, painted_already
 from muralist.pipeline.brief import make_brief, sidecar_path
@@ -123,7 +123,11 @@ def paint_archive(
         Report(output / REPORT) as report,
         BatchBar(len(items), quiet=quiet) as bar,
     ):
+        if unsupported := find_unsupported(inputs, output):
+            bar.note(told_unsupported(unsupported))
         Batch(items, settings, wishes, deadline, folder, report, bar).run()
+        for path in unsupported:
+            report.add(Result(str(path), "", "unsupported", "its format is not read; convert it"))
     return report
 
 

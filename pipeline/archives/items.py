@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Never
@@ -10,7 +11,7 @@ from typing import Never
 from muralist.pipeline.archives.manifest import Entry, is_manifest, read_manifest
 from muralist.pipeline.archives.naming import DEFAULT, OTHERWISE, UNIQUE, WITH_STYLE, Template, below, writable
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.pictures.reading import supported_inputs
+from muralist.pipeline.pictures.reading import UNSUPPORTED_EXTENSIONS, supported_inputs
 
 _MAGIC = re.compile(r"[*?[]")
 
@@ -105,6 +106,30 @@ def find_items(
     return items
 
 
+def find_unsupported(inputs: Sequence[str], output: Path) -> list[Path]:
+    """List the pictures that folders and globs name but that are left out, for their format is not read."""
+    found: list[Path] = []
+    for text in inputs:
+        if os.path.isdir(text):
+            found += sorted(_walk(Path(text), output, _is_unsupported))
+        elif not os.path.isfile(text) and _MAGIC.search(text):
+            found += [entry.content for entry in _glob(Path(text), output, text, _is_unsupported)]
+    return list(dict.fromkeys(found))
+
+
+def told_unsupported(pictures: Iterable[Path]) -> str:
+    """Count pictures that are left out, by extension, in one line.
+
+    >>> told_unsupported([Path("a.heic"), Path("b.DNG"), Path("c.HEIC")])
+    'left out: 2 .heic, 1 .dng; convert them to one of JPEG, PNG, TIFF, WebP'
+    """
+    counts = Counter(path.suffix.lower() for path in pictures)
+    listed = ", ".join(
+        f"{count} {extension}" for extension, count in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
+    )
+    return f"left out: {listed}; convert them to one of {', '.join(kind.name for kind in supported_inputs())}"
+
+
 def _output(entry: Entry, form: Template, output: Path, fields: dict[str, str]) -> Path:
     if entry.output is not None:
         return below(output, Template(entry.output, f"{entry.place}: output").path(fields), entry.place)
@@ -139,18 +164,18 @@ def _named(text: str, output: Path) -> list[Entry]:
     """The pictures that one input names, at least one."""
     path = Path(text)
     if os.path.isdir(text):
-        found = _entries(_walk(path, output), path, text)
+        found = _entries(_walk(path, output, _is_photograph), path, text)
     elif os.path.isfile(text):
         found = read_manifest(path) if is_manifest(path) else [Entry(path, text)]
     elif _MAGIC.search(text):
-        found = _glob(path, output, text)
+        found = _glob(path, output, text, _is_photograph)
     else:
         raise SettingsError(f"{text}: there is no such file or folder; check the path")
     if not found:
-        known = " ".join(_extensions())
+        known, others = " ".join(_extensions()), find_unsupported([text], output)
         raise SettingsError(
             f"{text}: got no picture, wanted at least one ({known}) that is not hidden and not in the output folder "
-            f"{output}"
+            f"{output}" + (f"; {told_unsupported(others)}" if others else "")
         )
     return found
 
@@ -159,8 +184,8 @@ def _entries(pictures: Iterable[Path], root: Path, text: str) -> list[Entry]:
     return [Entry(path, text, path.relative_to(root).parent) for path in sorted(pictures)]
 
 
-def _walk(root: Path, output: Path) -> Iterator[Path]:
-    """Photographs below a folder; each real folder once, so links may lead in circles."""
+def _walk(root: Path, output: Path, wanted: Callable[[Path], bool]) -> Iterator[Path]:
+    """Files below a folder that are wanted; each real folder once, so links may lead in circles."""
     seen = {os.path.realpath(output)}
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
@@ -169,21 +194,19 @@ def _walk(root: Path, output: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield from (path for path in (Path(folder, name) for name in files) if _is_photograph(path))
+        yield from (path for path in (Path(folder, name) for name in files) if wanted(path))
 
 
 def _refuse(error: OSError) -> Never:
     raise SettingsError(f"{error.filename}: cannot be listed ({error.strerror}); change its permissions") from None
 
 
-def _glob(path: Path, output: Path, text: str) -> list[Entry]:
+def _glob(path: Path, output: Path, text: str, wanted: Callable[[Path], bool]) -> list[Entry]:
     fixed = next(number for number, part in enumerate(path.parts) if _MAGIC.search(part))
     root = Path(*path.parts[:fixed])
     pattern = "/".join((*path.parts[fixed:], *(["*"] if path.name == "**" else [])))
     try:
-        found = [
-            hit for hit in root.glob(pattern) if _is_photograph(hit) and not _is_hidden(hit.relative_to(root).parent)
-        ]
+        found = [hit for hit in root.glob(pattern) if wanted(hit) and not _is_hidden(hit.relative_to(root).parent)]
     except ValueError as error:  # such as a**
         raise SettingsError(f"{text}: not a pattern ({error}); wanted one such as 'photos/**/*.jpg'") from None
     painted = Path(os.path.realpath(output))
@@ -196,6 +219,10 @@ def _is_photograph(path: Path) -> bool:
     """Links that lead nowhere count: somebody misses that picture. Pipes and devices do not, they may never end."""
     known = path.suffix.lower() in _extensions() and not path.name.startswith(".")
     return known and (os.path.isfile(path) or not os.path.exists(path))
+
+
+def _is_unsupported(path: Path) -> bool:
+    return path.suffix.lower() in UNSUPPORTED_EXTENSIONS and not path.name.startswith(".") and os.path.isfile(path)
 
 
 def _is_hidden(folder: PurePath) -> bool:

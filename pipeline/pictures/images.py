@@ -43,6 +43,8 @@ class Picture:
         Where it was read from.
     sha256
         Hex digest of the file's bytes.
+    notices
+        What the user should know of how it was read.
     """
 
     pixels: Pixels | Raster
@@ -52,6 +54,7 @@ class Picture:
     dpi: Dpi | None
     path: Path
     sha256: str
+    notices: tuple[str, ...] = ()
 
     @property
     def height(self) -> int:

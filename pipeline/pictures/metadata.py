@@ -5,17 +5,20 @@ what JPEG, PNG and WebP hold. A TIFF file is its own EXIF; six of its text tags 
 Broken metadata never stops a picture: it reads as absent.
 """
 
+import io
 import logging
 import math
+import re
 import struct
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyvips
 import tifffile
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 # tifffile tells of every broken tag on the standard error stream.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -34,10 +37,18 @@ TEXT_TAGS = (
 """The tags that a TIFF file keeps: text about the photograph, nothing about how its pixels were stored."""
 
 _EXIF_PREFIX = b"Exif\0\0"
+_XMP_ORIENTATION = re.compile(rb"""\btiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
+# What tifffile (also for ImageJ, OME-TIFF and whole-slide scanners) takes for a statement of shape and pages.
+_OF_LAYOUT = re.compile(
+    r'\{.*"shape":|shape=|ImageJ=|SCIFIO=|<MetaData>|Aperio |state\.|SIMPLE .*END\s*$'
+    r"|.*(?:OME>|</scn>|scanimage\.SI.*)\s*$",
+    re.DOTALL,
+)
 _ASCII = 2  # the TIFF type of a text tag
 _DOTS_PER_INCH = {2: 1.0, 3: 2.54}  # by ResolutionUnit: 2 is inch, 3 is centimetre
 _BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError, ZeroDivisionError)
 
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _MILLIMETRES_PER_INCH = 25.4
 # What libvips reports for a PNG that states no resolution (72 dpi, truncated), and so what stands for "none" there.
 _PNG_UNSTATED = 2.834
@@ -78,6 +89,14 @@ def blob(image: Any, name: str) -> bytes | None:
     return bytes(image.get(name)) if image.get_typeof(name) else None
 
 
+def stated_orientation(image: Any, exif: bytes | None) -> int:
+    """The orientation that the file states, from 1 to 8: in its own words or in EXIF, else in XMP; 1 if it does not."""
+    own = image.get("orientation") if image.get_typeof("orientation") else None
+    xmp = _XMP_ORIENTATION.search(blob(image, "xmp-data") or b"")
+    stated = (own, _main_tags(exif).get(ExifTags.Base.Orientation), xmp and int(xmp[1]))
+    return next((number for number in stated if isinstance(number, int) and 1 <= number <= 8), 1)
+
+
 def stated_dpi(image: Any, exif: bytes | None) -> Dpi | None:
     """The resolution that the file states: in EXIF first, as libvips does. libvips invents one where there is none."""
     loader = str(image.get("vips-loader"))
@@ -111,11 +130,27 @@ def srgb_profile() -> bytes:
     return bytes(pyvips.Image.profile_load("srgb"))
 
 
+def with_blob(image: Any, name: str, content: bytes) -> Any:
+    """A copy of a libvips image with binary metadata."""
+    image = image.copy()
+    image.set_type(pyvips.GValue.blob_type, name, content)
+    return image
+
+
+def with_dpi(image: Any, dpi: Dpi | None) -> Any:
+    """A copy of a libvips image that states this resolution, or none."""
+    if dpi is None:
+        image = image.copy()
+        image.remove("resolution-unit")
+        return image
+    image = image.copy(xres=dpi[0] / _MILLIMETRES_PER_INCH, yres=dpi[1] / _MILLIMETRES_PER_INCH)
+    image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
+    return image
+
+
 def embed(image: Any, profile: bytes) -> Any:
     """A copy of a libvips image that carries this profile; its samples stay as they are."""
-    image = image.copy()
-    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-    return image
+    return with_blob(image, "icc-profile-data", profile)
 
 
 def exported(image: Any, icc: bytes, depth: int) -> Any:
@@ -136,9 +171,31 @@ def is_usable(icc: bytes) -> bool:
     return True
 
 
+def can_convert_from(icc: bytes, colors: int) -> bool:
+    """Whether samples of this many colors (1: gray, 3: RGB, 4: CMYK) can be converted from this profile to sRGB."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        mode, relative = _MODES[colors], ImageCms.Intent.RELATIVE_COLORIMETRIC
+        ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", relative)
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return False
+    return True
+
+
+def without_profile(image: Any) -> Any:
+    """A copy of a libvips image without its color profile."""
+    image = image.copy()
+    image.remove("icc-profile-data")
+    return image
+
+
 def dpi_of_exif(exif: bytes | None) -> Dpi | None:
     """The resolution that an EXIF block states, or None."""
-    tags = _main_tags(exif)
+    return dpi_of_tags(_main_tags(exif))
+
+
+def dpi_of_tags(tags: Mapping[int, Any]) -> Dpi | None:
+    """The resolution that tags of EXIF or TIFF state, or None."""
     scale = _DOTS_PER_INCH.get(tags.get(ExifTags.Base.ResolutionUnit, 2))
     horizontal = _positive(tags.get(ExifTags.Base.XResolution))
     vertical = _positive(tags.get(ExifTags.Base.YResolution))
@@ -236,10 +293,11 @@ def _wipe(block: bytearray, order: str, directory: int) -> None:
 
 
 def text_tags(exif: bytes | None) -> dict[int, bytes]:
-    """The `TEXT_TAGS` of an EXIF block, as the bytes stored in the file."""
+    """The `TEXT_TAGS` of an EXIF block, as the bytes stored in the file, but no description of a file's layout."""
     tags = _main_tags(exif)
     # Pillow decodes EXIF text as Latin-1, so this gives the stored bytes back whatever they mean.
-    return {int(tag): tags[tag].encode("latin-1") for tag in TEXT_TAGS if isinstance(tags.get(tag), str)}
+    found = {int(tag): tags[tag] for tag in TEXT_TAGS if isinstance(tags.get(tag), str)}
+    return {tag: text.encode("latin-1") for tag, text in found.items() if not _states_layout(tag, text)}
 
 
 def exif_of_tiff(path: Path) -> bytes | None:
@@ -250,11 +308,16 @@ def exif_of_tiff(path: Path) -> bytes | None:
             stored = tiff.pages.first.tags
             for tag in TEXT_TAGS:
                 value = stored.valueof(int(tag))
-                if isinstance(value, str) and value:
+                if isinstance(value, str) and value and not _states_layout(tag, value):
                     exif[tag] = value.encode()
     except (tifffile.TiffFileError, *_BROKEN_EXIF):
         return None
     return exif.tobytes() if len(exif) else None
+
+
+def _states_layout(tag: int, text: str) -> bool:
+    """Whether a description tells programs how the photograph's file is built, which the painting's is not."""
+    return tag == ExifTags.Base.ImageDescription and _OF_LAYOUT.match(text) is not None
 
 
 def as_tiff_tags(exif: bytes | None) -> list[tuple[int, int, None, bytes, bool]]:

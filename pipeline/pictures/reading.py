@@ -3,18 +3,26 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyvips
 
 from muralist.pipeline.errors import OutputError, PictureError
 from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.metadata import blob, exif_of_tiff, stated_dpi
+from muralist.pipeline.pictures.metadata import (
+    blob,
+    can_convert_from,
+    exif_of_tiff,
+    stated_dpi,
+    stated_orientation,
+    without_profile,
+)
+from muralist.pipeline.pictures.png import open_png
 from muralist.pipeline.pictures.rasters import Raster, Room, room_in
 from muralist.pipeline.pictures.samples import (
     DTYPE,
@@ -26,8 +34,17 @@ from muralist.pipeline.pictures.samples import (
     one_line,
     source_of,
 )
+from muralist.pipeline.pictures.tiff import open_tiff
 
 _COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
+
+_UNSUPPORTED = (  # other formats of pictures, and raw photographs
+    ".avif .bmp .dib .eps .exr .gif .hdr .heic .heif .hif .ico .j2k .jfif .jp2 .jpe .jpx .jxl .jxr .pbm .pcx .pgm .pnm "
+    ".ppm .psb .psd .svg .tga .xcf .3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef "
+    ".nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
+)
+UNSUPPORTED_EXTENSIONS = frozenset(_UNSUPPORTED.split())
+"""What other pictures are called, which are not looked for in a folder."""
 
 # A JPEG takes at least one bit for every block of 8 x 8 pixels.
 _JPEG_PIXELS_PER_BYTE = 512
@@ -43,7 +60,7 @@ class InputFormat:
     name: str
     extensions: tuple[str, ...]
     signature: re.Pattern[bytes]
-    load: Callable[[pyvips.Source], Any]
+    open: Callable[[BinaryIO, Path], AbstractContextManager[Any]]
 
 
 def supported_inputs() -> tuple[InputFormat, ...]:
@@ -56,9 +73,10 @@ def read_picture(
 ) -> Picture:
     """Read a JPEG, PNG, TIFF or WebP file into the sRGB working space.
 
-    Grey, palette, 1-bit and CMYK files become RGB. An embedded colour profile is applied (relative colorimetric);
-    without one the numbers are taken as sRGB, CMYK as libvips' built-in press profile. Files with 16 bits stay 16
-    bits. The EXIF orientation is applied to the pixels. Of a file with several pages or frames the first is read.
+    Grey, palette, 1-bit, CMYK and Lab files become RGB. An embedded colour profile is applied (relative colorimetric);
+    without one, or one that cannot be applied, the numbers are taken as sRGB, CMYK as libvips' built-in press profile.
+    Files with 16 bits stay 16 bits. The EXIF orientation is applied to the pixels. Of a file with several pages or
+    frames the first is read.
 
     Float TIFFs must hold values in [0, 1] and become 16-bit. Without a profile the values are taken as
     sRGB-encoded, the way tifffile, scikit-image and most photo editors hand them on (libvips would take them as
@@ -90,8 +108,12 @@ def read_picture(
         _check_size(image, path, max_pixels)
         _check_length(image, path)
         _check_samples(image, path)
-        orientation = image.get("orientation") if image.get_typeof("orientation") else 1
         exif = blob(image, "exif-data") or exif_of_tiff(path)
+        orientation = stated_orientation(image, exif)
+        icc = blob(image, "icc-profile-data")
+        notices: tuple[str, ...] = ()
+        if icc and not can_convert_from(icc, _COLOUR_BANDS[image.interpretation]):
+            icc, image, notices = None, without_profile(image), (_no_profile(image, path),)
         dpi = stated_dpi(image, exif)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -101,11 +123,12 @@ def read_picture(
     return Picture(
         pixels=pixels,
         alpha=alpha,
-        icc=blob(image, "icc-profile-data"),
+        icc=icc,
         exif=exif,
         dpi=(dpi[1], dpi[0]) if dpi and orientation in _SIDEWAYS else dpi,
         path=path,
         sha256=digest,
+        notices=notices,
     )
 
 
@@ -118,7 +141,7 @@ def read_size(path: Path) -> tuple[int, int]:
         If the file is missing, unreadable or no picture.
     """
     with _reading(path), _opened(path) as image:
-        sideways = image.get_typeof("orientation") and image.get("orientation") in _SIDEWAYS
+        sideways = stated_orientation(image, blob(image, "exif-data")) in _SIDEWAYS
         return (image.width, image.height) if sideways else (image.height, image.width)
 
 
@@ -156,8 +179,8 @@ def _opened(path: Path) -> Iterator[Any]:
     with path.open("rb", buffering=0) as file:
         kind = _kind_of(file.read(16), path)
         file.seek(0)
-        with source_of(file) as source:
-            yield kind.load(source)
+        with kind.open(file, path) as image:
+            yield image
 
 
 def _kind_of(head: bytes, path: Path) -> InputFormat:
@@ -170,28 +193,23 @@ def _kind_of(head: bytes, path: Path) -> InputFormat:
     raise PictureError(f"{path}: not a picture of a supported kind; convert it to one of {names}", path=path)
 
 
-def _load_jpeg(source: pyvips.Source) -> Any:
-    return pyvips.Image.jpegload_source(source, access="sequential", fail_on="error")
+@contextmanager
+def _open_jpeg(file: BinaryIO, path: Path) -> Iterator[Any]:
+    with source_of(file) as source:
+        yield pyvips.Image.jpegload_source(source, access="sequential", fail_on="error")
 
 
-def _load_png(source: pyvips.Source) -> Any:
-    return pyvips.Image.pngload_source(source, access="sequential", fail_on="error")
-
-
-def _load_webp(source: pyvips.Source) -> Any:
-    return pyvips.Image.webpload_source(source, access="sequential", fail_on="error")
-
-
-def _load_tiff(source: pyvips.Source) -> Any:
-    # "error" reads some damaged TIFFs as black. "warning" does not, and unlike for JPEG, harmless files pass it.
-    return pyvips.Image.tiffload_source(source, access="sequential", fail_on="warning")
+@contextmanager
+def _open_webp(file: BinaryIO, path: Path) -> Iterator[Any]:
+    with source_of(file) as source:
+        yield pyvips.Image.webpload_source(source, access="sequential", fail_on="error")
 
 
 _INPUTS = (
-    InputFormat("JPEG", (".jpg", ".jpeg"), re.compile(rb"\xff\xd8\xff"), _load_jpeg),
-    InputFormat("PNG", (".png",), re.compile(rb"\x89PNG\r\n\x1a\n"), _load_png),
-    InputFormat("TIFF", (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]"), _load_tiff),
-    InputFormat("WebP", (".webp",), re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _load_webp),
+    InputFormat("JPEG", (".jpg", ".jpeg"), re.compile(rb"\xff\xd8\xff"), _open_jpeg),
+    InputFormat("PNG", (".png",), re.compile(rb"\x89PNG\r\n\x1a\n"), open_png),
+    InputFormat("TIFF", (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]"), open_tiff),
+    InputFormat("WebP", (".webp",), re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _open_webp),
 )
 
 
@@ -240,12 +258,19 @@ def _float_as_16_bit(image: Any, path: Path) -> Any:
     return at_depth(image, 16).copy(interpretation="grey16" if image.bands < 3 else "rgb16")
 
 
+def _no_profile(image: Any, path: Path) -> str:
+    taken = "a usual press' CMYK" if image.interpretation == "cmyk" else "sRGB"
+    return f"{path}: its color profile is damaged or meant for other colors; they are taken as {taken}"
+
+
 def _to_srgb(image: Any) -> Any:
+    if alpha := image.bands - _COLOUR_BANDS[image.interpretation]:  # libvips would scale it, and not always right
+        colours = image.extract_band(0, n=image.bands - alpha)
+        return _to_srgb(colours).bandjoin(image.extract_band(image.bands - alpha))
     depth = 16 if image.format == "ushort" else 8
     is_cmyk = image.interpretation == "cmyk"
     if not is_cmyk and not image.get_typeof("icc-profile-data"):
         return image.colourspace(INTERPRETATION[depth])
-    # libvips falls back to input_profile where the embedded one is broken or of another colour space.
     return image.icc_transform(
         "srgb", embedded=True, input_profile="cmyk" if is_cmyk else "srgb", intent="relative", depth=depth
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import RawIOBase
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -64,7 +65,7 @@ def at_depth(image: Any, depth: int) -> Any:
 
 
 @contextmanager
-def source_of(file: BinaryIO) -> Iterator[Any]:
+def source_of(file: BinaryIO | RawIOBase) -> Iterator[Any]:
     """A libvips source that reads an open file by our own calls: libvips maps a JPEG, which counts as memory."""
     with _called_back() as guarded:
         source = pyvips.SourceCustom()

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from muralist.pipeline.errors import OutputError
 
-Status = Literal["done", "skipped", "copied", "failed", "left"]
+Status = Literal["done", "skipped", "copied", "failed", "left", "unsupported"]
 
 _WORDS: Final[dict[Status, str]] = {
     "done": "painted",
@@ -22,6 +22,7 @@ _WORDS: Final[dict[Status, str]] = {
     "copied": "copied",
     "failed": "failed",
     "left": "left for another night",
+    "unsupported": "not supported",
 }
 _LISTED = 20  # failures that the summary names
 
@@ -33,9 +34,10 @@ class Result:
     Attributes
     ----------
     input, output : str
-        Paths.
+        Paths; no output where there is not to be one.
     status : str
-        `done`; `skipped`, as it was painted before; `copied` from `same_as`; `failed`; `left`, as time was up.
+        `done`; `skipped`, as it was painted before; `copied` from `same_as`; `failed`; `left`, as time was up;
+        `unsupported`, as its format is not read.
     reason : str or None
         Of a failure, or why it was skipped or left.
     error : str or None

@@ -617,6 +617,15 @@ def test_notices_are_told_beforehand(paint, folder):
     assert told == [(notice, False) for notice in sidecar["notices"]] != []
 
 
+def test_a_profile_that_is_not_applied_is_told_once(paint, folder):
+    """What was said of a picture while it was read is a notice, and one of them however often it is read."""
+    for name in ("photo.png", "style.png"):
+        save(folder / name, photograph(), icc_profile=b"junk" * 50)
+    notices = paint(steps=[0], coarse=128, init=str(folder / "photo.png"))["notices"]
+    assert [notice.partition(": ")[0] for notice in notices] == [str(folder / "photo.png"), str(folder / "style.png")]
+    assert all("color profile is damaged" in notice for notice in notices)
+
+
 def test_the_run_folder_can_be_elsewhere(paint, folder, tmp_path_factory, monkeypatch):
     """`scratch` names the folder for what lies on the disk meanwhile; nothing is left there."""
     scratch = tmp_path_factory.mktemp("scratch")

@@ -50,6 +50,11 @@ def _pictures() -> Iterator[Hostile]:
         "directory that is its own next.tif": b"II*\0" + struct.pack("<IHI", 8, 0, 8),
         "directories in a ring.tif": _ring(100_000),
         "directory of BigTIFF.tif": struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, 2**63),
+        "directories without end.tif": _chain(100_000),
+        "a directory without end.tif": b"II*\0" + struct.pack("<IH", 8, 65535),
+        "a huge value.tif": tiff({338: 0}).replace(struct.pack("<HHI", 338, 4, 1), struct.pack("<HHI", 338, 3, 2**31)),
+        "a raw photograph.tif": tiff({262: 32803}),
+        "many samples.tif": tiff({262: 2, 277: 65535, 338: 0}),
         "bomb.webp": webp(16_384, 16_384),
         "bomb.jpg": jpeg(65_500, progressive=False),
         "progressive bomb.jpg": jpeg(65_500, progressive=True),
@@ -73,6 +78,17 @@ def tiff(tags: dict[int, int]) -> bytes:
     found = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 273: 200, 277: 1, 278: 64, 279: 100} | tags
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(found.items()))
     return b"II*\0" + struct.pack("<IH", 8, len(found)) + entries + bytes(200)
+
+
+def _chain(count: int) -> bytes:
+    """A thumbnail's directory, and empty ones that each name the next, up to one behind the end."""
+    first = tiff({254: 1, 262: 32803})
+    return (
+        first[:-204]
+        + struct.pack("<I", len(first))
+        + first[-200:]
+        + b"".join(struct.pack("<HI", 0, len(first) + 6 * i) for i in range(1, count))
+    )
 
 
 def _ring(count: int) -> bytes:

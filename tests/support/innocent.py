@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyvips
 import tifffile
+from handmade import ASCII, LONG, RATIONAL, SHORT, UNDEFINED, Value, chunk, gray_profile, png, profile_chunk, tiff
 from layouts import LAYOUTS, NARROW, random_weights
 from mutations import Damage, damaged, damaged_mat, damaged_png, damaged_text, damaged_zip
 from pictures import deep, photograph, with_alpha
@@ -16,6 +17,20 @@ from PIL import ExifTags, Image, ImageCms
 HEIGHT, WIDTH = 24, 40
 PIXELS = photograph(HEIGHT, WIDTH)
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+SLOPPY: dict[int, Value] = {
+    254: (LONG, [1]),
+    271: (ASCII, b"ACM"),
+    274: (SHORT, [9]),
+    282: (RATIONAL, [0, 0]),
+    296: (SHORT, [129]),
+    297: (SHORT, [3]),
+    305: (ASCII, b"Acme".ljust(32, b"\0")),
+    330: (LONG, [8, 8, 8]),
+    700: (UNDEFINED, b'tiff:Orientation="6"'),
+    34675: (UNDEFINED, b""),
+}
 
 
 class Innocent(NamedTuple):
@@ -84,6 +99,12 @@ def _pngs() -> Iterator[Innocent]:
         "exif and profile": _saved("PNG", image, exif=_exif(), icc_profile=ICC, dpi=(300, 300)),
         "16 bit": _vips(deep(PIXELS), "rgb16").pngsave_buffer(),
         "interlaced": _vips(PIXELS, "srgb").pngsave_buffer(interlace=True),
+        "exif behind": png(PIXELS, after=chunk(b"eXIf", _exif().removeprefix(b"Exif\0\0"))),
+        "exif as text": png(
+            PIXELS, chunk(b"tEXt", b"Raw profile type exif\0\nexif\n%8d\n" % 999 + _exif().hex().encode())
+        ),
+        "xmp": png(PIXELS, chunk(b"iTXt", b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>')),
+        "a profile that libpng drops": png(PIXELS[:, :, 0], profile_chunk(gray_profile(1.8, intent=1 << 24))),
     }
     return (Innocent("picture", f"{name}.png", content, damage=damaged_png) for name, content in files.items())
 
@@ -106,6 +127,12 @@ def _tiffs() -> Iterator[Innocent]:
         "fax": _vips(PIXELS[:, :, 0], "b-w").tiffsave_buffer(compression="ccittfax4", bitdepth=1),
         "packbits": _vips(PIXELS, "srgb").tiffsave_buffer(compression="packbits"),
         "cmyk": _saved("TIFF", Image.fromarray(PIXELS).convert("CMYK")),
+        "sloppy tags": tiff(PIXELS, tags=SLOPPY, by_number=False),
+        "luma and colour differences": tiff(PIXELS, 6, {530: (SHORT, [1, 1]), 529: (RATIONAL, [1, 2, 1, 4, 1, 4])}),
+        "lab": tiff(PIXELS, 8),
+        "lab 16": tiff(deep(PIXELS), 9),
+        "spot colours": tiff(np.dstack([PIXELS, PIXELS, PIXELS]), 5, {338: (SHORT, [0, 2, 0, 0, 0])}),
+        "premultiplied": tiff(with_alpha(PIXELS), tags={338: (SHORT, [1])}),
     }
     return (Innocent("picture", f"{name}.tif", content) for name, content in files.items())
 

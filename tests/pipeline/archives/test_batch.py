@@ -96,6 +96,19 @@ def archive(tmp_path: Path, scheduler: str) -> Archive:
     return archive
 
 
+def test_pictures_of_other_formats_are_told_and_listed(archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line counts them by extension, the report lists them, and the summary has their number."""
+    for name in ("c.heic", "sub/d.HEIC", "e.bmp"):
+        shutil.copy(archive.photos / "a.png", archive.photos / name)
+    archive.paint(quiet=False)
+    assert "left out: 2 .heic, 1 .bmp; convert them to one of JPEG, PNG, TIFF, WebP\n" in capsys.readouterr().err
+    rows = [json.loads(line) for line in (archive.out / "report.jsonl").read_text().splitlines()]
+    unsupported = [row for row in rows if row["status"] == "unsupported"]
+    assert [Path(row["input"]).name for row in unsupported] == ["c.heic", "e.bmp", "d.HEIC"]
+    assert "3 not supported" in archive.report.summary()
+    assert archive.report.exit_code == 0
+
+
 @pytest.fixture
 def before_painting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., object]], None]:
     """Have something done with (name of the output, cluster, rank) before each attempt to paint a picture."""

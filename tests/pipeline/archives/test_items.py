@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muralist.pipeline.archives.items import Item, find_items
+from muralist.pipeline.archives.items import Item, find_items, find_unsupported, told_unsupported
 from muralist.pipeline.errors import SettingsError
 
 STYLE = (Path("style.jpg"),)
@@ -51,6 +51,25 @@ def test_a_folder_is_mirrored():
         ("p/a.png", "a.png"),
         ("p/b.JPG", "b.JPG"),
     ]
+
+
+def test_pictures_of_other_formats_are_counted():
+    """What folders and globs would give if it could be read is named, but nothing hidden, painted, or no picture."""
+    touch("p/a.jpg", "p/b.HEIC", "p/c/d.heic", "p/c/e.dng", "p/f.gif", "p/.g.heic", "p/.h/i.heic", "p/notes.txt")
+    touch("p/out/j.bmp")
+    output = Path("p/out")
+    unsupported = find_unsupported(["p", "p/a.jpg", "p/**/*.heic"], output)
+    assert [str(path) for path in unsupported] == ["p/b.HEIC", "p/c/d.heic", "p/c/e.dng", "p/f.gif"]
+    line = "left out: 2 .heic, 1 .dng, 1 .gif; convert them to one of JPEG, PNG, TIFF, WebP"
+    assert told_unsupported(unsupported) == line
+
+
+def test_a_folder_of_other_formats_alone():
+    """Where nothing can be read, it is said what there is instead."""
+    touch("p/a.heic", "p/b.heic")
+    assert "got no picture" in complaint("p")
+    assert "left out: 2 .heic; convert them" in complaint("p")
+    assert "left out: 2 .heic; convert them" in complaint("p/*")
 
 
 def test_an_item_knows_everything():

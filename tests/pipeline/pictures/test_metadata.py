@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
@@ -94,6 +95,67 @@ def test_tiff_never_carries_a_position(tmp_path: Path) -> None:
         assert image.getexif()[MODEL] == "Box Brownie"
         assert not image.getexif().get_ifd(GPS)
     assert not any(trace in (tmp_path / "painting.tif").read_bytes() for trace in TRACES)
+
+
+LAYOUTS = {
+    "shape": '{"shape": [8, 8, 3]}',
+    "shape and more": '{"axes": "YXS", "shape": [8, 8, 3]}',
+    "old shape": "shape=(8, 8, 3)",
+    "ImageJ": "ImageJ=1.53t\nimages=3\nslices=3\n",
+    "OME": '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"></OME>',
+    "OME with a prefix": '<?xml version="1.0"?>\n<ome:OME></ome:OME>\n',
+    "Leica": '<?xml version="1.0"?><scn><collection/></scn>',
+    "MetaSeries": "<MetaData><PlaneInfo/></MetaData>",
+    "Aperio": "Aperio Image Library v12\r\n8x8 [0,0 8x8]",
+    "FITS": "SIMPLE  =  T\nBITPIX = 8\nEND",
+}
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+@pytest.mark.parametrize(("source", "target"), [(".tif", ".tif"), (".tif", ".jpg"), (".jpg", ".tif")])
+def test_descriptions_of_layout_are_left_out(tmp_path: Path, name: str, source: str, target: str) -> None:
+    """A painting does not state that it is built as the photograph's file was; other texts stay."""
+    if source == ".tif":
+        tags = [(271, "s", 0, "Acme", True)]
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            np.asarray(PICTURE),
+            photometric="rgb",
+            description=LAYOUTS[name],
+            metadata=None,
+            extratags=tags,
+        )
+    else:
+        exif = Image.Exif()
+        exif[ExifTags.Base.ImageDescription], exif[ExifTags.Base.Make] = LAYOUTS[name], "Acme"
+        PICTURE.save(tmp_path / "a.jpg", exif=exif)
+    exif_block = read_picture(tmp_path / f"a{source}").exif
+    write_picture(tmp_path / f"b{target}", np.zeros((4, 5, 3), np.uint8), exif=exif_block)
+    with Image.open(tmp_path / f"b{target}") as image:
+        assert ExifTags.Base.ImageDescription not in image.getexif()
+        assert image.getexif()[ExifTags.Base.Make] == "Acme"
+
+
+@pytest.mark.parametrize("ome", [False, True])
+def test_other_readers_do_not_warn_of_paintings(tmp_path: Path, caplog: pytest.LogCaptureFixture, ome: bool) -> None:
+    """The painting of a picture by tifffile opens without a word."""
+    name = "a.ome.tif" if ome else "a.tif"
+    tifffile.imwrite(tmp_path / name, np.asarray(PICTURE), photometric="rgb")
+    write_picture(tmp_path / f"b{name[1:]}", np.zeros((40, 50, 3), np.uint8), exif=read_picture(tmp_path / name).exif)
+    with caplog.at_level(0, "tifffile"):
+        assert tifffile.imread(tmp_path / f"b{name[1:]}").shape == (40, 50, 3)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["The shape of things", "A {good} day", "<3 my dog", "OME> by night, from Rome", "Sunset"]
+)
+def test_descriptions_by_people_stay(tmp_path: Path, text: str) -> None:
+    """What people write about a picture is kept."""
+    tifffile.imwrite(tmp_path / "a.tif", np.asarray(PICTURE), photometric="rgb", description=text, metadata=None)
+    write_picture(tmp_path / "b.tif", np.asarray(PICTURE), exif=read_picture(tmp_path / "a.tif").exif)
+    with Image.open(tmp_path / "b.tif") as image:
+        assert image.getexif()[ExifTags.Base.ImageDescription] == text
 
 
 @pytest.mark.parametrize("prefix", [b"Exif\0\0", b""])

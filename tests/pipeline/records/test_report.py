@@ -95,7 +95,7 @@ def test_the_summary_as_plain_values(tmp_path):
         assert report.summary() == "nothing painted, 1 s"
         report.add(failed)
         found = json.loads(json.dumps(report.as_dict()))
-    counts = {"done": 0, "skipped": 0, "copied": 0, "failed": 1, "left": 0}
+    counts = {"done": 0, "skipped": 0, "copied": 0, "failed": 1, "left": 0, "unsupported": 0}
     assert found == {"report": str(tmp_path / "r.jsonl"), **counts, "seconds": 2, "failures": [asdict(failed)]}
 
 

@@ -1,0 +1,384 @@
+"""TIFF files: what is refused by name, and what libvips is given of the others.
+
+libtiff warns in the same way of a text tag that it does not like and of pixels that are damaged. So libvips is shown
+the file with a directory that holds only the tags that say how pixels are stored, in good order: then a warning means
+damage. Everything else is read here and set on the image, and colors that libvips takes for others are converted.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyvips
+from PIL import Image
+from tifffile import COMPRESSION, PHOTOMETRIC
+
+from muralist.pipeline.errors import PictureError
+from muralist.pipeline.pictures.directories import Directory, read_directories, written
+from muralist.pipeline.pictures.metadata import dpi_of_tags, with_blob, with_dpi
+from muralist.pipeline.pictures.samples import DTYPE, VIPS_SCALE, source_of
+
+
+class _Tag(IntEnum):
+    SUBFILE_TYPE = 254
+    OLD_SUBFILE_TYPE = 255
+    WIDTH = 256
+    HEIGHT = 257
+    BITS = 258
+    COMPRESSION = 259
+    PHOTOMETRIC = 262
+    FILL_ORDER = 266
+    STRIP_OFFSETS = 273
+    ORIENTATION = 274
+    SAMPLES = 277
+    ROWS_PER_STRIP = 278
+    STRIP_BYTES = 279
+    X_RESOLUTION = 282
+    Y_RESOLUTION = 283
+    PLANAR = 284
+    FAX_3_OPTIONS = 292
+    FAX_4_OPTIONS = 293
+    RESOLUTION_UNIT = 296
+    PREDICTOR = 317
+    COLOR_MAP = 320
+    TILE_WIDTH = 322
+    TILE_HEIGHT = 323
+    TILE_OFFSETS = 324
+    TILE_BYTES = 325
+    INK_SET = 332
+    EXTRA_SAMPLES = 338
+    SAMPLE_FORMAT = 339
+    JPEG_TABLES = 347
+    YCBCR_COEFFICIENTS = 529
+    YCBCR_SUBSAMPLING = 530
+    YCBCR_POSITIONING = 531
+    REFERENCE_BLACK_WHITE = 532
+    XMP = 700
+    PROFILE = 34675
+    DNG_VERSION = 50706
+
+
+_ABOUT = {
+    *(_Tag.SUBFILE_TYPE, _Tag.OLD_SUBFILE_TYPE, _Tag.ORIENTATION, _Tag.X_RESOLUTION, _Tag.Y_RESOLUTION),
+    *(_Tag.RESOLUTION_UNIT, _Tag.XMP, _Tag.PROFILE, _Tag.DNG_VERSION),
+}
+_OF_PIXELS = frozenset(_Tag) - _ABOUT
+_OF_YCBCR = {tag for tag in _Tag if _Tag.YCBCR_COEFFICIENTS <= tag <= _Tag.REFERENCE_BLACK_WHITE}
+
+_COLORS: dict[int, int] = {
+    PHOTOMETRIC.MINISWHITE: 1,
+    PHOTOMETRIC.MINISBLACK: 1,
+    PHOTOMETRIC.RGB: 3,
+    PHOTOMETRIC.PALETTE: 1,
+    PHOTOMETRIC.SEPARATED: 4,
+    PHOTOMETRIC.YCBCR: 3,
+    PHOTOMETRIC.CIELAB: 3,
+    PHOTOMETRIC.ICCLAB: 3,
+}
+"""Samples that are colors, by photometric interpretation; all others are extra ones."""
+_GRAY = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK)
+_LAB = (PHOTOMETRIC.CIELAB, PHOTOMETRIC.ICCLAB)
+_OF_A_SENSOR = (PHOTOMETRIC.CFA, PHOTOMETRIC.LINEAR_RAW)
+_DEFLATE = (COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE)
+_FAX = (COMPRESSION.CCITTRLE, COMPRESSION.CCITTFAX3, COMPRESSION.CCITTFAX4, COMPRESSION.CCIRLEW)
+_USUAL = (COMPRESSION.NONE, *_DEFLATE, *_FAX, COMPRESSION.LZW, COMPRESSION.PACKBITS, COMPRESSION.JPEG)
+_PREMULTIPLIED, _ALPHA = 1, (1, 2)  # of ExtraSamples; 0 is anything else
+_CMYK_INKS = 1
+_SEPARATE_PLANES = 2
+_REDUCED, _OLD_REDUCED = 1, 2  # a bit of the subfile type; the old subfile type
+_LUMA = (0.299, 0.587, 0.114)
+_JPEG_HEAD = 1 << 16  # bytes in which a JPEG says how it is sampled
+_JPEG_END, _JPEG_TAIL = b"\xff\xd9", 16  # padding may follow
+
+
+@contextmanager
+def open_tiff(file: BinaryIO, path: Path) -> Iterator[Any]:
+    """The first picture of a TIFF file as a libvips image, of which only the header has been read.
+
+    Raises
+    ------
+    PictureError
+        If it is of a kind that cannot be read, or its directory is damaged; `path` is for the message.
+    """
+    try:
+        directories = read_directories(file)
+        first = directories[0]
+        view = _View(first)
+    except struct.error as error:
+        raise PictureError(f"{path}: damaged: it has no directory; copy or export it again", path=path) from error
+    _check_purpose(directories, path)
+    _check_storage(first, path)
+    try:
+        with source_of(view) as source:
+            # For "error", a broken tile is black, and so are LZW, PackBits and JPEG where they break off.
+            fail_on = "error" if _is_strict(first) else "warning"
+            image = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on)
+            yield _described(_colors(image, first), first)
+    except pyvips.Error as error:
+        if first.number(_Tag.COMPRESSION, 1) in _USUAL:
+            raise
+        raise _unsupported(path, f"{_compression(first)} compression") from error
+
+
+def _photometric(directory: Directory) -> int:
+    return directory.number(_Tag.PHOTOMETRIC, PHOTOMETRIC.MINISBLACK)
+
+
+def _bits(directory: Directory) -> tuple[float, ...]:
+    return directory.numbers(_Tag.BITS) or (1,)
+
+
+def _is_tiled(directory: Directory) -> bool:
+    return _Tag.TILE_WIDTH in directory.entries
+
+
+def _is_strict(directory: Directory) -> bool:
+    """Whether libtiff gives up where its pixels are damaged, instead of warning."""
+    return directory.number(_Tag.COMPRESSION, 1) in (COMPRESSION.NONE, *_DEFLATE) and not _is_tiled(directory)
+
+
+def _extras(directory: Directory) -> tuple[int, ...]:
+    """What the file declares each extra sample as; 0 where it says nothing."""
+    count = directory.number(_Tag.SAMPLES, 1) - _COLORS.get(_photometric(directory), 1)
+    stated = (*map(int, directory.numbers(_Tag.EXTRA_SAMPLES)), *[0] * max(0, count))
+    return stated[: max(0, count)]
+
+
+def _is_converted_here(directory: Directory) -> bool:
+    """Whether libvips would take the colors for RGB, or for something that it cannot read."""
+    if _photometric(directory) != PHOTOMETRIC.YCBCR:
+        return _photometric(directory) in _LAB
+    whole = directory.numbers(_Tag.YCBCR_SUBSAMPLING) == (1, 1)
+    return whole and directory.number(_Tag.COMPRESSION, 1) != COMPRESSION.JPEG
+
+
+# ---------------------------------------------------------------------------------------------------- what is refused
+
+
+def _check_purpose(directories: list[Directory], path: Path) -> None:
+    """Refuse raw photographs, and files whose first picture stands for a larger one."""
+    first = directories[0]
+    first.file.seek(8)
+    if first.file.read(2) == b"CR" or any(_photometric(each) in _OF_A_SENSOR for each in directories):
+        kind = "a DNG" if any(_Tag.DNG_VERSION in each.entries for each in directories) else "as from a camera"
+        raise PictureError(
+            f"{path}: this is a raw photograph ({kind}), of which only a thumbnail could be read; develop it with a "
+            "raw converter and export it as TIFF, PNG or JPEG",
+            path=path,
+        )
+    reduced = first.number(_Tag.SUBFILE_TYPE, 0) & _REDUCED
+    if reduced or first.number(_Tag.OLD_SUBFILE_TYPE, 0) == _OLD_REDUCED:
+        (width, height), *others = ((d.number(_Tag.WIDTH, 0), d.number(_Tag.HEIGHT, 0)) for d in directories)
+        largest = max(others, key=lambda size: size[0] * size[1], default=(0, 0))
+        if largest[0] * largest[1] > width * height:
+            raise PictureError(
+                f"{path}: the first picture in this TIFF is a thumbnail of {width} x {height} pixels, another has "
+                f"{largest[0]} x {largest[1]}; export that alone, as TIFF, PNG or JPEG",
+                path=path,
+            )
+
+
+def _check_storage(directory: Directory, path: Path) -> None:
+    """Refuse what libvips cannot read, and files that leave out pixels."""
+    photometric, samples = _photometric(directory), directory.number(_Tag.SAMPLES, 1)
+    bits = sorted({int(number) for number in _bits(directory)})
+    if photometric not in _COLORS:
+        raise _unsupported(path, f"the colors {_name(PHOTOMETRIC, photometric)}")
+    if photometric == PHOTOMETRIC.SEPARATED and directory.number(_Tag.INK_SET, _CMYK_INKS) != _CMYK_INKS:
+        raise _unsupported(path, "inks other than CMYK")
+    allowed = (8, 16) if photometric in (PHOTOMETRIC.YCBCR, *_LAB) else (8, 16, 32, 64)
+    if bits[1:] or bits[0] not in (allowed if samples > 1 else (1, 2, 4, *allowed)):
+        raise _unsupported(path, f"{' and '.join(map(str, bits))} bits per sample")
+    if _is_tiled(directory) and samples > 1 and directory.number(_Tag.PLANAR, 1) == _SEPARATE_PLANES:
+        raise _unsupported(path, "a plane of tiles for each channel")
+    if _leaves_out_pixels(directory):
+        raise PictureError(f"{path}: damaged: some of its pixels are missing; copy or export it again", path=path)
+
+
+def _leaves_out_pixels(directory: Directory) -> bool:
+    """Whether a strip or tile is nowhere, or a tile is empty or a JPEG without an end, all of which libvips accepts."""
+    if not _is_tiled(directory):
+        return 0 in directory.numbers(_Tag.STRIP_OFFSETS)
+    places, sizes = directory.numbers(_Tag.TILE_OFFSETS), directory.numbers(_Tag.TILE_BYTES)
+    if 0 in places or 0 in sizes:
+        return True
+    is_jpeg = directory.number(_Tag.COMPRESSION, 1) == COMPRESSION.JPEG
+    ends = (int(place + size) for place, size in zip(places, sizes, strict=False)) if is_jpeg else ()
+    return not all(_JPEG_END in directory.bytes_before(end, _JPEG_TAIL) for end in ends)
+
+
+def _unsupported(path: Path, what: str) -> PictureError:
+    return PictureError(
+        f"{path}: a TIFF with {what} is not supported; export it with an image editor as RGB in 8 or 16 bits, without "
+        "compression or with LZW or Deflate, or convert it: magick IN.tif OUT.png",
+        path=path,
+    )
+
+
+def _compression(directory: Directory) -> str:
+    found = directory.number(_Tag.COMPRESSION, 1)
+    return "old-style JPEG" if found == COMPRESSION.OJPEG else _name(COMPRESSION, found)
+
+
+def _name(known: type[IntEnum], number: int) -> str:
+    return known(number).name if number in set(known) else f"number {number}"
+
+
+# ------------------------------------------------------------------------------------------------ what libvips is given
+
+
+class _View(io.RawIOBase):
+    """The file, with another head that leads to another directory behind its end.
+
+    Between the two is a hole where nothing can be read, so that a strip which is cut short does not go on with the
+    directory.
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        self._file, form = directory.file, directory.form
+        self._size = self._file.seek(0, io.SEEK_END)
+        self._place = self._size + 2 - self._size % 2
+        before = 8 if form.offset_size == 8 else 4
+        self._file.seek(0)
+        self._head = self._file.read(before) + form.pack(form.offset, self._place)
+        self._tail = written(form, _shown(directory), self._place)
+        self._at = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go somewhere."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence, self._place + len(self._tail))
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the head, the file, or what lies behind it, whichever begins here."""
+        if len(self._head) <= self._at < self._size:
+            self._file.seek(self._at)
+            count = self._file.readinto(memoryview(buffer)[: self._size - self._at])  # type: ignore[attr-defined]
+        else:
+            before, part = (0, self._head) if self._at < self._size else (self._place, self._tail)
+            piece = part[self._at - before :][: len(buffer)] if self._at >= before else b""
+            count = len(piece)
+            buffer[:count] = piece
+        self._at += count
+        return int(count)
+
+
+def _shown(directory: Directory) -> dict[int, bytes | tuple[int, ...]]:
+    """The entries that libvips is to see."""
+    hidden = {_Tag.EXTRA_SAMPLES} | (_OF_YCBCR if _is_converted_here(directory) else set())
+    shown: dict[int, bytes | tuple[int, ...]] = {
+        tag: entry for tag, entry in directory.entries.items() if tag in _OF_PIXELS - hidden
+    }
+    if extras := _extras(directory):
+        shown[_Tag.EXTRA_SAMPLES] = (0,) * len(extras)  # libvips would multiply, and not always by the right number
+    if _is_converted_here(directory):
+        shown[_Tag.PHOTOMETRIC] = (PHOTOMETRIC.RGB,)
+        shown.pop(_Tag.SAMPLE_FORMAT, None)
+    elif _photometric(directory) == PHOTOMETRIC.YCBCR and (sampling := _jpeg_sampling(directory)):
+        shown[_Tag.YCBCR_SUBSAMPLING] = sampling
+    return shown
+
+
+def _jpeg_sampling(directory: Directory) -> tuple[int, int] | None:
+    """How a JPEG within the file is sampled, which its tags often get wrong; None if it cannot be found out."""
+    if directory.number(_Tag.COMPRESSION, 1) != COMPRESSION.JPEG:
+        return None
+    where = _Tag.TILE_OFFSETS if _is_tiled(directory) else _Tag.STRIP_OFFSETS
+    directory.file.seek(min(directory.number(where, 0), directory.file.seek(0, io.SEEK_END)))
+    try:
+        with Image.open(io.BytesIO(directory.file.read(_JPEG_HEAD)), formats=["JPEG"]) as jpeg:
+            _, across, down, _ = jpeg.layer[0]  # type: ignore[attr-defined]
+    except (OSError, SyntaxError, ValueError, IndexError, struct.error):
+        return None
+    return across, down
+
+
+# ------------------------------------------------------------------------------------------------ what becomes of it
+
+
+def _colors(image: Any, directory: Directory) -> Any:
+    """The image with RGB for the colors it has, alpha where it is declared, and no other samples."""
+    extras, photometric = _extras(directory), _photometric(directory)
+    if photometric in _GRAY and len(extras) > 1:  # nobody says which one is meant; refused with its number of channels
+        return image
+    colors = 3 if photometric == PHOTOMETRIC.YCBCR else image.bands - len(extras)
+    alpha = next((number for number, kind in enumerate(extras) if kind in _ALPHA), None)
+    found = image if colors == image.bands else image.extract_band(0, n=colors)
+    if alpha is None or colors + alpha >= image.bands:
+        return _rgb(found, directory)
+    transparency = image.extract_band(colors + alpha)
+    if extras[alpha] == _PREMULTIPLIED:
+        multiplied = found.bandjoin(transparency).unpremultiply(max_alpha=VIPS_SCALE.get(image.format, 1))
+        found = _rounded(multiplied.extract_band(0, n=colors), image)
+    return _rgb(found, directory).bandjoin(transparency)
+
+
+def _rgb(image: Any, directory: Directory) -> Any:
+    """The colors, which libvips has taken for RGB where they were none, as RGB."""
+    if not _is_converted_here(directory):
+        return image
+    photometric = _photometric(directory)
+    return _rgb_of_lab(image, photometric) if photometric in _LAB else _rgb_of_ycbcr(image, directory)
+
+
+def _rounded(image: Any, like: Any) -> Any:
+    """The image in the format of another."""
+    whole = image if like.format in ("float", "double") else image.rint()
+    return whole.cast(like.format).copy(interpretation=like.interpretation)
+
+
+def _rgb_of_ycbcr(image: Any, directory: Directory) -> Any:
+    """RGB of samples of luma and two color differences, as libtiff computes it for 8 bits."""
+    full = VIPS_SCALE[image.format]
+    half = (full + 1) // 2
+    red, green, blue = _sound(directory.numbers(_Tag.YCBCR_COEFFICIENTS), 3) or _LUMA
+    usual = (0, full, half, full, half, full)
+    black_white = _sound(directory.numbers(_Tag.REFERENCE_BLACK_WHITE), 6) or usual
+    spans = [white - black or 1 for black, white in zip(black_white[::2], black_white[1::2], strict=True)]
+    scales = [size / span for size, span in zip((full, half - 1, half - 1), spans, strict=True)]
+    scaled = image.linear(scales, [-black * scale for black, scale in zip(black_white[::2], scales, strict=True)])
+    to_red, to_blue = 2 - 2 * red, 2 - 2 * blue
+    matrix = [[1, 0, to_red], [1, -blue * to_blue / green, -red * to_red / green], [1, to_blue, 0]]
+    return _rounded(scaled.recomb(matrix), image)
+
+
+def _sound(numbers: tuple[float, ...], count: int) -> tuple[float, ...] | None:
+    return numbers if len(numbers) == count and any(numbers) and (count != 3 or all(numbers)) else None
+
+
+def _rgb_of_lab(image: Any, photometric: int) -> Any:
+    """RGB of CIE L*a*b* as TIFF stores it: under D50, with signed a* and b*, or with a half added to them."""
+    depth = 8 * DTYPE[image.format].itemsize
+    half = 2 ** (depth - 1)
+    is_icc = photometric == PHOTOMETRIC.ICCLAB
+    white = half * 2 - (2 ** (depth - 8) if is_icc and depth == 16 else 1)
+    light = image.extract_band(0) * (100 / white)
+    chroma = image.extract_band(1, n=2)
+    chroma = (chroma if is_icc else (chroma + half) % (2 * half)) - half
+    lab = light.bandjoin(chroma * (128 / half)).cast("float").copy(interpretation="lab")
+    found = lab.icc_export(output_profile="srgb", pcs="lab", intent="relative", depth=depth).copy()
+    found.remove("icc-profile-data")
+    return found
+
+
+def _described(image: Any, directory: Directory) -> Any:
+    """The image with orientation, profile, XMP and resolution as the file states them."""
+    image = image.copy()
+    image.remove("orientation")
+    if orientation := directory.number(_Tag.ORIENTATION, 0):
+        image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    if (profile := directory.content(_Tag.PROFILE)) and _photometric(directory) not in _LAB:
+        image = with_blob(image, "icc-profile-data", profile)
+    if xmp := directory.content(_Tag.XMP):
+        image = with_blob(image, "xmp-data", xmp)
+    resolution = (_Tag.X_RESOLUTION, _Tag.Y_RESOLUTION, _Tag.RESOLUTION_UNIT)
+    stated = {int(tag): directory.numbers(tag)[0] for tag in resolution if directory.numbers(tag)}
+    return with_dpi(image, dpi_of_tags(stated))
