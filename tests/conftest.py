@@ -12,7 +12,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from chores import run_chore
+from chores import introduce, run_chore
 from dask_processes import dask_scheduler, dask_worker
 from moto.server import ThreadedMotoServer
 from pictures import MURALIST, TINY, assignments, painting, photograph, save
@@ -45,6 +45,12 @@ def chores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers run chores instead of tasks, and are looked after often."""
     monkeypatch.setattr(link, "run_and_measure", run_chore)
     monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.1)
+
+
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers say what they are without loading torch."""
+    monkeypatch.setattr(cluster, "introduce", introduce)
 
 
 @pytest.fixture

@@ -226,7 +226,7 @@ class Cluster:
         self._store.write(self._terms.name, self._terms.token.encode())
         stack.callback(self._store.remove, self._terms.name)
         if shape:
-            self._link.address = await start_workers(stack, shape, self._aside / "dask")
+            self._link.address = await start_workers(stack, shape, self._aside / "dask", self._link.security)
         await self._link.connect()
         stack.push_async_callback(self._link.close)
         stack.callback(self._forget_workers)

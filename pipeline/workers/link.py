@@ -26,16 +26,25 @@ class Dropped(Exception):
 
 
 class Link:
-    """A connection to a scheduler that can be made again. What needs it raises OSError while it is broken."""
+    """A connection to a scheduler that can be made again. What needs it raises OSError while it is broken.
+
+    Attributes
+    ----------
+    address : str
+        Of the scheduler; to be set where the settings name none.
+    security : Security or None
+        What to identify ourselves with: the certificate that the settings name, or that of a scheduler of our own.
+        None leaves it to dask's own configuration.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.address = settings.scheduler or ""
-        self._security = _security(settings)
+        self.security = _security(settings)
         self._scheduler = ""  # dask's id of it
         self._whole = False
 
     async def connect(self) -> None:
-        self._client = await _connected(self.address, self._security)
+        self._client = await _connected(self.address, self.security)
         self._scheduler = (await self._identity())["id"]
         self._whole = True
 
@@ -108,7 +117,7 @@ class Link:
 
 
 def _security(settings: Settings) -> Security | None:
-    """Make dask's TLS settings from ours; without any, dask's own configuration counts.
+    """Make dask's TLS settings from ours; for a scheduler of our own, a certificate that only this process has.
 
     Raises
     ------
@@ -117,7 +126,7 @@ def _security(settings: Settings) -> Security | None:
     """
     files = {name: getattr(settings, name) for name in ("tls_ca", "tls_cert", "tls_key") if getattr(settings, name)}
     if not files:
-        return None
+        return None if settings.scheduler else Security.temporary()
     if not (settings.scheduler or "").startswith("tls://"):
         raise ClusterError(f"{', '.join(files)}: wanted with a tls:// --scheduler only, got {settings.scheduler}")
     arguments = {{"tls_ca": "tls_ca_file"}.get(name, name.replace("tls", "tls_client")): files[name] for name in files}

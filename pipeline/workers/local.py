@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Nanny, Scheduler, SpecCluster
+from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
 
 from muralist.pipeline.settings import Settings
 
@@ -82,10 +82,29 @@ def deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-async def start_workers(stack: AsyncExitStack, shape: Shape, folder: Path) -> str:
-    """Start a scheduler and workers until the stack is closed; return the scheduler's address."""
+class _NoHTTP:
+    """Dask's servers listen for browsers, too, and let everybody in. Mixed in, nobody is listened to."""
+
+    def start_http_server(self, *_: object, **__: object) -> None:
+        pass
+
+
+class LocalScheduler(_NoHTTP, Scheduler):  # type: ignore[misc]
+    """A scheduler without a dashboard."""
+
+
+class LocalWorker(_NoHTTP, Worker):  # type: ignore[misc]
+    """A worker without a dashboard."""
+
+
+async def start_workers(stack: AsyncExitStack, shape: Shape, folder: Path, security: Security) -> str:
+    """Start a scheduler and workers until the stack is closed; return the scheduler's address.
+
+    All listen on 127.0.0.1 and run code for whoever connects, so they ask everybody for the certificate in `security`.
+    """
     stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": environment(shape)}))
-    cluster = SpecCluster(_workers(shape, folder), _scheduler(folder), asynchronous=True)
+    common = {"host": "127.0.0.1", "protocol": "tls://", "security": security, "local_directory": str(folder)}
+    cluster = SpecCluster(_workers(shape, common), _scheduler(common), security=security, asynchronous=True)
     starting = asyncio.ensure_future(cluster)
     stack.push_async_callback(_stop_workers, cluster, starting)
     await asyncio.shield(starting)
@@ -97,23 +116,13 @@ async def _stop_workers(cluster: SpecCluster, starting: asyncio.Future[Any]) -> 
     await cluster.close()
 
 
-def _scheduler(folder: Path) -> dict[str, Any]:
-    # SpecCluster would listen on every network address, and whoever connects may run code.
-    options = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0", "local_directory": str(folder)}
-    return {"cls": Scheduler, "options": options}
+def _scheduler(common: dict[str, Any]) -> dict[str, Any]:
+    return {"cls": LocalScheduler, "options": common | {"dashboard": False}}
 
 
-def _workers(shape: Shape, folder: Path) -> dict[str, Any]:
-    specs = {}
-    for number in range(shape.workers):
-        options = {
-            "nthreads": 1,
-            "memory_limit": 0,
-            "dashboard": False,
-            "env": gpu_of(shape, number),
-            "host": "127.0.0.1",
-            "local_directory": str(folder),
-            "silence_logs": logging.CRITICAL,
-        }
-        specs[f"painter-{number}"] = {"cls": Nanny, "options": options}
-    return specs
+def _workers(shape: Shape, common: dict[str, Any]) -> dict[str, Any]:
+    options = common | {"worker_class": LocalWorker, "nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
+    return {
+        f"painter-{number}": {"cls": Nanny, "options": options | {"env": gpu_of(shape, number)}}
+        for number in range(shape.workers)
+    }

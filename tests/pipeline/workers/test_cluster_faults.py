@@ -11,7 +11,6 @@ from typing import Any
 
 import psutil
 import pytest
-from chores import introduce
 from crews import another_worker, opened, until
 from dask_processes import dask_scheduler, dask_worker, free_port
 
@@ -19,11 +18,7 @@ from muralist.pipeline.errors import ClusterError
 from muralist.pipeline.workers import cluster as module
 from muralist.pipeline.workers import dispatch, link
 
-
-@pytest.fixture(autouse=True)
-def light(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers need no torch here."""
-    monkeypatch.setattr(module, "introduce", introduce)
+pytestmark = pytest.mark.usefixtures("light")
 
 
 def marks(folder: Path) -> list[tuple[int, int]]:
