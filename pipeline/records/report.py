@@ -5,14 +5,16 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, Literal
 
 from muralist.pipeline.errors import OutputError
+from muralist.pipeline.pictures.writing import check_place, write_file
 
 Status = Literal["done", "skipped", "copied", "failed", "left"]
 
@@ -90,26 +92,19 @@ class Report:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._part = path, path.with_name(f".{path.name}.part")
+        self._path = path
         self._clock, self._began, self._lock = clock, clock(), Lock()
         self._counts: Counter[Status] = Counter()
         self._failed: list[Result] = []
-        self._named = False
-        if path.is_dir():
-            raise OutputError(f"{path}: this is a folder; name a file for the report", path=path)
-        try:
-            self._file = self._part.open("wb")
-        except OSError as error:
-            raise self._unwritable(error) from error
+        self._stack = ExitStack()
+        self._file: FileIO | None = None
+        check_place(path, overwrite=True)
 
     def __enter__(self) -> "Report":
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # what could not be written was said by `add`
-            self._file.close()
-        with suppress(FileNotFoundError):  # it has its name if there was a line
-            self._part.unlink()
+        self._stack.close()
 
     @property
     def exit_code(self) -> int:
@@ -129,14 +124,24 @@ class Report:
             self._counts[result.status] += 1
             if result.status == "failed":
                 self._failed.append(result)
-            try:
-                self._file.write(json.dumps(row).encode() + b"\n")
-                self._file.flush()
-                if not self._named:
-                    os.replace(self._part, self._path)
-                self._named = True
-            except OSError as error:
-                raise self._unwritable(error) from error
+            self._write(json.dumps(row).encode() + b"\n")
+
+    def _write(self, line: bytes) -> None:
+        """Write the first line whole in place of what is there, then add to it."""
+        try:
+            if self._file is None:
+                write_file(self._path, line)
+                descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+                self._file = self._stack.enter_context(os.fdopen(descriptor, "ab", buffering=0))
+            else:
+                _append(self._file, line)
+        except OutputError:
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"{self._path}: the report cannot be written ({error.strerror}); check the folder and its free space",
+                path=self._path,
+            ) from error
 
     def summary(self) -> str:
         """Say how many pictures ended how and in what time, and name those that failed."""
@@ -155,11 +160,16 @@ class Report:
             "failures": [asdict(result) for result in self._failed],
         }
 
-    def _unwritable(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"{self._path}: the report cannot be written ({error.strerror}); check the folder and its free space",
-            path=self._path,
-        )
+
+def _append(file: FileIO, line: bytes) -> None:
+    """Add a whole line, or nothing."""
+    before = file.tell()
+    try:
+        while line:
+            line = line[file.write(line) :]
+    except OSError:
+        file.truncate(before)
+        raise
 
 
 def spent(seconds: float) -> str:

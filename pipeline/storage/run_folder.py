@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ from muralist.pipeline.levels import Level
 from muralist.pipeline.storage.store import Store
 
 JOURNAL: Final = "journal.json"
+PRIVATE: Final = 0o700  # nobody else may put links or files into a run folder
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -82,6 +84,25 @@ class RunFolder:
     def left(self) -> bool:
         """Whether anything is left of it here: it was kept, or its run was killed."""
         return any(os.path.lexists(path) for path in (self.aside, self._gone, self.lock))
+
+    def check_owner(self) -> None:
+        """Refuse a folder that somebody else may have put in our way, to have files written elsewhere.
+
+        Raises
+        ------
+        OutputError
+            If the folder, its lock or its name while it is deleted is a link, or belongs to another user.
+        """
+        for path in (self.aside, self._gone, self.lock):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                facts = path.lstat()
+                if stat.S_ISLNK(facts.st_mode) or facts.st_uid != os.geteuid():
+                    found = "a link" if stat.S_ISLNK(facts.st_mode) else f"a file or folder of user {facts.st_uid}"
+                    raise OutputError(
+                        f"{path}: this is {found}, wanted what muralist makes for you; somebody may have put it there "
+                        "to have your files written elsewhere: remove it, or write into a folder of your own",
+                        path=path,
+                    )
 
     @property
     def lock(self) -> Path:
@@ -183,16 +204,17 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
     Raises
     ------
     OutputError
-        If the folder cannot be written to, or another process is painting this output.
+        If the folder cannot be written to or is somebody else's, or another process is painting this output.
     """
     folder = RunFolder.of(output, scratch)
+    folder.check_owner()
     with _only_one(folder.lock, output):
         interrupted = None if restart else folder.interrupted
         if interrupted is None:
             folder.remove()
             _make(folder)
         folder = replace(folder, run=interrupted or folder.run)
-        folder.aside.mkdir(exist_ok=True)  # of a run that was interrupted elsewhere
+        folder.aside.mkdir(PRIVATE, exist_ok=True)  # of a run that was interrupted elsewhere
         try:
             yield folder
         except BaseException as error:
@@ -216,7 +238,8 @@ def _only_one(path: Path, output: Path) -> Iterator[None]:
     """Hold a lock, which the system releases however this process ends."""
     lock = FileLock(path, timeout=0)
     try:
-        path.touch()  # FileLock would make folders, and wait for those that cannot be written to
+        # FileLock would make folders, and wait for those that cannot be written to.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666))
         lock.acquire()
     except Timeout as error:
         raise OutputError(
@@ -233,7 +256,7 @@ def _only_one(path: Path, output: Path) -> Iterator[None]:
 
 def _make(folder: RunFolder) -> None:
     try:
-        folder.aside.mkdir()
+        folder.aside.mkdir(PRIVATE)
         if folder.store.local is not None:
             folder.store.local.mkdir()
     except OSError as error:

@@ -22,7 +22,6 @@ from muralist.pipeline import render as module
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.levels import Level
 from muralist.pipeline.painting import Painting
-from muralist.pipeline.pictures import writing
 from muralist.pipeline.pictures.colours import recolouring, with_chroma_of
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
@@ -678,16 +677,28 @@ def test_a_disk_that_fills_up_meanwhile(folder, scheduler):
     assert names(folder) == ["photo.png", "style.png"]
 
 
+def test_links_planted_beside_the_output_are_not_followed(paint, folder):
+    """Names that files had while they were written lead a painter's other files into the painting's place no more."""
+    precious = folder / "precious"
+    precious.write_bytes(b"mine")
+    for name in ("out.png", "out.png.json", "out-000001.png", "losses.png"):
+        (folder / f".{name}.part").symlink_to(precious)
+    paint(steps=[1], save_every=1, loss_plot=folder / "losses.png")
+    assert precious.read_bytes() == b"mine"
+
+
 def test_a_disk_that_fills_up_at_the_end(paint, folder, monkeypatch):
     """When the painting itself does not fit, one line says so and an old one stays; with room, the same call ends."""
     (folder / "out.png").write_bytes(b"precious")
     before = contents(folder)
 
-    def fail(_: Path) -> None:
-        raise OSError(28, os.strerror(28))
+    def fail(part: Path, target: Path, replace: Callable[[Path, Path], None] = os.replace) -> None:
+        if target.name == "out.png":
+            raise OSError(28, os.strerror(28))
+        replace(part, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "_flush", fail)
+        patch.setattr(os, "replace", fail)
         with pytest.raises(OutputError, match=r"out\.png: could not be written \(No space left on device\)"):
             paint(overwrite=True, steps=[1])
     assert {name: found for name, found in contents(folder).items() if not name.startswith(".")} == before
