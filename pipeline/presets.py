@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 from muralist.model.architecture import ARCHITECTURES
 from muralist.model.errors import choices, did_you_mean
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.settings import Settings
+from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much
@@ -42,7 +42,6 @@ _REPLACED: Final = _RIVALS | {
     "width": _RIVALS["width"] | {"height"},
     "height": _RIVALS["height"] | {"width"},
 }
-_NOT_IN_PRESETS: Final = frozenset({"scratch", "scheduler", "tls_ca", "tls_cert", "tls_key"})
 # A default can only turn wrong because of another setting, so that one is to blame.
 _BLAME: Final = {"overlap": "tile"}
 
@@ -149,10 +148,10 @@ def _for(network: object, layer: _Layer) -> list[_Layer]:
 
 
 def _check_harmless(layers: Iterable[_Layer]) -> None:
-    """Refuse presets that say where to write or whom to connect to: they are handed on, and a scheduler runs code."""
+    """Refuse presets that say what of the machine to take, where to write or whom to connect to: they are handed on."""
     for layer in layers:
         for key, entry in layer.items():
-            if key in _NOT_IN_PRESETS and entry.value is not None:
+            if key in MACHINE_SETTINGS and entry.value not in (None, Settings.model_fields[key].default):
                 raise SettingsError(
                     f"{entry.place}: {key}: got {_short(entry.value)} in a preset, wanted it on the command line only; "
                     f"use its flag or --set {key}=..."

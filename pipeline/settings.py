@@ -26,6 +26,12 @@ from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, check_sides, parse_asp
 T = TypeVar("T")
 
 LONGEST_NAME: Final = 10_000  # bytes of a path; systems allow 4096 or less
+MOST_PROCESSES: Final = 1024  # and threads, whatever machine it is; see also `muralist.pipeline.workers.local`
+# What is taken of the machine, and whom it talks to: for its user alone to say, not for presets and manifests.
+MACHINE_SETTINGS: Final = (
+    *("scratch", "scheduler", "workers", "threads", "tls_ca", "tls_cert", "tls_key"),
+    *("memory", "device", "max_pixels"),
+)
 
 
 def spelled(value: object) -> str:
@@ -310,9 +316,11 @@ class Settings(BaseModel):
         "auto", description="Number format of the network; `auto` suits it to the device."
     )
     device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")
-    workers: Int | None = Field(None, ge=1, description="Worker processes; by default as many as suit the devices.")
+    workers: Int | None = Field(
+        None, ge=1, le=MOST_PROCESSES, description="Worker processes; by default as many as suit the devices."
+    )
     threads: Int | None = Field(
-        None, ge=1, description="Threads per worker on a CPU; by default its share of the cores."
+        None, ge=1, le=MOST_PROCESSES, description="Threads per worker on a CPU; by default its share of the cores."
     )
     scheduler: Address | None = Field(
         None, description="Address of a running dask scheduler, such as tcp://host:8786, to paint on its workers."

@@ -22,7 +22,6 @@ from muralist.model.errors import ModelError
 from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.archives.deadline import Deadline
 from muralist.pipeline.archives.items import Item, find_items
-from muralist.pipeline.archives.manifest import BATCH_WIDE
 from muralist.pipeline.archives.repeats import identity_of, likeness, painted_already
 from muralist.pipeline.brief import make_brief, sidecar_path
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
@@ -35,7 +34,7 @@ from muralist.pipeline.records.journal import Journal
 from muralist.pipeline.records.report import Report, Result, Status
 from muralist.pipeline.records.sidecar import Sidecar, write_sidecar
 from muralist.pipeline.render import check_room, paint_picture
-from muralist.pipeline.settings import Settings
+from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
 from muralist.pipeline.sizes import target_size
 from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
 from muralist.pipeline.workers.cluster import Cluster, open_cluster
@@ -258,7 +257,7 @@ class Batch:
     def _settings_of(self, item: Item) -> Settings:
         wishes = self.wishes
         own = load_settings(item.preset or wishes.preset, wishes.flags, wishes.assignments, item.overrides, item.place)
-        return own.model_copy(update={name: getattr(self.settings, name) for name in BATCH_WIDE})
+        return own.model_copy(update={name: getattr(self.settings, name) for name in MACHINE_SETTINGS})
 
     def _weights_of(self, settings: Settings) -> WeightFile:
         key = (settings.network, settings.weights)

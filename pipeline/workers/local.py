@@ -16,7 +16,12 @@ from typing import Any
 import dask
 from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
 
+from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
+
+# More is slower, and a machine with far too many does not answer any more.
+MOST_PER_CORE = 4
+MOST_ON_FEW_CORES = 16
 
 # glibc gives large blocks back to the system at once and fetches them anew every step: twice the time with dask's own
 # settings, a sixth more with the system's. Like the number of threads, this is read when a process starts.
@@ -49,16 +54,32 @@ def local_shape(settings: Settings, tiles: int) -> Shape:
 
     Tiles side by side use cores better than threads within a tile, but every worker takes memory: so one thread each
     for up to four workers, then up to four threads each.
+
+    Raises
+    ------
+    SettingsError
+        If more workers or threads are asked for than make sense on so many cores.
     """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    _check_asked(settings, cores)
     gpus = visible_gpus() if settings.device in ("auto", "cuda") else []
     if gpus:
         workers = min(settings.workers or tiles, len(gpus))
         return Shape(workers, settings.threads or 2, tuple(gpus[:workers]))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if settings.device != "cpu" and settings.device != "auto":
         return Shape(1, settings.threads or cores)
     workers = settings.workers or min(tiles, max(1, cores // (settings.threads or min(4, max(1, cores // 4)))))
     return Shape(workers, settings.threads or max(1, cores // workers))
+
+
+def _check_asked(settings: Settings, cores: int) -> None:
+    most = max(MOST_ON_FEW_CORES, MOST_PER_CORE * cores)
+    for name, asked in (("workers", settings.workers), ("threads", settings.threads)):
+        if asked is not None and asked > most:
+            raise SettingsError(
+                f"{name}: got {asked}, wanted at most {most} on this machine, which has {cores} cores; "
+                f"leave --{name} out to have it suit the machine"
+            )
 
 
 def environment(shape: Shape) -> dict[str, str]:

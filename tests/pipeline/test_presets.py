@@ -17,7 +17,7 @@ from muralist.pipeline.presets import (
     preset_names,
     preset_text,
 )
-from muralist.pipeline.settings import Settings
+from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
 
 
 @pytest.fixture
@@ -113,10 +113,12 @@ def test_a_manifests_line_is_to_blame(preset):
     assert blamed == {"list.csv:3: size", "mine.yaml:1: tile", "quality"}
 
 
-@pytest.mark.parametrize("key", ["scratch", "scheduler", "tls_ca", "tls_cert", "tls_key"])
+@pytest.mark.parametrize("key", MACHINE_SETTINGS)
 @pytest.mark.parametrize("form", ["{key}: {value}", "for_network: {{compact: {{{key}: '{value}'}}}}"])
-def test_a_preset_does_not_say_where_to_write_or_whom_to_ask(preset, key, form):
-    """Presets are handed on; a scheduler runs code, and a scratch folder is written to. Also not by extending."""
+def test_a_preset_does_not_say_what_of_the_machine_to_take(preset, key, form):
+    """Presets are handed on; a scheduler runs code, a scratch folder is written to, and workers and memory have to be
+    there. Also not by extending.
+    """
     value = "tcp://host:8786"
     mine = preset("\n" + form.format(key=key, value=value), "strange.yaml")
     said = (
@@ -126,9 +128,15 @@ def test_a_preset_does_not_say_where_to_write_or_whom_to_ask(preset, key, form):
     assert said in complaint(preset("extends: strange.yaml"), {key: "tcp://other:1"})
 
 
+@pytest.mark.parametrize("line", ["workers: 100000", "threads: 100000", "memory: 900TiB", "max_pixels: 99000000000"])
+def test_a_preset_of_a_stranger_takes_no_machine_down(preset, line):
+    """Not even a `plan` would begin."""
+    assert "in a preset, wanted it on the command line only" in complaint(preset(line))
+
+
 def test_flags_and_assignments_say_where_to_write_and_whom_to_ask(preset):
     """What the user writes is the user's; a preset that leaves it open, as a sidecar's settings do, is fine."""
-    mine = preset("scratch: null\nscheduler:\ntls_ca: null\n")
+    mine = preset("scratch: null\nscheduler:\ntls_ca: null\ndevice: auto\nmax_pixels: 2000000000\n")
     assert load_settings(mine, {"scratch": "/tmp"}, ["scheduler=tls://a:1", "tls_ca=b"]) == Settings(
         scratch="/tmp", scheduler="tls://a:1", tls_ca="b"
     )
@@ -191,9 +199,9 @@ def test_an_empty_preset_changes_nothing(preset, text):
 
 def test_presets_are_read_as_plain_values(preset):
     """Numbers mean what they look like, and windows line ends and a byte order mark do no harm."""
-    text = "\ufefftile: 0600\r\nmax_pixels: 2e9\r\nlearning_rate: [1e-3]\r\nconsensus: no\r\nnetwork: 'null'\r\n"
+    text = "\ufefftile: 0600\r\nloss_pixels: 2e9\r\nlearning_rate: [1e-3]\r\nconsensus: no\r\nnetwork: 'null'\r\n"
     read = load_settings(preset(text))
-    expected = {"tile": 600, "max_pixels": 2_000_000_000, "learning_rate": [0.001], "consensus": False}
+    expected = {"tile": 600, "loss_pixels": 2_000_000_000, "learning_rate": [0.001], "consensus": False}
     assert read == Settings(network="null", **expected)
 
 
