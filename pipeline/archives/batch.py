@@ -20,8 +20,10 @@ from typing import Any, Final
 from muralist.model.architecture import architecture
 from muralist.model.errors import ModelError
 from muralist.model.weight_files import WeightFile, find_weights
+from muralist.pipeline.archives.collisions import check_collisions
 from muralist.pipeline.archives.deadline import Deadline
 from muralist.pipeline.archives.items import Item, find_items
+from muralist.pipeline.archives.manifest import is_manifest
 from muralist.pipeline.archives.repeats import identity_of, likeness, painted_already
 from muralist.pipeline.brief import make_brief, sidecar_path
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
@@ -74,6 +76,16 @@ class Wishes:
     restart: bool = False
     keep: bool = False
 
+    def settings_of(self, item: Item) -> Settings:
+        """Give the settings of a picture, from its preset and what a manifest says of it.
+
+        Raises
+        ------
+        SettingsError
+        """
+        preset = item.preset or self.preset
+        return load_settings(preset, self.flags, self.assignments, item.overrides, item.place)
+
 
 def paint_archive(
     inputs: Sequence[str],
@@ -115,6 +127,7 @@ def paint_archive(
     """
     items = find_items(inputs, styles, output, preset=wishes.preset, template=name, each_style=each_style)
     settings = load_settings(wishes.preset, wishes.flags, wishes.assignments)
+    check_collisions(items, wishes.settings_of, output / REPORT, filter(is_manifest, map(Path, inputs)))
     deadline = Deadline.parse(finish_by, max_hours, datetime.now())
     _make_folder(output)
     with (
@@ -255,8 +268,7 @@ class Batch:
         return errand
 
     def _settings_of(self, item: Item) -> Settings:
-        wishes = self.wishes
-        own = load_settings(item.preset or wishes.preset, wishes.flags, wishes.assignments, item.overrides, item.place)
+        own = self.wishes.settings_of(item)
         return own.model_copy(update={name: getattr(self.settings, name) for name in MACHINE_SETTINGS})
 
     def _weights_of(self, settings: Settings) -> WeightFile:

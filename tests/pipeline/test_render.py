@@ -524,7 +524,7 @@ def test_an_input_is_never_overwritten(paint, folder, picture):
     for name in ("several/one.png", "init.png"):
         save(folder / name, painting())
     before = (folder / picture).read_bytes()
-    with pytest.raises(OutputError, match="one of the pictures to be read"):
+    with pytest.raises(OutputError, match="one of the files to be read"):
         paint(picture, style=["style.png", "several"], init=str(folder / "init.png"), overwrite=True)
     assert (folder / picture).read_bytes() == before
 
@@ -675,6 +675,15 @@ def test_a_disk_that_fills_up_meanwhile(folder, scheduler):
     assert ".out.png.muralist" in said
     assert "the disk is full; free some space and repeat the command to go on, or name another folder with" in said
     assert names(folder) == ["photo.png", "style.png"]
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.png.json"])
+@pytest.mark.parametrize("setting", ["init", "weights"])
+def test_what_is_read_is_never_replaced(paint, folder, name, setting):
+    """Neither by the painting nor by its record, even with `overwrite`."""
+    shutil.copyfile(folder / "photo.png", folder / name)
+    with pytest.raises(OutputError, match=f"{name}: this is one of the files to be read; name another output"):
+        paint(overwrite=True, **{setting: str(folder / name)})
 
 
 def test_links_planted_beside_the_output_are_not_followed(paint, folder):
