@@ -250,14 +250,14 @@ class Batch:
         """Whether nothing is to be painted; what a run that was killed at its very end left is removed then."""
         folder = RunFolder.of(item.output, settings.scratch)
         try:
-            if folder.begun or not painted_already(item.output, identity):
+            if folder.is_begun(restart=self.wishes.restart) or not painted_already(item.output, identity):
                 return False
         except OutputError:
             if self.wishes.overwrite:
                 return False
             raise
         if not self.wishes.keep:
-            tidy(item.output, settings.scratch)
+            tidy(item.output, settings.scratch, restart=self.wishes.restart)
         return True
 
     def _in_time(self, errand: Errand) -> Errand | None:
@@ -320,7 +320,7 @@ class Batch:
             return
         try:
             _make_folder(item.output.parent)
-            with open_run(item.output, self.settings.scratch) as folder:
+            with open_run(item.output, self.settings.scratch, restart=self.wishes.restart) as folder:
                 copy_painting(Path(first.output), item, folder, keep=self.settings.keep_times)
         except Exception as error:
             self._tell(_failed(item, error))

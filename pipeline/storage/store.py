@@ -31,6 +31,7 @@ Span: TypeAlias = tuple[int, int]
 GAP: Final = (
     1 << 20
 )  # bytes between two ranges that are fetched sooner over a network than a second request is answered
+START_OVER: Final = "discard the interrupted run and start over with --restart"
 WHAT_NOW: Final = "name another folder with --scratch"
 
 
@@ -94,9 +95,7 @@ class Store:
             found = [held[first:last] for first, last in spans]
         for (first, last), part in zip(spans, found, strict=True):
             if len(part) != last - first:
-                raise OutputError(
-                    f"{_below(self.root, name)}: ends before byte {last}; it was cut by somebody else, paint again"
-                )
+                raise OutputError(f"{_below(self.root, name)}: damaged: ends before byte {last}; {START_OVER}")
         return found
 
     def _fetch(self, name: str, spans: Sequence[Span]) -> list[bytes | memoryview]:

@@ -686,6 +686,49 @@ def test_what_is_read_is_never_replaced(paint, folder, name, setting):
         paint(overwrite=True, **{setting: str(folder / name)})
 
 
+def test_a_damaged_journal_is_no_dead_end(paint, folder):
+    """The command says what is damaged and names --restart, which starts over, also where a painting is there."""
+    paint(steps=[1])
+    run = folder / ".out.png.muralist"
+    for journal in (b"", b"{}", b'{"finished": '):
+        run.mkdir()
+        (run / "journal.json").write_bytes(journal)
+        with pytest.raises(OutputError, match=r"journal\.json: damaged, .*start over with --restart"):
+            paint(steps=[1], overwrite=True)
+        assert (run / "journal.json").read_bytes() == journal
+        assert paint(steps=[1], overwrite=True, restart=True)["resumed"] == 0
+    assert names(folder) == ["out.png", "out.png.json", "photo.png", "style.png"]
+
+
+def test_a_damaged_file_of_a_run_is_said(paint, folder, monkeypatch):
+    """A file that somebody cut is one line that names --restart."""
+
+    def harm(painting: Painting) -> None:
+        for path in folder.rglob("*.state"):
+            path.write_bytes(path.read_bytes()[:10])
+        ended(painting)
+
+    ended = Painting._paint_round
+    monkeypatch.setattr(Painting, "_paint_round", harm)
+    with pytest.raises(OutputError, match=r"damaged.*start over with --restart"):
+        paint(steps=[1])
+
+
+def test_a_folder_that_vanishes_is_said(paint, folder, monkeypatch):
+    """One line says what is gone, and nothing is left but the pictures."""
+
+    def vanish(painting: Painting) -> None:
+        shutil.rmtree(folder / "out")
+        ended(painting)
+
+    ended = Painting._paint_round
+    monkeypatch.setattr(Painting, "_paint_round", vanish)
+    (folder / "out").mkdir()
+    with pytest.raises(OutputError, match=r"out/.*: No such file or directory, wanted a file of this run; somebody"):
+        paint("out/out.png", steps=[1])
+    assert names(folder) == ["photo.png", "style.png"]
+
+
 def test_links_planted_beside_the_output_are_not_followed(paint, folder):
     """Names that files had while they were written lead a painter's other files into the painting's place no more."""
     precious = folder / "precious"

@@ -335,6 +335,15 @@ def test_arrays_come_back(output):
             np.testing.assert_array_equal(found[name], array)
 
 
+@pytest.mark.parametrize("content", [b"", b"half a", bytes(100)])
+def test_damaged_arrays_are_said(output, content):
+    """The file is named, and the way out."""
+    with open_run(output, None) as folder:
+        folder.store.write("some", content)
+        with pytest.raises(OutputError, match=rf"{folder.run}/some: damaged \(.*\); .* start over with --restart"):
+            folder.read("some")
+
+
 def test_rounds_and_levels_are_removed_one_by_one(output):
     """Removing a round keeps the level's other files, and removing a level, in all its cuts, keeps other levels."""
     first, second = LEVELS
