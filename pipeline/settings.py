@@ -139,6 +139,9 @@ def _matching(pattern: str, what: str) -> Callable[[str], str]:
     return check
 
 
+_HOST: Final = r"([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\])"  # a name, an IPv4 address, or an IPv6 one in brackets
+_PORT: Final = r"0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool)]
 Text = Annotated[str, AfterValidator(_matching("(?s).+", "a text of at least one character"))]
@@ -162,9 +165,8 @@ Device = Annotated[
 ]
 Memory = Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 20)]
 Address = Annotated[
-    str, AfterValidator(_matching(r"(tcp|tls)://[^\s/]+:[0-9]{1,5}", "an address such as tcp://host:8786"))
+    str, AfterValidator(_matching(rf"(tcp|tls)://{_HOST}:{_PORT}", "an address such as tcp://host:8786"))
 ]
-
 Certificate = Annotated[str, AfterValidator(_matching("(?s).+", "the path of a PEM file"))]
 
 EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}

@@ -57,6 +57,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask tries again until the time is up; let that be soon."""
     monkeypatch.setattr(link, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(link, "CLOSE_SECONDS", 1)
 
 
 @dataclass(frozen=True)

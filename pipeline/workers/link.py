@@ -18,7 +18,9 @@ from muralist.pipeline.workers.dispatch import Run
 from muralist.pipeline.workers.inside import run_and_measure
 from muralist.pipeline.workers.terms import Facts, Terms
 
-CONNECT_SECONDS = 15
+CONNECT_SECONDS = 10
+ANSWER_SECONDS = 15  # for a scheduler that is there, but may be busy
+CLOSE_SECONDS = 3
 
 
 class Dropped(Exception):
@@ -45,13 +47,16 @@ class Link:
 
     async def connect(self) -> None:
         self._client = await _connected(self.address, self.security)
-        self._scheduler = (await self._identity())["id"]
+        try:
+            self._scheduler = (await self._identity())["id"]
+        except Exception as error:
+            await self.close()
+            raise ClusterError(_reason(error).format(self.address)) from error
         self._whole = True
 
     async def close(self) -> None:
         self._whole = False
-        with suppress(OSError):
-            await self._client.close()
+        await _closed(self._client)
 
     async def workers(self) -> Mapping[str, Any]:
         """What the scheduler says of each worker, by address."""
@@ -63,7 +68,7 @@ class Link:
         return dict(identity["workers"])
 
     async def _identity(self) -> Mapping[str, Any]:
-        async with asyncio.timeout(CONNECT_SECONDS):  # (Python 3.11's wait_for may forget that it was cancelled)
+        async with asyncio.timeout(ANSWER_SECONDS):  # (Python 3.11's wait_for may forget that it was cancelled)
             return dict(await self._client.scheduler.identity(n_workers=-1))
 
     async def ask(self, address: str, terms: Terms, what: Callable[[], Facts]) -> Facts:
@@ -144,15 +149,23 @@ def _security(settings: Settings) -> Security | None:
 async def _connected(address: str, security: Security | None) -> Client:
     client = Client(address, timeout=CONNECT_SECONDS, asynchronous=True, set_as_default=False, security=security)
     try:
-        return await client
+        async with asyncio.timeout(CONNECT_SECONDS):  # dask waits for ever for an answer to its first message
+            return await client
     except BaseException as error:
-        await client.close()
-        if (reason := _reason(error)) is None:
+        await _closed(client)
+        if not isinstance(error, Exception):
             raise
-        raise ClusterError(reason.format(address)) from error
+        raise ClusterError(_reason(error).format(address)) from error
 
 
-def _reason(error: BaseException) -> str | None:
+async def _closed(client: Client) -> None:
+    """Close a connection. What is at its other end may answer no more, or never have."""
+    with suppress(OSError):  # TimeoutError is one
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await client.close()
+
+
+def _reason(error: Exception) -> str:
     """Say in our words why a scheduler cannot be used."""
     if isinstance(error, TypeError):  # dask's way to say that TLS is not set up
         return f"scheduler {{}} cannot be used ({error}); name tls_ca, tls_cert and tls_key, set dask up, or use tcp"
@@ -163,4 +176,7 @@ def _reason(error: BaseException) -> str | None:
             f"no dask scheduler answers at {{}} within {CONNECT_SECONDS} s; check the address, or leave --scheduler "
             "out to paint on this machine"
         )
-    return None
+    return (  # of bytes that are no message of dask's anything may come, mostly a MemoryError for one of exabytes
+        f"what answers at {{}} is no dask scheduler ({type(error).__name__}); check the address, or leave --scheduler "
+        "out to paint on this machine"
+    )

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,38 @@ def test_a_scheduler_that_does_not_answer_is_one_clean_error(impatient, tmp_path
         opened(tmp_path, scheduler=address),
     ):
         pass
+    assert capfd.readouterr() == ("", "")
+
+
+ANSWERS = {
+    "silent": b"",
+    "http": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    "ssh": b"SSH-2.0-OpenSSH_9.9\r\n",
+    "a small message": struct.pack("<QQ", 1, 4) + b"what",
+    "half a message": struct.pack("<QQ", 1, 400) + b"what",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_what_is_no_scheduler_is_not_waited_for(impatient, tmp_path, capfd, answer):
+    """A server of another kind, or one that says nothing, is one clean error, soon, and leaving is no wait either."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                others.append(listener.accept()[0])
+                others[-1].sendall(ANSWERS[answer])
+
+    others: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        address, began = f"tcp://127.0.0.1:{listener.getsockname()[1]}", time.monotonic()
+        with pytest.raises(ClusterError, match=rf"no dask scheduler.* answers at {address}|answers at {address} is no"):
+            opened(tmp_path, scheduler=address).__enter__()
+        assert time.monotonic() - began < 15
+        listener.shutdown(socket.SHUT_RDWR)
+    for other in others:
+        other.close()
     assert capfd.readouterr() == ("", "")
 
 
