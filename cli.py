@@ -4,18 +4,22 @@ Exit codes: 0 done, 1 an expected error (one line on standard error), 2 wrong us
 Whatever is slow to import is imported inside the command that needs it.
 """
 
+import errno
 import json
+import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
 from muralist.model.errors import ModelError
 from muralist.pipeline.errors import PipelineError
+from muralist.pipeline.streams import Forgiving
 from muralist.tiling.errors import TilingError
 
 EXPECTED = (PipelineError, ModelError, TilingError)
@@ -66,12 +70,41 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a command in the same way as Ctrl-C."""
 
 
+def _keep_streams() -> None:
+    """Make standard error forgiving, and see that no file gets the number of a standard stream that is closed."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    sys.stderr = cast(TextIO, Forgiving(sys.stderr or os.fdopen(2, "w", closefd=False)))
+
+
+def _print(text: str) -> None:
+    """Write a result to standard output."""
+    try:
+        click.echo(text)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader has enough, which click knows to leave at that
+            raise
+        sys.stdout = cast(TextIO, Forgiving(sys.stdout))  # or Python would complain of the same once more
+        raise click.ClickException(
+            f"standard output: the result cannot be written there ({error.strerror}); all else is done"
+        ) from error
+
+
 def _terminate(*_: object) -> None:
     raise Terminated
 
 
 class Door(click.Group):
     """Turns expected errors into one line; a bug keeps its traceback."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command as a program. What cannot be written to standard error stops nothing."""
+        if sys.stderr is sys.__stderr__:  # and not what somebody put in its place who calls this from Python
+            _keep_streams()
+        return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -168,10 +201,10 @@ def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
     tell = (lambda notice: None) if quiet else _tell
     sidecar = render(quiet=quiet, keep_folder=keep, tell=tell, **options)
     if as_json:
-        click.echo(json.dumps(sidecar, indent=2))
+        _print(json.dumps(sidecar, indent=2))
     elif not quiet:
         size = f"{sidecar['width']} x {sidecar['height']} px"
-        click.echo(f"{sidecar['output']}: {size}, {sidecar['seconds']:.0f} s, seam score {sidecar['seam_score']:.2f}")
+        _print(f"{sidecar['output']}: {size}, {sidecar['seconds']:.0f} s, seam score {sidecar['seam_score']:.2f}")
 
 
 @main.command()
@@ -206,9 +239,9 @@ def batch(
     wishes = Wishes(preset, options, assignments, **{key: how.pop(key) for key in ("overwrite", "restart", "keep")})
     report = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)
     if as_json:
-        click.echo(json.dumps(report.as_dict(), indent=2))
+        _print(json.dumps(report.as_dict(), indent=2))
     elif not quiet:
-        click.echo(report.summary())
+        _print(report.summary())
     raise click.exceptions.Exit(report.exit_code)
 
 
@@ -235,7 +268,7 @@ def plan(
         for notice in brief.notices:
             _tell(notice)
         found = estimate(brief)
-    click.echo(json.dumps(found, indent=2) if as_json else table(found))
+    _print(json.dumps(found, indent=2) if as_json else table(found))
 
 
 def machine_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -261,7 +294,7 @@ def bench(as_json: bool, **options: Any) -> None:
     from muralist.pipeline.bench import bench, table
 
     found = bench(**options)
-    click.echo(json.dumps(found, indent=2) if as_json else table(found))
+    _print(json.dumps(found, indent=2) if as_json else table(found))
 
 
 @main.command()
@@ -273,12 +306,12 @@ def presets(name: str | None, as_json: bool) -> None:
 
     if name is None:
         firsts = {each: preset_text(each).partition("\n")[0].lstrip("# ") for each in preset_names()}
-        click.echo(json.dumps(list(firsts), indent=2) if as_json else "\n".join(firsts.values()))
+        _print(json.dumps(list(firsts), indent=2) if as_json else "\n".join(firsts.values()))
     elif as_json:
-        click.echo(load_settings(name).model_dump_json(indent=2))
+        _print(load_settings(name).model_dump_json(indent=2))
     else:
         load_settings(name)  # a preset that does not work is refused, not shown
-        click.echo(preset_text(name).rstrip())
+        _print(preset_text(name).rstrip())
 
 
 @main.group(invoke_without_command=True)
@@ -290,7 +323,7 @@ def networks(ctx: click.Context, as_json: bool) -> None:
 
     if ctx.invoked_subcommand is None:
         rows = installed()
-        click.echo(json.dumps(rows, indent=2) if as_json else "\n\n".join(_network_text(row) for row in rows))
+        _print(json.dumps(rows, indent=2) if as_json else "\n\n".join(_network_text(row) for row in rows))
 
 
 @networks.command()
@@ -303,7 +336,7 @@ def convert(source: Path, target: Path, network: str | None, overwrite: bool) ->
     from muralist.model.conversion import convert
 
     facts = convert(source, target, network, overwrite=overwrite)
-    click.echo(f"{target}: {facts['network']}, from {facts['source']} ({facts['format']}), licence {facts['licence']}")
+    _print(f"{target}: {facts['network']}, from {facts['source']} ({facts['format']}), licence {facts['licence']}")
 
 
 def _network_text(row: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -754,3 +755,49 @@ def test_the_script_is_installed():
     assert script is not None
     done = subprocess.run([script, "-h"], capture_output=True, text=True, check=True)
     assert "render" in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------- streams that break
+
+STREAMS = {
+    "standard error is full": "2>/dev/full",
+    "standard error is closed": "2>&-",
+    "standard error and output are closed": "<&- >&- 2>&-",
+    "the reader of standard error goes": "2> >(head -c 1 >&3)",
+}
+
+
+@pytest.mark.parametrize("command", ["render", "batch"])
+@pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
+def test_streams_that_break_stop_no_painting(folder, scheduler, command, streams):
+    """Nobody reads of the progress, and the painting is made all the same; nothing is written into it."""
+    settings = assignments(TINY | {"scheduler": scheduler})
+    output = {"render": "out.png", "batch": "out"}[command]
+    words = [*MURALIST, command, "photo.png", "-s", "style.png", "-o", output, *settings]
+    done = subprocess.run(
+        ["bash", "-c", f"exec 3>/dev/null; {shlex.join(words)} {streams}"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with Image.open(folder / ("out.png" if command == "render" else "out/photo.png")) as picture:
+        picture.load()
+
+
+@pytest.mark.parametrize("words", [["presets"], ["networks", "--json"]])
+def test_a_result_that_cannot_be_written_is_said(words):
+    """In one line; a reader that has enough is no error worth a word."""
+    for stream, said in (
+        (
+            ">/dev/full",
+            "Error: standard output: the result cannot be written there (No space left on device); all else ",
+        ),
+        ("| true", ""),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {shlex.join([*MURALIST, *words])} {stream}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stderr.startswith(said)
+        assert done.stderr.count("\n") == bool(said), done.stderr
+        assert done.returncode in ((1,) if said else (0, 1))

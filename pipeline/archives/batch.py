@@ -30,7 +30,7 @@ from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputErro
 from muralist.pipeline.pictures.reading import read_size
 from muralist.pipeline.pictures.writing import copy_file, keep_times
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.progress import BatchBar, Progress
+from muralist.pipeline.progress import BatchBar, Progress, write_line
 from muralist.pipeline.records.course import Course
 from muralist.pipeline.records.journal import Journal
 from muralist.pipeline.records.report import Report, Result, Status
@@ -373,7 +373,7 @@ def _painted(errand: Errand, sidecar: Sidecar) -> Result:
 def _failed(item: Item, error: BaseException) -> Result:
     """Of a bug, more than a line is told, on standard error."""
     if not isinstance(error, EXPECTED):
-        traceback.print_exception(error)
+        write_line("".join(traceback.format_exception(error)).rstrip())
     reason = " ".join(str(error).split()) or repr(error)
     return replace(_result(item, "failed", reason), error=type(error).__name__)
 
