@@ -17,7 +17,7 @@ from typing import Any, TextIO, cast
 
 import click
 
-from muralist.model.errors import ModelError
+from muralist.model.errors import ModelError, printable
 from muralist.pipeline.errors import PipelineError
 from muralist.pipeline.streams import Forgiving
 from muralist.tiling.errors import TilingError
@@ -81,9 +81,9 @@ def _keep_streams() -> None:
 
 
 def _print(text: str) -> None:
-    """Write a result to standard output."""
+    """Write a result to standard output, line by line; names in it were made printable when a line was put together."""
     try:
-        click.echo(text)
+        click.echo("\n".join(map(printable, text.split("\n"))))
     except OSError as error:
         if error.errno == errno.EPIPE:  # the reader has enough, which click knows to leave at that
             raise
@@ -112,7 +112,10 @@ class Door(click.Group):
         try:
             return super().invoke(ctx)
         except EXPECTED as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(printable(" ".join(str(error).split()))) from error
+        except click.ClickException as error:  # of arguments, which may be names of files
+            error.message = printable(error.message)  # type: ignore[misc]
+            raise
         except KeyboardInterrupt as stop:
             more = "; the same command goes on where this was" if ctx.invoked_subcommand in GO_ON else ""
             click.echo(f"muralist: interrupted{more}", err=True)
@@ -183,7 +186,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _tell(notice: str) -> None:
-    click.echo(f"muralist: {notice}", err=True)
+    click.echo(f"muralist: {printable(notice)}", err=True)
 
 
 @main.command()
@@ -203,8 +206,8 @@ def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
     if as_json:
         _print(json.dumps(sidecar, indent=2))
     elif not quiet:
-        size = f"{sidecar['width']} x {sidecar['height']} px"
-        _print(f"{sidecar['output']}: {size}, {sidecar['seconds']:.0f} s, seam score {sidecar['seam_score']:.2f}")
+        name, size = printable(sidecar["output"]), f"{sidecar['width']} x {sidecar['height']} px"
+        _print(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {sidecar['seam_score']:.2f}")
 
 
 @main.command()
@@ -336,7 +339,8 @@ def convert(source: Path, target: Path, network: str | None, overwrite: bool) ->
     from muralist.model.conversion import convert
 
     facts = convert(source, target, network, overwrite=overwrite)
-    _print(f"{target}: {facts['network']}, from {facts['source']} ({facts['format']}), licence {facts['licence']}")
+    shown = {name: printable(str(fact)) for name, fact in {**facts, "target": target}.items()}
+    _print("{target}: {network}, from {source} ({format}), licence {licence}".format_map(shown))
 
 
 def _network_text(row: dict[str, Any]) -> str:
@@ -353,7 +357,7 @@ def _network_text(row: dict[str, Any]) -> str:
 def _file_text(file: dict[str, Any]) -> str:
     get = f"downloaded when needed, from {file['url']}" if file["url"] else f"get it from {file['page']}"
     facts = (
-        f"file      {file['place']}: {'there' if file['there'] else 'not there'}",
+        f"file      {printable(file['place'])}: {'there' if file['there'] else 'not there'}",
         f"format    {file['format']}",
         f"licence   {file['licence']}",
         *(() if file["there"] else (get,)),

@@ -79,6 +79,8 @@ def load_settings(
     assignments: Sequence[str] = (),
     own: Mapping[str, object] | None = None,
     place: str = "",
+    *,
+    foreign: bool = False,
 ) -> Settings:
     """Settings from a preset, flags, assignments and a picture's own, each source beating those before it.
 
@@ -95,6 +97,9 @@ def load_settings(
         What a manifest says for one picture.
     place : str
         Where it says so, such as ``list.csv:3``.
+    foreign : bool
+        Whether the preset was named by a manifest. Of a file that a stranger named, which may be any, nothing is shown
+        unless it is a preset; so it is with those that a preset extends.
 
     Raises
     ------
@@ -112,7 +117,7 @@ def load_settings(
         _merged([flags, *map(_assignment, assignments)], _RIVALS),
         {key: _Entry(value, place) for key, value in (own or {}).items()},
     ]
-    layers = _preset_layers(preset)
+    layers = _preset_layers(preset, foreign=foreign)
     network = _merged([*layers, *said], {}).get("network", _Entry(Settings.model_fields["network"].default))
     layers = [part for layer in layers for part in _for(network.value, layer)]
     _check_harmless(layers)
@@ -122,12 +127,13 @@ def load_settings(
 # --- sources -------------------------------------------------------------------------------------
 
 
-def _preset_layers(preset: str) -> list[_Layer]:
+def _preset_layers(preset: str, *, foreign: bool) -> list[_Layer]:
     """The settings of a preset and of those it extends, the most basic first."""
     layers: list[_Layer] = []
     chain = [_find(preset)]
     while True:
-        layers.insert(0, _parse(_read(chain[-1]), str(chain[-1])))
+        parse = _parse_foreign if foreign or len(chain) > 1 else _parse
+        layers.insert(0, parse(_read(chain[-1]), str(chain[-1])))
         extends = layers[0].pop("extends", None)
         if extends is None:
             return layers
@@ -289,6 +295,19 @@ def _parse(text: str, source: str) -> _Layer:
     if not isinstance(node, yaml.MappingNode):
         raise SettingsError(f"{source}:{_line(node)}: got {_short(values)}, wanted lines of the form 'key: value'")
     return {key.value: _Entry(values[key.value], f"{source}:{_line(key)}") for key, _ in node.value}
+
+
+def _parse_foreign(text: str, source: str) -> _Layer:
+    """The same of a file that a stranger may have named; if it is no preset, nothing else is said."""
+    try:
+        layer = _parse(text, source)
+    except SettingsError:
+        layer = {"": _Entry(None)}
+    if layer.keys() <= {*Settings.model_fields, "extends", "for_network"}:
+        return layer
+    raise SettingsError(
+        f"{source}: this is no preset, wanted a file of settings; if it is yours, `muralist presets {source}` says more"
+    )
 
 
 def _line(node: yaml.Node) -> int:

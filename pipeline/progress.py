@@ -9,6 +9,7 @@ from typing import Any, Never, TypeVar
 
 from tqdm import tqdm
 
+from muralist.model.errors import printable
 from muralist.pipeline.levels import Level
 from muralist.pipeline.records.losses import LossRow, loss_line
 from muralist.pipeline.records.report import Result
@@ -48,9 +49,9 @@ def _bar(*, hidden: bool = False, **options: Any) -> "tqdm[Never]":
 
 
 def write_line(line: str) -> None:
-    """Write a line to standard error, above the bars if there are any."""
+    """Write a line to standard error, above the bars if there are any. What would steer a terminal is written out."""
     stream = standard_error()
-    tqdm.write(line, file=stream)
+    tqdm.write(printable(line), file=stream)
     stream.flush()
 
 
@@ -86,7 +87,7 @@ class Bars(Progress):
         super().__init__(levels, loss_lines=loss_lines)
         work = sum(level_work(level) for level in levels)
         form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} passed, {remaining} left"
-        self._picture = _bar(total=work, desc=title, bar_format=form, position=0)
+        self._picture = _bar(total=work, desc=printable(title), bar_format=form, position=0)
         self._level: tqdm[Never] | None = None
         self._name = ""
 

@@ -757,6 +757,30 @@ def test_the_script_is_installed():
     assert "render" in done.stdout
 
 
+# ------------------------------------------------------------------------------------------------ names from strangers
+
+
+def test_names_are_shown_escaped(folder, scheduler):
+    """Neither a photograph's name nor a painting's, an unknown argument or a bad preset's steers the terminal."""
+    evil = "a\x1b[2J\nmuralist: all is well"
+    shutil.copyfile("photo.png", f"{evil}.png")
+    (folder / evil).mkdir()
+    (folder / "broken\x1b[2J\n.png").touch()
+    tiny = assignments(TINY | {"scheduler": scheduler})
+    for result in (
+        render("--scheduler", scheduler, "--set", "style_weight=0", content=f"{evil}.png", output=f"{evil}/{evil}.png"),
+        run("batch", f"{evil}.png", "broken\x1b[2J\n.png", "-s", "style.png", "-o", f"{evil}/out", *tiny),
+        run("render", "a.png", f"{evil}.png"),
+        run("render", evil, "-s", evil, "-o", evil, f"--{evil}"),
+        run(evil),
+        run("presets", f"{evil}.yaml"),
+        run("networks", "convert", f"{evil}.png", "b"),
+    ):
+        assert result.output
+        assert "\x1b" not in result.output
+        assert "\nmuralist: all is well" not in result.output
+
+
 # ------------------------------------------------------------------------------------------------- streams that break
 
 STREAMS = {

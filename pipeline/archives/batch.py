@@ -84,7 +84,8 @@ class Wishes:
         SettingsError
         """
         preset = item.preset or self.preset
-        return load_settings(preset, self.flags, self.assignments, item.overrides, item.place)
+        foreign = item.preset is not None
+        return load_settings(preset, self.flags, self.assignments, item.overrides, item.place, foreign=foreign)
 
 
 def paint_archive(
@@ -373,7 +374,8 @@ def _painted(errand: Errand, sidecar: Sidecar) -> Result:
 def _failed(item: Item, error: BaseException) -> Result:
     """Of a bug, more than a line is told, on standard error."""
     if not isinstance(error, EXPECTED):
-        write_line("".join(traceback.format_exception(error)).rstrip())
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            write_line(line)
     reason = " ".join(str(error).split()) or repr(error)
     return replace(_result(item, "failed", reason), error=type(error).__name__)
 

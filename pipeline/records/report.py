@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final, Literal
 
+from muralist.model.errors import printable
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.pictures.writing import check_place, write_file
 
@@ -68,10 +69,11 @@ class Result:
 
     @property
     def told(self) -> str:
-        """The input and the reason if there is one, which often begins with the input."""
-        if self.reason is None or self.reason.startswith(f"{self.input}: "):
-            return self.reason or self.input
-        return f"{self.input}: {self.reason}"
+        """The input and the reason if there is one, which often begins with the input; on one line, printable."""
+        name = printable(self.input)
+        if self.reason is None or self.reason.startswith(f"{name}: "):
+            return printable(self.reason or self.input)
+        return printable(f"{name}: {self.reason}")
 
 
 class Report:
@@ -149,7 +151,7 @@ class Report:
         lines = [", ".join([*(counts or ["nothing painted"]), spent(self._clock() - self._began)])]
         lines += [f"  failed: {result.told}" for result in self._failed[:_LISTED]]
         more = len(self._failed) - _LISTED
-        return "\n".join([*lines, f"  and {more} more, see {self._path}"] if more > 0 else lines)
+        return "\n".join([*lines, f"  and {more} more, see {printable(str(self._path))}"] if more > 0 else lines)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the same as plain values."""

@@ -453,3 +453,27 @@ def test_a_wrong_block_is_refused(preset, block, problem):
     with pytest.raises(SettingsError) as caught:
         load_settings(path)
     assert f"{path}:2: {problem}" in str(caught.value)
+
+
+SECRETS = {
+    "lines": "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\n",
+    "keys": "password: hunter2\nsize: hunter2\n",
+    "a repeated key": "hunter2: 1\nhunter2: 2\n",
+    "no YAML": "hunter2: [%hunter2\n",
+    "a tag": "!hunter2 x\n",
+    "a list": "- hunter2\n",
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_a_strangers_preset_shows_no_other_file(preset, tmp_path, secret):
+    """What it extends may be any file of the user's; that it is no preset is all that is said, and how to know more."""
+    path = tmp_path / "secret"
+    path.write_text(secret)
+    said = complaint(preset(f"extends: {path}"))
+    assert f"{path}: this is no preset, wanted a file of settings; if it is yours, `muralist presets" in said
+    for word in ("hunter2", "root", "password", "bash"):
+        assert word not in said.replace(str(tmp_path), "")
+    with pytest.raises(SettingsError, match="this is no preset") as caught:
+        load_settings(str(path), own={}, place="list.csv:2", foreign=True)
+    assert "hunter2" not in str(caught.value)

@@ -173,3 +173,23 @@ def test_progress_stops_nothing(monkeypatch, error, terminal):
             bar.show(Result("a.jpg", "b.jpg", "failed", "why"))
             bar.note("something")
         assert list(watched([1, 2], str)) == [1, 2]
+
+
+EVIL = "a\x1b[2J\r\nmuralist: all is well\u202e.jpg"
+HARMLESS = r"a\x1b[2J\r\nmuralist: all is well\u202e.jpg"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_names_steer_no_terminal_and_forge_no_line(monkeypatch, terminal):
+    """Control codes, line breaks and marks that turn text around are written out."""
+    monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
+    with BatchBar(1) as bar:
+        bar.show(Result(EVIL, "b.jpg", "failed", f"{EVIL}: broken"))
+        bar.note(f"worker {EVIL} was lost")
+    with Bars(LEVELS, EVIL):
+        pass
+    shown = sys.stderr.getvalue()
+    assert "\x1b[2J" not in shown
+    assert "\nmuralist" not in shown
+    assert "\u202e" not in shown
+    assert shown.count(HARMLESS) >= 3 - (not terminal)

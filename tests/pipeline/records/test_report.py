@@ -79,6 +79,15 @@ def test_the_summary_counts(tmp_path):
     assert rest == ["  failed: failed.jpg: why"] * 2
 
 
+def test_names_forge_no_line_of_the_summary(tmp_path):
+    """Whatever is in them is written out, once, and the reason is not said twice for it."""
+    name = "a\x1b[2J\n  failed: b.jpg"
+    with Report(tmp_path / "r.jsonl", count().__next__) as report:
+        report.add(Result(name, "out", "failed", str(OutputError(f"{name}: broken"))))
+        assert report.summary().splitlines()[1:] == [r"  failed: a\x1b[2J\n  failed: b.jpg: broken"]
+    assert [row["input"] for row in lines(tmp_path / "r.jsonl")] == [name]
+
+
 def test_only_some_failures_are_listed(tmp_path):
     """The report has all of them."""
     with Report(tmp_path / "r.jsonl", count().__next__) as report:
