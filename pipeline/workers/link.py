@@ -21,6 +21,7 @@ from muralist.pipeline.workers.terms import Facts, Terms
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 15  # for a scheduler that is there, but may be busy
 CLOSE_SECONDS = 3
+RESTART_SECONDS = 60
 
 
 class Dropped(Exception):
@@ -88,6 +89,11 @@ class Link:
             raise
         except Exception as error:  # whatever is wrong there
             return facts | {"trouble": f"{type(error).__name__}: {error}"}
+
+    async def restart(self, address: str) -> None:
+        """Have a worker that was started with a nanny killed and started again; it comes back under another address."""
+        with suppress(OSError, KeyError):
+            await self._client.restart_workers([address], timeout=RESTART_SECONDS, raise_for_error=False)
 
     async def _call(self, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function in a worker beside its tasks."""
