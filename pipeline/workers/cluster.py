@@ -312,16 +312,16 @@ class Cluster:
         """Have those of our own workers that hang killed and started again. Others' may be none of our business."""
         for address in [] if self._settings.scheduler else self._dispatch.overdue():
             self._given_up.add(address)
-            self._lose(address, "took far too long and is started again")
+            self._lose(address, "{} took far too long and is started again; what it had under way is run again")
             self._spawn(f"restart {address}", self._link.restart(address))
 
-    def _lose(self, address: str, why: str = "was lost") -> None:
+    def _lose(self, address: str, notice: str = "{} was lost; what it had under way is run again") -> None:
         who = self._known.pop(address)
         self._cancel(address)
         if address not in self._dispatch.workers:
             return
         self.lost += 1
-        self.notices.append(f"{who} {why}; what it had under way is run again")
+        self.notices.append(notice.format(who))
         for call in self._dispatch.leave(address):
             call.losses += 1
             if call.losses >= LOST_WORKERS_ALLOWED:
