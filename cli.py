@@ -4,18 +4,22 @@ Exit codes: 0 done, 1 an expected error (one line on standard error), 2 wrong us
 Whatever is slow to import is imported inside the command that needs it.
 """
 
+import errno
 import json
+import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
-from muralist.model.errors import ModelError
+from muralist.model.errors import ModelError, printable
 from muralist.pipeline.errors import PipelineError
+from muralist.pipeline.streams import Forgiving
 from muralist.tiling.errors import TilingError
 
 EXPECTED = (PipelineError, ModelError, TilingError)
@@ -67,6 +71,29 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a command in the same way as Ctrl-C."""
 
 
+def _keep_streams() -> None:
+    """Make standard error forgiving, and see that no file gets the number of a standard stream that is closed."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    sys.stderr = cast(TextIO, Forgiving(sys.stderr or os.fdopen(2, "w", closefd=False)))
+
+
+def _print(text: str) -> None:
+    """Write a result to standard output, line by line; names in it were made printable when a line was put together."""
+    try:
+        click.echo("\n".join(map(printable, text.split("\n"))))
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader has enough, which click knows to leave at that
+            raise
+        sys.stdout = cast(TextIO, Forgiving(sys.stdout))  # or Python would complain of the same once more
+        raise click.ClickException(
+            f"standard output: the result cannot be written there ({error.strerror}); all else is done"
+        ) from error
+
+
 def _terminate(*_: object) -> None:
     raise Terminated
 
@@ -74,13 +101,22 @@ def _terminate(*_: object) -> None:
 class Door(click.Group):
     """Turns expected errors into one line; a bug keeps its traceback."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command as a program. What cannot be written to standard error stops nothing."""
+        if sys.stderr is sys.__stderr__:  # and not what somebody put in its place who calls this from Python
+            _keep_streams()
+        return super().main(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         before = signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
         except EXPECTED as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(printable(" ".join(str(error).split()))) from error
+        except click.ClickException as error:  # of arguments, which may be names of files
+            error.message = printable(error.message)  # type: ignore[misc]
+            raise
         except KeyboardInterrupt as stop:
             more = "; the same command goes on where this was" if ctx.invoked_subcommand in GO_ON else ""
             click.echo(f"muralist: interrupted{more}", err=True)
@@ -151,7 +187,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _tell(notice: str) -> None:
-    click.echo(f"muralist: {notice}", err=True)
+    click.echo(f"muralist: {printable(notice)}", err=True)
 
 
 @main.command()
@@ -169,10 +205,10 @@ def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
     tell = (lambda notice: None) if quiet else _tell
     sidecar = render(quiet=quiet, keep_folder=keep, tell=tell, **options)
     if as_json:
-        click.echo(json.dumps(sidecar, indent=2))
+        _print(json.dumps(sidecar, indent=2))
     elif not quiet:
-        size = f"{sidecar['width']} x {sidecar['height']} px"
-        click.echo(f"{sidecar['output']}: {size}, {sidecar['seconds']:.0f} s, seam score {sidecar['seam_score']:.2f}")
+        name, size = printable(sidecar["output"]), f"{sidecar['width']} x {sidecar['height']} px"
+        _print(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {sidecar['seam_score']:.2f}")
 
 
 @main.command()
@@ -207,9 +243,9 @@ def batch(
     wishes = Wishes(preset, options, assignments, **{key: how.pop(key) for key in ("overwrite", "restart", "keep")})
     report = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)
     if as_json:
-        click.echo(json.dumps(report.as_dict(), indent=2))
+        _print(json.dumps(report.as_dict(), indent=2))
     elif not quiet:
-        click.echo(report.summary())
+        _print(report.summary())
     raise click.exceptions.Exit(report.exit_code)
 
 
@@ -236,7 +272,7 @@ def plan(
         for notice in brief.notices:
             _tell(notice)
         found = estimate(brief)
-    click.echo(json.dumps(found, indent=2) if as_json else table(found))
+    _print(json.dumps(found, indent=2) if as_json else table(found))
 
 
 def machine_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -262,7 +298,7 @@ def bench(as_json: bool, **options: Any) -> None:
     from muralist.pipeline.bench import bench, table
 
     found = bench(**options)
-    click.echo(json.dumps(found, indent=2) if as_json else table(found))
+    _print(json.dumps(found, indent=2) if as_json else table(found))
 
 
 @main.command()
@@ -274,12 +310,12 @@ def presets(name: str | None, as_json: bool) -> None:
 
     if name is None:
         firsts = {each: preset_text(each).partition("\n")[0].lstrip("# ") for each in preset_names()}
-        click.echo(json.dumps(list(firsts), indent=2) if as_json else "\n".join(firsts.values()))
+        _print(json.dumps(list(firsts), indent=2) if as_json else "\n".join(firsts.values()))
     elif as_json:
-        click.echo(load_settings(name).model_dump_json(indent=2))
+        _print(load_settings(name).model_dump_json(indent=2))
     else:
         load_settings(name)  # a preset that does not work is refused, not shown
-        click.echo(preset_text(name).rstrip())
+        _print(preset_text(name).rstrip())
 
 
 @main.group(invoke_without_command=True)
@@ -291,7 +327,7 @@ def networks(ctx: click.Context, as_json: bool) -> None:
 
     if ctx.invoked_subcommand is None:
         rows = installed()
-        click.echo(json.dumps(rows, indent=2) if as_json else "\n\n".join(_network_text(row) for row in rows))
+        _print(json.dumps(rows, indent=2) if as_json else "\n\n".join(_network_text(row) for row in rows))
 
 
 @networks.command()
@@ -304,7 +340,8 @@ def convert(source: Path, target: Path, network: str | None, overwrite: bool) ->
     from muralist.model.conversion import convert
 
     facts = convert(source, target, network, overwrite=overwrite)
-    click.echo(f"{target}: {facts['network']}, from {facts['source']} ({facts['format']}), licence {facts['licence']}")
+    shown = {name: printable(str(fact)) for name, fact in {**facts, "target": target}.items()}
+    _print("{target}: {network}, from {source} ({format}), licence {licence}".format_map(shown))
 
 
 def _network_text(row: dict[str, Any]) -> str:
@@ -321,7 +358,7 @@ def _network_text(row: dict[str, Any]) -> str:
 def _file_text(file: dict[str, Any]) -> str:
     get = f"downloaded when needed, from {file['url']}" if file["url"] else f"get it from {file['page']}"
     facts = (
-        f"file      {file['place']}: {'there' if file['there'] else 'not there'}",
+        f"file      {printable(file['place'])}: {'there' if file['there'] else 'not there'}",
         f"format    {file['format']}",
         f"licence   {file['licence']}",
         *(() if file["there"] else (get,)),

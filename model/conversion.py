@@ -1,13 +1,12 @@
 """Weight files of any format become safetensors files that say what they are."""
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from safetensors.torch import save
 
 from muralist.model.architecture import architecture
+from muralist.model.atomic import atomic_write
 from muralist.model.errors import WeightsError
 from muralist.model.formats import Content, Weights, fitting
 from muralist.model.loading import read, taken
@@ -78,12 +77,8 @@ def _fitting(file: WeightFile, content: Content) -> str:
 
 
 def _write(target: Path, content: bytes) -> None:
-    """Write beside the target, then rename: nobody ever reads half a file."""
-    part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        part.write_bytes(content)
-        part.replace(target)
+        with atomic_write(target) as file:
+            file.write(content)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise WeightsError(str(target), f"cannot be written ({error.strerror}); name another file") from error

@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 from urllib.request import Request, urlopen
 
 from muralist.model.architecture import ARCHITECTURES, Architecture
+from muralist.model.atomic import atomic_write
 from muralist.model.errors import WeightsError, choices
 from muralist.model.published import PUBLISHED, PublishedFile
 
@@ -173,7 +173,7 @@ def _described(path: Path, file: io.BufferedReader) -> WeightFile:
     return WeightFile(str(path), sha256, kind, licence=licence)
 
 
-def _digest(file: io.BufferedReader, algorithm: str) -> str:
+def _digest(file: io.BufferedReader | io.BufferedRandom, algorithm: str) -> str:
     file.seek(0)
     return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
@@ -222,12 +222,9 @@ def _also(missing: PublishedFile) -> str:
 def _fetch(chosen: PublishedFile) -> None:
     """Download beside its place and move it there once it is the right one: others may be looking, or downloading."""
     request = Request(chosen.url, headers={"User-Agent": "muralist"})
-    with TemporaryDirectory(prefix=".muralist-", dir=chosen.place.parent) as folder:
-        part = Path(folder) / chosen.name
-        with urlopen(request, timeout=60) as answer, part.open("wb") as file:
+    with atomic_write(chosen.place) as file:
+        with urlopen(request, timeout=60) as answer:
             shutil.copyfileobj(answer, file, 2**20)
-        with part.open("rb") as file:
-            found = _digest(file, "sha256"), _digest(file, "md5")
+        found = _digest(file, "sha256"), _digest(file, "md5")
         if not chosen.is_file_of(*found):
             raise ValueError(f"its hash is another one: SHA-256 {found[0][:16]}..., wanted {chosen.hash}")
-        part.replace(chosen.place)

@@ -118,6 +118,7 @@ def make_brief(
     paths = (style,) if isinstance(style, Path) else tuple(style)
     files = style_files(paths) if settings.active_style_layers else ()
     inputs = [content, *paths, *itertools.chain(*files), *filter(None, [init_file(settings)])]
+    inputs += [] if settings.weights is None else [Path(settings.weights)]
     _spare(inputs, output, overwrite)
     if loss_plot is not None:
         check_plot(loss_plot, overwrite=overwrite)
@@ -182,9 +183,10 @@ def _notices_of(*pictures: Picture | None) -> list[str]:
 
 def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:
     """Refuse to write over what the user did not mean to lose."""
-    if output.resolve() in [path.resolve() for path in inputs]:
-        raise OutputError(f"{output}: this is one of the pictures to be read; name another output", path=output)
-    record = sidecar_path(output)
+    record, read = sidecar_path(output), [path.resolve() for path in inputs]
+    for path in (output, record):
+        if path.resolve() in read:
+            raise OutputError(f"{path}: this is one of the files to be read; name another output", path=output)
     if record.exists() and not overwrite:
         raise OutputError(f"{record}: exists already; use --overwrite to replace it, or another name", path=record)
 

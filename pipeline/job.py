@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from muralist.model.architecture import architecture
 from muralist.model.state import PLANES
 from muralist.model.weight_files import WeightFile
 from muralist.pipeline.levels import Level
@@ -10,6 +11,9 @@ from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import is_photograph
 from muralist.pipeline.storage.canvas import Canvas
 from muralist.pipeline.storage.run_folder import RunFolder
+
+START_SECONDS = 60.0  # that a worker takes at most to load torch and a network, and to read and file what it needs
+SLOWEST_RATE = 2e9  # floating-point operations a second; a core of 2026 makes a hundred times as many
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class Job:
     device: str = field(compare=False)
     precision: str = field(compare=False)
     rank: int = field(default=0, compare=False)
+
+    def slowest_seconds(self, pixels: int, steps: int = 0) -> float:
+        """Seconds that a task on so many pixels takes at most, on the slowest machine: a measure before any other."""
+        operations = architecture(self.settings.network).operations(self.settings.layers)
+        return START_SECONDS + operations * pixels * (steps + 1) / SLOWEST_RATE
 
     def canvas(self, level: Level, made: int) -> Canvas:
         """Give the canvas of a level after `made` rounds: the state, see `muralist.model.state`."""

@@ -82,7 +82,9 @@ def _lay_out_styles(job: Job, cluster: Cluster, styles: Sequence[StyleSource], l
     for number in missing:
         style, side, _ = jobs[number]
         job.folder.write(job.folder.style(level, number), {"pixels": style.pixels(side)})
-    for number in cluster.map("style_targets", [(job, level, number) for number in missing], rank=job.rank):
+    limits = [job.slowest_seconds(level.style_sides[number] ** 2) for number in missing]
+    calls = [(job, level, number) for number in missing]
+    for number in cluster.map("style_targets", calls, rank=job.rank, limits=limits):
         style, side, file = jobs[number]
         style.cache.keep(side, job.folder.store.read(file))
 

@@ -11,7 +11,7 @@ from math import prod
 from typing import Any, TypeVar
 
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError
-from muralist.pipeline.job import Job
+from muralist.pipeline.job import START_SECONDS, Job
 from muralist.pipeline.lay_out import Sources, lay_out
 from muralist.pipeline.levels import Level
 from muralist.pipeline.progress import Progress, counted, level_work
@@ -22,6 +22,8 @@ from muralist.pipeline.records.losses import LossRow, best, has_levelled_off
 from muralist.pipeline.strength import content_weight
 from muralist.pipeline.workers.cluster import Cluster
 from muralist.tiling.errors import TileTooSmallError
+
+TILE_SECONDS = 1.0  # to add a tile's sums up, at most
 
 Losses = dict[str, float]
 T = TypeVar("T")
@@ -164,7 +166,9 @@ class Painting:
         return self._add_up(level, None)
 
     def _add_up(self, level: Level, made: int | None) -> Losses:
-        losses: Losses = self.cluster.call("add_up", self.job, level, made, self._content_weight, rank=self.job.rank)
+        limit = START_SECONDS + TILE_SECONDS * len(level.grid)
+        weight = self._content_weight
+        losses: Losses = self.cluster.call("add_up", self.job, level, made, weight, rank=self.job.rank, limit=limit)
         return losses
 
     def _everywhere(self, level: Level, task: str, filed: str, *arguments: Any, steps: int = 0) -> None:
@@ -173,9 +177,11 @@ class Painting:
         numbers = [tile.index for tile in level.grid if f"{tile.index:06}" not in done]
         calls = [(self.job, level, number, *arguments) for number in numbers]
         homes = [(self.job.folder.run, level.index, level.halvings, number) for number in numbers]
-        waiting = sum(prod(level.grid[number].outer.shape) for number in numbers)
+        pixels = [prod(level.grid[number].outer.shape) for number in numbers]
+        limits = [self.job.slowest_seconds(each, steps) for each in pixels]
+        waiting = sum(pixels)
         self.progress.advance(steps * (level.tile_pixels - waiting))
-        for tally in self.cluster.map(task, calls, rank=self.job.rank, homes=homes):
+        for tally in self.cluster.map(task, calls, rank=self.job.rank, homes=homes, limits=limits):
             self.progress.advance(steps * prod(level.grid[tally.number].outer.shape))
             self.course.current.fetched += tally.fetched
             self.course.current.busy += tally.seconds

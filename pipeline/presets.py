@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 from muralist.model.architecture import ARCHITECTURES
 from muralist.model.errors import choices, did_you_mean
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.settings import Settings
+from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much
@@ -44,7 +44,6 @@ _REPLACED: Final = _RIVALS | {
     "width": _RIVALS["width"] | {"height"},
     "height": _RIVALS["height"] | {"width"},
 }
-_NOT_IN_PRESETS: Final = frozenset({"scratch", "scheduler", "tls_ca", "tls_cert", "tls_key"})
 # A default can only turn wrong because of another setting, so that one is to blame.
 _BLAME: Final = {"overlap": "tile"}
 
@@ -82,6 +81,8 @@ def load_settings(
     assignments: Sequence[str] = (),
     own: Mapping[str, object] | None = None,
     place: str = "",
+    *,
+    foreign: bool = False,
 ) -> Settings:
     """Settings from a preset, flags, assignments and a picture's own, each source beating those before it.
 
@@ -98,6 +99,9 @@ def load_settings(
         What a manifest says for one picture.
     place : str
         Where it says so, such as ``list.csv:3``.
+    foreign : bool
+        Whether the preset was named by a manifest. Of a file that a stranger named, which may be any, nothing is shown
+        unless it is a preset; so it is with those that a preset extends.
 
     Raises
     ------
@@ -115,7 +119,7 @@ def load_settings(
         _merged([flags, *map(_assignment, assignments)], _RIVALS),
         {key: _Entry(value, place) for key, value in (own or {}).items()},
     ]
-    layers = _preset_layers(preset)
+    layers = _preset_layers(preset, foreign=foreign)
     network = _merged([*layers, *said], {}).get("network", _Entry(Settings.model_fields["network"].default))
     layers = [part for layer in layers for part in _for(network.value, layer)]
     _check_harmless(layers)
@@ -125,12 +129,13 @@ def load_settings(
 # --- sources -------------------------------------------------------------------------------------
 
 
-def _preset_layers(preset: str) -> list[_Layer]:
+def _preset_layers(preset: str, *, foreign: bool) -> list[_Layer]:
     """The settings of a preset and of those it extends, the most basic first."""
     layers: list[_Layer] = []
     chain = [_find(preset)]
     while True:
-        layers.insert(0, _parse(_read(chain[-1]), str(chain[-1])))
+        parse = _parse_foreign if foreign or len(chain) > 1 else _parse
+        layers.insert(0, parse(_read(chain[-1]), str(chain[-1])))
         extends = layers[0].pop("extends", None)
         if extends is None:
             return layers
@@ -151,10 +156,10 @@ def _for(network: object, layer: _Layer) -> list[_Layer]:
 
 
 def _check_harmless(layers: Iterable[_Layer]) -> None:
-    """Refuse presets that say where to write or whom to connect to: they are handed on, and a scheduler runs code."""
+    """Refuse presets that say what of the machine to take, where to write or whom to connect to: they are handed on."""
     for layer in layers:
         for key, entry in layer.items():
-            if key in _NOT_IN_PRESETS and entry.value is not None:
+            if key in MACHINE_SETTINGS and entry.value not in (None, Settings.model_fields[key].default):
                 raise SettingsError(
                     f"{entry.place}: {key}: got {_short(entry.value)} in a preset, wanted it on the command line only; "
                     f"use its flag or --set {key}=..."
@@ -292,6 +297,19 @@ def _parse(text: str, source: str) -> _Layer:
     if not isinstance(node, yaml.MappingNode):
         raise SettingsError(f"{source}:{_line(node)}: got {_short(values)}, wanted lines of the form 'key: value'")
     return {key.value: _Entry(values[key.value], f"{source}:{_line(key)}") for key, _ in node.value}
+
+
+def _parse_foreign(text: str, source: str) -> _Layer:
+    """The same of a file that a stranger may have named; if it is no preset, nothing else is said."""
+    try:
+        layer = _parse(text, source)
+    except SettingsError:
+        layer = {"": _Entry(None)}
+    if layer.keys() <= {*Settings.model_fields, "extends", "for_network"}:
+        return layer
+    raise SettingsError(
+        f"{source}: this is no preset, wanted a file of settings; if it is yours, `muralist presets {source}` says more"
+    )
 
 
 def _line(node: yaml.Node) -> int:

@@ -1,15 +1,19 @@
-"""What the user sees while a picture is painted: one bar for the picture, one for the level. The only user of tqdm."""
+"""What the user sees while a picture is painted: one bar for the picture, one for the level. The only user of tqdm.
 
-import sys
+Progress goes to standard error, and never stops work: what cannot be written there is dropped.
+"""
+
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Never, TypeVar
+from typing import Any, Never, TypeVar
 
 from tqdm import tqdm
 
+from muralist.model.errors import printable
 from muralist.pipeline.levels import Level
 from muralist.pipeline.records.losses import LossRow, loss_line
 from muralist.pipeline.records.report import Result
+from muralist.pipeline.streams import standard_error
 
 T = TypeVar("T")
 
@@ -31,11 +35,24 @@ def counted(number: int, noun: str) -> str:
 def watched(things: Sequence[T], told: Callable[[T], str]) -> Iterator[T]:
     """Go through things that take long, each told behind a bar while it lasts; on a terminal only, standard error."""
     form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} passed"
-    with tqdm(total=len(things), bar_format=form, leave=False, disable=not sys.stderr.isatty()) as bar:
+    with _bar(total=len(things), bar_format=form, leave=False) as bar:
         for thing in things:
             bar.set_description_str(told(thing))
             yield thing
             bar.update()
+
+
+def _bar(*, hidden: bool = False, **options: Any) -> "tqdm[Never]":
+    """A bar on standard error, where that is a terminal."""
+    stream = standard_error()
+    return tqdm(file=stream, dynamic_ncols=True, disable=hidden or not stream.isatty(), **options)
+
+
+def write_line(line: str) -> None:
+    """Write a line to standard error, above the bars if there are any. What would steer a terminal is written out."""
+    stream = standard_error()
+    tqdm.write(printable(line), file=stream)
+    stream.flush()
 
 
 class Progress:
@@ -60,8 +77,7 @@ class Progress:
     def show_losses(self, row: LossRow) -> None:
         """Tell the whole picture's losses, at the start of a level and after every round."""
         if self._loss_lines:
-            tqdm.write(loss_line(row, len(self._levels)), file=sys.stderr)  # above the bars, if there are any
-            sys.stderr.flush()
+            write_line(loss_line(row, len(self._levels)))
 
 
 class Bars(Progress):
@@ -70,9 +86,8 @@ class Bars(Progress):
     def __init__(self, levels: Sequence[Level], title: str, *, loss_lines: bool = False) -> None:
         super().__init__(levels, loss_lines=loss_lines)
         work = sum(level_work(level) for level in levels)
-        self._live = sys.stderr.isatty()
         form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} passed, {remaining} left"
-        self._picture = tqdm(total=work, desc=title, bar_format=form, position=0, disable=not self._live)
+        self._picture = _bar(total=work, desc=printable(title), bar_format=form, position=0)
         self._level: tqdm[Never] | None = None
         self._name = ""
 
@@ -93,13 +108,9 @@ class Bars(Progress):
         self._name = f"level {level.index + 1}/{len(self._levels)}, {level.width} x {level.height} px"
         form = "{desc} {percentage:3.0f}% |{bar}| {elapsed}{postfix}"  # tqdm begins a postfix with a comma
         total = level_work(level)
-        self._level = tqdm(
-            total=total, desc=self._name, bar_format=form, position=1, leave=False, disable=not self._live
-        )
-        if not self._live:
-            work = f"{counted(len(level.grid), 'tile')}, {counted(level.steps, 'step')}"
-            sys.stderr.write(f"{self._name}: {work}\n")
-            sys.stderr.flush()
+        self._level = _bar(total=total, desc=self._name, bar_format=form, position=1, leave=False)
+        if self._level.disable:
+            write_line(f"{self._name}: {counted(len(level.grid), 'tile')}, {counted(level.steps, 'step')}")
 
     def advance(self, work: int) -> None:
         """Move both bars."""
@@ -128,8 +139,9 @@ class BatchBar:
     def __init__(self, total: int, *, quiet: bool = False) -> None:
         self._total, self._ended, self._quiet = total, 0, quiet
         form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} passed, {remaining} left"
-        hidden = quiet or not sys.stderr.isatty()  # a file gets a line per picture
-        self._bar = tqdm(total=total, desc=f"0/{total}", bar_format=form, disable=hidden)
+        self._bar = _bar(
+            total=total, desc=f"0/{total}", bar_format=form, hidden=quiet
+        )  # a file gets a line per picture
 
     def __enter__(self) -> "BatchBar":
         return self
@@ -148,4 +160,4 @@ class BatchBar:
     def note(self, line: str) -> None:
         """Write a line above the bar."""
         if not self._quiet:
-            tqdm.write(line, file=sys.stderr)
+            write_line(line)

@@ -6,6 +6,7 @@ The Python API is this module: `render(content, style, output, ...)` does what `
 """
 
 import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,7 +16,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from muralist.pipeline.brief import Brief, make_brief
-from muralist.pipeline.errors import OutputError
+from muralist.pipeline.errors import OutputError, PipelineError
 from muralist.pipeline.estimate import check_memory, disk_bytes
 from muralist.pipeline.finishing import Finished, score_seams, write_painting
 from muralist.pipeline.job import Job
@@ -32,11 +33,13 @@ from muralist.pipeline.records.losses import write_plot
 from muralist.pipeline.records.sidecar import Sidecar, describe, write_sidecar
 from muralist.pipeline.start import init_pixels
 from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
+from muralist.pipeline.storage.store import START_OVER
 from muralist.pipeline.style_cache import StyleCache
 from muralist.pipeline.styles import Style
 from muralist.pipeline.workers.cluster import Cluster, open_cluster
 from muralist.pipeline.workers.memory import peak_rss
 
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO)  # files of a run that were there, or whole, before
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, or what one file may take
 
 
@@ -106,9 +109,10 @@ def render(
     resolved = load_settings(preset, settings, assignments)
     styles = [Path(path) for path in ([style] if isinstance(style, str | Path) else style)]
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
-    if output.exists() and not keep_folder:
-        tidy(output, resolved.scratch)
-    check_output(output, overwrite=overwrite or RunFolder.of(output, resolved.scratch).begun)
+    if os.path.exists(output) and not keep_folder:  # also where the name is too long to be one
+        tidy(output, resolved.scratch, restart=restart)
+    begun = RunFolder.of(output, resolved.scratch).is_begun(restart=restart)
+    check_output(output, overwrite=overwrite or begun)
     with open_run(output, resolved.scratch, restart=restart, keep=keep_folder) as folder:
         brief = make_brief(
             Path(content),
@@ -133,7 +137,7 @@ def _carry_out(brief: Brief, folder: RunFolder, *, quiet: bool, loss_lines: bool
     check_room(brief, folder)
     settings, tiles, bars = brief.settings, brief.most_tiles, _bars(brief, quiet, loss_lines)
     with (
-        _full_disk_told(folder),
+        _storage_errors_told(folder),
         open_cluster(settings, folder.base, folder.aside, tiles, brief.weights) as cluster,
         bars as progress,
     ):
@@ -163,7 +167,7 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank)
     course = journal.resume()
     painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
-    with _full_disk_told(folder):
+    with _storage_errors_told(folder):
         level, kept = painting.paint()
         finished = Finished(brief, level, job.canvas(level, kept), job.content(level))
         write_painting(finished, brief.output)
@@ -178,16 +182,23 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
 
 
 @contextmanager
-def _full_disk_told(folder: RunFolder) -> Iterator[None]:
+def _storage_errors_told(folder: RunFolder) -> Iterator[None]:
     try:
         yield
+    except PipelineError:
+        raise
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise OutputError(
-            f"{folder.base.root}: the disk is full; free some space and repeat the command to go on, or name another "
-            "folder with --scratch"
-        ) from error
+        if error.errno in FULL:
+            raise OutputError(
+                f"{folder.base.root}: the disk is full; free some space and repeat the command to go on, or name "
+                "another folder with --scratch"
+            ) from error
+        if error.errno in GONE:
+            raise OutputError(
+                f"{error.filename or folder.base.root}: {error.strerror}, wanted a file of this run; somebody removed "
+                f"or damaged it while it was painted: see that the folder is there, then {START_OVER}"
+            ) from error
+        raise
 
 
 def check_room(brief: Brief, folder: RunFolder) -> None:

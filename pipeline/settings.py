@@ -26,6 +26,12 @@ from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, check_sides, parse_asp
 T = TypeVar("T")
 
 LONGEST_NAME: Final = 10_000  # bytes of a path; systems allow 4096 or less
+MOST_PROCESSES: Final = 1024  # and threads, whatever machine it is; see also `muralist.pipeline.workers.local`
+# What is taken of the machine, and whom it talks to: for its user alone to say, not for presets and manifests.
+MACHINE_SETTINGS: Final = (
+    *("scratch", "scheduler", "workers", "threads", "tls_ca", "tls_cert", "tls_key"),
+    *("memory", "device", "max_pixels"),
+)
 
 
 def spelled(value: object) -> str:
@@ -133,6 +139,9 @@ def _matching(pattern: str, what: str) -> Callable[[str], str]:
     return check
 
 
+_HOST: Final = r"([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\])"  # a name, an IPv4 address, or an IPv6 one in brackets
+_PORT: Final = r"0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool)]
 Text = Annotated[str, AfterValidator(_matching("(?s).+", "a text of at least one character"))]
@@ -156,9 +165,8 @@ Device = Annotated[
 ]
 Memory = Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 20)]
 Address = Annotated[
-    str, AfterValidator(_matching(r"(tcp|tls)://[^\s/]+:[0-9]{1,5}", "an address such as tcp://host:8786"))
+    str, AfterValidator(_matching(rf"(tcp|tls)://{_HOST}:{_PORT}", "an address such as tcp://host:8786"))
 ]
-
 Certificate = Annotated[str, AfterValidator(_matching("(?s).+", "the path of a PEM file"))]
 
 EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
@@ -329,9 +337,11 @@ class Settings(BaseModel):
         "auto", description="Number format of the network; `auto` suits it to the device."
     )
     device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")
-    workers: Int | None = Field(None, ge=1, description="Worker processes; by default as many as suit the devices.")
+    workers: Int | None = Field(
+        None, ge=1, le=MOST_PROCESSES, description="Worker processes; by default as many as suit the devices."
+    )
     threads: Int | None = Field(
-        None, ge=1, description="Threads per worker on a CPU; by default its share of the cores."
+        None, ge=1, le=MOST_PROCESSES, description="Threads per worker on a CPU; by default its share of the cores."
     )
     scheduler: Address | None = Field(
         None, description="Address of a running dask scheduler, such as tcp://host:8786, to paint on its workers."

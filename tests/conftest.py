@@ -12,7 +12,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from chores import run_chore
+from chores import introduce, run_chore
 from dask_processes import dask_scheduler, dask_worker
 from moto.server import ThreadedMotoServer
 from pictures import MURALIST, TINY, assignments, painting, photograph, save
@@ -48,9 +48,16 @@ def chores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers say what they are without loading torch."""
+    monkeypatch.setattr(cluster, "introduce", introduce)
+
+
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask tries again until the time is up; let that be soon."""
     monkeypatch.setattr(link, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(link, "CLOSE_SECONDS", 1)
 
 
 @dataclass(frozen=True)

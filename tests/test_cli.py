@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -754,3 +755,73 @@ def test_the_script_is_installed():
     assert script is not None
     done = subprocess.run([script, "-h"], capture_output=True, text=True, check=True)
     assert "render" in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------ names from strangers
+
+
+def test_names_are_shown_escaped(folder, scheduler):
+    """Neither a photograph's name nor a painting's, an unknown argument or a bad preset's steers the terminal."""
+    evil = "a\x1b[2J\nmuralist: all is well"
+    shutil.copyfile("photo.png", f"{evil}.png")
+    (folder / evil).mkdir()
+    (folder / "broken\x1b[2J\n.png").touch()
+    tiny = assignments(TINY | {"scheduler": scheduler})
+    for result in (
+        render("--scheduler", scheduler, "--set", "style_weight=0", content=f"{evil}.png", output=f"{evil}/{evil}.png"),
+        run("batch", f"{evil}.png", "broken\x1b[2J\n.png", "-s", "style.png", "-o", f"{evil}/out", *tiny),
+        run("render", "a.png", f"{evil}.png"),
+        run("render", evil, "-s", evil, "-o", evil, f"--{evil}"),
+        run(evil),
+        run("presets", f"{evil}.yaml"),
+        run("networks", "convert", f"{evil}.png", "b"),
+    ):
+        assert result.output
+        assert "\x1b" not in result.output
+        assert "\nmuralist: all is well" not in result.output
+
+
+# ------------------------------------------------------------------------------------------------- streams that break
+
+STREAMS = {
+    "standard error is full": "2>/dev/full",
+    "standard error is closed": "2>&-",
+    "standard error and output are closed": "<&- >&- 2>&-",
+    "the reader of standard error goes": "2> >(head -c 1 >&3)",
+}
+
+
+@pytest.mark.parametrize("command", ["render", "batch"])
+@pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
+def test_streams_that_break_stop_no_painting(folder, scheduler, command, streams):
+    """Nobody reads of the progress, and the painting is made all the same; nothing is written into it."""
+    settings = assignments(TINY | {"scheduler": scheduler})
+    output = {"render": "out.png", "batch": "out"}[command]
+    words = [*MURALIST, command, "photo.png", "-s", "style.png", "-o", output, *settings]
+    done = subprocess.run(
+        ["bash", "-c", f"exec 3>/dev/null; {shlex.join(words)} {streams}"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with Image.open(folder / ("out.png" if command == "render" else "out/photo.png")) as picture:
+        picture.load()
+
+
+@pytest.mark.parametrize("words", [["presets"], ["networks", "--json"]])
+def test_a_result_that_cannot_be_written_is_said(words):
+    """In one line; a reader that has enough is no error worth a word."""
+    for stream, said in (
+        (
+            ">/dev/full",
+            "Error: standard output: the result cannot be written there (No space left on device); all else ",
+        ),
+        ("| true", ""),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {shlex.join([*MURALIST, *words])} {stream}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stderr.startswith(said)
+        assert done.stderr.count("\n") == bool(said), done.stderr
+        assert done.returncode in ((1,) if said else (0, 1))

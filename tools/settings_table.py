@@ -22,7 +22,8 @@ def table() -> str:
 
 def _row(name: str, field: Any) -> str:
     flag = f"`{FLAGS[name]}`" if name in FLAGS else ""
-    return f"| `{name}` | {flag} | {spelled(field.get_default(call_default_factory=True, validated_data={}))} | {explained(name)} |"
+    default = spelled(field.get_default(call_default_factory=True, validated_data={}))
+    return f"| `{name}` | {flag} | {default} | {explained(name)} |"
 
 
 def main(readme: str) -> None:

@@ -20,22 +20,23 @@ from typing import Any, Final
 from muralist.model.architecture import architecture
 from muralist.model.errors import ModelError
 from muralist.model.weight_files import WeightFile, find_weights
+from muralist.pipeline.archives.collisions import check_collisions
 from muralist.pipeline.archives.deadline import Deadline
 from muralist.pipeline.archives.items import Item, find_items, find_unsupported, told_unsupported
-from muralist.pipeline.archives.manifest import BATCH_WIDE
+from muralist.pipeline.archives.manifest import is_manifest
 from muralist.pipeline.archives.repeats import identity_of, likeness, painted_already
 from muralist.pipeline.brief import make_brief, sidecar_path
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
 from muralist.pipeline.pictures.reading import read_size
 from muralist.pipeline.pictures.writing import copy_file, keep_times
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.progress import BatchBar, Progress
+from muralist.pipeline.progress import BatchBar, Progress, write_line
 from muralist.pipeline.records.course import Course
 from muralist.pipeline.records.journal import Journal
 from muralist.pipeline.records.report import Report, Result, Status
 from muralist.pipeline.records.sidecar import Sidecar, write_sidecar
 from muralist.pipeline.render import check_room, paint_picture
-from muralist.pipeline.settings import Settings
+from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
 from muralist.pipeline.sizes import target_size
 from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
 from muralist.pipeline.workers.cluster import Cluster, open_cluster
@@ -74,6 +75,17 @@ class Wishes:
     overwrite: bool = False
     restart: bool = False
     keep: bool = False
+
+    def settings_of(self, item: Item) -> Settings:
+        """Give the settings of a picture, from its preset and what a manifest says of it.
+
+        Raises
+        ------
+        SettingsError
+        """
+        preset = item.preset or self.preset
+        foreign = item.preset is not None
+        return load_settings(preset, self.flags, self.assignments, item.overrides, item.place, foreign=foreign)
 
 
 def paint_archive(
@@ -116,6 +128,7 @@ def paint_archive(
     """
     items = find_items(inputs, styles, output, preset=wishes.preset, template=name, each_style=each_style)
     settings = load_settings(wishes.preset, wishes.flags, wishes.assignments)
+    check_collisions(items, wishes.settings_of, output / REPORT, filter(is_manifest, map(Path, inputs)))
     deadline = Deadline.parse(finish_by, max_hours, datetime.now())
     _make_folder(output)
     with (
@@ -242,14 +255,14 @@ class Batch:
         """Whether nothing is to be painted; what a run that was killed at its very end left is removed then."""
         folder = RunFolder.of(item.output, settings.scratch)
         try:
-            if folder.begun or not painted_already(item.output, identity):
+            if folder.is_begun(restart=self.wishes.restart) or not painted_already(item.output, identity):
                 return False
         except OutputError:
             if self.wishes.overwrite:
                 return False
             raise
         if not self.wishes.keep:
-            tidy(item.output, settings.scratch)
+            tidy(item.output, settings.scratch, restart=self.wishes.restart)
         return True
 
     def _in_time(self, errand: Errand) -> Errand | None:
@@ -260,9 +273,8 @@ class Batch:
         return errand
 
     def _settings_of(self, item: Item) -> Settings:
-        wishes = self.wishes
-        own = load_settings(item.preset or wishes.preset, wishes.flags, wishes.assignments, item.overrides, item.place)
-        return own.model_copy(update={name: getattr(self.settings, name) for name in BATCH_WIDE})
+        own = self.wishes.settings_of(item)
+        return own.model_copy(update={name: getattr(self.settings, name) for name in MACHINE_SETTINGS})
 
     def _weights_of(self, settings: Settings) -> WeightFile:
         key = (settings.network, settings.weights)
@@ -313,7 +325,7 @@ class Batch:
             return
         try:
             _make_folder(item.output.parent)
-            with open_run(item.output, self.settings.scratch) as folder:
+            with open_run(item.output, self.settings.scratch, restart=self.wishes.restart) as folder:
                 copy_painting(Path(first.output), item, folder, keep=self.settings.keep_times)
         except Exception as error:
             self._tell(_failed(item, error))
@@ -366,7 +378,8 @@ def _painted(errand: Errand, sidecar: Sidecar) -> Result:
 def _failed(item: Item, error: BaseException) -> Result:
     """Of a bug, more than a line is told, on standard error."""
     if not isinstance(error, EXPECTED):
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            write_line(line)
     reason = " ".join(str(error).split()) or repr(error)
     return replace(_result(item, "failed", reason), error=type(error).__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Never
 
 from muralist.pipeline.archives.manifest import Entry, is_manifest, read_manifest
-from muralist.pipeline.archives.naming import DEFAULT, OTHERWISE, UNIQUE, WITH_STYLE, Template, below, writable
+from muralist.pipeline.archives.naming import DEFAULT, OTHERWISE, WITH_STYLE, Template, below, writable
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.pictures.reading import UNSUPPORTED_EXTENSIONS, supported_inputs
 
@@ -78,8 +78,7 @@ def find_items(
     Raises
     ------
     SettingsError
-        If an input names nothing, a manifest cannot be understood, or two paintings, or a painting and an input,
-        would be the same file.
+        If an input names nothing, or a manifest cannot be understood.
     """
     form = Template(template or (WITH_STYLE if each_style else DEFAULT))
     shared = [(style,) for style in styles] if each_style and styles else [tuple(styles)]
@@ -90,7 +89,7 @@ def find_items(
         for chosen in (shared if entry.styles is None else [entry.styles])
     ]
     digits = len(str(len(wanted)))
-    items = [
+    return [
         Item(
             number,
             entry.content,
@@ -102,8 +101,6 @@ def find_items(
         )
         for number, (entry, chosen) in enumerate(wanted, 1)
     ]
-    _check_outputs(items)
-    return items
 
 
 def find_unsupported(inputs: Sequence[str], output: Path) -> list[Path]:
@@ -231,25 +228,3 @@ def _is_hidden(folder: PurePath) -> bool:
 
 def _extensions() -> list[str]:
     return [extension for kind in supported_inputs() for extension in kind.extensions]
-
-
-# --- outputs -------------------------------------------------------------------------------------
-
-
-def _check_outputs(items: Sequence[Item]) -> None:
-    """Refuse to paint two pictures into one file, or over an input."""
-    inputs = {os.path.realpath(path) for item in items for path in (item.content, *item.styles)}
-    painted: dict[str, Item] = {}
-    for item in items:
-        real = os.path.realpath(item.output)
-        if real in inputs or os.path.dirname(real) in inputs:  # a folder among the inputs is a style
-            raise SettingsError(
-                f"{item.place}: the painting of {item.content} would be {item.output}, which is an input or lies in a "
-                "style folder; choose another output folder or --name"
-            )
-        first = painted.setdefault(real, item)
-        if first is not item:
-            raise SettingsError(
-                f"{first.content} ({first.place}) and {item.content} ({item.place}) would both become {item.output}; "
-                f"give them names of their own, such as --name '{UNIQUE}'"
-            )

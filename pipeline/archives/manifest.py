@@ -21,11 +21,10 @@ from typing import Any, Final
 from muralist.model.errors import did_you_mean
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.presets import parse_value
-from muralist.pipeline.settings import Settings, can_name_file
+from muralist.pipeline.settings import MACHINE_SETTINGS, Settings, can_name_file
 from muralist.pipeline.start import BLANK, PHOTOGRAPH
 
 MAX_BYTES: Final = 64 << 20
-BATCH_WIDE: Final = ("scratch", "scheduler", "workers", "threads", "tls_ca", "tls_cert", "tls_key", "memory", "device")
 _OWN: Final = ("content", "style", "preset", "output")
 
 _Record = tuple[str, dict[str, Any]]  # where it was written, such as "list.csv:3", and what
@@ -173,9 +172,9 @@ _READERS: Final[Mapping[str, Callable[[str, str], Iterator[_Record]]]] = {".csv"
 
 
 def _check_keys(keys: Iterable[str], place: str) -> None:
-    known = [*_OWN, *(name for name in Settings.model_fields if name not in BATCH_WIDE)]
+    known = [*_OWN, *(name for name in Settings.model_fields if name not in MACHINE_SETTINGS)]
     for key in keys:
-        if key in BATCH_WIDE:
+        if key in MACHINE_SETTINGS:
             raise SettingsError(f"{place}: {key} holds for the whole batch, wanted it on the command line")
         if key not in known:
             problem = ", ".join(filter(None, [f"unknown key {_short(key)}", did_you_mean(key, known)]))

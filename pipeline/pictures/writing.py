@@ -5,14 +5,15 @@ import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyvips
 import tifffile
 
+from muralist.model.atomic import atomic_write, check_writable
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.pictures.bands import RowsError, Samples, as_png
 from muralist.pipeline.pictures.metadata import (
@@ -29,6 +30,8 @@ from muralist.pipeline.pictures.samples import Pixels, Rows, full_scale, one_lin
 _TIFF_TILE = 512
 # Classic TIFF ends at 4 GiB. BigTIFF is read by fewer programs, so it is used only near that.
 _BIGTIFF_BYTES = int(3.5 * 2**30)
+# Bytes that names of files and folders beside an output are longer than its own: `.NAME.muralist.lock`.
+_NAME_ROOM = 20
 # A JPEG with Huffman codes of its own is a tenth smaller, but its encoder holds the picture, 12 bytes a pixel.
 _OPTIMISED_PIXELS = 2**24
 
@@ -41,7 +44,7 @@ class OutputFormat:
     extensions: tuple[str, ...]
     bit_depths: tuple[int, ...]
     max_side: int | None
-    save: Callable[[Samples, Path, Extras], None]
+    save: Callable[[Samples, BinaryIO, Extras], None]
 
 
 def output_formats() -> tuple[OutputFormat, ...]:
@@ -155,8 +158,10 @@ def write_picture(
     depth = bit_depth if bit_depth in kind.bit_depths else max(kind.bit_depths)
     samples = Samples(pixels, alpha, icc if icc is not None and is_usable(icc) else None, depth)
     try:
-        with _writing(path) as target:
-            kind.save(samples, target, Extras(exif, dpi, quality))
+        with _writing(path) as file:
+            kind.save(samples, file, Extras(exif, dpi, quality))
+            if file.seek(0, os.SEEK_END) == 0:
+                raise OSError("the encoder wrote nothing")
     except RowsError as carried:
         raise carried.error from carried.error.__cause__
 
@@ -169,8 +174,8 @@ def write_file(path: Path, content: bytes) -> None:
     OutputError
         If it cannot be written.
     """
-    with _writing(path) as part:
-        part.write_bytes(content)
+    with _writing(path) as file:
+        file.write(content)
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -181,8 +186,8 @@ def copy_file(source: Path, target: Path) -> None:
     OutputError
         If it cannot be read or written.
     """
-    with _writing(target) as part:
-        shutil.copyfile(source, part)
+    with _writing(target) as file, source.open("rb") as original:
+        shutil.copyfileobj(original, file, 1 << 20)
 
 
 def keep_times(source: Path, output: Path) -> None:
@@ -195,7 +200,7 @@ def keep_times(source: Path, output: Path) -> None:
     """
     try:
         times = source.stat()
-        os.utime(output, ns=(times.st_atime_ns, times.st_mtime_ns))
+        os.utime(output, ns=(times.st_atime_ns, times.st_mtime_ns), follow_symlinks=False)
     except OSError as error:
         raise OutputError(
             f"{output}: cannot have the times of {source} ({error.strerror}); switch keep_times off", path=output
@@ -224,17 +229,22 @@ def _check_side(kind: OutputFormat, path: Path, side: int) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    """Create the file that `write_picture` would write to, for a moment: the only sure test."""
-    part = _part_of(path)
     try:
-        part.touch()
-        part.unlink()
+        check_writable(path.parent)
+        longest = os.pathconf(path.parent, "PC_NAME_MAX") - _NAME_ROOM
     except FileNotFoundError as error:
         raise OutputError(f"{path}: there is no folder {path.parent}; create it first", path=path) from error
     except OSError as error:
         raise OutputError(
             f"{path}: cannot write into the folder {path.parent} ({error.strerror}); choose another", path=path
         ) from error
+    length = len(os.fsencode(path.name))
+    if length > longest:
+        raise OutputError(
+            f"{path}: name too long: got {length} bytes, wanted at most {longest} (files beside it have longer ones); "
+            "choose a shorter one",
+            path=path,
+        )
 
 
 def _check_arrays(pixels: Rows, alpha: Rows | None) -> None:
@@ -247,34 +257,16 @@ def _check_arrays(pixels: Rows, alpha: Rows | None) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; renamed to `path` if all went well, removed if not."""
-    part = _part_of(path)
+def _writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes `path` if all goes well."""
     try:
-        yield part
-        _flush(part)
-        os.replace(part, path)
+        with atomic_write(path) as file:
+            yield file
     except (OSError, pyvips.Error) as error:
         reason = one_line(error) if isinstance(error, pyvips.Error) else error.strerror or str(error)
         raise OutputError(
             f"{path}: could not be written ({reason}); check the folder and its free space", path=path
         ) from error
-    finally:
-        with suppress(OSError):  # gone after a success; in a folder that is gone too, nothing is left to remove
-            part.unlink()
-
-
-def _part_of(path: Path) -> Path:
-    """The name under which a file lies beside its final place while it is being written."""
-    # Always the same, so that what a killed process left is written over; no two processes paint the same output.
-    return path.with_name(f".{path.name}.part")
-
-
-def _flush(part: Path) -> None:
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-        if os.fstat(file.fileno()).st_size == 0:
-            raise OSError("the encoder wrote nothing")
 
 
 def _stream(samples: Samples, save: Callable[[Any], None]) -> None:
@@ -303,12 +295,17 @@ def _feed(stream: socket.socket, pieces: Iterable[bytes]) -> None:
             return
 
 
-def _save_jpeg(samples: Samples, target: Path, extras: Extras) -> None:
+def _target(file: BinaryIO) -> Any:
+    """Where libvips is to write: into the open file, for its name may have become somebody else's."""
+    return pyvips.Target.new_to_descriptor(file.fileno())
+
+
+def _save_jpeg(samples: Samples, file: BinaryIO, extras: Extras) -> None:
     def save(image: Any) -> None:
         if image.hasalpha():
             image = image.flatten(background=[255, 255, 255])
-        with_metadata(image, extras).jpegsave(
-            os.fsencode(target),
+        with_metadata(image, extras).jpegsave_target(
+            _target(file),
             Q=extras.quality,
             subsample_mode="off",
             optimize_coding=image.width * image.height <= _OPTIMISED_PIXELS,
@@ -318,26 +315,26 @@ def _save_jpeg(samples: Samples, target: Path, extras: Extras) -> None:
     _stream(samples, save)
 
 
-def _save_png(samples: Samples, target: Path, extras: Extras) -> None:
+def _save_png(samples: Samples, file: BinaryIO, extras: Extras) -> None:
     def save(image: Any) -> None:
-        with_metadata(image, extras).pngsave(os.fsencode(target), compression=3, filter="up", keep=kept(extras))
+        with_metadata(image, extras).pngsave_target(_target(file), compression=3, filter="up", keep=kept(extras))
 
     _stream(samples, save)
 
 
-def _save_webp(samples: Samples, target: Path, extras: Extras) -> None:
+def _save_webp(samples: Samples, file: BinaryIO, extras: Extras) -> None:
     def save(image: Any) -> None:  # exact: colours under full transparency
-        with_metadata(image, extras).webpsave(os.fsencode(target), Q=extras.quality, exact=True, keep=kept(extras))
+        with_metadata(image, extras).webpsave_target(_target(file), Q=extras.quality, exact=True, keep=kept(extras))
 
     _stream(samples, save)
 
 
-def _save_tiff(samples: Samples, target: Path, extras: Extras) -> None:
+def _save_tiff(samples: Samples, file: BinaryIO, extras: Extras) -> None:
     height, width, channels = samples.shape
     tile = (_tile_side(height), _tile_side(width))
     resolution: dict[str, Any] = {"resolution": extras.dpi, "resolutionunit": "INCH"} if extras.dpi else {}
     tifffile.imwrite(
-        target,
+        file,
         _tiles(samples, tile),
         shape=samples.shape,
         dtype=samples.dtype,

@@ -31,6 +31,19 @@ def checkpoint_path(output: Path, step: int) -> Path:
     return output.with_name(f"{output.stem}-{step:06}{output.suffix}")
 
 
+def checkpoint_of(path: Path) -> tuple[Path, int] | None:
+    """Say of which output, and after how many steps, a file would be the checkpoint; None if of none.
+
+    >>> checkpoint_of(Path("a/poster-000100.tif"))
+    (PosixPath('a/poster.tif'), 100)
+    """
+    stem, dash, digits = path.stem.rpartition("-")
+    output = path.with_name(f"{stem}{path.suffix}") if stem and dash else path
+    if not (digits.isascii() and digits.isdigit()) or checkpoint_path(output, int(digits)) != path:
+        return None
+    return output, int(digits)
+
+
 def checkpoint_paths(output: Path, levels: Iterable[Level]) -> list[Path]:
     """Name all checkpoints that will be written if no level ends early."""
     return [checkpoint_path(output, level.first_step + step) for level in levels for step in level.saves]

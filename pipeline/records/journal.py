@@ -1,6 +1,5 @@
 """What an interrupted run goes on from: what was being painted, and how far it had come. Lies in the run folder."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.records.course import Course
 from muralist.pipeline.records.identity import difference
-from muralist.pipeline.storage.run_folder import JOURNAL, RunFolder
+from muralist.pipeline.storage.run_folder import RunFolder
 
 FORMAT = 1  # to be raised when the files of a run folder mean something else
 
@@ -35,11 +34,11 @@ class Journal:
         Raises
         ------
         OutputError
-            If something else was being painted; nothing is lost then.
+            If something else was being painted, or the journal is damaged; nothing is lost then.
         """
-        if not self.folder.begun:
+        found = self.folder.read_journal()
+        if found is None or found["finished"]:
             return Course()
-        found = json.loads(self.folder.base.read(JOURNAL))
         before = {**found["identity"], "run folder": found["format"]}
         differs = difference(before, {**self.identity, "run folder": FORMAT})
         if differs:
@@ -55,4 +54,4 @@ class Journal:
     def write(self, course: Course, *, finished: bool = False) -> None:
         """Note how far the painting has come. What is noted is whole and on the disk already."""
         what = {"format": FORMAT, "run": self.folder.run, "finished": finished, "identity": self.identity}
-        self.folder.base.write(JOURNAL, json.dumps({**what, "course": asdict(course)}).encode())
+        self.folder.write_journal({**what, "course": asdict(course)})

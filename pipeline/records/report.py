@@ -5,14 +5,17 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, Literal
 
+from muralist.model.errors import printable
 from muralist.pipeline.errors import OutputError
+from muralist.pipeline.pictures.writing import check_place, write_file
 
 Status = Literal["done", "skipped", "copied", "failed", "left", "unsupported"]
 
@@ -68,10 +71,11 @@ class Result:
 
     @property
     def told(self) -> str:
-        """The input and the reason if there is one, which often begins with the input."""
-        if self.reason is None or self.reason.startswith(f"{self.input}: "):
-            return self.reason or self.input
-        return f"{self.input}: {self.reason}"
+        """The input and the reason if there is one, which often begins with the input; on one line, printable."""
+        name = printable(self.input)
+        if self.reason is None or self.reason.startswith(f"{name}: "):
+            return printable(self.reason or self.input)
+        return printable(f"{name}: {self.reason}")
 
 
 class Report:
@@ -92,26 +96,19 @@ class Report:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._part = path, path.with_name(f".{path.name}.part")
+        self._path = path
         self._clock, self._began, self._lock = clock, clock(), Lock()
         self._counts: Counter[Status] = Counter()
         self._failed: list[Result] = []
-        self._named = False
-        if path.is_dir():
-            raise OutputError(f"{path}: this is a folder; name a file for the report", path=path)
-        try:
-            self._file = self._part.open("wb")
-        except OSError as error:
-            raise self._unwritable(error) from error
+        self._stack = ExitStack()
+        self._file: FileIO | None = None
+        check_place(path, overwrite=True)
 
     def __enter__(self) -> "Report":
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # what could not be written was said by `add`
-            self._file.close()
-        with suppress(FileNotFoundError):  # it has its name if there was a line
-            self._part.unlink()
+        self._stack.close()
 
     @property
     def exit_code(self) -> int:
@@ -131,14 +128,24 @@ class Report:
             self._counts[result.status] += 1
             if result.status == "failed":
                 self._failed.append(result)
-            try:
-                self._file.write(json.dumps(row).encode() + b"\n")
-                self._file.flush()
-                if not self._named:
-                    os.replace(self._part, self._path)
-                self._named = True
-            except OSError as error:
-                raise self._unwritable(error) from error
+            self._write(json.dumps(row).encode() + b"\n")
+
+    def _write(self, line: bytes) -> None:
+        """Write the first line whole in place of what is there, then add to it."""
+        try:
+            if self._file is None:
+                write_file(self._path, line)
+                descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+                self._file = self._stack.enter_context(os.fdopen(descriptor, "ab", buffering=0))
+            else:
+                _append(self._file, line)
+        except OutputError:
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"{self._path}: the report cannot be written ({error.strerror}); check the folder and its free space",
+                path=self._path,
+            ) from error
 
     def summary(self) -> str:
         """Say how many pictures ended how and in what time, and name those that failed."""
@@ -146,7 +153,7 @@ class Report:
         lines = [", ".join([*(counts or ["nothing painted"]), spent(self._clock() - self._began)])]
         lines += [f"  failed: {result.told}" for result in self._failed[:_LISTED]]
         more = len(self._failed) - _LISTED
-        return "\n".join([*lines, f"  and {more} more, see {self._path}"] if more > 0 else lines)
+        return "\n".join([*lines, f"  and {more} more, see {printable(str(self._path))}"] if more > 0 else lines)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the same as plain values."""
@@ -157,11 +164,16 @@ class Report:
             "failures": [asdict(result) for result in self._failed],
         }
 
-    def _unwritable(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"{self._path}: the report cannot be written ({error.strerror}); check the folder and its free space",
-            path=self._path,
-        )
+
+def _append(file: FileIO, line: bytes) -> None:
+    """Add a whole line, or nothing."""
+    before = file.tell()
+    try:
+        while line:
+            line = line[file.write(line) :]
+    except OSError:
+        file.truncate(before)
+        raise
 
 
 def spent(seconds: float) -> str:

@@ -9,23 +9,26 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from muralist.model.errors import DivergedError
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.levels import Level
-from muralist.pipeline.storage.store import Store
+from muralist.pipeline.storage.store import START_OVER, Store
 
 JOURNAL: Final = "journal.json"
+PRIVATE: Final = 0o700  # nobody else may put links or files into a run folder
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -65,23 +68,75 @@ class RunFolder:
         """The files of this run."""
         return self.base / self.run
 
-    @property
-    def interrupted(self) -> str | None:
-        """The run that was interrupted in this folder, if one was."""
+    def write_journal(self, journal: Mapping[str, Any]) -> None:
+        """Write the journal, whole: "run" and "finished", and what else JSON can hold."""
+        self.base.write(JOURNAL, json.dumps({**journal, "sha256": _digest(journal)}).encode())
+
+    def read_journal(self) -> dict[str, Any] | None:
+        """Read what `write_journal` wrote; None if there is none.
+
+        Raises
+        ------
+        OutputError
+            If it is damaged: empty, cut short, or not as it was written.
+        """
         if not self.base.exists(JOURNAL):
             return None
-        found = json.loads(self.base.read(JOURNAL))
-        return None if found["finished"] else str(found["run"])
+        try:
+            journal = json.loads(self.base.read(JOURNAL))
+            digest = journal.pop("sha256")
+            if digest == _digest(journal):
+                return dict(journal)
+        except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
+            pass
+        raise OutputError(
+            f"{self.base.root}/{JOURNAL}: damaged, or written by another muralist, so nothing tells how far the "
+            f"interrupted run had come; {START_OVER}"
+        )
+
+    @property
+    def interrupted(self) -> str | None:
+        """The run that was interrupted in this folder, if one was. Raises `OutputError` if its journal is damaged."""
+        journal = self.read_journal()
+        return None if journal is None or journal["finished"] else str(journal["run"])
 
     @property
     def begun(self) -> bool:
-        """Whether there is something to go on with."""
+        """Whether there is something to go on with. Raises `OutputError` if its journal is damaged."""
         return self.interrupted is not None
+
+    def is_begun(self, *, restart: bool) -> bool:
+        """Whether there is something to go on with; where all starts over, what is damaged is not."""
+        try:
+            return self.begun
+        except OutputError:
+            if restart:
+                return False
+            raise
 
     @property
     def left(self) -> bool:
         """Whether anything is left of it here: it was kept, or its run was killed."""
         return any(os.path.lexists(path) for path in (self.aside, self._gone, self.lock))
+
+    def check_owner(self) -> None:
+        """Refuse a folder that somebody else may have put in our way, to have files written elsewhere.
+
+        Raises
+        ------
+        OutputError
+            If the folder, its lock or its name while it is deleted is a link, or belongs to another user.
+        """
+        for path in (self.aside, self._gone, self.lock):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                facts = path.lstat()
+                if stat.S_ISLNK(facts.st_mode) or facts.st_uid != os.geteuid():
+                    found = "a link" if stat.S_ISLNK(facts.st_mode) else f"a file or folder of user {facts.st_uid}"
+                    raise OutputError(
+                        f"{path}: this is {found}, wanted what muralist makes for you; somebody may have put it there "
+                        "to have your files written elsewhere: remove it, or write into a folder of your own",
+                        path=path,
+                    )
 
     @property
     def lock(self) -> Path:
@@ -143,8 +198,17 @@ class RunFolder:
         self.store.write(name, save({key: np.asarray(array, order="C") for key, array in arrays.items()}))
 
     def read(self, name: str) -> dict[str, np.ndarray]:
-        """Read what `write` filed."""
-        return dict(load(self.store.read(name)))
+        """Read what `write` filed.
+
+        Raises
+        ------
+        OutputError
+            If the file is damaged.
+        """
+        try:
+            return dict(load(self.store.read(name)))
+        except SafetensorError as error:
+            raise OutputError(f"{(self.store / name).root}: damaged ({error}); {START_OVER}") from error
 
     def remove_level(self, level: Level) -> None:
         """Delete what a level left behind."""
@@ -153,6 +217,10 @@ class RunFolder:
     def remove_round(self, level: Level, made: int) -> None:
         """Delete the canvas of a round."""
         self.store.remove(self.round(level, made))
+
+
+def _digest(journal: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(journal, sort_keys=True).encode()).hexdigest()
 
 
 def _level(level: Level) -> str:
@@ -183,16 +251,17 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
     Raises
     ------
     OutputError
-        If the folder cannot be written to, or another process is painting this output.
+        If the folder cannot be written to or is somebody else's, or another process is painting this output.
     """
     folder = RunFolder.of(output, scratch)
+    folder.check_owner()
     with _only_one(folder.lock, output):
         interrupted = None if restart else folder.interrupted
         if interrupted is None:
             folder.remove()
             _make(folder)
         folder = replace(folder, run=interrupted or folder.run)
-        folder.aside.mkdir(exist_ok=True)  # of a run that was interrupted elsewhere
+        folder.aside.mkdir(PRIVATE, exist_ok=True)  # of a run that was interrupted elsewhere
         try:
             yield folder
         except BaseException as error:
@@ -203,11 +272,14 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
             folder.remove()
 
 
-def tidy(output: Path, scratch: str | None) -> None:
-    """Remove what a run left that was killed when its painting was done, or that was kept; nothing that can go on."""
+def tidy(output: Path, scratch: str | None, *, restart: bool = False) -> None:
+    """Remove what a run left that was killed when its painting was done, or that was kept; nothing that can go on.
+
+    With `restart`, something damaged cannot go on, and goes as well.
+    """
     folder = RunFolder.of(output, scratch)
-    if folder.left and not folder.begun:
-        with open_run(output, scratch):
+    if folder.left and not folder.is_begun(restart=restart):
+        with open_run(output, scratch, restart=restart):
             pass
 
 
@@ -216,7 +288,8 @@ def _only_one(path: Path, output: Path) -> Iterator[None]:
     """Hold a lock, which the system releases however this process ends."""
     lock = FileLock(path, timeout=0)
     try:
-        path.touch()  # FileLock would make folders, and wait for those that cannot be written to
+        # FileLock would make folders, and wait for those that cannot be written to.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666))
         lock.acquire()
     except Timeout as error:
         raise OutputError(
@@ -233,7 +306,7 @@ def _only_one(path: Path, output: Path) -> Iterator[None]:
 
 def _make(folder: RunFolder) -> None:
     try:
-        folder.aside.mkdir()
+        folder.aside.mkdir(PRIVATE)
         if folder.store.local is not None:
             folder.store.local.mkdir()
     except OSError as error:

@@ -17,20 +17,21 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from urllib.request import url2pathname
 
 import fsspec
 
+from muralist.model.atomic import atomic_write, is_part, sync_folder
 from muralist.pipeline.errors import OutputError
 
 Buffer: TypeAlias = Any  # bytes, a memoryview, a C-contiguous array; collections.abc.Buffer from Python 3.12 on
 Span: TypeAlias = tuple[int, int]
 
-PART: Final = ".part-"  # what the names of files that are still being written begin with
 GAP: Final = (
     1 << 20
 )  # bytes between two ranges that are fetched sooner over a network than a second request is answered
+START_OVER: Final = "discard the interrupted run and start over with --restart"
 WHAT_NOW: Final = "name another folder with --scratch"
 
 
@@ -94,9 +95,7 @@ class Store:
             found = [held[first:last] for first, last in spans]
         for (first, last), part in zip(spans, found, strict=True):
             if len(part) != last - first:
-                raise OutputError(
-                    f"{_below(self.root, name)}: ends before byte {last}; it was cut by somebody else, paint again"
-                )
+                raise OutputError(f"{_below(self.root, name)}: damaged: ends before byte {last}; {START_OVER}")
         return found
 
     def _fetch(self, name: str, spans: Sequence[Span]) -> list[bytes | memoryview]:
@@ -170,27 +169,18 @@ class _Local:
 
     def write(self, name: str, parts: Sequence[Buffer]) -> None:
         path = self.folder / name
-        beside = path.with_name(f"{PART}{uuid.uuid4().hex}{path.suffix}")
         try:
-            with self._create(beside) as file:
-                for part in parts:
-                    file.write(part)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        _sync(path.parent)
-
-    def _create(self, path: Path) -> IO[bytes]:
-        try:
-            return path.open("xb")
+            self._write(path, parts)
         except FileNotFoundError:
             for folder in reversed(path.relative_to(self.folder).parents[:-1]):
                 (self.folder / folder).mkdir(exist_ok=True)  # never the root
-                _sync((self.folder / folder).parent)
-            return path.open("xb")
+                sync_folder((self.folder / folder).parent)
+            self._write(path, parts)
+
+    def _write(self, path: Path, parts: Sequence[Buffer]) -> None:
+        with atomic_write(path, tidy=False) as file:  # what is abandoned goes with the run folder
+            for part in parts:
+                file.write(part)
 
     def read(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()
@@ -205,7 +195,7 @@ class _Local:
     def names(self, folder: str) -> set[str]:
         try:
             with os.scandir(self.folder / folder) as entries:
-                return {entry.name for entry in entries if entry.is_file() and not entry.name.startswith(PART)}
+                return {entry.name for entry in entries if entry.is_file() and not is_part(entry.name)}
         except (FileNotFoundError, NotADirectoryError):
             return set()
 
@@ -226,15 +216,6 @@ def _pread(file: int, first: int, last: int) -> bytes:
         parts.append(part)
         first += len(part)
     return b"".join(parts)
-
-
-def _sync(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 @dataclass(frozen=True)

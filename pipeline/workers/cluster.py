@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from heapq import nlargest
+from math import inf
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -88,6 +89,7 @@ class Cluster:
         self._dispatch = Dispatch(self._begin, self._cancel)
         self._answers: dict[Batch, SimpleQueue[_Answer]] = {}
         self._known: dict[str, str] = {}  # workers that were asked what they are, and what to call them
+        self._given_up: set[str] = set()  # workers that hang, which may be there for a while yet
         self._peaks: dict[str, int] = {}
         self._seen = time.monotonic()  # when there last was a worker
         self._failed: BaseException | None = None
@@ -111,9 +113,9 @@ class Cluster:
         """Largest resident memory of the workers so far, added up, bytes; of one started again, the larger."""
         return sum(nlargest(self.workers, self._peaks.copy().values()))
 
-    def call(self, task: str, *arguments: Any, rank: int = 0) -> Any:
+    def call(self, task: str, *arguments: Any, rank: int = 0, limit: float = inf) -> Any:
         """Run one task and return its result."""
-        return next(self.map(task, [arguments], rank=rank))
+        return next(self.map(task, [arguments], rank=rank, limits=[limit]))
 
     def map(
         self,
@@ -122,6 +124,7 @@ class Cluster:
         *,
         rank: int = 0,
         homes: Sequence[Hashable] | None = None,
+        limits: Sequence[float] | None = None,
     ) -> Iterator[Any]:
         """Run a task once per tuple of arguments; yield results as they come, in no particular order.
 
@@ -134,6 +137,9 @@ class Cluster:
             Tasks of lower ranks are served first.
         homes : sequence of hashable, optional
             What each call works on; the worker that last worked on it is preferred.
+        limits : sequence of float, optional
+            Seconds that each call takes at most on the slowest machine. A worker that takes far longer is not waited
+            for; where it is one of our own, it is killed and started again.
 
         Raises
         ------
@@ -144,7 +150,9 @@ class Cluster:
         """
         batch, answers = Batch(rank), SimpleQueue[_Answer]()
         places = homes if homes is not None else [None] * len(calls)
-        todo = [Call(batch, (task, *call), home) for call, home in zip(calls, places, strict=True)]
+        most = limits if limits is not None else [inf] * len(calls)
+        parts = zip(calls, places, most, strict=True)
+        todo = [Call(batch, (task, *call), home, limit) for call, home, limit in parts]
         if self._failed is not None:
             raise self._failed
         self._post(self._add, batch, todo, answers)
@@ -196,6 +204,7 @@ class Cluster:
                     await self._look()
                 except OSError:
                     await self._reconnect()
+                self._replace_overdue()
                 self._dispatch.fill()
                 self._check_that_somebody_is_there()
 
@@ -226,7 +235,7 @@ class Cluster:
         self._store.write(self._terms.name, self._terms.token.encode())
         stack.callback(self._store.remove, self._terms.name)
         if shape:
-            self._link.address = await start_workers(stack, shape, self._aside / "dask")
+            self._link.address = await start_workers(stack, shape, self._aside / "dask", self._link.security)
         await self._link.connect()
         stack.push_async_callback(self._link.close)
         stack.callback(self._forget_workers)
@@ -281,9 +290,10 @@ class Cluster:
     async def _look(self) -> None:
         """Find out who came and who left."""
         workers = await self._link.workers()
+        self._given_up &= workers.keys()
         for address in [address for address in self._known if address not in workers]:
             self._lose(address)
-        for address in [address for address in workers if address not in self._known]:
+        for address in [address for address in workers if address not in {*self._known, *self._given_up}]:
             self._known[address] = f"worker {address}"
             self._spawn(address, self._meet(address, workers))
 
@@ -298,13 +308,20 @@ class Cluster:
         self._use(address, facts, workers)
         self._dispatch.fill()
 
-    def _lose(self, address: str) -> None:
+    def _replace_overdue(self) -> None:
+        """Have those of our own workers that hang killed and started again. Others' may be none of our business."""
+        for address in [] if self._settings.scheduler else self._dispatch.overdue():
+            self._given_up.add(address)
+            self._lose(address, "{} took far too long and is started again; what it had under way is run again")
+            self._spawn(f"restart {address}", self._link.restart(address))
+
+    def _lose(self, address: str, notice: str = "{} was lost; what it had under way is run again") -> None:
         who = self._known.pop(address)
         self._cancel(address)
         if address not in self._dispatch.workers:
             return
         self.lost += 1
-        self.notices.append(f"{who} was lost; what it had under way is run again")
+        self.notices.append(notice.format(who))
         for call in self._dispatch.leave(address):
             call.losses += 1
             if call.losses >= LOST_WORKERS_ALLOWED:

@@ -6,21 +6,27 @@ holds), but no worker idles while another has a queue. When nothing waits any mo
 another has not begun, and runs a second time what takes another far too long; the first result counts. That is
 harmless, for tasks are pure and write whole files of the same bytes.
 
+How long a call should take is known from others of its map; before one of them has ended, from earlier calls of the
+same task; and before one of those has, from a limit that holds on the slowest machine.
+
 Not safe in threads: one thread owns a `Dispatch`.
 """
 
 import time
 from bisect import insort
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from statistics import median
 from typing import Any
 
 IN_FLIGHT = 2  # calls per worker: one at work, one waiting
 PATIENCE_SECONDS = 30.0  # how long a call may take, however fast others of its map were,
 PATIENCE = 3  # and how many times as long as their median
+REPLACE = 2  # times as long, and a worker is no longer waited for
+PACES = 100  # calls of a task that are remembered
 HOMES = 100_000  # of which the last worker is remembered
 
 
@@ -39,11 +45,6 @@ class Batch:
     rank: int = 0
     seconds: list[float] = field(default_factory=list)
 
-    @property
-    def patience(self) -> float:
-        """Seconds until a call counts as stuck; for ever while there is nothing to compare it with."""
-        return max(PATIENCE_SECONDS, PATIENCE * median(self.seconds)) if self.seconds else float("inf")
-
 
 @dataclass(eq=False)
 class Call:
@@ -55,6 +56,8 @@ class Call:
     arguments : tuple
     home : hashable, optional
         What it works on.
+    limit : float
+        Seconds that it takes at most on the slowest machine; calls of a task take times in proportion to it.
     losses : int
         Workers that were lost while they worked on it.
     runs : list of Run
@@ -66,6 +69,7 @@ class Call:
     batch: Batch
     arguments: tuple[Any, ...] = ()
     home: Hashable = None
+    limit: float = inf
     losses: int = 0
     runs: list["Run"] = field(default_factory=list)
     open: bool = True
@@ -75,6 +79,11 @@ class Call:
     def place(self) -> tuple[int, int]:
         """Place in the line."""
         return self.batch.rank, self.number
+
+    @property
+    def task(self) -> object:
+        """What is done, whatever to."""
+        return self.arguments[0] if self.arguments else None
 
 
 @dataclass(eq=False)
@@ -113,6 +122,8 @@ class Dispatch:
         self._runs: dict[str, list[Run]] = {}  # of every worker, in the order they were begun
         self._threads: dict[str, int] = {}
         self._last: dict[Hashable, str] = {}  # the worker that last worked on a home
+        # Of the last calls of a task, what share of their limit they took.
+        self._paces: dict[object, deque[float]] = defaultdict(lambda: deque(maxlen=PACES))
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -153,7 +164,10 @@ class Dispatch:
         if not run.call.open:
             return False
         if run.since is not None:
-            run.call.batch.seconds.append(self._clock() - run.since)
+            seconds = self._clock() - run.since
+            run.call.batch.seconds.append(seconds)
+            if run.call.limit < inf:
+                self._paces[run.call.task].append(seconds / run.call.limit)
         self._close(run.call)
         return True
 
@@ -206,10 +220,29 @@ class Dispatch:
         idle, now = self._with(0), self._clock()
         for run in [run for runs in self._runs.values() for run in runs] if idle else ():
             alone = run.call.open and len(run.call.runs) == 1
-            if alone and run.since is not None and now - run.since > run.call.batch.patience:
+            if alone and run.since is not None and now - run.since > self._patience(run.call):
                 self.again += 1
                 return run.call, idle[0]
         return None
+
+    def overdue(self) -> list[str]:
+        """Workers that have been at work on something for so long that they will hardly end it."""
+        now = self._clock()
+        return [
+            worker
+            for worker, runs in self._runs.items()
+            if any(run.since is not None and now - run.since > REPLACE * self._patience(run.call) for run in runs)
+        ]
+
+    def _patience(self, call: Call) -> float:
+        """Seconds until a call counts as stuck: more each time a worker was lost with it, for it may just be long."""
+        if call.batch.seconds:
+            usual = PATIENCE * median(call.batch.seconds)
+        elif call.limit < inf and self._paces[call.task]:
+            usual = PATIENCE * median(self._paces[call.task]) * call.limit
+        else:
+            usual = call.limit
+        return float(max(PATIENCE_SECONDS, usual) * 2**call.losses)
 
     def _start(self, call: Call, worker: str) -> None:
         if call in self._line:

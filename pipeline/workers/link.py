@@ -18,7 +18,10 @@ from muralist.pipeline.workers.dispatch import Run
 from muralist.pipeline.workers.inside import run_and_measure
 from muralist.pipeline.workers.terms import Facts, Terms
 
-CONNECT_SECONDS = 15
+CONNECT_SECONDS = 10
+ANSWER_SECONDS = 15  # for a scheduler that is there, but may be busy
+CLOSE_SECONDS = 3
+RESTART_SECONDS = 60
 
 
 class Dropped(Exception):
@@ -26,23 +29,35 @@ class Dropped(Exception):
 
 
 class Link:
-    """A connection to a scheduler that can be made again. What needs it raises OSError while it is broken."""
+    """A connection to a scheduler that can be made again. What needs it raises OSError while it is broken.
+
+    Attributes
+    ----------
+    address : str
+        Of the scheduler; to be set where the settings name none.
+    security : Security or None
+        What to identify ourselves with: the certificate that the settings name, or that of a scheduler of our own.
+        None leaves it to dask's own configuration.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.address = settings.scheduler or ""
-        self._security = _security(settings)
+        self.security = _security(settings)
         self._scheduler = ""  # dask's id of it
         self._whole = False
 
     async def connect(self) -> None:
-        self._client = await _connected(self.address, self._security)
-        self._scheduler = (await self._identity())["id"]
+        self._client = await _connected(self.address, self.security)
+        try:
+            self._scheduler = (await self._identity())["id"]
+        except Exception as error:
+            await self.close()
+            raise ClusterError(_reason(error).format(self.address)) from error
         self._whole = True
 
     async def close(self) -> None:
         self._whole = False
-        with suppress(OSError):
-            await self._client.close()
+        await _closed(self._client)
 
     async def workers(self) -> Mapping[str, Any]:
         """What the scheduler says of each worker, by address."""
@@ -54,7 +69,7 @@ class Link:
         return dict(identity["workers"])
 
     async def _identity(self) -> Mapping[str, Any]:
-        async with asyncio.timeout(CONNECT_SECONDS):  # (Python 3.11's wait_for may forget that it was cancelled)
+        async with asyncio.timeout(ANSWER_SECONDS):  # (Python 3.11's wait_for may forget that it was cancelled)
             return dict(await self._client.scheduler.identity(n_workers=-1))
 
     async def ask(self, address: str, terms: Terms, what: Callable[[], Facts]) -> Facts:
@@ -74,6 +89,11 @@ class Link:
             raise
         except Exception as error:  # whatever is wrong there
             return facts | {"trouble": f"{type(error).__name__}: {error}"}
+
+    async def restart(self, address: str) -> None:
+        """Have a worker that was started with a nanny killed and started again; it comes back under another address."""
+        with suppress(OSError, KeyError):
+            await self._client.restart_workers([address], timeout=RESTART_SECONDS, raise_for_error=False)
 
     async def _call(self, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function in a worker beside its tasks."""
@@ -108,7 +128,7 @@ class Link:
 
 
 def _security(settings: Settings) -> Security | None:
-    """Make dask's TLS settings from ours; without any, dask's own configuration counts.
+    """Make dask's TLS settings from ours; for a scheduler of our own, a certificate that only this process has.
 
     Raises
     ------
@@ -117,7 +137,7 @@ def _security(settings: Settings) -> Security | None:
     """
     files = {name: getattr(settings, name) for name in ("tls_ca", "tls_cert", "tls_key") if getattr(settings, name)}
     if not files:
-        return None
+        return None if settings.scheduler else Security.temporary()
     if not (settings.scheduler or "").startswith("tls://"):
         raise ClusterError(f"{', '.join(files)}: wanted with a tls:// --scheduler only, got {settings.scheduler}")
     arguments = {{"tls_ca": "tls_ca_file"}.get(name, name.replace("tls", "tls_client")): files[name] for name in files}
@@ -135,15 +155,23 @@ def _security(settings: Settings) -> Security | None:
 async def _connected(address: str, security: Security | None) -> Client:
     client = Client(address, timeout=CONNECT_SECONDS, asynchronous=True, set_as_default=False, security=security)
     try:
-        return await client
+        async with asyncio.timeout(CONNECT_SECONDS):  # dask waits for ever for an answer to its first message
+            return await client
     except BaseException as error:
-        await client.close()
-        if (reason := _reason(error)) is None:
+        await _closed(client)
+        if not isinstance(error, Exception):
             raise
-        raise ClusterError(reason.format(address)) from error
+        raise ClusterError(_reason(error).format(address)) from error
 
 
-def _reason(error: BaseException) -> str | None:
+async def _closed(client: Client) -> None:
+    """Close a connection. What is at its other end may answer no more, or never have."""
+    with suppress(OSError):  # TimeoutError is one
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await client.close()
+
+
+def _reason(error: Exception) -> str:
     """Say in our words why a scheduler cannot be used."""
     if isinstance(error, TypeError):  # dask's way to say that TLS is not set up
         return f"scheduler {{}} cannot be used ({error}); name tls_ca, tls_cert and tls_key, set dask up, or use tcp"
@@ -154,4 +182,7 @@ def _reason(error: BaseException) -> str | None:
             f"no dask scheduler answers at {{}} within {CONNECT_SECONDS} s; check the address, or leave --scheduler "
             "out to paint on this machine"
         )
-    return None
+    return (  # of bytes that are no message of dask's anything may come, mostly a MemoryError for one of exabytes
+        f"what answers at {{}} is no dask scheduler ({type(error).__name__}); check the address, or leave --scheduler "
+        "out to paint on this machine"
+    )

@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Nanny, Scheduler, SpecCluster
+from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
 
+from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
+
+# More is slower, and a machine with far too many does not answer any more.
+MOST_PER_CORE = 4
+MOST_ON_FEW_CORES = 16
 
 # glibc gives large blocks back to the system at once and fetches them anew every step: twice the time with dask's own
 # settings, a sixth more with the system's. Like the number of threads, this is read when a process starts.
@@ -51,16 +56,32 @@ def local_shape(settings: Settings, tiles: int) -> Shape:
 
     Tiles side by side use cores better than threads within a tile, but every worker takes memory: so one thread each
     for up to four workers, then up to four threads each.
+
+    Raises
+    ------
+    SettingsError
+        If more workers or threads are asked for than make sense on so many cores.
     """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    _check_asked(settings, cores)
     gpus = visible_gpus() if settings.device in ("auto", "cuda") else []
     if gpus:
         workers = min(settings.workers or tiles, len(gpus))
         return Shape(workers, settings.threads or 2, tuple(gpus[:workers]))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if settings.device != "cpu" and settings.device != "auto":
         return Shape(1, settings.threads or cores)
     workers = settings.workers or min(tiles, max(1, cores // (settings.threads or min(4, max(1, cores // 4)))))
     return Shape(workers, settings.threads or max(1, cores // workers))
+
+
+def _check_asked(settings: Settings, cores: int) -> None:
+    most = max(MOST_ON_FEW_CORES, MOST_PER_CORE * cores)
+    for name, asked in (("workers", settings.workers), ("threads", settings.threads)):
+        if asked is not None and asked > most:
+            raise SettingsError(
+                f"{name}: got {asked}, wanted at most {most} on this machine, which has {cores} cores; "
+                f"leave --{name} out to have it suit the machine"
+            )
 
 
 def environment(shape: Shape) -> dict[str, str]:
@@ -84,10 +105,29 @@ def deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-async def start_workers(stack: AsyncExitStack, shape: Shape, folder: Path) -> str:
-    """Start a scheduler and workers until the stack is closed; return the scheduler's address."""
+class _NoHTTP:
+    """Dask's servers listen for browsers, too, and let everybody in. Mixed in, nobody is listened to."""
+
+    def start_http_server(self, *_: object, **__: object) -> None:
+        pass
+
+
+class LocalScheduler(_NoHTTP, Scheduler):  # type: ignore[misc]
+    """A scheduler without a dashboard."""
+
+
+class LocalWorker(_NoHTTP, Worker):  # type: ignore[misc]
+    """A worker without a dashboard."""
+
+
+async def start_workers(stack: AsyncExitStack, shape: Shape, folder: Path, security: Security) -> str:
+    """Start a scheduler and workers until the stack is closed; return the scheduler's address.
+
+    All listen on 127.0.0.1 and run code for whoever connects, so they ask everybody for the certificate in `security`.
+    """
     stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": environment(shape)}))
-    cluster = SpecCluster(_workers(shape, folder), _scheduler(folder), asynchronous=True)
+    common = {"host": "127.0.0.1", "protocol": "tls://", "security": security, "local_directory": str(folder)}
+    cluster = SpecCluster(_workers(shape, common), _scheduler(common), security=security, asynchronous=True)
     starting = asyncio.ensure_future(cluster)
     stack.push_async_callback(_stop_workers, cluster, starting)
     await asyncio.shield(starting)
@@ -99,23 +139,13 @@ async def _stop_workers(cluster: SpecCluster, starting: asyncio.Future[Any]) -> 
     await cluster.close()
 
 
-def _scheduler(folder: Path) -> dict[str, Any]:
-    # SpecCluster would listen on every network address, and whoever connects may run code.
-    options = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0", "local_directory": str(folder)}
-    return {"cls": Scheduler, "options": options}
+def _scheduler(common: dict[str, Any]) -> dict[str, Any]:
+    return {"cls": LocalScheduler, "options": common | {"dashboard": False}}
 
 
-def _workers(shape: Shape, folder: Path) -> dict[str, Any]:
-    specs = {}
-    for number in range(shape.workers):
-        options = {
-            "nthreads": 1,
-            "memory_limit": 0,
-            "dashboard": False,
-            "env": gpu_of(shape, number),
-            "host": "127.0.0.1",
-            "local_directory": str(folder),
-            "silence_logs": logging.CRITICAL,
-        }
-        specs[f"painter-{number}"] = {"cls": Nanny, "options": options}
-    return specs
+def _workers(shape: Shape, common: dict[str, Any]) -> dict[str, Any]:
+    options = common | {"worker_class": LocalWorker, "nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
+    return {
+        f"painter-{number}": {"cls": Nanny, "options": options | {"env": gpu_of(shape, number)}}
+        for number in range(shape.workers)
+    }

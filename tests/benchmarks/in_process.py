@@ -57,7 +57,7 @@ class Here:
 
         return call
 
-    def call(self, task: str, *arguments: Any, rank: int = 0) -> Any:
+    def call(self, task: str, *arguments: Any, rank: int = 0, limit: float = 0) -> Any:
         """Run a task."""
         self.task = task
         began = time.perf_counter()
@@ -66,7 +66,7 @@ class Here:
         self.task = "driver"
         return result
 
-    def map(self, task: str, calls: Sequence[tuple[Any, ...]], rank: int = 0, homes: Any = None) -> Iterator[Any]:
+    def map(self, task: str, calls: Sequence[tuple[Any, ...]], **_: Any) -> Iterator[Any]:
         """Run a task for each tuple of arguments."""
         return (self.call(task, *arguments) for arguments in calls)
 

@@ -1,5 +1,6 @@
 """A painting with real tasks, in this process: cut short anywhere and gone on with, out of memory, ended early."""
 
+import math
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -76,16 +77,23 @@ class Here:
     def __init__(self, watch: Watch = lambda *_: None) -> None:
         self.watch, self.done = watch, []
 
-    def call(self, task: str, *arguments: Any, rank: int = 0) -> Any:
+    def call(self, task: str, *arguments: Any, rank: int = 0, limit: float = 1) -> Any:
         """Run one task."""
+        assert 0 < limit < math.inf
         self.watch(task, arguments)
         self.done.append((task, arguments[1:]))
         return getattr(tasks, task)(*arguments)
 
     def map(
-        self, task: str, calls: Sequence[tuple[Any, ...]], rank: int = 0, homes: Sequence[Any] | None = None
+        self,
+        task: str,
+        calls: Sequence[tuple[Any, ...]],
+        rank: int = 0,
+        homes: Sequence[Any] | None = None,
+        limits: Sequence[float] = (),
     ) -> Iterator[Any]:
-        """Run a task once per tuple of arguments."""
+        """Run a task once per tuple of arguments; of each it has to be known how long it may take."""
+        assert len(limits) == len(calls)
         assert homes is None or len(set(homes)) == len(calls)
         shuffled = random.Random(len(self.done)).sample(calls, len(calls))
         return (self.call(task, *arguments) for arguments in shuffled)

@@ -17,7 +17,7 @@ from muralist.pipeline.presets import (
     preset_names,
     preset_text,
 )
-from muralist.pipeline.settings import Settings
+from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
 
 
 @pytest.fixture
@@ -113,10 +113,12 @@ def test_a_manifests_line_is_to_blame(preset):
     assert blamed == {"list.csv:3: size", "mine.yaml:1: tile", "quality"}
 
 
-@pytest.mark.parametrize("key", ["scratch", "scheduler", "tls_ca", "tls_cert", "tls_key"])
+@pytest.mark.parametrize("key", MACHINE_SETTINGS)
 @pytest.mark.parametrize("form", ["{key}: {value}", "for_network: {{compact: {{{key}: '{value}'}}}}"])
-def test_a_preset_does_not_say_where_to_write_or_whom_to_ask(preset, key, form):
-    """Presets are handed on; a scheduler runs code, and a scratch folder is written to. Also not by extending."""
+def test_a_preset_does_not_say_what_of_the_machine_to_take(preset, key, form):
+    """Presets are handed on; a scheduler runs code, a scratch folder is written to, and workers and memory have to be
+    there. Also not by extending.
+    """
     value = "tcp://host:8786"
     mine = preset("\n" + form.format(key=key, value=value), "strange.yaml")
     said = (
@@ -126,9 +128,15 @@ def test_a_preset_does_not_say_where_to_write_or_whom_to_ask(preset, key, form):
     assert said in complaint(preset("extends: strange.yaml"), {key: "tcp://other:1"})
 
 
+@pytest.mark.parametrize("line", ["workers: 100000", "threads: 100000", "memory: 900TiB", "max_pixels: 99000000000"])
+def test_a_preset_of_a_stranger_takes_no_machine_down(preset, line):
+    """Not even a `plan` would begin."""
+    assert "in a preset, wanted it on the command line only" in complaint(preset(line))
+
+
 def test_flags_and_assignments_say_where_to_write_and_whom_to_ask(preset):
     """What the user writes is the user's; a preset that leaves it open, as a sidecar's settings do, is fine."""
-    mine = preset("scratch: null\nscheduler:\ntls_ca: null\n")
+    mine = preset("scratch: null\nscheduler:\ntls_ca: null\ndevice: auto\nmax_pixels: 2000000000\n")
     assert load_settings(mine, {"scratch": "/tmp"}, ["scheduler=tls://a:1", "tls_ca=b"]) == Settings(
         scratch="/tmp", scheduler="tls://a:1", tls_ca="b"
     )
@@ -191,9 +199,9 @@ def test_an_empty_preset_changes_nothing(preset, text):
 
 def test_presets_are_read_as_plain_values(preset):
     """Numbers mean what they look like, and windows line ends and a byte order mark do no harm."""
-    text = "\ufefftile: 0600\r\nmax_pixels: 2e9\r\nlearning_rate: [1e-3]\r\nconsensus: no\r\nnetwork: 'null'\r\n"
+    text = "\ufefftile: 0600\r\nloss_pixels: 2e9\r\nlearning_rate: [1e-3]\r\nconsensus: no\r\nnetwork: 'null'\r\n"
     read = load_settings(preset(text))
-    expected = {"tile": 600, "max_pixels": 2_000_000_000, "learning_rate": [0.001], "consensus": False}
+    expected = {"tile": 600, "loss_pixels": 2_000_000_000, "learning_rate": [0.001], "consensus": False}
     assert read == Settings(network="null", **expected)
 
 
@@ -470,3 +478,27 @@ def test_strength_needs_a_relative_content_loss():
         load_settings("prisma", {"strength": 0.7})
     relative = load_settings("prisma", {"strength": 0.7}, ["content_loss=relative"])
     assert (relative.content_weight, relative.strength) == (None, 0.7)
+
+
+SECRETS = {
+    "lines": "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\n",
+    "keys": "password: hunter2\nsize: hunter2\n",
+    "a repeated key": "hunter2: 1\nhunter2: 2\n",
+    "no YAML": "hunter2: [%hunter2\n",
+    "a tag": "!hunter2 x\n",
+    "a list": "- hunter2\n",
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_a_strangers_preset_shows_no_other_file(preset, tmp_path, secret):
+    """What it extends may be any file of the user's; that it is no preset is all that is said, and how to know more."""
+    path = tmp_path / "secret"
+    path.write_text(secret)
+    said = complaint(preset(f"extends: {path}"))
+    assert f"{path}: this is no preset, wanted a file of settings; if it is yours, `muralist presets" in said
+    for word in ("hunter2", "root", "password", "bash"):
+        assert word not in said.replace(str(tmp_path), "")
+    with pytest.raises(SettingsError, match="this is no preset") as caught:
+        load_settings(str(path), own={}, place="list.csv:2", foreign=True)
+    assert "hunter2" not in str(caught.value)

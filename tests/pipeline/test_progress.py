@@ -7,8 +7,9 @@ import pytest
 from pictures import TINY
 
 from muralist.pipeline.levels import plan_levels
-from muralist.pipeline.progress import Bars, Progress, level_work, watched
+from muralist.pipeline.progress import Bars, BatchBar, Progress, level_work, watched
 from muralist.pipeline.records.losses import LossRow, loss_line
+from muralist.pipeline.records.report import Result
 from muralist.pipeline.settings import Settings
 
 LEVELS = plan_levels(96, 128, [(112, 1.0)], Settings(**TINY), 16, 32)
@@ -141,3 +142,54 @@ def test_things_that_take_long_are_told(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert list(watched("ab", str)) == ["a", "b"]
     assert sys.stderr.getvalue() == ""
+
+
+class Broken(io.StringIO):
+    """A text file that takes nothing, whatever is behind it."""
+
+    def __init__(self, error: Exception, terminal: bool) -> None:
+        super().__init__()
+        self._error, self._terminal = error, terminal
+
+    def write(self, text: str) -> int:
+        raise self._error
+
+    def flush(self) -> None:
+        raise self._error
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("error", [OSError(28, "full"), BrokenPipeError(), ValueError("I/O operation on closed file")])
+def test_progress_stops_nothing(monkeypatch, error, terminal):
+    """A disk that is full, a reader that is gone, a terminal that was closed; and no standard error at all."""
+    for stream in (Broken(error, terminal), None):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with Bars(LEVELS, "poster.tif", loss_lines=True) as bars:
+            paint_with(bars)
+        with BatchBar(2) as bar:
+            bar.show(Result("a.jpg", "b.jpg", "failed", "why"))
+            bar.note("something")
+        assert list(watched([1, 2], str)) == [1, 2]
+
+
+EVIL = "a\x1b[2J\r\nmuralist: all is well\u202e.jpg"
+HARMLESS = r"a\x1b[2J\r\nmuralist: all is well\u202e.jpg"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_names_steer_no_terminal_and_forge_no_line(monkeypatch, terminal):
+    """Control codes, line breaks and marks that turn text around are written out."""
+    monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
+    with BatchBar(1) as bar:
+        bar.show(Result(EVIL, "b.jpg", "failed", f"{EVIL}: broken"))
+        bar.note(f"worker {EVIL} was lost")
+    with Bars(LEVELS, EVIL):
+        pass
+    shown = sys.stderr.getvalue()
+    assert "\x1b[2J" not in shown
+    assert "\nmuralist" not in shown
+    assert "\u202e" not in shown
+    assert shown.count(HARMLESS) >= 3 - (not terminal)

@@ -22,7 +22,6 @@ from muralist.pipeline import render as module
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.levels import Level
 from muralist.pipeline.painting import Painting
-from muralist.pipeline.pictures import writing
 from muralist.pipeline.pictures.colours import recolouring, with_chroma_of
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
@@ -525,7 +524,7 @@ def test_an_input_is_never_overwritten(paint, folder, picture):
     for name in ("several/one.png", "init.png"):
         save(folder / name, painting())
     before = (folder / picture).read_bytes()
-    with pytest.raises(OutputError, match="one of the pictures to be read"):
+    with pytest.raises(OutputError, match="one of the files to be read"):
         paint(picture, style=["style.png", "several"], init=str(folder / "init.png"), overwrite=True)
     assert (folder / picture).read_bytes() == before
 
@@ -687,16 +686,80 @@ def test_a_disk_that_fills_up_meanwhile(folder, scheduler):
     assert names(folder) == ["photo.png", "style.png"]
 
 
+@pytest.mark.parametrize("name", ["out.png", "out.png.json"])
+@pytest.mark.parametrize("setting", ["init", "weights"])
+def test_what_is_read_is_never_replaced(paint, folder, name, setting):
+    """Neither by the painting nor by its record, even with `overwrite`."""
+    shutil.copyfile(folder / "photo.png", folder / name)
+    with pytest.raises(OutputError, match=f"{name}: this is one of the files to be read; name another output"):
+        paint(overwrite=True, **{setting: str(folder / name)})
+
+
+def test_a_damaged_journal_is_no_dead_end(paint, folder):
+    """The command says what is damaged and names --restart, which starts over, also where a painting is there."""
+    paint(steps=[1])
+    run = folder / ".out.png.muralist"
+    for journal in (b"", b"{}", b'{"finished": '):
+        run.mkdir()
+        (run / "journal.json").write_bytes(journal)
+        with pytest.raises(OutputError, match=r"journal\.json: damaged, .*start over with --restart"):
+            paint(steps=[1], overwrite=True)
+        assert (run / "journal.json").read_bytes() == journal
+        assert paint(steps=[1], overwrite=True, restart=True)["resumed"] == 0
+    assert names(folder) == ["out.png", "out.png.json", "photo.png", "style.png"]
+
+
+def test_a_damaged_file_of_a_run_is_said(paint, folder, monkeypatch):
+    """A file that somebody cut is one line that names --restart."""
+
+    def harm(painting: Painting) -> None:
+        for path in folder.rglob("*.state"):
+            path.write_bytes(path.read_bytes()[:10])
+        ended(painting)
+
+    ended = Painting._paint_round
+    monkeypatch.setattr(Painting, "_paint_round", harm)
+    with pytest.raises(OutputError, match=r"damaged.*start over with --restart"):
+        paint(steps=[1])
+
+
+def test_a_folder_that_vanishes_is_said(paint, folder, monkeypatch):
+    """One line says what is gone, and nothing is left but the pictures."""
+
+    def vanish(painting: Painting) -> None:
+        shutil.rmtree(folder / "out")
+        ended(painting)
+
+    ended = Painting._paint_round
+    monkeypatch.setattr(Painting, "_paint_round", vanish)
+    (folder / "out").mkdir()
+    with pytest.raises(OutputError, match=r"out/.*: No such file or directory, wanted a file of this run; somebody"):
+        paint("out/out.png", steps=[1])
+    assert names(folder) == ["photo.png", "style.png"]
+
+
+def test_links_planted_beside_the_output_are_not_followed(paint, folder):
+    """Names that files had while they were written lead a painter's other files into the painting's place no more."""
+    precious = folder / "precious"
+    precious.write_bytes(b"mine")
+    for name in ("out.png", "out.png.json", "out-000001.png", "losses.png"):
+        (folder / f".{name}.part").symlink_to(precious)
+    paint(steps=[1], save_every=1, loss_plot=folder / "losses.png")
+    assert precious.read_bytes() == b"mine"
+
+
 def test_a_disk_that_fills_up_at_the_end(paint, folder, monkeypatch):
     """When the painting itself does not fit, one line says so and an old one stays; with room, the same call ends."""
     (folder / "out.png").write_bytes(b"precious")
     before = contents(folder)
 
-    def fail(_: Path) -> None:
-        raise OSError(28, os.strerror(28))
+    def fail(part: Path, target: Path, replace: Callable[[Path, Path], None] = os.replace) -> None:
+        if target.name == "out.png":
+            raise OSError(28, os.strerror(28))
+        replace(part, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "_flush", fail)
+        patch.setattr(os, "replace", fail)
         with pytest.raises(OutputError, match=r"out\.png: could not be written \(No space left on device\)"):
             paint(overwrite=True, steps=[1])
     assert {name: found for name, found in contents(folder).items() if not name.startswith(".")} == before

@@ -175,6 +175,12 @@ def test_text_and_single_values_are_read(key, written, read):
         ("device", "cuda:0\n", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"),
         ("scheduler", "localhost:8786", "an address such as tcp://host:8786"),
         ("scheduler", "tcp://localhost", "an address such as tcp://host:8786"),
+        ("scheduler", "tcp://[::1", "an address such as tcp://host:8786"),
+        ("scheduler", "tcp://[::1]", "an address such as tcp://host:8786"),
+        ("scheduler", "tcp://::1:8786", "an address such as tcp://host:8786"),
+        ("scheduler", "tcp://]a[:8786", "an address such as tcp://host:8786"),
+        ("scheduler", "tcp://localhost:65536", "an address such as tcp://host:8786"),
+        ("scheduler", "tcp://localhost:0", "an address such as tcp://host:8786"),
         ("network", "", "a text of at least one character"),
         ("weights", "a\0b", "a text that can name a file"),
         ("init", "\ud800", "a text that can name a file"),
@@ -252,3 +258,9 @@ def test_the_last_value_serves_all_finer_levels(values, level):
 def test_names_are_those_of_the_model(names, table):
     """What can be asked for is what the model has, no more and no less."""
     assert set(get_args(names)) == set(table)
+
+
+@pytest.mark.parametrize("address", ["tcp://host:1", "tls://10.0.0.1:65535", "tcp://[::1]:8786", "tls://a-b.c_d:08786"])
+def test_addresses_of_schedulers(address):
+    """By name and by number, also of IPv6, in brackets."""
+    assert Settings(scheduler=address).scheduler == address

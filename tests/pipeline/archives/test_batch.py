@@ -536,3 +536,27 @@ def test_no_such_time(archive):
     with pytest.raises(SettingsError, match="--max-hours"):
         archive.paint(max_hours=-1)
     assert not archive.out.exists()
+
+
+def test_a_checkpoint_never_takes_the_place_of_a_photograph(archive):
+    """Not even with --overwrite; the batch does not begin."""
+    archive.out.mkdir()
+    shutil.copyfile(archive.photos / "a.png", archive.out / "1-000001.png")
+    precious = (archive.out / "1-000001.png").read_bytes()
+    with pytest.raises(
+        SettingsError, match=r"the checkpoint of \S+a.png .* after 1 steps would be .*, which is an input"
+    ):
+        archive.paint("photos", "out/1-000001.png", save_every=1, overwrite=True, name="{number}.png")
+    assert (archive.out / "1-000001.png").read_bytes() == precious
+    assert [path.name for path in archive.out.iterdir()] == ["1-000001.png"]
+
+
+def test_a_damaged_journal_fails_one_picture(archive):
+    """The others are painted; with --restart, it is, too."""
+    run = archive.out / ".a.png.muralist"
+    run.mkdir(parents=True)
+    (run / "journal.json").touch()
+    assert archive.paint() == {"a.png": "failed", "sub/b.png": "done"}
+    assert "journal.json: damaged" in archive.rows["a.png"]["reason"]
+    assert "--restart" in archive.rows["a.png"]["reason"]
+    assert archive.paint(restart=True) == {"a.png": "done", "sub/b.png": "skipped"}

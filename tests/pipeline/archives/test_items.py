@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muralist.pipeline.archives.collisions import check_collisions
 from muralist.pipeline.archives.items import Item, find_items, find_unsupported, told_unsupported
 from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.settings import Settings
 
 STYLE = (Path("style.jpg"),)
 OUT = Path("out")
@@ -30,14 +32,21 @@ def touch(*names):
 
 def found(*inputs, styles=STYLE, output=OUT, **options):
     """Contents and outputs of the items, the outputs below the output folder."""
-    items = find_items(inputs, styles, output, **options)
+    items = checked(inputs, styles, output, **options)
     return [(str(item.content), str(item.output.relative_to(Path.cwd() / output))) for item in items]
+
+
+def checked(inputs, styles, output, **options):
+    """The items of a batch that may begin."""
+    items = find_items(inputs, styles, output, **options)
+    check_collisions(items, lambda item: Settings(**item.overrides), output / "report.jsonl", ())
+    return items
 
 
 def complaint(*inputs, styles=STYLE, output=OUT, **options):
     """The one-line message about inputs."""
     with pytest.raises(SettingsError) as caught:
-        find_items(inputs, styles, output, **options)
+        checked(inputs, styles, output, **options)
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
@@ -260,9 +269,10 @@ def test_two_paintings_in_one_file_are_refused():
     """Both are named, with a template that tells them apart."""
     touch("p/a.jpg", "p/a.png", "q/a.jpg")
     said = complaint("p", "q")
-    assert said.startswith(f"p/a.jpg (p) and q/a.jpg (q) would both become {Path.cwd() / 'out/a.jpg'}; ")
+    both = "the painting of p/a.jpg (p) and the painting of q/a.jpg (q)"
+    assert said.startswith(f"{both} would both be {Path.cwd() / 'out/a.jpg'}; ")
     assert said.endswith("such as --name '{stem}-{number}.{ext}'")
-    assert "would both become" in complaint("p", template="{stem}.tif")
+    assert "would both be" in complaint("p", template="{stem}.tif")
     names = found("p", "q", template="{stem}-{number}.{ext}")
     assert [output for _, output in names] == ["a-1.jpg", "a-2.png", "a-3.jpg"]
 
@@ -287,7 +297,7 @@ def test_paintings_stay_in_the_output_folder(names, template):
     paths = sorted({f"hold/{name}.jpg" for name in names})
     touch(*paths)
     try:
-        items = find_items(paths, STYLE, OUT, template=template)
+        items = checked(paths, STYLE, OUT, template=template)
     except SettingsError:
         return
     outputs = [item.output for item in items]

@@ -94,3 +94,29 @@ def test_a_folder_of_another_layout_is_refused(folder, monkeypatch):
     monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
     with pytest.raises(OutputError, match=rf"run folder was {module.FORMAT - 1}, is {module.FORMAT}; repeat"):
         journal(folder).resume()
+
+
+DAMAGE = {
+    "empty": lambda whole: b"",
+    "cut short": lambda whole: whole[:-20],
+    "zeros": lambda whole: bytes(len(whole)),
+    "something else": lambda whole: b"[" * 100_000,
+    "nothing": lambda whole: b"{}",
+    "a number": lambda whole: b"1",
+    "a bit": lambda whole: whole.replace(b'"halvings": 1', b'"halvings": 3'),
+    "no course": lambda whole: json.dumps({**json.loads(whole), "course": None}).encode(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_journal_is_said(folder, damage):
+    """Nothing of it is believed; the way out is named, and nothing is lost."""
+    journal(folder).write(COURSE)
+    path = folder.aside / JOURNAL
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    for attempt in (journal(folder).resume, lambda: folder.begun, lambda: folder.is_begun(restart=False)):
+        with pytest.raises(OutputError, match=r"journal\.json: damaged, .* start over with --restart") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+    assert not folder.is_begun(restart=True)
+    assert path.exists()

@@ -1,8 +1,12 @@
 """Reports of a batch: a line for every picture at once, and what is said in the end."""
 
 import json
+import resource
+import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, fields
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from itertools import count
 
@@ -41,10 +45,9 @@ def test_the_keys_of_a_line(tmp_path):
 
 
 def test_an_old_report_stays_until_there_is_a_new_line(tmp_path):
-    """A run that is refused takes nothing away; one that paints replaces it whole, and what a killed one left."""
+    """A run that is refused takes nothing away; one that paints replaces it whole."""
     path = tmp_path / "report.jsonl"
     path.write_text("old\n")
-    (tmp_path / ".report.jsonl.part").write_text("left by a kill\n")
     with Report(path):
         assert path.read_text() == "old\n"
     assert path.read_text() == "old\n"
@@ -74,6 +77,15 @@ def test_the_summary_counts(tmp_path):
     first, *rest = report.summary().splitlines()
     assert first == "812 painted, 40 skipped, 3 copied, 2 failed, 143 left for another night, 6 h 12 min"
     assert rest == ["  failed: failed.jpg: why"] * 2
+
+
+def test_names_forge_no_line_of_the_summary(tmp_path):
+    """Whatever is in them is written out, once, and the reason is not said twice for it."""
+    name = "a\x1b[2J\n  failed: b.jpg"
+    with Report(tmp_path / "r.jsonl", count().__next__) as report:
+        report.add(Result(name, "out", "failed", str(OutputError(f"{name}: broken"))))
+        assert report.summary().splitlines()[1:] == [r"  failed: a\x1b[2J\n  failed: b.jpg: broken"]
+    assert [row["input"] for row in lines(tmp_path / "r.jsonl")] == [name]
 
 
 def test_only_some_failures_are_listed(tmp_path):
@@ -114,7 +126,7 @@ def test_a_report_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "r.jsonl").mkdir()
     for path, reason in (
-        (tmp_path / "gone" / "r.jsonl", "No such file or directory"),
+        (tmp_path / "gone" / "r.jsonl", "there is no folder .*gone; create it first"),
         (tmp_path / "file" / "r.jsonl", "Not a directory"),
         (tmp_path / "r.jsonl", "this is a folder"),
     ):
@@ -124,11 +136,43 @@ def test_a_report_that_cannot_be_written_is_refused_at_once(tmp_path):
 
 
 def test_a_full_disk_is_said(tmp_path):
-    """A line that could not be written is no line that was; nothing is left behind."""
-    (tmp_path / ".r.jsonl.part").symlink_to("/dev/full")
-    with Report(tmp_path / "r.jsonl") as report, pytest.raises(OutputError, match="No space left on device"):
-        report.add(Result("a.jpg", "out", "done"))
+    """A line that could not be written is no line that was; nothing but whole lines is left behind."""
+    done = Result("a.jpg", "out", "done")
+    with limited(100), Report(tmp_path / "r.jsonl") as report, pytest.raises(OutputError, match="File too large"):
+        report.add(done)
     assert list(tmp_path.iterdir()) == []
+    with limited(600), Report(tmp_path / "r.jsonl") as report:
+        report.add(done)
+        with pytest.raises(OutputError, match=r"the report cannot be written \(File too large"):
+            report.add(replace(done, reason="x" * 600))
+    assert lines(tmp_path / "r.jsonl")[0]["input"] == "a.jpg"
+
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """Files may have so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_report_follows_no_link(tmp_path):
+    """Neither one in its place, nor one that is put there while it grows."""
+    path, precious = tmp_path / "r.jsonl", tmp_path / "precious"
+    precious.write_text("mine")
+    path.symlink_to(precious)
+    with Report(path) as report:
+        report.add(Result("a.jpg", "out", "done"))
+        assert not path.is_symlink()
+        path.unlink()
+        path.symlink_to(precious)
+        report.add(Result("b.jpg", "out", "done"))
+    assert precious.read_text() == "mine"
 
 
 def test_threads_write_whole_lines(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -242,6 +243,39 @@ def test_a_folder_that_cannot_be_written_to(output):
     assert os.listdir(output.parent) == []
 
 
+# ------------------------------------------------------------------------------------------------- whose folder it is
+
+
+@pytest.mark.parametrize("ending", ["", ".lock", ".gone"])
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_link_in_place_of_a_run_folder_is_refused(output, tmp_path_factory, ending, restart):
+    """Somebody may have planted it, with a journal behind it; nothing is written or removed there."""
+    behind = tmp_path_factory.mktemp("behind")
+    interrupted = interrupt(behind / output.name)
+    elsewhere = interrupted.aside if not ending else behind / "new"
+    RunFolder.of(output, None).aside.with_name(f".poster.tif.muralist{ending}").symlink_to(elsewhere)
+    before = sorted(behind.rglob("*"))
+    with pytest.raises(OutputError, match=r"muralist\S*: this is a link, wanted what muralist makes .*: remove it, or"):
+        open_run(output, None, restart=restart).__enter__()
+    assert sorted(behind.rglob("*")) == before
+    assert os.listdir(output.parent) == [f".poster.tif.muralist{ending}"]
+
+
+def test_a_run_folder_of_somebody_else_is_refused(output, monkeypatch):
+    """Its owner could put links into it while we paint."""
+    interrupt(output)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(OutputError, match=rf"this is a file or folder of user {owner}, wanted what muralist makes"):
+        open_run(output, None).__enter__()
+
+
+def test_a_run_folder_is_private(output):
+    """Nobody else may read or write what lies between two tasks."""
+    with open_run(output, None) as folder:
+        assert stat.S_IMODE(folder.aside.stat().st_mode) == 0o700
+
+
 # ------------------------------------------------------------------------------------------------------ URLs and files
 
 
@@ -299,6 +333,15 @@ def test_arrays_come_back(output):
         for name, array in turned.items():
             assert (found[name].dtype, found[name].shape) == (array.dtype, np.shape(array))
             np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("content", [b"", b"half a", bytes(100)])
+def test_damaged_arrays_are_said(output, content):
+    """The file is named, and the way out."""
+    with open_run(output, None) as folder:
+        folder.store.write("some", content)
+        with pytest.raises(OutputError, match=rf"{folder.run}/some: damaged \(.*\); .* start over with --restart"):
+            folder.read("some")
 
 
 def test_rounds_and_levels_are_removed_one_by_one(output):

@@ -223,12 +223,12 @@ def test_a_file_has_its_name_only_when_it_is_on_the_disk(tmp_path, monkeypatch):
 
     def fsync(file: int) -> None:
         sync(file)
-        done.append(re.sub("-[0-9a-f]{32}", "", os.path.relpath(os.readlink(f"/proc/self/fd/{file}"), tmp_path)))
+        done.append(re.sub("-[0-9a-f]{16}", "", os.path.relpath(os.readlink(f"/proc/self/fd/{file}"), tmp_path)))
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", lambda *names: (replace(*names), done.append("replace")))
     Store(str(tmp_path)).write("a/b/1.bin", CONTENT)
-    assert done == [".", "a", "a/b/.part.bin", "replace", "a/b"]
+    assert done == [".", "a", "a/b/.muralist.part", "replace", "a/b"]
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])

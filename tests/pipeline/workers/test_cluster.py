@@ -3,9 +3,13 @@
 import asyncio
 import os
 import signal
+import socket
+import ssl
+import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +19,7 @@ import pytest
 import trustme
 from crews import opened, until
 from dask_processes import dask_scheduler, dask_worker
+from distributed import Client, Security
 from pictures import TINY
 
 from muralist.model.errors import DivergedError, UnknownNetworkError
@@ -47,6 +52,38 @@ def test_a_scheduler_that_does_not_answer_is_one_clean_error(impatient, tmp_path
         opened(tmp_path, scheduler=address),
     ):
         pass
+    assert capfd.readouterr() == ("", "")
+
+
+ANSWERS = {
+    "silent": b"",
+    "http": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    "ssh": b"SSH-2.0-OpenSSH_9.9\r\n",
+    "a small message": struct.pack("<QQ", 1, 4) + b"what",
+    "half a message": struct.pack("<QQ", 1, 400) + b"what",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_what_is_no_scheduler_is_not_waited_for(impatient, tmp_path, capfd, answer):
+    """A server of another kind, or one that says nothing, is one clean error, soon, and leaving is no wait either."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                others.append(listener.accept()[0])
+                others[-1].sendall(ANSWERS[answer])
+
+    others: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        address, began = f"tcp://127.0.0.1:{listener.getsockname()[1]}", time.monotonic()
+        with pytest.raises(ClusterError, match=rf"no dask scheduler.* answers at {address}|answers at {address} is no"):
+            opened(tmp_path, scheduler=address).__enter__()
+        assert time.monotonic() - began < 15
+        listener.shutdown(socket.SHUT_RDWR)
+    for other in others:
+        other.close()
     assert capfd.readouterr() == ("", "")
 
 
@@ -125,16 +162,49 @@ def test_bad_tls_files_are_named(certificates, tmp_path):
 
 def test_workers_of_this_machine_listen_on_loopback_only(tmp_path):
     """Whoever connects may run code, so nobody elsewhere may connect."""
-    others = children()
+    before = listening()
     with opened(tmp_path, workers=1):
-        listening = {
-            connection.laddr.ip
-            for process in {psutil.Process(), *children()}.difference(others)
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        }
-    assert listening == {"127.0.0.1"}
+        assert {host for host, _ in listening() - before} == {"127.0.0.1"}
     assert os.listdir(tmp_path) == ["dask"]
+
+
+def listening() -> set[tuple[str, int]]:
+    """Addresses that this process and those it started listen on."""
+    return {
+        (connection.laddr.ip, connection.laddr.port)
+        for process in (psutil.Process(), *children())
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+@pytest.mark.parametrize("certificate", [False, True], ids=["without a certificate", "with one of their own"])
+def test_strangers_are_refused_by_workers_of_this_machine(tmp_path, light, certificate):
+    """Another user of the machine gets no answer from scheduler, nanny or worker, and there is no dashboard."""
+    before = listening()
+    with opened(tmp_path, workers=1):
+        ports = [port for _, port in listening() - before]
+        assert len(ports) == 3
+        for port in ports:
+            assert not answers(port, certificate)
+        scheme, security = ("tls", Security.temporary()) if certificate else ("tcp", None)
+        for port in ports:
+            with pytest.raises(OSError, match=r"(?i)closed|timed out|does not match"):
+                Client(f"{scheme}://127.0.0.1:{port}", security=security, timeout=1, set_as_default=False)
+
+
+def answers(port: int, certificate: bool) -> bool:
+    """Whether something is sent back to a stranger who trusts everybody: over TLS, in the clear, or as a browser."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if certificate:
+        trustme.CA().issue_cert("dask-internal").configure_cert(context)
+    for wrap in (context.wrap_socket, lambda plain: plain):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as plain, wrap(plain) as stream:
+            stream.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            if stream.recv(1) not in (b"", b"\x15"):  # the end, or an alert of TLS
+                return True
+    return False
 
 
 # ---------------------------------------------------------------------------------------------- the same bytes anyhow

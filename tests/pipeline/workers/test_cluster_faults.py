@@ -11,7 +11,6 @@ from typing import Any
 
 import psutil
 import pytest
-from chores import introduce
 from crews import another_worker, opened, until
 from dask_processes import dask_scheduler, dask_worker, free_port
 
@@ -19,11 +18,7 @@ from muralist.pipeline.errors import ClusterError
 from muralist.pipeline.workers import cluster as module
 from muralist.pipeline.workers import dispatch, link
 
-
-@pytest.fixture(autouse=True)
-def light(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers need no torch here."""
-    monkeypatch.setattr(module, "introduce", introduce)
+pytestmark = pytest.mark.usefixtures("light")
 
 
 def marks(folder: Path) -> list[tuple[int, int]]:
@@ -105,6 +100,32 @@ def test_a_worker_that_hangs_does_not_hold_up_a_round(scheduler, tmp_path, chore
             slow.resume()
             until(lambda: slow.pid in set(cluster.map("pid", [(0.1,)] * 4)))
             assert cluster.workers == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_hangs_alone_is_replaced(tmp_path, chores, monkeypatch, workers):
+    """A level of one tile has no neighbours to compare with, and one worker nobody who could help out."""
+    monkeypatch.setattr(dispatch, "PATIENCE_SECONDS", 0.5)
+    with opened(tmp_path, workers=workers) as cluster:
+        results = cluster.map("mark", [(str(tmp_path), 7, 2.0)], limits=[3.0])
+        stopper = threading.Timer(0, lambda: (until(lambda: marks(tmp_path)), stop(marks(tmp_path)[0][1])))
+        stopper.start()
+        assert list(results) == [7]
+        stopper.join()
+        victim = marks(tmp_path)[0][1]
+        until(lambda: not psutil.pid_exists(victim), 60)
+        until(lambda: len(cluster._dispatch.workers) == workers, 60)
+        assert victim not in set(cluster.map("pid", [(0.1,)] * 4))
+        assert cluster.lost == 1
+        assert any(
+            re.fullmatch(r"worker \S+ on \S+ took far too long and is started again; what .* again", notice)
+            for notice in cluster.notices
+        )
+
+
+def stop(pid: int) -> None:
+    """Have a process hang."""
+    os.kill(pid, signal.SIGSTOP)
 
 
 def test_workers_come_and_go(scheduler, tmp_path, chores):

@@ -1,6 +1,7 @@
 """The policy alone, with a fake clock: who works on what, in which order, and what is run again."""
 
 from collections.abc import Iterable
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -21,9 +22,9 @@ class Floor:
         for worker in workers:
             self.dispatch.join(worker, threads)
 
-    def add(self, batch: Batch, homes: Iterable[object]) -> list[Call]:
+    def add(self, batch: Batch, homes: Iterable[object], limit: float = inf) -> list[Call]:
         """Put calls into the line, one for each home, and begin."""
-        calls = [Call(batch, (), home) for home in homes]
+        calls = [Call(batch, ("paint",), home, limit) for home in homes]
         self.dispatch.add(calls)
         self.dispatch.fill()
         return calls
@@ -158,6 +159,48 @@ def test_nothing_is_known_to_take_too_long_before_one_has_ended():
     floor.now = 1e6
     floor.dispatch.fill()
     assert floor.held("b") == []
+
+
+def test_a_call_without_neighbours_is_not_waited_for_without_end():
+    """Before any of its kind has ended, its own limit counts; after that, how earlier ones did, in proportion."""
+    floor = Floor("a", "b")
+    floor.add(Batch(), [None], limit=100)
+    floor.now = 100
+    floor.dispatch.fill()
+    assert (floor.held("b"), floor.dispatch.overdue()) == ([], [])
+    floor.now = 101
+    floor.dispatch.fill()
+    assert len(floor.held("b")) == 1
+    assert floor.dispatch.overdue() == []
+    floor.now = 201
+    assert floor.dispatch.overdue() == ["a"]
+    floor = Floor("a", "b")
+    floor.add(Batch(), [None], limit=100)
+    floor.end("a", 20)
+    floor.add(Batch(), [None], limit=1000)  # so it should take 200 s
+    floor.now += 600
+    floor.dispatch.fill()
+    assert floor.held("b") == []
+    floor.now += 1
+    floor.dispatch.fill()
+    assert len(floor.held("b")) == 1
+
+
+def test_patience_grows_with_every_worker_that_was_lost():
+    """A call that is only long ends at last, instead of taking one worker after the other down."""
+    floor = Floor("a")
+    (call,) = floor.add(Batch(), [None], limit=100)
+    for number in range(3):
+        floor.now += 200 * 2**number
+        assert floor.dispatch.overdue() == []
+        floor.now += 1
+        assert floor.dispatch.overdue() == ["a"]
+        (lost,) = floor.dispatch.leave("a")
+        lost.losses += 1
+        floor.dispatch.join("a")
+        floor.dispatch.fill()
+    assert floor.end("a")
+    assert not call.open
 
 
 def test_calls_of_a_lost_worker_are_run_again_in_their_place():

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers import local as module
 from muralist.pipeline.workers.local import Shape, local_shape, visible_gpus
@@ -48,6 +49,21 @@ def test_cores_are_shared_out(machine, cores, tiles, settings, shape):
     """Without a GPU the cores go to the tiles, then to threads; what is asked for is what one gets."""
     machine(cores)
     assert local_shape(Settings(**settings), tiles) == shape
+
+
+@pytest.mark.parametrize("name", ["workers", "threads"])
+@pytest.mark.parametrize(("cores", "most"), [(1, 16), (2, 16), (32, 128)])
+def test_a_machine_is_not_flooded(machine, name, cores, most):
+    """Many more workers or threads than cores are refused before one is started; of any machine, 100,000."""
+    machine(cores)
+    assert getattr(local_shape(Settings(**{name: most}), 9), name) == most
+    wanted = (
+        rf"{name}: got {most + 1}, wanted at most {most} on this machine, which has {cores} cores; leave --{name} out"
+    )
+    with pytest.raises(SettingsError, match=wanted):
+        local_shape(Settings(**{name: most + 1}), 9)
+    with pytest.raises(ValueError, match="less than or equal to 1024"):
+        Settings(**{name: 100_000})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""Files that are written whole or not at all: the one way in which muralist writes a file that somebody else may read.
+
+A file is written under another name in the same folder, brought to the disk, then renamed. The folder may belong to
+others, who may put links there: so the other name cannot be foreseen, and is never one that exists. What a killed
+process left is told by the lock that the system took from it.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedRandom
+from pathlib import Path
+from typing import Final
+
+PREFIX: Final = ".muralist-"  # of files that are being written
+SUFFIX: Final = ".part"
+_NOT_FOR_FOLDERS: Final = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)  # file systems that do not let folders be synced
+
+
+@contextmanager
+def atomic_write(path: Path, *, tidy: bool = True) -> Iterator[BufferedRandom]:
+    """Open a file that takes the place of `path` when the block ends; if the block fails, nothing has changed.
+
+    Parameters
+    ----------
+    path : Path
+        A link is replaced, not followed.
+    tidy : bool
+        Whether to remove first what killed processes left in the folder, which takes a look at all names in it.
+
+    Yields
+    ------
+    binary file
+        To be written, and to be read again.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing, is not to be written to, or the disk is full.
+    """
+    if tidy:
+        _remove_abandoned(path.parent)
+    with _new_file(path.parent) as (file, part):
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        os.replace(part, path)
+    sync_folder(path.parent)
+
+
+def check_writable(folder: Path) -> None:
+    """Find out whether files can be made in a folder, by making one for a moment: the only sure test.
+
+    Raises
+    ------
+    OSError
+        If not.
+    """
+    with _new_file(folder) as (_, part):
+        part.unlink()
+
+
+def is_part(name: str) -> bool:
+    """Say whether a name is that of a file that is still being written, or was when its process was killed."""
+    return name.startswith(PREFIX) and name.endswith(SUFFIX)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the file system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_FOR_FOLDERS:
+            raise
+
+
+@contextmanager
+def _new_file(folder: Path) -> Iterator[tuple[BufferedRandom, Path]]:
+    """A file that nobody else has, and its name; removed if the block fails."""
+    while True:
+        part = folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
+        with open(part, "x+b", opener=_open_no_link) as file:
+            with suppress(OSError):  # not every file system has locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink == 0:  # taken for abandoned before it had its lock
+                continue
+            try:
+                yield file, part
+            except BaseException:
+                with suppress(OSError):  # in a folder that is gone, nothing is left to remove
+                    part.unlink()
+                raise
+            return
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove files that nobody writes any more. What cannot be removed stays."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for path in [Path(entry.path) for entry in entries if is_part(entry.name)]:
+            with suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                finally:
+                    os.close(descriptor)

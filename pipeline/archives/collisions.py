@@ -1,0 +1,98 @@
+"""Nothing that a batch writes may take the place of what it reads, or of something else that it writes.
+
+Settled by names, before anything is painted. A name is followed through links, for a file may have several.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from muralist.model.errors import ModelError
+from muralist.pipeline.archives.items import Item
+from muralist.pipeline.archives.naming import UNIQUE
+from muralist.pipeline.brief import sidecar_path
+from muralist.pipeline.errors import PipelineError, SettingsError
+from muralist.pipeline.records.checkpoints import checkpoint_of
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.start import init_file
+
+SettingsOf = Callable[[Item], Settings]
+
+
+def check_collisions(items: Sequence[Item], settings_of: SettingsOf, report: Path, manifests: Iterable[Path]) -> None:
+    """Refuse a batch in which one file would take the place of another.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    settings_of : callable
+        Gives the settings of an item. One that has none, for they make no sense, writes and reads nothing by them.
+    report : Path
+        File for the batch's report.
+    manifests : iterable of Path
+
+    Raises
+    ------
+    SettingsError
+        Naming the file, what would be written there, and what to do.
+    """
+    settings = _settings(items, settings_of)
+    read = {_real(path) for item in items for path in (item.content, *item.styles)}
+    read |= {_real(path) for each in settings if each for path in _named_in(each)} | {*map(_real, manifests)}
+    written = {_real(report): "the report"}
+    for item in items:
+        _take(written, item.output, f"the painting of {_told(item)}")
+        _take(written, sidecar_path(item.output), f"the record of {_told(item)}")
+    for real, what in written.items():
+        if real in read or os.path.dirname(real) in read:  # a folder among the inputs is a style
+            raise SettingsError(
+                f"{what} would be {real}, which is an input or lies in a style folder; choose another output folder or "
+                "--name"
+            )
+    painters = {_real(item.output): (item, own) for item, own in zip(items, settings, strict=True)}
+    for real in {*read, *written}:
+        if (checkpoint := checkpoint_of(Path(real))) is None or (found := painters.get(str(checkpoint[0]))) is None:
+            continue
+        (item, own), step = found, checkpoint[1]
+        if own and own.save_every and step and step % own.save_every == 0:
+            raise SettingsError(
+                f"the checkpoint of {_told(item)} after {step} steps would be {real}, which is "
+                f"{written.get(real, 'an input')}; choose another output folder or --name, or leave --save-every out"
+            )
+
+
+def _told(item: Item) -> str:
+    return f"{item.content} ({item.place})"
+
+
+def _take(written: dict[str, str], path: Path, what: str) -> None:
+    first = written.setdefault(_real(path), what)
+    if first is not what:
+        raise SettingsError(
+            f"{first} and {what} would both be {path}; give them names of their own, such as --name '{UNIQUE}'"
+        )
+
+
+def _settings(items: Sequence[Item], settings_of: SettingsOf) -> list[Settings | None]:
+    """Settings of every item. Most have the same, which are found once."""
+    known: dict[str, Settings | None] = {}
+    for item in items:
+        if (key := _key(item)) not in known:
+            known[key] = None
+            with suppress(PipelineError, ModelError):
+                known[key] = settings_of(item)
+    return [known[_key(item)] for item in items]
+
+
+def _key(item: Item) -> str:
+    return repr((item.preset, item.overrides))
+
+
+def _named_in(settings: Settings) -> Iterator[Path]:
+    """Files that settings have read."""
+    yield from filter(None, [init_file(settings), settings.weights and Path(settings.weights)])
+
+
+def _real(path: Path) -> str:
+    return os.path.realpath(path)
