@@ -46,5 +46,5 @@ def content_weight(settings: Settings, rows: Sequence[LossRow]) -> float:
         return FIRST_WEIGHT
     if last.level > 1 or last.step < SETTLING_STEPS:
         return last.content_weight
-    factor = (last.content / wanted_content_loss(settings.strength)) ** POWER
+    factor: float = (last.content / wanted_content_loss(settings.strength)) ** POWER
     return last.content_weight * min(max(factor, 1 / LARGEST_FACTOR), LARGEST_FACTOR)
