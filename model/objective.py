@@ -56,10 +56,10 @@ class Losses:
 
 @dataclass(frozen=True)
 class Layer:
-    """Size of a layer over a whole canvas."""
+    """Size of a layer over a whole picture, which may be a fraction of a position more than a whole number."""
 
     channels: int
-    positions: int
+    positions: float
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Objective:
         Layer weights, any positive scale; none for a term that does not count.
     style_weight, content_weight, tv_weight : float
     height, width : int
-        Of the whole canvas, px.
+        Of the whole picture, px.
     sizes : dict layer -> Layer
     metric : dict layer -> ndarray (rows, C + 1)
         Heads of the style layers that are measured in a larger network's space, see `style_losses.py`.
@@ -114,7 +114,7 @@ class Objective:
 
     @property
     def pixels(self) -> int:
-        """Pixels of the whole canvas."""
+        """Pixels of the whole picture."""
         return self.height * self.width
 
     @property

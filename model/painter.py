@@ -151,7 +151,7 @@ class RoundGradient:
         return {layer: _sum(now, self.offset[layer]) for layer, now in own.items()}
 
     def _own(self, features: Tensor) -> Statistics:
-        count = self.window.at(*features.shape[-2:]).sum()
+        count = self.window.at(*features.shape[-2:]).sum().clamp(min=TINY)  # a tile may lie in the margin alone
         return Statistics(*(value / count for value in style_sums(features, self.window)))
 
     def _balanced(self, term: str, gradients: Features) -> Features:
@@ -191,6 +191,7 @@ def _difference(a: Statistics, b: Statistics) -> Statistics:
 def _descend(planes: Planes, gradient: RoundGradient, steps: Steps) -> Planes:
     """Make the steps. Where a step leads to a gradient that is not finite, redo it with half the rate."""
     rate, weights = steps.learning_rate, gradient.window.weights()
+    weights = weights if weights.any() else torch.ones_like(weights)
     before: Planes | None = None
     last: Tensor | None = None
     slope = gradient(planes[PIXELS])

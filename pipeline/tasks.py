@@ -30,7 +30,7 @@ from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.canvas import Canvas
 from muralist.pipeline.storage.store import fetched
 from muralist.pipeline.workers.devices import memory_errors
-from muralist.tiling.grid import Box, Tile, TileGrid
+from muralist.tiling.grid import Box, Span, Tile, TileGrid
 from muralist.tiling.resample import cubic, linear, resample
 
 Kernel = Callable[[np.ndarray], np.ndarray]
@@ -67,7 +67,7 @@ def _network_of(job: Job) -> Network:
 def _painter(job: Job, level: Level, content_weight: float = 0.0) -> Painter:
     """Make what paints the tiles of a level; what is only measured does not ask for the content weight."""
     network, targets = _network_of(job), _blended_targets(job, level)
-    size = level.grid.height, level.grid.width
+    size = level.height, level.width
     return Painter(network, objective(job.settings, targets, *size, content_weight, network.metric))
 
 
@@ -88,7 +88,7 @@ def objective(
     content_weight: float,
     metric: Mapping[str, np.ndarray] | None = None,
 ) -> Objective:
-    """Make the objective of a canvas, with the network's metric if it has one."""
+    """Make the objective of a picture of this size, with the network's metric if it has one."""
     row = architecture(settings.network)
     names = ("style_weight", "tv_weight", "style_loss", "content_loss", "tv_loss", "tv_chroma")
     return Objective(
@@ -99,7 +99,7 @@ def objective(
         height=height,
         width=width,
         metric=metric or {},
-        sizes={name: Layer(row.channels(name), height * width // row.stride(name) ** 2) for name in settings.layers},
+        sizes={name: Layer(row.channels(name), height * width / row.stride(name) ** 2) for name in settings.layers},
         **settings.model_dump(include={*names, "loss_pixels", "normalize_gradients"}),
     )
 
@@ -256,7 +256,15 @@ def _enlarged(canvas: Canvas, before: Level, level: Level, box: Box, part: slice
 
 
 def _window(job: Job, level: Level, tile: Tile) -> Window:
-    return Window.of(*level.grid.window(tile), job.device)
+    """Give the tile's blend weights, none to the margin around the picture: what is cut off is to match nothing."""
+    spans = zip(level.grid.window(tile), tile.outer, level.picture_box, strict=True)
+    return Window.of(*(_inside(weights, outer, picture) for weights, outer, picture in spans), job.device)
+
+
+def _inside(weights: np.ndarray, outer: Span, picture: Span) -> np.ndarray:
+    """Weights along one side of a tile, zero where it lies outside the picture."""
+    places = np.arange(*outer)
+    return weights * ((picture.start <= places) & (places < picture.stop)).astype(weights.dtype)
 
 
 def _features(job: Job, level: Level, tile: Tile) -> Features:

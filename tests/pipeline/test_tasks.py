@@ -18,7 +18,7 @@ from PIL import Image
 from muralist.model.architecture import architecture
 from muralist.model.errors import DivergedError
 from muralist.model.painter import to_tensor
-from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS
+from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES
 from muralist.model.statistics import Window, style_sums
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import tasks
@@ -161,10 +161,12 @@ def test_the_next_level_starts_from_the_one_before(done, changes, share):
     np.testing.assert_array_equal(large[PIXELS], large[AVERAGE])
 
 
-def test_the_next_level_goes_on_with_the_moments(done):
-    """Level 1 starts with level 0's moments, enlarged linearly."""
-    job = done.job
-    before, level = done.levels
+def test_the_next_level_goes_on_with_the_moments(tmp_path):
+    """With Adam, level 1 starts with level 0's moments, enlarged linearly."""
+    job = new_job(tmp_path, Settings(**TINY | {"optimizer": "adam"}))
+    before, level = levels_of(job)
+    for each in (before, level):
+        paint_level(job, each)
     small = job.canvas(before, len(before.rounds)).read(before.picture_box)
     large = job.canvas(level, 0).read(level.picture_box)
     for channel in range(3):
@@ -228,7 +230,7 @@ def test_two_jobs_do_not_mix(done, tmp_path):
 
 
 def test_tiles_tell_what_they_fetched(done):
-    """Painting fetches a tile's outer box of its own file and its neighbours', in four planes; nothing else counts."""
+    """Painting fetches a tile's outer box of its own file and its neighbors', in all planes; nothing else counts."""
     job, level = done.job, done.levels[1]
     for tile in level.grid:
         reached = sum(np.prod((each.extent & tile.outer).shape) for each in level.grid.touching(tile.outer))
@@ -236,33 +238,55 @@ def test_tiles_tell_what_they_fetched(done):
             tasks.paint_tile(job, level, tile.index, 0, WEIGHT),
             tasks.measure_tile(job, level, tile.index, 2),
         )
-        assert painted[:2] == (tile.index, reached * 4 * 3 * 4)
+        assert painted[:2] == (tile.index, reached * PLANES[SETTINGS.optimizer] * 3 * 4)
         assert measured[:2] == (tile.index, 0)
         assert min(painted.seconds, measured.seconds) > 0
 
 
 def test_tiles_leave_out_what_is_not_theirs(done):
-    """A tile files its extent only, not its halo, in four planes of float32."""
+    """A tile files its extent only, not its halo, in all planes of float32."""
     job, level = done.job, done.levels[1]
     canvas = job.canvas(level, 1)
     assert len(level.grid) == 4
     for tile in level.grid:
-        assert len(canvas.store.read(canvas.name(tile))) == 4 * np.prod(tile.extent.shape) * 3 * 4
+        values = PLANES[SETTINGS.optimizer] * np.prod(tile.extent.shape) * 3
+        assert len(canvas.store.read(canvas.name(tile))) == 4 * values
     assert any(tile.extent != tile.outer for tile in level.grid)
 
 
 def test_sums_of_tiles_are_sums_of_the_picture(done):
-    """The added-up Gram matrices of a level of four tiles are those of its canvas in one pass of the network."""
+    """Grams added up over four tiles are the picture's in one pass over its canvas; the margin counts for nothing."""
     job, level = done.job, done.levels[1]
     canvas = job.canvas(level, 0).read(level.grid.box)[AVERAGE]
     picture = to_tensor(canvas)
     with torch.no_grad():
         features = tasks._network_of(job)(picture, tuple(SETTINGS.style_layers))
     total = job.folder.read(job.folder.total(level, 0))
+    inside = Window.of(*(_mask(span, n) for span, n in zip(level.picture_box, canvas.shape[:2], strict=True)))
     for layer in ("relu1_1", "relu2_1"):  # deeper ones see beyond the short halo of these tiles
-        whole = style_sums(features[layer], Window.full(picture))[0].numpy()
+        whole = style_sums(features[layer], inside)[0].numpy()
         found = total[f"gram {layer}"]
         assert np.linalg.norm(found - whole) < 1e-2 * np.linalg.norm(whole)
+
+
+def _mask(span: Span, length: int) -> np.ndarray:
+    """Ones inside a span of an axis, zeros outside."""
+    mask = np.zeros(length, np.float32)
+    mask[slice(*span)] = 1
+    return mask
+
+
+def test_a_tile_in_the_margin_alone_is_painted(tmp_path):
+    """Where a tile holds nothing of the picture it adds nothing to the sums, and what it paints stays finite."""
+    job = new_job(tmp_path, Settings(**TINY | {"bleed": 100, "tile": 64, "overlap": 0}))
+    level = levels_of(job)[0]
+    lay_out(job, level)
+    everywhere(job, level, "prepare_tile", 0, 0, None)
+    losses = everywhere(job, level, "paint_tile", 1, 0, WEIGHT)
+    outside = [tile for tile in level.grid if min((tile.outer & level.picture_box).shape) <= 0]
+    assert outside
+    assert np.isfinite(job.canvas(level, 1).read(level.grid.box)).all()
+    assert all(np.isfinite(value) for value in losses.values())
 
 
 def test_style_statistics_do_not_depend_on_their_tiles(tmp_path):
@@ -355,7 +379,7 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({}, ("average", "reflect", 1)),
+        ({}, ("l2", "reflect", 1)),
         ({"pooling": "l2", "padding": "replicate", "pool_rescale": True}, ("l2", "replicate", 0.78)),
         ({"pooling": "max", "padding": "zeros"}, ("max", "zeros", 1)),
     ],
