@@ -123,7 +123,9 @@ def make_brief(
     if loss_plot is not None:
         check_plot(loss_plot, overwrite=overwrite)
     memory = None if aside is None else budget(settings) // 2  # the other half is for the workers
-    photograph = read_picture(content, settings.max_pixels, memory=memory, folder=aside)
+    photograph = read_picture(
+        content, settings.max_pixels, memory=memory, folder=aside, decoder_memory=budget(settings)
+    )
     init = read_init(settings, memory=memory, folder=aside)
     sizes = settings.model_dump(include={"size", "width", "height", "aspect", "print_size", "dpi", "fit"})
     target = target_size(photograph.height, photograph.width, **sizes)

@@ -14,6 +14,7 @@ from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.samples import Pixels
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.workers.memory import budget
 
 PHOTOGRAPH, BLANK = "content", "blank"
 BAND_ROWS = 256
@@ -38,7 +39,9 @@ def read_init(settings: Settings, *, memory: int | None = None, folder: Path | N
         If it cannot be read.
     """
     path = init_file(settings)
-    return None if path is None else read_picture(path, settings.max_pixels, memory=memory, folder=folder)
+    if path is None:
+        return None
+    return read_picture(path, settings.max_pixels, memory=memory, folder=folder, decoder_memory=budget(settings))
 
 
 def init_pixels(

@@ -17,6 +17,7 @@ from muralist.pipeline.pictures.images import Picture, resize
 from muralist.pipeline.pictures.reading import read_picture, supported_inputs
 from muralist.pipeline.progress import counted
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.workers.memory import budget
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,13 +148,13 @@ def _scales(settings: Settings, count: int) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=8)  # a batch paints many photographs after the same pictures
-def _picture(path: Path, _changed: tuple[int, int] | None, max_pixels: int) -> Picture:
-    return read_picture(path, max_pixels)
+def _picture(path: Path, _changed: tuple[int, int] | None, max_pixels: int, memory: int) -> Picture:
+    return read_picture(path, max_pixels, decoder_memory=memory)
 
 
 def _style(path: Path, photograph: Picture, share: float, scale: float, settings: Settings, least: int) -> Style:
     facts = path.stat() if path.is_file() else None  # what is wrong with a path is told where it is read
-    picture = _picture(path, facts and (facts.st_mtime_ns, facts.st_size), settings.max_pixels)
+    picture = _picture(path, facts and (facts.st_mtime_ns, facts.st_size), settings.max_pixels, budget(settings))
     if min(picture.height, picture.width) < least:
         raise PictureError(
             f"{path}: got a style picture of {picture.width} x {picture.height} px, wanted at least {least} px a side",

@@ -757,6 +757,19 @@ def test_the_script_is_installed():
     assert "render" in done.stdout
 
 
+def test_a_name_that_is_too_long_is_said(folder, scheduler):
+    """One that the system takes, but not those of the files beside it, and one that it does not take at all."""
+    for length in (240, 255, 300):
+        name = "a" * (length - 4) + ".png"
+        assert_refused(render(output=name), "name too long: got", "choose a shorter one")
+    save(folder / f"{'a' * 251}.png", photograph(48, 64, 5))
+    tiny = assignments(TINY | {"scheduler": scheduler})
+    result = run("batch", f"{'a' * 251}.png", "photo.png", "-s", "style.png", "-o", "out", *tiny)
+    assert result.exit_code == 1
+    assert "1 painted, 1 failed" in result.stdout
+    assert "name too long: got 255 bytes" in result.stdout
+
+
 # ------------------------------------------------------------------------------------------------ names from strangers
 
 

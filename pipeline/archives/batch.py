@@ -28,7 +28,7 @@ from muralist.pipeline.archives.repeats import identity_of, likeness, painted_al
 from muralist.pipeline.brief import make_brief, sidecar_path
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
 from muralist.pipeline.pictures.reading import read_size
-from muralist.pipeline.pictures.writing import copy_file, keep_times
+from muralist.pipeline.pictures.writing import check_output, copy_file, keep_times
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import BatchBar, Progress, write_line
 from muralist.pipeline.records.course import Course
@@ -287,6 +287,7 @@ class Batch:
     def _paint(self, errand: Errand, cluster: Cluster) -> Sidecar:
         item, wishes = errand.item, self.wishes
         _make_folder(item.output.parent)
+        check_output(item.output, overwrite=True)  # whether it may be replaced depends on the run folder
         restart = wishes.restart and errand.attempts == 1
         with open_run(item.output, errand.settings.scratch, restart=restart, keep=wishes.keep) as folder:
             overwrite = wishes.overwrite or folder.begun

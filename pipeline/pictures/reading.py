@@ -49,6 +49,10 @@ UNSUPPORTED_EXTENSIONS = frozenset(_UNSUPPORTED.split())
 # A JPEG takes at least one bit for every block of 8 x 8 pixels.
 _JPEG_PIXELS_PER_BYTE = 512
 
+# What a decoder holds of a sample if it holds the whole picture: a JPEG's coefficients have 16 bits, and libwebp keeps
+# a picture twice. libpng keeps samples as they are.
+_DECODED_BYTES = {"jpeg": 2, "webp": 2}
+
 # Float files should stay in [0, 1]. A resampled one overshoots a little; one that goes to 255 means something else.
 _FLOAT_TOLERANCE = 0.5
 
@@ -69,7 +73,12 @@ def supported_inputs() -> tuple[InputFormat, ...]:
 
 
 def read_picture(
-    path: str | Path, max_pixels: int = 2_000_000_000, *, memory: int | None = None, folder: Path | None = None
+    path: str | Path,
+    max_pixels: int = 2_000_000_000,
+    *,
+    memory: int | None = None,
+    folder: Path | None = None,
+    decoder_memory: int | None = None,
 ) -> Picture:
     """Read a JPEG, PNG, TIFF or WebP file into the sRGB working space.
 
@@ -83,7 +92,7 @@ def read_picture(
     linear light and give a brighter picture). Small overshoots are clipped.
 
     Files are decoded in bands. Three kinds cannot be: of WebP, interlaced PNG and progressive JPEG the decoder itself
-    holds the whole picture (about 6 bytes a pixel for JPEG), whatever `memory` says.
+    holds the whole picture (about 6 bytes a pixel for JPEG), whatever `memory` says; `decoder_memory` is its limit.
 
     Parameters
     ----------
@@ -95,6 +104,9 @@ def read_picture(
         Bytes that pixels and alpha may take; larger ones are filed in `folder` and become `Raster`s. None: no limit.
     folder
         Where to file them, under names that follow from the picture's hash.
+    decoder_memory
+        Bytes that a decoder may take that has to hold the whole picture. What it would take follows from the header, so
+        a small file that claims to be huge is refused before it takes any. None: no limit.
 
     Raises
     ------
@@ -106,6 +118,7 @@ def read_picture(
     path = Path(path)
     with _reading(path), _opened(path) as image:
         _check_size(image, path, max_pixels)
+        _check_decoder(image, path, decoder_memory)
         _check_length(image, path)
         _check_samples(image, path)
         exif = blob(image, "exif-data") or exif_of_tiff(path)
@@ -218,6 +231,20 @@ def _check_size(image: Any, path: Path, max_pixels: int) -> None:
         raise PictureError(
             f"{path}: {image.width} x {image.height} pixels are {image.width * image.height}, more than "
             f"max_pixels = {max_pixels}; raise the setting max_pixels if this picture is meant",
+            path=path,
+        )
+
+
+def _check_decoder(image: Any, path: Path, limit: int | None) -> None:
+    """Refuse a picture whose decoder would hold more than the limit."""
+    loader = str(image.get("vips-loader"))
+    whole = loader.startswith("webp") or (image.get_typeof("interlaced") and image.get("interlaced"))
+    needed = image.width * image.height * image.bands * _DECODED_BYTES.get(loader[:4], DTYPE[image.format].itemsize)
+    if limit is not None and whole and needed > limit:
+        raise PictureError(
+            f"{path}: decoding {image.width} x {image.height} px takes {needed / 2**30:.1f} GiB of memory at once, as "
+            f"it is stored (progressive JPEG, interlaced PNG or WebP), but {limit / 2**30:.1f} GiB may be taken; allow "
+            "more with --memory, or convert it to baseline JPEG, PNG without interlacing, or TIFF",
             path=path,
         )
 

@@ -16,12 +16,13 @@ from typing import Any
 import dask
 from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
 
-from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.errors import ClusterError, SettingsError
 from muralist.pipeline.settings import Settings
 
 # More is slower, and a machine with far too many does not answer any more.
 MOST_PER_CORE = 4
 MOST_ON_FEW_CORES = 16
+STARTS = 3  # of all workers, if one dies in it
 
 # glibc gives large blocks back to the system at once and fetches them anew every step: twice the time with dask's own
 # settings, a sixth more with the system's. Like the number of threads, this is read when a process starts.
@@ -124,14 +125,31 @@ async def start_workers(stack: AsyncExitStack, shape: Shape, folder: Path, secur
     """Start a scheduler and workers until the stack is closed; return the scheduler's address.
 
     All listen on 127.0.0.1 and run code for whoever connects, so they ask everybody for the certificate in `security`.
+    If a worker dies while it starts, all are started again.
+
+    Raises
+    ------
+    ClusterError
+        If workers do not start again and again.
     """
     stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": environment(shape)}))
     common = {"host": "127.0.0.1", "protocol": "tls://", "security": security, "local_directory": str(folder)}
-    cluster = SpecCluster(_workers(shape, common), _scheduler(common), security=security, asynchronous=True)
-    starting = asyncio.ensure_future(cluster)
-    stack.push_async_callback(_stop_workers, cluster, starting)
-    await asyncio.shield(starting)
-    return str(cluster.scheduler_address)
+    for attempt in range(1, STARTS + 1):
+        cluster = SpecCluster(_workers(shape, common), _scheduler(common), security=security, asynchronous=True)
+        starting = asyncio.ensure_future(cluster)
+        try:
+            async with AsyncExitStack() as own:
+                own.push_async_callback(_stop_workers, cluster, starting)
+                await asyncio.shield(starting)
+                stack.push_async_exit(own.pop_all())
+            return str(cluster.scheduler_address)
+        except Exception as error:  # dask raises what it finds, mostly a RuntimeError
+            if attempt == STARTS:
+                raise ClusterError(
+                    f"the workers on this machine did not start, {STARTS} times ({type(error).__name__}: {error}), "
+                    "perhaps for want of memory; use fewer --workers, or look for what kills them"
+                ) from error
+    raise AssertionError("every attempt returns or raises")
 
 
 async def _stop_workers(cluster: SpecCluster, starting: asyncio.Future[Any]) -> None:

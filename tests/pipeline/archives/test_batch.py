@@ -173,9 +173,9 @@ def test_each_style_and_names(archive):
 
 
 def test_rows_of_a_manifest(archive):
-    """Style, preset and settings of a row count for it; where a preset would have it computed does not."""
+    """Style, preset and settings of a row count for it; where is computed is the same for all."""
     save(archive.folder / "other.png", painting(seed=7))
-    (archive.folder / "mine.yaml").write_text("tv_weight: 7\nworkers: 5\nthreads: 3\n")
+    (archive.folder / "mine.yaml").write_text("tv_weight: 7\n")
     rows = [
         {"content": "photos/a.png", "style": "other.png", "preset": "mine.yaml"},
         {"content": "photos/a.png", "output": "b.png", "content_weight": 9},

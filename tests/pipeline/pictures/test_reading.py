@@ -14,6 +14,7 @@ import pyvips
 import tifffile
 from handmade import gray_profile
 from handmade import profile as handmade_profile
+from hostile import jpeg
 from PIL import ExifTags, Image
 from snapshots import (
     EXTENSIONS,
@@ -600,3 +601,34 @@ def test_a_large_photograph_takes_little_memory(tmp_path: Path, extension: str) 
     command = [sys.executable, "-c", READ_AND_RESIZE, str(path), str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(result.stdout) < 128 << 20
+
+
+@pytest.mark.parametrize(
+    ("name", "save", "bytes_per_pixel"),
+    [
+        ("progressive.jpg", {"progressive": True}, 6),
+        ("a.webp", {}, 6),
+        ("a.jpg", {}, None),
+        ("a.png", {}, None),
+        ("a.tif", {}, None),
+    ],
+)
+def test_what_the_decoder_would_take_is_limited(tmp_path, name, save, bytes_per_pixel):
+    """Refused by the header, with the number and the way out; what is decoded in bands takes no more, however large."""
+    path = tmp_path / name
+    Image.new("RGB", (64, 48)).save(path, **save)
+    if bytes_per_pixel is None:
+        assert read_picture(path, decoder_memory=1).height == 48
+        return
+    limit = 64 * 48 * bytes_per_pixel
+    assert read_picture(path, decoder_memory=limit).height == 48
+    with pytest.raises(PictureError, match=r"decoding 64 x 48 px takes .*; allow more with --memory, or convert"):
+        read_picture(path, decoder_memory=limit - 1)
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
+    """A progressive JPEG of some bytes that claims 65,500 px a side would take 8 GiB."""
+    path = tmp_path / "bomb.jpg"
+    path.write_bytes(jpeg(65_500, progressive=True) + bytes(20_000_000))
+    with pytest.raises(PictureError, match=r"decoding 65500 x 65500 px takes 8.0 GiB of memory at once"):
+        read_picture(path, 5_000_000_000, decoder_memory=1 << 30)

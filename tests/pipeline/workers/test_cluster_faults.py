@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import dask
 import psutil
 import pytest
 from crews import another_worker, opened, until
@@ -42,6 +43,30 @@ def test_a_worker_killed_at_work_is_replaced(tmp_path, chores):
         ]
         until(lambda: len(cluster._dispatch.workers) == 2)  # dask started another, which was asked and is used
         assert victim not in set(cluster.map("pid", [(0.2,)] * 6))
+
+
+DIE = """
+import os, pathlib, signal
+died = pathlib.Path({folder!r}) / "died"
+if len(list(died.parent.glob("died*"))) < {times}:
+    died.with_name(f"died-{{os.getpid()}}").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_workers_that_die_while_they_start(tmp_path, chores, times):
+    """They are started again; if that does not help, one clean error says so, and none is left."""
+    script = tmp_path / "preload.py"
+    script.write_text(DIE.format(folder=str(tmp_path), times=times))
+    with dask.config.set({"distributed.worker.preload": [str(script)]}):
+        if times == 1:
+            with opened(tmp_path, workers=1) as cluster:
+                assert cluster.call("echo", "alive") == "alive"
+        else:
+            with pytest.raises(ClusterError, match=r"workers .* did not start, 3 times .* fewer --workers"):
+                opened(tmp_path, workers=1).__enter__()
+    assert len(list(tmp_path.glob("died-*"))) == min(times, 3)
 
 
 def test_a_result_lost_with_its_worker_is_computed_again(tmp_path, chores):
