@@ -171,7 +171,9 @@ def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
         click.echo(json.dumps(sidecar, indent=2))
     elif not quiet:
         size = f"{sidecar['width']} x {sidecar['height']} px"
-        click.echo(f"{sidecar['output']}: {size}, {sidecar['seconds']:.0f} s, seam score {sidecar['seam_score']:.2f}")
+        score, threshold = sidecar["seam_score"], sidecar["seam_threshold"]
+        chance = "too few to tell" if threshold is None else f"up to {threshold:.2f} is chance"
+        click.echo(f"{sidecar['output']}: {size}, {sidecar['seconds']:.0f} s, seam score {score:.2f} ({chance})")
 
 
 @main.command()
