@@ -37,7 +37,7 @@ FALSE_OFFSETS = (-160, -144, -128, -112, -96, -80, 80, 96, 112, 128, 144, 160)
 BLOCK = 64
 PHOTOGRAPH = 0.5
 
-_LEAST_FALSE = 4  # false borders that tell how far scores scatter
+_LEAST_FALSE = 6  # false borders that tell how far scores scatter
 _DEVIATIONS = 2.6  # beyond the median that chance makes; of 50 random textures none came above 2.3
 _TO_DEVIATION = 1.4826  # of a normal distribution, from the median of the distances
 _AROUND = max(OFFSETS) + max(REACHES)
