@@ -208,7 +208,9 @@ def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
         _print(json.dumps(sidecar, indent=2))
     elif not quiet:
         name, size = printable(sidecar["output"]), f"{sidecar['width']} x {sidecar['height']} px"
-        _print(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {sidecar['seam_score']:.2f}")
+        score, threshold = sidecar["seam_score"], sidecar["seam_threshold"]
+        chance = "too few to tell" if threshold is None else f"up to {threshold:.2f} is chance"
+        _print(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {score:.2f} ({chance})")
 
 
 @main.command()

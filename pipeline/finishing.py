@@ -16,7 +16,7 @@ from muralist.pipeline.pictures.samples import Pixels
 from muralist.pipeline.pictures.writing import keep_times, write_picture
 from muralist.pipeline.storage.canvas import Canvas
 from muralist.tiling.grid import Box, Span
-from muralist.tiling.seams import seam_score
+from muralist.tiling.seams import Seams, find_seams
 
 BAND_ROWS = 64
 
@@ -113,8 +113,8 @@ def write_painting(finished: Finished, path: Path) -> None:
         keep_times(content.path, path)
 
 
-def score_seams(finished: Finished) -> float:
+def score_seams(finished: Finished) -> Seams:
     """Say how much more a painting changes across the borders of its tiles than beside them."""
     level = finished.level
     rows, cols = ([cut.core.start - level.bleed for cut in axis[1:]] for axis in level.grid.axes)
-    return seam_score(finished.shape[:2], finished.read, rows, cols, finished.photograph)
+    return find_seams(finished.shape[:2], finished.read, rows, cols, finished.photograph)

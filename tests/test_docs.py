@@ -303,7 +303,9 @@ def test_the_report_is_described() -> None:
 def test_the_questions_to_the_report_are_answered(tmp_path: Path) -> None:
     """Every line with jq finds what it says."""
     rows = [
-        Result("a.jpg", "out/a.jpg", "done", seconds=5, seam_score=1.2),
+        Result("a.jpg", "out/a.jpg", "done", seconds=5, seam_score=1.2, seam_threshold=1.1),
+        Result("f.jpg", "out/f.jpg", "skipped", seam_score=1.4, seam_threshold=1.5),
+        Result("e.jpg", "out/e.jpg", "done", seconds=0.5, seam_score=1.3),
         Result("b.jpg", "out/b.jpg", "failed", reason="it is broken"),
         Result("c.jpg", "out/c.jpg", "left", seconds=1),
         Result("d.heic", "", "unsupported"),
@@ -314,10 +316,11 @@ def test_the_questions_to_the_report_are_answered(tmp_path: Path) -> None:
     questions = [block for block in blocks(ARCHIVES, "sh") if block.startswith("jq")]
     done = subprocess.run(["bash", "-ec", *questions], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert [line.strip() for line in done.stdout.splitlines()] == [
-        *("1 done", "1 failed", "1 left", "1 unsupported"),
+        *("2 done", "1 failed", "1 left", "1 skipped", "1 unsupported"),
         "b.jpg: it is broken",
         "c.jpg",
         "d.heic",
         "1.2 out/a.jpg",
-        *("5 s a.jpg", "1 s c.jpg", "0 s b.jpg", "0 s d.heic"),
+        "1.3 out/e.jpg",
+        *("5 s a.jpg", "1 s c.jpg", "0.5 s e.jpg", "0 s f.jpg", "0 s b.jpg", "0 s d.heic"),
     ]

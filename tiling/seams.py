@@ -1,4 +1,4 @@
-"""How visible the borders between tiles are: one number, 1.0 when nothing is there.
+"""How visible the borders between tiles are: a score, and the one that chance makes where nothing is there.
 
 Take a line between two pixel columns. For each block of `BLOCK` rows or a few more, all of about one size, take the
 mean colour of the `reach` columns left of the line minus that of the `reach` columns right of it; its square, summed
@@ -10,6 +10,11 @@ shows at a reach of 1 px, a step in colour that was feathered away over tens of 
 Outlines of things that happen to lie on a border are no seams. What the photograph does there, compared in the same
 way, is therefore taken off, to the power `PHOTOGRAPH`: about as far as paintings follow their photographs.
 
+Few borders see few places, and chance alone makes scores of 1.2 or 1.3 there. So the same score is taken of false
+borders, `FALSE_OFFSETS` to either side and compared with the same reference lines. Their median, and how far they
+scatter about it (the median of the distances, so that an outline on some of them does not count), give a threshold:
+only a score above it is a seam.
+
 The mean is geometric because jumps range over many powers of ten: in an arithmetic one the few blocks on the outlines
 of things drown the many on plain ground, where a seam is seen. A tenth of the median reference jump that is not zero is
 added to each, so that blocks of one colour count as small, not as nothing.
@@ -17,6 +22,7 @@ added to each, so that blocks of one colour count as small, not as nothing.
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,16 +33,40 @@ Read = Callable[[Box], np.ndarray]
 
 REACHES = (1, 8, 32)
 OFFSETS = (-160, -112, -80, 80, 112, 160)
+FALSE_OFFSETS = (-160, -144, -128, -112, -96, -80, 80, 96, 112, 128, 144, 160)
 BLOCK = 64
 PHOTOGRAPH = 0.5
 
+_LEAST_FALSE = 6  # false borders that tell how far scores scatter
+_DEVIATIONS = 2.6  # beyond the median that chance makes; of 50 random textures none came above 2.3
+_TO_DEVIATION = 1.4826  # of a normal distribution, from the median of the distances
 _AROUND = max(OFFSETS) + max(REACHES)
 _BLOCKS_AT_ONCE = 64
 
 
-def seam_score(
+class Seams(NamedTuple):
+    """What was found at the borders.
+
+    Attributes
+    ----------
+    score : float
+        1.0 means that borders look like any other place; also where there are no borders.
+    threshold : float
+        Scores up to it are chance. 1.0 where there are no borders; infinite where there is too little to tell.
+    """
+
+    score: float
+    threshold: float
+
+    @property
+    def visible(self) -> bool:
+        """Whether there is more to see at the borders than chance makes."""
+        return self.score > self.threshold
+
+
+def find_seams(
     shape: tuple[int, int], read: Read, rows: Sequence[int], cols: Sequence[int], read_photograph: Read | None = None
-) -> float:
+) -> Seams:
     """Measure how much more a picture changes across tile borders than beside them.
 
     Parameters
@@ -51,18 +81,37 @@ def seam_score(
     read_photograph : Callable[[Box], ndarray (h, w, 3)], optional
         Gives any box of what was painted, at the same size.
 
-    Returns
-    -------
-    float
-        1.0 means that borders look like any other place; also returned when there are no borders. Chance makes it
-        0.8 to 1.3 for random textures with 5,000 px of borders and no seams, and 0.9 to 1.8 for untiled paintings of
-        a megapixel (1.0 to 4.3 without the photograph).
+    Notes
+    -----
+    Without seams, scores are 0.8 to 1.3 for random textures with 5,000 px of borders, and 0.9 to 1.8 for untiled
+    paintings of a megapixel (1.0 to 4.3 without the photograph).
     """
     scores = _scores(shape, read, rows, cols)
-    if read_photograph is None:
-        return max(scores)
-    outlines = _scores(shape, read_photograph, rows, cols)
-    return max(score / _usual(outline) for score, outline in zip(scores, outlines, strict=True))
+    if 0 not in scores:
+        return Seams(1.0, 1.0)
+    if read_photograph is not None:
+        for line, outlines in _scores(shape, read_photograph, rows, cols).items():
+            usual = map(_usual, outlines)
+            scores[line] = [score / outline for score, outline in zip(scores[line], usual, strict=True)]
+    largest = {line: max(found) for line, found in scores.items()}
+    return Seams(largest.pop(0), _threshold([*largest.values()]))
+
+
+def seam_score(
+    shape: tuple[int, int], read: Read, rows: Sequence[int], cols: Sequence[int], read_photograph: Read | None = None
+) -> float:
+    """Give the score alone, see `find_seams`."""
+    return find_seams(shape, read, rows, cols, read_photograph).score
+
+
+def _threshold(false: list[float]) -> float:
+    """What another of these scores stays below, but for chance."""
+    if len(false) < _LEAST_FALSE:
+        return float("inf")
+    logs = np.log(false)
+    median = np.median(logs)
+    deviation = _TO_DEVIATION * np.median(np.abs(logs - median))
+    return float(np.exp(median + _DEVIATIONS * deviation))
 
 
 def _usual(outline: float) -> float:
@@ -70,23 +119,26 @@ def _usual(outline: float) -> float:
     return outline**PHOTOGRAPH if 0 < outline < float("inf") else 1.0
 
 
-def _scores(shape: tuple[int, int], read: Read, rows: Sequence[int], cols: Sequence[int]) -> list[float]:
-    """The score at each of `REACHES`."""
+def _scores(shape: tuple[int, int], read: Read, rows: Sequence[int], cols: Sequence[int]) -> dict[int, list[float]]:
+    """The score at each of `REACHES`: by offset, 0 for the borders themselves and others for false ones."""
 
     def read_turned(box: Box) -> np.ndarray:
         return read(Box(box.cols, box.rows)).swapaxes(0, 1)
 
     borders = [_jumps(shape, read, col) for col in cols]
     borders += [_jumps((shape[1], shape[0]), read_turned, row) for row in rows]
-    return [_score([*_compared(borders, reach)]) for reach in REACHES]
+    compared = {line: [[*_compared(borders, reach, line)] for reach in REACHES] for line in (0, *FALSE_OFFSETS)}
+    return {line: [_score(pairs) for pairs in each] for line, each in compared.items() if any(each)}
 
 
-def _compared(borders: list[dict[tuple[int, int], np.ndarray]], reach: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (jumps at the border, jumps at its reference lines) for every border that has reference lines."""
+def _compared(
+    borders: list[dict[tuple[int, int], np.ndarray]], reach: int, line: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (jumps at the line, jumps at its reference lines) for every border that has reference lines."""
     for jumps in borders:
-        beside = [jumps[reach, offset] for offset in OFFSETS if (reach, offset) in jumps]
-        if (reach, 0) in jumps and beside:
-            yield jumps[reach, 0], np.concatenate(beside)
+        beside = [jumps[reach, offset] for offset in OFFSETS if offset != line and (reach, offset) in jumps]
+        if (reach, line) in jumps and beside:
+            yield jumps[reach, line], np.concatenate(beside)
 
 
 def _score(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -105,7 +157,7 @@ def _jumps(shape: tuple[int, int], read: Read, border: int) -> dict[tuple[int, i
     strip = Span(border - _AROUND, border + _AROUND) & Span(0, width)
     lines = {
         (reach, offset): border + offset - strip.start
-        for reach, offset in itertools.product(REACHES, (0, *OFFSETS))
+        for reach, offset in itertools.product(REACHES, (0, *FALSE_OFFSETS))
         if reach <= border + offset <= width - reach
     }
     jumps: dict[tuple[int, int], list[np.ndarray]] = {key: [] for key in lines}

@@ -371,7 +371,7 @@ def _megapixels(item: Item, settings: Settings) -> float:
 
 def _painted(errand: Errand, sidecar: Sidecar) -> Result:
     last = sidecar["levels"][-1]
-    facts = {name: sidecar[name] for name in ("seconds", "height", "width", "seam_score")}
+    facts = {name: sidecar[name] for name in ("seconds", "height", "width", "seam_score", "seam_threshold")}
     losses = {"style_loss": last["style_loss_last"], "content_loss": last["content_loss_last"]}
     return replace(_result(errand.item, "done"), attempts=errand.attempts, **facts, **losses)
 

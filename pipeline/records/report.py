@@ -49,7 +49,7 @@ class Result:
     attempts : int
     width, height : int or None
         Of the painting, px.
-    seam_score, style_loss, content_loss : float or None
+    seam_score, seam_threshold, style_loss, content_loss : float or None
         As in the sidecar, of the finest level.
     same_as : str or None
         Output that this one is a copy of.
@@ -65,6 +65,7 @@ class Result:
     width: int | None = None
     height: int | None = None
     seam_score: float | None = None
+    seam_threshold: float | None = None
     style_loss: float | None = None
     content_loss: float | None = None
     same_as: str | None = None

@@ -3,6 +3,7 @@
 import json
 import platform
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,21 @@ from muralist.pipeline.pictures.images import Picture
 from muralist.pipeline.pictures.writing import write_file
 from muralist.pipeline.records.course import Course
 from muralist.pipeline.workers.cluster import Cluster
+from muralist.tiling.seams import Seams
 
 Sidecar = dict[str, Any]
 PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", "pillow", "pyvips", "tifffile")
 
 
-def describe(brief: Brief, course: Course, cluster: Cluster, *, peak_rss: int, seams: float) -> Sidecar:
+def describe(brief: Brief, course: Course, cluster: Cluster, *, peak_rss: int, seams: Seams) -> Sidecar:
     """Put the record together: plain values that JSON can hold, the keys that other tools rely on among them."""
     return {
         "output": str(brief.output),
         "height": brief.final.height,
         "width": brief.final.width,
         "bit_depth": brief.bit_depth,
-        "seam_score": round(seams, 4),
+        "seam_score": round(seams.score, 4),
+        "seam_threshold": round(seams.threshold, 4) if isfinite(seams.threshold) else None,
         "seconds": round(course.seconds, 3),
         "peak_rss_bytes": peak_rss,
         "levels": [report.as_dict() for report in course.levels],

@@ -7,7 +7,7 @@ import pytest
 
 from muralist.tiling import seams
 from muralist.tiling.grid import Box
-from muralist.tiling.seams import seam_score
+from muralist.tiling.seams import Seams, find_seams, seam_score
 
 SIDE = 1200
 BORDERS = (400, 800)
@@ -73,6 +73,53 @@ def with_drift(picture: np.ndarray, size: float) -> np.ndarray:
 def test_no_seams(seed, blur):
     """Where there are no seams the score is about one, for fine and coarse textures."""
     assert 0.8 < score(texture(seed, blur), BORDERS, BORDERS) < 1.3
+
+
+def found_in(picture: np.ndarray, rows, cols, photograph: np.ndarray | None = None) -> Seams:
+    """What is found of seams in a picture in memory."""
+    return find_seams(
+        picture.shape[:2], reader(picture), rows, cols, photograph if photograph is None else reader(photograph)
+    )
+
+
+@SEEDS
+@pytest.mark.parametrize("blur", [1, 8, 20])
+@pytest.mark.parametrize(("rows", "cols"), [([], [400]), ([400], [600]), (BORDERS, BORDERS)])
+def test_chance_is_no_seam(seed, blur, rows, cols):
+    """Few borders score up to 1.5 where nothing is there, and never more than the threshold that is told with it."""
+    found = found_in(texture(seed, blur), rows, cols)
+    assert not found.visible
+    assert found.threshold < 4
+
+
+@SEEDS
+def test_what_is_a_seam_is_above_the_threshold(seed):
+    """Steps, hard and feathered, and drifting tiles are seen, a tower on false borders notwithstanding."""
+    assert found_in(with_step(texture(seed, 8), STEP), [], BORDERS[:1]).visible
+    assert found_in(with_step(texture(seed, 20), STEP), [], BORDERS[:1]).visible
+    assert found_in(with_step(texture(seed, 1), 3 * STEP, 48), [], BORDERS[:1]).visible
+    assert found_in(with_drift(landscape(seed), STEP), BORDERS, BORDERS).visible
+    assert not found_in(landscape(seed), BORDERS, BORDERS).visible
+
+
+@SEEDS
+def test_the_photograph_counts_for_the_threshold_too(seed):
+    """A seam beside a photograph's own outlines is seen, the photograph's outline on a border is not."""
+    photograph = texture(seed, blur=8)
+    assert found_in(with_step(photograph, 2 * STEP), [], BORDERS[:1], photograph).visible
+    assert not found_in(photograph, [], BORDERS[:1], photograph).visible
+
+
+def test_thresholds_where_there_is_little():
+    """No borders: nothing to see. Borders with too few places beside them: no answer, rather than a wrong one."""
+    picture = np.random.default_rng(0).random((60, 400, 3))
+    assert found_in(picture, [], []) == (1.0, 1.0)
+    assert not found_in(picture, [], [0]).visible
+    assert found_in(picture[:, :200], [], [100]).threshold == float("inf")
+    flat = np.full((400, 500, 3), 0.3, np.float32)
+    assert not found_in(flat, [200], [250]).visible
+    flat[200:] += STEP
+    assert found_in(flat, [200], [250]).visible
 
 
 @SEEDS

@@ -96,17 +96,18 @@ def archive(tmp_path: Path, scheduler: str) -> Archive:
     return archive
 
 
-def test_pictures_of_other_formats_are_told_and_listed(archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pictures_of_other_formats_are_told_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A line counts them by extension, the report lists them, and the summary has their number."""
-    for name in ("c.heic", "sub/d.HEIC", "e.bmp"):
-        shutil.copy(archive.photos / "a.png", archive.photos / name)
-    archive.paint(quiet=False)
+    for name in ("broken.png", "c.heic", "sub/d.HEIC", "e.bmp"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(b"no picture")
+    out = tmp_path / "out"
+    report = paint_archive([str(tmp_path / "photos")], [tmp_path / "s.png"], out, Wishes(flags=SMALL), quiet=False)
     assert "left out: 2 .heic, 1 .bmp; convert them to one of JPEG, PNG, TIFF, WebP\n" in capsys.readouterr().err
-    rows = [json.loads(line) for line in (archive.out / "report.jsonl").read_text().splitlines()]
-    unsupported = [row for row in rows if row["status"] == "unsupported"]
-    assert [Path(row["input"]).name for row in unsupported] == ["c.heic", "e.bmp", "d.HEIC"]
-    assert "3 not supported" in archive.report.summary()
-    assert archive.report.exit_code == 0
+    rows = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
+    found = [(row["status"], Path(row["input"]).name) for row in rows]
+    assert found == [("failed", "broken.png"), *(("unsupported", name) for name in ("c.heic", "e.bmp", "d.HEIC"))]
+    assert "1 failed, 3 not supported" in report.summary()
 
 
 @pytest.fixture
@@ -145,6 +146,7 @@ def test_folders_are_mirrored(archive, capfd):
     row, last = archive.rows["a.png"], sidecar["levels"][-1]
     assert (row["input"], row["attempts"], row["error"]) == (str(archive.photos / "a.png"), 1, None)
     assert (row["width"], row["height"], row["seam_score"]) == (64, 48, sidecar["seam_score"])
+    assert row["seam_threshold"] == sidecar["seam_threshold"]
     assert (row["style_loss"], row["content_loss"]) == (last["style_loss_last"], last["content_loss_last"])
     assert row["seconds"] == archive.sidecar("a.png")["seconds"] > 0
     assert archive.report.exit_code == 0

@@ -24,7 +24,7 @@ def lines(path):
 def test_every_picture_gets_a_line_at_once(tmp_path):
     """With all that is known of it and when it ended, while the report is still open."""
     path = tmp_path / "report.jsonl"
-    done = Result("a.jpg", "out/a.jpg", "done", None, None, 12.5, 1, 800, 600, 1.02, 0.001, 0.5, None)
+    done = Result("a.jpg", "out/a.jpg", "done", None, None, 12.5, 1, 800, 600, 1.02, 1.1, 0.001, 0.5, None)
     with Report(path) as report:
         report.add(done)
         (row,) = lines(path)
@@ -37,7 +37,10 @@ def test_every_picture_gets_a_line_at_once(tmp_path):
 
 def test_the_keys_of_a_line(tmp_path):
     """Other tools rely on them."""
-    wanted = "input output status reason error seconds attempts width height seam_score style_loss content_loss same_as"
+    wanted = (
+        "input output status reason error seconds attempts width height "
+        "seam_score seam_threshold style_loss content_loss same_as"
+    )
     assert [field.name for field in fields(Result)] == wanted.split()
     with Report(tmp_path / "r.jsonl") as report:
         report.add(Result("a", "b", "left"))

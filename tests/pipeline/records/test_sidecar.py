@@ -19,7 +19,17 @@ from muralist.pipeline.settings import Settings
 def test_the_keys_that_other_tools_rely_on(painted):
     """A sidecar is plain JSON with these keys; losses and seconds are finite numbers."""
     sidecar = painted.sidecar
-    wanted = {"levels", "seam_score", "settings", "versions", "inputs", "network", "device", "workers"}
+    wanted = {
+        "levels",
+        "seam_score",
+        "seam_threshold",
+        "settings",
+        "versions",
+        "inputs",
+        "network",
+        "device",
+        "workers",
+    }
     assert wanted | {"peak_rss_bytes", "seconds", "notices", "resumed", "identity", "losses"} <= set(sidecar)
     assert (sidecar["resumed"], sidecar["notices"]) == (0, [])
     for level in sidecar["levels"]:
@@ -71,6 +81,7 @@ def test_machine_and_versions_are_told(painted):
     assert {"python", "muralist", "torch", "numpy", "dask"} <= set(sidecar["versions"])
     assert sidecar["peak_rss_bytes"] > 100 << 20  # torch alone takes more
     assert sidecar["seam_score"] > 0
+    assert sidecar["seam_threshold"] is None or sidecar["seam_threshold"] > 0
 
 
 def test_the_sidecar_tells_what_the_bytes_depend_on(painted):
