@@ -19,10 +19,9 @@ from muralist.tiling.grid import Box, Span, TileGrid
 from muralist.tiling.resample import Frame
 
 BLOCK = (64, 2048)  # px, height and width
-FIRST_ROUNDS = (
-    2,
-    5,
-)  # steps of a level after which tiles meet besides: what L-BFGS does first, it does in great strides
+# Steps after the start of a level, and before its end, at which tiles of L-BFGS meet besides: its first steps are great
+# strides, and what tiles do on their own in the last round is blended, but not mended any more.
+SHORT_ROUNDS = (2, 5)
 STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in, which overlap far enough to be exact
 
 
@@ -46,8 +45,8 @@ class Level:
     steps, first_step : int
         Optimiser steps here, and at all coarser levels together, were none to end early.
     steps_per_round : int
-    first_rounds : tuple of int
-        Steps after which rounds end besides, where a level begins.
+    short_rounds : tuple of int
+        Steps after the start of the level and before its end at which rounds end besides.
     save_every : int or None
         Steps between checkpoints, counted over all levels.
     chunks : (int, int) or None
@@ -70,7 +69,7 @@ class Level:
     steps: int
     first_step: int
     steps_per_round: int
-    first_rounds: tuple[int, ...]
+    short_rounds: tuple[int, ...]
     save_every: int | None
     chunks: tuple[int, int] | None
     learning_rate: float
@@ -125,8 +124,9 @@ class Level:
     @cached_property
     def rounds(self) -> tuple[int, ...]:
         """Steps of every round: cut after every `steps_per_round` of the level and every `save_every` of the run."""
-        first = (step for step in self.first_rounds if step < min(self.steps, self.steps_per_round))
-        ends = {*range(0, self.steps, self.steps_per_round), *first, *self.saves, self.steps}
+        short = [step for step in self.short_rounds if step < min(self.steps, self.steps_per_round)]
+        more = {*short, *(self.steps - step for step in short)}
+        ends = {*range(0, self.steps, self.steps_per_round), *more, *self.saves, self.steps}
         return tuple(end - start for start, end in pairwise(sorted(ends)))
 
     @property
@@ -219,7 +219,7 @@ def _level(
         steps=steps,
         first_step=first_step,
         steps_per_round=settings.steps_per_round if _meets(settings) else max(1, steps),
-        first_rounds=FIRST_ROUNDS if settings.optimizer == "lbfgs" and settings.consensus else (),
+        short_rounds=SHORT_ROUNDS if settings.optimizer == "lbfgs" and settings.consensus else (),
         save_every=settings.save_every,
         chunks=None if settings.chunks is None else _chunks(settings.chunks, size, minimum),
         learning_rate=at_level(settings.learning_rate, index),

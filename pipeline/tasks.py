@@ -257,14 +257,15 @@ def _enlarged(canvas: Canvas, before: Level, level: Level, box: Box, part: slice
 
 def _window(job: Job, level: Level, tile: Tile) -> Window:
     """Give the tile's blend weights, none to the margin around the picture: what is cut off is to match nothing."""
-    spans = zip(level.grid.window(tile), tile.outer, level.picture_box, strict=True)
-    return Window.of(*(_inside(weights, outer, picture) for weights, outer, picture in spans), job.device)
+    sides = zip(level.grid.window(tile), tile.outer, level.picture_box, strict=True)
+    rows, cols = (_inside(weights, outer, picture) for weights, outer, picture in sides)
+    return Window.of(rows, cols, job.device)
 
 
 def _inside(weights: np.ndarray, outer: Span, picture: Span) -> np.ndarray:
     """Weights along one side of a tile, zero where it lies outside the picture."""
     places = np.arange(*outer)
-    return weights * ((picture.start <= places) & (places < picture.stop)).astype(weights.dtype)
+    return np.where((picture.start <= places) & (places < picture.stop), weights, np.zeros_like(weights))
 
 
 def _features(job: Job, level: Level, tile: Tile) -> Features:

@@ -169,7 +169,7 @@ def goal_of(preset: str, **overrides: object) -> Objective:
     targets |= {f"mean {layer}": np.mean(matrix, 1) for layer, matrix in style.items()}
     sizes = {layer: Layer(len(matrix), M) for layer, matrix in style.items()}
     sizes |= {layer: Layer(N, M) for layer in settings.active_content_layers}
-    return replace(objective(settings, targets, 4, 6), sizes=sizes)
+    return replace(objective(settings, targets, 4, 6, settings.content_weight), sizes=sizes)
 
 
 def block(layer: str) -> int:
