@@ -7,7 +7,7 @@ that the settings written beside a painting are the ones it was made with.
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, Literal, TypeVar, get_args
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -92,6 +92,15 @@ def _as_list(value: object) -> object:
     return value
 
 
+def _by_optimizer(**usual: object) -> BeforeValidator:
+    """Where nothing is set, take what suits the optimizer, a setting before this one."""
+
+    def choose(value: object, info: ValidationInfo) -> object:
+        return usual[info.data.get("optimizer", "lbfgs")] if value is None else value
+
+    return BeforeValidator(choose)
+
+
 def _pair(values: Sequence[object]) -> Sequence[object]:
     if len(values) != 2:
         raise _wanted("two numbers")
@@ -169,6 +178,7 @@ Address = Annotated[
 ]
 Certificate = Annotated[str, AfterValidator(_matching("(?s).+", "the path of a PEM file"))]
 
+SUITS_OPTIMIZER: Any = None  # the default of settings that `_by_optimizer` chooses
 EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 
 
@@ -264,8 +274,10 @@ class Settings(BaseModel):
         description="Optimiser steps per level, coarsest first; the last value serves all finer levels.",
     )
     optimizer: Literal["adam", "lbfgs"] = Field("lbfgs", description="Adam, or L-BFGS without line search.")
-    learning_rate: Annotated[tuple[Rate, ...], BeforeValidator(_as_list)] = Field(
-        default_factory=lambda others: (0.02, 0.02, 0.015) if others.get("optimizer") == "adam" else (1.0,),
+    learning_rate: Annotated[
+        tuple[Rate, ...], BeforeValidator(_as_list), _by_optimizer(adam=(0.02, 0.02, 0.015), lbfgs=(1.0,))
+    ] = Field(
+        SUITS_OPTIMIZER,
         description="Size of a step per level, listed like `steps`. L-BFGS: a factor of its own step, by default 1. "
         "Adam: a share of the color range, by default 0.02, 0.02, 0.015.",
     )
@@ -279,8 +291,8 @@ class Settings(BaseModel):
         description="Sizes of the picture, each half the one before, at which L-BFGS looks for its steps at the same "
         "time, so that large areas change color in a few steps; 1 is plain L-BFGS.",
     )
-    average_decay: Decay = Field(
-        default_factory=lambda others: 0.9 if others.get("optimizer") == "adam" else 0.0,
+    average_decay: Annotated[Decay, _by_optimizer(adam=0.9, lbfgs=0.0)] = Field(
+        SUITS_OPTIMIZER,
         description="Decay of the moving average over the steps, which calms the last ones; 0 takes the last step. By "
         "default 0.9 for Adam, 0 for L-BFGS.",
     )

@@ -22,8 +22,7 @@ def table() -> str:
 
 def _row(name: str, field: Any) -> str:
     flag = f"`{FLAGS[name]}`" if name in FLAGS else ""
-    default = spelled(field.get_default(call_default_factory=True, validated_data={}))
-    return f"| `{name}` | {flag} | {default} | {explained(name)} |"
+    return f"| `{name}` | {flag} | {spelled(field.default)} | {explained(name)} |"
 
 
 def main(readme: str) -> None:

@@ -3,11 +3,14 @@
 Batches are (N, 3, crop, crop) float32, RGB, sRGB-encoded, in [0, 1].
 """
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -63,6 +66,14 @@ def coarsened(picture: Tensor, factor: int, mode: str) -> Tensor:
     return F.interpolate(small, size=picture.shape[1:], mode=mode)[0].clamp(0, 1)
 
 
+def saved_as_jpeg(picture: Tensor) -> Tensor:
+    """Save a picture (3, H, W), uint8, as a JPEG of low quality and read it again."""
+    file = io.BytesIO()
+    quality = int(torch.randint(20, 81, ()))
+    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
+
+
 def augmentation(crop: int) -> v2.Transform:
     """Make the transform from a picture (3, H, W), uint8, to a random crop (3, crop, crop), float32 in [0, 1].
 
@@ -78,7 +89,7 @@ def augmentation(crop: int) -> v2.Transform:
             _cut(crop),
             v2.RandomVerticalFlip(0.3),
             v2.RandomApply([v2.RandomRotation((90, 90))], 0.3),
-            v2.RandomApply([v2.JPEG((20, 80))], 0.05),
+            v2.RandomApply([v2.Lambda(saved_as_jpeg)], 0.05),
             v2.ToDtype(torch.float32, scale=True),
             v2.RandomApply([v2.RandomChannelPermutation()], 0.2),
             v2.RandomApply([v2.ColorJitter(brightness=0.4, contrast=0.5)], 0.3),
@@ -93,7 +104,7 @@ def plain(crop: int) -> v2.Transform:
 
 
 def _cut(crop: int) -> v2.Transform:
-    sizes = [v2.RandomCrop(round(crop * zoom), pad_if_needed=True, padding_mode="reflect") for zoom in ZOOMS]
+    sizes = [v2.RandomCrop(round(crop * zoom), pad_if_needed=True, padding_mode="symmetric") for zoom in ZOOMS]
     return v2.Compose([v2.RandomChoice(sizes), v2.Resize((crop, crop), antialias=True), v2.RandomHorizontalFlip(0.5)])
 
 

@@ -90,7 +90,7 @@ def test_the_pixels_of_all_tiles_are_counted(height, width):
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=6), st.integers(1, 60))
 def test_rounds_add_up_to_the_steps(steps, steps_per_round):
     """Rounds are full but for the last, the steps made before are counted, and the last value serves finer levels."""
-    levels = plan(4000, 6000, coarse=200, steps=steps, steps_per_round=steps_per_round)
+    levels = plan(4000, 6000, coarse=200, steps=steps, steps_per_round=steps_per_round, optimizer="adam")
     made = 0
     for level in levels:
         assert level.steps == steps[min(level.index, len(steps) - 1)]
@@ -100,6 +100,25 @@ def test_rounds_add_up_to_the_steps(steps, steps_per_round):
         assert [level.steps_after(n) for n in (0, len(level.rounds))] == [0, level.steps]
         assert level.first_step == made
         made += level.steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "steps_per_round", "rounds"),
+    [
+        (60, 10, (2, 3, 5, 10, 10, 10, 10, 5, 3, 2)),
+        (25, 10, (2, 3, 5, 10, 3, 2)),
+        (20, 4, (2, 2, 4, 4, 4, 2, 2)),
+        (7, 10, (2, 3, 2)),
+        (3, 10, (1, 1, 1)),
+        (2, 10, (2,)),
+        (3, 1, (1, 1, 1)),
+        (0, 10, ()),
+    ],
+)
+def test_rounds_of_lbfgs_are_short_at_both_ends(steps, steps_per_round, rounds):
+    """Tiles meet after 2 and 5 steps as well, and as long before the end; never more often than every step."""
+    (level,) = plan(100, 100, steps=steps, steps_per_round=steps_per_round)
+    assert level.rounds == rounds
 
 
 def test_without_consensus_a_level_is_one_round():
@@ -113,6 +132,7 @@ def test_without_consensus_a_level_is_one_round():
 def test_rounds_are_cut_where_a_checkpoint_is_due(steps, steps_per_round, save_every, consensus):
     """A round ends after every so many steps of the run and every so many of the level, and nowhere else."""
     settings = {"steps": steps, "steps_per_round": steps_per_round, "save_every": save_every, "consensus": consensus}
+    settings["optimizer"] = "adam"
     levels = plan(4000, 6000, coarse=200, **settings)
     for level in levels:
         ends = [level.steps_after(made) for made in range(1, len(level.rounds) + 1)]

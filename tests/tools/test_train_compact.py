@@ -113,7 +113,7 @@ def test_a_teacher_narrower_than_the_student_is_refused(tool, lesson):
 def test_batches_are_crops_in_range(tool, images):
     """Every batch has the size asked for, values in [0, 1], and other crops than the one before; seeds repeat it."""
     pictures = tool.load_pictures([images], 2 * CROP)
-    canvases = [torch.zeros(3, 64, 80, dtype=torch.uint8)]
+    canvases = [torch.randint(1, 256, (3, 96, 112), dtype=torch.uint8) * torch.tensor([[[1]], [[1]], [[0]]])]
     torch.manual_seed(3)
     first = list(islice(tool.batches(pictures, canvases, 2, CROP), 12))
     torch.manual_seed(3)
@@ -122,7 +122,7 @@ def test_batches_are_crops_in_range(tool, images):
     assert all(batch.min() >= 0 and batch.max() <= 1 for batch in first)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert len({float(batch.sum()) for batch in first}) == 12
-    assert any(crop.max() == 0 for batch in first for crop in batch)  # of a canvas
+    assert any(crop[2].max() == 0 for batch in first for crop in batch)  # of the canvas, which has no blue
 
 
 def test_pictures_are_found_and_large_ones_shrunk(tool, images, tmp_path):
@@ -177,7 +177,7 @@ def test_reduced_heads_measure_the_same(tool):
 
 
 def test_a_few_steps_lower_the_loss(tool, lesson):
-    """After 12 steps the error on the same batch is well below what it was; what was not to learn is as before."""
+    """After 20 steps the error on the same batch is well below what it was; what was not to learn is as before."""
     taught, drawn = lesson
     same = next(drawn)
     student = student_of(tool, taught, same)
@@ -185,7 +185,7 @@ def test_a_few_steps_lower_the_loss(tool, lesson):
     with torch.no_grad():
         before = taught.loss(same, student, tool.LAYERS)
     names = [name for name in student.convolutions if name != "1_1"]
-    tool.train(student, taught, iter([same] * 12), 12, names)
+    tool.train(student, taught, iter([same] * 20), 20, names, rate=3e-4)
     with torch.no_grad():
         after = taught.loss(same, student, tool.LAYERS)
     assert after < 0.9 * before
@@ -233,8 +233,8 @@ def test_training_goes_on_from_a_file(tool, images, encoder, tmp_path):
     result = train(tool, images, encoder, second, "--start", first)
     assert result.exit_code == 0, result.output
     before, after = load_file(first), load_file(second)
-    moved = (after["conv1_1.weight"] - before["conv1_1.weight"]).abs().max()
-    assert 0 < moved < 0.01
+    assert (after["conv1_1.weight"] - before["conv1_1.weight"]).abs().max() < 0.01
+    assert not torch.equal(after["metric.relu5_1"], before["metric.relu5_1"])
 
 
 def test_bfloat16_trains(tool, images, encoder, tmp_path):
