@@ -4,7 +4,6 @@ All rates are of all workers together; microseconds per pixel and step are one w
 """
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from statistics import fmean
 from typing import Any
 
@@ -15,19 +14,23 @@ from muralist.pipeline.errors import DeviceError, SettingsError
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import counted, watched
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.speeds import USUAL_SIDE, Speed, conditions, usual_speeds
+from muralist.pipeline.speeds import USUAL_SIDE, Speed, conditions, today, usual_speeds
 from muralist.pipeline.workers.crew import Ask, crew
 from muralist.pipeline.workers.local import Shape, local_shape
 from muralist.pipeline.workers.processor import cpu_name
 
 ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float32": 4}  # of a value, at least
+BUSY_SHARE = 0.25  # of the processors that other programs may take while this machine is measured for later, too
+WATCHED_SECONDS = 0.5  # before, for what they take
 MANY_TILES = 1 << 30  # as many as would keep any machine busy
 
 Facts = dict[str, str]
 
 
 def speed_here(settings: Settings, shape: Shape, side: int) -> dict[str, Any]:
-    """Tell how fast this machine paints: as it was measured before, or else measured now for a short while, and kept.
+    """Tell how fast this machine paints: as it was measured before, or else measured now for a short while.
+
+    What is measured now is kept, unless other programs are busy: it would be believed when they are gone.
 
     Parameters
     ----------
@@ -40,7 +43,8 @@ def speed_here(settings: Settings, shape: Shape, side: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        "device", "precision", "pixel_step_seconds", and "measured_on", a date, None for now.
+        "device", "precision", "pixel_step_seconds", "measured_on", a date, None for now, and "busy", the share of the
+        processors that other programs took, None where it was little or does not matter.
 
     Raises
     ------
@@ -48,15 +52,53 @@ def speed_here(settings: Settings, shape: Shape, side: int) -> dict[str, Any]:
     """
     speeds = usual_speeds()
     kept = speeds.find(conditions(settings, shape, *_device(settings, shape)), settings.precision, side)
+    busy = None if kept else _busy()
     speed = kept or _measured_shortly(settings, shape, min(side, USUAL_SIDE))
-    if kept is None:
+    if kept is None and busy is None:
         speeds.keep(speed)
     return {
         "device": speed.conditions["device"],
         "precision": speed.precision,
         "pixel_step_seconds": speed.microseconds / 1e6,
         "measured_on": kept.date if kept else None,
+        "busy": busy,
     }
+
+
+def _busy() -> float | None:
+    """Share of the processors that other programs take, if it is more than a little."""
+    share: float = psutil.cpu_percent(interval=WATCHED_SECONDS) / 100
+    return share if share > BUSY_SHARE else None
+
+
+def learn_speed(
+    settings: Settings, shape: Shape, device: tuple[str, str], precision: str, side: int, seconds: float
+) -> None:
+    """Keep how fast a painting was really painted here, which corrects what was measured before.
+
+    Parameters
+    ----------
+    settings : Settings
+    shape : Shape
+        Of the workers.
+    device : (str, str)
+        Kind of device and its name.
+    precision : str
+    side : int
+        Of the largest tile, px.
+    seconds : float
+        Of one worker per pixel and step.
+    """
+    usual_speeds().keep(
+        Speed(
+            conditions(settings, shape, *device),
+            precision,
+            usual=True,
+            side=side,
+            microseconds=seconds * 1e6,
+            date=f"{today():%Y-%m-%d}",
+        )
+    )
 
 
 def _device(settings: Settings, shape: Shape) -> tuple[str, str]:
@@ -87,7 +129,7 @@ def _measured(ask: Ask, facts: Facts, settings: Settings, shape: Shape, side: in
         usual=settings.precision == facts["precision"],
         side=side,
         microseconds=fmean(ask("pixel_step_seconds", settings, settings.precision, side)) * 1e6,
-        date=f"{datetime.now():%Y-%m-%d}",
+        date=f"{today():%Y-%m-%d}",
     )
 
 

@@ -7,16 +7,18 @@ import psutil
 
 from muralist.model.published import PUBLISHED
 from muralist.model.state import PLANES
-from muralist.pipeline.bench import speed_here
+from muralist.pipeline.bench import learn_speed, speed_here
 from muralist.pipeline.brief import Brief
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import STYLE_TILE_PX, Level
 from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.progress import counted
+from muralist.pipeline.records.course import Course
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import round_steps
 from muralist.pipeline.start import is_photograph
-from muralist.pipeline.workers.local import local_shape
+from muralist.pipeline.workers.cluster import Cluster
+from muralist.pipeline.workers.local import Shape, local_shape
 from muralist.pipeline.workers.memory import budget
 
 FLOAT, DOUBLE = 4, 8
@@ -31,6 +33,7 @@ ACTIVATION_COPIES = 4.0
 STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
 STATE_COPIES = 4
 PAIR_BYTES = 2 * PLANE_BYTES  # per pixel, of each pair that L-BFGS remembers within a round
+LEARNED_SECONDS = 5  # of workers on a level, below which what it took is mostly their start
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
 
@@ -176,6 +179,20 @@ def estimate(brief: Brief) -> dict[str, Any]:
     }
 
 
+def learn_speed_of(brief: Brief, course: Course, cluster: Cluster, precision: str) -> None:
+    """Keep how fast the finest level was painted, if workers of this machine painted it undisturbed and long enough."""
+    settings, level, report = brief.settings, brief.final, course.levels[-1]
+    disturbed = cluster.lost or cluster.again or course.resumed or report.halvings
+    if settings.scheduler is not None or settings.precision != "auto" or disturbed:
+        return
+    if report.busy_seconds < LEARNED_SECONDS:
+        return
+    steps = report.steps + round_steps(settings) * report.rounds
+    seconds = report.busy_seconds / (level.tile_pixels * steps)
+    shape, device = Shape(cluster.workers, cluster.threads), (cluster.device, cluster.device_name)
+    learn_speed(settings, shape, device, precision, isqrt(largest_tile(level)), seconds)
+
+
 def _check_weights(brief: Brief) -> None:
     """Refuse a weight file that painting would fail with; one that was published for the network needs no look."""
     networks = {each.name: each.network for each in PUBLISHED}
@@ -199,6 +216,8 @@ def table(found: dict[str, Any]) -> str:
         for number, row in enumerate(found["levels"], 1)
     ]
     measured = f"measured on {found['measured_on']}" if found["measured_on"] else "measured"
+    if found["busy"] is not None:
+        measured += f" while other programs took {found['busy']:.0%} of the processors; not kept"
     gib = {name: found[f"{name}_bytes"] / 2**30 for name in ("worker", "driver", "disk")}
     return "\n".join(
         [

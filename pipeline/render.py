@@ -17,7 +17,7 @@ from platformdirs import user_cache_path
 
 from muralist.pipeline.brief import Brief, make_brief
 from muralist.pipeline.errors import OutputError, PipelineError
-from muralist.pipeline.estimate import check_memory, disk_bytes
+from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of
 from muralist.pipeline.finishing import Finished, score_seams, write_painting
 from muralist.pipeline.job import Job
 from muralist.pipeline.lay_out import Sources, StyleSource
@@ -178,6 +178,7 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
         sidecar = describe(brief, course, cluster, peak_rss=cluster.peak_rss() + peak_rss(), seams=seams)
         write_sidecar(brief.output, sidecar)
         journal.write(course, finished=True)
+    learn_speed_of(brief, course, cluster, job.precision)
     return sidecar
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,6 +15,7 @@ from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers.local import Shape
 
 USUAL_SIDE: Final = 512  # px; larger tiles are painted about as fast
+KEPT_DAYS: Final = 30  # after which a machine is measured again: drivers, libraries and habits change
 LOOK_STEPS: Final = 0.5  # what a look at the losses costs: the way forwards, but not back
 
 # Settings that choose what is computed in a step, beside the layers.
@@ -56,6 +58,14 @@ class Speed:
     microseconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     date: str
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was measured so recently that it still counts."""
+        try:
+            return today() - date.fromisoformat(self.date) <= timedelta(days=KEPT_DAYS)
+        except ValueError:
+            return False
+
     def replaces(self, other: "Speed") -> bool:
         """Say whether this is a newer answer to the same question."""
         mine, theirs = ((each.conditions, each.precision, each.side) for each in (self, other))
@@ -93,11 +103,16 @@ class Speeds:
         return True
 
     def _read(self) -> list[Speed]:
-        """All of them; none if the file is damaged, and then it is written anew."""
+        """All that are fresh; none if the file is damaged, and then it is written anew."""
         try:
-            return KEPT.validate_json(self.file.read_bytes())
+            return [speed for speed in KEPT.validate_json(self.file.read_bytes()) if speed.is_fresh]
         except (OSError, ValueError):
             return []
+
+
+def today() -> date:
+    """Return the date here."""
+    return date.today()
 
 
 def usual_speeds() -> Speeds:

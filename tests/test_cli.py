@@ -443,7 +443,7 @@ def test_losses_and_pictures_on_the_way(folder, scheduler):
 
 def test_plan_foretells_and_does_nothing(folder, painted, monkeypatch):
     """`plan` prints a table, or JSON with the same rows as the sidecar's, and leaves no file."""
-    measured = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 1e-6, "measured_on": None}
+    measured = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 1e-6, "measured_on": None, "busy": None}
     monkeypatch.setattr("muralist.pipeline.estimate.speed_here", lambda *_: measured)
     options = ["photo.png", "-s", "style.png", "-o", "out.png", *assignments(TINY)]
     found = json.loads(run("plan", *options, "--json").stdout)

@@ -8,7 +8,7 @@ from machines import FACTS, Machine
 from muralist.model.architecture import architecture
 from muralist.model.errors import UnknownNetworkError
 from muralist.pipeline import bench as module
-from muralist.pipeline.bench import bench, speed_here, table
+from muralist.pipeline.bench import bench, learn_speed, speed_here, table
 from muralist.pipeline.errors import DeviceError, SettingsError
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.speeds import usual_speeds
@@ -26,13 +26,14 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Machine:
     monkeypatch.setattr(module, "crew", machine.crew)
     monkeypatch.setattr(module, "cpu_name", lambda: FACTS["name"])
     monkeypatch.setattr(module, "local_shape", lambda settings, tiles: SHAPE)
+    monkeypatch.setattr(module.psutil, "cpu_percent", lambda interval: 3.0)
     return machine
 
 
 def test_a_machine_is_measured_once(machine):
     """What was measured serves the next time, with its date; the mean of the workers counts."""
     found = speed_here(DEFAULT, SHAPE, 2000)
-    speed = {"device": "cpu", "precision": "bfloat16", "pixel_step_seconds": 2e-6}
+    speed = {"device": "cpu", "precision": "bfloat16", "pixel_step_seconds": 2e-6, "busy": None}
     assert found == speed | {"measured_on": None}
     assert machine.measured == [("compact", "bfloat16", 512)]
     (kept,) = usual_speeds()._read()
@@ -41,6 +42,27 @@ def test_a_machine_is_measured_once(machine):
     assert speed_here(DEFAULT, SHAPE, 100)["measured_on"] is None
     assert speed_here(DEFAULT.model_copy(update={"precision": "float32"}), SHAPE, 512)["precision"] == "float32"
     assert machine.measured[1:] == [("compact", "bfloat16", 100), ("compact", "float32", 512)]
+
+
+def test_a_busy_machine_is_not_believed_for_ever(machine, monkeypatch):
+    """What is measured beside other programs serves once and says so; when they are gone, it is measured again."""
+    monkeypatch.setattr(module.psutil, "cpu_percent", lambda interval: 80.0)
+    assert speed_here(DEFAULT, SHAPE, 512)["busy"] == 0.8
+    assert usual_speeds()._read() == []
+    monkeypatch.setattr(module.psutil, "cpu_percent", lambda interval: 10.0)
+    assert speed_here(DEFAULT, SHAPE, 512)["busy"] is None
+    assert speed_here(DEFAULT, SHAPE, 512)["measured_on"] is not None
+    assert len(machine.measured) == 2
+
+
+def test_a_real_painting_corrects_what_was_measured(machine):
+    """How fast a painting was painted is what the next plan goes by."""
+    assert speed_here(DEFAULT, SHAPE, 512)["pixel_step_seconds"] == 2e-6
+    learn_speed(DEFAULT, SHAPE, ("cpu", FACTS["name"]), "bfloat16", 512, 5e-7)
+    found = speed_here(DEFAULT, SHAPE, 512)
+    assert found["pixel_step_seconds"] == pytest.approx(5e-7)
+    assert found["measured_on"] is not None
+    assert len(machine.measured) == 1
 
 
 def test_other_workers_are_another_machine(machine):
@@ -120,7 +142,7 @@ def test_the_table_tells_all(machine, tmp_path):
     assert lines[1] == "matmul    100 GFLOP/s in bfloat16, 100 GFLOP/s in float32"
     assert lines[2] == "copy      8.0 GB/s"
     assert lines[4].split() == ["network", "precision", "tile", "us/px/step", "GFLOP/s", "matmul", "copy"]
-    assert lines[5].split() == ["compact", "bfloat16", "512", "2.000", "59", "59%", "8%"]
+    assert lines[5].split() == ["compact", "bfloat16", "512", "2.000", "87", "87%", "10%"]
     assert len({len(line) for line in lines[4:9]}) == 1
     assert lines[-1] == f"kept in {usual_speeds().file}, for muralist plan"
     usual_speeds().file.unlink()
@@ -152,7 +174,7 @@ def test_a_tile_that_cannot_fit_is_refused(machine, monkeypatch):
     free = SimpleNamespace(available=needed - 1)
     monkeypatch.setattr(module.psutil, "virtual_memory", lambda: free)
     words = (
-        r"a tile of 512 x 512 px takes more than 0\.1 GiB .* network compact \(2 workers\), but 0\.1 GiB are free; use"
+        r"a tile of 512 x 512 px takes more than 0\.2 GiB .* network compact \(2 workers\), but 0\.2 GiB are free; use"
     )
     with pytest.raises(SettingsError, match=words):
         bench(["compact"], ["float32"], [512])

@@ -1,8 +1,11 @@
 """What `plan` foretells, against what a render then does."""
 
 import os
+from dataclasses import fields
+from math import isqrt
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pictures import TINY, painting, photograph, save
@@ -16,17 +19,20 @@ from muralist.pipeline.estimate import (
     disk_bytes,
     driver_bytes,
     estimate,
+    history_bytes,
     largest_tile,
     table,
     worker_bytes,
 )
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, counted
+from muralist.pipeline.records.course import Course, LevelReport
 from muralist.pipeline.render import render
+from muralist.pipeline.speeds import round_steps
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.pipeline.workers.local import Shape
 
-MEASURED = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 2e-6, "measured_on": None}
+MEASURED = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 2e-6, "measured_on": None, "busy": None}
 
 
 @pytest.fixture
@@ -61,10 +67,15 @@ def test_a_plan_tells_what_a_render_then_reports(painted, tmp_path, measured):
 
 
 def test_time_is_the_measured_cost_of_all_tiles(tmp_path, measured):
-    """One worker paints tile after tile; four workers paint four at a time. A look after each round is half a step."""
+    """One worker paints tile after tile; four workers paint four at a time. A look after each round is half a step.
+
+    L-BFGS takes the gradient of its last step again at the start of a round.
+    """
     found = estimate(brief(tmp_path))
     level = brief(tmp_path).final
-    assert found["levels"][1]["seconds"] == pytest.approx(4 * largest_tile(level) * (3 + 2 / 2) * 2e-6)
+    assert found["levels"][1]["seconds"] == pytest.approx(4 * largest_tile(level) * (3 + 2 * 1.5) * 2e-6)
+    adam = estimate(brief(tmp_path, optimizer="adam"))
+    assert adam["levels"][1]["seconds"] == pytest.approx(4 * largest_tile(level) * (3 + 2 / 2) * 2e-6)
     assert found["seconds"] == sum(row["seconds"] for row in found["levels"])
     shared = estimate(brief(tmp_path, workers=4))
     assert shared["levels"][1]["seconds"] == pytest.approx(found["levels"][1]["seconds"] / 4)
@@ -99,11 +110,12 @@ def test_memory_grows_with_the_tile_and_the_picture(tmp_path):
 
 def test_every_pair_of_lbfgs_counts(tmp_path):
     """A pair more is two planes more in a worker; on the disk L-BFGS keeps a plane less than Adam, and no pairs."""
-    adam = brief(tmp_path, history=9)
+    adam = brief(tmp_path, optimizer="adam", history=9)
     few, more = (brief(tmp_path, optimizer="lbfgs", history=pairs) for pairs in (1, 4))
     pair = 2 * 3 * 4 * largest_tile(few.final)
     assert worker_bytes(more, 4) - worker_bytes(few, 4) == 3 * pair
-    assert worker_bytes(few, 4) - worker_bytes(adam, 4) == pair
+    assert history_bytes(few) == pair
+    assert history_bytes(adam) == 0
     assert disk_bytes(more) == disk_bytes(few) < disk_bytes(adam)
 
 
@@ -139,7 +151,7 @@ def test_memory_without_room_for_a_pair(tmp_path, monkeypatch):
         check_memory(brief(tmp_path, optimizer="lbfgs", history=1))
     with pytest.raises(SettingsError, match="use more chunks or fewer --workers"):
         check_memory(brief(tmp_path, optimizer="lbfgs", history=1, chunks=[2, 3]))
-    check_memory(brief(tmp_path))
+    check_memory(brief(tmp_path, optimizer="adam"))
     check_memory(brief(tmp_path, optimizer="lbfgs", scheduler="tcp://elsewhere:8786"))
 
 
@@ -219,3 +231,45 @@ def test_a_kept_speed_has_a_date(tmp_path, monkeypatch):
     """What was not measured now says when it was."""
     monkeypatch.setattr(module, "speed_here", lambda *_: MEASURED | {"measured_on": "2026-11-21"})
     assert "2.00 microseconds per pixel and step (measured on 2026-11-21)" in table(estimate(brief(tmp_path)))
+
+
+class Workers:
+    """What is asked of workers after a painting: two of one thread on a processor, none of which was lost."""
+
+    workers, threads, device, device_name, lost, again = 2, 1, "cpu", "Abacus 9", 0, 0
+
+
+def course_of(job: Brief, **changes: object) -> Course:
+    """A course whose last level took its workers half a microsecond per pixel and step."""
+    level = job.final
+    steps = level.steps + round_steps(job.settings) * len(level.rounds)
+    facts: dict[str, Any] = dict.fromkeys((field.name for field in fields(LevelReport)), 0)
+    facts |= {"steps": level.steps, "rounds": len(level.rounds), "busy_seconds": level.tile_pixels * steps * 5e-7}
+    return Course(levels=[LevelReport(**facts | changes)])
+
+
+def test_a_painting_says_how_fast_it_was(tmp_path, monkeypatch):
+    """Seconds per pixel and step of the finest level are kept, if the painting was long and undisturbed."""
+    monkeypatch.setattr(module, "LEARNED_SECONDS", 0)
+    learned = []
+    monkeypatch.setattr(module, "learn_speed", lambda *facts: learned.append(facts))
+    job = brief(tmp_path, precision="auto")
+    module.learn_speed_of(job, course_of(job), Workers(), "float32")
+    ((settings, shape, device, precision, side, seconds),) = learned
+    assert (settings, shape, device, precision) == (job.settings, Shape(2, 1), ("cpu", "Abacus 9"), "float32")
+    assert side == isqrt(largest_tile(job.final))
+    assert seconds == pytest.approx(5e-7)
+    again = Workers()
+    again.lost = 1
+    module.learn_speed_of(job, course_of(job), again, "float32")
+    module.learn_speed_of(job, course_of(job, halvings=1), Workers(), "float32")
+    module.learn_speed_of(brief(tmp_path), course_of(job), Workers(), "float32")  # a precision that was asked for
+    monkeypatch.setattr(module, "LEARNED_SECONDS", 1e9)
+    module.learn_speed_of(job, course_of(job), Workers(), "float32")
+    assert len(learned) == 1
+
+
+def test_a_plan_says_that_it_was_measured_beside_others(tmp_path, monkeypatch):
+    """A number that is not to be trusted is not told like one that is."""
+    monkeypatch.setattr(module, "speed_here", lambda *_: MEASURED | {"busy": 0.6})
+    assert "while other programs took 60% of the processors; not kept" in table(estimate(brief(tmp_path)))

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ from muralist.pipeline.workers.local import Shape
 
 HERE = {"device": "cpu", "name": "Abacus 9", "workers": 2, "lively": True}
 SPEED = Speed(HERE, "bfloat16", True, 512, 0.75, "2026-11-21")
+
+
+@pytest.fixture(autouse=True)
+def date_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day on which the speeds above are fresh."""
+    monkeypatch.setattr(module, "today", lambda: date(2026, 11, 30))
 
 
 @pytest.fixture
@@ -80,6 +87,16 @@ def test_a_newer_speed_replaces_the_older(speeds):
     assert speeds.find(HERE, "auto", 512).microseconds == 0.5
 
 
+@pytest.mark.parametrize(("days", "found"), [(0, True), (module.KEPT_DAYS, True), (module.KEPT_DAYS + 1, False)])
+def test_speeds_age(speeds, monkeypatch, days, found):
+    """After a month a speed counts no more; one with a date that is none never did."""
+    speeds.keep(SPEED)
+    monkeypatch.setattr(module, "today", lambda: date.fromisoformat(SPEED.date) + timedelta(days=days))
+    assert (speeds.find(HERE, "auto", 512) is not None) == found
+    speeds.keep(replace(SPEED, date="yesterday"))
+    assert speeds.find(HERE, "auto", 512) is None
+
+
 def spoilt(**changes: object) -> str:
     """A file with a row that is not a speed."""
     return json.dumps([vars(SPEED) | changes])
@@ -133,7 +150,7 @@ def depended_on(**changes: object) -> dict[str, object]:
         {"pooling": "max"},
         {"pool_rescale": True},
         {"padding": "zeros"},
-        {"optimizer": "lbfgs"},
+        {"optimizer": "adam"},
         {"style_loss": "w2"},
         {"tv_loss": "l1-sum"},
         {"normalize_gradients": True},
@@ -148,9 +165,11 @@ def test_a_speed_depends_on_what_is_computed(change):
 
 def test_a_speed_does_not_depend_on_the_rest(monkeypatch):
     """Weights, sizes and steps do not matter, nor a history that Adam has none of; versions do."""
-    assert depended_on(content_weight=7, size=900, tile=2048, steps=3, history=4, precision="float32") == depended_on()
-    lbfgs = {"optimizer": "lbfgs"}
-    assert depended_on(history=4, **lbfgs) != depended_on(history=5, **lbfgs)
+    assert depended_on(content_weight=7, size=900, tile=2048, steps=3, precision="float32") == depended_on()
+    adam = {"optimizer": "adam"}
+    assert depended_on(history=4, **adam) == depended_on(history=5, **adam)
+    assert depended_on(history=4) != depended_on(history=5)
+    assert depended_on(lbfgs_resolutions=1) != depended_on()
     before = depended_on()
     assert {"device": "cpu", "name": "Abacus 9", "workers": 2, "threads": 3}.items() <= before.items()
     monkeypatch.setattr(module, "version", lambda package: "9.9")
