@@ -131,7 +131,7 @@ class Architecture:
         """All convolutions by their names, in order.
 
         >>> [step.fan_out for step in architecture("compact").convolutions.values()][:3]
-        [16, 16, 32]
+        [16, 24, 32]
         """
         return {step.name: step for step in self.steps if isinstance(step, Convolution)}
 

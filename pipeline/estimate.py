@@ -69,7 +69,7 @@ def worker_bytes(brief: Brief, itemsize: int) -> int:
     pixels = max(largest_tile(level) for level in brief.levels)
     activations = itemsize * brief.network.activations(brief.settings.layers)
     tile = pixels * (ACTIVATION_COPIES * activations + STATE_COPIES * PLANES["adam"] * PLANE_BYTES)
-    largest_style = max(max(_style_pixels(brief, level)) for level in brief.levels)
+    largest_style = max(max(_style_pixels(brief, level), default=0) for level in brief.levels)
     style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2)
     return WORKER_BYTES + int(max(tile + history_bytes(brief), style))
 

@@ -118,9 +118,9 @@ def read_picture(
     path = Path(path)
     with _reading(path), _opened(path) as image:
         _check_size(image, path, max_pixels)
-        _check_decoder(image, path, decoder_memory)
         _check_length(image, path)
         _check_samples(image, path)
+        _check_decoder(image, path, decoder_memory)
         exif = blob(image, "exif-data") or exif_of_tiff(path)
         orientation = stated_orientation(image, exif)
         icc = blob(image, "icc-profile-data")

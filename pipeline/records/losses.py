@@ -153,7 +153,7 @@ def _draw(axes: "Axes", rows: Sequence[LossRow], settings: Settings) -> None:
     for term, weight in weights.items():
         if weight:
             values = [(row.content_weight if term == "content" else weight) for row in rows]
-            axes.plot(*_curve(rows, term, values), marker=".", linewidth=1, label=f"{term}, weight {weight:.3g}")
+            axes.plot(*_curve(rows, term, values), marker=".", linewidth=1, label=f"{term}, weight {weight:.4g}")
     axes.plot(*_curve(rows, "total", [1.0] * len(rows)), marker=".", color="black", label="total")
     for row, after in pairwise(rows):
         if after.level > row.level:

@@ -54,10 +54,13 @@ def test_no_weights_are_read(here, monkeypatch):
 
 
 def test_a_run_is_counted_as_steps_and_a_look(here, monkeypatch):
-    """Seconds are shared out among the pixels of two steps and a look at the losses, which is half a step."""
+    """Seconds are shared out among the pixels of some steps and a look at the losses, which is half a step."""
     monkeypatch.setattr(module, "round_of_noise", lambda *_: lambda: None)
     monkeypatch.setattr(module.time, "perf_counter", ticking(9, 5, 5, 5))
-    assert here.pixel_step_seconds(load_settings(), "float32", 10) == 5 / (2.5 * 100)
+    assert here.pixel_step_seconds(load_settings(), "float32", 10) == 5 / (8.5 * 100)
+    monkeypatch.setattr(module.time, "perf_counter", ticking(9, 5, 5, 5))
+    adam = load_settings(overrides={"optimizer": "adam"})
+    assert here.pixel_step_seconds(adam, "float32", 10) == 5 / (2.5 * 100)
 
 
 def test_what_takes_long_is_run_less_often(monkeypatch):

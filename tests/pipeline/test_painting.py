@@ -394,7 +394,8 @@ def test_memory_runs_out_in_the_middle(roomy, tmp_path):
     found = paint(tmp_path / "out.png", here, ROOMY)
     assert [(row.halvings, row.tiles) for row in found.course.levels] == [(0, 1), (1, 9)]
     assert found.course.losses[:7] == roomy.course.losses[:7]
-    rounds = [(level.index, level.halvings, made) for task, (level, _, made, _) in here.done if task == "paint_tile"]
+    painted = [arguments for task, arguments in here.done if task == "paint_tile"]
+    rounds = [(level.index, level.halvings, made) for level, _, made, _ in painted]
     assert sorted({(index, halvings, made) for index, halvings, made in rounds if index}) == [
         (1, 0, 0),
         (1, 0, 1),

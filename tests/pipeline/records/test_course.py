@@ -16,7 +16,7 @@ LEVELS = plan_levels(300, 500, [], Settings(coarse=128, steps=(10,), steps_per_r
 
 def row(level: int, rounds: int, total: float) -> LossRow:
     """A look at the losses; the terms are not round numbers, and content does not count."""
-    return LossRow.of(LEVELS[level], rounds, {"style": total / 3, "tv": total / 7, "total": total}, seconds=1.5)
+    return LossRow.of(LEVELS[level], rounds, {"style": total / 3, "tv": total / 7, "total": total}, 2.0, seconds=1.5)
 
 
 def course() -> Course:

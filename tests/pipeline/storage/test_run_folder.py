@@ -1,6 +1,5 @@
 """The folder between two tasks: its names, who may have it, and how long it stays."""
 
-import json
 import os
 import stat
 import subprocess
@@ -15,9 +14,9 @@ from muralist.model.errors import DivergedError
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.storage.run_folder import JOURNAL, RunFolder, open_run
+from muralist.pipeline.storage.run_folder import RunFolder, open_run
 
-LEVELS = plan_levels(300, 400, [], Settings(tile=256, overlap=64), 16, 32)
+LEVELS = plan_levels(300, 400, [], Settings(tile=256, overlap=64, coarse=256), 16, 32)
 ARRAYS = {"gram relu1_1": np.arange(12.0).reshape(3, 4), "pixels": np.ones((2, 3, 3), np.float32)}
 
 
@@ -30,7 +29,7 @@ def output(tmp_path: Path) -> Path:
 def begin(folder: RunFolder, *, finished: bool = False) -> None:
     """Note that there is something to go on with, or that all is done, and file something."""
     folder.write("some", ARRAYS)
-    folder.base.write(JOURNAL, json.dumps({"run": folder.run, "finished": finished}).encode())
+    folder.write_journal({"run": folder.run, "finished": finished})
 
 
 def cut_short(output: Path, error: BaseException, scratch: str | None = None, *, begun: bool = True) -> RunFolder:
