@@ -18,7 +18,7 @@ setup: .venv/.ok ## make .venv with everything pinned in constraints.txt
 
 demo: .venv/.ok ## paint the example photograph, two thirds of a megapixel in several tiles
 	$(BIN)/python tools/example_photograph.py demo/photograph.png
-	$(BIN)/muralist render demo/photograph.png -s examples/painting.jpg -o demo/painting.png --size 1000 --tile 512 --overwrite
+	$(BIN)/muralist render demo/photograph.png -s examples/painting.jpg -o demo/painting.png --preset draft --size 1000 --overwrite
 	@echo "Your painting is at $(CURDIR)/demo/painting.png"
 
 test: .venv/.ok lint typecheck ## lint, types, import contracts and tests: everything CI runs
