@@ -306,11 +306,12 @@ class Settings(BaseModel):
         0.0, description="End a level once three rounds lowered the loss by less than this share; 0 never does."
     )
     consensus: bool = Field(True, description="Let all tiles agree on one style; false paints each tile on its own.")
-    steps_per_round: Int = Field(
-        10,
+    steps_per_round: Int | None = Field(
+        None,
         ge=1,
         le=10_000,
-        description="Steps between two agreements; few are exact, many are fast on a cluster.",
+        description="Steps after which the tiles of a level sync; few are exact, many are fast on a cluster. By "
+        "default 10, and 25 in a level of one tile.",
     )
 
     # Before `tile` and `overlap`, which do not have to suit each other where chunks are asked for.

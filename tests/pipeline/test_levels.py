@@ -14,6 +14,7 @@ from muralist.pipeline.settings import Settings
 from muralist.tiling.errors import TileTooSmallError
 
 STRIDE, MINIMUM = 16, 32
+SEVERAL = {"coarse": 400, "tile": 256, "overlap": 64}  # tiles, in a picture of 100 x 400 px
 
 
 def plan(
@@ -117,8 +118,18 @@ def test_rounds_add_up_to_the_steps(steps, steps_per_round):
 )
 def test_rounds_of_lbfgs_are_short_at_both_ends(steps, steps_per_round, rounds):
     """Tiles meet after 2 and 5 steps as well, and as long before the end; never more often than every step."""
-    (level,) = plan(100, 100, steps=steps, steps_per_round=steps_per_round)
+    (level,) = plan(100, 400, steps=steps, steps_per_round=steps_per_round, **SEVERAL)
+    assert len(level.grid) > 1
     assert level.rounds == rounds
+
+
+@pytest.mark.parametrize(
+    ("asked", "alone", "several"), [(None, (25, 15), (2, 3, 5, 10, 10, 5, 3, 2)), (20, (20, 20), (2, 3, 15, 15, 3, 2))]
+)
+def test_a_tile_alone_has_longer_rounds(asked, alone, several):
+    """A tile that nobody has to agree with has longer rounds, none of them short, unless their steps are asked for."""
+    assert plan(100, 100, steps=40, steps_per_round=asked)[0].rounds == alone
+    assert plan(100, 400, steps=40, steps_per_round=asked, **SEVERAL)[0].rounds == several
 
 
 def test_without_consensus_a_level_is_one_round():
