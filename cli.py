@@ -86,9 +86,9 @@ def _print(text: str) -> None:
     try:
         click.echo("\n".join(map(printable, text.split("\n"))))
     except OSError as error:
-        if error.errno == errno.EPIPE:  # the reader has enough, which click knows to leave at that
-            raise
         sys.stdout = cast(TextIO, Forgiving(sys.stdout))  # or Python would complain of the same once more
+        if error.errno == errno.EPIPE:  # the reader has enough, and all is done
+            return
         raise click.ClickException(
             f"standard output: the result cannot be written there ({error.strerror}); all else is done"
         ) from error

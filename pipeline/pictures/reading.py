@@ -34,7 +34,7 @@ from muralist.pipeline.pictures.samples import (
     one_line,
     source_of,
 )
-from muralist.pipeline.pictures.tiff import open_tiff
+from muralist.pipeline.pictures.tiff import HELD_BYTES, open_tiff
 
 _COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
 
@@ -91,8 +91,9 @@ def read_picture(
     sRGB-encoded, the way tifffile, scikit-image and most photo editors hand them on (libvips would take them as
     linear light and give a brighter picture). Small overshoots are clipped.
 
-    Files are decoded in bands. Three kinds cannot be: of WebP, interlaced PNG and progressive JPEG the decoder itself
-    holds the whole picture (about 6 bytes a pixel for JPEG), whatever `memory` says; `decoder_memory` is its limit.
+    Files are decoded in bands. Some cannot be: of WebP, interlaced PNG and progressive JPEG the decoder itself holds
+    the whole picture (about 6 bytes a pixel for JPEG), and of a TIFF a strip or a row of tiles, which may be as large,
+    whatever `memory` says; `decoder_memory` is its limit.
 
     Parameters
     ----------
@@ -105,8 +106,8 @@ def read_picture(
     folder
         Where to file them, under names that follow from the picture's hash.
     decoder_memory
-        Bytes that a decoder may take that has to hold the whole picture. What it would take follows from the header, so
-        a small file that claims to be huge is refused before it takes any. None: no limit.
+        Bytes that a decoder may take that has to hold all or much of a picture. What it would take follows from the
+        header, so a small file that claims to be huge is refused before it takes any. None: no limit.
 
     Raises
     ------
@@ -236,17 +237,27 @@ def _check_size(image: Any, path: Path, max_pixels: int) -> None:
 
 
 def _check_decoder(image: Any, path: Path, limit: int | None) -> None:
-    """Refuse a picture whose decoder would hold more than the limit."""
-    loader = str(image.get("vips-loader"))
-    whole = loader.startswith("webp") or (image.get_typeof("interlaced") and image.get("interlaced"))
-    needed = image.width * image.height * image.bands * _DECODED_BYTES.get(loader[:4], DTYPE[image.format].itemsize)
-    if limit is not None and whole and needed > limit:
+    """Refuse a picture of which the decoder would hold more than the limit."""
+    needed = _held_by_decoder(image)
+    if limit is not None and needed > limit:
         raise PictureError(
             f"{path}: decoding {image.width} x {image.height} px takes {needed / 2**30:.1f} GiB of memory at once, as "
-            f"it is stored (progressive JPEG, interlaced PNG or WebP), but {limit / 2**30:.1f} GiB may be taken; allow "
-            "more with --memory, or convert it to baseline JPEG, PNG without interlacing, or TIFF",
+            f"it is stored (progressive JPEG, interlaced PNG, WebP, or TIFF in large strips or tiles), but "
+            f"{limit / 2**30:.1f} GiB may be taken; allow more with --memory, or convert it to baseline JPEG, PNG "
+            "without interlacing, or TIFF in small tiles",
             path=path,
         )
+
+
+def _held_by_decoder(image: Any) -> float:
+    """Bytes that a decoder holds at once, beyond a few rows."""
+    if image.get_typeof(HELD_BYTES):
+        return float(image.get(HELD_BYTES))
+    loader = str(image.get("vips-loader"))
+    if loader.startswith("webp") or (image.get_typeof("interlaced") and image.get("interlaced")):
+        sample = _DECODED_BYTES.get(loader[:4], DTYPE[image.format].itemsize)
+        return float(image.width * image.height * image.bands * sample)
+    return 0
 
 
 def _check_length(image: Any, path: Path) -> None:

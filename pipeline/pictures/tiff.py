@@ -93,6 +93,9 @@ _REDUCED, _OLD_REDUCED = 1, 2  # a bit of the subfile type; the old subfile type
 _LUMA = (0.299, 0.587, 0.114)
 _JPEG_HEAD = 1 << 16  # bytes in which a JPEG says how it is sampled
 _JPEG_END, _JPEG_TAIL = b"\xff\xd9", 16  # padding may follow
+_ROW_BY_ROW = 128  # rows, of which libvips reads a taller strip one by one, unless each channel has its own or JPEG's
+HELD_BYTES = "muralist-held-bytes"
+"""Name of an image's field: what its decoder holds at once, bytes."""
 
 
 @contextmanager
@@ -116,8 +119,11 @@ def open_tiff(file: BinaryIO, path: Path) -> Iterator[Any]:
         with source_of(view) as source:
             # For "error", a broken tile is black, and so are LZW, PackBits and JPEG where they break off.
             fail_on = "error" if _is_strict(first) else "warning"
-            image = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on)
-            yield _described(_colors(image, first), first)
+            # Its own limit is that of a strip of 50 MB; ours is the caller's, who knows what will be held.
+            image = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on, unlimited=True)
+            found = _described(_colors(image, first), first)
+            found.set_type(pyvips.GValue.gdouble_type, HELD_BYTES, _held_bytes(first))
+            yield found
     except pyvips.Error as error:
         if first.number(_Tag.COMPRESSION, 1) in _USUAL:
             raise
@@ -209,6 +215,28 @@ def _leaves_out_pixels(directory: Directory) -> bool:
     is_jpeg = directory.number(_Tag.COMPRESSION, 1) == COMPRESSION.JPEG
     ends = (int(place + size) for place, size in zip(places, sizes, strict=False)) if is_jpeg else ()
     return not all(_JPEG_END in directory.bytes_before(end, _JPEG_TAIL) for end in ends)
+
+
+def _held_bytes(directory: Directory) -> int:
+    """What is held while the file is decoded, bytes: twice a row of tiles or a strip, as it is stored and decoded."""
+    width, height = directory.number(_Tag.WIDTH, 0), directory.number(_Tag.HEIGHT, 0)
+    if _is_tiled(directory):
+        rows = directory.number(_Tag.TILE_HEIGHT, height)
+    else:
+        rows = min(height, directory.number(_Tag.ROWS_PER_STRIP, height))
+        if not _is_read_whole(directory):
+            rows = min(rows, _ROW_BY_ROW)
+    size = directory.file.seek(0, io.SEEK_END)
+    stored = max(directory.numbers(_Tag.TILE_BYTES if _is_tiled(directory) else _Tag.STRIP_BYTES), default=0)
+    samples = directory.number(_Tag.SAMPLES, 1)
+    return 2 * (rows * width * samples * -(-int(max(_bits(directory))) // 8) + int(min(size, stored)))
+
+
+def _is_read_whole(directory: Directory) -> bool:
+    """Whether a strip is decoded at once, however tall it is."""
+    is_jpeg = directory.number(_Tag.COMPRESSION, 1) == COMPRESSION.JPEG
+    separate = directory.number(_Tag.PLANAR, 1) == _SEPARATE_PLANES
+    return is_jpeg or separate or _photometric(directory) == PHOTOMETRIC.YCBCR
 
 
 def _unsupported(path: Path, what: str) -> PictureError:
