@@ -35,6 +35,7 @@ FLAGS = {
     "print_size": "--print",
     "dpi": "--dpi",
     "fit": "--fit",
+    "raw_exposure": "--raw-exposure",
     "strength": "--strength",
     "network": "--network",
     "weights": "--weights",
@@ -220,6 +221,13 @@ def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the paintings.")
 @click.option("--name", help="Template for their names, such as '{stem}-{style}.{ext}'.  [default: {stem}.{ext}]")
 @click.option("--each-style", is_flag=True, help="Paint every photograph once in each style, instead of blending them.")
+@click.option(
+    "--raw-pairs",
+    type=click.Choice(["jpeg", "raw", "both"]),
+    default="jpeg",
+    show_default=True,
+    help="What to paint of shots that are there twice, as raw and as JPEG or HEIC.",
+)
 @click.option("--finish-by", metavar="HH:MM", help="Leave photographs that would not be finished by then.")
 @click.option("--max-hours", type=float, help="Leave photographs that would not be finished in so many hours.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
@@ -240,7 +248,7 @@ def batch(
     """
     from muralist.pipeline.archives.batch import Wishes, paint_archive
 
-    ways = ("name", "each_style", "finish_by", "max_hours")
+    ways = ("name", "each_style", "raw_pairs", "finish_by", "max_hours")
     how = {key: options.pop(key) for key in (*ways, "overwrite", "restart", "keep")}
     wishes = Wishes(preset, options, assignments, **{key: how.pop(key) for key in ("overwrite", "restart", "keep")})
     report = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)

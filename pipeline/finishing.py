@@ -11,6 +11,7 @@ from muralist.pipeline.levels import Level
 from muralist.pipeline.pictures.colours import with_chroma_of
 from muralist.pipeline.pictures.images import resize_rows
 from muralist.pipeline.pictures.metadata import without_gps
+from muralist.pipeline.pictures.pages import place_of
 from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.pictures.samples import Pixels
 from muralist.pipeline.pictures.writing import keep_times, write_picture
@@ -110,7 +111,7 @@ def write_painting(finished: Finished, path: Path) -> None:
         quality=brief.settings.quality,
     )
     if brief.settings.keep_times:
-        keep_times(content.path, path)
+        keep_times(place_of(content.path).file, path)
 
 
 def score_seams(finished: Finished) -> Seams:

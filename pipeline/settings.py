@@ -321,6 +321,9 @@ class Settings(BaseModel):
     overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
     bleed: Int = Field(32, ge=0, le=512, description="Pixels painted beyond each edge of the picture and cut off.")
 
+    raw_exposure: Float = Field(
+        0.0, ge=-3, le=3, description="Stops to develop a raw photograph brighter by, or darker below 0."
+    )
     size: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Long side of the painting, in pixels.")
     width: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Width of the painting, in pixels.")
     height: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Height of the painting, in pixels.")

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyvips
 import tifffile
@@ -44,6 +44,8 @@ _OF_LAYOUT = re.compile(
     r"|.*(?:OME>|</scn>|scanimage\.SI.*)\s*$",
     re.DOTALL,
 )
+# Long, and understood by the camera's maker alone; and directories that are not copied.
+_OF_THE_CAMERA = (ExifTags.Base.MakerNote, ExifTags.IFD.Interop)
 _ASCII = 2  # the TIFF type of a text tag
 _DOTS_PER_INCH = {2: 1.0, 3: 2.54}  # by ResolutionUnit: 2 is inch, 3 is centimetre
 _BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError, ZeroDivisionError)
@@ -99,7 +101,7 @@ def stated_orientation(image: Any, exif: bytes | None) -> int:
 
 def stated_dpi(image: Any, exif: bytes | None) -> Dpi | None:
     """The resolution that the file states: in EXIF first, as libvips does. libvips invents one where there is none."""
-    loader = str(image.get("vips-loader"))
+    loader = str(image.get("vips-loader")) if image.get_typeof("vips-loader") else ""
     in_header = image.get_typeof("resolution-unit") or (loader.startswith("png") and image.xres != _PNG_UNSTATED)
     stated = dpi_of_exif(exif)
     if stated or not in_header or loader.startswith("webp"):  # WebP holds a resolution only in EXIF
@@ -300,19 +302,38 @@ def text_tags(exif: bytes | None) -> dict[int, bytes]:
     return {tag: text.encode("latin-1") for tag, text in found.items() if not _states_layout(tag, text)}
 
 
-def exif_of_tiff(path: Path) -> bytes | None:
-    """An EXIF block made of the `TEXT_TAGS` of a TIFF file, or None if it has none of them or is no TIFF."""
+def exif_of_tiff(path: Path, page: int = 1) -> bytes | None:
+    """An EXIF block made of the `TEXT_TAGS` of a page of a TIFF file, or None if it has none or is no TIFF."""
     exif = Image.Exif()
     try:
         with tifffile.TiffFile(path) as tiff:
-            stored = tiff.pages.first.tags
+            found = tiff.pages.get(page - 1)
+            stored = found.tags if isinstance(found, tifffile.TiffPage) else tiff.pages.first.tags
             for tag in TEXT_TAGS:
                 value = stored.valueof(int(tag))
                 if isinstance(value, str) and value and not _states_layout(tag, value):
                     exif[tag] = value.encode()
-    except (tifffile.TiffFileError, *_BROKEN_EXIF):
+    except (tifffile.TiffFileError, IndexError, *_BROKEN_EXIF):
         return None
     return exif.tobytes() if len(exif) else None
+
+
+def exif_of_raw(file: BinaryIO) -> bytes | None:
+    """What a raw photograph that is built like a TIFF says of how and where it was taken, or None if it is not."""
+    stored, exif = Image.Exif(), Image.Exif()
+    try:
+        file.seek(0)
+        stored.load_from_fp(file)
+        for tag in TEXT_TAGS:
+            if isinstance(stored.get(tag), str):
+                exif[tag] = stored[tag]
+        for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            found = {tag: value for tag, value in stored.get_ifd(directory).items() if tag not in _OF_THE_CAMERA}
+            if found:
+                exif.get_ifd(directory).update(found)
+        return exif.tobytes() if len(exif) else None
+    except _BROKEN_EXIF:
+        return None
 
 
 def _states_layout(tag: int, text: str) -> bool:

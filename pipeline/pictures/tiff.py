@@ -18,7 +18,7 @@ from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC
 
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.directories import Directory, read_directories, written
+from muralist.pipeline.pictures.directories import Directory, View, pages, read_directories
 from muralist.pipeline.pictures.metadata import dpi_of_tags, with_blob, with_dpi
 from muralist.pipeline.pictures.samples import DTYPE, VIPS_SCALE, source_of
 
@@ -59,12 +59,11 @@ class _Tag(IntEnum):
     REFERENCE_BLACK_WHITE = 532
     XMP = 700
     PROFILE = 34675
-    DNG_VERSION = 50706
 
 
 _ABOUT = {
     *(_Tag.SUBFILE_TYPE, _Tag.OLD_SUBFILE_TYPE, _Tag.ORIENTATION, _Tag.X_RESOLUTION, _Tag.Y_RESOLUTION),
-    *(_Tag.RESOLUTION_UNIT, _Tag.XMP, _Tag.PROFILE, _Tag.DNG_VERSION),
+    *(_Tag.RESOLUTION_UNIT, _Tag.XMP, _Tag.PROFILE),
 }
 _OF_PIXELS = frozenset(_Tag) - _ABOUT
 _OF_YCBCR = {tag for tag in _Tag if _Tag.YCBCR_COEFFICIENTS <= tag <= _Tag.REFERENCE_BLACK_WHITE}
@@ -96,21 +95,23 @@ _JPEG_END, _JPEG_TAIL = b"\xff\xd9", 16  # padding may follow
 
 
 @contextmanager
-def open_tiff(file: BinaryIO, path: Path) -> Iterator[Any]:
-    """The first picture of a TIFF file as a libvips image, of which only the header has been read.
+def open_tiff(file: BinaryIO, path: Path, page: int = 1) -> Iterator[Any]:
+    """A page of a TIFF file as a libvips image, of which only the header has been read.
 
     Raises
     ------
     PictureError
-        If it is of a kind that cannot be read, or its directory is damaged; `path` is for the message.
+        If there is no such page, it is of a kind that cannot be read, or its directory is damaged; `path` is for the
+        message.
     """
     try:
         directories = read_directories(file)
-        first = directories[0]
-        view = _View(first)
+        first = _page(directories, page, path)
+        view = View(file, _magic(file), first.form, _shown(first))
     except struct.error as error:
         raise PictureError(f"{path}: damaged: it has no directory; copy or export it again", path=path) from error
-    _check_purpose(directories, path)
+    if page == 1:
+        _check_purpose(directories, path)
     _check_storage(first, path)
     try:
         with source_of(view) as source:
@@ -122,6 +123,23 @@ def open_tiff(file: BinaryIO, path: Path) -> Iterator[Any]:
         if first.number(_Tag.COMPRESSION, 1) in _USUAL:
             raise
         raise _unsupported(path, f"{_compression(first)} compression") from error
+
+
+def _page(directories: list[Directory], page: int, path: Path) -> Directory:
+    found = pages(directories)
+    if not 1 <= page <= len(found):
+        raise PictureError(f"{path}: got page {page}, wanted 1 to {len(found)}, which this file has", path=path)
+    return found[page - 1]
+
+
+def is_raw(file: BinaryIO) -> bool:
+    """Whether a TIFF file is a raw photograph: what a sensor saw, besides thumbnails."""
+    try:
+        directories = read_directories(file)
+    except struct.error:
+        return False
+    file.seek(8)
+    return file.read(2) == b"CR" or any(_photometric(each) in _OF_A_SENSOR for each in directories)
 
 
 def _photometric(directory: Directory) -> int:
@@ -160,16 +178,8 @@ def _is_converted_here(directory: Directory) -> bool:
 
 
 def _check_purpose(directories: list[Directory], path: Path) -> None:
-    """Refuse raw photographs, and files whose first picture stands for a larger one."""
+    """Refuse files whose first picture stands for a larger one."""
     first = directories[0]
-    first.file.seek(8)
-    if first.file.read(2) == b"CR" or any(_photometric(each) in _OF_A_SENSOR for each in directories):
-        kind = "a DNG" if any(_Tag.DNG_VERSION in each.entries for each in directories) else "as from a camera"
-        raise PictureError(
-            f"{path}: this is a raw photograph ({kind}), of which only a thumbnail could be read; develop it with a "
-            "raw converter and export it as TIFF, PNG or JPEG",
-            path=path,
-        )
     reduced = first.number(_Tag.SUBFILE_TYPE, 0) & _REDUCED
     if reduced or first.number(_Tag.OLD_SUBFILE_TYPE, 0) == _OLD_REDUCED:
         (width, height), *others = ((d.number(_Tag.WIDTH, 0), d.number(_Tag.HEIGHT, 0)) for d in directories)
@@ -231,44 +241,11 @@ def _name(known: type[IntEnum], number: int) -> str:
 # ------------------------------------------------------------------------------------------------ what libvips is given
 
 
-class _View(io.RawIOBase):
-    """The file, with another head that leads to another directory behind its end.
-
-    Between the two is a hole where nothing can be read, so that a strip which is cut short does not go on with the
-    directory.
-    """
-
-    def __init__(self, directory: Directory) -> None:
-        self._file, form = directory.file, directory.form
-        self._size = self._file.seek(0, io.SEEK_END)
-        self._place = self._size + 2 - self._size % 2
-        before = 8 if form.offset_size == 8 else 4
-        self._file.seek(0)
-        self._head = self._file.read(before) + form.pack(form.offset, self._place)
-        self._tail = written(form, _shown(directory), self._place)
-        self._at = 0
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go somewhere."""
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence, self._place + len(self._tail))
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Read the head, the file, or what lies behind it, whichever begins here."""
-        if len(self._head) <= self._at < self._size:
-            self._file.seek(self._at)
-            count = self._file.readinto(memoryview(buffer)[: self._size - self._at])  # type: ignore[attr-defined]
-        else:
-            before, part = (0, self._head) if self._at < self._size else (self._place, self._tail)
-            piece = part[self._at - before :][: len(buffer)] if self._at >= before else b""
-            count = len(piece)
-            buffer[:count] = piece
-        self._at += count
-        return int(count)
+def _magic(file: BinaryIO) -> bytes:
+    """The file's head, up to the place of its first directory."""
+    file.seek(0)
+    head = file.read(8)
+    return head if b"+" in head[2:4] else head[:4]
 
 
 def _shown(directory: Directory) -> dict[int, bytes | tuple[int, ...]]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyvips
 import tifffile
+from camera_files import avif, dng, heic, jpeg_2000, jpeg_xl, mosaic, psd
 from handmade import ASCII, LONG, RATIONAL, SHORT, UNDEFINED, Value, chunk, gray_profile, png, profile_chunk, tiff
 from layouts import LAYOUTS, NARROW, random_weights
 from mutations import Damage, damaged, damaged_mat, damaged_png, damaged_text, damaged_zip
@@ -57,7 +58,7 @@ class Innocent(NamedTuple):
 
 def innocents() -> list[Innocent]:
     """All of them, always the same."""
-    return [*_jpegs(), *_pngs(), *_tiffs(), *_webps(), *_texts(), *_weights()]
+    return [*_jpegs(), *_pngs(), *_tiffs(), *_webps(), *_of_cameras(), *_texts(), *_weights()]
 
 
 def _exif() -> bytes:
@@ -153,6 +154,33 @@ def _webps() -> Iterator[Innocent]:
         "animated": _saved("WEBP", image, save_all=True, append_images=[image.rotate(180)]),
     }
     return (Innocent("picture", f"{name}.webp", content) for name, content in files.items())
+
+
+def _of_cameras() -> Iterator[Innocent]:
+    """Files of phones, cameras and Photoshop; raw ones are larger, for LibRaw takes none so small."""
+    planes = PIXELS.transpose(2, 0, 1)
+    samples = mosaic(np.full((48, 64, 3), (4000, 9000, 6000), np.uint16))
+    ycc, gif = Image.fromarray(PIXELS).convert("YCbCr"), Image.fromarray(with_alpha(PIXELS))
+    files = {
+        "plain.heic": heic(PIXELS, quality=50),
+        "ten bits.heic": heic(deep(PIXELS), quality=50, exif=_exif(), icc_profile=ICC),
+        "alpha.heic": heic(with_alpha(PIXELS), quality=50),
+        "plain.avif": avif(PIXELS, exif=_exif(), icc_profile=ICC),
+        "ten bits.avif": _vips(deep(PIXELS), "rgb16").heifsave_buffer(compression="av1", bitdepth=10, effort=0),
+        "lossless.jxl": jpeg_xl(PIXELS),
+        "16 bit.jxl": jpeg_xl(deep(PIXELS)),
+        "lossless.jp2": jpeg_2000(PIXELS, icc=ICC),
+        "16 bit.jp2": jpeg_2000(deep(PIXELS)),
+        "lossy.jp2": _saved("JPEG2000", ycc, irreversible=True),
+        "bare.j2k": _saved("JPEG2000", Image.fromarray(PIXELS), no_jp2=True),
+        "transparent.gif": _saved("GIF", gif, save_all=True, append_images=[gif.rotate(180)]),
+        "plain.bmp": _saved("BMP", Image.fromarray(PIXELS)),
+        "palette.bmp": _saved("BMP", Image.fromarray(PIXELS).quantize(16)),
+        "packed.psd": psd(planes, resources={1039: ICC, 1058: _exif()[6:]}, layers=-1),
+        "large, 16 bit.psb": psd(deep(PIXELS).transpose(2, 0, 1), large=True, packed=False),
+        "gray.dng": dng(samples),
+    }
+    return (Innocent("picture", name, content) for name, content in files.items())
 
 
 PRESETS = {
