@@ -51,6 +51,7 @@ FLAGS = {
     "overlap": "--overlap",
     "bit_depth": "--bit-depth",
     "quality": "--quality",
+    "metadata": "--metadata",
     "gps": "--gps/--no-gps",
     "keep_times": "--keep-times/--no-keep-times",
     "device": "--device",

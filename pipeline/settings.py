@@ -342,8 +342,13 @@ class Settings(BaseModel):
     profile: Literal["keep", "srgb"] = Field(
         "keep", description="Keep the photograph's colour profile, or convert the painting to sRGB."
     )
+    metadata: Literal["all", "copyright", "none"] = Field(
+        "all",
+        description="What the painting gets of the photograph's EXIF, XMP and IPTC: all, and a line in its history; "
+        "only creator and copyright; or none.",
+    )
     gps: bool = Field(
-        False, description="Carry the place where the photograph was taken over into the painting's EXIF."
+        False, description="Carry the place where the photograph was taken over into the painting's metadata."
     )
     keep_times: bool = Field(False, description="Give the painting the photograph's file times.")
     max_pixels: Int = Field(2_000_000_000, ge=1, description="Refuse pictures of more pixels than this.")

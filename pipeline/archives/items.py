@@ -188,8 +188,8 @@ def _named(text: str, output: Path, raw_pairs: RawPairs) -> list[Entry]:
     if not found:
         others = find_unsupported([text], output)
         raise SettingsError(
-            f"{text}: got no picture, wanted at least one ({names_of_inputs()}) that is not hidden and not in the output "
-            f"folder {output}" + (f"; {told_unsupported(others)}" if others else "")
+            f"{text}: got no picture, wanted at least one ({names_of_inputs()}) that is not hidden and not in the "
+            f"output folder {output}" + (f"; {told_unsupported(others)}" if others else "")
         )
     return found
 

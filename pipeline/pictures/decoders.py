@@ -15,7 +15,7 @@ from PIL import BmpImagePlugin, Jpeg2KImagePlugin
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.boxes import blobs_in_boxes, jxl_size
 from muralist.pipeline.pictures.metadata import with_blob, with_dpi
-from muralist.pipeline.pictures.opened import Asked, Opened, damaged, decoded, header, upright
+from muralist.pipeline.pictures.opened import BROKEN, Asked, Opened, damaged, decoded, header, upright
 
 JXL_EXTENSIONS = (".jxl",)
 JPEG_2000_EXTENSIONS = (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc")
@@ -24,7 +24,6 @@ _KNOWN_JPEG_2000 = (".jp2", ".j2k", ".j2c")  # to OpenImageIO
 # Bytes a pixel that decoding was seen to take at most.
 _JXL_BYTES, _JPEG_2000_BYTES, _BMP_BYTES = 20, 25, 8
 _MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}  # of Pillow, and what is made of them
-_BROKEN = (SyntaxError, struct.error, ValueError, TypeError, KeyError, IndexError, EOFError, OSError, OverflowError)
 
 
 @contextmanager
@@ -43,7 +42,7 @@ def open_jpeg_2000(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]
     """A JPEG 2000 file, with boxes or without."""
     try:
         width, height = Jpeg2KImagePlugin.Jpeg2KImageFile(file).size
-    except _BROKEN as error:
+    except BROKEN as error:
         raise damaged(path, error) from error
     decode = lambda: _by_openimageio(path, _KNOWN_JPEG_2000)  # noqa: E731
     yield Opened(header(path, height, width, 4, "ushort"), decode, height * width * _JPEG_2000_BYTES)
@@ -96,7 +95,7 @@ def open_bmp(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     try:
         found = BmpImagePlugin.BmpImageFile(file)
         width, height = found.size
-    except _BROKEN as error:
+    except BROKEN as error:
         raise damaged(path, error) from error
 
     def decode() -> Any:
@@ -104,7 +103,7 @@ def open_bmp(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
             raise damaged(path, f"mode {found.mode}")
         try:
             image = decoded(np.asarray(found.convert(_MODES[found.mode])))
-        except _BROKEN as error:
+        except BROKEN as error:
             raise damaged(path, error) from error
         return with_dpi(image, found.info.get("dpi"))
 

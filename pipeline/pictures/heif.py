@@ -11,7 +11,7 @@ import pyvips
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.boxes import coded_colors, has_stills
 from muralist.pipeline.pictures.metadata import embed, with_blob
-from muralist.pipeline.pictures.opened import Asked, Opened, damaged, decoded, header, upright
+from muralist.pipeline.pictures.opened import BROKEN, Asked, Opened, damaged, decoded, header, upright
 from muralist.pipeline.pictures.samples import source_of
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
@@ -33,15 +33,15 @@ def open_heic(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     file.seek(0)
     try:
         found = pi_heif.open_heif(file, convert_hdr_to_8bit=False)
-    except (ValueError, RuntimeError, EOFError) as error:
+        width, height = found.size
+        depth = int(found.info["bit_depth"])
+    except BROKEN as error:
         raise damaged(path, error) from error
-    width, height = found.size
-    depth = int(found.info["bit_depth"])
 
     def decode() -> Any:
         try:
             pixels = np.asarray(found)
-        except (ValueError, RuntimeError, EOFError) as error:
+        except BROKEN as error:
             raise damaged(path, error) from error
         image = decoded(_full_scale(pixels, depth))
         if found.mode.startswith("RGBa"):

@@ -20,6 +20,8 @@ import pyvips
 import tifffile
 from PIL import ExifTags, Image, ImageCms
 
+from muralist.pipeline.pictures.iptc import wrapped
+
 # tifffile tells of every broken tag on the standard error stream.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
@@ -46,7 +48,8 @@ _OF_LAYOUT = re.compile(
 )
 # Long, and understood by the camera's maker alone; and directories that are not copied.
 _OF_THE_CAMERA = (ExifTags.Base.MakerNote, ExifTags.IFD.Interop)
-_ASCII = 2  # the TIFF type of a text tag
+_BYTE, _ASCII, _UNDEFINED = 1, 2, 7  # types of TIFF tags
+_XMP_TAG, _IPTC_TAG = 700, 33723
 _DOTS_PER_INCH = {2: 1.0, 3: 2.54}  # by ResolutionUnit: 2 is inch, 3 is centimetre
 _BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError, ZeroDivisionError)
 
@@ -84,6 +87,8 @@ class Extras:
     exif: bytes | None
     dpi: Dpi | None
     quality: int
+    xmp: bytes | None = None
+    iptc: bytes | None = None
 
 
 def blob(image: Any, name: str) -> bytes | None:
@@ -119,12 +124,16 @@ def with_metadata(image: Any, extras: Extras) -> Any:
     if extras.exif:
         image.set_type(pyvips.GValue.blob_type, "exif-data", without_thumbnail(extras.exif))
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+    if extras.xmp:
+        image.set_type(pyvips.GValue.blob_type, "xmp-data", extras.xmp)
+    if extras.iptc:
+        image.set_type(pyvips.GValue.blob_type, "iptc-data", wrapped(extras.iptc))
     return image
 
 
 def kept(extras: Extras) -> str:
-    """Value of libvips' ``keep``. Given neither EXIF nor resolution it would invent both, so then only the profile."""
-    return "all" if extras.exif or extras.dpi else "icc"
+    """Value of libvips' ``keep``. Given neither EXIF nor resolution it would invent both, so then nothing of them."""
+    return "all" if extras.exif or extras.dpi else "icc|xmp|iptc"
 
 
 def srgb_profile() -> bytes:
@@ -322,16 +331,18 @@ def exif_of_raw(file: BinaryIO) -> bytes | None:
     """What a raw photograph that is built like a TIFF says of how and where it was taken, or None if it is not."""
     stored, exif = Image.Exif(), Image.Exif()
     try:
-        file.seek(0)
-        stored.load_from_fp(file)
-        for tag in TEXT_TAGS:
-            if isinstance(stored.get(tag), str):
-                exif[tag] = stored[tag]
-        for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            found = {tag: value for tag, value in stored.get_ifd(directory).items() if tag not in _OF_THE_CAMERA}
-            if found:
-                exif.get_ifd(directory).update(found)
-        return exif.tobytes() if len(exif) else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of tags that are cut short
+            file.seek(0)
+            stored.load_from_fp(file)
+            for tag in TEXT_TAGS:
+                if isinstance(stored.get(tag), str):
+                    exif[tag] = stored[tag]
+            for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+                found = {tag: value for tag, value in stored.get_ifd(directory).items() if tag not in _OF_THE_CAMERA}
+                if found:
+                    exif.get_ifd(directory).update(found)
+            return exif.tobytes() if len(exif) else None
     except _BROKEN_EXIF:
         return None
 
@@ -341,9 +352,22 @@ def _states_layout(tag: int, text: str) -> bool:
     return tag == ExifTags.Base.ImageDescription and _OF_LAYOUT.match(text) is not None
 
 
-def as_tiff_tags(exif: bytes | None) -> list[tuple[int, int, None, bytes, bool]]:
-    """The `TEXT_TAGS` of an EXIF block in the form that tifffile's ``extratags`` wants."""
-    return [(tag, _ASCII, None, text, True) for tag, text in text_tags(exif).items()]
+def as_tiff_tags(extras: Extras) -> list[tuple[int, int, int | None, bytes, bool]]:
+    """XMP, IPTC and the `TEXT_TAGS` of EXIF in the form that tifffile's ``extratags`` wants."""
+    found: list[tuple[int, int, int | None, bytes, bool]] = [
+        (tag, _ASCII, None, text, True) for tag, text in text_tags(extras.exif).items()
+    ]
+    blocks = ((_XMP_TAG, _BYTE, extras.xmp), (_IPTC_TAG, _UNDEFINED, extras.iptc))
+    return found + [(tag, kind, len(block), block, True) for tag, kind, block in blocks if block]
+
+
+def rights_of(exif: bytes) -> bytes | None:
+    """An EXIF block of nothing but artist and copyright, or None if it states neither."""
+    found, kept = _main_tags(exif), Image.Exif()
+    for tag in (ExifTags.Base.Artist, ExifTags.Base.Copyright):
+        if isinstance(found.get(tag), str):
+            kept[tag] = found[tag]
+    return kept.tobytes() if len(kept) else None
 
 
 def _main_tags(exif: bytes | None) -> dict[int, Any]:

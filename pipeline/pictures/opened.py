@@ -1,5 +1,6 @@
 """What a picture file is once it is opened: its header, and what decoding will take."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +9,12 @@ import pyvips
 
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.samples import DTYPE, INTERPRETATION, Pixels, as_vips
+
+BROKEN = (
+    *(SyntaxError, struct.error, ValueError, TypeError, KeyError, IndexError, EOFError, OSError, OverflowError),
+    RuntimeError,
+)
+"""What decoders in Python raise of damaged files."""
 
 _MOST_SIDE = 10_000_000  # of a libvips image
 _GRAY = {8: "b-w", 16: "grey16"}

@@ -13,6 +13,7 @@ import pyvips
 from muralist.pipeline.errors import OutputError, PictureError
 from muralist.pipeline.pictures.formats import kind_of
 from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.iptc import unwrapped
 from muralist.pipeline.pictures.metadata import (
     blob,
     can_convert_from,
@@ -111,6 +112,7 @@ def read_picture(
         if icc and not can_convert_from(icc, _COLOUR_BANDS[image.interpretation]):
             icc, image, notices = None, without_profile(image), (_no_profile(image, path),)
         dpi = stated_dpi(image, exif)
+        xmp, iptc = blob(image, "xmp-data"), unwrapped(blob(image, "iptc-data") or b"")
         with file.open("rb") as stored:
             digest = digest_of(hashlib.file_digest(stored, "sha256").hexdigest(), page)
         ready = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
@@ -124,6 +126,8 @@ def read_picture(
         dpi=(dpi[1], dpi[0]) if dpi and orientation in _SIDEWAYS else dpi,
         path=path,
         sha256=digest,
+        xmp=xmp,
+        iptc=iptc or None,
         notices=notices,
     )
 

@@ -58,12 +58,13 @@ class _Tag(IntEnum):
     YCBCR_POSITIONING = 531
     REFERENCE_BLACK_WHITE = 532
     XMP = 700
+    IPTC = 33723
     PROFILE = 34675
 
 
 _ABOUT = {
     *(_Tag.SUBFILE_TYPE, _Tag.OLD_SUBFILE_TYPE, _Tag.ORIENTATION, _Tag.X_RESOLUTION, _Tag.Y_RESOLUTION),
-    *(_Tag.RESOLUTION_UNIT, _Tag.XMP, _Tag.PROFILE),
+    *(_Tag.RESOLUTION_UNIT, _Tag.XMP, _Tag.IPTC, _Tag.PROFILE),
 }
 _OF_PIXELS = frozenset(_Tag) - _ABOUT
 _OF_YCBCR = {tag for tag in _Tag if _Tag.YCBCR_COEFFICIENTS <= tag <= _Tag.REFERENCE_BLACK_WHITE}
@@ -347,7 +348,7 @@ def _rgb_of_lab(image: Any, photometric: int) -> Any:
 
 
 def _described(image: Any, directory: Directory) -> Any:
-    """The image with orientation, profile, XMP and resolution as the file states them."""
+    """The image with orientation, profile, XMP, IPTC and resolution as the file states them."""
     image = image.copy()
     image.remove("orientation")
     if orientation := directory.number(_Tag.ORIENTATION, 0):
@@ -356,6 +357,8 @@ def _described(image: Any, directory: Directory) -> Any:
         image = with_blob(image, "icc-profile-data", profile)
     if xmp := directory.content(_Tag.XMP):
         image = with_blob(image, "xmp-data", xmp)
+    if iptc := directory.content(_Tag.IPTC):
+        image = with_blob(image, "iptc-data", iptc)
     resolution = (_Tag.X_RESOLUTION, _Tag.Y_RESOLUTION, _Tag.RESOLUTION_UNIT)
     stated = {int(tag): directory.numbers(tag)[0] for tag in resolution if directory.numbers(tag)}
     return with_dpi(image, dpi_of_tags(stated))

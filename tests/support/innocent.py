@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,6 +19,26 @@ from PIL import ExifTags, Image, ImageCms
 HEIGHT, WIDTH = 24, 40
 PIXELS = photograph(HEIGHT, WIDTH)
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+XMP = (
+    b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"
+  xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="52,31N" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"
+  tiff:Orientation="1" xmlns:crs="http://ns.adobe.com/camera-raw-settings/1.0/" crs:Exposure="1">
+<dc:subject><rdf:Bag><rdf:li>boats</rdf:li><rdf:li>sea</rdf:li></rdf:Bag></dc:subject>
+<dc:title><rdf:Alt><rdf:li xml:lang="x-default">Harbor &amp; boats</rdf:li></rdf:Alt></dc:title>
+<exif:GPSLongitude>13,24E</exif:GPSLongitude>
+</rdf:Description></rdf:RDF></x:xmpmeta>"""
+    + b" " * 2000
+)
+IPTC = b"".join(
+    b"\x1c" + struct.pack(">BBH", record, number, len(value)) + value
+    for record, number, value in (
+        *((1, 90, b"\x1b%G"), (2, 0, b"\0\4"), (2, 5, b"Harbor"), (2, 25, b"boats"), (2, 25, "Z\u00fcrich".encode())),
+        *((2, 80, b"Ann"), (2, 90, b"Berlin"), (2, 101, b"Germany"), (2, 116, b"(c) Ann"), (2, 120, b"Boats at sea")),
+    )
+)
 
 
 SLOPPY: dict[int, Value] = {
@@ -84,9 +105,19 @@ def _jpegs() -> Iterator[Innocent]:
         "grey": _saved("JPEG", image.convert("L"), optimize=True),
         "cmyk": _saved("JPEG", image.convert("CMYK")),
         "exif and profile": _saved("JPEG", image, **about),
+        "xmp and iptc": _vips_with_blobs(),
         "progressive, exif": _saved("JPEG", image, progressive=True, exif=_exif(), restart_marker_blocks=2),
     }
     return (Innocent("picture", f"{name}.jpg", content) for name, content in files.items())
+
+
+def _vips_with_blobs() -> bytes:
+    """A JPEG with XMP and IPTC, by libvips."""
+    image = _vips(PIXELS, "srgb").copy()
+    image.set_type(pyvips.GValue.blob_type, "xmp-data", XMP)
+    iptc = b"Photoshop 3.0\x008BIM" + struct.pack(">HHI", 1028, 0, len(IPTC)) + IPTC + bytes(len(IPTC) % 2)
+    image.set_type(pyvips.GValue.blob_type, "iptc-data", iptc)
+    return bytes(image.jpegsave_buffer())
 
 
 def _pngs() -> Iterator[Innocent]:
@@ -156,6 +187,10 @@ def _webps() -> Iterator[Innocent]:
     return (Innocent("picture", f"{name}.webp", content) for name, content in files.items())
 
 
+def _box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(content)) + name + content
+
+
 def _of_cameras() -> Iterator[Innocent]:
     """Files of phones, cameras and Photoshop; raw ones are larger, for LibRaw takes none so small."""
     planes = PIXELS.transpose(2, 0, 1)
@@ -169,6 +204,7 @@ def _of_cameras() -> Iterator[Innocent]:
         "ten bits.avif": _vips(deep(PIXELS), "rgb16").heifsave_buffer(compression="av1", bitdepth=10, effort=0),
         "lossless.jxl": jpeg_xl(PIXELS),
         "16 bit.jxl": jpeg_xl(deep(PIXELS)),
+        "with boxes.jxl": jpeg_xl(deep(PIXELS)) + _box(b"xml ", XMP) + _box(b"Exif", bytes(4) + _exif()[6:]),
         "lossless.jp2": jpeg_2000(PIXELS, icc=ICC),
         "16 bit.jp2": jpeg_2000(deep(PIXELS)),
         "lossy.jp2": _saved("JPEG2000", ycc, irreversible=True),
