@@ -9,7 +9,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -100,6 +102,15 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
+@contextmanager
+def _future_told() -> Iterator[None]:
+    """Tell of words that are to change as of everything else, in a line, once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", FutureWarning)
+        warnings.showwarning = lambda message, *_: _tell(str(message))
+        yield
+
+
 class Door(click.Group):
     """Turns expected errors into one line; a bug keeps its traceback."""
 
@@ -113,7 +124,8 @@ class Door(click.Group):
         """Run a command."""
         before = signal.signal(signal.SIGTERM, _terminate)
         try:
-            return super().invoke(ctx)
+            with _future_told():
+                return super().invoke(ctx)
         except EXPECTED as error:
             raise click.ClickException(printable(" ".join(str(error).split()))) from error
         except click.ClickException as error:  # of arguments, which may be names of files

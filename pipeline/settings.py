@@ -319,7 +319,12 @@ class Settings(BaseModel):
     )
     tile: Int = Field(1024, ge=64, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
     overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
-    bleed: Int = Field(32, ge=0, le=512, description="Pixels painted beyond each edge of the picture and cut off.")
+    edge_margin: Int = Field(
+        32,
+        ge=0,
+        le=512,
+        description="Pixels painted beyond each edge of the picture and cut off, for the network's sake.",
+    )
 
     raw_exposure: Float = Field(
         0.0, ge=-3, le=3, description="Stops to develop a raw photograph brighter by, or darker below 0."
