@@ -9,7 +9,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +37,7 @@ FLAGS = {
     "print_size": "--print",
     "dpi": "--dpi",
     "fit": "--fit",
+    "raw_exposure": "--raw-exposure",
     "strength": "--strength",
     "network": "--network",
     "weights": "--weights",
@@ -50,6 +53,7 @@ FLAGS = {
     "overlap": "--overlap",
     "bit_depth": "--bit-depth",
     "quality": "--quality",
+    "metadata": "--metadata",
     "gps": "--gps/--no-gps",
     "keep_times": "--keep-times/--no-keep-times",
     "device": "--device",
@@ -98,6 +102,15 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
+@contextmanager
+def _future_told() -> Iterator[None]:
+    """Tell of words that are to change as of everything else, in a line, once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", FutureWarning)
+        warnings.showwarning = lambda message, *_: _tell(str(message))
+        yield
+
+
 class Door(click.Group):
     """Turns expected errors into one line; a bug keeps its traceback."""
 
@@ -111,7 +124,8 @@ class Door(click.Group):
         """Run a command."""
         before = signal.signal(signal.SIGTERM, _terminate)
         try:
-            return super().invoke(ctx)
+            with _future_told():
+                return super().invoke(ctx)
         except EXPECTED as error:
             raise click.ClickException(printable(" ".join(str(error).split()))) from error
         except click.ClickException as error:  # of arguments, which may be names of files
@@ -220,6 +234,13 @@ def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the paintings.")
 @click.option("--name", help="Template for their names, such as '{stem}-{style}.{ext}'.  [default: {stem}.{ext}]")
 @click.option("--each-style", is_flag=True, help="Paint every photograph once in each style, instead of blending them.")
+@click.option(
+    "--raw-pairs",
+    type=click.Choice(["jpeg", "raw", "both"]),
+    default="jpeg",
+    show_default=True,
+    help="What to paint of shots that are there twice, as raw and as JPEG or HEIC.",
+)
 @click.option("--finish-by", metavar="HH:MM", help="Leave photographs that would not be finished by then.")
 @click.option("--max-hours", type=float, help="Leave photographs that would not be finished in so many hours.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
@@ -240,7 +261,7 @@ def batch(
     """
     from muralist.pipeline.archives.batch import Wishes, paint_archive
 
-    ways = ("name", "each_style", "finish_by", "max_hours")
+    ways = ("name", "each_style", "raw_pairs", "finish_by", "max_hours")
     how = {key: options.pop(key) for key in (*ways, "overwrite", "restart", "keep")}
     wishes = Wishes(preset, options, assignments, **{key: how.pop(key) for key in ("overwrite", "restart", "keep")})
     report = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)

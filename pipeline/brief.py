@@ -11,6 +11,7 @@ from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.errors import OutputError, SettingsError
 from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.pictures.images import Picture, crop_to_aspect
+from muralist.pipeline.pictures.pages import place_of
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import check_output, check_place, output_formats
 from muralist.pipeline.records.checkpoints import checkpoint_paths
@@ -124,7 +125,12 @@ def make_brief(
         check_plot(loss_plot, overwrite=overwrite)
     memory = None if aside is None else budget(settings) // 2  # the other half is for the workers
     photograph = read_picture(
-        content, settings.max_pixels, memory=memory, folder=aside, decoder_memory=budget(settings)
+        content,
+        settings.max_pixels,
+        memory=memory,
+        folder=aside,
+        decoder_memory=budget(settings),
+        exposure=settings.raw_exposure,
     )
     init = read_init(settings, memory=memory, folder=aside)
     sizes = settings.model_dump(include={"size", "width", "height", "aspect", "print_size", "dpi", "fit"})
@@ -185,7 +191,7 @@ def _notices_of(*pictures: Picture | None) -> list[str]:
 
 def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:
     """Refuse to write over what the user did not mean to lose."""
-    record, read = sidecar_path(output), [path.resolve() for path in inputs]
+    record, read = sidecar_path(output), [place_of(path).file.resolve() for path in inputs]
     for path in (output, record):
         if path.resolve() in read:
             raise OutputError(f"{path}: this is one of the files to be read; name another output", path=output)
@@ -195,7 +201,7 @@ def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:
 
 def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: bool) -> None:
     """Refuse checkpoints and a loss plot that cannot be written, or would meet each other or other files."""
-    taken = {path.resolve() for path in others}
+    taken = {place_of(path).file.resolve() for path in others}
     for path in extras:
         if path.resolve() in taken:
             raise OutputError(

@@ -8,9 +8,10 @@ import numpy as np
 from muralist.model.state import AVERAGE
 from muralist.pipeline.brief import Brief
 from muralist.pipeline.levels import Level
+from muralist.pipeline.pictures.carried import carried
 from muralist.pipeline.pictures.colours import with_chroma_of
 from muralist.pipeline.pictures.images import resize_rows
-from muralist.pipeline.pictures.metadata import without_gps
+from muralist.pipeline.pictures.pages import place_of
 from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.pictures.samples import Pixels
 from muralist.pipeline.pictures.writing import keep_times, write_picture
@@ -90,7 +91,7 @@ class _Alpha:
 
 
 def write_painting(finished: Finished, path: Path) -> None:
-    """Write a painting with what belongs into its file: alpha, profile, EXIF, resolution.
+    """Write a painting with what belongs into its file: alpha, profile, EXIF, XMP, IPTC, resolution.
 
     Raises
     ------
@@ -98,19 +99,22 @@ def write_painting(finished: Finished, path: Path) -> None:
         If it cannot be written.
     """
     brief, content = finished.brief, finished.brief.content
-    exif = content.exif if brief.settings.gps or content.exif is None else without_gps(content.exif)
+    settings, styles = brief.settings, [style.picture.path.name for style in brief.styles]
+    metadata = carried(content, styles, wanted=settings.metadata, places=settings.gps)
     write_picture(
         path,
         finished,
         alpha=None if content.alpha is None else _Alpha(content.alpha, finished.shape[:2]),
-        icc=content.icc if brief.settings.profile == "keep" else None,
-        exif=exif,
+        icc=content.icc if settings.profile == "keep" else None,
+        exif=metadata.exif,
+        xmp=metadata.xmp,
+        iptc=metadata.iptc,
         dpi=brief.dpi,
         bit_depth=brief.bit_depth,
-        quality=brief.settings.quality,
+        quality=settings.quality,
     )
-    if brief.settings.keep_times:
-        keep_times(content.path, path)
+    if settings.keep_times:
+        keep_times(place_of(content.path).file, path)
 
 
 def score_seams(finished: Finished) -> Seams:

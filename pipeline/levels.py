@@ -212,7 +212,7 @@ def _level(
         index=index,
         height=size[0],
         width=size[1],
-        bleed=settings.bleed,
+        bleed=settings.edge_margin,
         stride=stride,
         tile=settings.tile,
         overlap=settings.overlap,

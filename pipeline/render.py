@@ -64,7 +64,7 @@ def render(
     Parameters
     ----------
     content : path
-        The photograph: JPEG, PNG, TIFF or WebP.
+        The photograph, of any kind in `muralist.pipeline.pictures.formats`; `scan.tif#2` is a page of a TIFF.
     style : path or sequence of paths
         The painting, or several; a folder of pictures counts as one.
     output : path

@@ -320,8 +320,16 @@ class Settings(BaseModel):
     )
     tile: Int = Field(1024, ge=64, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
     overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
-    bleed: Int = Field(32, ge=0, le=512, description="Pixels painted beyond each edge of the picture and cut off.")
+    edge_margin: Int = Field(
+        32,
+        ge=0,
+        le=512,
+        description="Pixels painted beyond each edge of the picture and cut off, for the network's sake.",
+    )
 
+    raw_exposure: Float = Field(
+        0.0, ge=-3, le=3, description="Stops to develop a raw photograph brighter by, or darker below 0."
+    )
     size: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Long side of the painting, in pixels.")
     width: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Width of the painting, in pixels.")
     height: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Height of the painting, in pixels.")
@@ -340,8 +348,13 @@ class Settings(BaseModel):
     profile: Literal["keep", "srgb"] = Field(
         "keep", description="Keep the photograph's colour profile, or convert the painting to sRGB."
     )
+    metadata: Literal["all", "copyright", "none"] = Field(
+        "all",
+        description="What the painting gets of the photograph's EXIF, XMP and IPTC: all, and a line in its history; "
+        "only creator and copyright; or none.",
+    )
     gps: bool = Field(
-        False, description="Carry the place where the photograph was taken over into the painting's EXIF."
+        False, description="Carry the place where the photograph was taken over into the painting's metadata."
     )
     keep_times: bool = Field(False, description="Give the painting the photograph's file times.")
     max_pixels: Int = Field(2_000_000_000, ge=1, description="Refuse pictures of more pixels than this.")

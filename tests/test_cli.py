@@ -845,3 +845,12 @@ def test_a_result_that_cannot_be_written_is_said(words):
         assert done.stderr.startswith(said)
         assert done.stderr.count("\n") == bool(said), done.stderr
         assert done.returncode == bool(said)
+
+
+def test_an_old_word_is_told_in_a_line(folder):
+    """A setting by its old name is understood, and its new name is told once on standard error."""
+    (folder / "mine.yaml").write_text("bleed: 48\n")
+    result = run("presets", "mine.yaml", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["edge_margin"] == 48
+    assert result.stderr == "muralist: mine.yaml:1: bleed is called edge_margin now; write edge_margin: 48\n"

@@ -22,11 +22,13 @@ from muralist.model.errors import ModelError
 from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.archives.collisions import check_collisions
 from muralist.pipeline.archives.deadline import Deadline
-from muralist.pipeline.archives.items import Item, find_items, find_unsupported, told_unsupported
+from muralist.pipeline.archives.items import Item, find_doubles, find_items, find_unsupported, told_unsupported
 from muralist.pipeline.archives.manifest import is_manifest
+from muralist.pipeline.archives.pairs import RawPairs, told_doubles
 from muralist.pipeline.archives.repeats import identity_of, likeness, painted_already
 from muralist.pipeline.brief import make_brief, sidecar_path
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
+from muralist.pipeline.pictures.pages import place_of
 from muralist.pipeline.pictures.reading import read_size
 from muralist.pipeline.pictures.writing import check_output, copy_file, keep_times
 from muralist.pipeline.presets import load_settings
@@ -96,6 +98,7 @@ def paint_archive(
     *,
     name: str | None = None,
     each_style: bool = False,
+    raw_pairs: RawPairs = "jpeg",
     finish_by: str | None = None,
     max_hours: float | None = None,
     quiet: bool = True,
@@ -114,6 +117,8 @@ def paint_archive(
         Template for names, see `muralist.pipeline.archives.naming`.
     each_style : bool
         Whether to paint every picture once in each style, instead of in all of them blended.
+    raw_pairs : {"jpeg", "raw", "both"}
+        What to paint of shots that are there twice, as a raw photograph and as JPEG or HEIC.
     finish_by : str, optional
         Time such as 07:00; pictures that would not be finished by then are left.
     max_hours : float, optional
@@ -126,7 +131,9 @@ def paint_archive(
     PipelineError, ModelError, TilingError
         If something is wrong with the batch as a whole. What is wrong with one picture is in the report.
     """
-    items = find_items(inputs, styles, output, preset=wishes.preset, template=name, each_style=each_style)
+    items = find_items(
+        inputs, styles, output, preset=wishes.preset, template=name, each_style=each_style, raw_pairs=raw_pairs
+    )
     settings = load_settings(wishes.preset, wishes.flags, wishes.assignments)
     check_collisions(items, wishes.settings_of, output / REPORT, filter(is_manifest, map(Path, inputs)))
     deadline = Deadline.parse(finish_by, max_hours, datetime.now())
@@ -136,6 +143,8 @@ def paint_archive(
         Report(output / REPORT) as report,
         BatchBar(len(items), quiet=quiet) as bar,
     ):
+        if left := find_doubles(inputs, output, raw_pairs):
+            bar.note(told_doubles(left, raw_pairs))
         if unsupported := find_unsupported(inputs, output):
             bar.note(told_unsupported(unsupported))
         Batch(items, settings, wishes, deadline, folder, report, bar).run()
@@ -359,7 +368,7 @@ def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) 
     sidecar["inputs"]["content"]["path"] = str(item.content)
     write_sidecar(item.output, {**sidecar, "output": str(item.output), "same_as": str(painting)})
     if keep:
-        keep_times(item.content, item.output)
+        keep_times(place_of(item.content).file, item.output)
 
 
 def _megapixels(item: Item, settings: Settings) -> float:

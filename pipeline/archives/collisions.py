@@ -13,6 +13,7 @@ from muralist.pipeline.archives.items import Item
 from muralist.pipeline.archives.naming import UNIQUE
 from muralist.pipeline.brief import sidecar_path
 from muralist.pipeline.errors import PipelineError, SettingsError
+from muralist.pipeline.pictures.pages import place_of
 from muralist.pipeline.records.checkpoints import checkpoint_of
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import init_file
@@ -95,4 +96,4 @@ def _named_in(settings: Settings) -> Iterator[Path]:
 
 
 def _real(path: Path) -> str:
-    return os.path.realpath(path)
+    return os.path.realpath(place_of(path).file)

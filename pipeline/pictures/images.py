@@ -43,6 +43,10 @@ class Picture:
         Where it was read from.
     sha256
         Hex digest of the file's bytes.
+    xmp
+        The file's XMP document.
+    iptc
+        The file's IPTC-IIM block.
     notices
         What the user should know of how it was read.
     """
@@ -54,6 +58,8 @@ class Picture:
     dpi: Dpi | None
     path: Path
     sha256: str
+    xmp: bytes | None = None
+    iptc: bytes | None = None
     notices: tuple[str, ...] = ()
 
     @property

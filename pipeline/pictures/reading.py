@@ -1,19 +1,19 @@
 """Reading of picture files into the sRGB working space. Whatever is wrong with a file is a `PictureError`."""
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyvips
 
 from muralist.pipeline.errors import OutputError, PictureError
+from muralist.pipeline.pictures.formats import kind_of
 from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.iptc import unwrapped
 from muralist.pipeline.pictures.metadata import (
     blob,
     can_convert_from,
@@ -22,7 +22,8 @@ from muralist.pipeline.pictures.metadata import (
     stated_orientation,
     without_profile,
 )
-from muralist.pipeline.pictures.png import open_png
+from muralist.pipeline.pictures.opened import Asked, Opened
+from muralist.pipeline.pictures.pages import digest_of, place_of
 from muralist.pipeline.pictures.rasters import Raster, Room, room_in
 from muralist.pipeline.pictures.samples import (
     DTYPE,
@@ -32,19 +33,9 @@ from muralist.pipeline.pictures.samples import (
     at_depth,
     each_band,
     one_line,
-    source_of,
 )
-from muralist.pipeline.pictures.tiff import HELD_BYTES, open_tiff
 
 _COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
-
-_UNSUPPORTED = (  # other formats of pictures, and raw photographs
-    ".avif .bmp .dib .eps .exr .gif .hdr .heic .heif .hif .ico .j2k .jfif .jp2 .jpe .jpx .jxl .jxr .pbm .pcx .pgm .pnm "
-    ".ppm .psb .psd .svg .tga .xcf .3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef "
-    ".nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
-)
-UNSUPPORTED_EXTENSIONS = frozenset(_UNSUPPORTED.split())
-"""What other pictures are called, which are not looked for in a folder."""
 
 # A JPEG takes at least one bit for every block of 8 x 8 pixels.
 _JPEG_PIXELS_PER_BYTE = 512
@@ -57,21 +48,6 @@ _DECODED_BYTES = {"jpeg": 2, "webp": 2}
 _FLOAT_TOLERANCE = 0.5
 
 
-@dataclass(frozen=True)
-class InputFormat:
-    """A kind of file that can be read: recognised by its first bytes; extensions say what to look for in a folder."""
-
-    name: str
-    extensions: tuple[str, ...]
-    signature: re.Pattern[bytes]
-    open: Callable[[BinaryIO, Path], AbstractContextManager[Any]]
-
-
-def supported_inputs() -> tuple[InputFormat, ...]:
-    """The kinds of file that `read_picture` reads."""
-    return _INPUTS
-
-
 def read_picture(
     path: str | Path,
     max_pixels: int = 2_000_000_000,
@@ -79,26 +55,27 @@ def read_picture(
     memory: int | None = None,
     folder: Path | None = None,
     decoder_memory: int | None = None,
+    exposure: float = 0.0,
 ) -> Picture:
-    """Read a JPEG, PNG, TIFF or WebP file into the sRGB working space.
+    """Read a picture file of any kind of `supported_inputs` into the sRGB working space.
 
     Grey, palette, 1-bit, CMYK and Lab files become RGB. An embedded colour profile is applied (relative colorimetric);
     without one, or one that cannot be applied, the numbers are taken as sRGB, CMYK as libvips' built-in press profile.
-    Files with 16 bits stay 16 bits. The EXIF orientation is applied to the pixels. Of a file with several pages or
-    frames the first is read.
+    Files with more than 8 bits become 16 bits. The EXIF orientation is applied to the pixels. Of a file with several
+    pages or frames the first is read, of a TIFF any page, as `scan.tif#2`. Raw photographs are developed.
 
     Float TIFFs must hold values in [0, 1] and become 16-bit. Without a profile the values are taken as
     sRGB-encoded, the way tifffile, scikit-image and most photo editors hand them on (libvips would take them as
     linear light and give a brighter picture). Small overshoots are clipped.
 
-    Files are decoded in bands. Some cannot be: of WebP, interlaced PNG and progressive JPEG the decoder itself holds
-    the whole picture (about 6 bytes a pixel for JPEG), and of a TIFF a strip or a row of tiles, which may be as large,
-    whatever `memory` says; `decoder_memory` is its limit.
+    JPEG, PNG, TIFF and PSD are decoded in bands. Of all others, and of interlaced PNG and progressive JPEG, the decoder
+    itself holds the whole picture (6 to 25 bytes a pixel), and of a TIFF a strip or a row of tiles, which may be as
+    large, whatever `memory` says; `decoder_memory` is its limit.
 
     Parameters
     ----------
     path
-        The file.
+        The file, of a TIFF with or without a page.
     max_pixels
         Refuse larger pictures by their header, before decoding anything.
     memory
@@ -108,6 +85,8 @@ def read_picture(
     decoder_memory
         Bytes that a decoder may take that has to hold all or much of a picture. What it would take follows from the
         header, so a small file that claims to be huge is refused before it takes any. None: no limit.
+    exposure
+        How many stops brighter than usual to develop a raw photograph.
 
     Raises
     ------
@@ -117,23 +96,29 @@ def read_picture(
         If the pixels cannot be filed: a full disk. Like after any error, nothing is left in `folder`.
     """
     path = Path(path)
-    with _reading(path), _opened(path) as image:
+    file, page = place_of(path)
+    with _reading(path), _opened(path, exposure) as opened:
+        image = opened.image
         _check_size(image, path, max_pixels)
         _check_length(image, path)
+        _check_decoder(opened, path, decoder_memory)
+        if opened.decode is not None:
+            image = opened.decode()
+            _check_size(image, path, max_pixels)  # a decoder may find more than the header says
         _check_samples(image, path)
-        _check_decoder(image, path, decoder_memory)
-        exif = blob(image, "exif-data") or exif_of_tiff(path)
+        exif = blob(image, "exif-data") or exif_of_tiff(file, page)
         orientation = stated_orientation(image, exif)
         icc = blob(image, "icc-profile-data")
         notices: tuple[str, ...] = ()
         if icc and not can_convert_from(icc, _COLOUR_BANDS[image.interpretation]):
             icc, image, notices = None, without_profile(image), (_no_profile(image, path),)
         dpi = stated_dpi(image, exif)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        decoded = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
-        with room_in(_folder_for(decoded, memory, folder)) as room:
-            pixels, alpha = _decode(decoded, orientation, room, digest)
+        xmp, iptc = blob(image, "xmp-data"), unwrapped(blob(image, "iptc-data") or b"")
+        with file.open("rb") as stored:
+            digest = digest_of(hashlib.file_digest(stored, "sha256").hexdigest(), page)
+        ready = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
+        with room_in(_folder_for(ready, memory, folder)) as room:
+            pixels, alpha = _decode(ready, orientation, room, digest)
     return Picture(
         pixels=pixels,
         alpha=alpha,
@@ -142,6 +127,8 @@ def read_picture(
         dpi=(dpi[1], dpi[0]) if dpi and orientation in _SIDEWAYS else dpi,
         path=path,
         sha256=digest,
+        xmp=xmp,
+        iptc=iptc or None,
         notices=notices,
     )
 
@@ -154,7 +141,8 @@ def read_size(path: Path) -> tuple[int, int]:
     PictureError
         If the file is missing, unreadable or no picture.
     """
-    with _reading(path), _opened(path) as image:
+    with _reading(path), _opened(path) as opened:
+        image = opened.image
         sideways = stated_orientation(image, blob(image, "exif-data")) in _SIDEWAYS
         return (image.width, image.height) if sideways else (image.height, image.width)
 
@@ -186,45 +174,16 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The picture as a libvips image of which only the header has been read."""
-    if not S_ISREG(mode := path.stat().st_mode) and not S_ISDIR(mode):  # it may never begin, or never end
+def _opened(path: Path, exposure: float = 0.0) -> Iterator[Opened]:
+    """The picture, of which only the header has been read."""
+    place = place_of(path)
+    if not S_ISREG(mode := place.file.stat().st_mode) and not S_ISDIR(mode):  # it may never begin, or never end
         raise PictureError(f"{path}: this is no file; name a picture", path=path)
-    with path.open("rb", buffering=0) as file:
-        kind = _kind_of(file.read(16), path)
+    with place.file.open("rb", buffering=0) as file:
+        kind = kind_of(file, path)
         file.seek(0)
-        with kind.open(file, path) as image:
-            yield image
-
-
-def _kind_of(head: bytes, path: Path) -> InputFormat:
-    if not head:
-        raise PictureError(f"{path}: the file is empty; copy or export it again", path=path)
-    for kind in _INPUTS:
-        if kind.signature.match(head):
-            return kind
-    names = ", ".join(kind.name for kind in _INPUTS)
-    raise PictureError(f"{path}: not a picture of a supported kind; convert it to one of {names}", path=path)
-
-
-@contextmanager
-def _open_jpeg(file: BinaryIO, path: Path) -> Iterator[Any]:
-    with source_of(file) as source:
-        yield pyvips.Image.jpegload_source(source, access="sequential", fail_on="error")
-
-
-@contextmanager
-def _open_webp(file: BinaryIO, path: Path) -> Iterator[Any]:
-    with source_of(file) as source:
-        yield pyvips.Image.webpload_source(source, access="sequential", fail_on="error")
-
-
-_INPUTS = (
-    InputFormat("JPEG", (".jpg", ".jpeg"), re.compile(rb"\xff\xd8\xff"), _open_jpeg),
-    InputFormat("PNG", (".png",), re.compile(rb"\x89PNG\r\n\x1a\n"), open_png),
-    InputFormat("TIFF", (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]"), open_tiff),
-    InputFormat("WebP", (".webp",), re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _open_webp),
-)
+        with kind.open(file, path, Asked(place.page, exposure)) as opened:
+            yield opened
 
 
 def _check_size(image: Any, path: Path, max_pixels: int) -> None:
@@ -236,33 +195,31 @@ def _check_size(image: Any, path: Path, max_pixels: int) -> None:
         )
 
 
-def _check_decoder(image: Any, path: Path, limit: int | None) -> None:
+def _check_decoder(opened: Opened, path: Path, limit: int | None) -> None:
     """Refuse a picture of which the decoder would hold more than the limit."""
-    needed = _held_by_decoder(image)
+    needed, image = opened.needs or _held_by_libvips(opened.image), opened.image
     if limit is not None and needed > limit:
         raise PictureError(
             f"{path}: decoding {image.width} x {image.height} px takes {needed / 2**30:.1f} GiB of memory at once, as "
-            f"it is stored (progressive JPEG, interlaced PNG, WebP, or TIFF in large strips or tiles), but "
-            f"{limit / 2**30:.1f} GiB may be taken; allow more with --memory, or convert it to baseline JPEG, PNG "
-            "without interlacing, or TIFF in small tiles",
+            f"it is stored (progressive JPEG, interlaced PNG, TIFF in large strips or tiles, and all kinds but JPEG, "
+            f"PNG, TIFF and PSD), but {limit / 2**30:.1f} GiB may be taken; allow more with --memory, or convert it to "
+            "baseline JPEG, PNG without interlacing, or TIFF in small tiles",
             path=path,
         )
 
 
-def _held_by_decoder(image: Any) -> float:
-    """Bytes that a decoder holds at once, beyond a few rows."""
-    if image.get_typeof(HELD_BYTES):
-        return float(image.get(HELD_BYTES))
-    loader = str(image.get("vips-loader"))
-    if loader.startswith("webp") or (image.get_typeof("interlaced") and image.get("interlaced")):
-        sample = _DECODED_BYTES.get(loader[:4], DTYPE[image.format].itemsize)
-        return float(image.width * image.height * image.bands * sample)
-    return 0
+def _held_by_libvips(image: Any) -> int:
+    """Bytes that libvips holds of a picture that it cannot decode in bands; 0 if it can."""
+    loader = str(image.get("vips-loader")) if image.get_typeof("vips-loader") else ""
+    whole = loader.startswith("webp") or (image.get_typeof("interlaced") and image.get("interlaced"))
+    if not whole:
+        return 0
+    return int(image.width * image.height * image.bands * _DECODED_BYTES.get(loader[:4], DTYPE[image.format].itemsize))
 
 
 def _check_length(image: Any, path: Path) -> None:
     """Refuse a JPEG too short for its size. libvips makes grey of what is missing, however much it is."""
-    if str(image.get("vips-loader")).startswith("jpeg"):
+    if image.get_typeof("vips-loader") and str(image.get("vips-loader")).startswith("jpeg"):
         wanted, found = image.width * image.height // _JPEG_PIXELS_PER_BYTE, path.stat().st_size
         if found < wanted:
             raise PictureError(
@@ -285,7 +242,7 @@ def _check_samples(image: Any, path: Path) -> None:
 def _float_as_16_bit(image: Any, path: Path) -> Any:
     """Float samples in [0, 1] as 16 bits. To be sure that they are, all are looked at first, from the file."""
     with _opened(path) as same:
-        low, high, total = same.stats().numpy()[0, :3]  # over all channels; NaN does not show in the first two
+        low, high, total = same.image.stats().numpy()[0, :3]  # over all channels; NaN does not show in the first two
     if not np.isfinite([low, high, total]).all():
         raise PictureError(f"{path}: holds NaN or infinite values; export it again with finite ones", path=path)
     if low < -_FLOAT_TOLERANCE or high > 1 + _FLOAT_TOLERANCE:

@@ -111,6 +111,8 @@ def write_picture(
     alpha: Rows | None = None,
     icc: bytes | None = None,
     exif: bytes | None = None,
+    xmp: bytes | None = None,
+    iptc: bytes | None = None,
     dpi: Dpi | None = None,
     bit_depth: int = 8,
     quality: int = 95,
@@ -137,6 +139,10 @@ def write_picture(
     exif
         EXIF block to keep. Orientation, size and resolution in it are set anew and its thumbnail is dropped. TIFF
         keeps only its text tags (`metadata.TEXT_TAGS`).
+    xmp
+        XMP document to write as it is; a JPEG has room for 65,000 bytes of one.
+    iptc
+        IPTC-IIM block to write as it is, in JPEG and TIFF, which alone hold one.
     dpi
         Dots per inch, (horizontal, vertical); None writes none, but where EXIF is kept it needs one and gets 72.
     bit_depth
@@ -159,7 +165,7 @@ def write_picture(
     samples = Samples(pixels, alpha, icc if icc is not None and is_usable(icc) else None, depth)
     try:
         with _writing(path) as file:
-            kind.save(samples, file, Extras(exif, dpi, quality))
+            kind.save(samples, file, Extras(exif, dpi, quality, xmp, iptc))
             if file.seek(0, os.SEEK_END) == 0:
                 raise OSError("the encoder wrote nothing")
     except RowsError as carried:
@@ -348,7 +354,7 @@ def _save_tiff(samples: Samples, file: BinaryIO, extras: Extras) -> None:
         iccprofile=samples.profile,
         metadata=None,
         software=False,
-        extratags=as_tiff_tags(extras.exif),
+        extratags=as_tiff_tags(extras),
         **resolution,
     )
 

@@ -16,7 +16,7 @@ from muralist.pipeline.render import render
 OURS = {"default", "draft", "poster"}
 OTHERS = sorted(set(preset_names()) - OURS)
 FEW_STEPS = {
-    **{"size": 112, "coarse": 64, "steps": [4, 2], "steps_per_round": 2, "bleed": 0},
+    **{"size": 112, "coarse": 64, "steps": [4, 2], "steps_per_round": 2, "edge_margin": 0},
     **{"tile": 96, "overlap": 32, "precision": "float32", "device": "cpu"},
 }
 

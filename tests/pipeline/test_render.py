@@ -130,7 +130,7 @@ def test_no_steps_give_the_photograph_back(paint, folder):
 def test_a_bleed_and_tiles_that_are_odd(paint, folder):
     """Odd sizes, a bleed of no whole stride and a small tile still give every pixel."""
     save(folder / "odd.png", photograph(71, 133))
-    sidecar = paint(content="odd.png", bleed=9, tile=64, overlap=20, steps=[1])
+    sidecar = paint(content="odd.png", edge_margin=9, tile=64, overlap=20, steps=[1])
     assert read_picture(folder / "out.png").pixels.shape == (71, 133, 3)
     assert sidecar["levels"][-1]["tiles"] > 4
 

@@ -98,15 +98,15 @@ def archive(tmp_path: Path, scheduler: str) -> Archive:
 
 def test_pictures_of_other_formats_are_told_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A line counts them by extension, the report lists them, and the summary has their number."""
-    for name in ("broken.png", "c.heic", "sub/d.HEIC", "e.bmp"):
+    for name in ("broken.png", "c.tga", "sub/d.TGA", "e.exr"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(b"no picture")
     out = tmp_path / "out"
     report = paint_archive([str(tmp_path / "photos")], [tmp_path / "s.png"], out, Wishes(flags=SMALL), quiet=False)
-    assert "left out: 2 .heic, 1 .bmp; convert them to one of JPEG, PNG, TIFF, WebP\n" in capsys.readouterr().err
+    assert "left out: 2 .tga, 1 .exr; convert them to JPEG, PNG or TIFF\n" in capsys.readouterr().err
     rows = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
     found = [(row["status"], Path(row["input"]).name) for row in rows]
-    assert found == [("failed", "broken.png"), *(("unsupported", name) for name in ("c.heic", "e.bmp", "d.HEIC"))]
+    assert found == [("failed", "broken.png"), *(("unsupported", name) for name in ("c.tga", "e.exr", "d.TGA"))]
     assert "1 failed, 3 not supported" in report.summary()
 
 
