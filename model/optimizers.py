@@ -1,33 +1,21 @@
-"""One step of an optimizer on a tile: from the planes of its state and a gradient to new planes, nothing in place.
+"""One step of an optimizer on a tile: from pixels and a gradient to new pixels, and what it remembers within a round.
 
-Adam: Kingma and Ba 2015, algorithm 1. L-BFGS: Nocedal 1980, the two-loop recursion (Nocedal and Wright 2006,
-algorithm 7.4), without line search, as neural style transfer uses it; inner products count every pixel with the tile's
-blend weight, and every level starts without memory.
+Adam: Kingma and Ba 2015, algorithm 1. L-BFGS: see `lbfgs.py`; every level starts without memory.
 Pixels are clipped to [0, 1] after every step; differs from tools that clip only at the end.
-
-L-BFGS in several resolutions: let the change of the picture be a sum of planes at 1, 1/2, 1/4, ... of its size, the
-coarser ones times a gain, and optimize all of them together: x = A z. That is L-BFGS on x whose two loops start from
-A A^T = 1 + gain^2 sum_k U_k U_k^T instead of the identity (U_k: bilinear enlargement by 2^k). Large areas change color
-within a few steps, and nothing more has to be stored.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, Protocol
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-EPSILON = 1e-8
-# At a learning rate of 1:
-FIRST_CHANGE = 0.01  # mean change of a value by the first step of L-BFGS, which does not know any scale yet
-LARGEST_CHANGE = 0.1  # and by any other, in units of the colour range: nothing else stops a step along a flat valley
-GAIN = 0.5  # of the coarser planes
+from muralist.model.lbfgs import LBFGS
 
-# Of what L-BFGS has within a round; the last step and the steps and changes of the gradient that follow, oldest first.
-LAST_GRADIENT, LAST_STEP, PAIRS = 2, 3, 4
+EPSILON = 1e-8
 
 Planes = tuple[Tensor, ...]
+Gradient = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -66,117 +54,113 @@ class Steps:
     history: int = 10
     resolutions: int = 1
 
+    def numbers(self, rate: float) -> list[tuple[float, float, float]]:
+        """What changes from step to step: factors of the step and of Adam's second moment, share of the new pixels."""
+        beta1, beta2 = self.betas
+        return [
+            (
+                rate / (1 - beta1 ** (self.first + made + 1)) if self.optimizer == "adam" else rate,
+                1 / (1 - beta2 ** (self.first + made + 1)),
+                max(1 - self.average_decay, 1 / (self.first_of_level + made + 1)),
+            )
+            for made in range(self.count)
+        ]
 
-def take_step(planes: Planes, slope: Tensor, weights: Tensor, steps: Steps, made: int, rate: float) -> Planes:
-    """Make one step.
+
+class Optimizer(Protocol):
+    """What moves the pixels of one tile in one round."""
+
+    @property
+    def planes(self) -> Planes:
+        """What is kept after a round, beside pixels and average."""
+
+    def step(self, pixels: Tensor, grad: Tensor, factor: Tensor, other: Tensor) -> Tensor:
+        """Return new pixels; `factor` and `other` are the first of `Steps.numbers`."""
+
+
+class Descent:
+    """A tile's descent within one round.
 
     Parameters
     ----------
-    planes : tuple of Tensor (1, 3, H, W)
-        Adam's state, see `muralist.model.state`; for L-BFGS what `begin_round` gives.
-    slope : Tensor (1, 3, H, W)
-        Gradient at the pixels.
+    state : tuple of Tensor (1, 3, H, W)
+        See `muralist.model.state`. Not changed.
+    gradient : callable (Tensor) -> Tensor
+        At a picture (1, 3, H, W).
     weights : Tensor (H, W)
-        Blend weights of the tile.
+        Blend weights of the tile, not all zero.
     steps : Steps
-    made : int
-        Steps of this round made before.
-    rate : float
-        Learning rate, no larger than `steps` has it.
-    """
-    pixels, *remembered = OPTIMIZERS[steps.optimizer](planes, slope, weights, steps, made, rate)
-    average = planes[1].lerp(pixels, max(1 - steps.average_decay, 1 / (steps.first_of_level + made + 1)))
-    return pixels, average, *remembered
 
-
-def _adam(planes: Planes, slope: Tensor, weights: Tensor, steps: Steps, made: int, rate: float) -> Planes:
-    pixels, _, moment1, moment2 = planes
-    beta1, beta2 = steps.betas
-    number = steps.first + made + 1
-    moment1 = moment1.lerp(slope, 1 - beta1)
-    moment2 = (moment2 * beta2).addcmul_(slope, slope, value=1 - beta2)
-    scale = (moment2 / (1 - beta2**number)).sqrt_().add_(EPSILON)
-    return pixels.addcdiv(moment1, scale, value=-rate / (1 - beta1**number)).clamp_(0, 1), moment1, moment2
-
-
-def _lbfgs(planes: Planes, slope: Tensor, weights: Tensor, steps: Steps, made: int, rate: float) -> Planes:
-    pixels, _, last_slope, last_step, *pairs = planes
-    half = len(pairs) // 2
-    taken, changes = pairs[:half], pairs[half:]
-    change = slope - last_slope
-    if _dot(last_step, change, weights) > 0:
-        taken, changes = [*taken, last_step][-steps.history :], [*changes, change][-steps.history :]
-    step = _newton(slope, taken, changes, weights, steps.resolutions)
-    size = float((step.abs() * weights).mean() / weights.mean())
-    moved = (pixels - step * (rate * min(1.0, LARGEST_CHANGE / max(size, EPSILON)))).clamp_(0, 1)
-    return moved, slope, moved - pixels, *taken, *changes
-
-
-def _newton(slope: Tensor, taken: list[Tensor], changes: list[Tensor], weights: Tensor, resolutions: int) -> Tensor:
-    """Inverse Hessian, as the remembered pairs know it, times the gradient."""
-    curvatures = [_dot(s, y, weights) for s, y in zip(taken, changes, strict=True)]
-    known = [(s, y, c) for s, y, c in zip(taken, changes, curvatures, strict=True) if c > 0]
-    if not known:
-        direction = start_matrix(slope, resolutions)
-        return direction * (FIRST_CHANGE * weights.mean() / (direction.abs() * weights).mean().clamp(min=1e-30))
-    direction, shares = slope, []
-    for s, y, curvature in reversed(known):
-        shares.append(_dot(s, direction, weights) / curvature)
-        direction = direction.sub(y, alpha=shares[-1])
-    s, y, _ = known[-1]
-    unit = y / y.abs().max()  # squares of gradients may leave the range of float32
-    scale = _dot(s, unit, weights) / _dot(y, start_matrix(unit, resolutions), weights)
-    direction = start_matrix(direction, resolutions) * scale
-    for (s, y, curvature), share in zip(known, reversed(shares), strict=True):
-        direction = direction.add(s, alpha=share - _dot(y, direction, weights) / curvature)
-    return direction
-
-
-def start_matrix(values: Tensor, resolutions: int) -> Tensor:
-    """Multiply by A A^T, what L-BFGS in several resolutions starts from: a smoothing that reaches 2^resolutions px.
-
-    Parameters
+    Attributes
     ----------
-    values : Tensor (1, 3, H, W)
-    resolutions : int
-        1 gives the values back.
+    pixels, average : Tensor (1, 3, H, W)
+        Of the picture now.
     """
-    height, width = values.shape[-2:]
-    step = 2 ** (resolutions - 1)
-    padded = F.pad(values, (0, -width % step, 0, -height % step))  # so that every size is a whole number
-    total = padded
-    for k in range(1, resolutions):
-        total = total.add(_enlarged_shrunk(padded, 2**k), alpha=GAIN**2)
-    return total[..., :height, :width]
+
+    def __init__(self, state: Planes, gradient: Gradient, weights: Tensor, steps: Steps) -> None:
+        self.pixels, self.average, *remembered = state
+        self._steps = steps
+        self._optimizer = OPTIMIZERS[steps.optimizer](self.pixels, remembered, gradient, weights, steps)
+
+    @property
+    def state(self) -> Planes:
+        """What is kept after the round."""
+        return self.pixels, self.average, *self._optimizer.planes
+
+    def step(self, grad: Tensor, numbers: Tensor) -> None:
+        """Make one step down a gradient (1, 3, H, W); `numbers` (3,) are those of `Steps.numbers` for it."""
+        factor, other, share = numbers
+        self.pixels = self._optimizer.step(self.pixels, grad, factor, other)
+        self.average = self.average.lerp(self.pixels, share) if self._steps.average_decay else self.pixels
 
 
-def _enlarged_shrunk(values: Tensor, factor: int) -> Tensor:
-    """U U^T of some values: the transpose of bilinear enlargement, then the enlargement."""
-    small = [n // factor for n in values.shape[-2:]]
-    shrunk = torch.ops.aten.upsample_bilinear2d_backward(values, values.shape[-2:], [*values.shape[:2], *small], False)
-    return F.interpolate(shrunk, size=values.shape[-2:], mode="bilinear")
+class Adam:
+    """Adam's moments."""
+
+    def __init__(
+        self, pixels: Tensor, remembered: list[Tensor], gradient: Gradient, weights: Tensor, steps: Steps
+    ) -> None:
+        self.moment1, self.moment2 = remembered
+        self.betas = steps.betas
+
+    @property
+    def planes(self) -> Planes:
+        """Both moments."""
+        return self.moment1, self.moment2
+
+    def step(self, pixels: Tensor, grad: Tensor, factor: Tensor, other: Tensor) -> Tensor:
+        """Return new pixels."""
+        beta1, beta2 = self.betas
+        self.moment1 = self.moment1.lerp(grad, 1 - beta1)
+        self.moment2 = (self.moment2 * beta2).addcmul_(grad, grad, value=1 - beta2)
+        scale = (self.moment2 * other).sqrt_().add_(EPSILON)
+        return pixels.addcmul(self.moment1.div(scale), factor, value=-1).clamp_(0, 1)
 
 
-def begin_round(state: Planes, gradient: Callable[[Tensor], Tensor], steps: Steps) -> Planes:
-    """Make ready for a round's steps: the planes that `take_step` is given first, from a state's.
+class QuasiNewton:
+    """L-BFGS, which remembers its last step from round to round.
 
-    L-BFGS takes the gradient before its last step again: the change of a gradient tells something within one objective
-    only, and between two rounds the other tiles have moved as well.
+    It takes the gradient before that step again: the change of a gradient tells something within one objective only,
+    and between two rounds the other tiles have moved as well. All other pairs are forgotten, as the next round would
+    not fit them.
     """
-    if steps.optimizer != "lbfgs":
-        return state
-    pixels, average, last_step = state
-    last_gradient = gradient(pixels - last_step) if last_step.any() else torch.zeros_like(last_step)
-    return pixels, average, last_gradient, last_step
+
+    def __init__(
+        self, pixels: Tensor, remembered: list[Tensor], gradient: Gradient, weights: Tensor, steps: Steps
+    ) -> None:
+        (last_step,) = remembered
+        last_grad = gradient(pixels - last_step) if steps.first_of_level else None
+        history = max(1, min(steps.history, steps.count))
+        self._lbfgs = LBFGS(last_step, last_grad, weights, history, steps.resolutions)
+
+    @property
+    def planes(self) -> Planes:
+        """The last step."""
+        return (self._lbfgs.last_step,)
+
+    def step(self, pixels: Tensor, grad: Tensor, factor: Tensor, other: Tensor) -> Tensor:
+        """Return new pixels."""
+        return self._lbfgs.step(pixels, grad, factor)
 
 
-def end_round(planes: Planes, steps: Steps) -> Planes:
-    """Give the state that is kept after a round: L-BFGS forgets its pairs, which the next round would not fit."""
-    return (*planes[:LAST_GRADIENT], planes[LAST_STEP]) if steps.optimizer == "lbfgs" else planes
-
-
-def _dot(a: Tensor, b: Tensor, weights: Tensor) -> float:
-    return float(((a * b).sum(1) * weights).sum())  # einsum takes twice as long, and adds up in a chain
-
-
-OPTIMIZERS: dict[str, Callable[[Planes, Tensor, Tensor, Steps, int, float], Planes]] = {"adam": _adam, "lbfgs": _lbfgs}
+OPTIMIZERS: Final[dict[str, Callable[..., Optimizer]]] = {"adam": Adam, "lbfgs": QuasiNewton}

@@ -20,8 +20,8 @@ from torch import Tensor
 from muralist.model.errors import DivergedError
 from muralist.model.frozen import gradient_at
 from muralist.model.network import Features, Network
-from muralist.model.objective import Objective
-from muralist.model.optimizers import Planes, Steps, begin_round, end_round, take_step
+from muralist.model.objective import Objective, as_tensor
+from muralist.model.optimizers import Descent, Planes, Steps
 from muralist.model.state import PIXELS
 from muralist.model.statistics import Sums, Window, absolute_sum, measure, style_sums, wide
 from muralist.model.style_losses import Statistics
@@ -188,24 +188,30 @@ def _difference(a: Statistics, b: Statistics) -> Statistics:
 
 
 @torch.no_grad()
-def _descend(planes: Planes, gradient: RoundGradient, steps: Steps) -> Planes:
-    """Make the steps. Where a step leads to a gradient that is not finite, redo it with half the rate."""
-    rate, weights = steps.learning_rate, gradient.window.weights()
-    weights = weights if weights.any() else torch.ones_like(weights)
-    before: Planes | None = None
-    last: Tensor | None = None
-    slope = gradient(planes[PIXELS])
-    planes = begin_round(planes, gradient, steps)
-    for i in range(steps.count):
-        if i:
-            last, slope = slope, gradient(planes[PIXELS])
-        for _ in range(ATTEMPTS):
-            if torch.isfinite(slope.sum()) or before is None or last is None:
-                break
-            rate /= 2
-            planes = take_step(before, last, weights, steps, i - 1, rate)
-            slope = gradient(planes[PIXELS])
-        if not torch.isfinite(slope.sum()):
-            raise DivergedError(i, rate)
-        before, planes = planes, take_step(planes, slope, weights, steps, i, rate)
-    return end_round(planes, steps)
+def _descend(state: Planes, gradient: RoundGradient, steps: Steps) -> Planes:
+    """Make the steps. If they lead to a gradient that is not finite, make all of them again at half the rate.
+
+    The device is asked once whether all was finite, after the last step: it need never wait for the answer.
+    """
+    for halvings in range(ATTEMPTS + 1):
+        rate = steps.learning_rate / 2**halvings
+        planes, finite = _attempt(state, gradient, steps, as_tensor(np.array(steps.numbers(rate)), state[PIXELS]))
+        if steps.count == 0 or bool(finite.all()):
+            return planes
+        step = finite.tolist().index(False)
+        if step == 0:  # the round itself begins with it
+            break
+    raise DivergedError(step, rate)
+
+
+def _attempt(state: Planes, gradient: RoundGradient, steps: Steps, numbers: Tensor) -> tuple[Planes, Tensor]:
+    """Make the steps, and say of every one whether the gradient it follows is finite: (count,) bool."""
+    weights = gradient.window.weights()
+    weights = torch.where(weights.any(), weights, 1)
+    grad, finite = gradient(state[PIXELS]), []
+    descent = Descent(state, gradient, weights, steps)
+    for made in range(steps.count):
+        grad = gradient(descent.pixels) if made else grad
+        finite.append(grad.sum().isfinite())
+        descent.step(grad, numbers[made])
+    return descent.state, torch.stack(finite)

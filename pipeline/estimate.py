@@ -32,7 +32,7 @@ ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: bands t
 ACTIVATION_COPIES = 4.0
 STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
 STATE_COPIES = 4
-PAIR_BYTES = 2 * PLANE_BYTES  # per pixel, of each pair that L-BFGS remembers within a round
+PAIR_BYTES = 3 * PLANE_BYTES  # per pixel, of each pair that L-BFGS remembers within a round: s, y and B y
 LEARNED_SECONDS = 5  # of workers on a level, below which what it took is mostly their start
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 

@@ -109,10 +109,10 @@ def test_memory_grows_with_the_tile_and_the_picture(tmp_path):
 
 
 def test_every_pair_of_lbfgs_counts(tmp_path):
-    """A pair more is two planes more in a worker; on the disk L-BFGS keeps a plane less than Adam, and no pairs."""
+    """A pair more is three planes more in a worker; on the disk L-BFGS keeps a plane less than Adam, and no pairs."""
     adam = brief(tmp_path, optimizer="adam", history=9)
     few, more = (brief(tmp_path, optimizer="lbfgs", history=pairs) for pairs in (1, 4))
-    pair = 2 * 3 * 4 * largest_tile(few.final)
+    pair = 3 * 3 * 4 * largest_tile(few.final)
     assert worker_bytes(more, 4) - worker_bytes(few, 4) == 3 * pair
     assert history_bytes(few) == pair
     assert history_bytes(adam) == 0

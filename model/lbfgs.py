@@ -1,0 +1,180 @@
+"""L-BFGS on one tile for the steps of one round, without a look at any number: nothing waits for the device.
+
+Nocedal 1980, without line search, as neural style transfer uses it. The two loops (Nocedal and Wright 2006, algorithm
+7.4) in their compact form (Byrd, Nocedal and Schnabel 1994, theorem 2.2). With the steps s and the changes y of the
+gradient g as columns of S and Y, oldest first, R the upper triangle of S^T Y and D its diagonal:
+
+    p = R^-1 S^T g,    r = gamma (B g - B Y p),    direction = r + S R^-T (D p - Y^T r)
+
+It is the same direction, from a few products with all pairs at once. Inner products count every pixel with the tile's
+blend weight. A pair along which the gradient does not grow (s^T y <= 0) counts for nothing, but takes its place among
+those that are remembered: to leave it out, somebody would have to look.
+
+B is the start matrix. For several resolutions, let the change of the picture be a sum of planes at 1, 1/2, 1/4, ... of
+its size, the coarser ones times a gain, and optimize all of them together: x = A z. That is L-BFGS on x that starts
+from B = A A^T = 1 + gain^2 sum_k U_k U_k^T instead of the identity (U_k: bilinear enlargement by 2^k). Large areas
+change color within a few steps, and nothing more has to be stored between rounds. B y is what B g changed.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# At a learning rate of 1:
+FIRST_CHANGE = 0.01  # mean change of a value by the first step, which does not know any scale yet
+LARGEST_CHANGE = 0.1  # and by any other, in units of the color range: nothing else stops a step along a flat valley
+GAIN = 0.5  # of the coarser planes
+TINY = 1e-30  # what is divided by, at least
+
+
+class LBFGS:
+    """Steps of one round.
+
+    Parameters
+    ----------
+    last_step : Tensor (1, 3, H, W)
+        The step before this round; zero if there was none.
+    last_grad : Tensor (1, 3, H, W) or None
+        The gradient before that step, by the objective of this round.
+    weights : Tensor (H, W)
+        Blend weights of the tile, not all zero.
+    history : int
+        Pairs to remember at most.
+    resolutions : int
+        At how many sizes of the picture it starts to look for its steps; 1 is plain L-BFGS.
+
+    Attributes
+    ----------
+    last_step : Tensor (1, 3, H, W)
+        The step that was really made last, after clipping.
+    """
+
+    def __init__(
+        self, last_step: Tensor, last_grad: Tensor | None, weights: Tensor, history: int, resolutions: int
+    ) -> None:
+        self.last_step = last_step
+        self._start_matrix = StartMatrix(resolutions, last_step)
+        self._before = None if last_grad is None else (_rows(last_grad), _rows(self._start_matrix(last_grad)))
+        self._weights = weights.to(last_step.dtype).repeat_interleave(3, 1)
+        self._total: Tensor | None = None
+        self._history, self._made = history, 0
+        # Of the pairs, in slots that are taken in turn: s, y and B y, and s^T y of every slot with every slot.
+        self._s, self._y, self._by = (self._weights.new_empty(history, *self._weights.shape) for _ in range(3))
+        self._sy = torch.zeros(history, history, dtype=accum_dtype(last_step), device=last_step.device)
+        self._gamma = torch.ones_like(self._sy[0, 0])
+
+    def step(self, pixels: Tensor, grad: Tensor, rate: Tensor | float) -> Tensor:
+        """Return the pixels (1, 3, H, W) after a step, in [0, 1].
+
+        Parameters
+        ----------
+        pixels, grad : Tensor (1, 3, H, W)
+        rate : Tensor () or float
+            Factor of the quasi-Newton step.
+        """
+        if self._total is None:  # inner products in units of the first gradient: squares may leave float32's range
+            self._weights = self._weights / grad.abs().max().clamp(min=TINY)
+            self._total = self._weights.sum(dtype=self._sy.dtype)
+        direction, known = self._direction(_rows(grad), _rows(self._start_matrix(grad)))
+        size = self._dots(direction.abs()[None], self._weights[None])[0, 0] / self._total
+        largest, first = (change / size.clamp(min=TINY) for change in (LARGEST_CHANGE, FIRST_CHANGE))
+        limit = torch.where(known, largest.clamp(max=1), first)
+        step = direction.view(*pixels.shape[-2:], 3).permute(2, 0, 1)[None]
+        moved = torch.addcmul(pixels, step, (limit * rate).to(pixels.dtype), value=-1).clamp_(0, 1)
+        self.last_step = moved - pixels
+        return moved
+
+    def _direction(self, grad: Tensor, smooth: Tensor) -> tuple[Tensor, Tensor]:
+        """Inverse Hessian, as the pairs know it, times the gradient, `smooth` being B g; and whether there are any."""
+        before, self._before = self._before, (grad, smooth)
+        if before is None:
+            return smooth, self._sy.new_zeros((), dtype=torch.bool)
+        sg = self._remember(grad, grad - before[0], smooth - before[1])
+        count, turn = len(sg), -(self._made % self._history) if self._made > self._history else 0
+        sy = self._sy[:count, :count].roll((turn, turn), (0, 1))  # oldest first
+        curvature = sy.diagonal()
+        known = curvature > 0
+        r_matrix = torch.where(known & known[:, None], sy, torch.eye(count, dtype=sy.dtype, device=sy.device)).triu()
+        p = torch.linalg.solve_triangular(r_matrix, torch.where(known, sg.roll(turn), 0)[:, None], upper=True)[:, 0]
+        r = _combined(smooth, self._by[:count], -p.roll(-turn)).mul_(self._gamma)
+        yr = self._dots(self._y[:count], (r * self._weights)[None])[:, 0].roll(turn)
+        rest = torch.where(known, curvature * p - yr, 0)[:, None]
+        q = torch.linalg.solve_triangular(r_matrix.T, rest, upper=False)[:, 0]
+        return _combined(r, self._s[:count], q.roll(-turn)), known.any()
+
+    def _remember(self, grad: Tensor, y: Tensor, by: Tensor) -> Tensor:
+        """Take the last step into the pairs; return s^T g of every slot that is taken."""
+        slot = self._made % self._history
+        self._made += 1
+        count = min(self._made, self._history)
+        self._s[slot] = _rows(self.last_step)
+        weighted = torch.stack((y, grad)).mul_(self._weights)
+        sy, sg = self._dots(self._s[:count], weighted).unbind(1)
+        self._sy[:count, slot] = sy
+        known = sy[slot] > 0
+        self._gamma = torch.where(known, sy[slot] / self._dots(by[None], weighted[:1])[0, 0], self._gamma)
+        self._y[slot], self._by[slot] = torch.where(known, y, 0), torch.where(known, by, 0)  # or not finite, perhaps
+        return sg
+
+    def _dots(self, a: Tensor, b: Tensor) -> Tensor:
+        """Inner products of (m, H, 3 W) and (n, H, 3 W): (m, n), added up over the rows in double precision."""
+        by_row: Tensor = torch.bmm(a.transpose(0, 1), b.permute(1, 2, 0))
+        return by_row.sum(0, dtype=self._sy.dtype)
+
+
+class StartMatrix:
+    """B = A A^T: a smoothing that reaches 2^resolutions px.
+
+    Parameters
+    ----------
+    resolutions : int
+        1 is the identity.
+    like : Tensor (1, C, ...)
+        Of the number type and on the device of what is to be multiplied.
+    """
+
+    def __init__(self, resolutions: int, like: Tensor) -> None:
+        self.coarsest = 2 ** (resolutions - 1)
+        self._hats = {2**k: _hat(2**k, like) for k in range(1, resolutions)}
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Multiply values (1, C, H, W)."""
+        height, width = values.shape[-2:]
+        padded = F.pad(values, (0, -width % self.coarsest, 0, -height % self.coarsest))  # so that all sizes are whole
+        size, margin = padded.shape[-2:], self.coarsest // 2
+        mirrored, total = _mirrored(padded, margin), values.clone()
+        for factor, hat in self._hats.items():
+            rows, cols = (slice(margin - factor // 2, margin + n + factor // 2) for n in size)
+            shrunk = F.conv2d(mirrored[..., rows, cols], hat, stride=factor, groups=len(hat))
+            total.add_(F.interpolate(shrunk, size=size, mode="bilinear")[..., :height, :width], alpha=GAIN**2)
+        return total
+
+
+def _hat(factor: int, like: Tensor) -> Tensor:
+    """Weights of the fine values around a coarse one in bilinear enlargement, for every channel by itself."""
+    places = torch.arange(2 * factor, dtype=like.dtype, device=like.device)
+    hat = 1 - (places + 0.5 - factor).abs() / factor
+    return torch.outer(hat, hat).expand(like.shape[1], 1, -1, -1).contiguous()
+
+
+def _mirrored(values: Tensor, margin: int) -> Tensor:
+    """Mirror values beyond their edges: in an enlargement, what would come from beyond comes from the edge."""
+    for dim in (-2, -1) if margin else ():
+        before, behind = (values.narrow(dim, start, margin).flip(dim) for start in (0, values.shape[dim] - margin))
+        values = torch.cat((before, values, behind), dim)
+    return values
+
+
+def _rows(picture: Tensor) -> Tensor:
+    """Lay (1, 3, H, W) out as (H, 3 W); no copy if it is channels last."""
+    return picture[0].permute(1, 2, 0).flatten(1)
+
+
+def _combined(values: Tensor, rows: Tensor, factors: Tensor) -> Tensor:
+    """Add rows (m, H, 3 W), each times a factor (m,), to values (H, 3 W)."""
+    return torch.addmv(values.flatten(), rows.flatten(1).T, factors.to(values.dtype)).view_as(values)
+
+
+def accum_dtype(like: Tensor) -> torch.dtype:
+    """Number type for sums over many values and for the small matrices made of them: not every device has float64."""
+    return torch.float32 if like.device.type == "mps" else torch.float64

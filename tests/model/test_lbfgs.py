@@ -1,0 +1,285 @@
+"""L-BFGS: the textbook's steps, on functions whose minimum is known, and the matrix it starts from."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from quadratics import ONES, SHAPE, STEEPNESS, TARGET, WEIGHTS, begun, grey, noise, quadratic, stepped, take
+from torch import Tensor
+
+from muralist.model.lbfgs import FIRST_CHANGE, GAIN, LARGEST_CHANGE, StartMatrix
+from muralist.model.lbfgs import LBFGS as Newton
+from muralist.model.optimizers import Steps
+from muralist.model.state import LAST_STEP, PIXELS, PLANES, start_state
+
+ADAM = Steps(count=1, first=0, first_of_level=0, learning_rate=0.01)
+LBFGS = Steps(count=1, first=0, first_of_level=0, learning_rate=1.0, optimizer="lbfgs")
+
+
+def two_loops(pairs: list[tuple[np.ndarray, ...]], gradient: np.ndarray, w: np.ndarray, start: np.ndarray):
+    """Nocedal and Wright 2006, algorithm 7.4, over flat pairs (s, y), oldest first; `start` is the start matrix."""
+    q, alphas = gradient.copy(), []
+    for s, y in reversed(pairs):
+        alphas.insert(0, np.sum(w * s * q) / np.sum(w * s * y))
+        q -= alphas[0] * y
+    r = start @ q
+    if pairs:
+        s, y = pairs[-1]
+        r *= np.sum(w * s * y) / np.sum(w * y * (start @ y))
+    for (s, y), alpha in zip(pairs, alphas, strict=True):
+        r += (alpha - np.sum(w * y * r) / np.sum(w * s * y)) * s
+    return r
+
+
+def start_of(resolutions: int) -> np.ndarray:
+    """The start matrix, written out for flat pictures."""
+    basis = torch.eye(TARGET.numel(), dtype=torch.float64).view(-1, *SHAPE)
+    return np.stack([StartMatrix(resolutions, one)(one).numpy().reshape(-1) for one in basis], axis=1)
+
+
+def reference(count: int, history: int, resolutions: int, weights: Tensor) -> list[np.ndarray]:
+    """The pictures that L-BFGS gives from grey, by the textbook: lists of pairs, two loops, a limit."""
+    steepness, target, w = (value.numpy().reshape(-1) for value in (STEEPNESS, TARGET, weights.expand(SHAPE)))
+    x, pairs, pictures, before, start = np.full(60, 0.5), [], [], None, start_of(resolutions)
+    for _ in range(count):
+        gradient = steepness * (x - target)
+        if before is not None:
+            pairs = [*pairs, (x - before[0], gradient - before[1])][-history:]
+        q = two_loops(pairs, gradient, w, start)
+        size = np.sum(w * np.abs(q)) / np.sum(w)
+        q *= min(1, LARGEST_CHANGE / size) if pairs else FIRST_CHANGE / size
+        before = x, gradient
+        x = np.clip(x - q, 0, 1)
+        pictures.append(x.reshape(SHAPE))
+    return pictures
+
+
+@pytest.mark.parametrize("weights", [ONES, WEIGHTS])
+@pytest.mark.parametrize("resolutions", [1, 3])
+@pytest.mark.parametrize("history", [1, 3, 10])
+def test_it_is_the_textbooks(history, resolutions, weights):
+    """Every step is that of the two-loop recursion over the last pairs, pixels counted by the tile's blend weights."""
+    steps = replace(LBFGS, history=history, resolutions=resolutions)
+    now = begun(steps, 12, weights=weights)
+    for made, wanted in enumerate(reference(12, history, resolutions, weights)):
+        take(now, steps, made, quadratic(now.pixels))
+        np.testing.assert_allclose(now.pixels, wanted, rtol=0, atol=1e-9)
+
+
+def test_it_is_torchs_where_nothing_limits_it():
+    """From the second step on, steps of a well-behaved quadratic are those of torch.optim.LBFGS without line search."""
+    steps = replace(LBFGS, history=5)
+    now = begun(steps, 8)
+    take(now, steps, 0, quadratic(now.pixels))
+    leaf = torch.full(SHAPE, 0.5, dtype=torch.float64, requires_grad=True)
+    first = quadratic(leaf.detach())
+    # torch's first step is min(1, 1 / |g|_1) * lr * g: this rate makes it ours.
+    rate = FIRST_CHANGE / float(first.abs().mean()) / min(1.0, 1 / float(first.abs().sum()))
+    optimiser = torch.optim.LBFGS([leaf], lr=rate, max_iter=1, history_size=5, tolerance_grad=0, tolerance_change=0)
+
+    def closure() -> Tensor:
+        leaf.grad = quadratic(leaf.detach())
+        return leaf.new_zeros(())  # nobody looks at it
+
+    optimiser.step(closure)
+    torch.testing.assert_close(now.pixels, leaf.detach(), rtol=0, atol=1e-12)
+    optimiser.param_groups[0]["lr"] = 1.0
+    for made in range(1, 8):
+        optimiser.step(closure)
+        take(now, steps, made, quadratic(now.pixels))
+        torch.testing.assert_close(now.pixels, leaf.detach(), rtol=0, atol=1e-8)
+
+
+def test_it_finds_the_bottom_of_a_valley():
+    """In a narrow valley that no axis follows, L-BFGS is further down after 100 steps than Adam after a thousand."""
+    turn, _ = torch.linalg.qr(torch.randn(60, 60, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
+    hessian = turn * STEEPNESS.flatten() @ turn.T
+
+    def slope(picture: Tensor) -> Tensor:
+        return (hessian @ (picture - TARGET).flatten()).view(SHAPE)
+
+    def above(picture: Tensor) -> float:
+        return float((picture - TARGET).flatten() @ slope(picture).flatten())
+
+    start = above(grey(ADAM)[PIXELS])
+    newton = above(stepped(LBFGS, 100, slope).pixels)
+    assert newton < 1e-5 * start
+    assert newton < 0.1 * above(stepped(ADAM, 1000, slope).pixels)
+
+
+def test_the_last_step_travels():
+    """Two rounds of L-BFGS are one that remembers a single pair at the middle: the last step, and its gradient's."""
+    half = stepped(LBFGS, 5).state
+    assert len(half) == PLANES["lbfgs"]
+    later = replace(LBFGS, first_of_level=5)
+    again = begun(later, 1, half)
+    take(again, later, 0, quadratic(again.pixels))
+    pairs = [(half[LAST_STEP], quadratic(half[PIXELS]) - quadratic(half[PIXELS] - half[LAST_STEP]))]
+    flat = [tuple(value.numpy().reshape(-1) for value in pair) for pair in pairs]
+    step = two_loops(flat, quadratic(half[PIXELS]).numpy().reshape(-1), np.ones(60), np.eye(60)).reshape(SHAPE)
+    step *= min(1, LARGEST_CHANGE / np.abs(step).mean())
+    np.testing.assert_allclose(again.pixels, half[PIXELS].numpy() - step, rtol=0, atol=1e-12)
+    forgetful = stepped(LBFGS, 1, state=half)
+    assert (forgetful.pixels - again.pixels).abs().max() > 1e-3
+
+
+def test_the_last_step_is_the_one_that_was_made():
+    """What L-BFGS remembers of a step is where it ended, not where it would have gone without clipping."""
+    state = grey(LBFGS, value=0.999)
+    now = begun(LBFGS, 1, state)
+    take(now, LBFGS, 0, -torch.ones(SHAPE, dtype=torch.float64))
+    assert torch.equal(now.pixels, torch.ones_like(now.pixels))
+    assert torch.equal(now.state[LAST_STEP], now.pixels - state[PIXELS])
+
+
+@pytest.mark.parametrize("weights", [ONES, WEIGHTS])
+def test_the_first_step_has_a_size(weights):
+    """Without any pair the step goes down the gradient, by a hundredth of the color range on the weighted mean."""
+    now, grad = begun(LBFGS, 1, weights=weights), 1e6 * quadratic(grey(LBFGS)[PIXELS])
+    take(now, LBFGS, 0, grad, rate=0.5)
+    step = now.state[LAST_STEP]
+    assert float((step.abs() * weights).sum() / weights.sum() / 3) == pytest.approx(0.5 * FIRST_CHANGE, rel=1e-9)
+    ratio = step / grad
+    torch.testing.assert_close(ratio, torch.full_like(ratio, float(ratio.mean())))
+    assert float(ratio.mean()) < 0
+
+
+def newton(s: Tensor, y: Tensor, grad: Tensor, weights: Tensor = ONES, count: int = 3) -> Newton:
+    """L-BFGS that is about to meet its first pair, whose gradient will be `grad`."""
+    return Newton(s, grad - y, weights, count, 1)
+
+
+@pytest.mark.parametrize("weights", [ONES, WEIGHTS])
+def test_steps_are_limited(weights):
+    """Where the Newton step is a leap, the mean change is a tenth of the color range times the learning rate."""
+    pair, grad = 0.001 * torch.ones(SHAPE, dtype=torch.float64), torch.full(SHAPE, -1.0, dtype=torch.float64)
+    for rate in (1.0, 0.5):
+        lbfgs = newton(pair, 1e-6 * pair, grad, weights)  # the Newton step is 1e6
+        lbfgs.step(grey(LBFGS)[PIXELS], grad, rate)
+        wanted = torch.full_like(grad, rate * LARGEST_CHANGE)
+        torch.testing.assert_close(lbfgs.last_step, wanted, rtol=1e-7, atol=0)
+
+
+def test_a_pair_of_negative_curvature_does_not_count():
+    """Where the gradient grows along the step taken, there is no minimum to jump to: only the other pairs count."""
+    pixels, good, bad = grey(LBFGS)[PIXELS], 0.01 * (noise(2) - 0.5), 0.01 * (noise(3) - 0.5)
+    grads = quadratic(pixels), quadratic(pixels) - 0.1 * bad
+    lbfgs = newton(good, STEEPNESS * good, grads[0])
+    lbfgs.step(pixels, grads[0], 1.0)
+    lbfgs.last_step = bad
+    lbfgs.step(pixels, grads[1], 1.0)
+    wanted = newton(good, STEEPNESS * good, grads[1])
+    wanted.step(pixels, grads[1], 1.0)
+    torch.testing.assert_close(lbfgs.last_step, wanted.last_step, rtol=1e-9, atol=1e-15)
+    lbfgs.last_step = good  # a pair that counts again, after one that does not
+    lbfgs.step(pixels, grads[1] + STEEPNESS * good, 1.0)
+    wanted.last_step = good
+    wanted.step(pixels, grads[1] + STEEPNESS * good, 1.0)
+    torch.testing.assert_close(lbfgs.last_step, wanted.last_step, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_pair_that_is_not_finite_does_not_count(value):
+    """Where the gradient before the last step was not finite, the step is the first one's."""
+    pixels = grey(LBFGS)[PIXELS]
+    before = quadratic(pixels)
+    before[0, 1, 2, 3] = value
+    lbfgs, fresh = (Newton(0.01 * noise(2), last, ONES, 3, 2) for last in (before, None))
+    assert torch.equal(lbfgs.step(pixels, quadratic(pixels), 1.0), fresh.step(pixels, quadratic(pixels), 1.0))
+
+
+def test_a_hill_is_descended():
+    """On a function that curves down everywhere L-BFGS walks down the gradient in steps of the first step's size."""
+    now = begun(LBFGS, 4)
+    for made in range(4):
+        slope = TARGET - now.pixels
+        take(now, LBFGS, made, slope)
+        wanted = -FIRST_CHANGE * slope / slope.abs().mean()
+        torch.testing.assert_close(now.state[LAST_STEP], wanted, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("factor", [1e-25, 1e25])
+def test_it_does_not_depend_on_units(factor):
+    """In float32, losses so small or large that their squares leave its range give the same picture."""
+    usual, other = (
+        stepped(
+            replace(LBFGS, resolutions=2),
+            6,
+            lambda picture, f=f: (quadratic(picture.double()) * f).float(),
+            ONES.float(),
+            tuple(plane.float() for plane in grey(LBFGS)),
+        )
+        for f in (1.0, factor)
+    )
+    torch.testing.assert_close(other.pixels, usual.pixels, rtol=0, atol=1e-3)
+
+
+# --------------------------------------------------------------------------------------------- in several resolutions
+
+
+def enlargement(height: int, width: int, factor: int) -> np.ndarray:
+    """Bilinear enlargement by a factor as a matrix, made column by column from torch's own."""
+    small = torch.eye(height // factor * (width // factor), dtype=torch.float64)
+    pictures = small.view(-1, 1, height // factor, width // factor)
+    large = torch.nn.functional.interpolate(pictures, size=(height, width), mode="bilinear")
+    return large.flatten(1).T.numpy()
+
+
+@pytest.mark.parametrize("resolutions", [1, 2, 3, 4])
+def test_the_start_matrix_is_that_of_planes_optimized_together(resolutions):
+    """It is A A^T, with A the sum of a picture's own plane and of coarser ones, enlarged and times the gain."""
+    height, width = 8, 16
+    parts = [np.eye(height * width)]
+    parts += [GAIN * enlargement(height, width, 2**k) for k in range(1, resolutions)]
+    together = np.hstack(parts)
+    values = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    wanted = values.numpy().reshape(3, -1) @ (together @ together.T)
+    found = StartMatrix(resolutions, values)(values)
+    np.testing.assert_allclose(found.numpy().reshape(3, -1), wanted, rtol=0, atol=1e-12)
+
+
+def test_the_start_matrix_suits_every_size():
+    """Where a side is no multiple of the coarsest plane's, it is still symmetric and positive, and changes nothing."""
+    basis = torch.eye(5 * 11, dtype=torch.float64).view(-1, 1, 1, 5, 11)
+    start_matrix = StartMatrix(4, basis[0])
+    matrix = torch.stack([start_matrix(one)[0].flatten() for one in basis])
+    torch.testing.assert_close(matrix, matrix.T, rtol=0, atol=1e-12)
+    assert torch.linalg.eigvalsh(matrix).min() >= 1 - 1e-12
+    assert torch.equal(basis.view(55, 55), torch.eye(55, dtype=torch.float64))
+
+
+def test_the_start_matrix_reaches_no_further_than_it_says():
+    """A change shows within 2^resolutions pixels only, so a tile whose margin is that wide knows its values exactly."""
+    values = torch.zeros(1, 1, 96, 96, dtype=torch.float64)
+    values[..., 48, 48] = 1
+    rows = StartMatrix(4, values)(values)[0, 0].abs().sum(1).nonzero().flatten() - 48
+    assert rows.abs().max() <= 2**4
+    assert rows.abs().max() > 8
+
+
+def test_several_resolutions_change_large_areas_sooner():
+    """A wide bump is filled sooner from several resolutions than from pixels, whose start treats all scales alike."""
+    side = 32
+    rows = torch.linspace(-1, 1, side, dtype=torch.float64)
+    bump = 0.3 * torch.exp(-4 * (rows[:, None].square() + rows.square())).expand(1, 3, side, side)
+
+    def slope(picture: Tensor) -> Tensor:
+        """Fine scales are steep, coarse ones flat: the Hessian is the squared Laplacian, and a little."""
+        apart = picture - 0.4 - bump
+        for _ in range(2):
+            apart = 4 * apart - sum(apart.roll(shift, dim) for shift in (1, -1) for dim in (-1, -2))
+        return apart + 0.01 * (picture - 0.4 - bump)
+
+    def left(resolutions: int) -> float:
+        state = start_state(np.full((side, side, 3), 0.4), "lbfgs")
+        now = stepped(
+            replace(LBFGS, resolutions=resolutions),
+            12,
+            slope,
+            torch.ones(side, side, dtype=torch.float64),
+            tuple(torch.from_numpy(p).permute(2, 0, 1)[None] for p in state),
+        )
+        return float((now.pixels - 0.4 - bump).square().mean())
+
+    assert left(4) < 0.5 * left(1)
