@@ -277,6 +277,19 @@ def plan(
     _print(json.dumps(found, indent=2) if as_json else table(found))
 
 
+@main.command()
+@click.argument("painting", type=click.Path(path_type=Path))
+@click.option("--photograph", type=click.Path(path_type=Path), help="What it was painted from, if that was moved.")
+@click.option("-o", "--output", "page", type=click.Path(path_type=Path), help="Page.  [default: PAINTING.report.html]")
+@click.option("--single-file", is_flag=True, help="Put everything into one file; for small pictures.")
+@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+def report(painting: Path, **options: Any) -> None:
+    """Write a page that shows PAINTING and its photograph under a loupe, and tells how it was made."""
+    from muralist.pipeline.viewer.report import write_report
+
+    _print(printable(str(write_report(painting, **options))))
+
+
 def machine_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command what says where to compute."""
     return settings_options(command, ("device", "workers", "threads"))

@@ -17,7 +17,7 @@ from platformdirs import user_cache_path
 
 from muralist.pipeline.brief import Brief, make_brief
 from muralist.pipeline.errors import OutputError, PipelineError
-from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of
+from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of, planned_by
 from muralist.pipeline.finishing import Finished, score_seams, write_painting
 from muralist.pipeline.job import Job
 from muralist.pipeline.lay_out import Sources, StyleSource
@@ -165,7 +165,7 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     shares = tuple(style.share for style in brief.styles)
     precision = cluster.precision if settings.precision == "auto" else settings.precision
     job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank)
-    course = journal.resume()
+    course, plan = journal.resume(), planned_by(brief, cluster, precision)
     painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
@@ -175,7 +175,8 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
             write_plot(brief.loss_plot, course.losses, settings)
         seams = score_seams(finished)
         painting.tick()
-        sidecar = describe(brief, course, cluster, peak_rss=cluster.peak_rss() + peak_rss(), seams=seams)
+        peak, borders = cluster.peak_rss() + peak_rss(), finished.borders
+        sidecar = describe(brief, course, cluster, peak_rss=peak, seams=seams, borders=borders, plan=plan)
         write_sidecar(brief.output, sidecar)
         journal.write(course, finished=True)
     learn_speed_of(brief, course, cluster, job.precision)

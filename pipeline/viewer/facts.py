@@ -1,0 +1,180 @@
+"""What a page tells about a painting, in words: from its record to rows of text."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.records.losses import TERMS
+from muralist.pipeline.records.report import spent
+from muralist.pipeline.settings import spelled
+from muralist.pipeline.sizes import MM_PER_INCH
+from muralist.pipeline.viewer.record import Input, Record
+
+_NONE: Final = ""  # of a table's cell
+
+
+class Row(NamedTuple):
+    """A name, its value, and what else there is to say."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+class Changed(NamedTuple):
+    """A setting that is not as usual."""
+
+    name: str
+    value: str
+    default: str
+
+
+def size_text(height: int, width: int, dpi: float | None) -> str:
+    """Tell a size in pixels, and on paper where that is known.
+
+    >>> size_text(4000, 6000, 300)
+    '6000 x 4000 px · 24.0 megapixels · 50.8 x 33.9 cm at 300 dpi'
+    """
+    text = f"{width} x {height} px · {height * width / 1e6:.{1 if height * width >= 1e6 else 2}f} megapixels"
+    if dpi is None:
+        return text
+    across, down = (side / dpi * MM_PER_INCH / 10 for side in (width, height))
+    return f"{text} · {across:.1f} x {down:.1f} cm at {dpi:g} dpi"
+
+
+def picture_facts(record: Record, painting: Path) -> dict[str, Any]:
+    """Tell all that the page of a painting shows as text."""
+    plan = record.plan if record.plan and len(record.plan.seconds) == len(record.levels) else None
+    planned = plan.seconds if plan else [None] * len(record.levels)
+    return {
+        "seams": _seams(record),
+        "levels": [
+            {
+                "size": f"{level.width} x {level.height}",
+                "tiles": level.tiles,
+                "steps": level.steps if level.ended == "steps" else f"{level.steps}, {level.ended}",
+                "time": spent(level.seconds),
+                "planned": _NONE if seconds is None else spent(seconds),
+                "style": _fall(level.style_loss_first, level.style_loss_last),
+                "content": _fall(level.content_loss_first, level.content_loss_last),
+            }
+            for level, seconds in zip(record.levels, planned, strict=True)
+        ],
+        "steps": sum(level.steps for level in record.levels),
+        "time": spent(record.seconds),
+        "planned": spent(sum(plan.seconds)) if plan else _NONE,
+        "plan_note": _plan_note(record, plan is not None),
+        "changed": list(changed_settings(record.settings)),
+        "settings": [Row(name, _spelled(value)) for name, value in record.settings.items()],
+        "command": command(record, painting),
+        "origin": list(_origin(record)),
+    }
+
+
+def _seams(record: Record) -> dict[str, Any] | None:
+    borders = record.tile_borders
+    if borders is not None and not borders.rows and not borders.cols:
+        return None
+    score, threshold = record.seam_score, record.seam_threshold
+    if threshold is None:
+        return {"visible": False, "text": f"Seam score {score:.2f}; too few borders to tell what is chance."}
+    visible = score > threshold
+    told = "borders of tiles show" if visible else "nothing is to be seen at the borders of tiles"
+    return {"visible": visible, "text": f"Seam score {score:.2f}: {told} (chance makes up to {threshold:.2f})."}
+
+
+def _plan_note(record: Record, planned: bool) -> str:
+    if not planned:
+        return "Nothing was planned: this machine's speed had not been measured when it was painted (muralist plan)."
+    assert record.plan is not None
+    more = "; it was interrupted, and gone on with" if record.resumed else ""
+    return f"Planned: by the speed measured on {record.plan.measured_on}{more}."
+
+
+def _fall(first: float | None, last: float | None) -> str:
+    return _NONE if first is None or last is None else f"{first:.3g} → {last:.3g}"
+
+
+def changed_settings(settings: Mapping[str, Any]) -> Iterator[Changed]:
+    """Give the settings that are not those of the default preset."""
+    usual = _usual(settings)
+    for name, value in settings.items():
+        if value != usual.get(name):
+            yield Changed(name, _spelled(value), _spelled(usual.get(name)))
+
+
+def _usual(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the default preset; some follow from the optimizer."""
+    try:
+        usual = load_settings(overrides={"optimizer": settings.get("optimizer")})
+    except SettingsError:  # an optimizer that this version does not know
+        usual = load_settings()
+    return {**usual.model_dump(mode="json"), "optimizer": load_settings().optimizer}
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return spelled(tuple(value) if isinstance(value, list) else value) or "not set"
+
+
+def command(record: Record, painting: Path) -> str:
+    """Spell the command that paints the same once more, elsewhere."""
+    styles = [word for each in record.inputs.styles for word in ("--style", each.path)]
+    usual = _usual(record.settings)
+    other = {name: value for name, value in record.settings.items() if value != usual.get(name)}
+    settings = [word for name, value in other.items() for word in ("--set", f"{name}={_as_yaml(value)}")]
+    return shlex.join(["muralist", "render", record.inputs.content.path, *styles, "-o", str(painting), *settings])
+
+
+def _as_yaml(value: object) -> str:
+    """A value as after `--set key=`: JSON is YAML, and most texts need no quotes."""
+    plain = isinstance(value, str) and value.replace("-", "").replace("_", "").isalnum() and not value[0].isdigit()
+    return str(value) if plain else json.dumps(value)
+
+
+def _origin(record: Record) -> Iterator[Row]:
+    yield _input("Photograph", record.inputs.content)
+    for number, style in enumerate(record.inputs.styles, 1):
+        share = f"share {style.share:.0%}, scale {style.scale:g}" if style.share and style.scale else ""
+        yield _input("Style" if len(record.inputs.styles) == 1 else f"Style {number}", style, share)
+    if record.inputs.init is not None:
+        yield _input("Start", record.inputs.init)
+    network = record.network
+    yield Row(
+        "Network",
+        f"{network.get('name')}, {network.get('weights')}",
+        f"licence {network.get('licence')}; SHA-256 {network.get('sha256')}",
+    )
+    device, workers = record.device, record.workers
+    crew = f"{workers.get('count')} workers, {workers.get('threads')} threads each"
+    yield Row("Painted on", f"{device.get('name')} ({device.get('kind')}, {device.get('precision')})", crew)
+    lost = f"{workers.get('lost')} workers lost, {workers.get('tasks_run_again')} tasks run again"
+    lost += f", {record.resumed} times gone on with"
+    yield Row("Memory", f"{record.peak_rss_bytes / 2**30:.1f} GiB at most, all processes together", lost)
+    yield Row("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()))
+
+
+def _input(name: str, picture: Input, more: str = "") -> Row:
+    note = "; ".join(filter(None, [f"{picture.width} x {picture.height} px", more, f"SHA-256 {picture.sha256}"]))
+    return Row(name, picture.path, note)
+
+
+def loss_rows(record: Record) -> tuple[list[dict[str, float | int | None]], list[str]]:
+    """Give the weighted losses after every round, with time and level, and the terms that count, the total first."""
+    weights = {"style": record.settings.get("style_weight"), "tv": record.settings.get("tv_weight")}
+    rows = []
+    for row in record.losses:
+        factors = {**weights, "content": row.content_weight}
+        terms = {term: _product(factors[term], getattr(row, term)) for term in TERMS}
+        rows.append({"seconds": row.seconds, "level": row.level, "step": row.step, "total": row.total, **terms})
+    names = ["total", *(term for term in TERMS if any(row[term] for row in rows))]
+    return rows, names
+
+
+def _product(weight: object, loss: float | None) -> float | None:
+    return None if loss is None or not isinstance(weight, int | float) else weight * loss
