@@ -36,6 +36,7 @@ from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
 from muralist.pipeline.storage.store import START_OVER
 from muralist.pipeline.style_cache import StyleCache
 from muralist.pipeline.styles import Style
+from muralist.pipeline.viewer.report import add_report, check_report
 from muralist.pipeline.workers.cluster import Cluster, open_cluster
 from muralist.pipeline.workers.memory import peak_rss
 
@@ -55,6 +56,7 @@ def render(
     quiet: bool = True,
     loss_lines: bool = False,
     loss_plot: str | Path | None = None,
+    report: bool = False,
     tell: Callable[[str], object] = lambda notice: None,
     assignments: Sequence[str] = (),
     **settings: Any,
@@ -83,6 +85,8 @@ def render(
         Whether to write a line with the losses to standard error at the start of every level and after every round.
     loss_plot : path, optional
         PNG, SVG or PDF to plot the losses into.
+    report : bool
+        Whether to write a page about the painting as well, see `muralist.pipeline.viewer.report`.
     tell : callable
         Is told what the user should know, before painting and after.
     assignments : sequence of str
@@ -113,6 +117,8 @@ def render(
         tidy(output, resolved.scratch, restart=restart)
     begun = RunFolder.of(output, resolved.scratch).is_begun(restart=restart)
     check_output(output, overwrite=overwrite or begun)
+    if report:
+        check_report(output, overwrite=overwrite or begun)
     with open_run(output, resolved.scratch, restart=restart, keep=keep_folder) as folder:
         brief = make_brief(
             Path(content),
@@ -128,6 +134,8 @@ def render(
         sidecar = _carry_out(brief, folder, quiet=quiet, loss_lines=loss_lines)
     for notice in sidecar["notices"][len(brief.notices) :]:
         tell(notice)
+    if report:
+        add_report(output, Path(content), resolved)
     return sidecar
 
 

@@ -1,8 +1,10 @@
 """What a page tells about a painting, in words: from its record to rows of text."""
 
 import json
+import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +16,7 @@ from muralist.pipeline.settings import spelled
 from muralist.pipeline.sizes import MM_PER_INCH
 from muralist.pipeline.viewer.record import Input, Record
 
+_PLAIN: Final = re.compile("(?!(?:null|true|false)$)[a-z][a-z0-9_-]*")  # texts that YAML takes as they are
 _NONE: Final = ""  # of a table's cell
 
 
@@ -124,17 +127,31 @@ def _spelled(value: object) -> str:
 
 def command(record: Record, painting: Path) -> str:
     """Spell the command that paints the same once more, elsewhere."""
-    styles = [word for each in record.inputs.styles for word in ("--style", each.path)]
     usual = _usual(record.settings)
     other = {name: value for name, value in record.settings.items() if value != usual.get(name)}
-    settings = [word for name, value in other.items() for word in ("--set", f"{name}={_as_yaml(value)}")]
-    return shlex.join(["muralist", "render", record.inputs.content.path, *styles, "-o", str(painting), *settings])
+    styles = [style.path for style in record.inputs.styles]
+    return render_command(record.inputs.content.path, styles, str(painting), "default", assigned(other))
+
+
+def render_command(content: str, styles: Iterable[str], output: str, preset: str, settings: Iterable[str]) -> str:
+    """Spell a command for a shell; settings are `key=value` texts."""
+    words = ["muralist", "render", content, *chain.from_iterable(("-s", style) for style in styles), "-o", output]
+    words += [] if preset == "default" else ["-p", preset]
+    return shlex.join([*words, *chain.from_iterable(("--set", setting) for setting in settings)])
+
+
+def assigned(settings: Mapping[str, object]) -> list[str]:
+    """Spell settings as after `--set`.
+
+    >>> assigned({"size": 900, "steps": [80, 40], "fit": "crop", "print_size": "60x90cm"})
+    ['size=900', 'steps=[80, 40]', 'fit=crop', 'print_size="60x90cm"']
+    """
+    return [f"{name}={_as_yaml(value)}" for name, value in settings.items()]
 
 
 def _as_yaml(value: object) -> str:
     """A value as after `--set key=`: JSON is YAML, and most texts need no quotes."""
-    plain = isinstance(value, str) and value.replace("-", "").replace("_", "").isalnum() and not value[0].isdigit()
-    return str(value) if plain else json.dumps(value)
+    return str(value) if isinstance(value, str) and _PLAIN.fullmatch(value) else json.dumps(value, default=str)
 
 
 def _origin(record: Record) -> Iterator[Row]:

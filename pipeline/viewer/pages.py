@@ -19,6 +19,7 @@ from muralist.model.errors import printable
 
 HERE: Final = Path(__file__).resolve().parent
 LEAFLET: Final = Path(leaflet.BASE_DIR)
+GENERATOR: Final = '<meta name="generator" content="muralist">'
 FROM_DISK: Final = "'self' file: data:"  # "self" is not a file to every browser
 
 
@@ -47,7 +48,8 @@ def render_page(
         For the template, which escapes all texts.
     """
     code = [Markup(_asset(name)) for name in scripts]
-    style = Markup(_asset("leaflet.css") + _asset("page.css"))
+    sheets = [name.replace(".js", ".css") for name in scripts if name == "leaflet.js"]
+    style = Markup("".join(map(_asset, [*sheets, "page.css"])))
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -60,9 +62,15 @@ def render_page(
         ]
     )
     page = _ENVIRONMENT.get_template(template).render(
-        policy=Markup(policy), code=code, style=style, data=_as_json(data), **facts
+        policy=Markup(policy), generator=Markup(GENERATOR), code=code, style=style, data=_as_json(data), **facts
     )
     return page.encode()
+
+
+def is_our_page(path: Path) -> bool:
+    """Say whether a file is a page that muralist wrote."""
+    with path.open("rb") as file:
+        return GENERATOR.encode() in file.read(4096)
 
 
 def _asset(name: str) -> str:

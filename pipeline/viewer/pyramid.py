@@ -22,6 +22,8 @@ TILE: Final = 512
 OVERLAP: Final = 1
 LOSSLESS: Final = "webp[lossless=true,effort=0]"  # the pixels of the file; 40 % smaller than PNG
 LOSSY: Final = "jpg[Q=90]"
+THUMBNAIL: Final = "thumbnail.jpg"
+THUMBNAIL_SIDE: Final = 320  # px
 
 
 @dataclass(frozen=True)
@@ -112,3 +114,9 @@ class _Pieces(RawIOBase):
     def seek(self, offset: int, whence: int = 0) -> int:
         """Say that this is a pipe, in libvips' way."""
         return -1
+
+
+def write_thumbnail(pyramid: Pyramid, path: Path) -> None:
+    """Write a small JPEG of a picture that was cut into tiles."""
+    (tile,) = (pyramid.folder / "0").iterdir()
+    pyvips.Image.thumbnail(str(tile), THUMBNAIL_SIDE, size="down").jpegsave(str(path), Q=82, keep="none")

@@ -8,29 +8,42 @@ tiles of the page before it go last. So whoever opens a page finds all its tiles
 import base64
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import quote
 
-from muralist.pipeline.errors import PictureError, SettingsError
+from muralist.pipeline.errors import OutputError, PictureError, PipelineError, SettingsError
 from muralist.pipeline.pictures.images import Picture
 from muralist.pipeline.pictures.rasters import Raster, room_in
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.samples import Pixels
 from muralist.pipeline.pictures.writing import check_place, write_file
+from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import RunFolder, open_run
 from muralist.pipeline.viewer.facts import loss_rows, picture_facts, size_text
 from muralist.pipeline.viewer.pages import render_page
 from muralist.pipeline.viewer.places import telling_parts, worst_seams
-from muralist.pipeline.viewer.pyramid import LOSSLESS, LOSSY, OVERLAP, TILE, Pyramid, cut_pyramid
+from muralist.pipeline.viewer.pyramid import (
+    LOSSLESS,
+    LOSSY,
+    OVERLAP,
+    THUMBNAIL,
+    TILE,
+    Pyramid,
+    cut_pyramid,
+    write_thumbnail,
+)
 from muralist.pipeline.viewer.record import Record, read_record
 from muralist.pipeline.viewer.register import find_photograph, in_register
 from muralist.pipeline.viewer.tile_folder import check_folder, move_tiles, remove_others
-from muralist.pipeline.workers.memory import machine_memory
+from muralist.pipeline.workers.memory import budget, machine_memory
 
 SUFFIX: Final = ".report.html"
 SINGLE_FILE_PIXELS: Final = 8_000_000  # of what is put into one file: some 20 MB
@@ -126,6 +139,46 @@ def write_report(
 # --- the page ------------------------------------------------------------------------------------
 
 
+def is_fresh(painting: Path) -> bool:
+    """Say whether a picture has a page that was written after it."""
+    try:
+        return report_path(painting).stat().st_mtime_ns >= painting.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+@contextmanager
+def viewed(painting: Path, photograph: Path | None = None) -> Iterator[Path]:
+    """Give the page of a picture: the one beside it if that is up to date, else one that goes when the block ends.
+
+    Raises
+    ------
+    PictureError, OutputError
+        As `write_report`.
+    """
+    if photograph is None and is_fresh(painting):
+        yield report_path(painting)
+        return
+    with TemporaryDirectory(prefix="muralist-") as folder:
+        yield write_report(painting, photograph=photograph, page=Path(folder) / report_path(painting).name)
+
+
+def add_report(painting: Path, photograph: Path, settings: Settings) -> None:
+    """Write the page of a painting that was just made.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; the painting is there.
+    """
+    try:
+        write_report(painting, photograph=photograph, overwrite=True, memory=budget(settings))
+    except PipelineError as error:
+        raise OutputError(
+            f"{error}; the painting itself is done, and `muralist report` makes its page", path=report_path(painting)
+        ) from error
+
+
 @dataclass(frozen=True)
 class _Content:
     """All that a page is made of."""
@@ -145,6 +198,7 @@ def _publish(content: _Content, page: Path, folder: RunFolder, single_file: bool
     if single_file:
         write_file(page, _page(content, _inlined(right), _inlined(left) if left else None))
         return
+    write_thumbnail(right, made / THUMBNAIL)
     home = move_tiles(made, tiles_path(page), folder.run)
     place = f"{quote(os.fsencode(home.parent.name))}/{home.name}"
     try:

@@ -153,7 +153,7 @@ const loupe = (() => {
   }
   seams.forEach((seam, index) => {
     const chance = seam.threshold === null ? "" : `, chance ${seam.threshold.toFixed(1)}`;
-    addPlace(`Seam ${index + 1}`, `${seam.score.toFixed(1)}${chance}`, () => showSeam(seam));
+    addPlace(`Seam ${index + 1}`, `score ${seam.score.toFixed(1)}${chance}`, () => showSeam(seam));
   });
   for (const part of data.parts || []) {
     addPlace(part.name, "1:1", () => {
