@@ -73,15 +73,15 @@ def write_gallery(report: Path, *, pages: bool = False, memory: int | None = Non
                 write_report(Path(row.output), overwrite=True, memory=memory)
             except PipelineError as error:
                 notices.append(f"no page: {error}")
-    folder = page.parent.resolve()
+    folder = Path(os.path.abspath(page.parent))
     write_file(
         page,
         render_page(
             "gallery.html",
             SCRIPTS,
             {"rows": [_shown(row, folder) for row in rows]},
-            title=f"{page.resolve().parent.name} · muralist",
-            name=page.resolve().parent.name,
+            title=f"{folder.name} · muralist",
+            name=folder.name,
             summary=_summary(rows, times),
             notices=notices[:TOLD],
             version=version("muralist"),

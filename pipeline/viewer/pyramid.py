@@ -19,7 +19,7 @@ from muralist.pipeline.pictures.bands import RowsError, Samples, as_png
 from muralist.pipeline.pictures.samples import Rows, one_line, source_of
 
 TILE: Final = 512
-OVERLAP: Final = 1
+OVERLAP: Final = 2  # whole pixels of CSS also on a screen that has two for each
 LOSSLESS: Final = "webp[lossless=true,effort=0]"  # the pixels of the file; 40 % smaller than PNG
 LOSSY: Final = "jpg[Q=90]"
 THUMBNAIL: Final = "thumbnail.jpg"

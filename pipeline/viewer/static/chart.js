@@ -32,8 +32,9 @@ function chart(host, rows, names, marks = []) {
   for (const name of names) {
     let path = "", level = null;
     for (const row of rows) {
-      if (row[name] > 0) path += `${row.level === level ? "L" : "M"}${x(row.seconds).toFixed(1)} ${y(row[name]).toFixed(1)}`;
-      level = row.level;
+      const drawn = row[name] > 0;
+      if (drawn) path += `${row.level === level ? "L" : "M"}${x(row.seconds).toFixed(1)} ${y(row[name]).toFixed(1)}`;
+      level = drawn ? row.level : null; // a logarithmic axis has no place for nothing
     }
     make("path", { class: name, d: path }, svg);
   }

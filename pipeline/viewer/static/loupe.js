@@ -146,19 +146,21 @@ const loupe = (() => {
     find("places").append(button);
   }
   const seams = data.seams || [];
-  function showSeam(seam) {
+  function show(row, col) {
+    map.setView([row, col], one, { animate: false });
     if (data.left) setSplit(0);
-    map.setView([(seam.top + seam.bottom) / 2, (seam.left + seam.right) / 2], one, { animate: false });
-    mark(seam);
   }
   seams.forEach((seam, index) => {
     const chance = seam.threshold === null ? "" : `, chance ${seam.threshold.toFixed(1)}`;
-    addPlace(`Seam ${index + 1}`, `score ${seam.score.toFixed(1)}${chance}`, () => showSeam(seam));
+    addPlace(`Seam ${index + 1}`, `score ${seam.score.toFixed(1)}${chance}`, () => {
+      mark(seam);
+      show((seam.top + seam.bottom) / 2, (seam.left + seam.right) / 2);
+    });
   });
   for (const part of data.parts || []) {
     addPlace(part.name, "1:1", () => {
       mark(null);
-      map.setView([part.row, part.col], one, { animate: false });
+      show(part.row, part.col);
     });
   }
   let next = 0;
@@ -193,5 +195,5 @@ const loupe = (() => {
   const visible = seams.filter((seam) => seam.visible);
   if (visible.length) buttons[seams.indexOf(visible[0])].click();
   clip();
-  return { map, data, setSplit };
+  return { map, data, setSplit, show };
 })();
