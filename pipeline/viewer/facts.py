@@ -4,7 +4,10 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cache
 from itertools import chain
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +17,7 @@ from muralist.pipeline.records.losses import TERMS
 from muralist.pipeline.records.report import spent
 from muralist.pipeline.settings import spelled
 from muralist.pipeline.sizes import MM_PER_INCH
-from muralist.pipeline.viewer.record import Input, Record
+from muralist.pipeline.viewer.record import Input, Record, Setting
 
 _PLAIN: Final = re.compile("(?!(?:null|true|false)$)[a-z][a-z0-9_-]*")  # texts that YAML takes as they are
 _NONE: Final = ""  # of a table's cell
@@ -71,7 +74,7 @@ def picture_facts(record: Record, painting: Path) -> dict[str, Any]:
         "time": spent(record.seconds),
         "planned": spent(sum(plan.seconds)) if plan else _NONE,
         "plan_note": _plan_note(record, plan is not None),
-        "changed": list(changed_settings(record.settings)),
+        "changed": [Changed(name, *map(_spelled, values)) for name, values in _changed(record.settings).items()],
         "settings": [Row(name, _spelled(value)) for name, value in record.settings.items()],
         "command": command(record, painting),
         "origin": list(_origin(record)),
@@ -102,33 +105,34 @@ def _fall(first: float | None, last: float | None) -> str:
     return _NONE if first is None or last is None else f"{first:.3g} → {last:.3g}"
 
 
-def changed_settings(settings: Mapping[str, Any]) -> Iterator[Changed]:
-    """Give the settings that are not those of the default preset."""
-    usual = _usual(settings)
-    for name, value in settings.items():
-        if value != usual.get(name):
-            yield Changed(name, _spelled(value), _spelled(usual.get(name)))
-
-
-def _usual(settings: Mapping[str, Any]) -> dict[str, Any]:
+@cache
+def _usual(optimizer: Setting) -> dict[str, Setting]:
     """Settings of the default preset; some follow from the optimizer."""
-    try:
-        usual = load_settings(overrides={"optimizer": settings.get("optimizer")})
-    except SettingsError:  # an optimizer that this version does not know
-        usual = load_settings()
+    usual = load_settings()
+    with suppress(SettingsError):  # one that this version does not know
+        usual = load_settings(overrides={"optimizer": optimizer})
     return {**usual.model_dump(mode="json"), "optimizer": load_settings().optimizer}
 
 
-def _spelled(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return spelled(tuple(value) if isinstance(value, list) else value) or "not set"
+def _changed(settings: Mapping[str, Setting]) -> dict[str, tuple[Setting, Setting]]:
+    """Settings that are not usual, and what is."""
+    optimizer = settings.get("optimizer")
+    usual = _usual(optimizer if isinstance(optimizer, str) else None)
+    return {name: (value, usual.get(name)) for name, value in settings.items() if value != usual.get(name)}
+
+
+def _spelled(value: Setting) -> str:
+    """Spell a value as in a preset."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_spelled(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_spelled, value))
+    return "not set" if value is None else value if isinstance(value, str) else spelled(value)
 
 
 def command(record: Record, painting: Path) -> str:
     """Spell the command that paints the same once more, elsewhere."""
-    usual = _usual(record.settings)
-    other = {name: value for name, value in record.settings.items() if value != usual.get(name)}
+    other = {name: value for name, (value, _) in _changed(record.settings).items()}
     styles = [style.path for style in record.inputs.styles]
     return render_command(record.inputs.content.path, styles, str(painting), "default", assigned(other))
 
@@ -194,4 +198,5 @@ def loss_rows(record: Record) -> tuple[list[dict[str, float | int | None]], list
 
 
 def _product(weight: object, loss: float | None) -> float | None:
-    return None if loss is None or not isinstance(weight, int | float) else weight * loss
+    product = weight * loss if loss is not None and isinstance(weight, int | float) else None
+    return product if product is not None and isfinite(product) else None

@@ -1,9 +1,11 @@
 """The record of a painting as a page reads it: of any age, and from anybody, so nothing in it is believed untested."""
 
 import errno
+import json
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -13,6 +15,9 @@ from muralist.pipeline.records.course import LevelReport
 from muralist.pipeline.records.losses import LossRow
 
 MAX_BYTES: Final = 64 << 20
+
+Plain = bool | int | float | str | None
+Setting = Plain | list[Plain] | dict[str, Plain]
 
 
 class Input(BaseModel):
@@ -63,13 +68,13 @@ class Record(BaseModel):
     peak_rss_bytes: int
     levels: list[LevelReport]
     losses: list[LossRow]
-    settings: dict[str, Any]
+    settings: dict[str, Setting]
     inputs: Inputs
     notices: list[str]
     resumed: int
-    network: dict[str, Any]
-    device: dict[str, Any]
-    workers: dict[str, Any]
+    network: dict[str, Plain]
+    device: dict[str, Plain]
+    workers: dict[str, Plain]
     versions: dict[str, str]
     tile_borders: Borders | None = None
     plan: Plan | None = None
@@ -107,12 +112,30 @@ def read_record(painting: Path) -> Record | None:
     if len(text) > MAX_BYTES:
         raise PictureError(f"{path}: more than {MAX_BYTES >> 20} MiB, wanted a painting's record", path=path)
     try:
-        return Record.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
+        return Record.model_validate(json.loads(text, parse_float=_finite, parse_int=_small, parse_constant=_finite))
+    except (ValueError, RecursionError) as error:
         raise PictureError(
-            f"{path}: not the record of a painting: {place}: {first['msg']}; repair it, or move it away to see the "
+            f"{path}: not the record of a painting: {_told(error)}; repair it, or move it away to see the "
             "painting alone",
             path=path,
         ) from error
+
+
+def _finite(text: str) -> float:
+    if not isfinite(number := float(text)):
+        raise ValueError(f"got the number {text}, wanted a finite one")
+    return number
+
+
+def _small(text: str) -> int:
+    """Such as sizes, times and bytes are."""
+    if abs(number := int(text)) >= 1 << 63:
+        raise ValueError(f"got a number of {len(text)} digits, wanted a smaller one")
+    return number
+
+
+def _told(error: ValueError | RecursionError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))

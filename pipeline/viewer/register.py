@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,8 @@ def find_photograph(
 def _cropped(photograph: Picture, record: Record) -> Found:
     names = ("size", "width", "height", "aspect", "print_size", "dpi", "fit")
     try:
-        target = target_size(photograph.height, photograph.width, **{name: record.settings[name] for name in names})
+        asked: dict[str, Any] = {name: record.settings[name] for name in names}
+        target = target_size(photograph.height, photograph.width, **asked)
     except (LookupError, TypeError, ValueError, ArithmeticError):
         target = None
     if target is None or (target.height, target.width) != (record.height, record.width):

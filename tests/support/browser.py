@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pyvips
 import pytest
+import pyvips
 
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")

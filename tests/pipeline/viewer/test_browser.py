@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import chromium, needs_chromium, visit
-from PIL import Image
 from pictures import painting, photograph, save
+from PIL import Image
 
 from muralist.pipeline.records.report import Result
 from muralist.pipeline.viewer.gallery import write_gallery
@@ -167,6 +167,7 @@ def test_keys_and_wheel_zoom_and_move(browser, large):
         page.mouse.move(300, 300)
         page.mouse.wheel(0, 400)
         until(seen, "loupe.map.getZoom() < 1")
+        page.wait_for_timeout(500)  # until the wheel has come to rest
         page.keyboard.press("0")
         until(seen, f"Math.abs(loupe.map.getZoom() - {fit}) < 0.001")
 
@@ -253,11 +254,12 @@ def test_names_from_strangers_are_text(browser, tmp_path):
 def many(folder, count):
     """A batch's report of so many pictures."""
     for number in range(count):
-        status = "failed" if number % 25 == 7 else "done"
-        facts = {"seam_score": 1 + number % 10 / 10, "seam_threshold": 1.5, "seconds": number, "width": 60, "height": 40}
-        reason = "damaged" if status == "failed" else None
-        row = Result(f"photos/{number:05}.jpg", str(folder / "out" / f"{number:05}.jpg"), status, reason, command=f"muralist {number}")
-        yield json.dumps({**vars(row), **(facts if status == "done" else {}), "time": "2026-11-28T03:00:00+00:00"})
+        name, facts = f"{number:05}.jpg", {"seam_score": 1 + number % 10 / 10, "seam_threshold": 1.5, "seconds": number}
+        failed = {"status": "failed", "reason": "damaged"} if number % 25 == 7 else facts
+        row = Result(
+            f"photos/{name}", str(folder / "out" / name), "done", width=60, height=40, command=f"muralist {number}"
+        )
+        yield json.dumps({**vars(row), **failed, "time": "2026-11-28T03:00:00+00:00"})
 
 
 @pytest.fixture(scope="module")
