@@ -11,7 +11,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -193,6 +193,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command what all that paint take."""
     for option in (
         click.option("--quiet", is_flag=True, help="No progress bars and no last line."),
+        click.option("--report", is_flag=True, help="Write a page to look at every painting with, in a browser."),
         click.option("--keep", is_flag=True, help="Leave the folder with intermediate canvases."),
         click.option("--restart", is_flag=True, help="Begin anew what was interrupted, instead of going on with it."),
     ):
@@ -262,8 +263,9 @@ def batch(
     from muralist.pipeline.archives.batch import Wishes, paint_archive
 
     ways = ("name", "each_style", "raw_pairs", "finish_by", "max_hours")
-    how = {key: options.pop(key) for key in (*ways, "overwrite", "restart", "keep")}
-    wishes = Wishes(preset, options, assignments, **{key: how.pop(key) for key in ("overwrite", "restart", "keep")})
+    how = {key: options.pop(key) for key in ways}
+    own = {key: options.pop(key) for key in ("overwrite", "restart", "keep", "report")}
+    wishes = Wishes(preset, options, assignments, **own)
     report = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)
     if as_json:
         _print(json.dumps(report.as_dict(), indent=2))
@@ -296,6 +298,52 @@ def plan(
             _tell(notice)
         found = estimate(brief)
     _print(json.dumps(found, indent=2) if as_json else table(found))
+
+
+@main.command()
+@click.argument("painting", type=click.Path(path_type=Path))
+@click.option("--photograph", type=click.Path(path_type=Path), help="What it was painted from, if that was moved.")
+@click.option("-o", "--output", "page", type=click.Path(path_type=Path), help="Page.  [default: PAINTING.report.html]")
+@click.option("--single-file", is_flag=True, help="Put everything into one file; for small pictures.")
+@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+def report(painting: Path, **options: Any) -> None:
+    """Write a page that shows PAINTING and its photograph under a loupe, and tells how it was made.
+
+    Of the output folder of a batch: a page with all its paintings.
+    """
+    from muralist.pipeline.viewer.gallery import write_gallery
+    from muralist.pipeline.viewer.report import write_report
+
+    if not painting.is_dir():
+        page = write_report(painting, **options)
+    elif given := [name for name in ("photograph", "page", "single_file") if options[name]]:
+        raise click.UsageError(f"{given[0]} is for the page of one picture, but {painting} is a folder")
+    else:
+        page, notices = write_gallery(painting / "report.jsonl", pages=True)
+        for notice in notices:
+            _tell(notice)
+    _print(str(page))
+
+
+@main.command()
+@click.argument("picture", type=click.Path(path_type=Path))
+@click.option("--photograph", type=click.Path(path_type=Path), help="Another picture, to compare it with.")
+@click.option("--browser/--no-browser", default=True, help="Open the page, or only print its address.")
+def view(picture: Path, photograph: Path | None, browser: bool) -> None:
+    """Show PICTURE under a loupe in the browser. Unless it has a page of its own, until Ctrl-C."""
+    import webbrowser
+
+    from muralist.pipeline.viewer.report import report_path, viewed
+
+    with viewed(picture, photograph) as page:
+        address = page.resolve().as_uri()
+        _print(address)
+        if browser and not webbrowser.open(address):
+            _tell("no browser was found; open this address in one")
+        if page != report_path(picture):
+            with suppress(KeyboardInterrupt):
+                _tell("Ctrl-C ends the view")
+                signal.pause()
 
 
 def machine_options(command: Callable[..., None]) -> Callable[..., None]:

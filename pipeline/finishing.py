@@ -49,6 +49,12 @@ class Finished:
         """uint8 or uint16."""
         return np.dtype(f"uint{self.brief.bit_depth}")
 
+    @property
+    def borders(self) -> tuple[list[int], list[int]]:
+        """First pixel row below, and column right of, each border between the cores of tiles, px of the picture."""
+        rows, cols = ([cut.core.start - self.level.bleed for cut in axis[1:]] for axis in self.level.grid.axes)
+        return rows, cols
+
     def __getitem__(self, rows: slice) -> np.ndarray:
         out = np.empty((len(range(*rows.indices(self.shape[0]))), *self.shape[1:]), self.dtype)
         start, stop, _ = rows.indices(self.shape[0])
@@ -119,6 +125,4 @@ def write_painting(finished: Finished, path: Path) -> None:
 
 def score_seams(finished: Finished) -> Seams:
     """Say how much more a painting changes across the borders of its tiles than beside them."""
-    level = finished.level
-    rows, cols = ([cut.core.start - level.bleed for cut in axis[1:]] for axis in level.grid.axes)
-    return find_seams(finished.shape[:2], finished.read, rows, cols, finished.photograph)
+    return find_seams(finished.shape[:2], finished.read, *finished.borders, finished.photograph)

@@ -17,7 +17,7 @@ from platformdirs import user_cache_path
 
 from muralist.pipeline.brief import Brief, make_brief
 from muralist.pipeline.errors import OutputError, PipelineError
-from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of
+from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of, planned_by
 from muralist.pipeline.finishing import Finished, score_seams, write_painting
 from muralist.pipeline.job import Job
 from muralist.pipeline.lay_out import Sources, StyleSource
@@ -36,6 +36,7 @@ from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
 from muralist.pipeline.storage.store import START_OVER
 from muralist.pipeline.style_cache import StyleCache
 from muralist.pipeline.styles import Style
+from muralist.pipeline.viewer.report import add_report, check_report
 from muralist.pipeline.workers.cluster import Cluster, open_cluster
 from muralist.pipeline.workers.memory import peak_rss
 
@@ -55,6 +56,7 @@ def render(
     quiet: bool = True,
     loss_lines: bool = False,
     loss_plot: str | Path | None = None,
+    report: bool = False,
     tell: Callable[[str], object] = lambda notice: None,
     assignments: Sequence[str] = (),
     **settings: Any,
@@ -83,6 +85,8 @@ def render(
         Whether to write a line with the losses to standard error at the start of every level and after every round.
     loss_plot : path, optional
         PNG, SVG or PDF to plot the losses into.
+    report : bool
+        Whether to write a page about the painting as well, see `muralist.pipeline.viewer.report`.
     tell : callable
         Is told what the user should know, before painting and after.
     assignments : sequence of str
@@ -113,6 +117,8 @@ def render(
         tidy(output, resolved.scratch, restart=restart)
     begun = RunFolder.of(output, resolved.scratch).is_begun(restart=restart)
     check_output(output, overwrite=overwrite or begun)
+    if report:
+        check_report(output, overwrite=overwrite or begun)
     with open_run(output, resolved.scratch, restart=restart, keep=keep_folder) as folder:
         brief = make_brief(
             Path(content),
@@ -128,6 +134,8 @@ def render(
         sidecar = _carry_out(brief, folder, quiet=quiet, loss_lines=loss_lines)
     for notice in sidecar["notices"][len(brief.notices) :]:
         tell(notice)
+    if report:
+        add_report(output, Path(content), resolved)
     return sidecar
 
 
@@ -165,7 +173,7 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     shares = tuple(style.share for style in brief.styles)
     precision = cluster.precision if settings.precision == "auto" else settings.precision
     job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank)
-    course = journal.resume()
+    course, plan = journal.resume(), planned_by(brief, cluster, precision)
     painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
@@ -175,7 +183,8 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
             write_plot(brief.loss_plot, course.losses, settings)
         seams = score_seams(finished)
         painting.tick()
-        sidecar = describe(brief, course, cluster, peak_rss=cluster.peak_rss() + peak_rss(), seams=seams)
+        peak, borders = cluster.peak_rss() + peak_rss(), finished.borders
+        sidecar = describe(brief, course, cluster, peak_rss=peak, seams=seams, borders=borders, plan=plan)
         write_sidecar(brief.output, sidecar)
         journal.write(course, finished=True)
     learn_speed_of(brief, course, cluster, job.precision)

@@ -10,7 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -41,7 +41,11 @@ from muralist.pipeline.render import check_room, paint_picture
 from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
 from muralist.pipeline.sizes import target_size
 from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
+from muralist.pipeline.viewer.facts import assigned, render_command
+from muralist.pipeline.viewer.gallery import check_gallery, gallery_path, write_gallery
+from muralist.pipeline.viewer.report import add_report
 from muralist.pipeline.workers.cluster import Cluster, open_cluster
+from muralist.pipeline.workers.memory import budget
 from muralist.tiling.errors import TilingError
 
 EXPECTED: Final = (PipelineError, ModelError, TilingError)
@@ -69,6 +73,8 @@ class Wishes:
         Whether to begin interrupted pictures anew.
     keep : bool
         Whether to leave run folders after a success.
+    report : bool
+        Whether to write a page about every painting, and one about the batch.
     """
 
     preset: str = "default"
@@ -77,6 +83,7 @@ class Wishes:
     overwrite: bool = False
     restart: bool = False
     keep: bool = False
+    report: bool = False
 
     def settings_of(self, item: Item) -> Settings:
         """Give the settings of a picture, from its preset and what a manifest says of it.
@@ -88,6 +95,13 @@ class Wishes:
         preset = item.preset or self.preset
         foreign = item.preset is not None
         return load_settings(preset, self.flags, self.assignments, item.overrides, item.place, foreign=foreign)
+
+    def command(self, item: Item) -> str:
+        """Spell the command that paints a picture alone."""
+        flags = {name: value for name, value in (self.flags or {}).items() if value is not None}
+        settings = [*assigned(flags), *self.assignments, *assigned(item.overrides)]
+        preset = item.preset or self.preset
+        return render_command(str(item.content), map(str, item.styles), str(item.output), preset, settings)
 
 
 def paint_archive(
@@ -135,9 +149,12 @@ def paint_archive(
         inputs, styles, output, preset=wishes.preset, template=name, each_style=each_style, raw_pairs=raw_pairs
     )
     settings = load_settings(wishes.preset, wishes.flags, wishes.assignments)
-    check_collisions(items, wishes.settings_of, output / REPORT, filter(is_manifest, map(Path, inputs)))
+    manifests = filter(is_manifest, map(Path, inputs))
+    check_collisions(items, wishes.settings_of, output / REPORT, manifests, pages=wishes.report)
     deadline = Deadline.parse(finish_by, max_hours, datetime.now())
     _make_folder(output)
+    if wishes.report:
+        check_gallery(gallery_path(output / REPORT))
     with (
         open_run(output / REPORT, settings.scratch) as folder,
         Report(output / REPORT) as report,
@@ -150,6 +167,9 @@ def paint_archive(
         Batch(items, settings, wishes, deadline, folder, report, bar).run()
         for path in unsupported:
             report.add(Result(str(path), "", "unsupported", "its format is not read; convert it"))
+        if wishes.report:
+            for notice in write_gallery(output / REPORT, pages=True, memory=budget(settings))[1]:
+                bar.note(notice)
     return report
 
 
@@ -204,6 +224,7 @@ class Batch:
         self._weights: dict[tuple[str, str | None], WeightFile] = {}
         self._ended: dict[str, Result] = {}  # by key: what other pictures of the same key may be copied from
         self._twins: dict[str, list[Item]] = {}  # by key: pictures that wait for one under way
+        self._commands = {str(item.output): self.wishes.command(item) for item in self.items}
 
     def run(self) -> None:
         """Paint what is to be painted."""
@@ -304,7 +325,11 @@ class Batch:
                 item.content, item.styles, item.output, errand.settings, overwrite=overwrite, aside=folder.aside
             )
             check_room(brief, folder)
-            return paint_picture(brief, folder, cluster, Progress(), item.number)
+            sidecar = paint_picture(brief, folder, cluster, Progress(), item.number)
+        if wishes.report:
+            with suppress(PipelineError):  # tried again in the end, and told then
+                add_report(item.output, item.content, errand.settings)
+        return sidecar
 
     def _close(self, errand: Errand, done: Future[Sidecar]) -> list[Errand]:
         """Tell what became of a picture; return it if it is to be tried again."""
@@ -344,6 +369,7 @@ class Batch:
         self._tell(replace(own, status="copied", reason=None, seconds=0.0, attempts=0))
 
     def _tell(self, result: Result) -> None:
+        result = replace(result, command=self._commands[result.output])
         self.report.add(result)
         self.bar.show(result)
 

@@ -17,11 +17,14 @@ from muralist.pipeline.pictures.pages import place_of
 from muralist.pipeline.records.checkpoints import checkpoint_of
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import init_file
+from muralist.pipeline.viewer.report import report_path
 
 SettingsOf = Callable[[Item], Settings]
 
 
-def check_collisions(items: Sequence[Item], settings_of: SettingsOf, report: Path, manifests: Iterable[Path]) -> None:
+def check_collisions(
+    items: Sequence[Item], settings_of: SettingsOf, report: Path, manifests: Iterable[Path], *, pages: bool = False
+) -> None:
     """Refuse a batch in which one file would take the place of another.
 
     Parameters
@@ -32,6 +35,8 @@ def check_collisions(items: Sequence[Item], settings_of: SettingsOf, report: Pat
     report : Path
         File for the batch's report.
     manifests : iterable of Path
+    pages : bool
+        Whether every painting gets a page.
 
     Raises
     ------
@@ -45,6 +50,8 @@ def check_collisions(items: Sequence[Item], settings_of: SettingsOf, report: Pat
     for item in items:
         _take(written, item.output, f"the painting of {_told(item)}")
         _take(written, sidecar_path(item.output), f"the record of {_told(item)}")
+        if pages:
+            _take(written, report_path(item.output), f"the page of {_told(item)}")
     for real, what in written.items():
         if real in read or os.path.dirname(real) in read:  # a folder among the inputs is a style
             raise SettingsError(
