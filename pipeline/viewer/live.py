@@ -233,8 +233,8 @@ class Board:
     ----------
     title : str
     budget : Budget
-    pages : int
-        Open just now.
+    pages : set of int
+        Open just now, by thread.
     stopping : bool
         Whether to end after a round.
     total : int
@@ -243,7 +243,7 @@ class Board:
 
     def __init__(self, title: str, total: int = 1) -> None:
         self.title, self.total = printable(title), total
-        self.budget, self.pages, self.stopping = Budget(), 0, False
+        self.budget, self.pages, self.stopping = Budget(), set[int](), False
         self.workers: Workers | None = None
         self.pictures: dict[int, LivePicture] = {}
         self._results: Counter[str] = Counter()

@@ -57,7 +57,7 @@ def served(board: Board, port: int, host: str = LOCAL) -> Iterator[str]:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         reason = "it is in use" if taken else getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"--live: cannot listen on port {port} of {host} ({reason}); name another port, or none for one that is free"
+            f"--live: cannot listen on port {port} of {host} ({reason}); name another port, or none for a free one"
         ) from error
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
     thread.start()
@@ -226,9 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
             connect="'self'",
             title=f"{board.title} · muralist",
             name=board.title if picture is None else picture.name,
-            levels=[(level.width, level.height, len(level.grid), level.steps) for level in picture.levels]
-            if picture
-            else [],
+            levels=picture.levels if picture else [],
             ready=ready,
             labels=["Painting"],
             batch=board.total > 1,
@@ -259,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_rules()
         self.close_connection = True
         board, last, told = self.server.board, b"", time.monotonic()
-        board.pages += 1
+        board.pages.add(threading.get_ident())
         try:
             while not self.server.ending.is_set():
                 with board.budget.counted():
@@ -271,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.ending.wait(SECOND)
             self.wfile.write(b"event: end\ndata: {}\n\n")
         finally:
-            board.pages -= 1
+            board.pages.discard(threading.get_ident())
 
 
 def _shown(picture: LivePicture, base: str) -> dict[str, Any]:
