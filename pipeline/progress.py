@@ -13,6 +13,7 @@ from muralist.model.errors import printable
 from muralist.pipeline.levels import Level
 from muralist.pipeline.records.losses import LossRow, loss_line
 from muralist.pipeline.records.report import Result
+from muralist.pipeline.settings import Settings
 from muralist.pipeline.streams import standard_error
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class Progress:
     def advance(self, work: int) -> None:
         """Count some pixel-steps as done."""
 
-    def watch(self, look: Callable[[Level, int], Any], losses: Sequence[LossRow]) -> None:
+    def watch(self, look: Callable[[Level, int], Any], losses: Sequence[LossRow], settings: Settings) -> None:
         """Be told, before all, how a canvas after some rounds of a level is read, and the losses until now."""
 
     def show_canvas(self, level: Level, made: int) -> None:

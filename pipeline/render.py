@@ -185,7 +185,8 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank)
     course, plan = journal.resume(), planned_by(brief, cluster, precision)
     painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
-    progress.watch(lambda level, made: _finished(brief, job, level, made), course.losses + course.current.rows)
+    before = course.losses + course.current.rows
+    progress.watch(lambda level, made: _finished(brief, job, level, made), before, settings)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
         finished = _finished(brief, job, level, kept)

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Final, Protocol
 
@@ -24,6 +24,8 @@ from muralist.pipeline.pictures.samples import as_vips
 from muralist.pipeline.progress import Progress, level_work
 from muralist.pipeline.records.losses import LossRow
 from muralist.pipeline.records.report import Result
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.viewer.facts import loss_rows
 from muralist.pipeline.viewer.pyramid import TILE
 from muralist.tiling.grid import Box, Span
 
@@ -104,6 +106,7 @@ class LivePicture(Progress):
     board: "Board"
     look: Look | None = None
     losses: list[LossRow] = field(default_factory=list)
+    weights: dict[str, Any] = field(default_factory=dict)
     level: int = 0
     done: int = 0  # pixel-steps, of all levels
     ended: bool = False
@@ -117,9 +120,10 @@ class LivePicture(Progress):
 
     # -------------------------------------------------------------------------------------- told by the painting
 
-    def watch(self, look: Look, losses: Sequence[LossRow]) -> None:
-        """Be told how canvases are read, and the losses of what was painted before."""
+    def watch(self, look: Look, losses: Sequence[LossRow], settings: Settings) -> None:
+        """Be told how canvases are read, the losses of what was painted before, and their weights."""
         self.look, self.losses = look, list(losses)
+        self.weights = settings.model_dump(include={"style_weight", "tv_weight"})
 
     def start_level(self, level: Level) -> None:
         """Begin a level."""
@@ -201,7 +205,7 @@ class LivePicture(Progress):
             pixels = self._read(self.look(*canvas), place)
             shape = [max(1, ceil(span.length / (1 << (finest - zoom)))) for span in place]
             image = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
-            return bytes(as_vips(np.asarray(image)).jpegsave_buffer(Q=88))
+            return bytes(as_vips(np.asarray(image)).jpegsave_buffer(Q=90, subsample_mode="off"))
 
     def _read(self, shown: Shown, place: Sequence[Span]) -> np.ndarray:
         """Some part of the painting, of the canvas or of its overview, uint8."""
@@ -281,8 +285,9 @@ class Board:
         }
 
     def losses(self, number: int) -> list[dict[str, Any]]:
-        """All losses of a painting."""
-        return [asdict(row) for row in self.pictures[number].losses.copy()]
+        """All losses of a painting, with their weights."""
+        picture = self.pictures[number]
+        return loss_rows(picture.losses.copy(), picture.weights)[0]
 
 
 def pyramid_levels(height: int, width: int) -> int:

@@ -224,7 +224,7 @@ def _page(content: _Content, right: dict[str, Any], left: dict[str, Any] | None)
     }
     notices = list(content.notices)
     if record is not None:
-        rows, terms = loss_rows(record)
+        rows, terms = loss_rows(record.losses, record.settings)
         marks = [row["seconds"] for before, row in pairwise(rows) if row["level"] != before["level"]]
         data |= {"losses": rows, "terms": terms, "marks": marks}
         notices += record.notices

@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self._refuse(HTTPStatus.NOT_FOUND)
                 return
-        self._send("text/plain", b"")
+        self._send("text/plain", b"", HTTPStatus.NO_CONTENT)
 
     def _allowed(self) -> str | None:
         """What is asked for, below the token; None, and refused, if it is not from our own page or address bar."""
@@ -195,7 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, kind: str, body: bytes, status: HTTPStatus = HTTPStatus.OK) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
+        if status != HTTPStatus.NO_CONTENT:
+            self.send_header("Content-Length", str(len(body)))
         self._send_rules()
         self.wfile.write(body)
 
