@@ -193,6 +193,17 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command what all that paint take."""
     for option in (
         click.option("--quiet", is_flag=True, help="No progress bars and no last line."),
+        click.option(
+            "--live-host", default="127.0.0.1", show_default=True, help="Address to serve the page of --live on."
+        ),
+        click.option(
+            "--live",
+            type=click.IntRange(0, 65535),
+            is_flag=False,
+            flag_value=0,
+            metavar="[PORT]",
+            help="Show the painting in a browser while it grows; the address is printed.",
+        ),
         click.option("--report", is_flag=True, help="Write a page to look at every painting with, in a browser."),
         click.option("--keep", is_flag=True, help="Leave the folder with intermediate canvases."),
         click.option("--restart", is_flag=True, help="Begin anew what was interrupted, instead of going on with it."),
@@ -262,7 +273,7 @@ def batch(
     """
     from muralist.pipeline.archives.batch import Wishes, paint_archive
 
-    ways = ("name", "each_style", "raw_pairs", "finish_by", "max_hours")
+    ways = ("name", "each_style", "raw_pairs", "finish_by", "max_hours", "live", "live_host")
     how = {key: options.pop(key) for key in ways}
     own = {key: options.pop(key) for key in ("overwrite", "restart", "keep", "report")}
     wishes = Wishes(preset, options, assignments, **own)

@@ -36,7 +36,9 @@ from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
 from muralist.pipeline.storage.store import START_OVER
 from muralist.pipeline.style_cache import StyleCache
 from muralist.pipeline.styles import Style
+from muralist.pipeline.viewer.live import Board
 from muralist.pipeline.viewer.report import add_report, check_report
+from muralist.pipeline.viewer.server import LOCAL, open_live, shown_live
 from muralist.pipeline.workers.cluster import Cluster, open_cluster
 from muralist.pipeline.workers.memory import peak_rss
 
@@ -57,6 +59,8 @@ def render(
     loss_lines: bool = False,
     loss_plot: str | Path | None = None,
     report: bool = False,
+    live: int | None = None,
+    live_host: str = LOCAL,
     tell: Callable[[str], object] = lambda notice: None,
     assignments: Sequence[str] = (),
     **settings: Any,
@@ -87,6 +91,10 @@ def render(
         PNG, SVG or PDF to plot the losses into.
     report : bool
         Whether to write a page about the painting as well, see `muralist.pipeline.viewer.report`.
+    live : int, optional
+        Port for a page that shows the painting while it grows, 0 for one that is free; its address is told.
+    live_host : str
+        Address of this machine that the page is served on.
     tell : callable
         Is told what the user should know, before painting and after.
     assignments : sequence of str
@@ -131,7 +139,8 @@ def render(
         )
         for notice in brief.notices:
             tell(notice)
-        sidecar = _carry_out(brief, folder, quiet=quiet, loss_lines=loss_lines)
+        with open_live(output.name, live, live_host, tell) as board:
+            sidecar = _carry_out(brief, folder, board, quiet=quiet, loss_lines=loss_lines)
     for notice in sidecar["notices"][len(brief.notices) :]:
         tell(notice)
     if report:
@@ -139,7 +148,7 @@ def render(
     return sidecar
 
 
-def _carry_out(brief: Brief, folder: RunFolder, *, quiet: bool, loss_lines: bool) -> Sidecar:
+def _carry_out(brief: Brief, folder: RunFolder, board: Board | None, *, quiet: bool, loss_lines: bool) -> Sidecar:
     """Paint what a brief settles, on workers of its own."""
     Journal(folder, brief.output, brief.identity).resume()  # refuses before workers are started
     check_room(brief, folder)
@@ -148,8 +157,9 @@ def _carry_out(brief: Brief, folder: RunFolder, *, quiet: bool, loss_lines: bool
         _storage_errors_told(folder),
         open_cluster(settings, folder.base, folder.aside, tiles, brief.weights) as cluster,
         bars as progress,
+        shown_live(board, brief.output.name, brief.levels, progress, cluster) as watched,
     ):
-        return paint_picture(brief, folder, cluster, progress)
+        return paint_picture(brief, folder, cluster, watched)
 
 
 def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: Progress, rank: int = 0) -> Sidecar:
@@ -175,9 +185,11 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank)
     course, plan = journal.resume(), planned_by(brief, cluster, precision)
     painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
+    before = course.losses + course.current.rows
+    progress.watch(lambda level, made: _finished(brief, job, level, made), before, settings)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
-        finished = Finished(brief, level, job.canvas(level, kept), job.content(level))
+        finished = _finished(brief, job, level, kept)
         write_painting(finished, brief.output)
         if brief.loss_plot is not None:
             write_plot(brief.loss_plot, course.losses, settings)
@@ -261,13 +273,18 @@ def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
     return StyleSource(style.pixels, StyleCache(user_cache_path("muralist") / "style", {**origin, **own}))
 
 
+def _finished(brief: Brief, job: Job, level: Level, made: int) -> Finished:
+    """The painting as it is after some rounds of a level."""
+    return Finished(brief, level, job.canvas(level, made), job.content(level))
+
+
 def _saver(brief: Brief, job: Job) -> Callable[[Level, int], Checkpoint]:
     """Give a function that writes the painting as it is after some rounds of a level."""
 
     def save(level: Level, made: int) -> Checkpoint:
         step = level.first_step + level.steps_after(made)
         path = checkpoint_path(brief.output, step)
-        write_painting(Finished(brief, level, job.canvas(level, made), job.content(level)), path)
+        write_painting(_finished(brief, job, level, made), path)
         return Checkpoint(str(path), step, level.height, level.width)
 
     return save

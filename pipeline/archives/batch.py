@@ -43,7 +43,9 @@ from muralist.pipeline.sizes import target_size
 from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
 from muralist.pipeline.viewer.facts import assigned, render_command
 from muralist.pipeline.viewer.gallery import check_gallery, gallery_path, write_gallery
+from muralist.pipeline.viewer.live import Board
 from muralist.pipeline.viewer.report import add_report
+from muralist.pipeline.viewer.server import LOCAL, open_live, shown_live
 from muralist.pipeline.workers.cluster import Cluster, open_cluster
 from muralist.pipeline.workers.memory import budget
 from muralist.tiling.errors import TilingError
@@ -116,6 +118,8 @@ def paint_archive(
     finish_by: str | None = None,
     max_hours: float | None = None,
     quiet: bool = True,
+    live: int | None = None,
+    live_host: str = LOCAL,
 ) -> Report:
     """Paint all pictures that are not painted yet.
 
@@ -139,6 +143,10 @@ def paint_archive(
         The same from now on.
     quiet : bool
         Whether to show no progress.
+    live : int, optional
+        Port for a page that shows the paintings while they grow, 0 for one that is free; its address is told.
+    live_host : str
+        Address of this machine that the page is served on.
 
     Raises
     ------
@@ -159,12 +167,13 @@ def paint_archive(
         open_run(output / REPORT, settings.scratch) as folder,
         Report(output / REPORT) as report,
         BatchBar(len(items), quiet=quiet) as bar,
+        open_live(output.name, live, live_host, bar.note, len(items)) as board,
     ):
         if left := find_doubles(inputs, output, raw_pairs):
             bar.note(told_doubles(left, raw_pairs))
         if unsupported := find_unsupported(inputs, output):
             bar.note(told_unsupported(unsupported))
-        Batch(items, settings, wishes, deadline, folder, report, bar).run()
+        Batch(items, settings, wishes, deadline, folder, report, bar, board).run()
         for path in unsupported:
             report.add(Result(str(path), "", "unsupported", "its format is not read; convert it"))
         if wishes.report:
@@ -208,6 +217,8 @@ class Batch:
         Of the batch as a whole, for what workers need.
     report : Report
     bar : BatchBar
+    board : Board or None
+        Of the page that shows what is painted.
     """
 
     items: Sequence[Item]
@@ -217,6 +228,7 @@ class Batch:
     folder: RunFolder
     report: Report
     bar: BatchBar
+    board: Board | None = None
 
     def __post_init__(self) -> None:
         self._stack = ExitStack()
@@ -325,7 +337,8 @@ class Batch:
                 item.content, item.styles, item.output, errand.settings, overwrite=overwrite, aside=folder.aside
             )
             check_room(brief, folder)
-            sidecar = paint_picture(brief, folder, cluster, Progress(), item.number)
+            with shown_live(self.board, item.output.name, brief.levels, Progress(), cluster, item.number) as progress:
+                sidecar = paint_picture(brief, folder, cluster, progress, item.number)
         if wishes.report:
             with suppress(PipelineError):  # tried again in the end, and told then
                 add_report(item.output, item.content, errand.settings)
@@ -372,6 +385,8 @@ class Batch:
         result = replace(result, command=self._commands[result.output])
         self.report.add(result)
         self.bar.show(result)
+        if self.board is not None:
+            self.board.tell(result)
 
     def _pass_on(self) -> None:
         """Tell what there is to know of the workers since the last time."""

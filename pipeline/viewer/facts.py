@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.records.losses import TERMS
+from muralist.pipeline.records.losses import TERMS, LossRow
 from muralist.pipeline.records.report import spent
 from muralist.pipeline.settings import spelled
 from muralist.pipeline.sizes import MM_PER_INCH
@@ -185,11 +185,13 @@ def _input(name: str, picture: Input, more: str = "") -> Row:
     return Row(name, picture.path, note)
 
 
-def loss_rows(record: Record) -> tuple[list[dict[str, float | int | None]], list[str]]:
+def loss_rows(
+    losses: Iterable[LossRow], settings: Mapping[str, Setting]
+) -> tuple[list[dict[str, float | int | None]], list[str]]:
     """Give the weighted losses after every round, with time and level, and the terms that count, the total first."""
-    weights = {"style": record.settings.get("style_weight"), "tv": record.settings.get("tv_weight")}
+    weights = {"style": settings.get("style_weight"), "tv": settings.get("tv_weight")}
     rows = []
-    for row in record.losses:
+    for row in losses:
         factors = {**weights, "content": row.content_weight}
         terms = {term: _product(factors[term], getattr(row, term)) for term in TERMS}
         rows.append({"seconds": row.seconds, "level": row.level, "step": row.step, "total": row.total, **terms})

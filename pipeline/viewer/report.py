@@ -224,7 +224,7 @@ def _page(content: _Content, right: dict[str, Any], left: dict[str, Any] | None)
     }
     notices = list(content.notices)
     if record is not None:
-        rows, terms = loss_rows(record)
+        rows, terms = loss_rows(record.losses, record.settings)
         marks = [row["seconds"] for before, row in pairwise(rows) if row["level"] != before["level"]]
         data |= {"losses": rows, "terms": terms, "marks": marks}
         notices += record.notices
@@ -233,7 +233,8 @@ def _page(content: _Content, right: dict[str, Any], left: dict[str, Any] | None)
             seams = worst_seams(picture.pixels, *rows_cols, content.left)
             data |= {
                 "borders": record.tile_borders.model_dump(),
-                "seams": [{**seam._asdict(), "visible": seam.visible} for seam in seams],
+                "seams": [seam._asdict() for seam in seams],
+                "seams_show": record.seam_threshold is not None and record.seam_score > record.seam_threshold,
             }
     return render_page(
         "picture.html",

@@ -109,6 +109,22 @@ class Cluster:
         """What ended all maps, also those to come; None while the workers are of use."""
         return self._failed
 
+    def at_work(self) -> dict[str, tuple[Any, Hashable] | None]:
+        """Tell of every worker the task it is at work on, and on what; None if it idles. Nothing once all has ended."""
+        found = Future[dict[str, tuple[Any, Hashable] | None]]()
+
+        def look() -> None:
+            work = {
+                each: None if call is None else (call.task, call.home)
+                for each, call in self._dispatch.at_work().items()
+            }
+            found.set_result({self._known.get(each, each): what for each, what in work.items()})
+
+        self._post(look)
+        with suppress(TimeoutError):
+            return found.result(timeout=LOOK_SECONDS)
+        return {}
+
     def peak_rss(self) -> int:
         """Largest resident memory of the workers so far, added up, bytes; of one started again, the larger."""
         return sum(nlargest(self.workers, self._peaks.copy().values()))

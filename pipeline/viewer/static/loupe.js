@@ -44,7 +44,14 @@ const loupe = (() => {
     },
   });
   for (const pane of ["right", "left"]) map.createPane(pane).style.zIndex = pane === "left" ? 250 : 200;
-  layerOf(data.right, "right").addTo(map);
+  let shown = layerOf(data.right, "right").addTo(map);
+  // Put other tiles of the same picture over these, which go when those are there.
+  function replace(picture) {
+    const before = shown;
+    shown = layerOf(picture, "right");
+    shown.once("load", () => before.remove());
+    shown.addTo(map);
+  }
   if (data.left) layerOf(data.left, "left").addTo(map);
 
   // ---------------------------------------------------------------------------------------------------- the divider
@@ -151,8 +158,7 @@ const loupe = (() => {
     if (data.left) setSplit(0);
   }
   seams.forEach((seam, index) => {
-    const chance = seam.threshold === null ? "" : `, chance ${seam.threshold.toFixed(1)}`;
-    addPlace(`Seam ${index + 1}`, `score ${seam.score.toFixed(1)}${chance}`, () => {
+    addPlace(`Seam ${index + 1}`, `score ${seam.score.toFixed(1)}`, () => {
       mark(seam);
       show((seam.top + seam.bottom) / 2, (seam.left + seam.right) / 2);
     });
@@ -192,8 +198,7 @@ const loupe = (() => {
   fit();
   limit();
   measure();
-  const visible = seams.filter((seam) => seam.visible);
-  if (visible.length) buttons[seams.indexOf(visible[0])].click();
+  if (data.seams_show && seams.length) buttons[0].click();
   clip();
-  return { map, data, setSplit, show };
+  return { map, data, setSplit, show, replace };
 })();

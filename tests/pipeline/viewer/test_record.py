@@ -42,7 +42,7 @@ def test_anything_in_any_place(painted, tmp_path):
             except PictureError:
                 refused += 1
                 continue
-            json.dumps([picture_facts(found, picture), loss_rows(found)], allow_nan=False)
+            json.dumps([picture_facts(found, picture), loss_rows(found.losses, found.settings)], allow_nan=False)
             made += 1
     assert min(refused, made) > 60
 
