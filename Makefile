@@ -22,7 +22,7 @@ demo: .venv/.ok ## paint the example photograph, two thirds of a megapixel in se
 	@echo "Your painting is at $(CURDIR)/demo/painting.png"
 
 test: .venv/.ok lint typecheck ## lint, types, import contracts and tests: everything CI runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/.ok .typing/muralist ## ruff and the import contracts
 	$(BIN)/ruff check .

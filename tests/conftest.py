@@ -19,6 +19,10 @@ from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
 from muralist.pipeline.workers import cluster, link
 
+# Processes of tests side by side share the cores; torch, which reads this, is not yet there.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell's background jobs ignore Ctrl-C, and so would all that the tests start there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
