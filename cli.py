@@ -311,6 +311,23 @@ def plan(
     _print(json.dumps(found, indent=2) if as_json else table(found))
 
 
+browser_option = click.option("--browser/--no-browser", default=True, help="Open the page, or only print its address.")
+
+
+def _browse(page: Path, browser: bool, *, wait: bool) -> None:
+    """Print a page's address and open it; where it goes with the command, wait for Ctrl-C."""
+    import webbrowser
+
+    address = page.resolve().as_uri()
+    _print(address)
+    if browser and not webbrowser.open(address):
+        _tell("no browser was found; open this address in one")
+    if wait:
+        with suppress(KeyboardInterrupt):
+            _tell("Ctrl-C ends the view")
+            signal.pause()
+
+
 @main.command()
 @click.argument("painting", type=click.Path(path_type=Path))
 @click.option("--photograph", type=click.Path(path_type=Path), help="What it was painted from, if that was moved.")
@@ -339,22 +356,45 @@ def report(painting: Path, **options: Any) -> None:
 @main.command()
 @click.argument("picture", type=click.Path(path_type=Path))
 @click.option("--photograph", type=click.Path(path_type=Path), help="Another picture, to compare it with.")
-@click.option("--browser/--no-browser", default=True, help="Open the page, or only print its address.")
+@browser_option
 def view(picture: Path, photograph: Path | None, browser: bool) -> None:
     """Show PICTURE under a loupe in the browser. Unless it has a page of its own, until Ctrl-C."""
-    import webbrowser
-
     from muralist.pipeline.viewer.report import report_path, viewed
 
     with viewed(picture, photograph) as page:
-        address = page.resolve().as_uri()
-        _print(address)
-        if browser and not webbrowser.open(address):
-            _tell("no browser was found; open this address in one")
-        if page != report_path(picture):
-            with suppress(KeyboardInterrupt):
-                _tell("Ctrl-C ends the view")
-                signal.pause()
+        _browse(page, browser, wait=page != report_path(picture))
+
+
+@main.command()
+@click.argument("left", type=click.Path(path_type=Path))
+@click.argument("right", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Page to keep; without one it goes with Ctrl-C.")
+@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+@browser_option
+def compare(left: Path, right: Path, output: Path | None, overwrite: bool, browser: bool) -> None:
+    """Show two paintings of one shape under one loupe in the browser, and in what their records differ."""
+    from muralist.pipeline.viewer.compare import compared, write_comparison
+
+    if output is not None:
+        _browse(write_comparison(left, right, output, overwrite=overwrite), browser, wait=False)
+        return
+    with compared(left, right) as page:
+        _browse(page, browser, wait=True)
+
+
+@main.command()
+@click.argument("content", type=click.Path(path_type=Path))
+@click.option("-s", "--style", type=click.Path(path_type=Path), multiple=True, required=True, help="As for render.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the small paintings.")
+@browser_option
+def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -> None:
+    """Paint CONTENT small, in several strengths and presets, and show each with the command to paint it large."""
+    from muralist.pipeline.looks import paint_looks
+
+    page, failures = paint_looks(content, style, output)
+    for failure in failures:
+        _tell(failure)
+    _browse(page, browser, wait=False)
 
 
 def machine_options(command: Callable[..., None]) -> Callable[..., None]:

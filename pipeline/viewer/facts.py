@@ -39,6 +39,14 @@ class Changed(NamedTuple):
     default: str
 
 
+class Difference(NamedTuple):
+    """What two paintings do not have in common."""
+
+    name: str
+    left: str
+    right: str
+
+
 def size_text(height: int, width: int, dpi: float | None) -> str:
     """Tell a size in pixels, and on paper where that is known.
 
@@ -202,3 +210,29 @@ def loss_rows(
 def _product(weight: object, loss: float | None) -> float | None:
     product = weight * loss if loss is not None and isinstance(weight, int | float) else None
     return product if product is not None and isfinite(product) else None
+
+
+def differences(left: Record | None, right: Record | None) -> list[Difference]:
+    """Tell in what two records differ: what was made of what, how, and what came out."""
+    sides = [{} if each is None else _compared(each) for each in (left, right)]
+    names = dict.fromkeys([*sides[0], *sides[1]])
+    rows = [Difference(name, *(side.get(name, "not told") for side in sides)) for name in names]
+    return [row for row in rows if row.left != row.right]
+
+
+def _compared(record: Record) -> dict[str, str]:
+    last = record.levels[-1] if record.levels else None
+    styles = ", ".join(f"{style.path} ({style.sha256[:8]})" for style in record.inputs.styles)
+    return {
+        "photograph": f"{record.inputs.content.path} ({record.inputs.content.sha256[:8]})",
+        "styles": styles,
+        "size": f"{record.width} x {record.height} px",
+        "seam score": f"{record.seam_score:.2f}",
+        "style loss": _NONE if last is None or last.style_loss_last is None else f"{last.style_loss_last:.4g}",
+        "content loss": _NONE if last is None or last.content_loss_last is None else f"{last.content_loss_last:.4g}",
+        "time": spent(record.seconds),
+        "network": _spelled(record.network.get("name")),
+        "device": _spelled(record.device.get("name")),
+        **{name: _spelled(value) for name, value in record.settings.items()},
+        **{f"version of {name}": number for name, number in record.versions.items()},
+    }

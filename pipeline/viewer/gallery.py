@@ -19,8 +19,9 @@ from muralist.pipeline.pictures.writing import check_place, write_file
 from muralist.pipeline.records.report import WORDS, Result, spent
 from muralist.pipeline.viewer.facts import Row
 from muralist.pipeline.viewer.pages import is_our_page, render_page
+from muralist.pipeline.viewer.publish import tiles_path
 from muralist.pipeline.viewer.pyramid import THUMBNAIL
-from muralist.pipeline.viewer.report import is_fresh, report_path, tiles_path, write_report
+from muralist.pipeline.viewer.report import is_fresh, report_path, write_report
 
 SCRIPTS: Final = ("copy.js", "gallery.js")
 PAINTED: Final = ("done", "skipped", "copied")

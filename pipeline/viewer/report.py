@@ -5,49 +5,26 @@ painting's canvases are, then brought to the disk and moved as a whole; the page
 tiles of the page before it go last. So whoever opens a page finds all its tiles, whenever a process was killed.
 """
 
-import base64
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
-from muralist.pipeline.errors import OutputError, PictureError, PipelineError, SettingsError
-from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.rasters import Raster, room_in
+from muralist.pipeline.errors import OutputError, PictureError, PipelineError
+from muralist.pipeline.pictures.rasters import room_in
 from muralist.pipeline.pictures.reading import read_picture
-from muralist.pipeline.pictures.samples import Pixels
-from muralist.pipeline.pictures.writing import check_place, write_file
+from muralist.pipeline.pictures.writing import check_place
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.storage.run_folder import RunFolder, open_run
-from muralist.pipeline.viewer.facts import loss_rows, picture_facts, size_text
-from muralist.pipeline.viewer.pages import render_page
-from muralist.pipeline.viewer.places import telling_parts, worst_seams
-from muralist.pipeline.viewer.pyramid import (
-    LOSSLESS,
-    LOSSY,
-    OVERLAP,
-    THUMBNAIL,
-    TILE,
-    Pyramid,
-    cut_pyramid,
-    write_thumbnail,
-)
-from muralist.pipeline.viewer.record import Record, read_record
+from muralist.pipeline.storage.run_folder import open_run
+from muralist.pipeline.viewer.publish import Content, check_single_file, publish, tiles_path
+from muralist.pipeline.viewer.record import read_record
 from muralist.pipeline.viewer.register import find_photograph, in_register
-from muralist.pipeline.viewer.tile_folder import check_folder, move_tiles, remove_others
+from muralist.pipeline.viewer.tile_folder import check_folder
 from muralist.pipeline.workers.memory import budget, machine_memory
 
 SUFFIX: Final = ".report.html"
-SINGLE_FILE_PIXELS: Final = 8_000_000  # of what is put into one file: some 20 MB
-SCRIPTS: Final = ("leaflet.js", "loupe.js", "chart.js", "copy.js", "picture.js")
 
 
 def report_path(painting: Path) -> Path:
@@ -57,11 +34,6 @@ def report_path(painting: Path) -> Path:
     'poster.report.html'
     """
     return painting.with_name(painting.stem + SUFFIX)
-
-
-def tiles_path(page: Path) -> Path:
-    """Name the folder of a page's tiles: `poster.report.html` has `poster.report`."""
-    return page.with_suffix("")
 
 
 def check_report(painting: Path, *, overwrite: bool) -> None:
@@ -116,11 +88,8 @@ def write_report(
         memory = memory or machine_memory() // 4
         make = partial(read_picture, memory=memory, folder=folder.aside)
         picture, record = make(painting), read_record(painting)
-        if single_file and picture.height * picture.width > SINGLE_FILE_PIXELS:
-            raise SettingsError(
-                f"{painting}: {picture.width} x {picture.height} px in one file, wanted at most "
-                f"{SINGLE_FILE_PIXELS / 1e6:g} megapixels; leave --single-file out"
-            )
+        if single_file:
+            check_single_file(painting, picture)
         if record is not None and (record.height, record.width) != (picture.height, picture.width):
             raise PictureError(
                 f"{painting}: {picture.width} x {picture.height} px, but its record tells of {record.width} x "
@@ -131,12 +100,9 @@ def write_report(
         fits = picture.height * picture.width * 3 <= memory
         with room_in(None if fits else folder.aside) as room:
             left = None if before.picture is None else in_register(before.picture, picture, room)
-            content = _Content(painting, picture, record, left, before.notices)
-            _publish(content, page, folder, single_file)
+            content = Content(painting, picture, record, left, notices=before.notices)
+            publish(content, page, folder, single_file=single_file)
     return page
-
-
-# --- the page ------------------------------------------------------------------------------------
 
 
 def is_fresh(painting: Path) -> bool:
@@ -177,88 +143,3 @@ def add_report(painting: Path, photograph: Path, settings: Settings) -> None:
         raise OutputError(
             f"{error}; the painting itself is done, and `muralist report` makes its page", path=report_path(painting)
         ) from error
-
-
-@dataclass(frozen=True)
-class _Content:
-    """All that a page is made of."""
-
-    painting: Path
-    picture: Picture
-    record: Record | None
-    left: Pixels | Raster | None
-    notices: tuple[str, ...]
-
-
-def _publish(content: _Content, page: Path, folder: RunFolder, single_file: bool) -> None:
-    made = folder.aside / "tiles"
-    made.mkdir()
-    right = cut_pyramid(content.picture.pixels, made / "painting", LOSSLESS)
-    left = None if content.left is None else cut_pyramid(content.left, made / "photograph", LOSSY)
-    if single_file:
-        write_file(page, _page(content, _inlined(right), _inlined(left) if left else None))
-        return
-    write_thumbnail(right, made / THUMBNAIL)
-    home = move_tiles(made, tiles_path(page), folder.run)
-    place = f"{quote(os.fsencode(home.parent.name))}/{home.name}"
-    try:
-        write_file(page, _page(content, _linked(right, place), _linked(left, place) if left else None))
-    except BaseException:
-        shutil.rmtree(home, ignore_errors=True)
-        raise
-    remove_others(home)
-
-
-def _page(content: _Content, right: dict[str, Any], left: dict[str, Any] | None) -> bytes:
-    picture, record = content.picture, content.record
-    dpi = picture.dpi[0] if picture.dpi else None
-    data: dict[str, Any] = {
-        "height": picture.height,
-        "width": picture.width,
-        "dpi": dpi,
-        "tile": TILE,
-        "overlap": OVERLAP,
-        "right": right,
-        "left": left,
-        "parts": [part._asdict() for part in telling_parts(picture.pixels if content.left is None else content.left)],
-    }
-    notices = list(content.notices)
-    if record is not None:
-        rows, terms = loss_rows(record.losses, record.settings)
-        marks = [row["seconds"] for before, row in pairwise(rows) if row["level"] != before["level"]]
-        data |= {"losses": rows, "terms": terms, "marks": marks}
-        notices += record.notices
-        if record.tile_borders is not None:
-            rows_cols = record.tile_borders.rows, record.tile_borders.cols
-            seams = worst_seams(picture.pixels, *rows_cols, content.left)
-            data |= {
-                "borders": record.tile_borders.model_dump(),
-                "seams": [seam._asdict() for seam in seams],
-                "seams_show": record.seam_threshold is not None and record.seam_score > record.seam_threshold,
-            }
-    return render_page(
-        "picture.html",
-        SCRIPTS,
-        data,
-        title=f"{content.painting.name} · muralist",
-        name=content.painting.name,
-        size=size_text(picture.height, picture.width, dpi),
-        labels=["Painting"] if left is None else ["Photograph", "Painting"],
-        notices=notices,
-        facts=None if record is None else picture_facts(record, content.painting),
-        comparison=None,
-        version=version("muralist"),
-    )
-
-
-def _linked(pyramid: Pyramid, place: str) -> dict[str, Any]:
-    return {"path": f"{place}/{pyramid.folder.name}", "extension": pyramid.extension, "levels": pyramid.levels}
-
-
-def _inlined(pyramid: Pyramid) -> dict[str, Any]:
-    kind = {"jpg": "jpeg"}.get(pyramid.extension, pyramid.extension)
-    tiles = {
-        name: f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
-        for name, path in pyramid.tiles().items()
-    }
-    return {"inline": tiles, "levels": pyramid.levels}
