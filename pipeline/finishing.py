@@ -12,8 +12,10 @@ from muralist.pipeline.pictures.carried import carried
 from muralist.pipeline.pictures.colours import with_chroma_of
 from muralist.pipeline.pictures.images import resize_rows
 from muralist.pipeline.pictures.pages import place_of
+from muralist.pipeline.pictures.pdf import POINTS_PER_INCH, Page, Rectangle
 from muralist.pipeline.pictures.rasters import Raster
-from muralist.pipeline.pictures.samples import Pixels
+from muralist.pipeline.pictures.samples import Pixels, Rows
+from muralist.pipeline.pictures.sheets import Place, Sheet
 from muralist.pipeline.pictures.writing import keep_times, write_picture
 from muralist.pipeline.storage.canvas import Canvas
 from muralist.tiling.grid import Box, Span
@@ -101,20 +103,39 @@ def write_painting(finished: Finished, path: Path) -> None:
     brief, content = finished.brief, finished.brief.content
     settings, styles = brief.settings, [style.picture.path.name for style in brief.styles]
     metadata = carried(content, styles, wanted=settings.metadata, places=settings.gps)
+    pixels: Rows = finished
+    alpha: Rows | None = None if content.alpha is None else _Alpha(content.alpha, finished.shape[:2])
+    is_final = finished.level is brief.final
+    if is_final:
+        pixels, alpha = brief.sheet.laid_out(pixels), alpha and brief.sheet.laid_out(alpha)
     write_picture(
         path,
-        finished,
-        alpha=None if content.alpha is None else _Alpha(content.alpha, finished.shape[:2]),
-        icc=content.icc if settings.profile == "keep" else None,
+        pixels,
+        alpha=alpha,
+        icc=brief.profile,
+        intent=settings.intent,
         exif=metadata.exif,
         xmp=metadata.xmp,
         iptc=metadata.iptc,
         dpi=brief.dpi,
         bit_depth=brief.bit_depth,
         quality=settings.quality,
+        page=page_of(brief.sheet) if is_final and settings.print_size else None,
+        is_lossless=settings.pdf_image == "lossless",
     )
     if settings.keep_times:
         keep_times(place_of(content.path).file, path)
+
+
+def page_of(sheet: Sheet) -> Page:
+    """The page of a PDF that a sheet fills."""
+
+    def rectangle(place: Place) -> Rectangle:
+        edges = (place.left, sheet.height - place.bottom, place.right, sheet.height - place.top)
+        return Rectangle(*(edge / sheet.dpi * POINTS_PER_INCH for edge in edges))
+
+    whole = rectangle(Place(0, 0, sheet.height, sheet.width))
+    return Page(whole.right, whole.top, whole, rectangle(sheet.trim_box), rectangle(sheet.bleed_box))
 
 
 def score_seams(finished: Finished) -> Seams:

@@ -2,9 +2,7 @@
 
 import os
 import shutil
-import socket
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +13,21 @@ import tifffile
 
 from muralist.model.atomic import atomic_write, check_writable
 from muralist.pipeline.errors import OutputError
-from muralist.pipeline.pictures.bands import RowsError, Samples, as_png
+from muralist.pipeline.pictures.bands import RowsError, Samples
+from muralist.pipeline.pictures.encoding import stream, target_in
 from muralist.pipeline.pictures.metadata import (
     Dpi,
     Extras,
     as_tiff_tags,
-    embed,
     is_usable,
     kept,
     with_metadata,
 )
+from muralist.pipeline.pictures.pdf import Page, Pdf
+from muralist.pipeline.pictures.profiles import channels_of
 from muralist.pipeline.pictures.samples import Pixels, Rows, full_scale, one_line
 
+MOST_JPEG_SIDE = 65500
 _TIFF_TILE = 512
 # Classic TIFF ends at 4 GiB. BigTIFF is read by fewer programs, so it is used only near that.
 _BIGTIFF_BYTES = int(3.5 * 2**30)
@@ -44,6 +45,8 @@ class OutputFormat:
     extensions: tuple[str, ...]
     bit_depths: tuple[int, ...]
     max_side: int | None
+    holds_cmyk: bool
+    holds_alpha: bool
     save: Callable[[Samples, BinaryIO, Extras], None]
 
 
@@ -59,6 +62,7 @@ def check_output(
     height: int | None = None,
     width: int | None = None,
     bit_depth: int | None = None,
+    icc: bytes | None = None,
 ) -> None:
     """Find out before any work whether a picture can be written.
 
@@ -72,6 +76,8 @@ def check_output(
         Size of the picture in pixels, if known, to compare with the limits of the format.
     bit_depth
         Bits per channel that the user asked for, if any.
+    icc
+        The profile that it is to be written in, if any.
 
     Raises
     ------
@@ -82,6 +88,10 @@ def check_output(
     kind = _format_for(path)
     check_place(path, overwrite=overwrite)
     _check_side(kind, path, max(height or 0, width or 0))
+    if channels_of(icc) == 4 and not kind.holds_cmyk:
+        raise OutputError(
+            f"{path}: {kind.name} cannot hold CMYK, which the color profile is for; use {_names_for_cmyk()}", path=path
+        )
     if bit_depth is not None and bit_depth not in kind.bit_depths:
         raise OutputError(
             f"{path}: {kind.name} cannot hold {bit_depth} bits per channel; use {_names_for_depth(bit_depth)}",
@@ -110,20 +120,23 @@ def write_picture(
     *,
     alpha: Rows | None = None,
     icc: bytes | None = None,
+    intent: str = "relative",
     exif: bytes | None = None,
     xmp: bytes | None = None,
     iptc: bytes | None = None,
     dpi: Dpi | None = None,
     bit_depth: int = 8,
     quality: int = 95,
+    page: Page | None = None,
+    is_lossless: bool = False,
 ) -> None:
     """Write a picture; the format follows from the extension. Nothing half-written ever has the final name.
 
-    JPEG is written without chroma subsampling, TIFF in tiles with deflate and a predictor (as BigTIFF only if it may
-    not fit into 4 GiB). The file is written under another name beside, flushed to the disk, then renamed.
+    JPEG and AVIF are written without chroma subsampling, TIFF in tiles with deflate and a predictor (as BigTIFF only
+    if it may not fit into 4 GiB). The file is written under another name beside, flushed to the disk, then renamed.
 
     Rows are asked for in order, each once, in the calling thread, and written as they come: memory grows with the
-    width of a picture, not with its height; except for WebP, whose encoder holds the picture.
+    width of a picture, not with its height; except for WebP and AVIF, whose encoders hold the picture.
 
     Parameters
     ----------
@@ -133,9 +146,12 @@ def write_picture(
         (height, width, 3), sRGB-encoded; float32 in [0, 1] (clipped), uint8 or uint16. Whatever gives `pixels[a:b]`
         will do; what that raises comes out as it is.
     alpha
-        (height, width), likewise. JPEG has none: there the picture is laid on white.
+        (height, width), likewise. JPEG and PDF have none: there the picture is laid on white.
     icc
-        Profile to convert to and embed. None, or one that is no usable RGB output profile: sRGB.
+        Profile to convert to and embed, of RGB or CMYK (for JPEG, TIFF and PDF; what is transparent becomes white).
+        None, or one that is no usable output profile: sRGB.
+    intent
+        What becomes of colors that the profile does not have: relative, perceptual, saturation or absolute.
     exif
         EXIF block to keep. Orientation, size and resolution in it are set anew and its thumbnail is dropped. TIFF
         keeps only its text tags (`metadata.TEXT_TAGS`).
@@ -148,7 +164,11 @@ def write_picture(
     bit_depth
         8 or 16. JPEG and WebP always get 8; `check_output` is the place to refuse.
     quality
-        1 to 100, for JPEG and WebP.
+        1 to 100, for JPEG, WebP, AVIF, and JPEG in PDF.
+    page
+        Of a PDF; by default as large as `dpi` makes the picture, at 300 dpi if there is none.
+    is_lossless
+        Whether a PDF stores samples without loss.
 
     Raises
     ------
@@ -162,10 +182,11 @@ def write_picture(
     _check_arrays(pixels, alpha)
     _check_side(kind, path, max(pixels.shape[:2]))
     depth = bit_depth if bit_depth in kind.bit_depths else max(kind.bit_depths)
-    samples = Samples(pixels, alpha, icc if icc is not None and is_usable(icc) else None, depth)
+    profile = icc if icc is not None and is_usable(icc) else None
+    samples = Samples(pixels, alpha, profile, depth, intent, kind.holds_alpha)
     try:
         with _writing(path) as file:
-            kind.save(samples, file, Extras(exif, dpi, quality, xmp, iptc))
+            kind.save(samples, file, Extras(exif, dpi, quality, xmp, iptc, page, is_lossless))
             if file.seek(0, os.SEEK_END) == 0:
                 raise OSError("the encoder wrote nothing")
     except RowsError as carried:
@@ -226,6 +247,10 @@ def _names_for_depth(bit_depth: int) -> str:
     return " ".join(kind.extensions[0] for kind in _OUTPUTS if bit_depth in kind.bit_depths) or "8 or 16 bits"
 
 
+def _names_for_cmyk() -> str:
+    return " ".join(kind.extensions[0] for kind in _OUTPUTS if kind.holds_cmyk)
+
+
 def _check_side(kind: OutputFormat, path: Path, side: int) -> None:
     if kind.max_side is not None and side > kind.max_side:
         raise OutputError(
@@ -275,64 +300,56 @@ def _writing(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _stream(samples: Samples, save: Callable[[Any], None]) -> None:
-    """Have libvips encode in a thread what is read in this one, where Ctrl-C and errors of the rows arise."""
-    near, far = socket.socketpair()
-    with far, ThreadPoolExecutor(1) as encoder:
-        saving = encoder.submit(_encode, far, samples.profile, save)
-        with near:  # closed, it ends the picture
-            _feed(near, as_png(samples))
-        saving.result()
-
-
-def _encode(stream: socket.socket, profile: bytes, save: Callable[[Any], None]) -> None:
-    try:
-        source = pyvips.Source.new_from_descriptor(stream.fileno())
-        save(embed(pyvips.Image.pngload_source(source, access="sequential", fail_on="error"), profile))
-    finally:
-        stream.shutdown(socket.SHUT_RDWR)  # libvips has a descriptor of its own that may stay open
-
-
-def _feed(stream: socket.socket, pieces: Iterable[bytes]) -> None:
-    for piece in pieces:
-        try:
-            stream.sendall(piece)
-        except ConnectionError:  # the encoder has ended, and knows why
-            return
-
-
-def _target(file: BinaryIO) -> Any:
-    """Where libvips is to write: into the open file, for its name may have become somebody else's."""
-    return pyvips.Target.new_to_descriptor(file.fileno())
+def encode_jpeg(samples: Samples, file: BinaryIO, quality: int) -> None:
+    """Encode samples at the end of an open file, without metadata and profile."""
+    stream(samples, lambda image: _encode_jpeg(image, file, quality, "none"))
 
 
 def _save_jpeg(samples: Samples, file: BinaryIO, extras: Extras) -> None:
     def save(image: Any) -> None:
-        if image.hasalpha():
-            image = image.flatten(background=[255, 255, 255])
-        with_metadata(image, extras).jpegsave_target(
-            _target(file),
-            Q=extras.quality,
-            subsample_mode="off",
-            optimize_coding=image.width * image.height <= _OPTIMISED_PIXELS,
-            keep=kept(extras),
-        )
+        _encode_jpeg(with_metadata(image, extras), file, extras.quality, kept(extras))
 
-    _stream(samples, save)
+    stream(samples, save)
+
+
+def _encode_jpeg(image: Any, file: BinaryIO, quality: int, keep: str) -> None:
+    image.jpegsave_target(
+        target_in(file),
+        Q=quality,
+        subsample_mode="off",
+        optimize_coding=image.width * image.height <= _OPTIMISED_PIXELS,
+        keep=keep,
+    )
 
 
 def _save_png(samples: Samples, file: BinaryIO, extras: Extras) -> None:
     def save(image: Any) -> None:
-        with_metadata(image, extras).pngsave_target(_target(file), compression=3, filter="up", keep=kept(extras))
+        with_metadata(image, extras).pngsave_target(target_in(file), compression=3, filter="up", keep=kept(extras))
 
-    _stream(samples, save)
+    stream(samples, save)
 
 
 def _save_webp(samples: Samples, file: BinaryIO, extras: Extras) -> None:
     def save(image: Any) -> None:  # exact: colours under full transparency
-        with_metadata(image, extras).webpsave_target(_target(file), Q=extras.quality, exact=True, keep=kept(extras))
+        with_metadata(image, extras).webpsave_target(target_in(file), Q=extras.quality, exact=True, keep=kept(extras))
 
-    _stream(samples, save)
+    stream(samples, save)
+
+
+def _save_avif(samples: Samples, file: BinaryIO, extras: Extras) -> None:
+    def save(image: Any) -> None:
+        with_metadata(image, extras).heifsave_target(
+            target_in(file), compression="av1", Q=extras.quality, effort=4, subsample_mode="off", keep=kept(extras)
+        )
+
+    stream(samples, save)
+
+
+def _save_pdf(samples: Samples, file: BinaryIO, extras: Extras) -> None:
+    page = extras.page or Page.of_picture(samples.shape[0], samples.shape[1], extras.dpi)
+    pdf = Pdf(file, encode_jpeg)
+    pdf.add_page(page, samples, None if extras.is_lossless else extras.quality)
+    pdf.finish(extras.xmp)
 
 
 def _save_tiff(samples: Samples, file: BinaryIO, extras: Extras) -> None:
@@ -345,8 +362,8 @@ def _save_tiff(samples: Samples, file: BinaryIO, extras: Extras) -> None:
         shape=samples.shape,
         dtype=samples.dtype,
         bigtiff=samples.dtype.itemsize * height * width * channels > _BIGTIFF_BYTES,
-        photometric="rgb",
-        extrasamples=["unassalpha"] if channels == 4 else None,
+        photometric="separated" if samples.is_cmyk else "rgb",
+        extrasamples=["unassalpha"] if channels == 4 and not samples.is_cmyk else None,
         tile=tile,
         compression="zlib",
         predictor=True,
@@ -373,8 +390,10 @@ def _tiles(samples: Samples, tile: tuple[int, int]) -> Iterator[Pixels]:
 
 
 _OUTPUTS = (
-    OutputFormat("JPEG", (".jpg", ".jpeg"), (8,), 65500, _save_jpeg),
-    OutputFormat("PNG", (".png",), (8, 16), None, _save_png),
-    OutputFormat("WebP", (".webp",), (8,), 16383, _save_webp),
-    OutputFormat("TIFF", (".tif", ".tiff"), (8, 16), None, _save_tiff),
+    OutputFormat("JPEG", (".jpg", ".jpeg"), (8,), MOST_JPEG_SIDE, holds_cmyk=True, holds_alpha=False, save=_save_jpeg),
+    OutputFormat("PNG", (".png",), (8, 16), None, holds_cmyk=False, holds_alpha=True, save=_save_png),
+    OutputFormat("WebP", (".webp",), (8,), 16383, holds_cmyk=False, holds_alpha=True, save=_save_webp),
+    OutputFormat("TIFF", (".tif", ".tiff"), (8, 16), None, holds_cmyk=True, holds_alpha=True, save=_save_tiff),
+    OutputFormat("AVIF", (".avif",), (8,), 16384, holds_cmyk=False, holds_alpha=True, save=_save_avif),
+    OutputFormat("PDF", (".pdf",), (8,), None, holds_cmyk=True, holds_alpha=False, save=_save_pdf),
 )
