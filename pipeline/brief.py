@@ -12,7 +12,7 @@ from muralist.pipeline.errors import OutputError, SettingsError
 from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.pictures.images import Picture, crop_to_aspect, with_surroundings
 from muralist.pipeline.pictures.pages import place_of
-from muralist.pipeline.pictures.profiles import KEEP, output_profile
+from muralist.pipeline.pictures.profiles import BUILT_IN, KEEP, output_profile
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.sheets import MARK_MARGIN_MM, Sheet
 from muralist.pipeline.pictures.writing import MOST_JPEG_SIDE, check_output, check_place, output_formats
@@ -129,6 +129,7 @@ def make_brief(
     files = style_files(paths) if settings.active_style_layers else ()
     inputs = [content, *paths, *itertools.chain(*files), *filter(None, [init_file(settings)])]
     inputs += [] if settings.weights is None else [Path(settings.weights)]
+    inputs += [] if settings.profile in BUILT_IN else [Path(settings.profile)]
     _spare(inputs, output, overwrite)
     if loss_plot is not None:
         check_plot(loss_plot, overwrite=overwrite)
@@ -142,6 +143,11 @@ def make_brief(
         exposure=settings.raw_exposure,
     )
     profile = output_profile(KEEP, photograph.icc) if settings.profile == KEEP else profile
+    if settings.proof and profile is None:
+        raise SettingsError(
+            f"proof shows how a print will look: got profile {settings.profile}, which means sRGB here, wanted a "
+            "printer's; name its ICC file with --profile"
+        )
     init = read_init(settings, memory=memory, folder=aside)
     target = target_of(photograph.height, photograph.width, settings)
     sheet = sheet_of(target, settings)
@@ -156,6 +162,7 @@ def make_brief(
     for level in levels:
         level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
     extras = [*checkpoint_paths(output, levels), *filter(None, [loss_plot])]
+    extras += [proof_path(output)] if settings.proof else []
     _check_extras(extras, [*inputs, output, sidecar_path(output)], overwrite)
     weights = find_weights(network, settings.weights)
     hashes = (style.picture.sha256 for style in styles)
@@ -265,6 +272,11 @@ def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: boo
 def sidecar_path(output: Path) -> Path:
     """Name the sidecar of an output: `poster.tif` gets `poster.tif.json`."""
     return output.with_name(output.name + ".json")
+
+
+def proof_path(output: Path) -> Path:
+    """Name the soft proof of an output: `poster.tif` gets `poster.tif.proof.png`."""
+    return output.with_name(output.name + ".proof.png")
 
 
 def _depth_for(output: Path, wanted: int) -> int:

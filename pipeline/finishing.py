@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -10,9 +11,10 @@ from muralist.pipeline.brief import Brief
 from muralist.pipeline.levels import Level
 from muralist.pipeline.pictures.carried import carried
 from muralist.pipeline.pictures.colours import with_chroma_of
-from muralist.pipeline.pictures.images import resize_rows
+from muralist.pipeline.pictures.images import resize, resize_rows
 from muralist.pipeline.pictures.pages import place_of
 from muralist.pipeline.pictures.pdf import POINTS_PER_INCH, Page, Rectangle
+from muralist.pipeline.pictures.proof import LONGEST_SIDE, soft_proof
 from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.pictures.samples import Pixels, Rows
 from muralist.pipeline.pictures.sheets import Place, Sheet
@@ -92,8 +94,13 @@ class _Alpha:
         return resize_rows(self.stored, *self.shape, (start, stop))
 
 
-def write_painting(finished: Finished, path: Path) -> None:
+def write_painting(finished: Finished, path: Path) -> tuple[str, ...]:
     """Write a painting with what belongs into its file: alpha, profile, EXIF, XMP, IPTC, resolution.
+
+    Returns
+    -------
+    tuple of str
+        What the user should know of how it was written.
 
     Raises
     ------
@@ -108,7 +115,7 @@ def write_painting(finished: Finished, path: Path) -> None:
     is_final = finished.level is brief.final
     if is_final:
         pixels, alpha = brief.sheet.laid_out(pixels), alpha and brief.sheet.laid_out(alpha)
-    write_picture(
+    quality = write_picture(
         path,
         pixels,
         alpha=alpha,
@@ -122,9 +129,29 @@ def write_painting(finished: Finished, path: Path) -> None:
         quality=settings.quality,
         page=page_of(brief.sheet) if is_final and settings.print_size else None,
         is_lossless=settings.pdf_image == "lossless",
+        max_bytes=settings.max_file,
     )
     if settings.keep_times:
         keep_times(place_of(content.path).file, path)
+    if quality == settings.quality:
+        return ()
+    return (f"{path}: written with quality {quality} instead of {settings.quality}, to stay within max_file",)
+
+
+def write_proof(finished: Finished, path: Path, icc: bytes) -> dict[str, Any]:
+    """Write a small picture of how the painting will look in print; return what the sidecar says of it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    height, width, _ = finished.shape
+    scale = min(1, LONGEST_SIDE / max(height, width))
+    small = resize(cast(Pixels, finished), max(1, round(height * scale)), max(1, round(width * scale)))
+    shown, share = soft_proof(np.rint(small * 255).astype(np.uint8), icc, finished.brief.settings.intent)
+    write_picture(path, shown)
+    return {"path": str(path), "out_of_gamut": round(share, 4)}
 
 
 def page_of(sheet: Sheet) -> Page:

@@ -11,6 +11,7 @@ import numpy as np
 from muralist.pipeline.pictures.metadata import exported, srgb_profile
 from muralist.pipeline.pictures.profiles import channels_of
 from muralist.pipeline.pictures.samples import BAND_BYTES, Pixels, Rows, as_vips, at_depth
+from muralist.pipeline.pictures.stored import Stored
 
 _COLOUR_TYPE = {3: 2, 4: 6}  # of a PNG, by channels
 
@@ -120,11 +121,13 @@ class Samples:
         return samples
 
 
-def as_png(samples: Samples) -> Iterator[bytes]:
+def as_png(samples: Samples | Stored) -> Iterator[bytes]:
     """An uncompressed PNG file in pieces: the simplest format that libvips reads from a stream."""
     height, width, channels = samples.shape
     yield b"\x89PNG\r\n\x1a\n"
-    yield from _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, samples.depth, _COLOUR_TYPE[channels], 0, 0, 0))
+    yield from _chunk(
+        b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * samples.dtype.itemsize, _COLOUR_TYPE[channels], 0, 0, 0)
+    )
     stored = zlib.compressobj(0)
     for band in samples.bands():
         lines = band.astype(band.dtype.newbyteorder(">"), copy=False).view(np.uint8).reshape(len(band), -1)

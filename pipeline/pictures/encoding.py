@@ -9,9 +9,10 @@ import pyvips
 
 from muralist.pipeline.pictures.bands import Samples, as_png
 from muralist.pipeline.pictures.metadata import embed
+from muralist.pipeline.pictures.stored import Stored
 
 
-def stream(samples: Samples, save: Callable[[Any], None]) -> None:
+def stream(samples: Samples | Stored, save: Callable[[Any], None]) -> None:
     """Have libvips encode in a thread what is read in this one, where Ctrl-C and errors of the rows arise."""
     near, far = socket.socketpair()
     with far, ThreadPoolExecutor(1) as encoder:
@@ -21,7 +22,7 @@ def stream(samples: Samples, save: Callable[[Any], None]) -> None:
         saving.result()
 
 
-def _encode(stream: socket.socket, samples: Samples, save: Callable[[Any], None]) -> None:
+def _encode(stream: socket.socket, samples: Samples | Stored, save: Callable[[Any], None]) -> None:
     try:
         source = pyvips.Source.new_from_descriptor(stream.fileno())
         image = pyvips.Image.pngload_source(source, access="sequential", fail_on="error")

@@ -10,7 +10,9 @@ from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.pictures.metadata import is_usable
 
 KEEP: Final = "keep"
-_BUILT_IN: Final = ("srgb", "p3")
+BUILT_IN: Final = (KEEP, "srgb", "p3")
+"""What needs no file."""
+
 _MOST_BYTES: Final = 1 << 25
 _HEAD: Final = 128
 _SPACES: Final = {b"RGB ": 3, b"CMYK": 4}
@@ -49,7 +51,7 @@ def output_profile(wanted: str, photograph: bytes | None) -> bytes | None:
     """
     if wanted == KEEP:
         return photograph if photograph and channels_of(photograph) == 3 and is_usable(photograph) else None
-    if wanted in _BUILT_IN:
+    if wanted in BUILT_IN:
         return None if wanted == "srgb" else bytes(pyvips.Image.profile_load(wanted))
     return _checked(_read(Path(wanted)), wanted)
 

@@ -78,6 +78,10 @@ class Sheet:
         inset = self.margin + self.bleed
         return Place(inset, inset, self.height - inset, self.width - inset)
 
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"height": self.height, "width": self.width, "bleed": list(self.bleed_box), "trim": list(self.trim_box)}
+
     def laid_out(self, painting: Rows) -> Rows:
         """Give the rows of the sheet from those of the painting, colors or alpha."""
         border = (self.height - 2 * self.margin - painting.shape[0]) // 2

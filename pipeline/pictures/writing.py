@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +26,7 @@ from muralist.pipeline.pictures.metadata import (
 from muralist.pipeline.pictures.pdf import Page, Pdf
 from muralist.pipeline.pictures.profiles import channels_of
 from muralist.pipeline.pictures.samples import Pixels, Rows, full_scale, one_line
+from muralist.pipeline.pictures.stored import Stored
 
 MOST_JPEG_SIDE = 65500
 _TIFF_TILE = 512
@@ -47,7 +48,12 @@ class OutputFormat:
     max_side: int | None
     holds_cmyk: bool
     holds_alpha: bool
+    is_lossy: bool
     save: Callable[[Samples, BinaryIO, Extras], None]
+
+
+class _TooLargeError(OutputError):
+    """What was written is more than it may be."""
 
 
 def output_formats() -> tuple[OutputFormat, ...]:
@@ -129,7 +135,8 @@ def write_picture(
     quality: int = 95,
     page: Page | None = None,
     is_lossless: bool = False,
-) -> None:
+    max_bytes: int | None = None,
+) -> int:
     """Write a picture; the format follows from the extension. Nothing half-written ever has the final name.
 
     JPEG and AVIF are written without chroma subsampling, TIFF in tiles with deflate and a predictor (as BigTIFF only
@@ -169,11 +176,19 @@ def write_picture(
         Of a PDF; by default as large as `dpi` makes the picture, at 300 dpi if there is none.
     is_lossless
         Whether a PDF stores samples without loss.
+    max_bytes
+        What the file may take; of lossy formats the best quality up to `quality` is found that fits, by trying.
+
+    Returns
+    -------
+    int
+        The quality that it was written with.
 
     Raises
     ------
     OutputError
-        If the disk is full, the folder is not writable, or the format cannot hold the picture.
+        If the disk is full, the folder is not writable, the format cannot hold the picture, or it does not fit into
+        `max_bytes`.
     ValueError
         If `pixels` or `alpha` have the wrong shape or dtype, or hold NaN or infinity: a canvas not fully painted.
     """
@@ -185,12 +200,60 @@ def write_picture(
     profile = icc if icc is not None and is_usable(icc) else None
     samples = Samples(pixels, alpha, profile, depth, intent, kind.holds_alpha)
     try:
-        with _writing(path) as file:
-            kind.save(samples, file, Extras(exif, dpi, quality, xmp, iptc, page, is_lossless))
-            if file.seek(0, os.SEEK_END) == 0:
-                raise OSError("the encoder wrote nothing")
+        with writing(path) as file:
+            extras = Extras(exif, dpi, quality, xmp, iptc, page, is_lossless)
+            return _save_within(kind, samples, file, extras, path, max_bytes)
     except RowsError as carried:
         raise carried.error from carried.error.__cause__
+
+
+def _save_within(
+    kind: OutputFormat, samples: Samples, file: BinaryIO, extras: Extras, path: Path, max_bytes: int | None
+) -> int:
+    """Save with the best quality that fits; give that quality."""
+
+    def size_with(quality: int) -> int:
+        file.seek(0)
+        file.truncate()
+        kind.save(samples, file, replace(extras, quality=quality))
+        if (size := file.seek(0, os.SEEK_END)) == 0:
+            raise OSError("the encoder wrote nothing")
+        return size
+
+    size = size_with(extras.quality)
+    if max_bytes is None or size <= max_bytes:
+        return extras.quality
+    if not kind.is_lossy or extras.is_lossless:
+        raise _TooLargeError(
+            f"{path}: takes {size / 1e6:.1f} MB without loss, more than max_file {max_bytes / 1e6:.1f} MB; use .jpg or "
+            "another lossy format, or ask for fewer pixels",
+            path=path,
+        )
+    fits, too_much, last = 0, extras.quality, extras.quality
+    while too_much - fits > 1:
+        last = (fits + too_much) // 2
+        fits, too_much = (last, too_much) if size_with(last) <= max_bytes else (fits, last)
+    if fits == 0:
+        raise _TooLargeError(
+            f"{path}: does not fit into max_file {max_bytes / 1e6:.1f} MB with any quality; allow more, or ask for "
+            "fewer pixels",
+            path=path,
+        )
+    if fits != last:
+        size_with(fits)
+    return fits
+
+
+def write_stored(path: Path, picture: Stored, dpi: Dpi) -> None:
+    """Write a picture's own numbers as a TIFF.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    with writing(path) as file:
+        _save_tiff(picture, file, Extras(None, dpi, 100))
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -201,7 +264,7 @@ def write_file(path: Path, content: bytes) -> None:
     OutputError
         If it cannot be written.
     """
-    with _writing(path) as file:
+    with writing(path) as file:
         file.write(content)
 
 
@@ -213,7 +276,7 @@ def copy_file(source: Path, target: Path) -> None:
     OutputError
         If it cannot be read or written.
     """
-    with _writing(target) as file, source.open("rb") as original:
+    with writing(target) as file, source.open("rb") as original:
         shutil.copyfileobj(original, file, 1 << 20)
 
 
@@ -288,11 +351,13 @@ def _check_arrays(pixels: Rows, alpha: Rows | None) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path) -> Iterator[BinaryIO]:
     """A file to write that becomes `path` if all goes well."""
     try:
         with atomic_write(path) as file:
             yield file
+    except _TooLargeError:
+        raise
     except (OSError, pyvips.Error) as error:
         reason = one_line(error) if isinstance(error, pyvips.Error) else error.strerror or str(error)
         raise OutputError(
@@ -300,7 +365,7 @@ def _writing(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def encode_jpeg(samples: Samples, file: BinaryIO, quality: int) -> None:
+def encode_jpeg(samples: Samples | Stored, file: BinaryIO, quality: int) -> None:
     """Encode samples at the end of an open file, without metadata and profile."""
     stream(samples, lambda image: _encode_jpeg(image, file, quality, "none"))
 
@@ -352,7 +417,7 @@ def _save_pdf(samples: Samples, file: BinaryIO, extras: Extras) -> None:
     pdf.finish(extras.xmp)
 
 
-def _save_tiff(samples: Samples, file: BinaryIO, extras: Extras) -> None:
+def _save_tiff(samples: Samples | Stored, file: BinaryIO, extras: Extras) -> None:
     height, width, channels = samples.shape
     tile = (_tile_side(height), _tile_side(width))
     resolution: dict[str, Any] = {"resolution": extras.dpi, "resolutionunit": "INCH"} if extras.dpi else {}
@@ -363,7 +428,7 @@ def _save_tiff(samples: Samples, file: BinaryIO, extras: Extras) -> None:
         dtype=samples.dtype,
         bigtiff=samples.dtype.itemsize * height * width * channels > _BIGTIFF_BYTES,
         photometric="separated" if samples.is_cmyk else "rgb",
-        extrasamples=["unassalpha"] if channels == 4 and not samples.is_cmyk else None,
+        extrasamples=["unassalpha"] if samples.has_alpha else None,
         tile=tile,
         compression="zlib",
         predictor=True,
@@ -381,7 +446,7 @@ def _tile_side(side: int) -> int:
     return min(_TIFF_TILE, -(-side // 16) * 16)
 
 
-def _tiles(samples: Samples, tile: tuple[int, int]) -> Iterator[Pixels]:
+def _tiles(samples: Samples | Stored, tile: tuple[int, int]) -> Iterator[Pixels]:
     """Tiles in row order, those at the right and lower edge as small as they are."""
     for band in samples.bands(tile[0]):
         for left in range(0, band.shape[1], tile[1]):
@@ -390,10 +455,21 @@ def _tiles(samples: Samples, tile: tuple[int, int]) -> Iterator[Pixels]:
 
 
 _OUTPUTS = (
-    OutputFormat("JPEG", (".jpg", ".jpeg"), (8,), MOST_JPEG_SIDE, holds_cmyk=True, holds_alpha=False, save=_save_jpeg),
-    OutputFormat("PNG", (".png",), (8, 16), None, holds_cmyk=False, holds_alpha=True, save=_save_png),
-    OutputFormat("WebP", (".webp",), (8,), 16383, holds_cmyk=False, holds_alpha=True, save=_save_webp),
-    OutputFormat("TIFF", (".tif", ".tiff"), (8, 16), None, holds_cmyk=True, holds_alpha=True, save=_save_tiff),
-    OutputFormat("AVIF", (".avif",), (8,), 16384, holds_cmyk=False, holds_alpha=True, save=_save_avif),
-    OutputFormat("PDF", (".pdf",), (8,), None, holds_cmyk=True, holds_alpha=False, save=_save_pdf),
+    OutputFormat(
+        "JPEG",
+        (".jpg", ".jpeg"),
+        (8,),
+        MOST_JPEG_SIDE,
+        holds_cmyk=True,
+        holds_alpha=False,
+        is_lossy=True,
+        save=_save_jpeg,
+    ),
+    OutputFormat("PNG", (".png",), (8, 16), None, holds_cmyk=False, holds_alpha=True, is_lossy=False, save=_save_png),
+    OutputFormat("WebP", (".webp",), (8,), 16383, holds_cmyk=False, holds_alpha=True, is_lossy=True, save=_save_webp),
+    OutputFormat(
+        "TIFF", (".tif", ".tiff"), (8, 16), None, holds_cmyk=True, holds_alpha=True, is_lossy=False, save=_save_tiff
+    ),
+    OutputFormat("AVIF", (".avif",), (8,), 16384, holds_cmyk=False, holds_alpha=True, is_lossy=True, save=_save_avif),
+    OutputFormat("PDF", (".pdf",), (8,), None, holds_cmyk=True, holds_alpha=False, is_lossy=True, save=_save_pdf),
 )

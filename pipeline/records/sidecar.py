@@ -26,6 +26,7 @@ def describe(brief: Brief, course: Course, cluster: Cluster, *, peak_rss: int, s
         "height": brief.final.height,
         "width": brief.final.width,
         "bit_depth": brief.bit_depth,
+        "sheet": brief.sheet.as_dict(),
         "seam_score": round(seams.score, 4),
         "seam_threshold": round(seams.threshold, 4) if isfinite(seams.threshold) else None,
         "seconds": round(course.seconds, 3),
