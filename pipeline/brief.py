@@ -203,7 +203,14 @@ def target_of(height: int, width: int, settings: Settings) -> TargetSize:
 
 
 def sheet_of(target: TargetSize, settings: Settings) -> Sheet:
-    """How a painting of this size lies on what is printed."""
+    """How a painting of this size lies on what is printed.
+
+    Raises
+    ------
+    SettingsError
+    """
+    if settings.crop_marks and settings.print_size is None:
+        raise SettingsError("got crop_marks without a print size, wanted one, such as --print 60x90cm")
     dpi = settings.dpi or DEFAULT_DPI
     margin = pixels_of(MARK_MARGIN_MM, dpi) if settings.crop_marks else 0
     return Sheet(target.height, target.width, target.bleed, target.wrap, settings.wrap_edge, margin, dpi)

@@ -60,7 +60,7 @@ def _page(plan: Plan, row: int, col: int, name: str) -> Page:
     if col or row:
         sides = " and ".join([*(["left"] if col else []), *(["upper"] if row else [])])
         notes.append(f"lay its {sides} edge over the neighbor, tick on tick")
-    label = _text(place.left + _LABEL_MM * _POINTS_PER_MM, _LABEL_MM * _POINTS_PER_MM, " - ".join(notes))
+    label = _text(place.left + shared + _LABEL_MM * _POINTS_PER_MM, _LABEL_MM * _POINTS_PER_MM, " - ".join(notes))
     whole = Rectangle(0, 0, wide, high)
     return Page(wide, high, place, place, whole, f"{_ticks(place, across, down)} {label}")
 

@@ -64,9 +64,7 @@ def cut_panels(
     SettingsError, PictureError, OutputError
     """
     if (sheet is None) == (roll is None):
-        raise SettingsError(
-            "got sheet and roll, wanted one of them" if sheet else "got neither sheet nor roll, wanted one"
-        )
+        raise SettingsError(f"got {'sheet and roll' if sheet else 'neither sheet nor roll'}, wanted one of them")
     _check_name(output, ".pdf" if sheet else ".tif")
     limits = load_settings()
     check_place(output, overwrite=True)

@@ -499,13 +499,6 @@ class Settings(BaseModel):
             parse_length(length, str(info.field_name))
         return length
 
-    @field_validator("bleed", "wrap", "crop_marks")
-    @classmethod
-    def _is_for_prints(cls, value: object, info: ValidationInfo) -> object:
-        if value and info.data.get("print_size") is None:
-            raise ValueError(f"{info.field_name} is for prints: got no print size, wanted one, such as --print 60x90cm")
-        return value
-
     @field_validator("print_size")
     @classmethod
     def _print_size_or_size(cls, print_size: str | None, info: ValidationInfo) -> str | None:

@@ -266,6 +266,9 @@ def target_size(
         paper = _paper_pixels(print_size, density, shape)
         found = _fill(paper, crops) if fit == "crop" else _inside(shape, paper, crops)
         return _bordered(found, bleed, wrap, wrap_edge, density)
+    for name, length in (("bleed", bleed), ("wrap", wrap)):
+        if length is not None:
+            raise SettingsError(f"got {name} {length!r} without a print size, wanted one, such as --print 60x90cm")
     if width is not None and height is not None:
         return _exactly(height, width, aspect)
     return _checked(*_scaled(shape, size, width, height), crops)
