@@ -1,5 +1,6 @@
 """From a canvas in the run folder to a picture file, in bands, so that no painting has to fit into memory."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +10,7 @@ import numpy as np
 from muralist.model.state import AVERAGE
 from muralist.pipeline.brief import Brief
 from muralist.pipeline.levels import Level
-from muralist.pipeline.pictures.carried import carried
+from muralist.pipeline.pictures.carried import Carried, carried
 from muralist.pipeline.pictures.colours import with_chroma_of
 from muralist.pipeline.pictures.images import resize, resize_rows
 from muralist.pipeline.pictures.pages import place_of
@@ -18,7 +19,7 @@ from muralist.pipeline.pictures.proof import LONGEST_SIDE, soft_proof
 from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.pictures.samples import Pixels, Rows
 from muralist.pipeline.pictures.sheets import Place, Sheet
-from muralist.pipeline.pictures.writing import keep_times, write_picture
+from muralist.pipeline.pictures.writing import MOST_JPEG_METADATA, keep_times, write_picture
 from muralist.pipeline.storage.canvas import Canvas
 from muralist.tiling.grid import Box, Span
 from muralist.tiling.seams import Seams, find_seams
@@ -133,9 +134,15 @@ def write_painting(finished: Finished, path: Path) -> tuple[str, ...]:
     )
     if settings.keep_times:
         keep_times(place_of(content.path).file, path)
-    if quality == settings.quality:
-        return ()
-    return (f"{path}: written with quality {quality} instead of {settings.quality}, to stay within max_file",)
+    told = [f"{path}: written with quality {quality} instead of {settings.quality}, to stay within max_file"]
+    return (*(told if quality != settings.quality else []), *_left_out(path, metadata))
+
+
+def _left_out(path: Path, metadata: Carried) -> Iterator[str]:
+    """What has no room in a JPEG."""
+    for name, block in (("XMP", metadata.xmp), ("IPTC", metadata.iptc)):
+        if block and len(block) > MOST_JPEG_METADATA and path.suffix.lower() in (".jpg", ".jpeg"):
+            yield f"{path}: left out {len(block)} bytes of {name}, too many for a JPEG; .tif or .png hold them"
 
 
 def write_proof(finished: Finished, path: Path, icc: bytes) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from muralist.pipeline.pictures.samples import Pixels, Rows, full_scale, one_lin
 from muralist.pipeline.pictures.stored import Stored
 
 MOST_JPEG_SIDE = 65500
+MOST_JPEG_METADATA = 59_000  # bytes of XMP or of IPTC; libvips leaves out what is longer
 _TIFF_TILE = 512
 # Classic TIFF ends at 4 GiB. BigTIFF is read by fewer programs, so it is used only near that.
 _BIGTIFF_BYTES = int(3.5 * 2**30)
@@ -163,7 +164,7 @@ def write_picture(
         EXIF block to keep. Orientation, size and resolution in it are set anew and its thumbnail is dropped. TIFF
         keeps only its text tags (`metadata.TEXT_TAGS`).
     xmp
-        XMP document to write as it is; a JPEG has room for 65,000 bytes of one.
+        XMP document to write as it is; a JPEG has room for `MOST_JPEG_METADATA` bytes of one.
     iptc
         IPTC-IIM block to write as it is, in JPEG and TIFF, which alone hold one.
     dpi
