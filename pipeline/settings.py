@@ -364,8 +364,8 @@ class Settings(BaseModel):
     )
     profile: FileName = Field(
         "keep",
-        description="Color profile of the painting's file: the photograph's (`keep`), `srgb`, `p3`, or an ICC file, "
-        "such as a print shop's for CMYK.",
+        description="Color profile of the painting's file: the photograph's (`keep`), `srgb`, `p3`, `adobergb`, or "
+        "an ICC file, such as a print shop's for CMYK.",
     )
     intent: Literal["relative", "perceptual", "saturation", "absolute"] = Field(
         "relative", description="What becomes of colors that a profile does not have."
