@@ -37,6 +37,10 @@ FLAGS = {
     "print_size": "--print",
     "dpi": "--dpi",
     "fit": "--fit",
+    "bleed": "--bleed",
+    "crop_marks": "--crop-marks/--no-crop-marks",
+    "wrap": "--wrap",
+    "wrap_edge": "--wrap-edge",
     "raw_exposure": "--raw-exposure",
     "strength": "--strength",
     "network": "--network",
@@ -53,6 +57,11 @@ FLAGS = {
     "overlap": "--overlap",
     "bit_depth": "--bit-depth",
     "quality": "--quality",
+    "max_file": "--max-file",
+    "profile": "--profile",
+    "intent": "--intent",
+    "proof": "--proof/--no-proof",
+    "pdf_image": "--pdf-image",
     "metadata": "--metadata",
     "gps": "--gps/--no-gps",
     "keep_times": "--keep-times/--no-keep-times",
@@ -178,7 +187,7 @@ def picture_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command what `render` and `plan` take."""
     path = click.Path(path_type=Path)
     command = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(look_options(command))
-    text = "Painting; .jpg .png .webp .tif by extension."
+    text = "Painting; .jpg .png .webp .tif .avif .pdf by extension."
     command = click.option("-o", "--output", type=path, required=True, help=text)(command)
     return click.argument("content", type=path)(command)
 
@@ -395,6 +404,33 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -
     for failure in failures:
         _tell(failure)
     _browse(page, browser, wait=False)
+
+
+@main.command()
+@click.argument("poster", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="A .pdf of sheets, or .tif of lanes."
+)
+@click.option("--sheet", help="Paper of every panel, such as A3 or 60x90cm.")
+@click.option("--roll", help="Width of a roll, such as 61cm, for lanes of the whole height.")
+@click.option("--overlap", default="10mm", show_default=True, help="What neighbors share, to be glued.")
+@click.option("--dpi", type=float, help="Dots per inch, instead of what the poster states.")
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEGs in a PDF.")
+@click.option("--lossless", is_flag=True, help="Store panels in a PDF without loss.")
+@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def panels(as_json: bool, **options: Any) -> None:
+    """Cut the finished POSTER into panels for many sheets, or for lanes of a roll, to be glued together."""
+    from muralist.pipeline.panels import cut_panels
+
+    found = cut_panels(**options)
+    first, last = found["files"][0], found["files"][-1]
+    names = printable(first if first == last else f"{first} to {last}")
+    text = (
+        f"{names}: {found['panels']} panels, {found['rows']} rows and {found['columns']} columns, for "
+        f"{found['width_mm'] / 10:.1f} x {found['height_mm'] / 10:.1f} cm"
+    )
+    _print(json.dumps(found, indent=2) if as_json else text)
 
 
 def machine_options(command: Callable[..., None]) -> Callable[..., None]:

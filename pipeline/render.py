@@ -15,10 +15,10 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from muralist.pipeline.brief import Brief, make_brief
+from muralist.pipeline.brief import Brief, make_brief, proof_path
 from muralist.pipeline.errors import OutputError, PipelineError
 from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of, planned_by
-from muralist.pipeline.finishing import Finished, score_seams, write_painting
+from muralist.pipeline.finishing import Finished, score_seams, write_painting, write_proof
 from muralist.pipeline.job import Job
 from muralist.pipeline.lay_out import Sources, StyleSource
 from muralist.pipeline.levels import Level
@@ -190,13 +190,17 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     with _storage_errors_told(folder):
         level, kept = painting.paint()
         finished = _finished(brief, job, level, kept)
-        write_painting(finished, brief.output)
+        told = write_painting(finished, brief.output)
+        proof = (
+            write_proof(finished, proof_path(brief.output), brief.profile) if settings.proof and brief.profile else None
+        )
         if brief.loss_plot is not None:
             write_plot(brief.loss_plot, course.losses, settings)
         seams = score_seams(finished)
         painting.tick()
         peak, borders = cluster.peak_rss() + peak_rss(), finished.borders
         sidecar = describe(brief, course, cluster, peak_rss=peak, seams=seams, borders=borders, plan=plan)
+        sidecar = {**sidecar, "proof": proof, "notices": [*sidecar["notices"], *told]}
         write_sidecar(brief.output, sidecar)
         journal.write(course, finished=True)
     learn_speed_of(brief, course, cluster, job.precision)

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, check_sides, parse_aspect, parse_print
+from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, Edge, check_sides, parse_aspect, parse_length, parse_print
 
 T = TypeVar("T")
 
@@ -334,20 +334,48 @@ class Settings(BaseModel):
     width: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Width of the painting, in pixels.")
     height: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Height of the painting, in pixels.")
     aspect: Text | None = Field(None, description="Crop the photograph around its centre to this shape, such as 4:3.")
-    print_size: str | None = Field(None, description="Paper to fill, such as 60x90cm or 24x36in, instead of `size`.")
+    print_size: str | None = Field(
+        None, description="Paper to fill, such as A1, 60x90cm, 24x36in or 'A2 landscape', instead of `size`."
+    )
     dpi: Float | None = Field(
         None, gt=0, le=MAX_DPI, description="Dots per inch of the print; 300 if only `print_size` is given."
     )
     fit: Literal["fit", "crop"] = Field(
         "fit", description="Put the whole picture inside the paper, or crop it to fill the paper."
     )
+    bleed: str | None = Field(
+        None,
+        description="How far the painting goes on beyond the print size on every side, to be cut off, such as 3mm or "
+        "0.125in.",
+    )
+    crop_marks: bool = Field(False, description="Print marks on white around the picture that say where to cut.")
+    wrap: str | None = Field(
+        None, description="How far a canvas goes round the edges of its stretcher, such as 4cm, beyond the print size."
+    )
+    wrap_edge: Edge = Field(
+        "paint",
+        description="What goes round the edges: more of the painting, its mirror image, or the mean color of its edge.",
+    )
     bit_depth: BitDepth = Field(
         "auto", description="Bits per colour channel; `auto` keeps the photograph's where the file format can."
     )
     quality: Int = Field(95, ge=1, le=100, description="Quality of lossy file formats, in percent.")
-    profile: Literal["keep", "srgb"] = Field(
-        "keep", description="Keep the photograph's colour profile, or convert the painting to sRGB."
+    max_file: Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 10)] | None = Field(
+        None, description="Largest file to write, such as 128MB, with the best quality up to `quality` that fits."
     )
+    profile: FileName = Field(
+        "keep",
+        description="Color profile of the painting's file: the photograph's (`keep`), `srgb`, `p3`, `adobergb`, or "
+        "an ICC file, such as a print shop's for CMYK.",
+    )
+    intent: Literal["relative", "perceptual", "saturation", "absolute"] = Field(
+        "relative", description="What becomes of colors that a profile does not have."
+    )
+    proof: bool = Field(
+        False,
+        description="Write a small picture of how the print will look beside it, and what share has other colors.",
+    )
+    pdf_image: Literal["jpeg", "lossless"] = Field("jpeg", description="How a PDF stores the painting.")
     metadata: Literal["all", "copyright", "none"] = Field(
         "all",
         description="What the painting gets of the photograph's EXIF, XMP and IPTC: all, and a line in its history; "
@@ -464,6 +492,13 @@ class Settings(BaseModel):
         if print_size is not None:
             parse_print(print_size)
         return print_size
+
+    @field_validator("bleed", "wrap")
+    @classmethod
+    def _is_length(cls, length: str | None, info: ValidationInfo) -> str | None:
+        if length is not None:
+            parse_length(length, str(info.field_name))
+        return length
 
     @field_validator("print_size")
     @classmethod

@@ -26,7 +26,7 @@ from muralist.pipeline.archives.items import Item, find_doubles, find_items, fin
 from muralist.pipeline.archives.manifest import is_manifest
 from muralist.pipeline.archives.pairs import RawPairs, told_doubles
 from muralist.pipeline.archives.repeats import identity_of, likeness, painted_already
-from muralist.pipeline.brief import make_brief, sidecar_path
+from muralist.pipeline.brief import make_brief, sidecar_path, target_of
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
 from muralist.pipeline.pictures.pages import place_of
 from muralist.pipeline.pictures.reading import read_size
@@ -39,7 +39,6 @@ from muralist.pipeline.records.report import Report, Result, Status
 from muralist.pipeline.records.sidecar import Sidecar, write_sidecar
 from muralist.pipeline.render import check_room, paint_picture
 from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
-from muralist.pipeline.sizes import target_size
 from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
 from muralist.pipeline.viewer.facts import assigned, render_command
 from muralist.pipeline.viewer.gallery import check_gallery, gallery_path, write_gallery
@@ -414,9 +413,8 @@ def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) 
 
 def _megapixels(item: Item, settings: Settings) -> float:
     """Size of the painting."""
-    sizes = settings.model_dump(include={"size", "width", "height", "aspect", "print_size", "dpi", "fit"})
-    target = target_size(*read_size(item.content), **sizes)
-    return target.height * target.width / 1e6
+    target = target_of(*read_size(item.content), settings)
+    return (target.height + 2 * target.painted) * (target.width + 2 * target.painted) / 1e6
 
 
 def _painted(errand: Errand, sidecar: Sidecar) -> Result:

@@ -22,7 +22,7 @@ JPEG_2000_EXTENSIONS = (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc")
 
 _KNOWN_JPEG_2000 = (".jp2", ".j2k", ".j2c")  # to OpenImageIO
 # Bytes a pixel that decoding was seen to take at most.
-_JXL_BYTES, _JPEG_2000_BYTES, _BMP_BYTES = 20, 25, 8
+_JXL_BYTES, _JPEG_2000_BYTES, _BMP_BYTES = 20, 25, 14
 _MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}  # of Pillow, and what is made of them
 
 

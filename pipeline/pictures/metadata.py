@@ -21,6 +21,7 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms
 
 from muralist.pipeline.pictures.iptc import wrapped
+from muralist.pipeline.pictures.pdf import Page
 
 # tifffile tells of every broken tag on the standard error stream.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -89,6 +90,8 @@ class Extras:
     quality: int
     xmp: bytes | None = None
     iptc: bytes | None = None
+    page: Page | None = None
+    is_lossless: bool = False
 
 
 def blob(image: Any, name: str) -> bytes | None:
@@ -164,15 +167,19 @@ def embed(image: Any, profile: bytes) -> Any:
     return with_blob(image, "icc-profile-data", profile)
 
 
-def exported(image: Any, icc: bytes, depth: int) -> Any:
-    """sRGB samples converted to a profile. By way of Lab, since libvips takes output profiles in memory only there."""
+def exported(image: Any, icc: bytes, depth: int, intent: str = "relative") -> Any:
+    """sRGB samples converted to a profile. By way of Lab, since libvips takes output profiles in memory only there.
+
+    On paper the darkest color stands for black (black point compensation), as far as the intent leaves it open.
+    """
     lab = image.icc_import(input_profile="srgb", intent="relative", pcs="lab")
-    return embed(lab, icc).icc_export(intent="relative", pcs="lab", depth=depth)
+    on_paper = icc[16:20] == b"CMYK"
+    return embed(lab, icc).icc_export(intent=intent, pcs="lab", depth=depth, black_point_compensation=on_paper)
 
 
 def is_usable(icc: bytes) -> bool:
-    """Whether RGB pixels can be converted to this profile: scanner profiles, say, work in one direction only."""
-    if icc[16:20] != b"RGB ":
+    """Whether pixels can be converted to this profile of RGB or CMYK: scanners', say, work in one direction only."""
+    if icc[16:20] not in (b"RGB ", b"CMYK"):
         return False
     pixel = pyvips.Image.black(1, 1, bands=3).cast("ushort").copy(interpretation="rgb16")
     try:

@@ -18,6 +18,7 @@ from muralist.pipeline.pictures.metadata import (
     blob,
     can_convert_from,
     exif_of_tiff,
+    srgb_profile,
     stated_dpi,
     stated_orientation,
     without_profile,
@@ -34,6 +35,7 @@ from muralist.pipeline.pictures.samples import (
     each_band,
     one_line,
 )
+from muralist.pipeline.pictures.stored import Stored
 
 _COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
 
@@ -145,6 +147,49 @@ def read_size(path: Path) -> tuple[int, int]:
         image = opened.image
         sideways = stated_orientation(image, blob(image, "exif-data")) in _SIDEWAYS
         return (image.width, image.height) if sideways else (image.height, image.width)
+
+
+def read_stored(path: Path, max_pixels: int, *, memory: int, folder: Path) -> Stored:
+    """Read a picture as it is stored: its own numbers, 8 or 16 bits, in its own profile, RGB or CMYK.
+
+    Gray becomes RGB, and what is transparent white. Pictures that take more than `memory` bytes are filed in `folder`;
+    decoders that hold a whole picture may take as much.
+
+    Raises
+    ------
+    PictureError, OutputError
+        As `read_picture`, and for float samples.
+    """
+    with _reading(path), _opened(path) as opened:
+        _check_size(opened.image, path, max_pixels)
+        _check_decoder(opened, path, memory)
+        image = opened.image if opened.decode is None else opened.decode()
+        _check_samples(image, path)
+        if image.format == "float":
+            raise PictureError(f"{path}: float samples are for painting; export it in 8 or 16 bits", path=path)
+        exif = blob(image, "exif-data")
+        colors, dpi = _COLOUR_BANDS[image.interpretation], stated_dpi(image, exif)
+        orientation, icc = stated_orientation(image, exif), blob(image, "icc-profile-data")
+        if colors == 1 or (colors == 4 and not icc):
+            image, icc = _to_srgb(image), None
+        if image.bands > (4 if icc and colors == 4 else 3):
+            image = image.flatten(background=VIPS_SCALE[image.format], max_alpha=VIPS_SCALE[image.format])
+        with room_in(_folder_for(image, memory, folder)) as room:
+            pixels = _filed(image, orientation, room, "stored")
+    turned = dpi and orientation in _SIDEWAYS
+    return Stored(pixels, icc or srgb_profile(), (dpi[1], dpi[0]) if dpi and turned else dpi)
+
+
+def _filed(image: Any, orientation: int, room: Room, name: str) -> Pixels | Raster:
+    """All channels of an image, upright."""
+    shape = (image.height, image.width)[:: -1 if orientation in _SIDEWAYS else 1]
+    pixels = room(name, (*shape, image.bands), DTYPE[image.format])
+
+    def take(top: int, band: Pixels) -> None:
+        pixels[_place_of(top, len(band), image.height, orientation)] = _UPRIGHT.get(orientation, np.asarray)(band)
+
+    each_band(image, take)
+    return pixels
 
 
 _READ_ERRORS: dict[type[OSError], str] = {
@@ -303,12 +348,17 @@ def _decode(image: Any, orientation: int, room: Room, name: str) -> tuple[Pixels
     upright = _UPRIGHT.get(orientation, np.asarray)
 
     def take(top: int, band: Pixels) -> None:
-        start = image.height - top - len(band) if orientation in _BACKWARDS else top
-        part = slice(start, start + len(band))
-        place = (slice(None), part) if orientation in _SIDEWAYS else (part, slice(None))
+        place = _place_of(top, len(band), image.height, orientation)
         pixels[place] = upright(band[:, :, :3])
         if alpha is not None:
             alpha[place] = upright(band[:, :, 3])
 
     each_band(image, take)
     return pixels, alpha
+
+
+def _place_of(top: int, rows: int, height: int, orientation: int) -> tuple[slice, slice]:
+    """Where so many stored rows lie in the picture as it is looked at."""
+    start = height - top - rows if orientation in _BACKWARDS else top
+    part = slice(start, start + rows)
+    return (slice(None), part) if orientation in _SIDEWAYS else (part, slice(None))

@@ -39,6 +39,7 @@ def describe(
         "height": brief.final.height,
         "width": brief.final.width,
         "bit_depth": brief.bit_depth,
+        "sheet": brief.sheet.as_dict(),
         "seam_score": round(seams.score, 4),
         "seam_threshold": round(seams.threshold, 4) if isfinite(seams.threshold) else None,
         "tile_borders": {name: [line for line in lines if 0 < line < side] for name, lines, side in sides},

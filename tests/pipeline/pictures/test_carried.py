@@ -18,12 +18,13 @@ from innocent import _exif as exif_block
 from pictures import photograph
 from PIL import ExifTags, Image
 
+from muralist.pipeline.finishing import _left_out
 from muralist.pipeline.pictures import iptc, xmp
-from muralist.pipeline.pictures.carried import carried
+from muralist.pipeline.pictures.carried import Carried, carried
 from muralist.pipeline.pictures.images import Picture
 from muralist.pipeline.pictures.metadata import text_tags
 from muralist.pipeline.pictures.reading import read_picture
-from muralist.pipeline.pictures.writing import write_picture
+from muralist.pipeline.pictures.writing import MOST_JPEG_METADATA, write_picture
 
 PIXELS = photograph(24, 40)
 EXTENSIONS = (".jpg", ".png", ".webp", ".tif")
@@ -127,6 +128,17 @@ def test_no_metadata(tmp_path: Path, extension: str) -> None:
     """Nothing but pixels and their profile."""
     found = read_picture(written(tmp_path, extension, picture(xmp=XMP, iptc=IPTC, exif=exif_block()), wanted="none"))
     assert (found.exif, found.xmp, found.iptc, found.dpi) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("length", [MOST_JPEG_METADATA, 70_000])
+def test_long_documents_in_a_jpeg(tmp_path: Path, length: int) -> None:
+    """What is longer than a JPEG can hold is left out, whole, and told."""
+    document, painting = b"<x>".ljust(length), tmp_path / "a.jpg"
+    write_picture(painting, PIXELS, xmp=document)
+    fits = length <= MOST_JPEG_METADATA
+    assert read_picture(painting).xmp == (document if fits else None)
+    assert len([*_left_out(painting, Carried(xmp=document))]) == (not fits)
+    assert [*_left_out(tmp_path / "a.tif", Carried(xmp=document))] == []
 
 
 def test_iptc_of_a_tiff(tmp_path: Path) -> None:
