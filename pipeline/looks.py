@@ -64,9 +64,8 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"{output}: the folder cannot be made ({error.strerror}); name another", path=output
-        ) from error
+        reason = f"the folder cannot be made ({error.strerror}); name another"
+        raise OutputError(f"{output}: {reason}", path=output) from error
     page, manifest = output / PAGE, output / MANIFEST
     check_gallery(page)
     check_place(manifest, overwrite=True)

@@ -66,6 +66,12 @@ def _check_shapes(left: Picture, right: Picture) -> None:
     shapes = [picture.width / picture.height for picture in (left, right)]
     if abs(shapes[0] / shapes[1] - 1) > SHAPE_TOLERANCE:
         sizes = " and ".join(f"{picture.width} x {picture.height} px" for picture in (left, right))
-        raise PictureError(
-            f"{left.path}: got pictures of {sizes}, wanted two of one shape; crop one of them", path=left.path
-        )
+        raise PictureError(f"{left.path}: got pictures of {sizes}, wanted one shape; crop one of them", path=left.path)
+
+
+def _labels(left: Path, right: Path) -> tuple[str, str]:
+    """Names, with their folders if they are the same."""
+    first, second = (path.resolve() for path in (left, right))
+    if first.name != second.name:
+        return first.name, second.name
+    return f"{first.parent.name}/{first.name}", f"{second.parent.name}/{second.name}"
