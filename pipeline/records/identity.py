@@ -1,8 +1,8 @@
 """What a painting depends on, as plain values, and how two such records differ.
 
-An identity is a dict that JSON can hold: `content`, `init`, `weights` and `profile` (SHA-256), `styles` (a list of lists
-of them), `settings` and `versions` (dicts). Two paintings with the same identity have the same bytes, but for the day in
-the history of their metadata.
+An identity is a dict that JSON can hold: `content`, `init`, `weights` and `profile` (SHA-256), `styles` (a list of
+lists of them), `settings` and `versions` (dicts). Two paintings with the same identity have the same bytes, but for the
+day in the history of their metadata.
 """
 
 import hashlib
