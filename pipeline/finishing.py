@@ -119,7 +119,7 @@ def write_painting(finished: Finished, path: Path) -> tuple[str, ...]:
     metadata = carried(content, styles, wanted=settings.metadata, places=settings.gps)
     pixels: Rows = finished
     alpha: Rows | None = None if content.alpha is None else _Alpha(content.alpha, finished.shape[:2])
-    is_final = finished.level is brief.final
+    is_final = finished.level.index == brief.final.index  # it may have been cut anew since
     if is_final:
         pixels, alpha = brief.sheet.laid_out(pixels), alpha and brief.sheet.laid_out(alpha)
     quality = write_picture(

@@ -17,6 +17,7 @@ from muralist.pipeline.errors import OutputError, PipelineError, SettingsError
 from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.records.identity import difference
 from muralist.pipeline.records.sidecar import Sidecar
 from muralist.pipeline.render import render
 
@@ -129,6 +130,14 @@ def test_prints_that_are_refused(settle, folder, monkeypatch, output, changes, k
         settle(output, **changes)
     assert isinstance(caught.value, kind)
     assert words in str(caught.value)
+
+
+def test_another_profile_of_the_same_name_is_another_painting(settle, folder):
+    """What is in a profile's file counts, not its name."""
+    first = settle("out.tif", profile=str(folder / "press.icc")).identity
+    (folder / "press.icc").write_bytes(CMYK[:24] + bytes(12) + CMYK[36:])  # made on another day
+    second = settle("out.tif", profile=str(folder / "press.icc")).identity
+    assert difference(first, second) == "the color profile changed"
 
 
 def test_a_proof_is_never_in_the_way(settle, folder):
