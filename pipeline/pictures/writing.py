@@ -157,7 +157,7 @@ def write_picture(
         (height, width), likewise. JPEG and PDF have none: there the picture is laid on white.
     icc
         Profile to convert to and embed, of RGB or CMYK (for JPEG, TIFF and PDF; what is transparent becomes white).
-        None, or one that is no usable output profile: sRGB.
+        None, or one that is no usable output profile or that the format cannot hold: sRGB.
     intent
         What becomes of colors that the profile does not have: relative, perceptual, saturation or absolute.
     exif
@@ -198,7 +198,8 @@ def write_picture(
     _check_arrays(pixels, alpha)
     _check_side(kind, path, max(pixels.shape[:2]))
     depth = bit_depth if bit_depth in kind.bit_depths else max(kind.bit_depths)
-    profile = icc if icc is not None and is_usable(icc) else None
+    fits = icc is not None and is_usable(icc) and (kind.holds_cmyk or channels_of(icc) == 3)
+    profile = icc if fits else None
     samples = Samples(pixels, alpha, profile, depth, intent, kind.holds_alpha)
     try:
         with writing(path) as file:
