@@ -39,6 +39,7 @@ def write_comparison(left: Path, right: Path, page: Path, *, overwrite: bool = F
         read = partial(read_picture, memory=memory, folder=folder.aside)
         before, after = read(left), read(right)
         _check_shapes(before, after)
+        records = {path: read_record(path) for path in (left, right)}
         fits = after.height * after.width * 3 <= memory
         with room_in(None if fits else folder.aside) as room:
             content = Content(
@@ -49,7 +50,8 @@ def write_comparison(left: Path, right: Path, page: Path, *, overwrite: bool = F
                 labels=_labels(left, right),
                 left_form=LOSSLESS,
                 title=" | ".join(_labels(left, right)),
-                comparison=differences(read_record(left), read_record(right)),
+                notices=tuple(f"{path.name} has no record beside it." for path in records if records[path] is None),
+                comparison=None if None in records.values() else differences(*filter(None, records.values())),
             )
             publish(content, page, folder)
     return page
