@@ -17,7 +17,7 @@ from muralist.cli import main
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.viewer import report as module
+from muralist.pipeline.viewer import publish as module
 from muralist.pipeline.viewer.report import report_path, tiles_path, viewed, write_report
 
 
