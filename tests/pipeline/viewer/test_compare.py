@@ -49,6 +49,13 @@ def test_a_picture_without_a_record_is_shown(two, tmp_path):
     assert not page.exists()
 
 
+def test_a_painting_differs_in_nothing_from_itself(two, tmp_path):
+    """The same painting twice is shown, and nothing is told to differ."""
+    page = write_comparison(two[0], two[0], tmp_path / "page.html")
+    assert rows_of(page) == {}
+    assert "Nothing that the records tell." in page.read_text()
+
+
 def test_pictures_of_two_shapes_are_refused(two, tmp_path):
     """What cannot lie over each other is refused, with both sizes."""
     save(two[0], painting(100, 200))
