@@ -39,6 +39,8 @@ def write_comparison(left: Path, right: Path, page: Path, *, overwrite: bool = F
         read = partial(read_picture, memory=memory, folder=folder.aside)
         before, after = read(left), read(right)
         _check_shapes(before, after)
+        first, second = read_record(left), read_record(right)
+        without = [path.name for path, record in ((left, first), (right, second)) if record is None]
         fits = after.height * after.width * 3 <= memory
         with room_in(None if fits else folder.aside) as room:
             content = Content(
@@ -49,7 +51,8 @@ def write_comparison(left: Path, right: Path, page: Path, *, overwrite: bool = F
                 labels=_labels(left, right),
                 left_form=LOSSLESS,
                 title=" | ".join(_labels(left, right)),
-                comparison=differences(read_record(left), read_record(right)),
+                notices=tuple(f"{name} has no record beside it." for name in without),
+                comparison=None if first is None or second is None else differences(first, second),
             )
             publish(content, page, folder)
     return page

@@ -212,9 +212,9 @@ def _product(weight: object, loss: float | None) -> float | None:
     return product if product is not None and isfinite(product) else None
 
 
-def differences(left: Record | None, right: Record | None) -> list[Difference]:
+def differences(left: Record, right: Record) -> list[Difference]:
     """Tell in what two records differ: what was made of what, how, and what came out."""
-    sides = [{} if each is None else _compared(each) for each in (left, right)]
+    sides = _compared(left), _compared(right)
     names = dict.fromkeys([*sides[0], *sides[1]])
     rows = [Difference(name, *(side.get(name, "not told") for side in sides)) for name in names]
     return [row for row in rows if row.left != row.right]

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
+from socketserver import TCPServer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -125,6 +126,10 @@ class _Server(ThreadingHTTPServer):
         shown = f"[{host}]" if ":" in host else host
         self.name = f"{shown}:{self.server_address[1]}"
 
+    def server_bind(self) -> None:
+        """Listen, without asking the network for this machine's name as `HTTPServer` does."""
+        TCPServer.server_bind(self)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away is none, and nothing that a page does stops a painting."""
 
@@ -159,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Do what a button says."""
         with suppress(ValueError):
-            self.rfile.read(min(LONGEST_BODY, int(self.headers.get("Content-Length") or 0)))
+            self.rfile.read(max(0, min(LONGEST_BODY, int(self.headers.get("Content-Length") or 0))))
         if (path := self._allowed()) is None:
             return
         board = self.server.board
