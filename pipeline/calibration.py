@@ -133,7 +133,7 @@ def round_of_noise(settings: Settings, device: str, precision: str, side: int) -
         learning_rate=0.01,
         optimizer=settings.optimizer,
         history=settings.history,
-        resolutions=settings.lbfgs_resolutions,
+        resolutions=settings.lbfgs_resolutions[-1],
     )
     return lambda: painter.paint(state, content, window, whole, steps)
 
