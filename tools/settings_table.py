@@ -1,6 +1,6 @@
-"""Bring the table of settings in README.md up to date with the settings model.
+"""Bring the table of settings in docs/settings.md up to date with the settings model.
 
-usage: python tools/settings_table.py README.md
+usage: python tools/settings_table.py docs/settings.md
 """
 
 import re
@@ -25,9 +25,9 @@ def _row(name: str, field: Any) -> str:
     return f"| `{name}` | {flag} | {spelled(field.default)} | {explained(name)} |"
 
 
-def main(readme: str) -> None:
+def main(page: str) -> None:
     """Rewrite the table in place."""
-    path = Path(readme)
+    path = Path(page)
     path.write_text(BETWEEN.sub(lambda _: table(), path.read_text()))
 
 
