@@ -153,12 +153,11 @@ def make_brief(
     sheet = sheet_of(target, settings)
     check_output(output, overwrite=overwrite, height=sheet.height, width=sheet.width, bit_depth=asked_depth)
     _check_pdf(output, settings, sheet)
-    photograph = _cropped(photograph, target, aside)
+    photograph = painted_part(photograph, target, aside)
     styles = read_styles(files, photograph, settings, network)
     stride = network.stride(network.deepest(layers))
     sides = [(each.side, each.scale) for each in styles]
-    height, width = target.height + 2 * target.painted, target.width + 2 * target.painted
-    levels = plan_levels(height, width, sides, settings, stride, network.minimum(layers))
+    levels = plan_levels(*target.painted_size, sides, settings, stride, network.minimum(layers))
     for level in levels:
         level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
     extras = [*checkpoint_paths(output, levels), *filter(None, [loss_plot])]
@@ -226,8 +225,14 @@ def _check_pdf(output: Path, settings: Settings, sheet: Sheet) -> None:
         )
 
 
-def _cropped(photograph: Picture, target: TargetSize, folder: Path | None) -> Picture:
-    """The part of the photograph that is to be painted."""
+def painted_part(photograph: Picture, target: TargetSize, folder: Path | None) -> Picture:
+    """The part of a photograph that is to be painted; pixels on the disk are copied to a folder where that is needed.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be filed there.
+    """
     if target.painted:
         share = target.painted / target.height, target.painted / target.width
         return with_surroundings(photograph, target.crops, share, folder)

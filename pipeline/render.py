@@ -18,6 +18,7 @@ from platformdirs import user_cache_path
 from muralist.pipeline.brief import Brief, make_brief, proof_path
 from muralist.pipeline.errors import OutputError, PipelineError
 from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of, planned_by
+from muralist.pipeline.events import Event, Events
 from muralist.pipeline.finishing import Finished, score_seams, write_painting, write_proof
 from muralist.pipeline.job import Job
 from muralist.pipeline.lay_out import Sources, StyleSource
@@ -62,6 +63,7 @@ def render(
     live: int | None = None,
     live_host: str = LOCAL,
     tell: Callable[[str], object] = lambda notice: None,
+    on_progress: Callable[[Event], object] | None = None,
     assignments: Sequence[str] = (),
     **settings: Any,
 ) -> Sidecar:
@@ -97,6 +99,8 @@ def render(
         Address of this machine that the page is served on.
     tell : callable
         Is told what the user should know, before painting and after.
+    on_progress : callable, optional
+        Is told an `Event` after every round, such as by `muralist.pipeline.notebook.notebook`. Painting waits for it.
     assignments : sequence of str
         Settings as `key=value` texts, which beat all others.
     **settings
@@ -140,7 +144,7 @@ def render(
         for notice in brief.notices:
             tell(notice)
         with open_live(output.name, live, live_host, tell) as board:
-            sidecar = _carry_out(brief, folder, board, quiet=quiet, loss_lines=loss_lines)
+            sidecar = _carry_out(brief, folder, board, on_progress, quiet=quiet, loss_lines=loss_lines)
     for notice in sidecar["notices"][len(brief.notices) :]:
         tell(notice)
     if report:
@@ -148,7 +152,15 @@ def render(
     return sidecar
 
 
-def _carry_out(brief: Brief, folder: RunFolder, board: Board | None, *, quiet: bool, loss_lines: bool) -> Sidecar:
+def _carry_out(
+    brief: Brief,
+    folder: RunFolder,
+    board: Board | None,
+    on_progress: Callable[[Event], object] | None,
+    *,
+    quiet: bool,
+    loss_lines: bool,
+) -> Sidecar:
     """Paint what a brief settles, on workers of its own."""
     Journal(folder, brief.output, brief.identity).resume()  # refuses before workers are started
     check_room(brief, folder)
@@ -159,6 +171,8 @@ def _carry_out(brief: Brief, folder: RunFolder, board: Board | None, *, quiet: b
         bars as progress,
         shown_live(board, brief.output.name, brief.levels, progress, cluster) as watched,
     ):
+        if on_progress is not None:
+            watched = Events(brief.levels, brief.output.name, watched, on_progress)
         return paint_picture(brief, folder, cluster, watched)
 
 

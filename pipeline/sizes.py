@@ -92,6 +92,11 @@ class TargetSize:
         """Those of them that are painted."""
         return self.border if self.is_painted else 0
 
+    @property
+    def painted_size(self) -> tuple[int, int]:
+        """Height and width of all that is painted."""
+        return self.height + 2 * self.painted, self.width + 2 * self.painted
+
 
 def parse_print(text: str) -> Paper:
     """Read a print size such as ``A1``, ``60x90cm``, ``594x841mm``, ``24x36in``, ``24x36"`` or ``A2 landscape``.

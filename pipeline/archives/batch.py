@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -413,8 +414,7 @@ def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) 
 
 def _megapixels(item: Item, settings: Settings) -> float:
     """Size of the painting."""
-    target = target_of(*read_size(item.content), settings)
-    return (target.height + 2 * target.painted) * (target.width + 2 * target.painted) / 1e6
+    return prod(target_of(*read_size(item.content), settings).painted_size) / 1e6
 
 
 def _painted(errand: Errand, sidecar: Sidecar) -> Result:

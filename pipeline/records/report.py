@@ -37,7 +37,8 @@ class Result:
     Attributes
     ----------
     input, output : str
-        Paths; no output where there is not to be one.
+        Paths; no output where there is not to be one. In the file, outputs are relative to it where they lie in its
+        folder, so that it may be moved together with them.
     status : str
         `done`; `skipped`, as it was painted before; `copied` from `same_as`; `failed`; `left`, as time was up;
         `unsupported`, as its format is not read.
@@ -128,11 +129,16 @@ class Report:
             If it cannot be written.
         """
         row = {**asdict(result), "time": datetime.now().astimezone().isoformat(timespec="seconds")}
+        row |= {name: self._from_here(row[name]) for name in ("output", "same_as")}
         with self._lock:
             self._counts[result.status] += 1
             if result.status == "failed":
                 self._failed.append(result)
             self._write(json.dumps(row).encode() + b"\n")
+
+    def _from_here(self, path: str | None) -> str | None:
+        folder = os.path.abspath(self._path.parent)
+        return os.path.relpath(path, folder) if path and Path(path).is_relative_to(folder) else path
 
     def _write(self, line: bytes) -> None:
         """Write the first line whole in place of what is there, then add to it."""

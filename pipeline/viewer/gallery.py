@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -53,9 +53,9 @@ def write_gallery(report: Path, *, pages: bool = False, memory: int | None = Non
     Parameters
     ----------
     report : Path
-        A `report.jsonl`, see `muralist.pipeline.records.report`. What it names is looked for in its folder.
+        A `report.jsonl`, see `muralist.pipeline.records.report`, together with the paintings, wherever they are now.
     pages : bool
-        Whether to write the page of every painting that has none, or one older than itself.
+        Whether to write the page of every painting in the report's folder that has none, or one older than itself.
     memory : int, optional
         As for `write_report`.
 
@@ -66,15 +66,16 @@ def write_gallery(report: Path, *, pages: bool = False, memory: int | None = Non
     """
     page = gallery_path(report)
     check_gallery(page)
-    rows, times = _read(report)
+    folder = Path(os.path.abspath(page.parent))
+    rows, times = _read(report, folder)
     notices = []
     for row in rows if pages else ():
         if row.status in PAINTED and not is_fresh(Path(row.output)):
             try:
+                _check_inside(Path(row.output), folder)
                 write_report(Path(row.output), overwrite=True, memory=memory)
             except PipelineError as error:
                 notices.append(f"no page: {error}")
-    folder = Path(os.path.abspath(page.parent))
     write_file(
         page,
         render_page(
@@ -91,8 +92,17 @@ def write_gallery(report: Path, *, pages: bool = False, memory: int | None = Non
     return page, notices
 
 
-def _read(report: Path) -> tuple[list[Result], list[datetime]]:
-    """All results, and when they came, as far as that is told."""
+def _check_inside(painting: Path, folder: Path) -> None:
+    if not Path(os.path.realpath(painting)).is_relative_to(os.path.realpath(folder)):
+        raise OutputError(
+            f"{painting}: not in {folder}, wanted a painting in the folder of the report; run `muralist report` for "
+            "the painting itself, or the batch again where the folder was moved",
+            path=painting,
+        )
+
+
+def _read(report: Path, folder: Path) -> tuple[list[Result], list[datetime]]:
+    """All results, with outputs in a folder, and when they came, as far as that is told."""
     try:
         lines = report.read_bytes().splitlines()
     except OSError as error:
@@ -105,7 +115,8 @@ def _read(report: Path) -> tuple[list[Result], list[datetime]]:
         try:
             found = _LINE.validate_json(line)
             when = found.pop("time", None)
-            rows.append(_RESULT.validate_python(found))
+            row = _RESULT.validate_python(found)
+            rows.append(replace(row, output=row.output and str(folder / row.output)))
             times += [] if when is None else [datetime.fromisoformat(when)]
         except (ValidationError, ValueError, TypeError) as error:
             raise PictureError(

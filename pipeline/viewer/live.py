@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
@@ -20,30 +20,20 @@ from PIL import Image
 
 from muralist.model.errors import printable
 from muralist.pipeline.levels import Level
+from muralist.pipeline.pace import Pace
 from muralist.pipeline.pictures.samples import as_vips
-from muralist.pipeline.progress import Progress, level_work
+from muralist.pipeline.progress import Progress
 from muralist.pipeline.records.losses import LossRow
 from muralist.pipeline.records.report import Result
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.viewer.facts import loss_rows
+from muralist.pipeline.viewer.overview import LARGEST, Look, Shown, eight_bits, overview
 from muralist.pipeline.viewer.pyramid import TILE
 from muralist.tiling.grid import Box, Span
 
 SHARE: Final = 0.01  # of the time, that pages may take
 GRACE_SECONDS: Final = 2.0  # that they may take before it is counted
 OVERVIEW: Final = 1024  # px, long side of the canvas as a whole
-LARGEST: Final = 2048  # px of the canvas, side of what is read for one tile
-
-
-class Shown(Protocol):
-    """A canvas as the picture it would be, see `muralist.pipeline.finishing.Finished`."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width, 3."""
-
-    def read(self, box: Box) -> np.ndarray:
-        """Read a box: (h, w, 3), uint8 or uint16."""
 
 
 class Workers(Protocol):
@@ -53,9 +43,6 @@ class Workers(Protocol):
 
     def at_work(self) -> Mapping[str, tuple[Any, Any] | None]:
         """Task and tile of every worker."""
-
-
-Look = Callable[[Level, int], Shown]
 
 
 class Budget:
@@ -108,15 +95,15 @@ class LivePicture(Progress):
     losses: list[LossRow] = field(default_factory=list)
     weights: dict[str, Any] = field(default_factory=dict)
     level: int = 0
-    done: int = 0  # pixel-steps, of all levels
     ended: bool = False
     _canvas: tuple[Level, int] | None = None
     _version: int = 0
     _overview: tuple[int, np.ndarray] | None = None
     _leave: int | None = None  # level whose rest is left out
-    _began: float = field(default_factory=time.monotonic)
-    _done_before: int = 0  # by an earlier run
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.pace = Pace(self.levels)
 
     # -------------------------------------------------------------------------------------- told by the painting
 
@@ -124,6 +111,7 @@ class LivePicture(Progress):
         """Be told how canvases are read, the losses of what was painted before, and their weights."""
         self.look, self.losses = look, list(losses)
         self.weights = settings.model_dump(include={"style_weight", "tv_weight"})
+        self.inner.watch(look, losses, settings)
 
     def start_level(self, level: Level) -> None:
         """Begin a level."""
@@ -131,10 +119,8 @@ class LivePicture(Progress):
         self.inner.start_level(level)
 
     def advance(self, work: int) -> None:
-        """Count some pixel-steps as done; those of an earlier run come first, at once."""
-        self.done += work
-        if not self._version:
-            self._done_before, self._began = self.done, time.monotonic()
+        """Count some pixel-steps as done."""
+        self.pace.advance(work)
         self.inner.advance(work)
 
     def show_losses(self, row: LossRow) -> None:
@@ -146,6 +132,7 @@ class LivePicture(Progress):
         """Note the newest canvas. Where it was asked for, end the command here, as Ctrl-C would."""
         with self._lock:
             self._canvas = (level, made)
+        self.pace.start()
         if self._version == 0 or (self.board.pages and self.board.budget.left):
             self._version += 1
         self.inner.show_canvas(level, made)
@@ -170,17 +157,11 @@ class LivePicture(Progress):
 
     def state(self) -> dict[str, Any]:
         """All that changes, as plain values."""
-        works = [level_work(level) for level in self.levels]
-        rate = (self.done - self._done_before) / max(1e-9, time.monotonic() - self._began)
-        left, before = [], 0
-        for work in works:
-            rest = work - min(work, max(0, self.done - before))
-            left.append(round(rest / rate, 1) if rate > 0 else None)
-            before += work
+        left = self.pace.left
         return {
             "level": self.level,
-            "share": self.done / (sum(works) or 1),
-            "left": left,
+            "share": self.pace.share,
+            "left": [None] * len(self.levels) if left is None else [round(seconds, 1) for seconds in left],
             "version": self._version,
             "rows": len(self.losses),
             "leaving": self._leave == self.level,
@@ -214,19 +195,13 @@ class LivePicture(Progress):
             whole = self._whole(shown)
             box = _scaled(place, self.size, whole.shape[:2])
             return whole[slice(*box.rows), slice(*box.cols)]
-        return _eight_bits(shown.read(_scaled(place, self.size, sides)))
+        return eight_bits(shown.read(_scaled(place, self.size, sides)))
 
     def _whole(self, shown: Shown) -> np.ndarray:
-        """The canvas as a whole, small: of every few rows one, and these made narrow. Made once a version."""
+        """The canvas as a whole, small. Made once a version."""
         with self._lock:
             if self._overview is None or self._overview[0] != self._version:
-                height, width = shown.shape[:2]
-                scale = min(1.0, OVERVIEW / max(height, width))
-                narrow = max(1, round(width * scale))
-                rows = (np.arange(max(1, round(height * scale))) + 0.5) * height / max(1, round(height * scale))
-                lines = [shown.read(Box(Span(int(row), int(row) + 1), Span(0, width))) for row in rows]
-                small = [Image.fromarray(_eight_bits(line)).resize((narrow, 1), Image.Resampling.BOX) for line in lines]
-                self._overview = self._version, np.concatenate([np.asarray(line) for line in small])
+                self._overview = self._version, overview(shown, OVERVIEW)
             return self._overview[1]
 
 
@@ -302,10 +277,6 @@ def _scaled(place: Sequence[Span], full: Sequence[int], sides: Sequence[int]) ->
         start = min(side - 1, span.start * side // whole)
         spans.append(Span(start, max(start + 1, min(side, ceil(span.stop * side / whole)))))
     return Box(*spans)
-
-
-def _eight_bits(pixels: np.ndarray) -> np.ndarray:
-    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
 
 
 def _told(task: object, home: Any) -> str:

@@ -59,7 +59,11 @@ class Part(NamedTuple):
 
 
 def worst_seams(
-    painting: Pixels | Raster, rows: Sequence[int], cols: Sequence[int], photograph: Pixels | Raster | None = None
+    painting: Pixels | Raster,
+    rows: Sequence[int],
+    cols: Sequence[int],
+    photograph: Pixels | Raster | None = None,
+    place: Box | None = None,
 ) -> list[Seam]:
     """Find the borders between neighboring tiles that show most, the worst first.
 
@@ -69,14 +73,17 @@ def worst_seams(
         In register. Read in strips along the borders.
     rows, cols : sequence of int
         First pixel row (column) below (right of) each border of the grid of tiles, px.
+    place : Box, optional
+        What the grid covers, if that is not the whole picture.
     """
-    found = [_measured(line, painting, photograph) for line in _borders(painting.shape, rows, cols)]
+    whole = Box(*(Span(0, side) for side in painting.shape[:2]))
+    found = [_measured(line, painting, photograph) for line in _borders(place or whole, rows, cols)]
     return sorted(found, key=lambda seam: (seam.visible, seam.excess, seam.score), reverse=True)[:SEAMS]
 
 
-def _borders(shape: tuple[int, ...], rows: Sequence[int], cols: Sequence[int]) -> Iterator[Box]:
+def _borders(place: Box, rows: Sequence[int], cols: Sequence[int]) -> Iterator[Box]:
     """Every border between two tiles, as a box without width."""
-    down, across = ([0, *lines, end] for lines, end in zip((rows, cols), shape, strict=False))
+    down, across = ([span.start, *lines, span.stop] for lines, span in zip((rows, cols), place, strict=True))
     for part in itertools.starmap(Span, itertools.pairwise(down)):
         yield from (Box(part, Span(col, col)) for col in cols)
     for part in itertools.starmap(Span, itertools.pairwise(across)):

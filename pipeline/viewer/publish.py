@@ -3,11 +3,12 @@
 import base64
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from muralist.pipeline.errors import SettingsError
@@ -31,6 +32,7 @@ from muralist.pipeline.viewer.pyramid import (
 )
 from muralist.pipeline.viewer.record import Record
 from muralist.pipeline.viewer.tile_folder import move_tiles, remove_others
+from muralist.tiling.grid import Box
 
 SINGLE_FILE_PIXELS: Final = 8_000_000  # of what is put into one file: some 20 MB
 SCRIPTS: Final = ("leaflet.js", "loupe.js", "chart.js", "copy.js", "picture.js")
@@ -39,6 +41,25 @@ SCRIPTS: Final = ("leaflet.js", "loupe.js", "chart.js", "copy.js", "picture.js")
 def tiles_path(page: Path) -> Path:
     """Name the folder of a page's tiles: `poster.report.html` has `poster.report`."""
     return page.with_suffix("")
+
+
+class Layer(NamedTuple):
+    """Lines over a picture, which a button or a key shows and hides.
+
+    Attributes
+    ----------
+    name, key : str
+        On the button, and the key; not one that the viewer has already.
+    told : str
+        What it shows.
+    lines : list of list of (row, column)
+        px of the picture.
+    """
+
+    name: str
+    key: str
+    told: str
+    lines: list[list[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -126,33 +147,40 @@ def _page(content: Content, right: dict[str, Any], left: dict[str, Any] | None) 
         "left": left,
         "parts": [part._asdict() for part in telling_parts(picture.pixels if content.left is None else content.left)],
     }
-    notices = list(content.notices)
+    notices, layers = list(content.notices), list[Layer]()
     if record is not None:
-        rows, terms = loss_rows(record.losses, record.settings)
-        marks = [row["seconds"] for before, row in pairwise(rows) if row["level"] != before["level"]]
-        data |= {"losses": rows, "terms": terms, "marks": marks}
+        losses, terms = loss_rows(record.losses, record.settings)
+        marks = [row["seconds"] for before, row in pairwise(losses) if row["level"] != before["level"]]
+        data |= {"losses": losses, "terms": terms, "marks": marks}
         notices += record.notices
         if record.tile_borders is not None:
-            rows_cols = record.tile_borders.rows, record.tile_borders.cols
-            seams = worst_seams(picture.pixels, *rows_cols, content.left)
+            rows, cols = record.tile_borders.placed(record.place)
+            layers += _tiles(rows, cols, record.place)
+            seams = worst_seams(picture.pixels, rows, cols, content.left, record.place)
             data |= {
-                "borders": record.tile_borders.model_dump(),
                 "seams": [seam._asdict() for seam in seams],
                 "seams_show": record.seam_threshold is not None and record.seam_score > record.seam_threshold,
             }
     return render_page(
         "picture.html",
         SCRIPTS,
-        data,
+        {**data, "layers": [layer._asdict() for layer in layers]},
         title=f"{content.title or content.painting.name} · muralist",
         name=content.title or content.painting.name,
         size=size_text(picture.height, picture.width, dpi),
         labels=content.labels[-1:] if left is None else content.labels,
         notices=notices,
+        layers=layers,
         facts=None if record is None else picture_facts(record, content.painting),
         comparison=content.comparison,
         version=version("muralist"),
     )
+
+
+def _tiles(rows: Sequence[int], cols: Sequence[int], place: Box) -> list[Layer]:
+    (top, bottom), (left, right) = place
+    lines = [*([(row, left), (row, right)] for row in rows), *([(top, col), (bottom, col)] for col in cols)]
+    return [Layer("Tiles", "g", "borders of tiles", lines)] if lines else []
 
 
 def _linked(pyramid: Pyramid, place: str) -> dict[str, Any]:

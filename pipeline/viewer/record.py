@@ -13,6 +13,7 @@ from muralist.pipeline.brief import sidecar_path
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.records.course import LevelReport
 from muralist.pipeline.records.losses import LossRow
+from muralist.tiling.grid import Box, Span
 
 MAX_BYTES: Final = 64 << 20
 
@@ -45,6 +46,17 @@ class Borders(BaseModel):
     rows: list[int]
     cols: list[int]
 
+    def placed(self, place: Box) -> tuple[list[int], list[int]]:
+        """Give rows and columns of the file, in which the painting has a place."""
+        return [row + place.rows.start for row in self.rows], [col + place.cols.start for col in self.cols]
+
+
+class Size(BaseModel):
+    """px."""
+
+    height: int
+    width: int
+
 
 class Plan(BaseModel):
     """Seconds that each level was expected to take, judged by a speed that was measured on a day."""
@@ -56,7 +68,7 @@ class Plan(BaseModel):
 class Record(BaseModel):
     """What a sidecar tells, as `muralist.pipeline.records.sidecar.describe` puts it together.
 
-    `tile_borders` and `plan` are None in records of before November 2026.
+    `tile_borders`, `plan` and `sheet` are None in records of before November 2026.
     """
 
     height: int = Field(gt=0)
@@ -78,6 +90,24 @@ class Record(BaseModel):
     versions: dict[str, str]
     tile_borders: Borders | None = None
     plan: Plan | None = None
+    sheet: Size | None = None
+
+    @property
+    def file_size(self) -> tuple[int, int]:
+        """Height and width of the picture file: of the painting, and what is printed around it, px."""
+        return (self.height, self.width) if self.sheet is None else (self.sheet.height, self.sheet.width)
+
+    @property
+    def place(self) -> Box:
+        """Where the painting is in the file: in its middle."""
+        top, left = ((whole - side) // 2 for whole, side in zip(self.file_size, (self.height, self.width), strict=True))
+        return Box(Span(top, top + self.height), Span(left, left + self.width))
+
+    @model_validator(mode="after")
+    def _sheet_has_room(self) -> "Record":
+        if min(self.place.rows.start, self.place.cols.start) < 0:
+            raise ValueError(f"sheet: got {self.sheet}, wanted one as large as the painting")
+        return self
 
     @model_validator(mode="after")
     def _borders_lie_inside(self) -> "Record":

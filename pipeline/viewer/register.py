@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from muralist.pipeline.brief import painted_part
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.images import Picture, crop_to_aspect, resize_rows
+from muralist.pipeline.pictures.images import Picture, resize_rows
 from muralist.pipeline.pictures.rasters import Raster, Room
 from muralist.pipeline.pictures.samples import BAND_BYTES, Pixels
 from muralist.pipeline.sizes import target_size
 from muralist.pipeline.viewer.record import Record
+from muralist.tiling.grid import Box, Span
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,11 @@ class Found:
 
 
 def find_photograph(
-    record: Record | None, painting: Path, named: Path | None, read: Callable[[Path], Picture]
+    record: Record | None, painting: Path, named: Path | None, read: Callable[[Path], Picture], folder: Path | None
 ) -> Found:
     """Find the photograph that a painting was made from; one that changed since is not shown.
+
+    What is copied of pixels on the disk is filed in `folder`.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def find_photograph(
                 raise
             continue
         if found.sha256 == wanted.sha256:
-            return _cropped(found, record)
+            return _cropped(found, record, folder)
         if named:
             raise PictureError(
                 f"{named}: not the photograph that {painting} was painted from, as its SHA-256 tells; name that one",
@@ -56,29 +60,33 @@ def find_photograph(
     )
 
 
-def _cropped(photograph: Picture, record: Record) -> Found:
-    names = ("size", "width", "height", "aspect", "print_size", "dpi", "fit")
+def _cropped(photograph: Picture, record: Record, folder: Path | None) -> Found:
+    names = ["size", "width", "height", "aspect", "print_size", "dpi", "fit"]
+    names += [] if record.sheet is None else ["bleed", "wrap", "wrap_edge"]  # before, `bleed` was something else
     try:
         asked: dict[str, Any] = {name: record.settings[name] for name in names}
         target = target_size(photograph.height, photograph.width, **asked)
     except (LookupError, TypeError, ValueError, ArithmeticError):
         target = None
-    if target is None or (target.height, target.width) != (record.height, record.width):
+    if target is None or target.painted_size != (record.height, record.width):
         return Found(
             None, ("The photograph is not shown: the record's settings do not lead to a painting of this size.",)
         )
-    for aspect in target.crops:
-        photograph = crop_to_aspect(photograph, aspect)
-    return Found(photograph)
+    return Found(painted_part(photograph, target, folder))
 
 
-def in_register(photograph: Picture, painting: Picture, room: Room) -> Pixels | Raster:
-    """The photograph at the painting's size, 8 bits."""
-    shape = (painting.height, painting.width, 3)
-    pixels = room("in-register", shape, np.dtype(np.uint8))
-    rows = max(1, BAND_BYTES // (shape[1] * 12))
-    for top in range(0, shape[0], rows):
-        band = (top, min(top + rows, shape[0]))
-        part = resize_rows(photograph.pixels, *shape[:2], band)
-        pixels[slice(*band), slice(0, shape[1])] = np.rint(part * 255).astype(np.uint8)
+def in_register(photograph: Picture, picture: Picture, room: Room, place: Box | None = None) -> Pixels | Raster:
+    """The photograph at a picture's size, 8 bits; or, with white around it, where the painting is in the picture."""
+    height, width = picture.height, picture.width
+    (top, bottom), (left, right) = place or Box(Span(0, height), Span(0, width))
+    pixels = room("in-register", (height, width, 3), np.dtype(np.uint8))
+    step = max(1, BAND_BYTES // (width * 12))
+    for start in range(0, height, step):
+        stop = min(start + step, height)
+        band = np.full((stop - start, width, 3), 255, np.uint8)
+        inner = Span(start, stop) & Span(top, bottom)
+        if inner.length > 0:
+            part = resize_rows(photograph.pixels, bottom - top, right - left, (inner.start - top, inner.stop - top))
+            band[inner.start - start : inner.stop - start, left:right] = np.rint(part * 255)
+        pixels[start:stop, 0:width] = band
     return pixels

@@ -45,6 +45,11 @@ def check_report(painting: Path, *, overwrite: bool) -> None:
         Says what is in the way and what to do.
     """
     page = report_path(painting)
+    if painting.suffix.lower() == ".pdf":
+        raise OutputError(
+            f"{painting}: got a PDF, which no page can show, wanted a picture; name a .tif, or leave --report out",
+            path=painting,
+        )
     check_place(page, overwrite=overwrite)
     check_folder(tiles_path(page))
 
@@ -90,16 +95,19 @@ def write_report(
         picture, record = make(painting), read_record(painting)
         if single_file:
             check_single_file(painting, picture)
-        if record is not None and (record.height, record.width) != (picture.height, picture.width):
+        if record is not None and record.file_size != (picture.height, picture.width):
+            height, width = record.file_size
             raise PictureError(
-                f"{painting}: {picture.width} x {picture.height} px, but its record tells of {record.width} x "
-                f"{record.height} px; the picture was changed: move the record away to see it alone",
+                f"{painting}: {picture.width} x {picture.height} px, but its record tells of {width} x "
+                f"{height} px; the picture was changed: move the record away to see it alone",
                 path=painting,
             )
-        before = find_photograph(record, painting, photograph, make)
         fits = picture.height * picture.width * 3 <= memory
-        with room_in(None if fits else folder.aside) as room:
-            left = None if before.picture is None else in_register(before.picture, picture, room)
+        aside = None if fits else folder.aside
+        before = find_photograph(record, painting, photograph, make, aside)
+        with room_in(aside) as room:
+            place = None if record is None else record.place
+            left = None if before.picture is None else in_register(before.picture, picture, room, place)
             content = Content(painting, picture, record, left, notices=before.notices)
             publish(content, page, folder, single_file=single_file)
     return page

@@ -1,6 +1,7 @@
 """Tests of prints from end to end: what is painted beyond the trim, and what is written around it."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,27 @@ def test_a_canvas_and_the_largest_file(paint, folder):
     assert np.abs(found[10:20, 20:-20] - found[20:30, 20:-20][::-1]).mean() < 6
     assert (folder / "out.jpg").stat().st_size <= 9000
     assert [notice for notice in sidecar["notices"] if "to stay within max_file" in notice]
+
+
+@pytest.mark.parametrize("changes", [{"bleed": "8mm", "crop_marks": True}, {"wrap": "12mm", "wrap_edge": "mirror"}])
+def test_a_print_has_a_page(paint: Callable[..., Sidecar], folder: Path, changes: dict[str, Any]) -> None:
+    """The page of a print shows the whole sheet; photograph and borders of tiles lie where the painting is on it."""
+    sidecar = paint("out.png", report=True, **changes)
+    data = json.loads(re.search(r'id="data">(.*?)</script>', (folder / "out.report.html").read_text())[1])
+    assert (data["height"], data["width"]) == (sidecar["sheet"]["height"], sidecar["sheet"]["width"])
+    tiles = folder / data["left"]["path"] / "0" / "0_0.jpg"
+    shown = pyvips.Image.new_from_file(str(tiles)).numpy().astype(float)
+    border = (data["height"] - sidecar["height"]) // 2
+    assert border in (10, 12)
+    assert shown[: border - 2].min() > 240  # paper
+    middle = shown[data["height"] // 2 - 40 :, data["width"] // 2 - 56 :][:80, :112]
+    assert abs(middle - photograph()[8:88, 8:120]).mean() < 6
+    lines, edges = data["layers"][0]["lines"], (border, data["height"] - border)
+    assert {(start[0], end[0]) for start, end in lines if start[1] == end[1]} == {edges}
+
+
+def test_a_pdf_has_no_page(paint: Callable[..., Sidecar], folder: Path) -> None:
+    """That is said before anything is painted."""
+    with pytest.raises(OutputError, match=r"out\.pdf: got a PDF, which no page can show, .* leave --report out"):
+        paint("out.pdf", report=True)
+    assert {path.name for path in folder.iterdir()} == {"photo.png", "style.png", "press.icc"}

@@ -116,21 +116,24 @@ const loupe = (() => {
   }
   map.on("zoom zoomend", measure);
 
-  // ----------------------------------------------------------------------------------------------- borders and places
+  // ------------------------------------------------------------------------------------------------ layers and places
   const lines = (paths, color, weight) => L.polyline(paths, { color, weight, interactive: false, noClip: false });
-  let grid = null;
-  if (data.borders && data.borders.rows.length + data.borders.cols.length) {
-    const rows = data.borders.rows.map((row) => [[row, 0], [row, data.width]]);
-    const cols = data.borders.cols.map((col) => [[0, col], [data.height, col]]);
-    grid = L.layerGroup([lines([...rows, ...cols], "#000", 3), lines([...rows, ...cols], "#fff", 1)]);
-    find("grid").hidden = false;
+  const toggles = {}; // by key
+  function addLayer({ name, key, lines: paths }) {
+    const layer = L.layerGroup([lines(paths, "#000", 3), lines(paths, "#fff", 1)]);
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = name;
+    button.setAttribute("aria-pressed", "false");
+    toggles[key] = () => {
+      if (map.hasLayer(layer)) layer.remove();
+      else layer.addTo(map);
+      button.setAttribute("aria-pressed", map.hasLayer(layer));
+    };
+    button.addEventListener("click", toggles[key]);
+    find("zoom").before(button);
   }
-  function toggleGrid() {
-    if (!grid) return;
-    if (map.hasLayer(grid)) grid.remove();
-    else grid.addTo(map);
-    find("grid").setAttribute("aria-pressed", map.hasLayer(grid));
-  }
+  for (const layer of data.layers || []) addLayer(layer);
   let marked = null;
   function mark(seam) {
     if (marked) marked.remove();
@@ -179,8 +182,7 @@ const loupe = (() => {
   click("fit", fit);
   click("one", toOne);
   click("blink", blink);
-  click("grid", toggleGrid);
-  const acts = { "+": () => step(true), "=": () => step(true), "-": () => step(false), "0": fit, "1": toOne, b: blink, g: toggleGrid, s: nextSeam };
+  const acts = { "+": () => step(true), "=": () => step(true), "-": () => step(false), "0": fit, "1": toOne, b: blink, s: nextSeam, ...toggles };
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,18 @@ def test_every_picture_gets_a_line_at_once(tmp_path):
         report.add(Result("b.jpg", "out/b.jpg", "copied", same_as="out/a.jpg"))
         assert [row["status"] for row in lines(path)] == ["done", "copied"]
     assert [each.name for each in tmp_path.iterdir()] == ["report.jsonl"]
+
+
+def test_outputs_are_told_from_the_reports_folder(tmp_path, monkeypatch):
+    """A folder that is moved takes its report along; what lies elsewhere is told by its whole path."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "painted").mkdir()
+    inside, outside = str(tmp_path / "painted" / "sub" / "a.jpg"), str(tmp_path / "b.jpg")
+    with Report(Path("painted") / "report.jsonl") as report:
+        report.add(Result("a.jpg", inside, "copied", same_as=outside))
+        report.add(Result("b.jpg", outside, "copied", same_as=inside))
+    rows = [(row["output"], row["same_as"]) for row in lines(tmp_path / "painted" / "report.jsonl")]
+    assert rows == [("sub/a.jpg", outside), (outside, "sub/a.jpg")]
 
 
 def test_the_keys_of_a_line(tmp_path):

@@ -1,6 +1,7 @@
 """The page of a batch as a file: what it lists, and what is refused."""
 
 import json
+import os
 import re
 
 import pytest
@@ -9,9 +10,11 @@ from pictures import painting, save
 
 from muralist.cli import main
 from muralist.pipeline.errors import OutputError, PictureError
-from muralist.pipeline.records.report import Result
+from muralist.pipeline.records.report import Report, Result
 from muralist.pipeline.viewer.gallery import write_gallery
 from muralist.pipeline.viewer.report import report_path, write_report
+
+LINKS = ("page", "thumbnail")
 
 
 def write(folder, *rows):
@@ -61,6 +64,27 @@ def test_pages_that_are_missing_are_made(tmp_path):
     assert [bool(row.get("page")) for row in rows_of(page)] == [True, True, False]
     assert report_path(new).stat().st_mtime_ns == before
     assert notices == [f"no page: {gone}: there is no such file; check the path"]
+
+
+def test_a_folder_that_was_moved_has_its_pages(tmp_path):
+    """Paintings are found beside the report wherever it is now, and no page is written elsewhere, whatever it names."""
+    before, elsewhere = tmp_path / "before", tmp_path / "else"
+    for folder in (before / "sub", elsewhere):
+        folder.mkdir(parents=True)
+    painted, strange = (save(folder, painting()) for folder in (before / "sub" / "a.png", elsewhere / "where.png"))
+    with Report(before / "report.jsonl") as report:
+        report.add(Result("a", str(painted), "done"))
+        report.add(Result("b", str(strange), "done"))
+        report.add(Result("c", "../else/where.png", "done"))
+    before.rename(now := tmp_path / "now")
+    page, notices = write_gallery(now / "report.jsonl", pages=True)
+    assert [row.get("page") for row in rows_of(page)] == ["sub/a.report.html", None, None]
+    wanted = "where.png: not in {now}, wanted a painting in the folder of the report"
+    assert [wanted.format(now=now) in notice for notice in notices] == [True, True]
+    assert sorted(os.listdir(tmp_path)) == ["else", "now"]
+    assert os.listdir(elsewhere) == ["where.png"]
+    now.rename(tmp_path / "later")
+    assert all((tmp_path / "later" / rows_of(tmp_path / "later" / "report.html")[0][link]).exists() for link in LINKS)
 
 
 @pytest.mark.parametrize("line", ["7", "{", '{"input": "a"}', '{"input": "a", "output": "b", "status": "eaten"}'])

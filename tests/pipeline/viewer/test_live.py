@@ -150,7 +150,8 @@ def test_tiles_are_those_of_the_newest_canvas():
 
 def test_a_whole_canvas_is_looked_at_once_a_round(monkeypatch):
     """What is too large for a tile comes from an overview, which reads a few rows, once."""
-    monkeypatch.setattr("muralist.pipeline.viewer.live.LARGEST", 600)
+    for room in ("live", "overview"):
+        monkeypatch.setattr(f"muralist.pipeline.viewer.{room}.LARGEST", 600)
     with under_way() as (_, picture, address):
         paint_round(picture, 1, 2)
         monkeypatch.setattr("muralist.pipeline.viewer.live.OVERVIEW", 300)
@@ -213,7 +214,7 @@ def test_time_left_is_told_level_by_level():
         picture.advance(level_work(LEVELS[0]))  # at once, by an earlier run
         paint_round(picture, 1, 0)
         assert picture.state()["left"] == [None, None]
-        picture._began -= 10
+        picture.pace._began -= 10
         picture.advance(level_work(LEVELS[1]) // 2)
         done, left = picture.state()["left"]
         assert done == 0

@@ -61,7 +61,10 @@ def test_page_and_tiles_fit_together(own, painted):
     before = pyvips.Image.new_from_file(str(page.parent / data["left"]["path"] / "0" / "0_0.jpg")).numpy()
     wanted = resize(np.asarray(Image.open(painted.content)), 96, 128) * 255
     assert abs(before - wanted).mean() < 4
-    assert data["borders"] == painted.sidecar["tile_borders"] == {"rows": [48], "cols": [64]}
+    assert painted.sidecar["tile_borders"] == {"rows": [48], "cols": [64]}
+    assert [(layer["name"], layer["lines"]) for layer in data["layers"]] == [
+        ("Tiles", [[[48, 0], [48, 128]], [[0, 64], [96, 64]]]),
+    ]
     assert len(data["seams"]) == 4
     assert len(data["losses"]) == len(painted.sidecar["losses"])
     assert sorted(os.listdir(own.parent)) == ["poster.png", "poster.png.json", "poster.report", "poster.report.html"]
@@ -230,6 +233,7 @@ def test_a_photograph_is_cropped_as_it_was_painted(own, painted):
     [
         ({"losses": 7}, r"losses: Input should be a valid list"),
         ({"tile_borders": {"rows": [200], "cols": []}}, r"tile_borders: got \[200\], wanted ascending numbers"),
+        ({"sheet": {"height": 90, "width": 140}}, r"sheet: got .*, wanted one as large as the painting"),
         ({"inputs": {}}, r"inputs\.content: Field required"),
         ({"seconds": float("nan")}, r"got the number NaN, wanted a finite one"),
         ({"seconds": 10**30}, r"got a number of 31 digits, wanted a smaller one"),

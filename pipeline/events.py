@@ -1,0 +1,120 @@
+"""What a caller from Python is told while a picture is painted: an event after every round."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from muralist.pipeline.levels import Level
+from muralist.pipeline.pace import Pace
+from muralist.pipeline.progress import Progress
+from muralist.pipeline.records.losses import LossRow
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.viewer.overview import Look, overview
+
+
+@dataclass(frozen=True)
+class Event:
+    """A painting under way, once a level is laid out and after each of its rounds.
+
+    Attributes
+    ----------
+    name : str
+        Of the painting's file.
+    level, levels : int
+        Level that is painted, from 1, the coarsest, and how many there are.
+    height, width : int
+        Size of the level, px.
+    step, steps : int
+        Steps made at this level, of how many.
+    share : float
+        Of the whole painting's work that is done, from 0 to 1.
+    seconds_left : float or None
+        Until all levels are painted, at the rate until now; None before the first steps.
+    losses : mapping
+        Of the whole picture, by name, without weights; `total` is the sum with them.
+    """
+
+    name: str
+    level: int
+    levels: int
+    height: int
+    width: int
+    step: int
+    steps: int
+    share: float
+    seconds_left: float | None
+    losses: Mapping[str, float]
+    _read: Callable[[int], np.ndarray] = field(repr=False, compare=False)
+
+    def pixels(self, side: int = 1024) -> np.ndarray:
+        """Read the newest canvas, shrunk to a long side of at most `side` px: (h, w, 3), uint8.
+
+        Only until the callback returns: the canvas goes with the next rounds.
+        """
+        return self._read(side)
+
+
+class Events(Progress):
+    """Makes events of what a painting tells, for a callable, and passes all on to another `Progress`.
+
+    Painting waits until the callable returns, and what it raises ends the painting, as Ctrl-C would.
+
+    Parameters
+    ----------
+    levels : sequence of Level
+    name : str
+    inner : Progress
+    tell : callable
+        Takes an `Event`.
+    """
+
+    def __init__(self, levels: Sequence[Level], name: str, inner: Progress, tell: Callable[[Event], object]) -> None:
+        super().__init__(levels)
+        self._name, self._inner, self._tell = name, inner, tell
+        self._pace = Pace(levels)
+        self._losses: Mapping[str, float] = {}
+
+    def watch(self, look: Look, losses: Sequence[LossRow], settings: Settings) -> None:
+        """Note how canvases are read."""
+        self._look = look
+        self._inner.watch(look, losses, settings)
+
+    def start_level(self, level: Level) -> None:
+        """Pass it on."""
+        self._inner.start_level(level)
+
+    def advance(self, work: int) -> None:
+        """Count some pixel-steps as done."""
+        self._pace.advance(work)
+        self._inner.advance(work)
+
+    def ends_level(self, level: Level) -> bool:
+        """Pass the question on."""
+        return self._inner.ends_level(level)
+
+    def show_losses(self, row: LossRow) -> None:
+        """Note the losses."""
+        self._losses = row.terms()
+        self._inner.show_losses(row)
+
+    def show_canvas(self, level: Level, made: int) -> None:
+        """Tell of a canvas."""
+        self._inner.show_canvas(level, made)
+        self._pace.start()
+        left = self._pace.left
+        self._tell(
+            Event(
+                name=self._name,
+                level=level.index + 1,
+                levels=len(self._levels),
+                height=level.height,
+                width=level.width,
+                step=level.steps_after(made),
+                steps=level.steps,
+                share=self._pace.share,
+                seconds_left=None if left is None else sum(left),
+                losses=self._losses,
+                _read=lambda side: overview(self._look(level, made), side),
+            )
+        )

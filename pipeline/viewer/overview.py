@@ -1,0 +1,47 @@
+"""A canvas as a whole, small."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import numpy as np
+from PIL import Image
+
+from muralist.pipeline.levels import Level
+from muralist.tiling.grid import Box, Span
+
+LARGEST: Final = 2048  # px, long side of what is read whole
+
+
+class Shown(Protocol):
+    """A canvas as the picture it would be, see `muralist.pipeline.finishing.Finished`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, 3."""
+
+    def read(self, box: Box) -> np.ndarray:
+        """Read a box: (h, w, 3), uint8 or uint16."""
+
+
+Look = Callable[[Level, int], Shown]  # reads the canvas of a level after so many rounds
+
+
+def overview(shown: Shown, side: int) -> np.ndarray:
+    """Shrink a canvas to a long side of `side` px, if it is larger: (h, w, 3), uint8.
+
+    Of one that is large only as many rows are read as are shown.
+    """
+    height, width = shown.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    rows, cols = (max(1, round(length * scale)) for length in (height, width))
+    if max(height, width) <= LARGEST:
+        whole = Image.fromarray(eight_bits(shown.read(Box(Span(0, height), Span(0, width)))))
+        return np.asarray(whole.resize((cols, rows), Image.Resampling.BOX))
+    chosen = ((np.arange(rows) + 0.5) * height / rows).astype(int)
+    lines = (eight_bits(shown.read(Box(Span(row, row + 1), Span(0, width)))) for row in chosen.tolist())
+    return np.concatenate([np.asarray(Image.fromarray(line).resize((cols, 1), Image.Resampling.BOX)) for line in lines])
+
+
+def eight_bits(pixels: np.ndarray) -> np.ndarray:
+    """Give pixels of 16 bits 8 of them."""
+    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)

@@ -1,0 +1,110 @@
+"""Live cost: what does a page that shows a painting while it grows cost the painting?
+
+Paints the same picture without `--live`, with it, and with a page open in Chromium, in turn. Whatever a page costs is
+done by the driver's process, so that one's processor time is compared: it does not depend on what else the machine
+does as the time does that a painting takes. What Chromium takes is not counted. Wanted: below 1 % of the painting's.
+"""
+
+import resource
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import click
+from machine import enlarge, find_picture, images_option, input_of, results_option, set_option, table, write_result
+
+LIMIT = 0.01
+WAYS = ("without", "live", "live, a page open")
+SWITCHES = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--window-size=1280,800")
+
+
+@contextmanager
+def page_open(address: str) -> Iterator[None]:
+    """Have a page open in a browser of its own while a block lasts."""
+    with tempfile.TemporaryDirectory() as profile:
+        command = [shutil.which("chromium") or "chromium", *SWITCHES, f"--user-data-dir={profile}", address]
+        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            browser.terminate()
+            browser.wait()
+
+
+def paint(paths: tuple[Path, Path, Path], way: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Paint in this process and its workers; give the sidecar, and seconds of processor time."""
+    from muralist.pipeline.render import render
+
+    with ExitStack() as browsers:
+
+        def tell(notice: str) -> None:
+            if way == WAYS[2] and notice.startswith("live at "):
+                browsers.enter_context(page_open(notice.removeprefix("live at ")))
+
+        sidecar = render(*paths, overwrite=True, live=None if way == WAYS[0] else 0, tell=tell, **settings)
+        driver, workers = (sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {"way": way, "sidecar": sidecar, "seconds": sidecar["seconds"], "driver": driver, "workers": workers}
+
+
+def as_text(runs: list[dict[str, Any]]) -> str:
+    """Lay the medians out for people."""
+    turns = {way: [run for run in runs if run["way"] == way] for way in WAYS}
+    rows = []
+    for way, made in turns.items():
+        pairs = zip(made, turns[WAYS[0]], strict=True)
+        costs = [(run["driver"] - bare["driver"]) / (bare["driver"] + bare["workers"]) for run, bare in pairs]
+        medians = {name: statistics.median(run[name] for run in made) for name in ("seconds", "driver", "workers")}
+        rows.append(
+            {
+                "": way,
+                "painted in, s": medians["seconds"],
+                "processor time of the driver, s": medians["driver"],
+                "of workers, s": medians["workers"],
+                "cost": f"{statistics.median(costs):.2%}",
+                "from, to": f"{min(costs):.2%}, {max(costs):.2%}",
+                f"below {LIMIT:.0%}": statistics.median(costs) < LIMIT,
+            }
+        )
+    return table(rows)
+
+
+@click.command()
+@images_option
+@click.option("--content", default="green_park", show_default=True, help="Photograph, by beginning of its name.")
+@click.option("--style", default="starry_night", show_default=True, help="Style picture, by beginning of its name.")
+@click.option("--megapixels", default=2.0, show_default=True, help="Size of photograph and painting.")
+@click.option("--repeats", default=5, show_default=True, help="Turns.")
+@set_option
+@results_option
+def main(
+    images: Path, content: str, style: str, megapixels: float, repeats: int, settings: dict[str, Any], results: Path
+) -> None:
+    """Say what a page costs the painting that it shows."""
+    if shutil.which("chromium") is None:
+        raise click.UsageError("wanted Chromium to open pages: apt-get install chromium")
+    source, painted = find_picture(images, "content", content), find_picture(images, "style", style)
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        photograph = Path(folder, "photograph.jpg")
+        enlarge(source, megapixels, photograph)
+        for turn in range(repeats):
+            for way in WAYS:
+                with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                    paths = (photograph, painted, Path(folder, "painting.png"))
+                    runs.append(pool.submit(paint, paths, way, settings).result())
+                numbers = {name: round(runs[-1][name], 2) for name in ("seconds", "driver", "workers")}
+                click.echo(f"turn {turn + 1}/{repeats}, {way}: {numbers}")
+    sidecars = [run.pop("sidecar") for run in runs]
+    result = {"inputs": {"style": input_of(sidecars[0], "style")}, "settings": sidecars[0]["settings"], "runs": runs}
+    write_result(results, "live-cost", sidecars[0], result, as_text(runs))
+
+
+if __name__ == "__main__":
+    main()
