@@ -79,7 +79,7 @@ class LBFGS:
         size = self._dots(direction.abs()[None], self._weights[None])[0, 0] / self._total
         largest, first = (change / size.clamp(min=TINY) for change in (LARGEST_CHANGE, FIRST_CHANGE))
         limit = torch.where(known, largest.clamp(max=1), first)
-        step = direction.view(*pixels.shape[-2:], 3).permute(2, 0, 1)[None]
+        step = direction.view(1, *pixels.shape[-2:], 3).permute(0, 3, 1, 2)
         moved = torch.addcmul(pixels, step, (limit * rate).to(pixels.dtype), value=-1).clamp_(0, 1)
         self.last_step = moved - pixels
         return moved
