@@ -20,10 +20,17 @@ from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter, to_tensor
 from muralist.model.state import AVERAGE, start_state
 from muralist.model.statistics import Window
+from muralist.model.ways import usual_ways
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import LOOK_STEPS
-from muralist.pipeline.tasks import DTYPES, objective
-from muralist.pipeline.workers.devices import best_precision, device_name, memory_errors, resolve_device
+from muralist.pipeline.tasks import DTYPES, graphs, objective
+from muralist.pipeline.workers.devices import (
+    best_precision,
+    choose_algorithms,
+    device_name,
+    memory_errors,
+    resolve_device,
+)
 
 STEPS = {"adam": 2, "lbfgs": 8}  # of a run, which ends with a look, as a round does; L-BFGS remembers more each step
 RUNS = 3  # that count, at most
@@ -80,9 +87,11 @@ class Calibration:
         DeviceMemoryError
             If the tile does not fit into the memory of the device.
         """
+        choose_algorithms(settings.fast)
         pixel_steps = (STEPS[settings.optimizer] + LOOK_STEPS) * side**2
         operations = pixel_steps * architecture(settings.network).operations(settings.layers)
-        runs = min(RUNS, max(1, int(RUN_OPERATIONS / operations)))
+        # A GPU is fast, and records the second run, which takes longer than any after it.
+        runs = RUNS if self._device.startswith("cuda") else min(RUNS, max(1, int(RUN_OPERATIONS / operations)))
         with memory_errors(f"a tile of {side} x {side} px", self._device):
             return self._fastest(round_of_noise(settings, self._device, precision, side), runs) / pixel_steps
 
@@ -144,11 +153,11 @@ def _noise(settings: Settings, side: int) -> np.ndarray:
 
 
 def _painter(settings: Settings, device: str, precision: str, side: int) -> Painter:
-    network = random_network(settings).prepared(device, DTYPES[precision])
+    network = random_network(settings).prepared(device, DTYPES[precision], usual_ways(device))
     sizes = {name: network.architecture.channels(name) for name in settings.active_style_layers}
     targets: dict[str, np.ndarray] = {f"gram {name}": np.eye(n) for name, n in sizes.items()}
     targets |= {f"mean {name}": np.zeros(n) for name, n in sizes.items()}
-    return Painter(network, objective(settings, targets, side, side, content_weight=1.0))
+    return Painter(network, objective(settings, targets, side, side, content_weight=1.0), graphs(device))
 
 
 def random_network(settings: Settings) -> Network:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from pictures import photograph
+from recorders import refusing, repeated, traced
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from muralist.model.architecture import architecture
@@ -115,22 +115,6 @@ def test_looks_are_noticed():
 # ------------------------------------------------------------------------------------------------------ and is replayed
 
 
-def traced():
-    """Record on a CPU: the operations that were done, one after the other, numbers in the program as they were."""
-
-    def record(work):
-        module = make_fx(work)()
-        result = module()
-
-        def replay() -> None:
-            for name, value in module().items():
-                result[name].copy_(value)
-
-        return replay, result
-
-    return record
-
-
 @pytest.mark.parametrize("steps", [LBFGS, ADAM])
 def test_a_replay_paints_any_tile(steps):
     """What was recorded on one tile paints another one, at other steps and another rate, to the last bit as usual."""
@@ -145,16 +129,6 @@ def test_a_replay_paints_any_tile(steps):
             np.testing.assert_array_equal(sums.arrays()[name], value)
     assert replayed == [False, True, True]
     assert not plain.graphs.replayed
-
-
-def repeated():
-    """Record by doing all of it again, which is quicker where it is only asked what is recorded."""
-
-    def record(work):
-        result = dict(work())
-        return lambda: result.update(work()), result
-
-    return record
 
 
 def test_what_is_no_tensor_is_not_taken_from_another_round():
@@ -188,14 +162,6 @@ def doubled(given):
 
 def test_a_recording_that_fails_is_done_without():
     """Where a device refuses to record, work is done as usual from then on, and it is told why."""
-
-    def refusing():
-        def record(work):
-            work()
-            raise RuntimeError("operation not permitted when stream is capturing\nand much more")
-
-        return record
-
     graphs, given = Graphs(refusing), {"once": torch.ones(2)}
     for _ in range(4):
         assert torch.equal(graphs.run(graphs, "key", doubled, given)["twice"], torch.full((2,), 2.0))
