@@ -52,8 +52,8 @@ class Graphs:
         ----------
         owner : object
             What `work` belongs to. Only recordings of one owner are kept.
-        key : hashable
-            All that the work depends on beside its tensors.
+        key : hashable or None
+            All that the work depends on beside its tensors; None for what will not be done again.
         work : callable
             Given the tensors, returns others. It must not wait for the device.
         given : mapping str -> Tensor
@@ -73,7 +73,7 @@ class Graphs:
         self._recordings.clear()
 
     def _new_recording(self, key: Hashable, work: Work, given: Tensors) -> "_Recording | None":
-        if self._record is None or len(self._recordings) == MOST:
+        if self._record is None or key is None or len(self._recordings) == MOST:
             return None
         if key not in self._seen:
             self._seen.add(key)

@@ -10,7 +10,7 @@ so at the first step of a round the gradient is exactly the whole picture's, whe
 enough. Without consensus the tile takes its own Gram for the whole picture's: every tile becomes a picture of its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from muralist.model.errors import DivergedError
 from muralist.model.frozen import gradient_at
-from muralist.model.graphs import Graphs, Tensors
+from muralist.model.graphs import Graphs, Tensors, Work
 from muralist.model.network import Features, Network
 from muralist.model.objective import Objective, as_tensor
 from muralist.model.optimizers import Descent, Planes, Steps
@@ -115,14 +115,9 @@ class Painter:
         DivergedError
             If the gradient is not finite after `ATTEMPTS` halvings of the learning rate.
         """
-        given = self._given(state, content, window, whole)
-        energies = tuple((layer, float(energy)) for layer, energy in whole.content_energy.items())
-        key = state.shape, steps.kind, consensus, energies
-        work = partial(self._round, whole=whole, steps=steps, consensus=consensus)
+        key, work, given = self.round_of(state, content, window, whole, steps, consensus)
 
         def attempt(numbers: Tensor) -> Tensors:
-            if whole.norms:  # of the round before, and so of this round alone
-                return work(given | {"numbers": numbers})
             return self.graphs.run(self, key, work, given | {"numbers": numbers})
 
         with self.graphs.lock:
@@ -130,16 +125,31 @@ class Painter:
             sums = Sums.of_tensors({name: value for name, value in found.items() if " " in name})
             return found["state"].cpu().numpy(), sums
 
-    def _given(self, state: np.ndarray, content: Features, window: Window, whole: Sums) -> dict[str, Tensor]:
-        """All tensors that a round depends on, but for the numbers of its steps."""
+    def round_of(
+        self, state: np.ndarray, content: Features, window: Window, whole: Sums, steps: Steps, consensus: bool = True
+    ) -> tuple[Hashable, Work, dict[str, Tensor]]:
+        """Make ready what `paint` does on the device.
+
+        Returns
+        -------
+        key : hashable or None
+            All that the work depends on beside its tensors; None where norms of the round before are part of it.
+        work : callable (tensors) -> tensors
+            Makes the steps and measures.
+        given : dict
+            What to give it, but for "numbers", see `until_finite`.
+        """
+        energies = tuple((layer, float(energy)) for layer, energy in whole.content_energy.items())
+        key = None if whole.norms else (state.shape, steps.kind, consensus, energies)
         statistics = self.objective.statistics(whole, self.like)
-        return (
+        given = (
             {"state": torch.from_numpy(np.array(state)).to(self.like.device)}
             | {f"content {layer}": features for layer, features in content.items()}
             | {f"gram {layer}": each.gram for layer, each in statistics.items()}
             | {f"mean {layer}": each.mean for layer, each in statistics.items()}
             | {"rows": window.rows, "cols": window.cols}
         )
+        return key, partial(self._round, whole=whole, steps=steps, consensus=consensus), given
 
     @torch.no_grad()
     def _round(self, given: Tensors, whole: Sums, steps: Steps, consensus: bool) -> dict[str, Tensor]:

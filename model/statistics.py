@@ -16,6 +16,7 @@ from torch import Tensor
 from muralist.model.network import Features
 from muralist.model.ways import GramProduct
 
+MIXED_PRODUCT = hasattr(torch.ops.aten.mm, "dtype")  # since torch 2.8
 CACHED_ROWS = 4096  # of positions: as many as a processor's cache holds in float32
 
 
@@ -91,11 +92,11 @@ def style_sums(features: Tensor, window: Window, product: GramProduct = "float32
 
 
 def _sums_of_rounded(matrix: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of (positions, C) in bfloat16, added up in float32; a CPU has no such product, but gives the same."""
-    if matrix.device.type == "cpu":
-        gram = weighted.float().T @ matrix.float()
-    else:
+    """Sums of (positions, C) in bfloat16, added up in float32; where there is no such product, it is spelled out."""
+    if matrix.device.type == "cuda" and MIXED_PRODUCT:
         gram = torch.mm(weighted.T, matrix, out_dtype=torch.float32)
+    else:
+        gram = weighted.float().T @ matrix.float()
     return gram, weighted.sum(0, dtype=torch.float32)
 
 

@@ -88,7 +88,7 @@ def test_a_round_waits_for_nothing(steps, goal):
     painter = scene(**goal)
     content = painter.content_features(to_tensor(tile(0)))
     whole = painter.measure(to_tensor(tile(0)), content, window())
-    given = painter._given(start_state(tile(0), steps.optimizer), content, window(), whole)
+    given = painter.round_of(start_state(tile(0), steps.optimizer), content, window(), whole, steps)[2]
     given["numbers"] = torch.tensor(steps.numbers(1.0))
     pretended = {name: value.to("meta") for name, value in given.items()}
     there = replace(painter, network=copy.deepcopy(painter.network).prepared("meta", torch.bfloat16))
