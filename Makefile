@@ -13,7 +13,7 @@ setup: .venv/.ok ## make .venv with everything pinned in constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "muralist needs Python 3.11 or newer"'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: .venv/.ok ## paint the example photograph, two thirds of a megapixel in several tiles
@@ -22,7 +22,7 @@ demo: .venv/.ok ## paint the example photograph, two thirds of a megapixel in se
 	@echo "Your painting is at $(CURDIR)/demo/painting.png"
 
 test: .venv/.ok lint typecheck ## lint, types, import contracts and tests: everything CI runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/.ok .typing/muralist ## ruff and the import contracts
 	$(BIN)/ruff check .

@@ -9,7 +9,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +37,11 @@ FLAGS = {
     "print_size": "--print",
     "dpi": "--dpi",
     "fit": "--fit",
+    "bleed": "--bleed",
+    "crop_marks": "--crop-marks/--no-crop-marks",
+    "wrap": "--wrap",
+    "wrap_edge": "--wrap-edge",
+    "raw_exposure": "--raw-exposure",
     "strength": "--strength",
     "network": "--network",
     "weights": "--weights",
@@ -50,6 +57,12 @@ FLAGS = {
     "overlap": "--overlap",
     "bit_depth": "--bit-depth",
     "quality": "--quality",
+    "max_file": "--max-file",
+    "profile": "--profile",
+    "intent": "--intent",
+    "proof": "--proof/--no-proof",
+    "pdf_image": "--pdf-image",
+    "metadata": "--metadata",
     "gps": "--gps/--no-gps",
     "keep_times": "--keep-times/--no-keep-times",
     "device": "--device",
@@ -87,9 +100,9 @@ def _print(text: str) -> None:
     try:
         click.echo("\n".join(map(printable, text.split("\n"))))
     except OSError as error:
-        if error.errno == errno.EPIPE:  # the reader has enough, which click knows to leave at that
-            raise
         sys.stdout = cast(TextIO, Forgiving(sys.stdout))  # or Python would complain of the same once more
+        if error.errno == errno.EPIPE:  # the reader has enough, and all is done
+            return
         raise click.ClickException(
             f"standard output: the result cannot be written there ({error.strerror}); all else is done"
         ) from error
@@ -97,6 +110,15 @@ def _print(text: str) -> None:
 
 def _terminate(*_: object) -> None:
     raise Terminated
+
+
+@contextmanager
+def _future_told() -> Iterator[None]:
+    """Tell of words that are to change as of everything else, in a line, once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", FutureWarning)
+        warnings.showwarning = lambda message, *_: _tell(str(message))
+        yield
 
 
 class Door(click.Group):
@@ -112,7 +134,8 @@ class Door(click.Group):
         """Run a command."""
         before = signal.signal(signal.SIGTERM, _terminate)
         try:
-            return super().invoke(ctx)
+            with _future_told():
+                return super().invoke(ctx)
         except EXPECTED as error:
             raise click.ClickException(printable(" ".join(str(error).split()))) from error
         except click.ClickException as error:  # of arguments, which may be names of files
@@ -165,7 +188,7 @@ def picture_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command what `render` and `plan` take."""
     path = click.Path(path_type=Path)
     command = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(look_options(command))
-    text = "Painting; .jpg .png .webp .tif by extension."
+    text = "Painting; .jpg .png .webp .tif .avif .pdf by extension."
     command = click.option("-o", "--output", type=path, required=True, help=text)(command)
     return click.argument("content", type=path)(command)
 
@@ -180,6 +203,18 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command what all that paint take."""
     for option in (
         click.option("--quiet", is_flag=True, help="No progress bars and no last line."),
+        click.option(
+            "--live-host", default="127.0.0.1", show_default=True, help="Address to serve the page of --live on."
+        ),
+        click.option(
+            "--live",
+            type=click.IntRange(0, 65535),
+            is_flag=False,
+            flag_value=0,
+            metavar="[PORT]",
+            help="Show the painting in a browser while it grows; the address is printed.",
+        ),
+        click.option("--report", is_flag=True, help="Write a page to look at every painting with, in a browser."),
         click.option("--keep", is_flag=True, help="Leave the folder with intermediate canvases."),
         click.option("--restart", is_flag=True, help="Begin anew what was interrupted, instead of going on with it."),
     ):
@@ -221,6 +256,13 @@ def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the paintings.")
 @click.option("--name", help="Template for their names, such as '{stem}-{style}.{ext}'.  [default: {stem}.{ext}]")
 @click.option("--each-style", is_flag=True, help="Paint every photograph once in each style, instead of blending them.")
+@click.option(
+    "--raw-pairs",
+    type=click.Choice(["jpeg", "raw", "both"]),
+    default="jpeg",
+    show_default=True,
+    help="What to paint of shots that are there twice, as raw and as JPEG or HEIC.",
+)
 @click.option("--finish-by", metavar="HH:MM", help="Leave photographs that would not be finished by then.")
 @click.option("--max-hours", type=float, help="Leave photographs that would not be finished in so many hours.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
@@ -241,9 +283,10 @@ def batch(
     """
     from muralist.pipeline.archives.batch import Wishes, paint_archive
 
-    ways = ("name", "each_style", "finish_by", "max_hours")
-    how = {key: options.pop(key) for key in (*ways, "overwrite", "restart", "keep")}
-    wishes = Wishes(preset, options, assignments, **{key: how.pop(key) for key in ("overwrite", "restart", "keep")})
+    ways = ("name", "each_style", "raw_pairs", "finish_by", "max_hours", "live", "live_host")
+    how = {key: options.pop(key) for key in ways}
+    own = {key: options.pop(key) for key in ("overwrite", "restart", "keep", "report")}
+    wishes = Wishes(preset, options, assignments, **own)
     report = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)
     if as_json:
         _print(json.dumps(report.as_dict(), indent=2))
@@ -276,6 +319,119 @@ def plan(
             _tell(notice)
         found = estimate(brief)
     _print(json.dumps(found, indent=2) if as_json else table(found))
+
+
+browser_option = click.option("--browser/--no-browser", default=True, help="Open the page, or only print its address.")
+
+
+def _browse(page: Path, browser: bool, *, wait: bool) -> None:
+    """Print a page's address and open it; where it goes with the command, wait for Ctrl-C."""
+    import webbrowser
+
+    address = page.resolve().as_uri()
+    _print(address)
+    if browser and not webbrowser.open(address):
+        _tell("no browser was found; open this address in one")
+    if wait:
+        with suppress(KeyboardInterrupt):
+            _tell("Ctrl-C ends the view")
+            signal.pause()
+
+
+@main.command()
+@click.argument("painting", type=click.Path(path_type=Path))
+@click.option("--photograph", type=click.Path(path_type=Path), help="What it was painted from, if that was moved.")
+@click.option("-o", "--output", "page", type=click.Path(path_type=Path), help="Page.  [default: PAINTING.report.html]")
+@click.option("--single-file", is_flag=True, help="Put everything into one file; for small pictures.")
+@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+def report(painting: Path, **options: Any) -> None:
+    """Write a page that shows PAINTING and its photograph under a loupe, and tells how it was made.
+
+    Of the output folder of a batch: a page with all its paintings.
+    """
+    from muralist.pipeline.viewer.gallery import write_gallery
+    from muralist.pipeline.viewer.report import write_report
+
+    if not painting.is_dir():
+        page = write_report(painting, **options)
+    elif given := [name for name in ("photograph", "page", "single_file") if options[name]]:
+        raise click.UsageError(f"{given[0]} is for the page of one picture, but {painting} is a folder")
+    else:
+        page, notices = write_gallery(painting / "report.jsonl", pages=True)
+        for notice in notices:
+            _tell(notice)
+    _print(str(page))
+
+
+@main.command()
+@click.argument("picture", type=click.Path(path_type=Path))
+@click.option("--photograph", type=click.Path(path_type=Path), help="Another picture, to compare it with.")
+@browser_option
+def view(picture: Path, photograph: Path | None, browser: bool) -> None:
+    """Show PICTURE under a loupe in the browser. Unless it has a page of its own, until Ctrl-C."""
+    from muralist.pipeline.viewer.report import report_path, viewed
+
+    with viewed(picture, photograph) as page:
+        _browse(page, browser, wait=page != report_path(picture))
+
+
+@main.command()
+@click.argument("left", type=click.Path(path_type=Path))
+@click.argument("right", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Page to keep; without one it goes with Ctrl-C.")
+@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+@browser_option
+def compare(left: Path, right: Path, output: Path | None, overwrite: bool, browser: bool) -> None:
+    """Show two paintings of one shape under one loupe in the browser, and in what their records differ."""
+    from muralist.pipeline.viewer.compare import compared, write_comparison
+
+    if output is not None:
+        _browse(write_comparison(left, right, output, overwrite=overwrite), browser, wait=False)
+        return
+    with compared(left, right) as page:
+        _browse(page, browser, wait=True)
+
+
+@main.command()
+@click.argument("content", type=click.Path(path_type=Path))
+@click.option("-s", "--style", type=click.Path(path_type=Path), multiple=True, required=True, help="As for render.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the small paintings.")
+@browser_option
+def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -> None:
+    """Paint CONTENT small, in several strengths and presets, and show each with the command to paint it large."""
+    from muralist.pipeline.looks import paint_looks
+
+    page, failures = paint_looks(content, style, output)
+    for failure in failures:
+        _tell(failure)
+    _browse(page, browser, wait=False)
+
+
+@main.command()
+@click.argument("poster", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="A .pdf of sheets, or .tif of lanes."
+)
+@click.option("--sheet", help="Paper of every panel, such as A3 or 60x90cm.")
+@click.option("--roll", help="Width of a roll, such as 61cm, for lanes of the whole height.")
+@click.option("--overlap", default="10mm", show_default=True, help="What neighbors share, to be glued.")
+@click.option("--dpi", type=float, help="Dots per inch, instead of what the poster states.")
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEGs in a PDF.")
+@click.option("--lossless", is_flag=True, help="Store panels in a PDF without loss.")
+@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def panels(as_json: bool, **options: Any) -> None:
+    """Cut the finished POSTER into panels for many sheets, or for lanes of a roll, to be glued together."""
+    from muralist.pipeline.panels import cut_panels
+
+    found = cut_panels(**options)
+    first, last = found["files"][0], found["files"][-1]
+    names = printable(first if first == last else f"{first} to {last}")
+    text = (
+        f"{names}: {found['panels']} panels, {found['rows']} rows and {found['columns']} columns, for "
+        f"{found['width_mm'] / 10:.1f} x {found['height_mm'] / 10:.1f} cm"
+    )
+    _print(json.dumps(found, indent=2) if as_json else text)
 
 
 def machine_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -167,7 +167,7 @@ class Architecture:
         """Return the side of the square of pixels that one position of a layer sees.
 
         >>> architecture("vgg19").receptive_field("relu5_1"), architecture("compact").receptive_field("relu5_1")
-        (156, 132)
+        (156, 156)
         """
         return 1 + sum((step.kernel - 1) * stride for step, stride in self._way(layer))
 
@@ -261,7 +261,7 @@ ARCHITECTURES = {
     for row in (
         Architecture(
             name="compact",
-            steps=vgg(((16, 24), (32, 48), (64, 64, 64), (128, 128, 128), (128,))),
+            steps=vgg(((16, 24), (32, 48), (64,) * 4, (128,) * 4, (192,))),
             padding="reflect",
             pooling="l2",
             mean=(0.45, 0.45, 0.45),

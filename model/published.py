@@ -92,7 +92,7 @@ PUBLISHED = (
         "safetensors",
         "MIT (distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)",
         "muralist itself: install it again",
-        sha256="2cca8b1e1c157b8263483842f242a83906e7095cda8c1942e7ceee7ba09d416e",
+        sha256="7221146e06606952947302a189d1a31281501b235a8bddb147d39debd2abf171",
         bundled=True,
     ),
     PublishedFile(

@@ -10,14 +10,17 @@ from muralist.model.architecture import Architecture, architecture
 from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.errors import OutputError, SettingsError
 from muralist.pipeline.levels import Level, plan_levels
-from muralist.pipeline.pictures.images import Picture, crop_to_aspect
+from muralist.pipeline.pictures.images import Picture, crop_to_aspect, with_surroundings
+from muralist.pipeline.pictures.pages import place_of
+from muralist.pipeline.pictures.profiles import BUILT_IN, KEEP, output_profile
 from muralist.pipeline.pictures.reading import read_picture
-from muralist.pipeline.pictures.writing import check_output, check_place, output_formats
+from muralist.pipeline.pictures.sheets import MARK_MARGIN_MM, Sheet
+from muralist.pipeline.pictures.writing import MOST_JPEG_SIDE, check_output, check_place, output_formats
 from muralist.pipeline.records.checkpoints import checkpoint_paths
 from muralist.pipeline.records.identity import identity
 from muralist.pipeline.records.losses import check_plot
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.sizes import DEFAULT_DPI, target_size
+from muralist.pipeline.sizes import DEFAULT_DPI, TargetSize, pixels_of, target_size
 from muralist.pipeline.start import init_file, read_init, stretch_notice
 from muralist.pipeline.styles import Style, read_styles, style_files
 from muralist.pipeline.workers.memory import budget
@@ -40,6 +43,10 @@ class Brief:
     network : Architecture
     weights : WeightFile
     levels : tuple of Level
+    sheet : Sheet
+        How the painting lies on what is printed.
+    profile : bytes or None
+        The color profile of the output; None: sRGB.
     bit_depth : int
         Of the output: 8 or 16.
     dpi : (float, float) or None
@@ -60,6 +67,8 @@ class Brief:
     network: Architecture
     weights: WeightFile
     levels: tuple[Level, ...]
+    sheet: Sheet
+    profile: bytes | None
     bit_depth: int
     dpi: tuple[float, float] | None
     notices: tuple[str, ...]
@@ -114,31 +123,46 @@ def make_brief(
     layers = settings.layers
     network.check_layers(layers)
     asked_depth = None if settings.bit_depth == "auto" else settings.bit_depth
-    check_output(output, overwrite=overwrite, bit_depth=asked_depth)
+    profile = None if settings.profile == KEEP else output_profile(settings.profile, None)
+    check_output(output, overwrite=overwrite, bit_depth=asked_depth, icc=profile)
     paths = (style,) if isinstance(style, Path) else tuple(style)
     files = style_files(paths) if settings.active_style_layers else ()
     inputs = [content, *paths, *itertools.chain(*files), *filter(None, [init_file(settings)])]
     inputs += [] if settings.weights is None else [Path(settings.weights)]
+    inputs += [] if settings.profile in BUILT_IN else [Path(settings.profile)]
     _spare(inputs, output, overwrite)
     if loss_plot is not None:
         check_plot(loss_plot, overwrite=overwrite)
     memory = None if aside is None else budget(settings) // 2  # the other half is for the workers
     photograph = read_picture(
-        content, settings.max_pixels, memory=memory, folder=aside, decoder_memory=budget(settings)
+        content,
+        settings.max_pixels,
+        memory=memory,
+        folder=aside,
+        decoder_memory=budget(settings),
+        exposure=settings.raw_exposure,
     )
+    profile = output_profile(KEEP, photograph.icc) if settings.profile == KEEP else profile
+    if settings.proof and profile is None:
+        raise SettingsError(
+            f"proof shows how a print will look: got profile {settings.profile}, which means sRGB here, wanted a "
+            "printer's; name its ICC file with --profile"
+        )
     init = read_init(settings, memory=memory, folder=aside)
-    sizes = settings.model_dump(include={"size", "width", "height", "aspect", "print_size", "dpi", "fit"})
-    target = target_size(photograph.height, photograph.width, **sizes)
-    check_output(output, overwrite=overwrite, height=target.height, width=target.width)
-    for aspect in target.crops:
-        photograph = crop_to_aspect(photograph, aspect)
+    target = target_of(photograph.height, photograph.width, settings)
+    sheet = sheet_of(target, settings)
+    check_output(output, overwrite=overwrite, height=sheet.height, width=sheet.width, bit_depth=asked_depth)
+    _check_pdf(output, settings, sheet)
+    photograph = _cropped(photograph, target, aside)
     styles = read_styles(files, photograph, settings, network)
     stride = network.stride(network.deepest(layers))
     sides = [(each.side, each.scale) for each in styles]
-    levels = plan_levels(target.height, target.width, sides, settings, stride, network.minimum(layers))
+    height, width = target.height + 2 * target.painted, target.width + 2 * target.painted
+    levels = plan_levels(height, width, sides, settings, stride, network.minimum(layers))
     for level in levels:
         level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
     extras = [*checkpoint_paths(output, levels), *filter(None, [loss_plot])]
+    extras += [proof_path(output)] if settings.proof else []
     _check_extras(extras, [*inputs, output, sidecar_path(output)], overwrite)
     weights = find_weights(network, settings.weights)
     hashes = (style.picture.sha256 for style in styles)
@@ -151,6 +175,8 @@ def make_brief(
         network,
         weights,
         levels,
+        sheet,
+        profile,
         asked_depth or _depth_for(output, photograph.bit_depth),
         _dpi(settings, photograph),
         (*_notices(settings, paths, init, levels[-1]), *_notices_of(photograph, *(s.picture for s in styles), init)),
@@ -163,6 +189,51 @@ def make_brief(
             weights.sha256,
         ),
     )
+
+
+def target_of(height: int, width: int, settings: Settings) -> TargetSize:
+    """Size of the painting of a photograph of this size, px.
+
+    Raises
+    ------
+    SettingsError
+    """
+    names = {"size", "width", "height", "aspect", "print_size", "dpi", "fit", "bleed", "wrap", "wrap_edge"}
+    return target_size(height, width, **settings.model_dump(include=names))
+
+
+def sheet_of(target: TargetSize, settings: Settings) -> Sheet:
+    """How a painting of this size lies on what is printed.
+
+    Raises
+    ------
+    SettingsError
+    """
+    if settings.crop_marks and settings.print_size is None:
+        raise SettingsError("got crop_marks without a print size, wanted one, such as --print 60x90cm")
+    dpi = settings.dpi or DEFAULT_DPI
+    margin = pixels_of(MARK_MARGIN_MM, dpi) if settings.crop_marks else 0
+    return Sheet(target.height, target.width, target.bleed, target.wrap, settings.wrap_edge, margin, dpi)
+
+
+def _check_pdf(output: Path, settings: Settings, sheet: Sheet) -> None:
+    side = max(sheet.height, sheet.width)
+    if output.suffix.lower() == ".pdf" and settings.pdf_image == "jpeg" and side > MOST_JPEG_SIDE:
+        raise OutputError(
+            f"{output}: a PDF stores pictures of up to {MOST_JPEG_SIDE} pixels a side as JPEG, this one has {side}; "
+            "use --pdf-image lossless",
+            path=output,
+        )
+
+
+def _cropped(photograph: Picture, target: TargetSize, folder: Path | None) -> Picture:
+    """The part of the photograph that is to be painted."""
+    if target.painted:
+        share = target.painted / target.height, target.painted / target.width
+        return with_surroundings(photograph, target.crops, share, folder)
+    for aspect in target.crops:
+        photograph = crop_to_aspect(photograph, aspect)
+    return photograph
 
 
 def _check_weights(settings: Settings) -> None:
@@ -185,7 +256,7 @@ def _notices_of(*pictures: Picture | None) -> list[str]:
 
 def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:
     """Refuse to write over what the user did not mean to lose."""
-    record, read = sidecar_path(output), [path.resolve() for path in inputs]
+    record, read = sidecar_path(output), [place_of(path).file.resolve() for path in inputs]
     for path in (output, record):
         if path.resolve() in read:
             raise OutputError(f"{path}: this is one of the files to be read; name another output", path=output)
@@ -195,7 +266,7 @@ def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:
 
 def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: bool) -> None:
     """Refuse checkpoints and a loss plot that cannot be written, or would meet each other or other files."""
-    taken = {path.resolve() for path in others}
+    taken = {place_of(path).file.resolve() for path in others}
     for path in extras:
         if path.resolve() in taken:
             raise OutputError(
@@ -208,6 +279,11 @@ def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: boo
 def sidecar_path(output: Path) -> Path:
     """Name the sidecar of an output: `poster.tif` gets `poster.tif.json`."""
     return output.with_name(output.name + ".json")
+
+
+def proof_path(output: Path) -> Path:
+    """Name the soft proof of an output: `poster.tif` gets `poster.tif.proof.png`."""
+    return output.with_name(output.name + ".proof.png")
 
 
 def _depth_for(output: Path, wanted: int) -> int:

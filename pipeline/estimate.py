@@ -15,7 +15,7 @@ from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.progress import counted
 from muralist.pipeline.records.course import Course
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.speeds import round_steps
+from muralist.pipeline.speeds import conditions, round_steps, usual_speeds
 from muralist.pipeline.start import is_photograph
 from muralist.pipeline.workers.cluster import Cluster
 from muralist.pipeline.workers.local import Shape, gpu_memory, local_shape
@@ -187,10 +187,7 @@ def estimate(brief: Brief) -> dict[str, Any]:
             "rounds": len(level.rounds),
             "steps": level.steps,
             "operations": operations * level.tile_pixels * level.steps,
-            "seconds": _waves(level, shape.workers)
-            * largest_tile(level)
-            * (level.steps + round_steps(settings) * len(level.rounds))
-            * measured["pixel_step_seconds"],
+            "seconds": _level_seconds(level, settings, shape.workers, measured["pixel_step_seconds"]),
         }
         for level in brief.levels
     ]
@@ -231,6 +228,31 @@ def _check_weights(brief: Brief) -> None:
         from muralist.model.loading import load_network  # loads torch, so not without need
 
         load_network(brief.network.name, brief.weights, brief.settings.layers)
+
+
+def planned_by(brief: Brief, cluster: Cluster, precision: str) -> dict[str, Any] | None:
+    """Foresee the seconds of every level, if workers like these were measured before: nothing is measured now.
+
+    Returns
+    -------
+    dict or None
+        "seconds", a list, and "measured_on", a date.
+    """
+    settings, shape = brief.settings, Shape(cluster.workers, cluster.threads)
+    if settings.scheduler is not None:
+        return None
+    facts = conditions(settings, shape, cluster.device, cluster.device_name)
+    speed = usual_speeds().find(facts, precision, isqrt(max(largest_tile(level) for level in brief.levels)))
+    if speed is None:
+        return None
+    pixel_step = speed.microseconds / 1e6
+    seconds = [_level_seconds(level, settings, shape.workers, pixel_step) for level in brief.levels]
+    return {"seconds": [round(each, 3) for each in seconds], "measured_on": speed.date}
+
+
+def _level_seconds(level: Level, settings: Settings, workers: int, pixel_step_seconds: float) -> float:
+    steps = level.steps + round_steps(settings) * len(level.rounds)
+    return _waves(level, workers) * largest_tile(level) * steps * pixel_step_seconds
 
 
 def _waves(level: Level, workers: int) -> int:

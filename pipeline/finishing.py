@@ -1,19 +1,25 @@
 """From a canvas in the run folder to a picture file, in bands, so that no painting has to fit into memory."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from muralist.model.state import AVERAGE
 from muralist.pipeline.brief import Brief
 from muralist.pipeline.levels import Level
+from muralist.pipeline.pictures.carried import Carried, carried
 from muralist.pipeline.pictures.colours import with_chroma_of
-from muralist.pipeline.pictures.images import resize_rows
-from muralist.pipeline.pictures.metadata import without_gps
+from muralist.pipeline.pictures.images import resize, resize_rows
+from muralist.pipeline.pictures.pages import place_of
+from muralist.pipeline.pictures.pdf import POINTS_PER_INCH, Page, Rectangle
+from muralist.pipeline.pictures.proof import LONGEST_SIDE, soft_proof
 from muralist.pipeline.pictures.rasters import Raster
-from muralist.pipeline.pictures.samples import Pixels
-from muralist.pipeline.pictures.writing import keep_times, write_picture
+from muralist.pipeline.pictures.samples import Pixels, Rows
+from muralist.pipeline.pictures.sheets import Place, Sheet
+from muralist.pipeline.pictures.writing import MOST_JPEG_METADATA, keep_times, write_picture
 from muralist.pipeline.storage.canvas import Canvas
 from muralist.tiling.grid import Box, Span
 from muralist.tiling.seams import Seams, find_seams
@@ -47,6 +53,12 @@ class Finished:
     def dtype(self) -> np.dtype:
         """uint8 or uint16."""
         return np.dtype(f"uint{self.brief.bit_depth}")
+
+    @property
+    def borders(self) -> tuple[list[int], list[int]]:
+        """First pixel row below, and column right of, each border between the cores of tiles, px of the picture."""
+        rows, cols = ([cut.core.start - self.level.bleed for cut in axis[1:]] for axis in self.level.grid.axes)
+        return rows, cols
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         out = np.empty((len(range(*rows.indices(self.shape[0]))), *self.shape[1:]), self.dtype)
@@ -89,8 +101,13 @@ class _Alpha:
         return resize_rows(self.stored, *self.shape, (start, stop))
 
 
-def write_painting(finished: Finished, path: Path) -> None:
-    """Write a painting with what belongs into its file: alpha, profile, EXIF, resolution.
+def write_painting(finished: Finished, path: Path) -> tuple[str, ...]:
+    """Write a painting with what belongs into its file: alpha, profile, EXIF, XMP, IPTC, resolution.
+
+    Returns
+    -------
+    tuple of str
+        What the user should know of how it was written.
 
     Raises
     ------
@@ -98,23 +115,69 @@ def write_painting(finished: Finished, path: Path) -> None:
         If it cannot be written.
     """
     brief, content = finished.brief, finished.brief.content
-    exif = content.exif if brief.settings.gps or content.exif is None else without_gps(content.exif)
-    write_picture(
+    settings, styles = brief.settings, [style.picture.path.name for style in brief.styles]
+    metadata = carried(content, styles, wanted=settings.metadata, places=settings.gps)
+    pixels: Rows = finished
+    alpha: Rows | None = None if content.alpha is None else _Alpha(content.alpha, finished.shape[:2])
+    is_final = finished.level.index == brief.final.index  # it may have been cut anew since
+    if is_final:
+        pixels, alpha = brief.sheet.laid_out(pixels), alpha and brief.sheet.laid_out(alpha)
+    quality = write_picture(
         path,
-        finished,
-        alpha=None if content.alpha is None else _Alpha(content.alpha, finished.shape[:2]),
-        icc=content.icc if brief.settings.profile == "keep" else None,
-        exif=exif,
+        pixels,
+        alpha=alpha,
+        icc=brief.profile,
+        intent=settings.intent,
+        exif=metadata.exif,
+        xmp=metadata.xmp,
+        iptc=metadata.iptc,
         dpi=brief.dpi,
         bit_depth=brief.bit_depth,
-        quality=brief.settings.quality,
+        quality=settings.quality,
+        page=page_of(brief.sheet) if is_final and settings.print_size else None,
+        is_lossless=settings.pdf_image == "lossless",
+        max_bytes=settings.max_file,
     )
-    if brief.settings.keep_times:
-        keep_times(content.path, path)
+    if settings.keep_times:
+        keep_times(place_of(content.path).file, path)
+    told = [f"{path}: written with quality {quality} instead of {settings.quality}, to stay within max_file"]
+    return (*(told if quality != settings.quality else []), *_left_out(path, metadata))
+
+
+def _left_out(path: Path, metadata: Carried) -> Iterator[str]:
+    """What has no room in a JPEG."""
+    for name, block in (("XMP", metadata.xmp), ("IPTC", metadata.iptc)):
+        if block and len(block) > MOST_JPEG_METADATA and path.suffix.lower() in (".jpg", ".jpeg"):
+            yield f"{path}: left out {len(block)} bytes of {name}, too many for a JPEG; .tif or .png hold them"
+
+
+def write_proof(finished: Finished, path: Path, icc: bytes) -> dict[str, Any]:
+    """Write a small picture of how the painting will look in print; return what the sidecar says of it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    height, width, _ = finished.shape
+    scale = min(1, LONGEST_SIDE / max(height, width))
+    small = resize(cast(Pixels, finished), max(1, round(height * scale)), max(1, round(width * scale)))
+    shown, share = soft_proof(np.rint(small * 255).astype(np.uint8), icc, finished.brief.settings.intent)
+    write_picture(path, shown)
+    return {"path": str(path), "out_of_gamut": round(share, 4)}
+
+
+def page_of(sheet: Sheet) -> Page:
+    """The page of a PDF that a sheet fills."""
+
+    def rectangle(place: Place) -> Rectangle:
+        edges = (place.left, sheet.height - place.bottom, place.right, sheet.height - place.top)
+        return Rectangle(*(edge / sheet.dpi * POINTS_PER_INCH for edge in edges))
+
+    whole = rectangle(Place(0, 0, sheet.height, sheet.width))
+    return Page(whole.right, whole.top, whole, rectangle(sheet.trim_box), rectangle(sheet.bleed_box))
 
 
 def score_seams(finished: Finished) -> Seams:
     """Say how much more a painting changes across the borders of its tiles than beside them."""
-    level = finished.level
-    rows, cols = ([cut.core.start - level.bleed for cut in axis[1:]] for axis in level.grid.axes)
-    return find_seams(finished.shape[:2], finished.read, rows, cols, finished.photograph)
+    return find_seams(finished.shape[:2], finished.read, *finished.borders, finished.photograph)

@@ -22,6 +22,7 @@ BLOCK = (64, 2048)  # px, height and width
 # Steps after the start of a level, and before its end, at which tiles of L-BFGS meet besides: its first steps are great
 # strides, and what tiles do on their own in the last round is blended, but not mended any more.
 SHORT_ROUNDS = (2, 5)
+STEPS_PER_ROUND = {"one tile": 25, "several": 10}  # L-BFGS forgets after a round, and a tile alone agrees anyway
 STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in, which overlap far enough to be exact
 
 
@@ -207,24 +208,30 @@ def _level(
     first_step: int,
 ) -> Level:
     steps = at_level(settings.steps, index)
-    return Level(
+    level = Level(
         index=index,
         height=size[0],
         width=size[1],
-        bleed=settings.bleed,
+        bleed=settings.edge_margin,
         stride=stride,
         tile=settings.tile,
         overlap=settings.overlap,
         least=minimum,
         steps=steps,
         first_step=first_step,
-        steps_per_round=settings.steps_per_round if _meets(settings) else max(1, steps),
-        short_rounds=SHORT_ROUNDS if settings.optimizer == "lbfgs" and settings.consensus else (),
+        steps_per_round=max(1, steps),
+        short_rounds=(),
         save_every=settings.save_every,
         chunks=None if settings.chunks is None else _chunks(settings.chunks, size, minimum),
         learning_rate=at_level(settings.learning_rate, index),
         style_sides=tuple(min(side, round(max(size) * scale)) for side, scale in styles),
     )
+    if not _meets(settings):
+        return level
+    several = len(level.grid) > 1
+    short = SHORT_ROUNDS if several and settings.optimizer == "lbfgs" and settings.consensus else ()
+    usual = STEPS_PER_ROUND["several" if several else "one tile"]
+    return replace(level, steps_per_round=settings.steps_per_round or usual, short_rounds=short)
 
 
 def _meets(settings: Settings) -> bool:

@@ -122,7 +122,7 @@ class Painting:
             self.course.checkpoints.append(self.save(level, current.made))
             self._note()
         levelled_off = has_levelled_off(current.totals, self.job.settings.plateau)
-        return current.made == len(level.rounds) or levelled_off
+        return current.made == len(level.rounds) or levelled_off or self.progress.ends_level(level)
 
     def _finish(self) -> None:
         """Measure the canvas that counts, and close the level."""
@@ -131,7 +131,8 @@ class Painting:
         self.tick()
         level = self.level
         self.progress.advance((level.steps - level.steps_after(current.made)) * level.tile_pixels)
-        self.course.finish_level(LevelReport.of(level, current, kept, last))
+        asked = self.progress.ends_level(level)
+        self.course.finish_level(LevelReport.of(level, current, kept, last, asked=asked))
         self.journal.write(self.course)
 
     @property
@@ -234,6 +235,7 @@ class Painting:
         current.rows.append(row)
         self.progress.show_losses(current.rows[-1])
         self._note()
+        self.progress.show_canvas(self.level, current.made)
 
     def _note(self) -> None:
         self.tick()

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import reprlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,8 @@ _REPLACED: Final = _RIVALS | {
     "width": _RIVALS["width"] | {"height"},
     "height": _RIVALS["height"] | {"width"},
 }
+# Old words that are understood for one more release, where their values can mean nothing else.
+_RENAMED: Final = {"bleed": ("edge_margin", r"[0-9]+")}
 # A default can only turn wrong because of another setting, so that one is to blame.
 _BLAME: Final = {"overlap": "tile"}
 
@@ -119,9 +122,10 @@ def load_settings(
         _merged([flags, *map(_assignment, assignments)], _RIVALS),
         {key: _Entry(value, place) for key, value in (own or {}).items()},
     ]
-    layers = _preset_layers(preset, foreign=foreign)
+    said = [_with_new_names(layer) for layer in said]
+    layers = [_with_new_names(layer) for layer in _preset_layers(preset, foreign=foreign)]
     network = _merged([*layers, *said], {}).get("network", _Entry(Settings.model_fields["network"].default))
-    layers = [part for layer in layers for part in _for(network.value, layer)]
+    layers = [_with_new_names(part) for layer in layers for part in _for(network.value, layer)]
     _check_harmless(layers)
     return _validated(_merged([*layers, *said], _REPLACED))
 
@@ -327,6 +331,20 @@ def _merged(layers: Iterable[_Layer], replaces: Mapping[str, set[str]]) -> _Laye
         replaced = set().union(*(replaces.get(key, ()) for key in given))
         merged = {key: entry for key, entry in merged.items() if key not in replaced} | layer
     return merged
+
+
+def _with_new_names(layer: _Layer) -> _Layer:
+    """The layer with new words for old ones, each told as a `FutureWarning`."""
+    found: _Layer = {}
+    for key, entry in layer.items():
+        new, values = _RENAMED.get(key, (key, ""))
+        if new != key and re.fullmatch(values, str(entry.value)):
+            place = f"{entry.place}: " if entry.place else ""
+            warnings.warn(f"{place}{key} is called {new} now; write {new}: {entry.value}", FutureWarning, stacklevel=3)
+            found[new] = entry
+        else:
+            found[key] = entry
+    return found
 
 
 def _validated(entries: _Layer) -> Settings:

@@ -13,6 +13,7 @@ from muralist.model.errors import printable
 from muralist.pipeline.levels import Level
 from muralist.pipeline.records.losses import LossRow, loss_line
 from muralist.pipeline.records.report import Result
+from muralist.pipeline.settings import Settings
 from muralist.pipeline.streams import standard_error
 
 T = TypeVar("T")
@@ -73,6 +74,16 @@ class Progress:
 
     def advance(self, work: int) -> None:
         """Count some pixel-steps as done."""
+
+    def watch(self, look: Callable[[Level, int], Any], losses: Sequence[LossRow], settings: Settings) -> None:
+        """Be told, before all, how a canvas after some rounds of a level is read, and the losses until now."""
+
+    def show_canvas(self, level: Level, made: int) -> None:
+        """Tell that the canvas of a level after `made` rounds is filed."""
+
+    def ends_level(self, level: Level) -> bool:
+        """Whether somebody asked to leave the rest of a level's rounds out."""
+        return False
 
     def show_losses(self, row: LossRow) -> None:
         """Tell the whole picture's losses, at the start of a level and after every round."""

@@ -15,10 +15,10 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from muralist.pipeline.brief import Brief, make_brief
+from muralist.pipeline.brief import Brief, make_brief, proof_path
 from muralist.pipeline.errors import OutputError, PipelineError
-from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of
-from muralist.pipeline.finishing import Finished, score_seams, write_painting
+from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of, planned_by
+from muralist.pipeline.finishing import Finished, score_seams, write_painting, write_proof
 from muralist.pipeline.job import Job
 from muralist.pipeline.lay_out import Sources, StyleSource
 from muralist.pipeline.levels import Level
@@ -36,6 +36,9 @@ from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
 from muralist.pipeline.storage.store import START_OVER
 from muralist.pipeline.style_cache import StyleCache
 from muralist.pipeline.styles import Style
+from muralist.pipeline.viewer.live import Board
+from muralist.pipeline.viewer.report import add_report, check_report
+from muralist.pipeline.viewer.server import LOCAL, open_live, shown_live
 from muralist.pipeline.workers.cluster import Cluster, open_cluster
 from muralist.pipeline.workers.memory import peak_rss
 
@@ -55,6 +58,9 @@ def render(
     quiet: bool = True,
     loss_lines: bool = False,
     loss_plot: str | Path | None = None,
+    report: bool = False,
+    live: int | None = None,
+    live_host: str = LOCAL,
     tell: Callable[[str], object] = lambda notice: None,
     assignments: Sequence[str] = (),
     **settings: Any,
@@ -64,7 +70,7 @@ def render(
     Parameters
     ----------
     content : path
-        The photograph: JPEG, PNG, TIFF or WebP.
+        The photograph, of any kind in `muralist.pipeline.pictures.formats`; `scan.tif#2` is a page of a TIFF.
     style : path or sequence of paths
         The painting, or several; a folder of pictures counts as one.
     output : path
@@ -83,6 +89,12 @@ def render(
         Whether to write a line with the losses to standard error at the start of every level and after every round.
     loss_plot : path, optional
         PNG, SVG or PDF to plot the losses into.
+    report : bool
+        Whether to write a page about the painting as well, see `muralist.pipeline.viewer.report`.
+    live : int, optional
+        Port for a page that shows the painting while it grows, 0 for one that is free; its address is told.
+    live_host : str
+        Address of this machine that the page is served on.
     tell : callable
         Is told what the user should know, before painting and after.
     assignments : sequence of str
@@ -113,6 +125,8 @@ def render(
         tidy(output, resolved.scratch, restart=restart)
     begun = RunFolder.of(output, resolved.scratch).is_begun(restart=restart)
     check_output(output, overwrite=overwrite or begun)
+    if report:
+        check_report(output, overwrite=overwrite or begun)
     with open_run(output, resolved.scratch, restart=restart, keep=keep_folder) as folder:
         brief = make_brief(
             Path(content),
@@ -125,13 +139,16 @@ def render(
         )
         for notice in brief.notices:
             tell(notice)
-        sidecar = _carry_out(brief, folder, quiet=quiet, loss_lines=loss_lines)
+        with open_live(output.name, live, live_host, tell) as board:
+            sidecar = _carry_out(brief, folder, board, quiet=quiet, loss_lines=loss_lines)
     for notice in sidecar["notices"][len(brief.notices) :]:
         tell(notice)
+    if report:
+        add_report(output, Path(content), resolved)
     return sidecar
 
 
-def _carry_out(brief: Brief, folder: RunFolder, *, quiet: bool, loss_lines: bool) -> Sidecar:
+def _carry_out(brief: Brief, folder: RunFolder, board: Board | None, *, quiet: bool, loss_lines: bool) -> Sidecar:
     """Paint what a brief settles, on workers of its own."""
     Journal(folder, brief.output, brief.identity).resume()  # refuses before workers are started
     check_room(brief, folder)
@@ -140,8 +157,9 @@ def _carry_out(brief: Brief, folder: RunFolder, *, quiet: bool, loss_lines: bool
         _storage_errors_told(folder),
         open_cluster(settings, folder.base, folder.aside, tiles, brief.weights) as cluster,
         bars as progress,
+        shown_live(board, brief.output.name, brief.levels, progress, cluster) as watched,
     ):
-        return paint_picture(brief, folder, cluster, progress)
+        return paint_picture(brief, folder, cluster, watched)
 
 
 def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: Progress, rank: int = 0) -> Sidecar:
@@ -165,17 +183,24 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     shares = tuple(style.share for style in brief.styles)
     precision = cluster.precision if settings.precision == "auto" else settings.precision
     job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank)
-    course = journal.resume()
+    course, plan = journal.resume(), planned_by(brief, cluster, precision)
     painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
+    before = course.losses + course.current.rows
+    progress.watch(lambda level, made: _finished(brief, job, level, made), before, settings)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
-        finished = Finished(brief, level, job.canvas(level, kept), job.content(level))
-        write_painting(finished, brief.output)
+        finished = _finished(brief, job, level, kept)
+        told = write_painting(finished, brief.output)
+        proof = (
+            write_proof(finished, proof_path(brief.output), brief.profile) if settings.proof and brief.profile else None
+        )
         if brief.loss_plot is not None:
             write_plot(brief.loss_plot, course.losses, settings)
         seams = score_seams(finished)
         painting.tick()
-        sidecar = describe(brief, course, cluster, peak_rss=cluster.peak_rss() + peak_rss(), seams=seams)
+        peak, borders = cluster.peak_rss() + peak_rss(), finished.borders
+        sidecar = describe(brief, course, cluster, peak_rss=peak, seams=seams, borders=borders, plan=plan)
+        sidecar = {**sidecar, "proof": proof, "notices": [*sidecar["notices"], *told]}
         write_sidecar(brief.output, sidecar)
         journal.write(course, finished=True)
     learn_speed_of(brief, course, cluster, job.precision)
@@ -252,13 +277,18 @@ def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
     return StyleSource(style.pixels, StyleCache(user_cache_path("muralist") / "style", {**origin, **own}))
 
 
+def _finished(brief: Brief, job: Job, level: Level, made: int) -> Finished:
+    """The painting as it is after some rounds of a level."""
+    return Finished(brief, level, job.canvas(level, made), job.content(level))
+
+
 def _saver(brief: Brief, job: Job) -> Callable[[Level, int], Checkpoint]:
     """Give a function that writes the painting as it is after some rounds of a level."""
 
     def save(level: Level, made: int) -> Checkpoint:
         step = level.first_step + level.steps_after(made)
         path = checkpoint_path(brief.output, step)
-        write_painting(Finished(brief, level, job.canvas(level, made), job.content(level)), path)
+        write_painting(_finished(brief, job, level, made), path)
         return Checkpoint(str(path), step, level.height, level.width)
 
     return save

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, check_sides, parse_aspect, parse_print
+from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, Edge, check_sides, parse_aspect, parse_length, parse_print
 
 T = TypeVar("T")
 
@@ -306,11 +306,12 @@ class Settings(BaseModel):
         0.0, description="End a level once three rounds lowered the loss by less than this share; 0 never does."
     )
     consensus: bool = Field(True, description="Let all tiles agree on one style; false paints each tile on its own.")
-    steps_per_round: Int = Field(
-        10,
+    steps_per_round: Int | None = Field(
+        None,
         ge=1,
         le=10_000,
-        description="Steps between two agreements; few are exact, many are fast on a cluster.",
+        description="Steps after which the tiles of a level sync; few are exact, many are fast on a cluster. By "
+        "default 10, and 25 in a level of one tile.",
     )
 
     # Before `tile` and `overlap`, which do not have to suit each other where chunks are asked for.
@@ -319,28 +320,69 @@ class Settings(BaseModel):
     )
     tile: Int = Field(1024, ge=64, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
     overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
-    bleed: Int = Field(32, ge=0, le=512, description="Pixels painted beyond each edge of the picture and cut off.")
+    edge_margin: Int = Field(
+        32,
+        ge=0,
+        le=512,
+        description="Pixels painted beyond each edge of the picture and cut off, for the network's sake.",
+    )
 
+    raw_exposure: Float = Field(
+        0.0, ge=-3, le=3, description="Stops to develop a raw photograph brighter by, or darker below 0."
+    )
     size: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Long side of the painting, in pixels.")
     width: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Width of the painting, in pixels.")
     height: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Height of the painting, in pixels.")
     aspect: Text | None = Field(None, description="Crop the photograph around its centre to this shape, such as 4:3.")
-    print_size: str | None = Field(None, description="Paper to fill, such as 60x90cm or 24x36in, instead of `size`.")
+    print_size: str | None = Field(
+        None, description="Paper to fill, such as A1, 60x90cm, 24x36in or 'A2 landscape', instead of `size`."
+    )
     dpi: Float | None = Field(
         None, gt=0, le=MAX_DPI, description="Dots per inch of the print; 300 if only `print_size` is given."
     )
     fit: Literal["fit", "crop"] = Field(
         "fit", description="Put the whole picture inside the paper, or crop it to fill the paper."
     )
+    bleed: str | None = Field(
+        None,
+        description="How far the painting goes on beyond the print size on every side, to be cut off, such as 3mm or "
+        "0.125in.",
+    )
+    crop_marks: bool = Field(False, description="Print marks on white around the picture that say where to cut.")
+    wrap: str | None = Field(
+        None, description="How far a canvas goes round the edges of its stretcher, such as 4cm, beyond the print size."
+    )
+    wrap_edge: Edge = Field(
+        "paint",
+        description="What goes round the edges: more of the painting, its mirror image, or the mean color of its edge.",
+    )
     bit_depth: BitDepth = Field(
         "auto", description="Bits per colour channel; `auto` keeps the photograph's where the file format can."
     )
     quality: Int = Field(95, ge=1, le=100, description="Quality of lossy file formats, in percent.")
-    profile: Literal["keep", "srgb"] = Field(
-        "keep", description="Keep the photograph's colour profile, or convert the painting to sRGB."
+    max_file: Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 10)] | None = Field(
+        None, description="Largest file to write, such as 128MB, with the best quality up to `quality` that fits."
+    )
+    profile: FileName = Field(
+        "keep",
+        description="Color profile of the painting's file: the photograph's (`keep`), `srgb`, `p3`, `adobergb`, or "
+        "an ICC file, such as a print shop's for CMYK.",
+    )
+    intent: Literal["relative", "perceptual", "saturation", "absolute"] = Field(
+        "relative", description="What becomes of colors that a profile does not have."
+    )
+    proof: bool = Field(
+        False,
+        description="Write a small picture of how the print will look beside it, and what share has other colors.",
+    )
+    pdf_image: Literal["jpeg", "lossless"] = Field("jpeg", description="How a PDF stores the painting.")
+    metadata: Literal["all", "copyright", "none"] = Field(
+        "all",
+        description="What the painting gets of the photograph's EXIF, XMP and IPTC: all, and a line in its history; "
+        "only creator and copyright; or none.",
     )
     gps: bool = Field(
-        False, description="Carry the place where the photograph was taken over into the painting's EXIF."
+        False, description="Carry the place where the photograph was taken over into the painting's metadata."
     )
     keep_times: bool = Field(False, description="Give the painting the photograph's file times.")
     max_pixels: Int = Field(2_000_000_000, ge=1, description="Refuse pictures of more pixels than this.")
@@ -455,6 +497,13 @@ class Settings(BaseModel):
         if print_size is not None:
             parse_print(print_size)
         return print_size
+
+    @field_validator("bleed", "wrap")
+    @classmethod
+    def _is_length(cls, length: str | None, info: ValidationInfo) -> str | None:
+        if length is not None:
+            parse_length(length, str(info.field_name))
+        return length
 
     @field_validator("print_size")
     @classmethod

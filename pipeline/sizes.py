@@ -1,11 +1,11 @@
 """How large a painting becomes.
 
-Sizes are ``(height, width)`` in pixels; a print size is two lengths and a unit, in either order,
-because the paper is turned to lie the way the photograph does.
+Sizes are ``(height, width)`` in pixels; a print size is the name of a paper, or two lengths and a unit in either order,
+because the paper is turned to lie the way the photograph does, unless it says how it lies.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 from muralist.pipeline.errors import SettingsError
@@ -17,18 +17,45 @@ MAX_SIDE_MM: Final = 100_000.0  # a hundred metres: beyond it, somebody mistyped
 MM_PER_INCH: Final = 25.4
 MAX_ASPECT: Final = 100.0  # the network would see nothing of the short side
 
+MAX_BORDER_MM: Final = 1000.0
+
+Lies = Literal["landscape", "portrait"]
+Edge = Literal["paint", "mirror", "color"]
+
+_PAPERS_MM: Final = {
+    **{"4a0": (1682, 2378), "2a0": (1189, 1682), "a0": (841, 1189), "a1": (594, 841), "a2": (420, 594)},
+    **{"a3": (297, 420), "a4": (210, 297), "a5": (148, 210), "a6": (105, 148)},
+    **{"b0": (1000, 1414), "b1": (707, 1000), "b2": (500, 707), "b3": (353, 500), "b4": (250, 353), "b5": (176, 250)},
+    **{"letter": (215.9, 279.4), "legal": (215.9, 355.6), "tabloid": (279.4, 431.8)},
+}
+_LIES: Final = r"(?:\s+(landscape|portrait))?\s*"
 _UNITS_MM: Final = {"mm": 1.0, "cm": 10.0, "in": MM_PER_INCH, "inch": MM_PER_INCH, '"': MM_PER_INCH}
 _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-_PRINT: Final = re.compile(rf'\s*{_NUMBER}\s*[x\u00d7]\s*{_NUMBER}\s*(mm|cm|inch|in|")\s*', re.IGNORECASE)
+_PRINT: Final = re.compile(rf'\s*{_NUMBER}\s*[x\u00d7]\s*{_NUMBER}\s*(mm|cm|inch|in|"){_LIES}', re.IGNORECASE)
+_PAPER: Final = re.compile(rf"\s*([0-9]?[a-z]+[0-9]?){_LIES}", re.IGNORECASE)
+_LENGTH: Final = re.compile(rf'\s*{_NUMBER}\s*(mm|cm|inch|in|")\s*', re.IGNORECASE)
 _ASPECT: Final = re.compile(rf"\s*{_NUMBER}(?:\s*:\s*{_NUMBER})?\s*")
 
 
 class Paper(NamedTuple):
-    """A print size: two sides in the unit it was written in, and that unit in millimetres."""
+    """A print size: two sides in the unit it was written in, that unit in millimetres, and how it lies."""
 
     a: float
     b: float
     unit_mm: float
+    lies: Lies | None = None
+
+    def turned(self, shape: tuple[float, float]) -> tuple[float, float]:
+        """Height and width in millimetres; turned to lie as a picture of (height, width) does, if it does not say how.
+
+        For a square picture it stays as written, width first.
+        """
+        wide, high = self.a * self.unit_mm, self.b * self.unit_mm
+        height, width = shape
+        if self.lies is None and height == width:
+            return high, wide
+        is_landscape = width > height if self.lies is None else self.lies == "landscape"
+        return (min(wide, high), max(wide, high)) if is_landscape else (max(wide, high), min(wide, high))
 
 
 @dataclass(frozen=True)
@@ -38,39 +65,99 @@ class TargetSize:
     Attributes
     ----------
     height, width : int
-        Size in pixels.
+        Size of what will be seen, in pixels.
     crops : tuple of float
         Shapes (width over height) that the photograph is cropped to around its centre, one after the other; none
         paints all of it.
+    bleed, wrap : int
+        Pixels on every side: first what goes round the edges of a stretcher, beyond it what is cut off.
+    is_painted : bool
+        Whether those are painted, too, and not made of the finished painting.
     """
 
     height: int
     width: int
     crops: tuple[float, ...] = ()
+    bleed: int = field(default=0, repr=False)
+    wrap: int = field(default=0, repr=False)
+    is_painted: bool = field(default=True, repr=False)
+
+    @property
+    def border(self) -> int:
+        """Pixels on every side that are not seen from the front."""
+        return self.bleed + self.wrap
+
+    @property
+    def painted(self) -> int:
+        """Those of them that are painted."""
+        return self.border if self.is_painted else 0
 
 
 def parse_print(text: str) -> Paper:
-    """Read a print size such as ``60x90cm``, ``594x841mm``, ``24x36in`` or ``24x36"``.
+    """Read a print size such as ``A1``, ``60x90cm``, ``594x841mm``, ``24x36in``, ``24x36"`` or ``A2 landscape``.
 
     Raises
     ------
     SettingsError
-        If the text is not two lengths and a unit, or a side is zero or longer than 100 m.
+        If the text is neither the name of a paper nor two lengths and a unit, or a side is zero or longer than 100 m.
 
     Examples
     --------
     >>> parse_print("60x90cm")
-    Paper(a=60.0, b=90.0, unit_mm=10.0)
+    Paper(a=60.0, b=90.0, unit_mm=10.0, lies=None)
     >>> parse_print('24 x 36"').unit_mm
     25.4
+    >>> parse_print("A2 landscape")
+    Paper(a=420, b=594, unit_mm=1.0, lies='landscape')
     """
+    named = _PAPER.fullmatch(text)
+    if named is not None and named[1].lower() in _PAPERS_MM:
+        return Paper(*_PAPERS_MM[named[1].lower()], 1.0, _lies(named[2]))
     match = _PRINT.fullmatch(text)
     if match is None:
-        raise SettingsError(f"got print size {text!r}, wanted two lengths and a unit (cm, mm, in) such as 60x90cm")
-    paper = Paper(float(match[1]), float(match[2]), _UNITS_MM[match[3].lower()])
+        known = " ".join(name.upper() if len(name) < 4 else name.title() for name in _PAPERS_MM)
+        raise SettingsError(
+            f"got print size {text!r}, wanted two lengths and a unit (cm, mm, in) such as 60x90cm, or a paper "
+            f"({known}), with landscape or portrait behind it or not"
+        )
+    paper = Paper(float(match[1]), float(match[2]), _UNITS_MM[match[3].lower()], _lies(match[4]))
     if not all(0 < side * paper.unit_mm <= MAX_SIDE_MM for side in paper[:2]):
         raise SettingsError(f"got print size {text!r}, wanted sides longer than 0 and at most {MAX_SIDE_MM:.0f} mm")
     return paper
+
+
+def _lies(text: str | None) -> Lies | None:
+    if text is None:
+        return None
+    return "landscape" if text.lower() == "landscape" else "portrait"
+
+
+def parse_length(text: str, what: str, longest_mm: float = MAX_BORDER_MM) -> float:
+    """Read a length such as ``3mm``, ``4 cm`` or ``0.125in`` in millimetres; `what` it is of is for the message.
+
+    Raises
+    ------
+    SettingsError
+        If the text is not a number and a unit, or longer than `longest_mm`.
+
+    Examples
+    --------
+    >>> parse_length("3mm", "bleed"), parse_length("0.125 in", "bleed")
+    (3.0, 3.175)
+    """
+    match = _LENGTH.fullmatch(text)
+    found = float(match[1]) * _UNITS_MM[match[2].lower()] if match else 0
+    if not 0 < found <= longest_mm:
+        raise SettingsError(
+            f"got {what} {text!r}, wanted a length above 0 and up to {longest_mm:.0f} mm, with its unit (mm, cm, in), "
+            "such as 3mm"
+        )
+    return found
+
+
+def pixels_of(length_mm: float, dpi: float) -> int:
+    """A length on paper in whole pixels."""
+    return round(length_mm / MM_PER_INCH * dpi)
 
 
 def parse_aspect(text: str) -> float:
@@ -120,6 +207,9 @@ def target_size(
     print_size: str | None = None,
     dpi: float | None = None,
     fit: Literal["fit", "crop"] = "fit",
+    bleed: str | None = None,
+    wrap: str | None = None,
+    wrap_edge: Edge = "paint",
 ) -> TargetSize:
     """Size of the painting of a photograph.
 
@@ -144,6 +234,11 @@ def target_size(
     fit : {"fit", "crop"}
         The largest painting that lies inside the paper, or the middle of the photograph filling it
         exactly. Counts only with `print_size`.
+    bleed, wrap : str, optional
+        Lengths, see `parse_length`, that a print is larger on every side than what will be seen. Only with
+        `print_size`.
+    wrap_edge : {"paint", "mirror", "color"}
+        What is there where there is a wrap: painting, the finished painting's mirror image, or a color.
 
     Raises
     ------
@@ -167,8 +262,13 @@ def target_size(
     crops = () if aspect is None else (parse_aspect(aspect),)
     shape = _cropped(photo_height, photo_width, *crops)
     if print_size is not None:
-        paper = _paper_pixels(print_size, DEFAULT_DPI if dpi is None else dpi, shape)
-        return _fill(paper, crops) if fit == "crop" else _inside(shape, paper, crops)
+        density = DEFAULT_DPI if dpi is None else dpi
+        paper = _paper_pixels(print_size, density, shape)
+        found = _fill(paper, crops) if fit == "crop" else _inside(shape, paper, crops)
+        return _bordered(found, bleed, wrap, wrap_edge, density)
+    for name, length in (("bleed", bleed), ("wrap", wrap)):
+        if length is not None:
+            raise SettingsError(f"got {name} {length!r} without a print size, wanted one, such as --print 60x90cm")
     if width is not None and height is not None:
         return _exactly(height, width, aspect)
     return _checked(*_scaled(shape, size, width, height), crops)
@@ -191,11 +291,32 @@ def _paper_pixels(print_size: str, dpi: float, shape: tuple[float, float]) -> tu
     """Height and width of the paper in pixels, turned to lie as the photograph does."""
     if not 0 < dpi <= MAX_DPI:
         raise SettingsError(f"got {dpi:g} dpi, wanted more than 0 and at most {MAX_DPI:.0f}")
-    a, b, unit_mm = parse_print(print_size)
-    wide, high = (max(1, round(side * unit_mm / MM_PER_INCH * dpi)) for side in (a, b))
-    height, width = shape
-    turned = (width > height and high > wide) or (height > width and wide > high)
-    return (wide, high) if turned else (high, wide)
+    height, width = (max(1, pixels_of(side, dpi)) for side in parse_print(print_size).turned(shape))
+    return height, width
+
+
+def _bordered(size: TargetSize, bleed: str | None, wrap: str | None, edge: Edge, dpi: float) -> TargetSize:
+    """The size with what goes round a stretcher, and what is cut off.
+
+    Raises
+    ------
+    SettingsError
+        If the wrap is wider than half the picture, or the whole too large.
+    """
+    around, beyond = (
+        0 if text is None else pixels_of(parse_length(text, what), dpi)
+        for what, text in (("wrap", wrap), ("bleed", bleed))
+    )
+    if 2 * around > min(size.height, size.width):
+        width, height = (side * MM_PER_INCH / dpi / 10 for side in (size.width, size.height))
+        raise SettingsError(
+            f"got wrap {wrap} for a picture of {width:.1f} x {height:.1f} cm, wanted at most half its shorter side"
+        )
+    if around + beyond > min(size.height, size.width):
+        raise SettingsError(f"got bleed {bleed}, wanted less: with the wrap, no more than the picture's shorter side")
+    found = replace(size, bleed=beyond, wrap=around, is_painted=wrap is None or edge == "paint")
+    _checked(found.height + 2 * found.border, found.width + 2 * found.border)
+    return found
 
 
 def _fill(paper: tuple[int, int], crops: tuple[float, ...]) -> TargetSize:

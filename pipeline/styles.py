@@ -13,8 +13,9 @@ import numpy as np
 from muralist.model.architecture import Architecture
 from muralist.pipeline.errors import PictureError, SettingsError
 from muralist.pipeline.pictures.colours import Recolouring, recolouring
+from muralist.pipeline.pictures.formats import supported_inputs
 from muralist.pipeline.pictures.images import Picture, resize
-from muralist.pipeline.pictures.reading import read_picture, supported_inputs
+from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.progress import counted
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers.memory import budget

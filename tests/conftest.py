@@ -14,10 +14,20 @@ from urllib.request import Request, urlopen
 import pytest
 from chores import introduce, run_chore
 from dask_processes import dask_scheduler, dask_worker
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from moto.server import ThreadedMotoServer
 from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
 from muralist.pipeline.workers import cluster, link
+
+# Processes of tests side by side share the cores; torch, which reads this, is not yet there.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How fast a busy machine draws examples says nothing of the code.
+hypothesis_settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("busy")
 
 # A shell's background jobs ignore Ctrl-C, and so would all that the tests start there.
 signal.signal(signal.SIGINT, signal.default_int_handler)

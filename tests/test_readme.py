@@ -30,7 +30,7 @@ def test_python_example_runs(
         painting.resize((96, 72)).save("photo.jpg")
         painting.crop((0, 0, 160, 120)).save("painting.jpg")
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    small = example.replace("size=800", "size=96, coarse=64, steps=[2, 1], bleed=16")
+    small = example.replace("size=800", "size=96, coarse=64, steps=[2, 1], edge_margin=16")
     assert small != example
     exec(compile(small, "README.md", "exec"), {"__name__": "__main__"})
     seam_score, style_loss = map(float, capsys.readouterr().out.split())

@@ -21,12 +21,13 @@ SIZE = 480
 COLUMNS = 3
 COMPACT = {"network": "compact"}
 PUBLISHED_ELSEWHERE = ("gcucurull-alexnet",)  # layers that compact does not have
+PRINTS = ("canvas", "fine-art", "mural")  # which paint as poster does
 BOUND = ("pooling", "padding", "content_weight", "style_weight", "tv_weight")
 
 
 def pictured() -> list[str]:
-    """Presets that the bundled network can paint with."""
-    return [name for name in preset_names() if name not in PUBLISHED_ELSEWHERE]
+    """Presets that the bundled network can paint with, and that paint otherwise than others."""
+    return [name for name in preset_names() if name not in (*PUBLISHED_ELSEWHERE, *PRINTS)]
 
 
 def paint(preset: str, photograph: Path, target: Path) -> None:

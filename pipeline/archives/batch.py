@@ -10,7 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -22,11 +22,13 @@ from muralist.model.errors import ModelError
 from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.archives.collisions import check_collisions
 from muralist.pipeline.archives.deadline import Deadline
-from muralist.pipeline.archives.items import Item, find_items, find_unsupported, told_unsupported
+from muralist.pipeline.archives.items import Item, find_doubles, find_items, find_unsupported, told_unsupported
 from muralist.pipeline.archives.manifest import is_manifest
+from muralist.pipeline.archives.pairs import RawPairs, told_doubles
 from muralist.pipeline.archives.repeats import identity_of, likeness, painted_already
-from muralist.pipeline.brief import make_brief, sidecar_path
+from muralist.pipeline.brief import make_brief, sidecar_path, target_of
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
+from muralist.pipeline.pictures.pages import place_of
 from muralist.pipeline.pictures.reading import read_size
 from muralist.pipeline.pictures.writing import check_output, copy_file, keep_times
 from muralist.pipeline.presets import load_settings
@@ -37,9 +39,14 @@ from muralist.pipeline.records.report import Report, Result, Status
 from muralist.pipeline.records.sidecar import Sidecar, write_sidecar
 from muralist.pipeline.render import check_room, paint_picture
 from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
-from muralist.pipeline.sizes import target_size
 from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
+from muralist.pipeline.viewer.facts import assigned, render_command
+from muralist.pipeline.viewer.gallery import check_gallery, gallery_path, write_gallery
+from muralist.pipeline.viewer.live import Board
+from muralist.pipeline.viewer.report import add_report
+from muralist.pipeline.viewer.server import LOCAL, open_live, shown_live
 from muralist.pipeline.workers.cluster import Cluster, open_cluster
+from muralist.pipeline.workers.memory import budget
 from muralist.tiling.errors import TilingError
 
 EXPECTED: Final = (PipelineError, ModelError, TilingError)
@@ -67,6 +74,8 @@ class Wishes:
         Whether to begin interrupted pictures anew.
     keep : bool
         Whether to leave run folders after a success.
+    report : bool
+        Whether to write a page about every painting, and one about the batch.
     """
 
     preset: str = "default"
@@ -75,6 +84,7 @@ class Wishes:
     overwrite: bool = False
     restart: bool = False
     keep: bool = False
+    report: bool = False
 
     def settings_of(self, item: Item) -> Settings:
         """Give the settings of a picture, from its preset and what a manifest says of it.
@@ -87,6 +97,13 @@ class Wishes:
         foreign = item.preset is not None
         return load_settings(preset, self.flags, self.assignments, item.overrides, item.place, foreign=foreign)
 
+    def command(self, item: Item) -> str:
+        """Spell the command that paints a picture alone."""
+        flags = {name: value for name, value in (self.flags or {}).items() if value is not None}
+        settings = [*assigned(flags), *self.assignments, *assigned(item.overrides)]
+        preset = item.preset or self.preset
+        return render_command(str(item.content), map(str, item.styles), str(item.output), preset, settings)
+
 
 def paint_archive(
     inputs: Sequence[str],
@@ -96,9 +113,12 @@ def paint_archive(
     *,
     name: str | None = None,
     each_style: bool = False,
+    raw_pairs: RawPairs = "jpeg",
     finish_by: str | None = None,
     max_hours: float | None = None,
     quiet: bool = True,
+    live: int | None = None,
+    live_host: str = LOCAL,
 ) -> Report:
     """Paint all pictures that are not painted yet.
 
@@ -114,33 +134,50 @@ def paint_archive(
         Template for names, see `muralist.pipeline.archives.naming`.
     each_style : bool
         Whether to paint every picture once in each style, instead of in all of them blended.
+    raw_pairs : {"jpeg", "raw", "both"}
+        What to paint of shots that are there twice, as a raw photograph and as JPEG or HEIC.
     finish_by : str, optional
         Time such as 07:00; pictures that would not be finished by then are left.
     max_hours : float, optional
         The same from now on.
     quiet : bool
         Whether to show no progress.
+    live : int, optional
+        Port for a page that shows the paintings while they grow, 0 for one that is free; its address is told.
+    live_host : str
+        Address of this machine that the page is served on.
 
     Raises
     ------
     PipelineError, ModelError, TilingError
         If something is wrong with the batch as a whole. What is wrong with one picture is in the report.
     """
-    items = find_items(inputs, styles, output, preset=wishes.preset, template=name, each_style=each_style)
+    items = find_items(
+        inputs, styles, output, preset=wishes.preset, template=name, each_style=each_style, raw_pairs=raw_pairs
+    )
     settings = load_settings(wishes.preset, wishes.flags, wishes.assignments)
-    check_collisions(items, wishes.settings_of, output / REPORT, filter(is_manifest, map(Path, inputs)))
+    manifests = filter(is_manifest, map(Path, inputs))
+    check_collisions(items, wishes.settings_of, output / REPORT, manifests, pages=wishes.report)
     deadline = Deadline.parse(finish_by, max_hours, datetime.now())
     _make_folder(output)
+    if wishes.report:
+        check_gallery(gallery_path(output / REPORT))
     with (
         open_run(output / REPORT, settings.scratch) as folder,
         Report(output / REPORT) as report,
         BatchBar(len(items), quiet=quiet) as bar,
+        open_live(output.name, live, live_host, bar.note, len(items)) as board,
     ):
+        if left := find_doubles(inputs, output, raw_pairs):
+            bar.note(told_doubles(left, raw_pairs))
         if unsupported := find_unsupported(inputs, output):
             bar.note(told_unsupported(unsupported))
-        Batch(items, settings, wishes, deadline, folder, report, bar).run()
+        Batch(items, settings, wishes, deadline, folder, report, bar, board).run()
         for path in unsupported:
             report.add(Result(str(path), "", "unsupported", "its format is not read; convert it"))
+        if wishes.report:
+            for notice in write_gallery(output / REPORT, pages=True, memory=budget(settings))[1]:
+                bar.note(notice)
     return report
 
 
@@ -179,6 +216,8 @@ class Batch:
         Of the batch as a whole, for what workers need.
     report : Report
     bar : BatchBar
+    board : Board or None
+        Of the page that shows what is painted.
     """
 
     items: Sequence[Item]
@@ -188,6 +227,7 @@ class Batch:
     folder: RunFolder
     report: Report
     bar: BatchBar
+    board: Board | None = None
 
     def __post_init__(self) -> None:
         self._stack = ExitStack()
@@ -195,6 +235,7 @@ class Batch:
         self._weights: dict[tuple[str, str | None], WeightFile] = {}
         self._ended: dict[str, Result] = {}  # by key: what other pictures of the same key may be copied from
         self._twins: dict[str, list[Item]] = {}  # by key: pictures that wait for one under way
+        self._commands = {str(item.output): self.wishes.command(item) for item in self.items}
 
     def run(self) -> None:
         """Paint what is to be painted."""
@@ -295,7 +336,12 @@ class Batch:
                 item.content, item.styles, item.output, errand.settings, overwrite=overwrite, aside=folder.aside
             )
             check_room(brief, folder)
-            return paint_picture(brief, folder, cluster, Progress(), item.number)
+            with shown_live(self.board, item.output.name, brief.levels, Progress(), cluster, item.number) as progress:
+                sidecar = paint_picture(brief, folder, cluster, progress, item.number)
+        if wishes.report:
+            with suppress(PipelineError):  # tried again in the end, and told then
+                add_report(item.output, item.content, errand.settings)
+        return sidecar
 
     def _close(self, errand: Errand, done: Future[Sidecar]) -> list[Errand]:
         """Tell what became of a picture; return it if it is to be tried again."""
@@ -335,8 +381,11 @@ class Batch:
         self._tell(replace(own, status="copied", reason=None, seconds=0.0, attempts=0))
 
     def _tell(self, result: Result) -> None:
+        result = replace(result, command=self._commands[result.output])
         self.report.add(result)
         self.bar.show(result)
+        if self.board is not None:
+            self.board.tell(result)
 
     def _pass_on(self) -> None:
         """Tell what there is to know of the workers since the last time."""
@@ -359,14 +408,13 @@ def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) 
     sidecar["inputs"]["content"]["path"] = str(item.content)
     write_sidecar(item.output, {**sidecar, "output": str(item.output), "same_as": str(painting)})
     if keep:
-        keep_times(item.content, item.output)
+        keep_times(place_of(item.content).file, item.output)
 
 
 def _megapixels(item: Item, settings: Settings) -> float:
     """Size of the painting."""
-    sizes = settings.model_dump(include={"size", "width", "height", "aspect", "print_size", "dpi", "fit"})
-    target = target_size(*read_size(item.content), **sizes)
-    return target.height * target.width / 1e6
+    target = target_of(*read_size(item.content), settings)
+    return (target.height + 2 * target.painted) * (target.width + 2 * target.painted) / 1e6
 
 
 def _painted(errand: Errand, sidecar: Sidecar) -> Result:

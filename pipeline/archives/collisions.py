@@ -11,16 +11,21 @@ from pathlib import Path
 from muralist.model.errors import ModelError
 from muralist.pipeline.archives.items import Item
 from muralist.pipeline.archives.naming import UNIQUE
-from muralist.pipeline.brief import sidecar_path
+from muralist.pipeline.brief import proof_path, sidecar_path
 from muralist.pipeline.errors import PipelineError, SettingsError
+from muralist.pipeline.pictures.pages import place_of
+from muralist.pipeline.pictures.profiles import BUILT_IN
 from muralist.pipeline.records.checkpoints import checkpoint_of
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import init_file
+from muralist.pipeline.viewer.report import report_path
 
 SettingsOf = Callable[[Item], Settings]
 
 
-def check_collisions(items: Sequence[Item], settings_of: SettingsOf, report: Path, manifests: Iterable[Path]) -> None:
+def check_collisions(
+    items: Sequence[Item], settings_of: SettingsOf, report: Path, manifests: Iterable[Path], *, pages: bool = False
+) -> None:
     """Refuse a batch in which one file would take the place of another.
 
     Parameters
@@ -31,6 +36,8 @@ def check_collisions(items: Sequence[Item], settings_of: SettingsOf, report: Pat
     report : Path
         File for the batch's report.
     manifests : iterable of Path
+    pages : bool
+        Whether every painting gets a page.
 
     Raises
     ------
@@ -41,9 +48,13 @@ def check_collisions(items: Sequence[Item], settings_of: SettingsOf, report: Pat
     read = {_real(path) for item in items for path in (item.content, *item.styles)}
     read |= {_real(path) for each in settings if each for path in _named_in(each)} | {*map(_real, manifests)}
     written = {_real(report): "the report"}
-    for item in items:
+    for item, own in zip(items, settings, strict=True):
         _take(written, item.output, f"the painting of {_told(item)}")
         _take(written, sidecar_path(item.output), f"the record of {_told(item)}")
+        if pages:
+            _take(written, report_path(item.output), f"the page of {_told(item)}")
+        if own and own.proof:
+            _take(written, proof_path(item.output), f"the proof of {_told(item)}")
     for real, what in written.items():
         if real in read or os.path.dirname(real) in read:  # a folder among the inputs is a style
             raise SettingsError(
@@ -91,8 +102,9 @@ def _key(item: Item) -> str:
 
 def _named_in(settings: Settings) -> Iterator[Path]:
     """Files that settings have read."""
-    yield from filter(None, [init_file(settings), settings.weights and Path(settings.weights)])
+    profile = None if settings.profile in BUILT_IN else Path(settings.profile)
+    yield from filter(None, [init_file(settings), settings.weights and Path(settings.weights), profile])
 
 
 def _real(path: Path) -> str:
-    return os.path.realpath(path)
+    return os.path.realpath(place_of(path).file)

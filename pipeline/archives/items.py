@@ -10,8 +10,10 @@ from typing import Never
 
 from muralist.pipeline.archives.manifest import Entry, is_manifest, read_manifest
 from muralist.pipeline.archives.naming import DEFAULT, OTHERWISE, WITH_STYLE, Template, below, writable
+from muralist.pipeline.archives.pairs import RawPairs, doubles
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.pictures.reading import UNSUPPORTED_EXTENSIONS, supported_inputs
+from muralist.pipeline.pictures.formats import UNSUPPORTED_EXTENSIONS, names_of_inputs, supported_inputs
+from muralist.pipeline.pictures.pages import place_of
 
 _MAGIC = re.compile(r"[*?[]")
 
@@ -55,6 +57,7 @@ def find_items(
     preset: str = "default",
     template: str | None = None,
     each_style: bool = False,
+    raw_pairs: RawPairs = "jpeg",
 ) -> list[Item]:
     """List everything that a batch is to paint. Only names are looked at: a picture may still turn out to be broken.
 
@@ -62,8 +65,8 @@ def find_items(
     ----------
     inputs : sequence of str
         Folders (with all below, but nothing hidden and not the output folder), globs (`**` does not follow links to
-        folders), pictures, manifests. Below the output folder a painting lies as its photograph does below the
-        folder, the fixed part of the glob, or the manifest's folder.
+        folders), pictures (of a TIFF also a page, `scan.tif#2`), manifests. Below the output folder a painting lies as
+        its photograph does below the folder, the fixed part of the glob, or the manifest's folder.
     styles : sequence of Path
         For all pictures that a manifest gives none of their own.
     output : Path
@@ -74,6 +77,8 @@ def find_items(
         See `muralist.pipeline.archives.naming`.
     each_style : bool
         Whether to paint every picture once in each of `styles`, instead of in all of them blended.
+    raw_pairs : {"jpeg", "raw", "both"}
+        What to paint of shots that a folder or glob holds twice, as a raw photograph and as JPEG or HEIC.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def find_items(
     wanted = [
         (entry, chosen)
         for text in inputs
-        for entry in _named(text, output)
+        for entry in _named(text, output, raw_pairs)
         for chosen in (shared if entry.styles is None else [entry.styles])
     ]
     digits = len(str(len(wanted)))
@@ -105,26 +110,37 @@ def find_items(
 
 def find_unsupported(inputs: Sequence[str], output: Path) -> list[Path]:
     """List the pictures that folders and globs name but that are left out, for their format is not read."""
+    return _found(inputs, output, _is_unsupported)
+
+
+def find_doubles(inputs: Sequence[str], output: Path, raw_pairs: RawPairs) -> list[Path]:
+    """List the pictures that folders and globs name but that are left out: the shot is painted from another file."""
+    left = (doubles(_found([text], output, _is_photograph), raw_pairs) for text in inputs)
+    return sorted(set().union(*left))
+
+
+def _found(inputs: Sequence[str], output: Path, wanted: Callable[[Path], bool]) -> list[Path]:
+    """Files that folders and globs name and that are wanted, each once."""
     found: list[Path] = []
     for text in inputs:
         if os.path.isdir(text):
-            found += sorted(_walk(Path(text), output, _is_unsupported))
+            found += sorted(_walk(Path(text), output, wanted))
         elif not os.path.isfile(text) and _MAGIC.search(text):
-            found += [entry.content for entry in _glob(Path(text), output, text, _is_unsupported)]
+            found += [entry.content for entry in _glob(Path(text), output, text, wanted)]
     return list(dict.fromkeys(found))
 
 
 def told_unsupported(pictures: Iterable[Path]) -> str:
     """Count pictures that are left out, by extension, in one line.
 
-    >>> told_unsupported([Path("a.heic"), Path("b.DNG"), Path("c.HEIC")])
-    'left out: 2 .heic, 1 .dng; convert them to one of JPEG, PNG, TIFF, WebP'
+    >>> told_unsupported([Path("a.tga"), Path("b.EXR"), Path("c.TGA")])
+    'left out: 2 .tga, 1 .exr; convert them to JPEG, PNG or TIFF'
     """
     counts = Counter(path.suffix.lower() for path in pictures)
     listed = ", ".join(
         f"{count} {extension}" for extension, count in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
     )
-    return f"left out: {listed}; convert them to one of {', '.join(kind.name for kind in supported_inputs())}"
+    return f"left out: {listed}; convert them to JPEG, PNG or TIFF"
 
 
 def _output(entry: Entry, form: Template, output: Path, fields: dict[str, str]) -> Path:
@@ -135,9 +151,10 @@ def _output(entry: Entry, form: Template, output: Path, fields: dict[str, str]) 
 
 def _fields(entry: Entry, styles: Sequence[Path], preset: str, number: str) -> dict[str, str]:
     """What a template may ask for."""
-    suffix = entry.content.suffix
+    place = place_of(entry.content)
+    suffix = place.file.suffix
     return {
-        "stem": entry.content.stem,
+        "stem": place.stem,
         "style": "+".join(map(_style_name, map(_absolute, styles))) or "none",
         "preset": PurePath(entry.preset or preset).stem,
         "ext": suffix[1:] if writable(suffix) else OTHERWISE,
@@ -157,24 +174,30 @@ def _absolute(path: Path) -> Path:
 # --- inputs --------------------------------------------------------------------------------------
 
 
-def _named(text: str, output: Path) -> list[Entry]:
+def _named(text: str, output: Path, raw_pairs: RawPairs) -> list[Entry]:
     """The pictures that one input names, at least one."""
     path = Path(text)
     if os.path.isdir(text):
-        found = _entries(_walk(path, output, _is_photograph), path, text)
-    elif os.path.isfile(text):
+        found = _shots(_entries(_walk(path, output, _is_photograph), path, text), raw_pairs)
+    elif os.path.isfile(place_of(path).file):
         found = read_manifest(path) if is_manifest(path) else [Entry(path, text)]
     elif _MAGIC.search(text):
-        found = _glob(path, output, text, _is_photograph)
+        found = _shots(_glob(path, output, text, _is_photograph), raw_pairs)
     else:
         raise SettingsError(f"{text}: there is no such file or folder; check the path")
     if not found:
-        known, others = " ".join(_extensions()), find_unsupported([text], output)
+        others = find_unsupported([text], output)
         raise SettingsError(
-            f"{text}: got no picture, wanted at least one ({known}) that is not hidden and not in the output folder "
-            f"{output}" + (f"; {told_unsupported(others)}" if others else "")
+            f"{text}: got no picture, wanted at least one ({names_of_inputs()}) that is not hidden and not in the "
+            f"output folder {output}" + (f"; {told_unsupported(others)}" if others else "")
         )
     return found
+
+
+def _shots(entries: list[Entry], raw_pairs: RawPairs) -> list[Entry]:
+    """Each shot once, or twice if both its files are wanted."""
+    left = doubles([entry.content for entry in entries], raw_pairs)
+    return [entry for entry in entries if entry.content not in left]
 
 
 def _entries(pictures: Iterable[Path], root: Path, text: str) -> list[Entry]:

@@ -11,6 +11,7 @@ from typing import Any
 from muralist.pipeline.archives.items import Item
 from muralist.pipeline.brief import sidecar_path
 from muralist.pipeline.errors import OutputError, PictureError
+from muralist.pipeline.pictures.pages import digest_of, place_of
 from muralist.pipeline.records.identity import difference, identity
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import init_file
@@ -87,18 +88,19 @@ def likeness(painting: dict[str, Any], output: Path) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes; of a file that did not change since, without reading it again.
+    """Give what `Picture.sha256` will be; of a file that did not change since, without reading it again.
 
     Raises
     ------
     PictureError
         If it cannot be read or is no regular file: devices and pipes may never end.
     """
+    file, page = place_of(path)
     try:
-        facts = path.stat()
+        facts = file.stat()
         if not stat.S_ISREG(facts.st_mode):
             raise PictureError(f"{path}: this is no file; name a picture", path=path)
-        return _digest(path, facts.st_mtime_ns, facts.st_size)
+        return digest_of(_digest(file, facts.st_mtime_ns, facts.st_size), page)
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror}); check the path", path=path) from error
 

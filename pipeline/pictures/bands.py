@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from muralist.pipeline.pictures.metadata import exported, srgb_profile
+from muralist.pipeline.pictures.profiles import channels_of
 from muralist.pipeline.pictures.samples import BAND_BYTES, Pixels, Rows, as_vips, at_depth
+from muralist.pipeline.pictures.stored import Stored
 
 _COLOUR_TYPE = {3: 2, 4: 6}  # of a PNG, by channels
 
@@ -36,18 +38,34 @@ class Samples:
         A usable output profile to convert to; None: sRGB.
     depth
         Bits per sample.
+    intent
+        What becomes of colors that the profile does not have, by libvips' names.
+    may_have_alpha
+        Whether the file can hold alpha.
     """
 
     pixels: Rows
     alpha: Rows | None
     icc: bytes | None
     depth: int
+    intent: str = "relative"
+    may_have_alpha: bool = True
+
+    @property
+    def is_cmyk(self) -> bool:
+        """Whether they are inks."""
+        return channels_of(self.icc) == 4
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is alpha; else what is transparent is white."""
+        return self.alpha is not None and self.may_have_alpha and not self.is_cmyk
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(height, width, 3 or 4)."""
         height, width = self.pixels.shape[:2]
-        return height, width, 3 if self.alpha is None else 4
+        return height, width, 4 if self.is_cmyk or self.has_alpha else 3
 
     @property
     def dtype(self) -> "np.dtype[Any]":
@@ -89,21 +107,27 @@ class Samples:
 
     def _read(self, start: int, stop: int) -> Pixels:
         image = as_vips(_ask(self.pixels, start, stop))
+        alpha = None if self.alpha is None else as_vips(_ask(self.alpha, start, stop))
+        if alpha is not None and not self.has_alpha:
+            white = at_depth(image, 16).bandjoin(at_depth(alpha, 16)).flatten(background=65535, max_alpha=65535)
+            image, alpha = white.cast("ushort"), None
         if self.icc is None:
             image = at_depth(image, self.depth)
         else:
-            image = exported(at_depth(image, 16).copy(interpretation="rgb16"), self.icc, self.depth)
-        if self.alpha is not None:
-            image = image.bandjoin(at_depth(as_vips(_ask(self.alpha, start, stop)), self.depth))
+            image = exported(at_depth(image, 16).copy(interpretation="rgb16"), self.icc, self.depth, self.intent)
+        if alpha is not None:
+            image = image.bandjoin(at_depth(alpha, self.depth))
         samples: Pixels = image.numpy()
         return samples
 
 
-def as_png(samples: Samples) -> Iterator[bytes]:
+def as_png(samples: Samples | Stored) -> Iterator[bytes]:
     """An uncompressed PNG file in pieces: the simplest format that libvips reads from a stream."""
     height, width, channels = samples.shape
     yield b"\x89PNG\r\n\x1a\n"
-    yield from _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, samples.depth, _COLOUR_TYPE[channels], 0, 0, 0))
+    yield from _chunk(
+        b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * samples.dtype.itemsize, _COLOUR_TYPE[channels], 0, 0, 0)
+    )
     stored = zlib.compressobj(0)
     for band in samples.bands():
         lines = band.astype(band.dtype.newbyteorder(">"), copy=False).view(np.uint8).reshape(len(band), -1)

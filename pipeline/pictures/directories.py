@@ -1,19 +1,20 @@
 """Directories of TIFF files: which tags there are, and what they hold. Nothing that they claim is believed."""
 
+import io
 import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 _TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d"}
 _TYPES |= {13: "I", 16: "Q", 17: "q", 18: "Q"}  # of values, as `struct` spells them
 _RATIONAL = (5, 10)
-_SHORT = 3
+_SHORT, _LONG8 = 3, 16
 
 _SUB_DIRECTORIES = 330
 _MOST_ENTRIES = 4096  # in a directory, as in libtiff
-_MOST_DIRECTORIES = 64
+_MOST_DIRECTORIES = 1024
 _MOST_BYTES = 1 << 26  # in a value
 
 
@@ -51,6 +52,8 @@ class Directory:
     ----------
     file
         The file.
+    place
+        Where it lies in the file.
     form
         How it spells numbers.
     entries
@@ -60,6 +63,7 @@ class Directory:
     """
 
     file: BinaryIO
+    place: int
     form: Form
     entries: Mapping[int, bytes]
     following: int
@@ -130,6 +134,15 @@ def read_directories(file: BinaryIO) -> list[Directory]:
     return list(found.values())
 
 
+def pages(directories: list[Directory]) -> list[Directory]:
+    """Of the directories of a file, those that follow each other, the first first: its pages."""
+    by_place = {each.place: each for each in directories}
+    found = [directories[0]]
+    while (following := by_place.pop(found[-1].following, None)) is not None:
+        found.append(following)
+    return found
+
+
 def _directory(file: BinaryIO, form: Form, place: int) -> Directory:
     if place > _length(file):
         raise struct.error("a directory behind the end")
@@ -141,11 +154,13 @@ def _directory(file: BinaryIO, form: Form, place: int) -> Directory:
     entries: dict[int, bytes] = {}
     for start in range(0, count * form.entry_size, form.entry_size):
         entries.setdefault(int(form.unpack("H", stored, start)[0]), stored[start : start + form.entry_size])
-    return Directory(file, form, entries, int(form.unpack(form.offset, stored, count * form.entry_size)[0]))
+    return Directory(file, place, form, entries, int(form.unpack(form.offset, stored, count * form.entry_size)[0]))
 
 
 def written(form: Form, entries: Mapping[int, bytes | tuple[int, ...]], place: int) -> bytes:
-    """A directory to lie at `place`, with its values behind it: of entries as stored, and of short numbers.
+    """A directory to lie at `place`, with its values behind it: of entries as stored, and of numbers.
+
+    Numbers of more than 16 bits are for BigTIFF alone.
 
     Raises
     ------
@@ -156,13 +171,65 @@ def written(form: Form, entries: Mapping[int, bytes | tuple[int, ...]], place: i
     lines, values = b"", b""
     for tag, value in sorted(entries.items()):
         if isinstance(value, tuple):
-            content = form.pack(f"{len(value)}H", *value)
+            kind = _SHORT if max(value) < 1 << 16 else _LONG8
+            content = form.pack(f"{len(value)}{_TYPES[kind]}", *value)
             inline = len(content) <= form.offset_size
             stored = content.ljust(form.offset_size, b"\0") if inline else form.pack(form.offset, behind + len(values))
             values += b"" if inline else content
-            value = form.pack("HH" + form.offset, tag, _SHORT, len(value)) + stored
+            value = form.pack("HH" + form.offset, tag, kind, len(value)) + stored
         lines += value
     return form.pack(form.entries, len(entries)) + lines + form.pack(form.offset, 0) + values
+
+
+class View(io.RawIOBase):
+    """A file as libvips is to see it: as a TIFF, with another head that leads to a directory behind its end.
+
+    Between the two is a hole where nothing can be read, so that a strip which is cut short does not go on with the
+    directory.
+
+    Parameters
+    ----------
+    file
+        Where the pixels lie; only read.
+    magic
+        What a TIFF of this form begins with, up to the place of its first directory.
+    form
+        How numbers are spelled.
+    entries
+        The directory, as for `written`.
+    """
+
+    def __init__(
+        self, file: BinaryIO, magic: bytes, form: Form, entries: Mapping[int, bytes | tuple[int, ...]]
+    ) -> None:
+        self._file = file
+        self._size = self._file.seek(0, io.SEEK_END)
+        self._place = self._size + 2 - self._size % 2
+        self._head = magic + form.pack(form.offset, self._place)
+        self._tail = written(form, entries, self._place)
+        self._at = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go somewhere."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence, self._place + len(self._tail))
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the head, the file, or what lies behind it, whichever begins here."""
+        if len(self._head) <= self._at < self._size:
+            self._file.seek(self._at)
+            count = self._file.readinto(memoryview(buffer)[: self._size - self._at])  # type: ignore[attr-defined]
+        else:
+            before, part = (0, self._head) if self._at < self._size else (self._place, self._tail)
+            piece = part[self._at - before :][: len(buffer)] if self._at >= before else b""
+            count = len(piece)
+            buffer[:count] = piece
+        self._at += count
+        return int(count)
 
 
 def _size(code: str) -> int:

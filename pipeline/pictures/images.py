@@ -6,6 +6,7 @@ own colour profile.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +16,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from muralist.pipeline.pictures.metadata import Dpi
-from muralist.pipeline.pictures.rasters import Raster
+from muralist.pipeline.pictures.rasters import Raster, Room, room_in
 from muralist.pipeline.pictures.samples import Pixels, full_scale
 
 _LOBES = 3  # of the filter, on either side
 _PLANE_SAMPLES = 1 << 21  # read and brought to the new width at once; Pillow makes three float copies
+_ROWS_PICKED = 64
 _SLAB_SAMPLES = 1 << 23  # at the new width, kept to be mixed
 
 
@@ -43,6 +45,10 @@ class Picture:
         Where it was read from.
     sha256
         Hex digest of the file's bytes.
+    xmp
+        The file's XMP document.
+    iptc
+        The file's IPTC-IIM block.
     notices
         What the user should know of how it was read.
     """
@@ -54,6 +60,8 @@ class Picture:
     dpi: Dpi | None
     path: Path
     sha256: str
+    xmp: bytes | None = None
+    iptc: bytes | None = None
     notices: tuple[str, ...] = ()
 
     @property
@@ -169,12 +177,78 @@ def _plane_at_width(plane: Pixels, width: int) -> Pixels:
 
 def crop_to_aspect(picture: Picture, aspect: float) -> Picture:
     """Cut the largest centred part with the given aspect (width / height) out of a picture, alpha included."""
-    height = min(picture.height, max(1, round(picture.width / aspect)))
-    width = min(picture.width, max(1, round(picture.height * aspect)))
-    top, left = (picture.height - height) // 2, (picture.width - width) // 2
-    rows, cols = slice(top, top + height), slice(left, left + width)
+    rows, cols = _of_aspect((slice(0, picture.height), slice(0, picture.width)), aspect)
     alpha = None if picture.alpha is None else _crop(picture.alpha, rows, cols)
     return replace(picture, pixels=_crop(picture.pixels, rows, cols), alpha=alpha)
+
+
+def with_surroundings(
+    picture: Picture, crops: Sequence[float], share: tuple[float, float], folder: Path | None
+) -> Picture:
+    """Crop a picture to one aspect after the other, but with more around it.
+
+    Beyond the crop lies what the picture has there, and beyond its edges its mirror image.
+
+    Parameters
+    ----------
+    picture
+        Upright.
+    crops
+        As for `crop_to_aspect`.
+    share
+        How much more there is to be on either side, as shares of the crop's height and width.
+    folder
+        Where to file the pixels of a `Raster`, which are copied.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be filed there.
+    """
+    rows, cols = slice(0, picture.height), slice(0, picture.width)
+    for aspect in crops:
+        rows, cols = _of_aspect((rows, cols), aspect)
+    down, across = (
+        _mirrored(side, round(part * (side.stop - side.start)), count)
+        for side, part, count in ((rows, share[0], picture.height), (cols, share[1], picture.width))
+    )
+    with room_in(folder) as room:
+        pixels = _picked(picture.pixels, down, across, room, f"{picture.sha256}-around-pixels")
+        alpha = picture.alpha
+        if alpha is not None:
+            alpha = _picked(alpha, down, across, room, f"{picture.sha256}-around-alpha")
+    return replace(picture, pixels=pixels, alpha=alpha)
+
+
+def _of_aspect(box: tuple[slice, slice], aspect: float) -> tuple[slice, slice]:
+    """Rows and columns of the largest centred part of a box that has an aspect."""
+    rows, cols = box
+    full_height, full_width = rows.stop - rows.start, cols.stop - cols.start
+    height = min(full_height, max(1, round(full_width / aspect)))
+    width = min(full_width, max(1, round(full_height * aspect)))
+    top, left = rows.start + (full_height - height) // 2, cols.start + (full_width - width) // 2
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _mirrored(side: slice, more: int, count: int) -> npt.NDArray[np.int64]:
+    """Numbers of the rows from `more` before a span to `more` behind it, where there are `count`, mirrored beyond."""
+    folded = np.arange(side.start - more, side.stop + more) % (2 * count)
+    return np.asarray(np.minimum(folded, 2 * count - 1 - folded))
+
+
+def _picked(
+    pixels: Pixels | Raster, down: npt.NDArray[np.int64], across: npt.NDArray[np.int64], room: Room, name: str
+) -> Pixels | Raster:
+    """Rows and columns by number, in memory as they were, or in a file."""
+    if not isinstance(pixels, Raster):
+        return pixels[down][:, across]
+    made = room(name, (len(down), len(across), *pixels.shape[2:]), pixels.dtype)
+    for first in range(0, len(down), _ROWS_PICKED):
+        wanted = down[first : first + _ROWS_PICKED]
+        low, high = int(wanted.min()), int(wanted.max()) + 1
+        band = pixels[low:high][wanted - low]
+        made[first : first + len(wanted), :] = band[:, across]
+    return made
 
 
 def _crop(pixels: Pixels | Raster, rows: slice, cols: slice) -> Pixels | Raster:

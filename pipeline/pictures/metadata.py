@@ -14,11 +14,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyvips
 import tifffile
 from PIL import ExifTags, Image, ImageCms
+
+from muralist.pipeline.pictures.iptc import wrapped
+from muralist.pipeline.pictures.pdf import Page
 
 # tifffile tells of every broken tag on the standard error stream.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -44,7 +47,10 @@ _OF_LAYOUT = re.compile(
     r"|.*(?:OME>|</scn>|scanimage\.SI.*)\s*$",
     re.DOTALL,
 )
-_ASCII = 2  # the TIFF type of a text tag
+# Long, and understood by the camera's maker alone; and directories that are not copied.
+_OF_THE_CAMERA = (ExifTags.Base.MakerNote, ExifTags.IFD.Interop)
+_BYTE, _ASCII, _UNDEFINED = 1, 2, 7  # types of TIFF tags
+_XMP_TAG, _IPTC_TAG = 700, 33723
 _DOTS_PER_INCH = {2: 1.0, 3: 2.54}  # by ResolutionUnit: 2 is inch, 3 is centimetre
 _BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError, ZeroDivisionError)
 
@@ -82,6 +88,10 @@ class Extras:
     exif: bytes | None
     dpi: Dpi | None
     quality: int
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    page: Page | None = None
+    is_lossless: bool = False
 
 
 def blob(image: Any, name: str) -> bytes | None:
@@ -99,7 +109,7 @@ def stated_orientation(image: Any, exif: bytes | None) -> int:
 
 def stated_dpi(image: Any, exif: bytes | None) -> Dpi | None:
     """The resolution that the file states: in EXIF first, as libvips does. libvips invents one where there is none."""
-    loader = str(image.get("vips-loader"))
+    loader = str(image.get("vips-loader")) if image.get_typeof("vips-loader") else ""
     in_header = image.get_typeof("resolution-unit") or (loader.startswith("png") and image.xres != _PNG_UNSTATED)
     stated = dpi_of_exif(exif)
     if stated or not in_header or loader.startswith("webp"):  # WebP holds a resolution only in EXIF
@@ -117,12 +127,16 @@ def with_metadata(image: Any, extras: Extras) -> Any:
     if extras.exif:
         image.set_type(pyvips.GValue.blob_type, "exif-data", without_thumbnail(extras.exif))
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+    if extras.xmp:
+        image.set_type(pyvips.GValue.blob_type, "xmp-data", extras.xmp)
+    if extras.iptc:
+        image.set_type(pyvips.GValue.blob_type, "iptc-data", wrapped(extras.iptc))
     return image
 
 
 def kept(extras: Extras) -> str:
-    """Value of libvips' ``keep``. Given neither EXIF nor resolution it would invent both, so then only the profile."""
-    return "all" if extras.exif or extras.dpi else "icc"
+    """Value of libvips' ``keep``. Given neither EXIF nor resolution it would invent both, so then nothing of them."""
+    return "all" if extras.exif or extras.dpi else "icc|xmp|iptc"
 
 
 def srgb_profile() -> bytes:
@@ -153,15 +167,19 @@ def embed(image: Any, profile: bytes) -> Any:
     return with_blob(image, "icc-profile-data", profile)
 
 
-def exported(image: Any, icc: bytes, depth: int) -> Any:
-    """sRGB samples converted to a profile. By way of Lab, since libvips takes output profiles in memory only there."""
+def exported(image: Any, icc: bytes, depth: int, intent: str = "relative") -> Any:
+    """sRGB samples converted to a profile. By way of Lab, since libvips takes output profiles in memory only there.
+
+    On paper the darkest color stands for black (black point compensation), as far as the intent leaves it open.
+    """
     lab = image.icc_import(input_profile="srgb", intent="relative", pcs="lab")
-    return embed(lab, icc).icc_export(intent="relative", pcs="lab", depth=depth)
+    on_paper = icc[16:20] == b"CMYK"
+    return embed(lab, icc).icc_export(intent=intent, pcs="lab", depth=depth, black_point_compensation=on_paper)
 
 
 def is_usable(icc: bytes) -> bool:
-    """Whether RGB pixels can be converted to this profile: scanner profiles, say, work in one direction only."""
-    if icc[16:20] != b"RGB ":
+    """Whether pixels can be converted to this profile of RGB or CMYK: scanners', say, work in one direction only."""
+    if icc[16:20] not in (b"RGB ", b"CMYK"):
         return False
     pixel = pyvips.Image.black(1, 1, bands=3).cast("ushort").copy(interpretation="rgb16")
     try:
@@ -300,19 +318,40 @@ def text_tags(exif: bytes | None) -> dict[int, bytes]:
     return {tag: text.encode("latin-1") for tag, text in found.items() if not _states_layout(tag, text)}
 
 
-def exif_of_tiff(path: Path) -> bytes | None:
-    """An EXIF block made of the `TEXT_TAGS` of a TIFF file, or None if it has none of them or is no TIFF."""
+def exif_of_tiff(path: Path, page: int = 1) -> bytes | None:
+    """An EXIF block made of the `TEXT_TAGS` of a page of a TIFF file, or None if it has none or is no TIFF."""
     exif = Image.Exif()
     try:
         with tifffile.TiffFile(path) as tiff:
-            stored = tiff.pages.first.tags
+            found = tiff.pages.get(page - 1)
+            stored = found.tags if isinstance(found, tifffile.TiffPage) else tiff.pages.first.tags
             for tag in TEXT_TAGS:
                 value = stored.valueof(int(tag))
                 if isinstance(value, str) and value and not _states_layout(tag, value):
                     exif[tag] = value.encode()
-    except (tifffile.TiffFileError, *_BROKEN_EXIF):
+    except (tifffile.TiffFileError, IndexError, *_BROKEN_EXIF):
         return None
     return exif.tobytes() if len(exif) else None
+
+
+def exif_of_raw(file: BinaryIO) -> bytes | None:
+    """What a raw photograph that is built like a TIFF says of how and where it was taken, or None if it is not."""
+    stored, exif = Image.Exif(), Image.Exif()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of tags that are cut short
+            file.seek(0)
+            stored.load_from_fp(file)
+            for tag in TEXT_TAGS:
+                if isinstance(stored.get(tag), str):
+                    exif[tag] = stored[tag]
+            for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+                found = {tag: value for tag, value in stored.get_ifd(directory).items() if tag not in _OF_THE_CAMERA}
+                if found:
+                    exif.get_ifd(directory).update(found)
+            return exif.tobytes() if len(exif) else None
+    except _BROKEN_EXIF:
+        return None
 
 
 def _states_layout(tag: int, text: str) -> bool:
@@ -320,9 +359,22 @@ def _states_layout(tag: int, text: str) -> bool:
     return tag == ExifTags.Base.ImageDescription and _OF_LAYOUT.match(text) is not None
 
 
-def as_tiff_tags(exif: bytes | None) -> list[tuple[int, int, None, bytes, bool]]:
-    """The `TEXT_TAGS` of an EXIF block in the form that tifffile's ``extratags`` wants."""
-    return [(tag, _ASCII, None, text, True) for tag, text in text_tags(exif).items()]
+def as_tiff_tags(extras: Extras) -> list[tuple[int, int, int | None, bytes, bool]]:
+    """XMP, IPTC and the `TEXT_TAGS` of EXIF in the form that tifffile's ``extratags`` wants."""
+    found: list[tuple[int, int, int | None, bytes, bool]] = [
+        (tag, _ASCII, None, text, True) for tag, text in text_tags(extras.exif).items()
+    ]
+    blocks = ((_XMP_TAG, _BYTE, extras.xmp), (_IPTC_TAG, _UNDEFINED, extras.iptc))
+    return found + [(tag, kind, len(block), block, True) for tag, kind, block in blocks if block]
+
+
+def rights_of(exif: bytes) -> bytes | None:
+    """An EXIF block of nothing but artist and copyright, or None if it states neither."""
+    found, kept = _main_tags(exif), Image.Exif()
+    for tag in (ExifTags.Base.Artist, ExifTags.Base.Copyright):
+        if isinstance(found.get(tag), str):
+            kept[tag] = found[tag]
+    return kept.tobytes() if len(kept) else None
 
 
 def _main_tags(exif: bytes | None) -> dict[int, Any]:

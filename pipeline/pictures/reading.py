@@ -1,28 +1,30 @@
 """Reading of picture files into the sRGB working space. Whatever is wrong with a file is a `PictureError`."""
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyvips
 
 from muralist.pipeline.errors import OutputError, PictureError
+from muralist.pipeline.pictures.formats import kind_of
 from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.iptc import unwrapped
 from muralist.pipeline.pictures.metadata import (
     blob,
     can_convert_from,
     exif_of_tiff,
+    srgb_profile,
     stated_dpi,
     stated_orientation,
     without_profile,
 )
-from muralist.pipeline.pictures.png import open_png
+from muralist.pipeline.pictures.opened import Asked, Opened
+from muralist.pipeline.pictures.pages import digest_of, place_of
 from muralist.pipeline.pictures.rasters import Raster, Room, room_in
 from muralist.pipeline.pictures.samples import (
     DTYPE,
@@ -32,19 +34,10 @@ from muralist.pipeline.pictures.samples import (
     at_depth,
     each_band,
     one_line,
-    source_of,
 )
-from muralist.pipeline.pictures.tiff import open_tiff
+from muralist.pipeline.pictures.stored import Stored
 
 _COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
-
-_UNSUPPORTED = (  # other formats of pictures, and raw photographs
-    ".avif .bmp .dib .eps .exr .gif .hdr .heic .heif .hif .ico .j2k .jfif .jp2 .jpe .jpx .jxl .jxr .pbm .pcx .pgm .pnm "
-    ".ppm .psb .psd .svg .tga .xcf .3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef "
-    ".nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
-)
-UNSUPPORTED_EXTENSIONS = frozenset(_UNSUPPORTED.split())
-"""What other pictures are called, which are not looked for in a folder."""
 
 # A JPEG takes at least one bit for every block of 8 x 8 pixels.
 _JPEG_PIXELS_PER_BYTE = 512
@@ -57,21 +50,6 @@ _DECODED_BYTES = {"jpeg": 2, "webp": 2}
 _FLOAT_TOLERANCE = 0.5
 
 
-@dataclass(frozen=True)
-class InputFormat:
-    """A kind of file that can be read: recognised by its first bytes; extensions say what to look for in a folder."""
-
-    name: str
-    extensions: tuple[str, ...]
-    signature: re.Pattern[bytes]
-    open: Callable[[BinaryIO, Path], AbstractContextManager[Any]]
-
-
-def supported_inputs() -> tuple[InputFormat, ...]:
-    """The kinds of file that `read_picture` reads."""
-    return _INPUTS
-
-
 def read_picture(
     path: str | Path,
     max_pixels: int = 2_000_000_000,
@@ -79,25 +57,27 @@ def read_picture(
     memory: int | None = None,
     folder: Path | None = None,
     decoder_memory: int | None = None,
+    exposure: float = 0.0,
 ) -> Picture:
-    """Read a JPEG, PNG, TIFF or WebP file into the sRGB working space.
+    """Read a picture file of any kind of `supported_inputs` into the sRGB working space.
 
     Grey, palette, 1-bit, CMYK and Lab files become RGB. An embedded colour profile is applied (relative colorimetric);
     without one, or one that cannot be applied, the numbers are taken as sRGB, CMYK as libvips' built-in press profile.
-    Files with 16 bits stay 16 bits. The EXIF orientation is applied to the pixels. Of a file with several pages or
-    frames the first is read.
+    Files with more than 8 bits become 16 bits. The EXIF orientation is applied to the pixels. Of a file with several
+    pages or frames the first is read, of a TIFF any page, as `scan.tif#2`. Raw photographs are developed.
 
     Float TIFFs must hold values in [0, 1] and become 16-bit. Without a profile the values are taken as
     sRGB-encoded, the way tifffile, scikit-image and most photo editors hand them on (libvips would take them as
     linear light and give a brighter picture). Small overshoots are clipped.
 
-    Files are decoded in bands. Three kinds cannot be: of WebP, interlaced PNG and progressive JPEG the decoder itself
-    holds the whole picture (about 6 bytes a pixel for JPEG), whatever `memory` says; `decoder_memory` is its limit.
+    JPEG, PNG, TIFF and PSD are decoded in bands. Of all others, and of interlaced PNG and progressive JPEG, the decoder
+    itself holds the whole picture (6 to 25 bytes a pixel), and of a TIFF a strip or a row of tiles, which may be as
+    large, whatever `memory` says; `decoder_memory` is its limit.
 
     Parameters
     ----------
     path
-        The file.
+        The file, of a TIFF with or without a page.
     max_pixels
         Refuse larger pictures by their header, before decoding anything.
     memory
@@ -105,8 +85,10 @@ def read_picture(
     folder
         Where to file them, under names that follow from the picture's hash.
     decoder_memory
-        Bytes that a decoder may take that has to hold the whole picture. What it would take follows from the header, so
-        a small file that claims to be huge is refused before it takes any. None: no limit.
+        Bytes that a decoder may take that has to hold all or much of a picture. What it would take follows from the
+        header, so a small file that claims to be huge is refused before it takes any. None: no limit.
+    exposure
+        How many stops brighter than usual to develop a raw photograph.
 
     Raises
     ------
@@ -116,23 +98,29 @@ def read_picture(
         If the pixels cannot be filed: a full disk. Like after any error, nothing is left in `folder`.
     """
     path = Path(path)
-    with _reading(path), _opened(path) as image:
+    file, page = place_of(path)
+    with _reading(path), _opened(path, exposure) as opened:
+        image = opened.image
         _check_size(image, path, max_pixels)
         _check_length(image, path)
+        _check_decoder(opened, path, decoder_memory)
+        if opened.decode is not None:
+            image = opened.decode()
+            _check_size(image, path, max_pixels)  # a decoder may find more than the header says
         _check_samples(image, path)
-        _check_decoder(image, path, decoder_memory)
-        exif = blob(image, "exif-data") or exif_of_tiff(path)
+        exif = blob(image, "exif-data") or exif_of_tiff(file, page)
         orientation = stated_orientation(image, exif)
         icc = blob(image, "icc-profile-data")
         notices: tuple[str, ...] = ()
         if icc and not can_convert_from(icc, _COLOUR_BANDS[image.interpretation]):
             icc, image, notices = None, without_profile(image), (_no_profile(image, path),)
         dpi = stated_dpi(image, exif)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        decoded = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
-        with room_in(_folder_for(decoded, memory, folder)) as room:
-            pixels, alpha = _decode(decoded, orientation, room, digest)
+        xmp, iptc = blob(image, "xmp-data"), unwrapped(blob(image, "iptc-data") or b"")
+        with file.open("rb") as stored:
+            digest = digest_of(hashlib.file_digest(stored, "sha256").hexdigest(), page)
+        ready = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
+        with room_in(_folder_for(ready, memory, folder)) as room:
+            pixels, alpha = _decode(ready, orientation, room, digest)
     return Picture(
         pixels=pixels,
         alpha=alpha,
@@ -141,6 +129,8 @@ def read_picture(
         dpi=(dpi[1], dpi[0]) if dpi and orientation in _SIDEWAYS else dpi,
         path=path,
         sha256=digest,
+        xmp=xmp,
+        iptc=iptc or None,
         notices=notices,
     )
 
@@ -153,9 +143,53 @@ def read_size(path: Path) -> tuple[int, int]:
     PictureError
         If the file is missing, unreadable or no picture.
     """
-    with _reading(path), _opened(path) as image:
+    with _reading(path), _opened(path) as opened:
+        image = opened.image
         sideways = stated_orientation(image, blob(image, "exif-data")) in _SIDEWAYS
         return (image.width, image.height) if sideways else (image.height, image.width)
+
+
+def read_stored(path: Path, max_pixels: int, *, memory: int, folder: Path) -> Stored:
+    """Read a picture as it is stored: its own numbers, 8 or 16 bits, in its own profile, RGB or CMYK.
+
+    Gray becomes RGB, and what is transparent white. Pictures that take more than `memory` bytes are filed in `folder`;
+    decoders that hold a whole picture may take as much.
+
+    Raises
+    ------
+    PictureError, OutputError
+        As `read_picture`, and for float samples.
+    """
+    with _reading(path), _opened(path) as opened:
+        _check_size(opened.image, path, max_pixels)
+        _check_decoder(opened, path, memory)
+        image = opened.image if opened.decode is None else opened.decode()
+        _check_samples(image, path)
+        if image.format == "float":
+            raise PictureError(f"{path}: float samples are for painting; export it in 8 or 16 bits", path=path)
+        exif = blob(image, "exif-data")
+        colors, dpi = _COLOUR_BANDS[image.interpretation], stated_dpi(image, exif)
+        orientation, icc = stated_orientation(image, exif), blob(image, "icc-profile-data")
+        if colors == 1 or (colors == 4 and not icc):
+            image, icc = _to_srgb(image), None
+        if image.bands > (4 if icc and colors == 4 else 3):
+            image = image.flatten(background=VIPS_SCALE[image.format], max_alpha=VIPS_SCALE[image.format])
+        with room_in(_folder_for(image, memory, folder)) as room:
+            pixels = _filed(image, orientation, room, "stored")
+    turned = dpi and orientation in _SIDEWAYS
+    return Stored(pixels, icc or srgb_profile(), (dpi[1], dpi[0]) if dpi and turned else dpi)
+
+
+def _filed(image: Any, orientation: int, room: Room, name: str) -> Pixels | Raster:
+    """All channels of an image, upright."""
+    shape = (image.height, image.width)[:: -1 if orientation in _SIDEWAYS else 1]
+    pixels = room(name, (*shape, image.bands), DTYPE[image.format])
+
+    def take(top: int, band: Pixels) -> None:
+        pixels[_place_of(top, len(band), image.height, orientation)] = _UPRIGHT.get(orientation, np.asarray)(band)
+
+    each_band(image, take)
+    return pixels
 
 
 _READ_ERRORS: dict[type[OSError], str] = {
@@ -185,45 +219,16 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The picture as a libvips image of which only the header has been read."""
-    if not S_ISREG(mode := path.stat().st_mode) and not S_ISDIR(mode):  # it may never begin, or never end
+def _opened(path: Path, exposure: float = 0.0) -> Iterator[Opened]:
+    """The picture, of which only the header has been read."""
+    place = place_of(path)
+    if not S_ISREG(mode := place.file.stat().st_mode) and not S_ISDIR(mode):  # it may never begin, or never end
         raise PictureError(f"{path}: this is no file; name a picture", path=path)
-    with path.open("rb", buffering=0) as file:
-        kind = _kind_of(file.read(16), path)
+    with place.file.open("rb", buffering=0) as file:
+        kind = kind_of(file, path)
         file.seek(0)
-        with kind.open(file, path) as image:
-            yield image
-
-
-def _kind_of(head: bytes, path: Path) -> InputFormat:
-    if not head:
-        raise PictureError(f"{path}: the file is empty; copy or export it again", path=path)
-    for kind in _INPUTS:
-        if kind.signature.match(head):
-            return kind
-    names = ", ".join(kind.name for kind in _INPUTS)
-    raise PictureError(f"{path}: not a picture of a supported kind; convert it to one of {names}", path=path)
-
-
-@contextmanager
-def _open_jpeg(file: BinaryIO, path: Path) -> Iterator[Any]:
-    with source_of(file) as source:
-        yield pyvips.Image.jpegload_source(source, access="sequential", fail_on="error")
-
-
-@contextmanager
-def _open_webp(file: BinaryIO, path: Path) -> Iterator[Any]:
-    with source_of(file) as source:
-        yield pyvips.Image.webpload_source(source, access="sequential", fail_on="error")
-
-
-_INPUTS = (
-    InputFormat("JPEG", (".jpg", ".jpeg"), re.compile(rb"\xff\xd8\xff"), _open_jpeg),
-    InputFormat("PNG", (".png",), re.compile(rb"\x89PNG\r\n\x1a\n"), open_png),
-    InputFormat("TIFF", (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]"), open_tiff),
-    InputFormat("WebP", (".webp",), re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _open_webp),
-)
+        with kind.open(file, path, Asked(place.page, exposure)) as opened:
+            yield opened
 
 
 def _check_size(image: Any, path: Path, max_pixels: int) -> None:
@@ -235,23 +240,31 @@ def _check_size(image: Any, path: Path, max_pixels: int) -> None:
         )
 
 
-def _check_decoder(image: Any, path: Path, limit: int | None) -> None:
-    """Refuse a picture whose decoder would hold more than the limit."""
-    loader = str(image.get("vips-loader"))
-    whole = loader.startswith("webp") or (image.get_typeof("interlaced") and image.get("interlaced"))
-    needed = image.width * image.height * image.bands * _DECODED_BYTES.get(loader[:4], DTYPE[image.format].itemsize)
-    if limit is not None and whole and needed > limit:
+def _check_decoder(opened: Opened, path: Path, limit: int | None) -> None:
+    """Refuse a picture of which the decoder would hold more than the limit."""
+    needed, image = opened.needs or _held_by_libvips(opened.image), opened.image
+    if limit is not None and needed > limit:
         raise PictureError(
             f"{path}: decoding {image.width} x {image.height} px takes {needed / 2**30:.1f} GiB of memory at once, as "
-            f"it is stored (progressive JPEG, interlaced PNG or WebP), but {limit / 2**30:.1f} GiB may be taken; allow "
-            "more with --memory, or convert it to baseline JPEG, PNG without interlacing, or TIFF",
+            f"it is stored (progressive JPEG, interlaced PNG, TIFF in large strips or tiles, and all kinds but JPEG, "
+            f"PNG, TIFF and PSD), but {limit / 2**30:.1f} GiB may be taken; allow more with --memory, or convert it to "
+            "baseline JPEG, PNG without interlacing, or TIFF in small tiles",
             path=path,
         )
 
 
+def _held_by_libvips(image: Any) -> int:
+    """Bytes that libvips holds of a picture that it cannot decode in bands; 0 if it can."""
+    loader = str(image.get("vips-loader")) if image.get_typeof("vips-loader") else ""
+    whole = loader.startswith("webp") or (image.get_typeof("interlaced") and image.get("interlaced"))
+    if not whole:
+        return 0
+    return int(image.width * image.height * image.bands * _DECODED_BYTES.get(loader[:4], DTYPE[image.format].itemsize))
+
+
 def _check_length(image: Any, path: Path) -> None:
     """Refuse a JPEG too short for its size. libvips makes grey of what is missing, however much it is."""
-    if str(image.get("vips-loader")).startswith("jpeg"):
+    if image.get_typeof("vips-loader") and str(image.get("vips-loader")).startswith("jpeg"):
         wanted, found = image.width * image.height // _JPEG_PIXELS_PER_BYTE, path.stat().st_size
         if found < wanted:
             raise PictureError(
@@ -274,7 +287,7 @@ def _check_samples(image: Any, path: Path) -> None:
 def _float_as_16_bit(image: Any, path: Path) -> Any:
     """Float samples in [0, 1] as 16 bits. To be sure that they are, all are looked at first, from the file."""
     with _opened(path) as same:
-        low, high, total = same.stats().numpy()[0, :3]  # over all channels; NaN does not show in the first two
+        low, high, total = same.image.stats().numpy()[0, :3]  # over all channels; NaN does not show in the first two
     if not np.isfinite([low, high, total]).all():
         raise PictureError(f"{path}: holds NaN or infinite values; export it again with finite ones", path=path)
     if low < -_FLOAT_TOLERANCE or high > 1 + _FLOAT_TOLERANCE:
@@ -335,12 +348,17 @@ def _decode(image: Any, orientation: int, room: Room, name: str) -> tuple[Pixels
     upright = _UPRIGHT.get(orientation, np.asarray)
 
     def take(top: int, band: Pixels) -> None:
-        start = image.height - top - len(band) if orientation in _BACKWARDS else top
-        part = slice(start, start + len(band))
-        place = (slice(None), part) if orientation in _SIDEWAYS else (part, slice(None))
+        place = _place_of(top, len(band), image.height, orientation)
         pixels[place] = upright(band[:, :, :3])
         if alpha is not None:
             alpha[place] = upright(band[:, :, 3])
 
     each_band(image, take)
     return pixels, alpha
+
+
+def _place_of(top: int, rows: int, height: int, orientation: int) -> tuple[slice, slice]:
+    """Where so many stored rows lie in the picture as it is looked at."""
+    start = height - top - rows if orientation in _BACKWARDS else top
+    part = slice(start, start + rows)
+    return (slice(None), part) if orientation in _SIDEWAYS else (part, slice(None))

@@ -18,8 +18,9 @@ from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC
 
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.directories import Directory, read_directories, written
+from muralist.pipeline.pictures.directories import Directory, View, pages, read_directories
 from muralist.pipeline.pictures.metadata import dpi_of_tags, with_blob, with_dpi
+from muralist.pipeline.pictures.opened import Opened
 from muralist.pipeline.pictures.samples import DTYPE, VIPS_SCALE, source_of
 
 
@@ -58,13 +59,13 @@ class _Tag(IntEnum):
     YCBCR_POSITIONING = 531
     REFERENCE_BLACK_WHITE = 532
     XMP = 700
+    IPTC = 33723
     PROFILE = 34675
-    DNG_VERSION = 50706
 
 
 _ABOUT = {
     *(_Tag.SUBFILE_TYPE, _Tag.OLD_SUBFILE_TYPE, _Tag.ORIENTATION, _Tag.X_RESOLUTION, _Tag.Y_RESOLUTION),
-    *(_Tag.RESOLUTION_UNIT, _Tag.XMP, _Tag.PROFILE, _Tag.DNG_VERSION),
+    *(_Tag.RESOLUTION_UNIT, _Tag.XMP, _Tag.IPTC, _Tag.PROFILE),
 }
 _OF_PIXELS = frozenset(_Tag) - _ABOUT
 _OF_YCBCR = {tag for tag in _Tag if _Tag.YCBCR_COEFFICIENTS <= tag <= _Tag.REFERENCE_BLACK_WHITE}
@@ -93,35 +94,56 @@ _REDUCED, _OLD_REDUCED = 1, 2  # a bit of the subfile type; the old subfile type
 _LUMA = (0.299, 0.587, 0.114)
 _JPEG_HEAD = 1 << 16  # bytes in which a JPEG says how it is sampled
 _JPEG_END, _JPEG_TAIL = b"\xff\xd9", 16  # padding may follow
+_ROW_BY_ROW = 128  # rows, of which libvips reads a taller strip one by one, unless each channel has its own or JPEG's
 
 
 @contextmanager
-def open_tiff(file: BinaryIO, path: Path) -> Iterator[Any]:
-    """The first picture of a TIFF file as a libvips image, of which only the header has been read.
+def open_tiff(file: BinaryIO, path: Path, page: int = 1) -> Iterator[Opened]:
+    """Open a page of a TIFF file.
 
     Raises
     ------
     PictureError
-        If it is of a kind that cannot be read, or its directory is damaged; `path` is for the message.
+        If there is no such page, it is of a kind that cannot be read, or its directory is damaged; `path` is for the
+        message.
     """
     try:
         directories = read_directories(file)
-        first = directories[0]
-        view = _View(first)
+        first = _page(directories, page, path)
+        view = View(file, _magic(file), first.form, _shown(first))
     except struct.error as error:
         raise PictureError(f"{path}: damaged: it has no directory; copy or export it again", path=path) from error
-    _check_purpose(directories, path)
+    if page == 1:
+        _check_purpose(directories, path)
     _check_storage(first, path)
     try:
         with source_of(view) as source:
             # For "error", a broken tile is black, and so are LZW, PackBits and JPEG where they break off.
             fail_on = "error" if _is_strict(first) else "warning"
-            image = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on)
-            yield _described(_colors(image, first), first)
+            # Its own limit is that of a strip of 50 MB; ours is the caller's, who knows what will be held.
+            image = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on, unlimited=True)
+            yield Opened(_described(_colors(image, first), first), needs=_held_bytes(first))
     except pyvips.Error as error:
         if first.number(_Tag.COMPRESSION, 1) in _USUAL:
             raise
         raise _unsupported(path, f"{_compression(first)} compression") from error
+
+
+def _page(directories: list[Directory], page: int, path: Path) -> Directory:
+    found = pages(directories)
+    if not 1 <= page <= len(found):
+        raise PictureError(f"{path}: got page {page}, wanted 1 to {len(found)}, which this file has", path=path)
+    return found[page - 1]
+
+
+def is_raw(file: BinaryIO) -> bool:
+    """Whether a TIFF file is a raw photograph: what a sensor saw, besides thumbnails."""
+    try:
+        directories = read_directories(file)
+    except struct.error:
+        return False
+    file.seek(8)
+    return file.read(2) == b"CR" or any(_photometric(each) in _OF_A_SENSOR for each in directories)
 
 
 def _photometric(directory: Directory) -> int:
@@ -160,16 +182,8 @@ def _is_converted_here(directory: Directory) -> bool:
 
 
 def _check_purpose(directories: list[Directory], path: Path) -> None:
-    """Refuse raw photographs, and files whose first picture stands for a larger one."""
+    """Refuse files whose first picture stands for a larger one."""
     first = directories[0]
-    first.file.seek(8)
-    if first.file.read(2) == b"CR" or any(_photometric(each) in _OF_A_SENSOR for each in directories):
-        kind = "a DNG" if any(_Tag.DNG_VERSION in each.entries for each in directories) else "as from a camera"
-        raise PictureError(
-            f"{path}: this is a raw photograph ({kind}), of which only a thumbnail could be read; develop it with a "
-            "raw converter and export it as TIFF, PNG or JPEG",
-            path=path,
-        )
     reduced = first.number(_Tag.SUBFILE_TYPE, 0) & _REDUCED
     if reduced or first.number(_Tag.OLD_SUBFILE_TYPE, 0) == _OLD_REDUCED:
         (width, height), *others = ((d.number(_Tag.WIDTH, 0), d.number(_Tag.HEIGHT, 0)) for d in directories)
@@ -211,6 +225,28 @@ def _leaves_out_pixels(directory: Directory) -> bool:
     return not all(_JPEG_END in directory.bytes_before(end, _JPEG_TAIL) for end in ends)
 
 
+def _held_bytes(directory: Directory) -> int:
+    """What is held while the file is decoded, bytes: twice a row of tiles or a strip, as it is stored and decoded."""
+    width, height = directory.number(_Tag.WIDTH, 0), directory.number(_Tag.HEIGHT, 0)
+    if _is_tiled(directory):
+        rows = directory.number(_Tag.TILE_HEIGHT, height)
+    else:
+        rows = min(height, directory.number(_Tag.ROWS_PER_STRIP, height))
+        if not _is_read_whole(directory):
+            rows = min(rows, _ROW_BY_ROW)
+    size = directory.file.seek(0, io.SEEK_END)
+    stored = max(directory.numbers(_Tag.TILE_BYTES if _is_tiled(directory) else _Tag.STRIP_BYTES), default=0)
+    samples = directory.number(_Tag.SAMPLES, 1)
+    return 2 * (rows * width * samples * -(-int(max(_bits(directory))) // 8) + int(min(size, stored)))
+
+
+def _is_read_whole(directory: Directory) -> bool:
+    """Whether a strip is decoded at once, however tall it is."""
+    is_jpeg = directory.number(_Tag.COMPRESSION, 1) == COMPRESSION.JPEG
+    separate = directory.number(_Tag.PLANAR, 1) == _SEPARATE_PLANES
+    return is_jpeg or separate or _photometric(directory) == PHOTOMETRIC.YCBCR
+
+
 def _unsupported(path: Path, what: str) -> PictureError:
     return PictureError(
         f"{path}: a TIFF with {what} is not supported; export it with an image editor as RGB in 8 or 16 bits, without "
@@ -231,44 +267,11 @@ def _name(known: type[IntEnum], number: int) -> str:
 # ------------------------------------------------------------------------------------------------ what libvips is given
 
 
-class _View(io.RawIOBase):
-    """The file, with another head that leads to another directory behind its end.
-
-    Between the two is a hole where nothing can be read, so that a strip which is cut short does not go on with the
-    directory.
-    """
-
-    def __init__(self, directory: Directory) -> None:
-        self._file, form = directory.file, directory.form
-        self._size = self._file.seek(0, io.SEEK_END)
-        self._place = self._size + 2 - self._size % 2
-        before = 8 if form.offset_size == 8 else 4
-        self._file.seek(0)
-        self._head = self._file.read(before) + form.pack(form.offset, self._place)
-        self._tail = written(form, _shown(directory), self._place)
-        self._at = 0
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go somewhere."""
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence, self._place + len(self._tail))
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Read the head, the file, or what lies behind it, whichever begins here."""
-        if len(self._head) <= self._at < self._size:
-            self._file.seek(self._at)
-            count = self._file.readinto(memoryview(buffer)[: self._size - self._at])  # type: ignore[attr-defined]
-        else:
-            before, part = (0, self._head) if self._at < self._size else (self._place, self._tail)
-            piece = part[self._at - before :][: len(buffer)] if self._at >= before else b""
-            count = len(piece)
-            buffer[:count] = piece
-        self._at += count
-        return int(count)
+def _magic(file: BinaryIO) -> bytes:
+    """The file's head, up to the place of its first directory."""
+    file.seek(0)
+    head = file.read(8)
+    return head if b"+" in head[2:4] else head[:4]
 
 
 def _shown(directory: Directory) -> dict[int, bytes | tuple[int, ...]]:
@@ -370,7 +373,7 @@ def _rgb_of_lab(image: Any, photometric: int) -> Any:
 
 
 def _described(image: Any, directory: Directory) -> Any:
-    """The image with orientation, profile, XMP and resolution as the file states them."""
+    """The image with orientation, profile, XMP, IPTC and resolution as the file states them."""
     image = image.copy()
     image.remove("orientation")
     if orientation := directory.number(_Tag.ORIENTATION, 0):
@@ -379,6 +382,8 @@ def _described(image: Any, directory: Directory) -> Any:
         image = with_blob(image, "icc-profile-data", profile)
     if xmp := directory.content(_Tag.XMP):
         image = with_blob(image, "xmp-data", xmp)
+    if iptc := directory.content(_Tag.IPTC):
+        image = with_blob(image, "iptc-data", iptc)
     resolution = (_Tag.X_RESOLUTION, _Tag.Y_RESOLUTION, _Tag.RESOLUTION_UNIT)
     stated = {int(tag): directory.numbers(tag)[0] for tag in resolution if directory.numbers(tag)}
     return with_dpi(image, dpi_of_tags(stated))

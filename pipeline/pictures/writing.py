@@ -2,11 +2,9 @@
 
 import os
 import shutil
-import socket
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,18 +13,23 @@ import tifffile
 
 from muralist.model.atomic import atomic_write, check_writable
 from muralist.pipeline.errors import OutputError
-from muralist.pipeline.pictures.bands import RowsError, Samples, as_png
+from muralist.pipeline.pictures.bands import RowsError, Samples
+from muralist.pipeline.pictures.encoding import stream, target_in
 from muralist.pipeline.pictures.metadata import (
     Dpi,
     Extras,
     as_tiff_tags,
-    embed,
     is_usable,
     kept,
     with_metadata,
 )
+from muralist.pipeline.pictures.pdf import Page, Pdf
+from muralist.pipeline.pictures.profiles import channels_of
 from muralist.pipeline.pictures.samples import Pixels, Rows, full_scale, one_line
+from muralist.pipeline.pictures.stored import Stored
 
+MOST_JPEG_SIDE = 65500
+MOST_JPEG_METADATA = 59_000  # bytes of XMP or of IPTC; libvips leaves out what is longer
 _TIFF_TILE = 512
 # Classic TIFF ends at 4 GiB. BigTIFF is read by fewer programs, so it is used only near that.
 _BIGTIFF_BYTES = int(3.5 * 2**30)
@@ -44,7 +47,14 @@ class OutputFormat:
     extensions: tuple[str, ...]
     bit_depths: tuple[int, ...]
     max_side: int | None
+    holds_cmyk: bool
+    holds_alpha: bool
+    is_lossy: bool
     save: Callable[[Samples, BinaryIO, Extras], None]
+
+
+class _TooLargeError(OutputError):
+    """What was written is more than it may be."""
 
 
 def output_formats() -> tuple[OutputFormat, ...]:
@@ -59,6 +69,7 @@ def check_output(
     height: int | None = None,
     width: int | None = None,
     bit_depth: int | None = None,
+    icc: bytes | None = None,
 ) -> None:
     """Find out before any work whether a picture can be written.
 
@@ -72,6 +83,8 @@ def check_output(
         Size of the picture in pixels, if known, to compare with the limits of the format.
     bit_depth
         Bits per channel that the user asked for, if any.
+    icc
+        The profile that it is to be written in, if any.
 
     Raises
     ------
@@ -82,6 +95,10 @@ def check_output(
     kind = _format_for(path)
     check_place(path, overwrite=overwrite)
     _check_side(kind, path, max(height or 0, width or 0))
+    if channels_of(icc) == 4 and not kind.holds_cmyk:
+        raise OutputError(
+            f"{path}: {kind.name} cannot hold CMYK, which the color profile is for; use {_names_for_cmyk()}", path=path
+        )
     if bit_depth is not None and bit_depth not in kind.bit_depths:
         raise OutputError(
             f"{path}: {kind.name} cannot hold {bit_depth} bits per channel; use {_names_for_depth(bit_depth)}",
@@ -110,18 +127,24 @@ def write_picture(
     *,
     alpha: Rows | None = None,
     icc: bytes | None = None,
+    intent: str = "relative",
     exif: bytes | None = None,
+    xmp: bytes | None = None,
+    iptc: bytes | None = None,
     dpi: Dpi | None = None,
     bit_depth: int = 8,
     quality: int = 95,
-) -> None:
+    page: Page | None = None,
+    is_lossless: bool = False,
+    max_bytes: int | None = None,
+) -> int:
     """Write a picture; the format follows from the extension. Nothing half-written ever has the final name.
 
-    JPEG is written without chroma subsampling, TIFF in tiles with deflate and a predictor (as BigTIFF only if it may
-    not fit into 4 GiB). The file is written under another name beside, flushed to the disk, then renamed.
+    JPEG and AVIF are written without chroma subsampling, TIFF in tiles with deflate and a predictor (as BigTIFF only
+    if it may not fit into 4 GiB). The file is written under another name beside, flushed to the disk, then renamed.
 
     Rows are asked for in order, each once, in the calling thread, and written as they come: memory grows with the
-    width of a picture, not with its height; except for WebP, whose encoder holds the picture.
+    width of a picture, not with its height; except for WebP and AVIF, whose encoders hold the picture.
 
     Parameters
     ----------
@@ -131,23 +154,42 @@ def write_picture(
         (height, width, 3), sRGB-encoded; float32 in [0, 1] (clipped), uint8 or uint16. Whatever gives `pixels[a:b]`
         will do; what that raises comes out as it is.
     alpha
-        (height, width), likewise. JPEG has none: there the picture is laid on white.
+        (height, width), likewise. JPEG and PDF have none: there the picture is laid on white.
     icc
-        Profile to convert to and embed. None, or one that is no usable RGB output profile: sRGB.
+        Profile to convert to and embed, of RGB or CMYK (for JPEG, TIFF and PDF; what is transparent becomes white).
+        None, or one that is no usable output profile or that the format cannot hold: sRGB.
+    intent
+        What becomes of colors that the profile does not have: relative, perceptual, saturation or absolute.
     exif
         EXIF block to keep. Orientation, size and resolution in it are set anew and its thumbnail is dropped. TIFF
         keeps only its text tags (`metadata.TEXT_TAGS`).
+    xmp
+        XMP document to write as it is; a JPEG has room for `MOST_JPEG_METADATA` bytes of one.
+    iptc
+        IPTC-IIM block to write as it is, in JPEG and TIFF, which alone hold one.
     dpi
         Dots per inch, (horizontal, vertical); None writes none, but where EXIF is kept it needs one and gets 72.
     bit_depth
         8 or 16. JPEG and WebP always get 8; `check_output` is the place to refuse.
     quality
-        1 to 100, for JPEG and WebP.
+        1 to 100, for JPEG, WebP, AVIF, and JPEG in PDF.
+    page
+        Of a PDF; by default as large as `dpi` makes the picture, at 300 dpi if there is none.
+    is_lossless
+        Whether a PDF stores samples without loss.
+    max_bytes
+        What the file may take; of lossy formats the best quality up to `quality` is found that fits, by trying.
+
+    Returns
+    -------
+    int
+        The quality that it was written with.
 
     Raises
     ------
     OutputError
-        If the disk is full, the folder is not writable, or the format cannot hold the picture.
+        If the disk is full, the folder is not writable, the format cannot hold the picture, or it does not fit into
+        `max_bytes`.
     ValueError
         If `pixels` or `alpha` have the wrong shape or dtype, or hold NaN or infinity: a canvas not fully painted.
     """
@@ -156,14 +198,64 @@ def write_picture(
     _check_arrays(pixels, alpha)
     _check_side(kind, path, max(pixels.shape[:2]))
     depth = bit_depth if bit_depth in kind.bit_depths else max(kind.bit_depths)
-    samples = Samples(pixels, alpha, icc if icc is not None and is_usable(icc) else None, depth)
+    fits = icc is not None and is_usable(icc) and (kind.holds_cmyk or channels_of(icc) == 3)
+    profile = icc if fits else None
+    samples = Samples(pixels, alpha, profile, depth, intent, kind.holds_alpha)
     try:
-        with _writing(path) as file:
-            kind.save(samples, file, Extras(exif, dpi, quality))
-            if file.seek(0, os.SEEK_END) == 0:
-                raise OSError("the encoder wrote nothing")
+        with writing(path) as file:
+            extras = Extras(exif, dpi, quality, xmp, iptc, page, is_lossless)
+            return _save_within(kind, samples, file, extras, path, max_bytes)
     except RowsError as carried:
         raise carried.error from carried.error.__cause__
+
+
+def _save_within(
+    kind: OutputFormat, samples: Samples, file: BinaryIO, extras: Extras, path: Path, max_bytes: int | None
+) -> int:
+    """Save with the best quality that fits; give that quality."""
+
+    def size_with(quality: int) -> int:
+        file.seek(0)
+        file.truncate()
+        kind.save(samples, file, replace(extras, quality=quality))
+        if (size := file.seek(0, os.SEEK_END)) == 0:
+            raise OSError("the encoder wrote nothing")
+        return size
+
+    size = size_with(extras.quality)
+    if max_bytes is None or size <= max_bytes:
+        return extras.quality
+    if not kind.is_lossy or extras.is_lossless:
+        raise _TooLargeError(
+            f"{path}: takes {size / 1e6:.1f} MB without loss, more than max_file {max_bytes / 1e6:.1f} MB; use .jpg or "
+            "another lossy format, or ask for fewer pixels",
+            path=path,
+        )
+    fits, too_much, last = 0, extras.quality, extras.quality
+    while too_much - fits > 1:
+        last = (fits + too_much) // 2
+        fits, too_much = (last, too_much) if size_with(last) <= max_bytes else (fits, last)
+    if fits == 0:
+        raise _TooLargeError(
+            f"{path}: does not fit into max_file {max_bytes / 1e6:.1f} MB with any quality; allow more, or ask for "
+            "fewer pixels",
+            path=path,
+        )
+    if fits != last:
+        size_with(fits)
+    return fits
+
+
+def write_stored(path: Path, picture: Stored, dpi: Dpi) -> None:
+    """Write a picture's own numbers as a TIFF.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    with writing(path) as file:
+        _save_tiff(picture, file, Extras(None, dpi, 100))
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -174,7 +266,7 @@ def write_file(path: Path, content: bytes) -> None:
     OutputError
         If it cannot be written.
     """
-    with _writing(path) as file:
+    with writing(path) as file:
         file.write(content)
 
 
@@ -186,7 +278,7 @@ def copy_file(source: Path, target: Path) -> None:
     OutputError
         If it cannot be read or written.
     """
-    with _writing(target) as file, source.open("rb") as original:
+    with writing(target) as file, source.open("rb") as original:
         shutil.copyfileobj(original, file, 1 << 20)
 
 
@@ -218,6 +310,10 @@ def _format_for(path: Path) -> OutputFormat:
 
 def _names_for_depth(bit_depth: int) -> str:
     return " ".join(kind.extensions[0] for kind in _OUTPUTS if bit_depth in kind.bit_depths) or "8 or 16 bits"
+
+
+def _names_for_cmyk() -> str:
+    return " ".join(kind.extensions[0] for kind in _OUTPUTS if kind.holds_cmyk)
 
 
 def _check_side(kind: OutputFormat, path: Path, side: int) -> None:
@@ -257,11 +353,13 @@ def _check_arrays(pixels: Rows, alpha: Rows | None) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path) -> Iterator[BinaryIO]:
     """A file to write that becomes `path` if all goes well."""
     try:
         with atomic_write(path) as file:
             yield file
+    except _TooLargeError:
+        raise
     except (OSError, pyvips.Error) as error:
         reason = one_line(error) if isinstance(error, pyvips.Error) else error.strerror or str(error)
         raise OutputError(
@@ -269,67 +367,59 @@ def _writing(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _stream(samples: Samples, save: Callable[[Any], None]) -> None:
-    """Have libvips encode in a thread what is read in this one, where Ctrl-C and errors of the rows arise."""
-    near, far = socket.socketpair()
-    with far, ThreadPoolExecutor(1) as encoder:
-        saving = encoder.submit(_encode, far, samples.profile, save)
-        with near:  # closed, it ends the picture
-            _feed(near, as_png(samples))
-        saving.result()
-
-
-def _encode(stream: socket.socket, profile: bytes, save: Callable[[Any], None]) -> None:
-    try:
-        source = pyvips.Source.new_from_descriptor(stream.fileno())
-        save(embed(pyvips.Image.pngload_source(source, access="sequential", fail_on="error"), profile))
-    finally:
-        stream.shutdown(socket.SHUT_RDWR)  # libvips has a descriptor of its own that may stay open
-
-
-def _feed(stream: socket.socket, pieces: Iterable[bytes]) -> None:
-    for piece in pieces:
-        try:
-            stream.sendall(piece)
-        except ConnectionError:  # the encoder has ended, and knows why
-            return
-
-
-def _target(file: BinaryIO) -> Any:
-    """Where libvips is to write: into the open file, for its name may have become somebody else's."""
-    return pyvips.Target.new_to_descriptor(file.fileno())
+def encode_jpeg(samples: Samples | Stored, file: BinaryIO, quality: int) -> None:
+    """Encode samples at the end of an open file, without metadata and profile."""
+    stream(samples, lambda image: _encode_jpeg(image, file, quality, "none"))
 
 
 def _save_jpeg(samples: Samples, file: BinaryIO, extras: Extras) -> None:
     def save(image: Any) -> None:
-        if image.hasalpha():
-            image = image.flatten(background=[255, 255, 255])
-        with_metadata(image, extras).jpegsave_target(
-            _target(file),
-            Q=extras.quality,
-            subsample_mode="off",
-            optimize_coding=image.width * image.height <= _OPTIMISED_PIXELS,
-            keep=kept(extras),
-        )
+        _encode_jpeg(with_metadata(image, extras), file, extras.quality, kept(extras))
 
-    _stream(samples, save)
+    stream(samples, save)
+
+
+def _encode_jpeg(image: Any, file: BinaryIO, quality: int, keep: str) -> None:
+    image.jpegsave_target(
+        target_in(file),
+        Q=quality,
+        subsample_mode="off",
+        optimize_coding=image.width * image.height <= _OPTIMISED_PIXELS,
+        keep=keep,
+    )
 
 
 def _save_png(samples: Samples, file: BinaryIO, extras: Extras) -> None:
     def save(image: Any) -> None:
-        with_metadata(image, extras).pngsave_target(_target(file), compression=3, filter="up", keep=kept(extras))
+        with_metadata(image, extras).pngsave_target(target_in(file), compression=3, filter="up", keep=kept(extras))
 
-    _stream(samples, save)
+    stream(samples, save)
 
 
 def _save_webp(samples: Samples, file: BinaryIO, extras: Extras) -> None:
     def save(image: Any) -> None:  # exact: colours under full transparency
-        with_metadata(image, extras).webpsave_target(_target(file), Q=extras.quality, exact=True, keep=kept(extras))
+        with_metadata(image, extras).webpsave_target(target_in(file), Q=extras.quality, exact=True, keep=kept(extras))
 
-    _stream(samples, save)
+    stream(samples, save)
 
 
-def _save_tiff(samples: Samples, file: BinaryIO, extras: Extras) -> None:
+def _save_avif(samples: Samples, file: BinaryIO, extras: Extras) -> None:
+    def save(image: Any) -> None:
+        with_metadata(image, extras).heifsave_target(
+            target_in(file), compression="av1", Q=extras.quality, effort=4, subsample_mode="off", keep=kept(extras)
+        )
+
+    stream(samples, save)
+
+
+def _save_pdf(samples: Samples, file: BinaryIO, extras: Extras) -> None:
+    page = extras.page or Page.of_picture(samples.shape[0], samples.shape[1], extras.dpi)
+    pdf = Pdf(file, encode_jpeg)
+    pdf.add_page(page, samples, None if extras.is_lossless else extras.quality)
+    pdf.finish(extras.xmp)
+
+
+def _save_tiff(samples: Samples | Stored, file: BinaryIO, extras: Extras) -> None:
     height, width, channels = samples.shape
     tile = (_tile_side(height), _tile_side(width))
     resolution: dict[str, Any] = {"resolution": extras.dpi, "resolutionunit": "INCH"} if extras.dpi else {}
@@ -339,8 +429,8 @@ def _save_tiff(samples: Samples, file: BinaryIO, extras: Extras) -> None:
         shape=samples.shape,
         dtype=samples.dtype,
         bigtiff=samples.dtype.itemsize * height * width * channels > _BIGTIFF_BYTES,
-        photometric="rgb",
-        extrasamples=["unassalpha"] if channels == 4 else None,
+        photometric="separated" if samples.is_cmyk else "rgb",
+        extrasamples=["unassalpha"] if samples.has_alpha else None,
         tile=tile,
         compression="zlib",
         predictor=True,
@@ -348,7 +438,7 @@ def _save_tiff(samples: Samples, file: BinaryIO, extras: Extras) -> None:
         iccprofile=samples.profile,
         metadata=None,
         software=False,
-        extratags=as_tiff_tags(extras.exif),
+        extratags=as_tiff_tags(extras),
         **resolution,
     )
 
@@ -358,7 +448,7 @@ def _tile_side(side: int) -> int:
     return min(_TIFF_TILE, -(-side // 16) * 16)
 
 
-def _tiles(samples: Samples, tile: tuple[int, int]) -> Iterator[Pixels]:
+def _tiles(samples: Samples | Stored, tile: tuple[int, int]) -> Iterator[Pixels]:
     """Tiles in row order, those at the right and lower edge as small as they are."""
     for band in samples.bands(tile[0]):
         for left in range(0, band.shape[1], tile[1]):
@@ -367,8 +457,21 @@ def _tiles(samples: Samples, tile: tuple[int, int]) -> Iterator[Pixels]:
 
 
 _OUTPUTS = (
-    OutputFormat("JPEG", (".jpg", ".jpeg"), (8,), 65500, _save_jpeg),
-    OutputFormat("PNG", (".png",), (8, 16), None, _save_png),
-    OutputFormat("WebP", (".webp",), (8,), 16383, _save_webp),
-    OutputFormat("TIFF", (".tif", ".tiff"), (8, 16), None, _save_tiff),
+    OutputFormat(
+        "JPEG",
+        (".jpg", ".jpeg"),
+        (8,),
+        MOST_JPEG_SIDE,
+        holds_cmyk=True,
+        holds_alpha=False,
+        is_lossy=True,
+        save=_save_jpeg,
+    ),
+    OutputFormat("PNG", (".png",), (8, 16), None, holds_cmyk=False, holds_alpha=True, is_lossy=False, save=_save_png),
+    OutputFormat("WebP", (".webp",), (8,), 16383, holds_cmyk=False, holds_alpha=True, is_lossy=True, save=_save_webp),
+    OutputFormat(
+        "TIFF", (".tif", ".tiff"), (8, 16), None, holds_cmyk=True, holds_alpha=True, is_lossy=False, save=_save_tiff
+    ),
+    OutputFormat("AVIF", (".avif",), (8,), 16384, holds_cmyk=False, holds_alpha=True, is_lossy=True, save=_save_avif),
+    OutputFormat("PDF", (".pdf",), (8,), None, holds_cmyk=True, holds_alpha=False, is_lossy=True, save=_save_pdf),
 )

@@ -22,8 +22,8 @@ class LevelReport:
         How often the tiles were halved because memory ran out, at this level or before.
     rounds, steps : int
         Made; fewer than planned where a level ended early.
-    ended : {"steps", "plateau"}
-        Whether all steps were made, or more of them no longer helped.
+    ended : {"steps", "plateau", "asked"}
+        Whether all steps were made, more of them no longer helped, or somebody asked for the next level.
     kept : int
         The round whose canvas counts; 0 is what the level started from.
     seconds, busy_seconds : float
@@ -57,7 +57,9 @@ class LevelReport:
     tv_loss_last: float | None
 
     @classmethod
-    def of(cls, level: Level, current: "Current", kept: int, last: dict[str, float]) -> "LevelReport":
+    def of(
+        cls, level: Level, current: "Current", kept: int, last: dict[str, float], *, asked: bool = False
+    ) -> "LevelReport":
         """Put a row together from the course of a level and the losses of the canvas that counts."""
         looks = {"first": current.rows[0].terms(), "last": last}
         losses = {f"{name}_loss_{when}": terms.get(name) for when, terms in looks.items() for name in TERMS}
@@ -68,7 +70,7 @@ class LevelReport:
             halvings=level.halvings,
             rounds=current.made,
             steps=level.steps_after(current.made),
-            ended="steps" if current.made == len(level.rounds) else "plateau",
+            ended="steps" if current.made == len(level.rounds) else "asked" if asked else "plateau",
             kept=kept,
             seconds=round(current.seconds, 3),
             busy_seconds=round(current.busy, 3),

@@ -1,14 +1,17 @@
 """What a painting depends on, as plain values, and how two such records differ.
 
-An identity is a dict that JSON can hold: `content`, `init` and `weights` (SHA-256), `styles` (a list of lists of them),
-`settings` and `versions` (dicts). Two paintings with the same identity have the same bytes.
+An identity is a dict that JSON can hold: `content`, `init`, `weights` and `profile` (SHA-256), `styles` (a list of
+lists of them), `settings` and `versions` (dicts). Two paintings with the same identity have the same bytes, but for the
+day in the history of their metadata.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
+from muralist.pipeline.pictures.profiles import BUILT_IN, output_profile
 from muralist.pipeline.settings import Settings
 
 # Settings that say where and how fast a painting is made, not what it becomes.
@@ -33,6 +36,7 @@ _CHANGED: Final = {
     "styles": "the style pictures changed",
     "init": "the picture to start from changed",
     "weights": "the network's weights changed",
+    "profile": "the color profile changed",
 }
 
 
@@ -48,8 +52,16 @@ def identity(
         SHA-256 of the photograph, of the picture to start from if there is one, and of the network's weights.
     styles : sequence of sequence of str
         SHA-256 of the pictures of every style.
+
+    Raises
+    ------
+    SettingsError
+        If the settings name a file of a color profile that is none.
     """
+    named = settings.profile not in BUILT_IN
+    profile = hashlib.sha256(output_profile(settings.profile, None) or b"").hexdigest() if named else None
     return {
+        **({"profile": profile} if profile else {}),
         "content": content,
         "styles": [list(style) for style in styles],
         "init": init,

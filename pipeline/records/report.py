@@ -19,7 +19,7 @@ from muralist.pipeline.pictures.writing import check_place, write_file
 
 Status = Literal["done", "skipped", "copied", "failed", "left", "unsupported"]
 
-_WORDS: Final[dict[Status, str]] = {
+WORDS: Final[dict[Status, str]] = {
     "done": "painted",
     "skipped": "skipped",
     "copied": "copied",
@@ -53,6 +53,8 @@ class Result:
         As in the sidecar, of the finest level.
     same_as : str or None
         Output that this one is a copy of.
+    command : str or None
+        What paints this picture alone.
     """
 
     input: str
@@ -69,6 +71,7 @@ class Result:
     style_loss: float | None = None
     content_loss: float | None = None
     same_as: str | None = None
+    command: str | None = None
 
     @property
     def told(self) -> str:
@@ -150,7 +153,7 @@ class Report:
 
     def summary(self) -> str:
         """Say how many pictures ended how and in what time, and name those that failed."""
-        counts = [f"{self._counts[status]} {word}" for status, word in _WORDS.items() if self._counts[status]]
+        counts = [f"{self._counts[status]} {word}" for status, word in WORDS.items() if self._counts[status]]
         lines = [", ".join([*(counts or ["nothing painted"]), spent(self._clock() - self._began)])]
         lines += [f"  failed: {result.told}" for result in self._failed[:_LISTED]]
         more = len(self._failed) - _LISTED
@@ -160,7 +163,7 @@ class Report:
         """Give the same as plain values."""
         return {
             "report": str(self._path),
-            **{status: self._counts[status] for status in _WORDS},
+            **{status: self._counts[status] for status in WORDS},
             "seconds": round(self._clock() - self._began, 3),
             "failures": [asdict(result) for result in self._failed],
         }

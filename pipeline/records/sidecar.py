@@ -21,16 +21,32 @@ Sidecar = dict[str, Any]
 PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", "pillow", "pyvips", "tifffile")
 
 
-def describe(brief: Brief, course: Course, cluster: Cluster, *, peak_rss: int, seams: Seams) -> Sidecar:
-    """Put the record together: plain values that JSON can hold, the keys that other tools rely on among them."""
+def describe(
+    brief: Brief,
+    course: Course,
+    cluster: Cluster,
+    *,
+    peak_rss: int,
+    seams: Seams,
+    borders: tuple[list[int], list[int]],
+    plan: dict[str, Any] | None,
+) -> Sidecar:
+    """Put the record together: plain values that JSON can hold, the keys that other tools rely on among them.
+
+    Borders are those of tiles, px of the picture; the plan is that of `muralist.pipeline.estimate.planned_by`.
+    """
+    sides = zip(("rows", "cols"), borders, (brief.final.height, brief.final.width), strict=True)
     return {
         "output": str(brief.output),
         "height": brief.final.height,
         "width": brief.final.width,
         "bit_depth": brief.bit_depth,
+        "sheet": brief.sheet.as_dict(),
         "seam_score": round(seams.score, 4),
         "seam_threshold": round(seams.threshold, 4) if isfinite(seams.threshold) else None,
+        "tile_borders": {name: [line for line in lines if 0 < line < side] for name, lines, side in sides},
         "seconds": round(course.seconds, 3),
+        "plan": plan,
         "peak_rss_bytes": peak_rss,
         "levels": [report.as_dict() for report in course.levels],
         "losses": [row.as_dict() for row in course.losses],

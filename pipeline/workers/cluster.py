@@ -109,6 +109,22 @@ class Cluster:
         """What ended all maps, also those to come; None while the workers are of use."""
         return self._failed
 
+    def at_work(self) -> dict[str, tuple[Any, Hashable] | None]:
+        """Tell of every worker the task it is at work on, and on what; None if it idles. Nothing once all has ended."""
+        found = Future[dict[str, tuple[Any, Hashable] | None]]()
+
+        def look() -> None:
+            work = {
+                each: None if call is None else (call.task, call.home)
+                for each, call in self._dispatch.at_work().items()
+            }
+            found.set_result({self._known.get(each, each): what for each, what in work.items()})
+
+        self._post(look)
+        with suppress(TimeoutError):
+            return found.result(timeout=LOOK_SECONDS)
+        return {}
+
     def peak_rss(self) -> int:
         """Largest resident memory of the workers so far, added up, bytes; of one started again, the larger."""
         return sum(nlargest(self.workers, self._peaks.copy().values()))
@@ -239,32 +255,56 @@ class Cluster:
         await self._link.connect()
         stack.push_async_callback(self._link.close)
         stack.callback(self._forget_workers)
-        await self._meet_first(await self._link.workers())
+        await self._meet_first()
 
-    async def _meet_first(self, workers: Mapping[str, Any]) -> None:
+    async def _meet_first(self) -> None:
         """Ask all workers what they are, choose what to compute on, and refuse those that do not suit."""
-        if not workers:
+        if not (workers := await self._link.workers()):
             raise ClusterError(f"scheduler {self._link.address} has no workers; start some with `dask worker`")
-        asked = {
-            address: asyncio.create_task(self._ask(address, self._settings.device, workers)) for address in workers
-        }
-        await asyncio.wait(asked.values(), timeout=ASK_SECONDS)
-        found = {}
-        for address, task in asked.items():
-            if not task.done() or isinstance(task.exception(), OSError):
-                task.cancel()
-                self.notices.append(f"worker {address} did not answer within {ASK_SECONDS} s; it is used once it does")
-            else:
-                found[address] = task.result()
-                self._known[address] = _who(address, found[address])
+        found = await self._ask_all(workers)
+        while not found and self._are_starting():
+            await asyncio.sleep(LOOK_SECONDS)
+            workers = await self._link.workers()
+            found = await self._ask_all(workers)
         if not found:
-            raise ClusterError(f"no worker of {self._link.address} answered within {ASK_SECONDS} s; start them again")
+            raise ClusterError(self._nobody_answered())
         for address, facts in found.items():
             if (reason := self._terms.refusal(facts)) is not None:
                 raise ClusterError(f"{self._known[address]} {reason}")
         self._settle(found.values())
         for address, facts in found.items():
             self._use(address, facts, workers)
+
+    async def _ask_all(self, workers: Mapping[str, Any]) -> dict[str, Facts]:
+        """Ask workers what they are; return what those say that answer in time."""
+        device, found = self._settings.device, {}
+        asked = {address: asyncio.create_task(self._ask(address, device, workers)) for address in workers}
+        if asked:
+            await asyncio.wait(asked.values(), timeout=ASK_SECONDS)
+        for address, task in asked.items():
+            if not task.done():
+                task.cancel()
+                self.notices.append(f"worker {address} did not answer within {ASK_SECONDS} s; it is used once it does")
+            elif isinstance(task.exception(), OSError):
+                self.lost += 1
+                self.notices.append(f"worker {address} was lost while it got ready")
+            else:
+                found[address] = task.result()
+                self._known[address] = _who(address, found[address])
+        return found
+
+    def _are_starting(self) -> bool:
+        """Whether our own workers may still get ready: on a busy machine that takes long, and a lost one comes back."""
+        late = time.monotonic() - self._seen > RECONNECT_SECONDS
+        return not (self._settings.scheduler or late or self.lost >= LOST_WORKERS_ALLOWED)
+
+    def _nobody_answered(self) -> str:
+        if self._settings.scheduler:
+            return f"no worker of {self._link.address} answered within {ASK_SECONDS} s; start them again"
+        return (
+            f"no worker on this machine got ready within {RECONNECT_SECONDS / 60:.0f} minutes, {self.lost} were lost "
+            "meanwhile, perhaps for want of memory; use fewer --workers, or repeat the command when less else runs"
+        )
 
     def _settle(self, workers: Collection[Facts]) -> None:
         self._machinery = Machinery.common(workers, self._settings)

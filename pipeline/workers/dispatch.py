@@ -130,6 +130,11 @@ class Dispatch:
         """Workers that can be given calls."""
         return tuple(self._runs)
 
+    def at_work(self) -> dict[str, Call | None]:
+        """What every worker is at work on; None if it idles."""
+        first = {worker: next(iter(runs), None) for worker, runs in self._runs.items()}
+        return {worker: run.call if run and run.since is not None else None for worker, run in first.items()}
+
     def join(self, worker: str, threads: int = 1) -> None:
         """Add a worker that runs so many calls at a time."""
         self._runs[worker] = []

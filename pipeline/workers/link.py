@@ -18,7 +18,7 @@ from muralist.pipeline.workers.dispatch import Run
 from muralist.pipeline.workers.inside import run_and_measure
 from muralist.pipeline.workers.terms import Facts, Terms
 
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 8  # with what leaving takes and starting muralist, an answer within a quarter of a minute
 ANSWER_SECONDS = 15  # for a scheduler that is there, but may be busy
 CLOSE_SECONDS = 3
 RESTART_SECONDS = 60
@@ -47,11 +47,16 @@ class Link:
         self._whole = False
 
     async def connect(self) -> None:
-        self._client = await _connected(self.address, self.security)
+        options = {"asynchronous": True, "set_as_default": False, "security": self.security}
+        self._client = Client(self.address, timeout=CONNECT_SECONDS, **options)
         try:
-            self._scheduler = (await self._identity())["id"]
-        except Exception as error:
+            async with asyncio.timeout(CONNECT_SECONDS):  # dask waits for ever for an answer to its first message
+                await self._client
+                self._scheduler = (await self._identity())["id"]
+        except BaseException as error:
             await self.close()
+            if not isinstance(error, Exception):
+                raise
             raise ClusterError(_reason(error).format(self.address)) from error
         self._whole = True
 
@@ -150,18 +155,6 @@ def _security(settings: Settings) -> Security | None:
             "authority, a certificate and its key"
         ) from error
     return security
-
-
-async def _connected(address: str, security: Security | None) -> Client:
-    client = Client(address, timeout=CONNECT_SECONDS, asynchronous=True, set_as_default=False, security=security)
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):  # dask waits for ever for an answer to its first message
-            return await client
-    except BaseException as error:
-        await _closed(client)
-        if not isinstance(error, Exception):
-            raise
-        raise ClusterError(_reason(error).format(address)) from error
 
 
 async def _closed(client: Client) -> None:

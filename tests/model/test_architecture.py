@@ -30,7 +30,7 @@ EVERY_LAYER = [(name, layer) for name, row in ARCHITECTURES.items() for layer in
         ("alexnet", "relu5", 163, 176, 16, 256),
         ("alexnet-owt", "conv3", 99, 112, 16, 384),
         ("compact", "relu1_1", 3, 2, 1, 16),
-        ("compact", "relu5_1", 132, 144, 16, 128),
+        ("compact", "relu5_1", 156, 160, 16, 192),
     ],
 )
 def test_layers_have_the_sizes_that_follow_from_their_convolutions(name, layer, field, halo, stride, channels):
@@ -66,10 +66,10 @@ def test_alexnets_smallest_picture_can_be_reflected(layer, side):
 
 
 def test_compact_is_cheap():
-    """A step costs about 87 thousand operations a pixel, one seventeenth of VGG-19's."""
+    """A step costs about 107 thousand operations a pixel, one fourteenth of VGG-19's."""
     compact, vgg19 = (architecture(name).operations(["relu5_1"]) for name in ("compact", "vgg19"))
-    assert compact == pytest.approx(87e3, rel=0.03)
-    assert vgg19 / compact == pytest.approx(16.6, rel=0.03)
+    assert compact == pytest.approx(107e3, rel=0.03)
+    assert vgg19 / compact == pytest.approx(13.6, rel=0.03)
 
 
 def test_operations_count_multiplications_and_additions():
@@ -148,7 +148,7 @@ def test_names_of_layers_are_in_order():
     """A layer is named after its block and its place in the block, before and after ReLU."""
     row = architecture("compact")
     assert row.layers[:5] == ("conv1_1", "relu1_1", "conv1_2", "relu1_2", "conv2_1")
-    assert len(row.layers) == 2 * len(row.convolutions) == 22
+    assert len(row.layers) == 2 * len(row.convolutions) == 26
     assert row.convolutions["4_1"] == Convolution("4_1", 64, 128)
     assert architecture("alexnet").layers == tuple(f"{kind}{i}" for i in range(1, 6) for kind in ("conv", "relu"))
 
@@ -164,7 +164,7 @@ def test_an_unknown_network_names_the_nearest(name, meant):
 
 
 @pytest.mark.parametrize(
-    ("layer", "meant"), [("relu42", "relu4_2"), ("relu3_4", "relu3_3"), ("conv4_22", "conv4_2"), ("21", None)]
+    ("layer", "meant"), [("relu42", "relu4_2"), ("relu3_5", "relu3_4"), ("conv4_22", "conv4_2"), ("21", None)]
 )
 def test_an_unknown_layer_names_the_nearest(layer, meant):
     """A wrong name of a layer is answered with the nearest right one of that network."""

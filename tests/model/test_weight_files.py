@@ -298,7 +298,7 @@ def test_damage_to_the_bundled_network_is_noticed(tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match="get it from muralist itself: install it again"):
         find_weights(architecture("compact"))
     (tmp_path / "compact.safetensors").write_bytes(b"something else")
-    with pytest.raises(WeightsError, match=r"SHA-256 2cca8b1e1c157b82\.\.\. was published; delete the file"):
+    with pytest.raises(WeightsError, match=r"SHA-256 7221146e06606952\.\.\. was published; delete the file"):
         find_weights(architecture("compact"))
 
 

@@ -29,7 +29,7 @@ from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, counted
 from muralist.pipeline.records.course import Course, LevelReport
 from muralist.pipeline.render import render
-from muralist.pipeline.speeds import round_steps
+from muralist.pipeline.speeds import Speed, conditions, round_steps, today, usual_speeds
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.pipeline.workers.local import Shape
 
@@ -294,3 +294,21 @@ def test_a_plan_says_that_it_was_measured_beside_others(tmp_path, monkeypatch):
     """A number that is not to be trusted is not told like one that is."""
     monkeypatch.setattr(module, "speed_here", lambda *_: MEASURED | {"busy": 0.6})
     assert "while other programs took 60% of the processors; not kept" in table(estimate(brief(tmp_path)))
+
+
+def test_a_record_has_the_plan_of_workers_that_were_measured(tmp_path):
+    """Of workers that were measured before, seconds of every level are foretold; of others, and elsewhere, nothing."""
+    job = brief(tmp_path, precision="auto")
+    assert module.planned_by(job, Workers(), "float32") is None
+    facts = conditions(job.settings, Shape(2, 1), "cpu", "Abacus 9")
+    usual_speeds().keep(Speed(facts, "float32", usual=True, side=96, microseconds=0.5, date=f"{today():%Y-%m-%d}"))
+    found = module.planned_by(job, Workers(), "float32")
+    waves = [-(-len(level.grid) // 2) for level in job.levels]
+    wanted = [
+        wave * largest_tile(level) * (level.steps + 1.5 * len(level.rounds)) * 5e-7
+        for wave, level in zip(waves, job.levels, strict=True)
+    ]
+    assert found["seconds"] == pytest.approx(wanted, abs=5e-4)
+    assert found["measured_on"] == f"{today():%Y-%m-%d}"
+    elsewhere = brief(tmp_path, precision="auto", scheduler="tcp://127.0.0.1:1")
+    assert module.planned_by(elsewhere, Workers(), "float32") is None

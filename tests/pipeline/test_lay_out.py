@@ -20,7 +20,7 @@ SETTINGS = Settings(tile=64, overlap=16)
 
 def level_of(height: int, width: int, bleed: int = 21) -> Level:
     """A level of one picture at its own size."""
-    return plan_levels(height, width, [], SETTINGS.model_copy(update={"bleed": bleed}), 16, 32)[-1]
+    return plan_levels(height, width, [], SETTINGS.model_copy(update={"edge_margin": bleed}), 16, 32)[-1]
 
 
 def reader(pixels: np.ndarray) -> lay_out.ReadRows:

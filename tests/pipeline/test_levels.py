@@ -14,6 +14,7 @@ from muralist.pipeline.settings import Settings
 from muralist.tiling.errors import TileTooSmallError
 
 STRIDE, MINIMUM = 16, 32
+SEVERAL = {"coarse": 400, "tile": 256, "overlap": 64}  # tiles, in a picture of 100 x 400 px
 
 
 def plan(
@@ -70,7 +71,7 @@ def test_an_extreme_shape_keeps_the_minimum_of_the_network(size):
 @given(odd_sides, odd_sides, st.integers(0, 512))
 def test_the_canvas_is_whole_strides_and_holds_picture_and_bleed(height, width, bleed):
     """A canvas is the picture with its bleed on every side, rounded up to the network's stride at the far end."""
-    for level in plan(height, width, bleed=bleed):
+    for level in plan(height, width, edge_margin=bleed):
         rows, cols = level.picture_box
         for span, side, canvas in ((rows, level.height, level.grid.height), (cols, level.width, level.grid.width)):
             assert canvas % STRIDE == 0
@@ -117,8 +118,18 @@ def test_rounds_add_up_to_the_steps(steps, steps_per_round):
 )
 def test_rounds_of_lbfgs_are_short_at_both_ends(steps, steps_per_round, rounds):
     """Tiles meet after 2 and 5 steps as well, and as long before the end; never more often than every step."""
-    (level,) = plan(100, 100, steps=steps, steps_per_round=steps_per_round)
+    (level,) = plan(100, 400, steps=steps, steps_per_round=steps_per_round, **SEVERAL)
+    assert len(level.grid) > 1
     assert level.rounds == rounds
+
+
+@pytest.mark.parametrize(
+    ("asked", "alone", "several"), [(None, (25, 15), (2, 3, 5, 10, 10, 5, 3, 2)), (20, (20, 20), (2, 3, 15, 15, 3, 2))]
+)
+def test_a_tile_alone_has_longer_rounds(asked, alone, several):
+    """A tile that nobody has to agree with has longer rounds, none of them short, unless their steps are asked for."""
+    assert plan(100, 100, steps=40, steps_per_round=asked)[0].rounds == alone
+    assert plan(100, 400, steps=40, steps_per_round=asked, **SEVERAL)[0].rounds == several
 
 
 def test_without_consensus_a_level_is_one_round():
@@ -151,7 +162,7 @@ def test_looks_make_rounds_of_independent_tiles(look):
 
 def test_chunks_are_the_grid_of_every_level():
     """Every level is cut into so many rows and columns, but for chunks below the network's minimum."""
-    levels = plan(300, 900, coarse=128, bleed=0, chunks=(2, 3), overlap=0)
+    levels = plan(300, 900, coarse=128, edge_margin=0, chunks=(2, 3), overlap=0)
     assert [level.grid.shape for level in levels] == [(1, 3), (2, 3), (2, 3), (2, 3)]
     assert all(min(tile.outer.shape) >= MINIMUM for level in levels for tile in level.grid)
     assert sum(tile.outer.shape[0] * tile.outer.shape[1] for tile in levels[-1].grid) == levels[-1].pixels
@@ -208,7 +219,7 @@ def test_tiles_are_halved_again_and_again():
 
 def test_what_fits_one_tile_is_halved_until_it_does_not():
     """A small canvas under a large tile is cut at once, not halved to no effect."""
-    level = plan(200, 200, tile=2048, overlap=32, bleed=0)[-1]
+    level = plan(200, 200, tile=2048, overlap=32, edge_margin=0)[-1]
     assert len(level.grid) == 1
     assert level.halved().halvings == 4
     assert level.halved().grid.shape == (2, 2)
@@ -216,7 +227,7 @@ def test_what_fits_one_tile_is_halved_until_it_does_not():
 
 def test_chunks_are_halved_too():
     """Twice as many rows and columns of chunks, as long as the network can see each."""
-    level = plan(300, 900, coarse=1000, bleed=0, chunks=(2, 3), overlap=0)[-1].halved()
+    level = plan(300, 900, coarse=1000, edge_margin=0, chunks=(2, 3), overlap=0)[-1].halved()
     assert level.grid.shape == (4, 6)
     level = level.halved()
     assert level.grid.shape == (8, 12)

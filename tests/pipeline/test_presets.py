@@ -61,10 +61,10 @@ def test_the_default_preset_changes_nothing():
 
 def test_each_source_beats_those_before_it(preset):
     """Defaults, extended preset, preset, flags, assignments: the last one to speak wins."""
-    preset("coarse: 100\ntile: 600\nquality: 1\nbleed: 1\n", "base.yaml")
-    mine = preset("extends: base.yaml\ntile: 700\nquality: 2\nbleed: 2\n")
-    read = load_settings(mine, {"quality": 3, "bleed": 3}, ["bleed=4"])
-    assert read == Settings(coarse=100, tile=700, quality=3, bleed=4)
+    preset("coarse: 100\ntile: 600\nquality: 1\nedge_margin: 1\n", "base.yaml")
+    mine = preset("extends: base.yaml\ntile: 700\nquality: 2\nedge_margin: 2\n")
+    read = load_settings(mine, {"quality": 3, "edge_margin": 3}, ["edge_margin=4"])
+    assert read == Settings(coarse=100, tile=700, quality=3, edge_margin=4)
 
 
 def test_a_flag_that_was_not_given_changes_nothing(preset):
@@ -502,3 +502,16 @@ def test_a_strangers_preset_shows_no_other_file(preset, tmp_path, secret):
     with pytest.raises(SettingsError, match="this is no preset") as caught:
         load_settings(str(path), own={}, place="list.csv:2", foreign=True)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["preset", "network", "flag", "assignment"])
+def test_old_words_are_understood_with_a_warning(preset, place):
+    """For one release, wherever they stand; the warning says where, and the new word."""
+    text = {"preset": "bleed: 48\n", "network": "for_network: {compact: {bleed: 48}}\n"}.get(place, "size: 100\n")
+    flags, assignments = {"bleed": 48} if place == "flag" else {}, ["bleed=48"] if place == "assignment" else []
+    with pytest.warns(FutureWarning, match=r"bleed is called edge_margin now; write edge_margin: 48") as told:
+        found = load_settings(preset(text), flags, assignments)
+    assert found.edge_margin == 48
+    assert len(told) == 1
+    where = {"preset": "mine.yaml:1: ", "network": "mine.yaml:1: ", "assignment": "--set: ", "flag": ""}[place]
+    assert str(told[0].message).endswith(f"{where}bleed is called edge_margin now; write edge_margin: 48")

@@ -13,10 +13,10 @@ from muralist.model.published import PUBLISHED
 from muralist.pipeline.presets import load_settings, preset_names, preset_text
 from muralist.pipeline.render import render
 
-OURS = {"default", "draft", "poster"}
+OURS = {"default", "draft", "poster", "mural", "canvas", "fine-art"}
 OTHERS = sorted(set(preset_names()) - OURS)
 FEW_STEPS = {
-    **{"size": 112, "coarse": 64, "steps": [4, 2], "steps_per_round": 2, "bleed": 0},
+    **{"size": 112, "coarse": 64, "steps": [4, 2], "steps_per_round": 2, "edge_margin": 0},
     **{"tile": 96, "overlap": 32, "precision": "float32", "device": "cpu"},
 }
 

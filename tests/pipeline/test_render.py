@@ -130,7 +130,7 @@ def test_no_steps_give_the_photograph_back(paint, folder):
 def test_a_bleed_and_tiles_that_are_odd(paint, folder):
     """Odd sizes, a bleed of no whole stride and a small tile still give every pixel."""
     save(folder / "odd.png", photograph(71, 133))
-    sidecar = paint(content="odd.png", bleed=9, tile=64, overlap=20, steps=[1])
+    sidecar = paint(content="odd.png", edge_margin=9, tile=64, overlap=20, steps=[1])
     assert read_picture(folder / "out.png").pixels.shape == (71, 133, 3)
     assert sidecar["levels"][-1]["tiles"] > 4
 
@@ -806,3 +806,27 @@ def test_a_long_style_picture_keeps_the_minimum(paint, folder):
     """A style picture that is scaled down to the level keeps the short side the network needs."""
     save(folder / "style.png", painting(40, 900))
     assert paint(steps=[1])["levels"][0]["style_loss_last"] > 0
+
+
+def test_a_page_is_written_with_the_painting(paint, folder):
+    """With `report` the painting has its page; a page that is there stops everything before it begins."""
+    paint(report=True, steps=[1, 1])
+    assert {"out.report", "out.report.html"} <= set(names(folder))
+    assert "Seam score" in (folder / "out.report.html").read_text()
+    for name in ("out.png", "out.png.json"):
+        (folder / name).unlink()
+    with pytest.raises(OutputError, match=r"out\.report\.html: exists already; use --overwrite"):
+        paint(report=True)
+    assert not (folder / "out.png").exists()
+
+
+def test_a_page_that_fails_leaves_the_painting(paint, folder, monkeypatch):
+    """Where the page cannot be written, that is said, and that the painting is done."""
+
+    def fail(*_, **__):
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr("muralist.pipeline.viewer.report.write_report", fail)
+    with pytest.raises(OutputError, match="the disk is full; the painting itself is done, and `muralist report` makes"):
+        paint(report=True, steps=[1, 1])
+    assert (folder / "out.png.json").exists()

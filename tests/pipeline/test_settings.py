@@ -147,7 +147,7 @@ def test_text_and_single_values_are_read(key, written, read):
         ("steps_per_round", 0, "greater than or equal to 1"),
         ("tile", 1_000_001, "less than or equal to 1000000"),
         ("overlap", -1, "greater than or equal to 0"),
-        ("bleed", 513, "less than or equal to 512"),
+        ("edge_margin", 513, "less than or equal to 512"),
         ("size", 15, "greater than or equal to 16"),
         ("size", 1_000_001, "less than or equal to 1000000"),
         ("width", 15, "greater than or equal to 16"),

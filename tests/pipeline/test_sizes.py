@@ -163,6 +163,21 @@ def test_an_aspect_is_cropped_before_the_paper():
         ({"print_size": "99x99m", "dpi": 300}, "got print size '99x99m', wanted"),
         ({"print_size": "9000x9000cm", "dpi": 300}, "wanted at most 1000000 px a side"),
         ({"print_size": "9000x9000cm", "fit": "crop"}, "wanted at most 1000000 px a side"),
+        (
+            {"print_size": "A33"},
+            "got print size 'A33', wanted two lengths and a unit (cm, mm, in) such as 60x90cm, or a paper",
+        ),
+        ({"print_size": "A2 upright"}, "got print size 'A2 upright'"),
+        ({"bleed": "3mm"}, "got bleed '3mm' without a print size, wanted one"),
+        ({"wrap": "3cm", "size": 500}, "got wrap '3cm' without a print size, wanted one"),
+        ({"print_size": "A3", "bleed": "3"}, "got bleed '3', wanted a length above 0 and up to 1000 mm, with its unit"),
+        ({"print_size": "A3", "bleed": "0mm"}, "got bleed '0mm', wanted a length above 0"),
+        ({"print_size": "A3", "bleed": "2000mm"}, "got bleed '2000mm', wanted a length above 0 and up to 1000 mm"),
+        (
+            {"print_size": "60x90cm", "wrap": "31cm"},
+            "got wrap 31cm for a picture of 90.0 x 60.0 cm, wanted at most half",
+        ),
+        ({"print_size": "6x9cm", "wrap": "3cm", "bleed": "31mm"}, "got bleed 31mm, wanted less"),
     ],
 )
 def test_absurd_targets_are_refused(arguments, message):
@@ -212,3 +227,44 @@ def test_a_sized_painting_has_the_long_side_asked_for(height, width, size):
     target = target_size(height, width, size=size)
     assert max(target.height, target.width) == size
     assert min(target.height, target.width) >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "paper"),
+    [
+        ("A1", Paper(594, 841, 1)),
+        ("a4 landscape", Paper(210, 297, 1, "landscape")),
+        ("Letter  PORTRAIT", Paper(215.9, 279.4, 1, "portrait")),
+        ("30x40in landscape", Paper(30, 40, 25.4, "landscape")),
+        ("2A0", Paper(1189, 1682, 1)),
+    ],
+)
+def test_papers_by_name(text, paper):
+    """The usual papers have names; landscape or portrait may follow any size."""
+    assert parse_print(text) == paper
+
+
+def test_how_a_paper_lies():
+    """It is turned as the photograph lies, unless it says how."""
+    sizes = {text: target_size(400, 600, print_size=text, dpi=25.4, fit="crop") for text in ("A4", "A4 portrait")}
+    assert (sizes["A4"].height, sizes["A4"].width) == (210, 297)
+    assert (sizes["A4 portrait"].height, sizes["A4 portrait"].width) == (297, 210)
+    square = target_size(500, 500, print_size="20x30cm", dpi=25.4, fit="crop")
+    assert (square.height, square.width) == (300, 200)
+
+
+def test_what_is_beyond_the_trim():
+    """Bleed and wrap come on top of the print size; they are painted, but for a wrap of another kind."""
+    made = target_size(400, 600, print_size="20x30cm", dpi=254, bleed="3mm", wrap="4cm")
+    assert (made.height, made.width, made.bleed, made.wrap, made.border, made.painted) == (
+        2000,
+        3000,
+        30,
+        400,
+        430,
+        430,
+    )
+    mirrored = target_size(400, 600, print_size="20x30cm", dpi=254, wrap="4cm", wrap_edge="mirror")
+    assert (mirrored.border, mirrored.painted) == (400, 0)
+    bleeding = target_size(400, 600, print_size="20x30cm", dpi=254, bleed="3mm", wrap_edge="mirror")
+    assert (bleeding.border, bleeding.painted) == (30, 30)

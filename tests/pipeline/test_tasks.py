@@ -278,7 +278,7 @@ def _mask(span: Span, length: int) -> np.ndarray:
 
 def test_a_tile_in_the_margin_alone_is_painted(tmp_path):
     """Where a tile holds nothing of the picture it adds nothing to the sums, and what it paints stays finite."""
-    job = new_job(tmp_path, Settings(**TINY | {"bleed": 100, "tile": 64, "overlap": 0}))
+    job = new_job(tmp_path, Settings(**TINY | {"edge_margin": 100, "tile": 64, "overlap": 0}))
     level = levels_of(job)[0]
     lay_out(job, level)
     everywhere(job, level, "prepare_tile", 0, 0, None)

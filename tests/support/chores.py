@@ -76,3 +76,31 @@ def introduce(terms: Terms, _: object, store: Store, device: str, threads: int |
     token = store.read(terms.name).decode()
     machine = {"device": device, "device_name": "a chair", "precision": "float32", "threads": threads}
     return {"token": token, "weights": terms.weights.sha256} | machine
+
+
+def introduce_late(terms: Terms, settings: object, store: Store, *more: Any) -> dict[str, Any]:
+    """Introduce a worker that needs two seconds the first time it is asked."""
+    if not _trials(store):
+        time.sleep(2)
+    return introduce(terms, settings, store, *more)
+
+
+def introduce_second(terms: Terms, settings: object, store: Store, *more: Any) -> dict[str, Any]:
+    """Introduce a worker unless it is the first that is asked, which dies of it."""
+    if not _trials(store):
+        die()
+    return introduce(terms, settings, store, *more)
+
+
+def introduce_nobody(_: Terms, __: object, store: Store, *more: Any) -> None:
+    """Have every worker that is asked die of it."""
+    _trials(store)
+    die()
+
+
+def _trials(store: Store) -> int:
+    """How many workers were asked before."""
+    folder = Path(store.root)
+    before = len(list(folder.glob("asked-*")))
+    (folder / f"asked-{os.getpid()}-{time.monotonic_ns()}").touch()
+    return before

@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from camera_files import avif, dng, heic, jpeg_2000
 from layouts import Evil, legacy, npy, old_npy, zipped
 from PIL import Image
 from safetensors.torch import save
 
 SIDE = 60_000
 PIXEL_SIDE = 1900  # of pictures with few enough pixels
+SMALL = np.full((16, 16, 3), 99, np.uint8)
 
 
 class Hostile(NamedTuple):
@@ -59,8 +61,43 @@ def _pictures() -> Iterator[Hostile]:
         "bomb.jpg": jpeg(65_500, progressive=False),
         "progressive bomb.jpg": jpeg(65_500, progressive=True),
         "too short.jpg": jpeg(PIXEL_SIDE, progressive=True),
+        "bomb.jxl": b"\xff\x0a" + _jxl_size(2**30 - 1, 2**30 - 1),
+        "bomb.jp2": _grown(jpeg_2000(SMALL), struct.pack(">II", 16, 16), struct.pack(">II", SIDE, SIDE)),
+        "no pixels.jp2": _grown(
+            jpeg_2000(SMALL), struct.pack(">II", 16, 16), struct.pack(">II", PIXEL_SIDE, PIXEL_SIDE)
+        ),
+        "bomb.heic": _grown(
+            heic(SMALL), b"ispe" + struct.pack(">III", 0, 64, 64), b"ispe" + struct.pack(">III", 0, SIDE, SIDE)
+        ),
+        "bomb.avif": _grown(
+            avif(SMALL), b"ispe" + struct.pack(">III", 0, 16, 16), b"ispe" + struct.pack(">III", 0, SIDE, SIDE)
+        ),
+        "bomb.gif": b"GIF89a"
+        + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0)
+        + b","
+        + struct.pack("<4HB", 0, 0, 65535, 65535, 0),
+        "bomb.bmp": b"BM"
+        + struct.pack("<IHHI", 0, 0, 0, 54)
+        + struct.pack("<IIIHHIIIIII", 40, SIDE, SIDE, 1, 24, *[0] * 6),
+        "bomb.psd": struct.pack(">4sH6xHIIHHIIIH", b"8BPS", 1, 3, 30_000, 30_000, 8, 3, 0, 0, 0, 0),
+        "channels.psd": struct.pack(">4sH6xHIIHHIIIH", b"8BPS", 1, 65535, 1900, 1900, 8, 3, 0, 0, 0, 1),
+        "sections without end.psb": struct.pack(">4sH6xHIIHHIIQ", b"8BPS", 2, 3, 8, 8, 8, 3, 0, 0, 2**63) + bytes(99),
+        "bomb.dng": dng(np.zeros((48, 64), np.uint16), {256: (4, [SIDE]), 257: (4, [SIDE])}),
+        "no pixels.dng": dng(np.zeros((48, 64), np.uint16), {256: (4, [PIXEL_SIDE]), 257: (4, [PIXEL_SIDE])}),
     }
     return (Hostile("picture", name, content) for name, content in files.items())
+
+
+def _jxl_size(height: int, width: int) -> bytes:
+    """The size of a JPEG XL file, in thirty bits each."""
+    bits = 0 | 3 << 1 | (height - 1) << 3 | 0 << 33 | 3 << 36 | (width - 1) << 38
+    return bits.to_bytes(20, "little")
+
+
+def _grown(content: bytes, size: bytes, other: bytes) -> bytes:
+    """The file with another size in its head."""
+    assert size in content
+    return content.replace(size, other, 1)
 
 
 def png(width: int, height: int, interlace: int = 0) -> bytes:

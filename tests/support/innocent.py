@@ -2,12 +2,14 @@
 
 import io
 import json
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyvips
 import tifffile
+from camera_files import avif, dng, heic, jpeg_2000, jpeg_xl, mosaic, psd
 from handmade import ASCII, LONG, RATIONAL, SHORT, UNDEFINED, Value, chunk, gray_profile, png, profile_chunk, tiff
 from layouts import LAYOUTS, NARROW, random_weights
 from mutations import Damage, damaged, damaged_mat, damaged_png, damaged_text, damaged_zip
@@ -17,6 +19,26 @@ from PIL import ExifTags, Image, ImageCms
 HEIGHT, WIDTH = 24, 40
 PIXELS = photograph(HEIGHT, WIDTH)
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+XMP = (
+    b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"
+  xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="52,31N" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"
+  tiff:Orientation="1" xmlns:crs="http://ns.adobe.com/camera-raw-settings/1.0/" crs:Exposure="1">
+<dc:subject><rdf:Bag><rdf:li>boats</rdf:li><rdf:li>sea</rdf:li></rdf:Bag></dc:subject>
+<dc:title><rdf:Alt><rdf:li xml:lang="x-default">Harbor &amp; boats</rdf:li></rdf:Alt></dc:title>
+<exif:GPSLongitude>13,24E</exif:GPSLongitude>
+</rdf:Description></rdf:RDF></x:xmpmeta>"""
+    + b" " * 2000
+)
+IPTC = b"".join(
+    b"\x1c" + struct.pack(">BBH", record, number, len(value)) + value
+    for record, number, value in (
+        *((1, 90, b"\x1b%G"), (2, 0, b"\0\4"), (2, 5, b"Harbor"), (2, 25, b"boats"), (2, 25, "Z\u00fcrich".encode())),
+        *((2, 80, b"Ann"), (2, 90, b"Berlin"), (2, 101, b"Germany"), (2, 116, b"(c) Ann"), (2, 120, b"Boats at sea")),
+    )
+)
 
 
 SLOPPY: dict[int, Value] = {
@@ -57,7 +79,7 @@ class Innocent(NamedTuple):
 
 def innocents() -> list[Innocent]:
     """All of them, always the same."""
-    return [*_jpegs(), *_pngs(), *_tiffs(), *_webps(), *_texts(), *_weights()]
+    return [*_jpegs(), *_pngs(), *_tiffs(), *_webps(), *_of_cameras(), *_texts(), *_weights()]
 
 
 def _exif() -> bytes:
@@ -83,9 +105,19 @@ def _jpegs() -> Iterator[Innocent]:
         "grey": _saved("JPEG", image.convert("L"), optimize=True),
         "cmyk": _saved("JPEG", image.convert("CMYK")),
         "exif and profile": _saved("JPEG", image, **about),
+        "xmp and iptc": _vips_with_blobs(),
         "progressive, exif": _saved("JPEG", image, progressive=True, exif=_exif(), restart_marker_blocks=2),
     }
     return (Innocent("picture", f"{name}.jpg", content) for name, content in files.items())
+
+
+def _vips_with_blobs() -> bytes:
+    """A JPEG with XMP and IPTC, by libvips."""
+    image = _vips(PIXELS, "srgb").copy()
+    image.set_type(pyvips.GValue.blob_type, "xmp-data", XMP)
+    iptc = b"Photoshop 3.0\x008BIM" + struct.pack(">HHI", 1028, 0, len(IPTC)) + IPTC + bytes(len(IPTC) % 2)
+    image.set_type(pyvips.GValue.blob_type, "iptc-data", iptc)
+    return bytes(image.jpegsave_buffer())
 
 
 def _pngs() -> Iterator[Innocent]:
@@ -153,6 +185,38 @@ def _webps() -> Iterator[Innocent]:
         "animated": _saved("WEBP", image, save_all=True, append_images=[image.rotate(180)]),
     }
     return (Innocent("picture", f"{name}.webp", content) for name, content in files.items())
+
+
+def _box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(content)) + name + content
+
+
+def _of_cameras() -> Iterator[Innocent]:
+    """Files of phones, cameras and Photoshop; raw ones are larger, for LibRaw takes none so small."""
+    planes = PIXELS.transpose(2, 0, 1)
+    samples = mosaic(np.full((48, 64, 3), (4000, 9000, 6000), np.uint16))
+    ycc, gif = Image.fromarray(PIXELS).convert("YCbCr"), Image.fromarray(with_alpha(PIXELS))
+    files = {
+        "plain.heic": heic(PIXELS, quality=50),
+        "ten bits.heic": heic(deep(PIXELS), quality=50, exif=_exif(), icc_profile=ICC),
+        "alpha.heic": heic(with_alpha(PIXELS), quality=50),
+        "plain.avif": avif(PIXELS, exif=_exif(), icc_profile=ICC),
+        "ten bits.avif": _vips(deep(PIXELS), "rgb16").heifsave_buffer(compression="av1", bitdepth=10, effort=0),
+        "lossless.jxl": jpeg_xl(PIXELS),
+        "16 bit.jxl": jpeg_xl(deep(PIXELS)),
+        "with boxes.jxl": jpeg_xl(deep(PIXELS)) + _box(b"xml ", XMP) + _box(b"Exif", bytes(4) + _exif()[6:]),
+        "lossless.jp2": jpeg_2000(PIXELS, icc=ICC),
+        "16 bit.jp2": jpeg_2000(deep(PIXELS)),
+        "lossy.jp2": _saved("JPEG2000", ycc, irreversible=True),
+        "bare.j2k": _saved("JPEG2000", Image.fromarray(PIXELS), no_jp2=True),
+        "transparent.gif": _saved("GIF", gif, save_all=True, append_images=[gif.rotate(180)]),
+        "plain.bmp": _saved("BMP", Image.fromarray(PIXELS)),
+        "palette.bmp": _saved("BMP", Image.fromarray(PIXELS).quantize(16)),
+        "packed.psd": psd(planes, resources={1039: ICC, 1058: _exif()[6:]}, layers=-1),
+        "large, 16 bit.psb": psd(deep(PIXELS).transpose(2, 0, 1), large=True, packed=False),
+        "gray.dng": dng(samples),
+    }
+    return (Innocent("picture", name, content) for name, content in files.items())
 
 
 PRESETS = {

@@ -18,7 +18,7 @@ TINY = {
     "steps_per_round": 2,
     "tile": 96,
     "overlap": 32,
-    "bleed": 16,
+    "edge_margin": 16,
     "precision": "float32",
     "device": "cpu",
     "workers": 1,

@@ -20,6 +20,7 @@ from muralist.model.loading import load_network
 from muralist.model.weight_files import describe, find_weights
 from muralist.pipeline.archives.items import find_items
 from muralist.pipeline.errors import PictureError, PipelineError
+from muralist.pipeline.pictures.carried import carried
 from muralist.pipeline.pictures.metadata import is_usable, text_tags, without_thumbnail
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
@@ -170,6 +171,8 @@ def _picture(case: Case, folder: Path) -> None:
         text_tags(picture.exif)
         without_thumbnail(picture.exif or b"")
         is_usable(picture.icc or b"")
+        for wanted in ("all", "copyright"):
+            carried(picture, ["style.jpg"], wanted=wanted)
     finally:
         for path in folder.iterdir():
             path.unlink()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from crews import another_worker, until
 from dask.distributed import Client
 from pictures import TINY, contents, painting, photograph, save
 
+from muralist.cli import main
 from muralist.pipeline.archives import batch as module
 from muralist.pipeline.archives.batch import Wishes, paint_archive
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, SettingsError
@@ -47,7 +49,7 @@ class Archive:
 
     def paint(self, *inputs: str, styles: Sequence[str] = ("style.png",), **options: Any) -> dict[str, str]:
         """Paint inputs, all photographs unless named; status by output. Settings and wishes are told apart by name."""
-        wishes = {name: options.pop(name) for name in ("overwrite", "restart", "keep") if name in options}
+        wishes = {name: options.pop(name) for name in ("overwrite", "restart", "keep", "report") if name in options}
         how = {name: options.pop(name) for name in ("name", "each_style", "max_hours", "quiet") if name in options}
         flags = SMALL | {"scheduler": self.scheduler} | options
         self.report = paint_archive(
@@ -98,15 +100,15 @@ def archive(tmp_path: Path, scheduler: str) -> Archive:
 
 def test_pictures_of_other_formats_are_told_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A line counts them by extension, the report lists them, and the summary has their number."""
-    for name in ("broken.png", "c.heic", "sub/d.HEIC", "e.bmp"):
+    for name in ("broken.png", "c.tga", "sub/d.TGA", "e.exr"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(b"no picture")
     out = tmp_path / "out"
     report = paint_archive([str(tmp_path / "photos")], [tmp_path / "s.png"], out, Wishes(flags=SMALL), quiet=False)
-    assert "left out: 2 .heic, 1 .bmp; convert them to one of JPEG, PNG, TIFF, WebP\n" in capsys.readouterr().err
+    assert "left out: 2 .tga, 1 .exr; convert them to JPEG, PNG or TIFF\n" in capsys.readouterr().err
     rows = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
     found = [(row["status"], Path(row["input"]).name) for row in rows]
-    assert found == [("failed", "broken.png"), *(("unsupported", name) for name in ("c.heic", "e.bmp", "d.HEIC"))]
+    assert found == [("failed", "broken.png"), *(("unsupported", name) for name in ("c.tga", "e.exr", "d.TGA"))]
     assert "1 failed, 3 not supported" in report.summary()
 
 
@@ -562,3 +564,37 @@ def test_a_damaged_journal_fails_one_picture(archive):
     assert "journal.json: damaged" in archive.rows["a.png"]["reason"]
     assert "--restart" in archive.rows["a.png"]["reason"]
     assert archive.paint(restart=True) == {"a.png": "done", "sub/b.png": "skipped"}
+
+
+def test_pages_lead_from_the_batch_to_every_painting(archive: Archive) -> None:
+    """With `report` every painting has a page, and the batch one; what was painted before gets its page, too."""
+    archive.paint("photos/a.png")
+    (archive.photos / "broken.png").write_bytes(b"no picture")
+    found = archive.paint(report=True)
+    assert found == {"a.png": "skipped", "sub/b.png": "done", "broken.png": "failed"}
+    assert {"report.html", "a.report.html", "sub/b.report.html"} <= archive.names
+    rows = json.loads((archive.out / "report.html").read_text().split('id="data">')[1].split("</script>")[0])["rows"]
+    pages = {row["name"]: (row.get("page"), bool(row.get("thumbnail"))) for row in rows}
+    wanted = {"a.png": ("a.report.html", True), "sub/b.png": ("sub/b.report.html", True), "broken.png": (None, False)}
+    assert pages == wanted
+
+
+def test_the_command_of_a_picture_paints_it_alone(archive: Archive) -> None:
+    """The command in the report has the picture's own settings and those of the batch; it paints the same bytes."""
+    (archive.folder / "list.jsonl").write_text(
+        json.dumps({"content": "photos/a.png", "settings": {"noise_ratio": 0.5}})
+    )
+    archive.paint("list.jsonl", seed=3)
+    (command,) = (row["command"] for row in archive.rows.values())
+    first = (archive.out / "photos" / "a.png").read_bytes()
+    main.main([*shlex.split(command)[1:], "--overwrite"], standalone_mode=False)
+    assert (archive.out / "photos" / "a.png").read_bytes() == first
+
+
+def test_a_page_of_somebody_else_stops_a_batch_before_it_begins(archive: Archive) -> None:
+    """A report.html that muralist did not write is refused, and nothing is painted."""
+    archive.out.mkdir()
+    (archive.out / "report.html").write_text("mine")
+    with pytest.raises(OutputError, match=r"report\.html: this is not a page of muralist"):
+        archive.paint(report=True)
+    assert os.listdir(archive.out) == ["report.html"]

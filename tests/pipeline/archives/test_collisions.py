@@ -23,13 +23,14 @@ def item(content: str, output: str, styles: tuple[str, ...] = ("style.png",), **
     return Item(1, Path(content), tuple(map(Path, styles)), None, overrides, Path.cwd() / output, content)
 
 
-def check(*items: Item, manifests: tuple[str, ...] = (), **settings: Any) -> None:
+def check(*items: Item, manifests: tuple[str, ...] = (), pages: bool = False, **settings: Any) -> None:
     """Look at a batch with these settings, whose report lies in the folder out."""
     check_collisions(
         items,
         lambda item: load_settings("default", settings, (), item.overrides),
         Path("out/report.jsonl"),
         map(Path, manifests),
+        pages=pages,
     )
 
 
@@ -102,3 +103,11 @@ def test_settings_of_one_picture_count_for_it(here):
     check(item("a.png", "out/a.png", save_every="often"), other)
     with pytest.raises(SettingsError, match="after 10 steps"):
         check(item("a.png", "out/a.png", save_every=5), other)
+
+
+def test_pages_meet_where_paintings_do_not() -> None:
+    """Paintings that differ in their extension alone would have the same page, if they have one."""
+    items = [item("a.jpg", "out/a.jpg"), item("a.png", "out/a.png")]
+    check(*items)
+    with pytest.raises(SettingsError, match=r"the page of a\.jpg .* and the page of a\.png .* would both be .*--name"):
+        check(*items, pages=True)

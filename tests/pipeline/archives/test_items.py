@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muralist.pipeline.archives.collisions import check_collisions
-from muralist.pipeline.archives.items import Item, find_items, find_unsupported, told_unsupported
+from muralist.pipeline.archives.items import Item, find_doubles, find_items, find_unsupported, told_unsupported
+from muralist.pipeline.archives.pairs import told_doubles
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
 
@@ -64,21 +65,21 @@ def test_a_folder_is_mirrored():
 
 def test_pictures_of_other_formats_are_counted():
     """What folders and globs would give if it could be read is named, but nothing hidden, painted, or no picture."""
-    touch("p/a.jpg", "p/b.HEIC", "p/c/d.heic", "p/c/e.dng", "p/f.gif", "p/.g.heic", "p/.h/i.heic", "p/notes.txt")
+    touch("p/a.jpg", "p/b.TGA", "p/c/d.tga", "p/c/e.exr", "p/f.svg", "p/.g.tga", "p/.h/i.tga", "p/notes.txt")
     touch("p/out/j.bmp")
     output = Path("p/out")
-    unsupported = find_unsupported(["p", "p/a.jpg", "p/**/*.heic"], output)
-    assert [str(path) for path in unsupported] == ["p/b.HEIC", "p/c/d.heic", "p/c/e.dng", "p/f.gif"]
-    line = "left out: 2 .heic, 1 .dng, 1 .gif; convert them to one of JPEG, PNG, TIFF, WebP"
+    unsupported = find_unsupported(["p", "p/a.jpg", "p/**/*.tga"], output)
+    assert [str(path) for path in unsupported] == ["p/b.TGA", "p/c/d.tga", "p/c/e.exr", "p/f.svg"]
+    line = "left out: 2 .tga, 1 .exr, 1 .svg; convert them to JPEG, PNG or TIFF"
     assert told_unsupported(unsupported) == line
 
 
 def test_a_folder_of_other_formats_alone():
     """Where nothing can be read, it is said what there is instead."""
-    touch("p/a.heic", "p/b.heic")
+    touch("p/a.tga", "p/b.tga")
     assert "got no picture" in complaint("p")
-    assert "left out: 2 .heic; convert them" in complaint("p")
-    assert "left out: 2 .heic; convert them" in complaint("p/*")
+    assert "left out: 2 .tga; convert them" in complaint("p")
+    assert "left out: 2 .tga; convert them" in complaint("p/*")
 
 
 def test_an_item_knows_everything():
@@ -181,7 +182,7 @@ def test_a_folder_that_cannot_be_listed_is_said(monkeypatch):
     [
         ("no", "no: there is no such file or folder; check the path"),
         ("", ": there is no such file or folder"),
-        ("empty", "empty: got no picture, wanted at least one (.jpg .jpeg .png .tif .tiff .webp)"),
+        ("empty", "empty: got no picture, wanted at least one (JPEG, PNG, TIFF, WebP, "),
         ("no/*.jpg", "no/*.jpg: got no picture, wanted at least one"),
         ("empty/a**/b", "empty/a**/b: not a pattern ("),
         ("out", "out: got no picture, wanted at least one"),
@@ -303,3 +304,32 @@ def test_paintings_stay_in_the_output_folder(names, template):
     outputs = [item.output for item in items]
     assert len(set(outputs)) == len(outputs) == len(paths)
     assert all(Path(os.path.realpath(path)).is_relative_to(Path.cwd() / OUT) for path in outputs)
+
+
+def test_shots_that_are_there_twice():
+    """Of a raw photograph and a JPEG or HEIC of the same name, the one that is wanted is painted, or both."""
+    touch("p/1.NEF", "p/1.jpg", "p/2.dng", "p/2.HEIC", "p/3.cr2", "p/4.jpg", "p/q/1.nef", "p/5.raf", "p/5.png")
+
+    def contents(pairs, *inputs):
+        return [str(item.content) for item in find_items(inputs or ["p"], [], OUT, raw_pairs=pairs)]
+
+    alone = ["p/3.cr2", "p/4.jpg", "p/5.png", "p/5.raf", "p/q/1.nef"]
+    assert contents("jpeg") == sorted(["p/1.jpg", "p/2.HEIC", *alone])
+    assert contents("raw") == sorted(["p/1.NEF", "p/2.dng", *alone])
+    assert len(contents("both")) == 9
+    assert contents("jpeg", "p/1.NEF", "p/1.jpg") == ["p/1.NEF", "p/1.jpg"]  # named one by one
+    assert contents("jpeg", "p/[12].*") == ["p/1.jpg", "p/2.HEIC"]
+    left = find_doubles(["p"], OUT, "jpeg")
+    assert left == [Path("p/1.NEF"), Path("p/2.dng")]
+    assert told_doubles(left, "jpeg").startswith("left out: 2 raw photographs beside the same shot as JPEG or HEIC;")
+    assert told_doubles(left, "raw").startswith("left out: 2 JPEG or HEIC beside the same shot as a raw photograph;")
+    assert find_doubles(["p"], OUT, "both") == []
+
+
+def test_pages_are_pictures():
+    """A page of a TIFF is named with `#`; its painting gets the page into its name, and the extension of the file."""
+    touch("p/scan.tif")
+    items = find_items(["p/scan.tif", "p/scan.tif#2", "p/scan.tif#10"], [], Path("out"))
+    assert [item.output.name for item in items] == ["scan.tif", "scan-2.tif", "scan-10.tif"]
+    with pytest.raises(SettingsError, match=r"p/other.tif#2: there is no such file"):
+        find_items(["p/other.tif#2"], [], Path("out"))

@@ -5,13 +5,16 @@ import json
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import tifffile
 from pictures import painting, photograph, save
 
 from muralist.pipeline.archives.items import Item
 from muralist.pipeline.archives.repeats import fingerprint, identity_of, likeness, painted_already
 from muralist.pipeline.brief import make_brief
 from muralist.pipeline.errors import OutputError, PictureError
+from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
 
 IDENTITY = {"content": "aa", "styles": ["bb"], "settings": {"tile": 1024, "steps": [200, 100]}}
@@ -164,3 +167,11 @@ def test_pictures_that_cannot_be_read_are_named(item, tmp_path):
         assert caught.value.path == tmp_path / name
     with pytest.raises(PictureError, match="No such file"):
         key(replace(item, styles=(tmp_path / "gone.jpg",)), load_settings())
+
+
+def test_a_page_has_a_fingerprint_of_its_own(tmp_path):
+    """The first page's is the file's; others differ, and are what reading finds."""
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 16, 16, 3), np.uint8), photometric="rgb", metadata=None)
+    prints = [fingerprint(tmp_path / f"a.tif{page}") for page in ("", "#1", "#2")]
+    assert prints[0] == prints[1] != prints[2]
+    assert prints == [read_picture(tmp_path / f"a.tif{page}").sha256 for page in ("", "#1", "#2")]

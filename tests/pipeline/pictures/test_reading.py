@@ -30,7 +30,7 @@ from snapshots import (
 
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.rasters import Raster
-from muralist.pipeline.pictures.reading import read_picture, supported_inputs
+from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import write_picture
 
 # --------------------------------------------------------------------------------------------- reading, what goes well
@@ -63,11 +63,6 @@ def test_an_overwritten_file_is_read_anew(tmp_path: Path) -> None:
     read_picture(path)
     saved(path, Image.new("RGB", (5, 5), (9, 9, 9)))
     assert read_picture(path).pixels.max() == 9
-
-
-def test_the_table_of_inputs_names_the_formats() -> None:
-    """The table that messages are computed from lists exactly the supported formats."""
-    assert [kind.name for kind in supported_inputs()] == ["JPEG", "PNG", "TIFF", "WebP"]
 
 
 @pytest.mark.parametrize("extension", LOSSLESS)
@@ -306,7 +301,7 @@ def test_empty_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"hello, this is no picture", b"RIFF\x24\0\0\0WAVEfmt ", b"<svg></svg>", b"GIF89a"]
+    "content", [b"hello, this is no picture", b"RIFF\x24\0\0\0WAVEfmt ", b"<svg></svg>", b"ftypheic"]
 )
 def test_not_a_picture(tmp_path: Path, content: bytes) -> None:
     """Other files are refused with the list of supported formats, also those that libvips could open."""
@@ -586,6 +581,7 @@ from muralist.pipeline.pictures.images import crop_to_aspect, resize, resize_row
 from muralist.pipeline.workers.memory import peak_rss
 from muralist.pipeline.pictures.reading import read_picture
 
+read_picture(sys.argv[3])  # so that all libraries are there; with their bytecode compiled or not makes 20 MB
 before = peak_rss()
 picture = read_picture(sys.argv[1], memory=0, folder=Path(sys.argv[2]))
 resize(crop_to_aspect(picture, 5).pixels, 60, 300)
@@ -596,9 +592,10 @@ print(peak_rss() - before)
 @pytest.mark.parametrize("extension", [".jpg", ".tif"])
 def test_a_large_photograph_takes_little_memory(tmp_path: Path, extension: str) -> None:
     """A photograph of 270 MB is read, cropped and resized in less than 128 MiB."""
-    path = tmp_path / f"large{extension}"
-    pyvips.Image.black(9000, 10_000, bands=3).copy(interpretation="srgb").write_to_file(str(path))
-    command = [sys.executable, "-c", READ_AND_RESIZE, str(path), str(tmp_path)]
+    path, small = tmp_path / f"large{extension}", tmp_path / f"small{extension}"
+    for place, height, width in ((path, 10_000, 9000), (small, 64, 64)):
+        pyvips.Image.black(width, height, bands=3).copy(interpretation="srgb").write_to_file(str(place))
+    command = [sys.executable, "-c", READ_AND_RESIZE, str(path), str(tmp_path), str(small)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(result.stdout) < 128 << 20
 
@@ -610,7 +607,6 @@ def test_a_large_photograph_takes_little_memory(tmp_path: Path, extension: str) 
         ("a.webp", {}, 6),
         ("a.jpg", {}, None),
         ("a.png", {}, None),
-        ("a.tif", {}, None),
     ],
 )
 def test_what_the_decoder_would_take_is_limited(tmp_path, name, save, bytes_per_pixel):

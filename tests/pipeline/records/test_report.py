@@ -39,7 +39,7 @@ def test_the_keys_of_a_line(tmp_path):
     """Other tools rely on them."""
     wanted = (
         "input output status reason error seconds attempts width height "
-        "seam_score seam_threshold style_loss content_loss same_as"
+        "seam_score seam_threshold style_loss content_loss same_as command"
     )
     assert [field.name for field in fields(Result)] == wanted.split()
     with Report(tmp_path / "r.jsonl") as report:

@@ -123,7 +123,7 @@ def tls(certificates: dict[str, str], **changes: str) -> dict[str, str]:
     return {f"tls_{name}": certificates[name] for name in ("ca", "cert", "key")} | changes
 
 
-def test_tasks_go_over_tls(encrypted, certificates, tmp_path, chores):
+def test_tasks_go_over_tls(encrypted, certificates, tmp_path, chores, light):
     """With the three files a scheduler is used that takes nobody without."""
     assert encrypted.startswith("tls://")
     with opened(tmp_path, scheduler=encrypted, **tls(certificates)) as cluster:
@@ -160,7 +160,7 @@ def test_bad_tls_files_are_named(certificates, tmp_path):
             opened(tmp_path, scheduler="tls://127.0.0.1:9", **tls(certificates, tls_cert=str(path))).__enter__()
 
 
-def test_workers_of_this_machine_listen_on_loopback_only(tmp_path):
+def test_workers_of_this_machine_listen_on_loopback_only(tmp_path, light):
     """Whoever connects may run code, so nobody elsewhere may connect."""
     before = listening()
     with opened(tmp_path, workers=1):

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import chores
 import dask
 import psutil
 import pytest
@@ -67,6 +68,33 @@ def test_workers_that_die_while_they_start(tmp_path, chores, times):
             with pytest.raises(ClusterError, match=r"workers .* did not start, 3 times .* fewer --workers"):
                 opened(tmp_path, workers=1).__enter__()
     assert len(list(tmp_path.glob("died-*"))) == min(times, 3)
+
+
+@pytest.mark.parametrize(
+    ("introduce", "seconds", "said", "lost"),
+    [
+        (chores.introduce_late, 1, "did not answer within 1 s; it is used once it does", 0),
+        (chores.introduce_second, 60, "was lost while it got ready", 1),
+    ],
+)
+def test_workers_that_are_late_or_die_while_they_get_ready(tmp_path, monkeypatch, introduce, seconds, said, lost):
+    """Loading torch takes long on a busy machine, and may take a worker down: ours are waited for, and asked again."""
+    monkeypatch.setattr(module, "introduce", introduce)
+    monkeypatch.setattr(module, "ASK_SECONDS", seconds)
+    monkeypatch.setattr(link, "run_and_measure", chores.run_chore)
+    with opened(tmp_path, workers=1) as cluster:
+        assert cluster.call("echo", "alive") == "alive"
+        assert (cluster.workers, cluster.lost) == (1, lost)
+        assert {re.fullmatch(r"worker tls://[0-9.:]+ (.*)", notice)[1] for notice in cluster.notices} == {said}
+
+
+def test_workers_that_all_die_while_they_get_ready(tmp_path, monkeypatch):
+    """After some, one clean error says what happened and what may help."""
+    monkeypatch.setattr(module, "introduce", chores.introduce_nobody)
+    monkeypatch.setattr(module, "LOST_WORKERS_ALLOWED", 2)
+    with pytest.raises(ClusterError, match=r"no worker on this machine got ready .*, 2 were lost .* fewer --workers"):
+        opened(tmp_path, workers=1).__enter__()
+    assert len(list(tmp_path.glob("asked-*"))) == 2
 
 
 def test_a_result_lost_with_its_worker_is_computed_again(tmp_path, chores):

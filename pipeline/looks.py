@@ -1,0 +1,99 @@
+"""A contact sheet: one photograph painted small in several strengths and presets, to choose from before a night's work.
+
+It is a batch of a manifest of its own, so that all share the workers, and what is painted is not painted again.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from muralist.pipeline.archives.batch import REPORT, Wishes, paint_archive
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.pictures.writing import check_place, write_file
+from muralist.pipeline.viewer.facts import assigned, render_command
+from muralist.pipeline.viewer.gallery import check_gallery
+from muralist.pipeline.viewer.pages import render_page
+
+SIZE: Final = 512  # px
+PAGE: Final = "looks.html"
+MANIFEST: Final = "looks.jsonl"
+STRENGTHS: Final = (0.2, 0.35, 0.5, 0.65, 0.8)
+# Published looks that the bundled network paints, with so few steps that they are there within seconds.
+PRESETS: Final = ("crowson-w2", "johnson", "gatys-2016")
+PRESET_STEPS: Final = {"steps": [60], "coarse": SIZE}
+
+
+class Look(NamedTuple):
+    """One way to paint: its name, and the preset and settings that a long render takes from it."""
+
+    name: str
+    preset: str
+    settings: dict[str, Any]
+    quick: dict[str, Any]
+
+
+LOOKS: Final = (
+    *(Look(f"strength {strength}", "draft", {"strength": strength}, {}) for strength in STRENGTHS),
+    Look("the photograph's colors", "draft", {"colours": "statistics"}, {}),
+    *(Look(preset, preset, {"network": "compact"}, PRESET_STEPS) for preset in PRESETS),
+)
+
+
+def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: Any) -> tuple[Path, list[str]]:
+    """Paint all looks that are not painted yet; return the page that shows them, and what failed.
+
+    Parameters
+    ----------
+    content : Path
+        The photograph.
+    styles : sequence of Path
+    output : Path
+        Folder; made if it is not there.
+    **flags
+        Settings for all of them.
+
+    Raises
+    ------
+    PipelineError, ModelError, TilingError
+        If something is wrong with all of them.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"the folder cannot be made ({error.strerror}); name another"
+        raise OutputError(f"{output}: {reason}", path=output) from error
+    page, manifest = output / PAGE, output / MANIFEST
+    check_gallery(page)
+    check_place(manifest, overwrite=True)
+    write_file(manifest, "".join(json.dumps(_line(look, content)) + "\n" for look in LOOKS).encode())
+    paint_archive([str(manifest)], styles, output, Wishes(flags={"size": SIZE, **flags}, overwrite=True), quiet=False)
+    lines = [json.loads(line) for line in (output / REPORT).read_text().splitlines()]
+    reasons = {Path(line["output"]).name: line["reason"] for line in lines if line["status"] == "failed"}
+    shown = [_shown(look, content, styles, reasons) for look in LOOKS]
+    title = f"{content.name} after {', '.join(style.name for style in styles)}"
+    write_file(
+        page,
+        render_page("looks.html", ("copy.js",), {}, title=title, looks=shown, version=version("muralist")),
+    )
+    return page, [f"{look['name']}: {look['reason']}" for look in shown if look["reason"]]
+
+
+def _file(look: Look) -> str:
+    return f"{look.name.replace(' ', '-').replace(chr(39), '')}.jpg"
+
+
+def _line(look: Look, content: Path) -> dict[str, Any]:
+    settings = {**look.settings, **look.quick}
+    return {"content": os.path.abspath(content), "preset": look.preset, "output": _file(look), "settings": settings}
+
+
+def _shown(look: Look, content: Path, styles: Sequence[Path], reasons: dict[str, str]) -> dict[str, Any]:
+    preset = "default" if look.preset == "draft" else look.preset
+    output = f"{content.stem}-painted.tif"
+    command = render_command(str(content), map(str, styles), output, preset, assigned(look.settings))
+    reason = reasons.get(_file(look))
+    return {"name": look.name, "image": None if reason else quote(_file(look)), "command": command, "reason": reason}

@@ -1,0 +1,114 @@
+"""A mural on many sheets, or on lanes of a roll: one poster is cut into panels that overlap, to be glued together.
+
+Panels are the poster's own numbers, so put together again they are the poster.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from muralist.pipeline.errors import OutputError, SettingsError
+from muralist.pipeline.panel_pages import write_pages
+from muralist.pipeline.panel_plan import plan_panels
+from muralist.pipeline.pictures.reading import read_stored
+from muralist.pipeline.pictures.stored import Stored
+from muralist.pipeline.pictures.writing import check_place, write_stored, writing
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.sizes import MAX_DPI, MM_PER_INCH
+from muralist.pipeline.workers.memory import budget
+
+
+def cut_panels(
+    poster: Path,
+    output: Path,
+    *,
+    sheet: str | None = None,
+    roll: str | None = None,
+    overlap: str = "10mm",
+    dpi: float | None = None,
+    quality: int = 95,
+    lossless: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Cut a poster into panels.
+
+    Parameters
+    ----------
+    poster : Path
+        Any picture that can be read.
+    output : Path
+        For sheets a PDF; for a roll a .tif, which gets a number: `panels.tif` becomes `panels-1.tif` and so on.
+    sheet : str, optional
+        Paper of every panel, see `muralist.pipeline.sizes.parse_print`; it is turned so that fewer are needed. Excludes
+        `roll`.
+    roll : str, optional
+        Width of a roll, see `parse_length`; every panel is a lane of the whole height.
+    overlap : str
+        What neighbors share.
+    dpi : float, optional
+        Dots per inch, instead of what the poster states.
+    quality : int
+        Of JPEGs in a PDF.
+    lossless : bool
+        Whether to store panels in a PDF without loss.
+    overwrite : bool
+        Whether existing files may be replaced.
+
+    Returns
+    -------
+    dict
+        `files`, `panels`, `rows`, `columns`, and `width_mm` and `height_mm` of the whole.
+
+    Raises
+    ------
+    SettingsError, PictureError, OutputError
+    """
+    if (sheet is None) == (roll is None):
+        raise SettingsError(f"got {'sheet and roll' if sheet else 'neither sheet nor roll'}, wanted one of them")
+    _check_name(output, ".pdf" if sheet else ".tif")
+    limits = load_settings()
+    check_place(output, overwrite=True)
+    with TemporaryDirectory(dir=output.parent, prefix=".muralist-panels-") as folder:
+        picture = read_stored(poster, limits.max_pixels, memory=budget(limits), folder=Path(folder))
+        density = _density(poster, picture, dpi)
+        height, width, _ = picture.shape
+        plan = plan_panels(height, width, density, overlap, sheet=sheet, roll=roll)
+        files = [output] if sheet else [_numbered(output, number, plan.count) for number in range(1, plan.count + 1)]
+        for path in files:
+            if path.resolve() == poster.resolve():
+                raise OutputError(f"{path}: this is the poster itself; name another output", path=path)
+            check_place(path, overwrite=overwrite)
+        if sheet:
+            with writing(output) as file:
+                write_pages(file, picture, plan, poster.name, None if lossless else quality)
+        else:
+            for path, cols in zip(files, plan.cols, strict=True):
+                write_stored(path, picture.part(slice(0, height), slice(cols.start, cols.stop)), (density, density))
+    return {
+        "files": [str(path) for path in files],
+        "panels": plan.count,
+        "rows": len(plan.rows),
+        "columns": len(plan.cols),
+        "height_mm": round(height / density * MM_PER_INCH, 1),
+        "width_mm": round(width / density * MM_PER_INCH, 1),
+    }
+
+
+def _check_name(output: Path, wanted: str) -> None:
+    if output.suffix.lower() != wanted:
+        what = "sheets" if wanted == ".pdf" else "lanes of a roll"
+        raise OutputError(f"{output}: got extension {output.suffix!r}, wanted {wanted} for {what}", path=output)
+
+
+def _numbered(output: Path, number: int, count: int) -> Path:
+    return output.with_stem(f"{output.stem}-{number:0{len(str(count))}}")
+
+
+def _density(poster: Path, picture: Stored, dpi: float | None) -> float:
+    """Dots per inch."""
+    found = dpi if dpi is not None else picture.dpi[0] if picture.dpi else None
+    if found is None:
+        raise SettingsError(f"{poster}: it does not say how large it is to be printed; tell its resolution with --dpi")
+    if not 0 < found <= MAX_DPI:
+        raise SettingsError(f"got {found:g} dpi, wanted more than 0 and at most {MAX_DPI:.0f}")
+    return float(found)

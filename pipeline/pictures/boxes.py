@@ -1,0 +1,146 @@
+"""Boxes, which HEIF, AVIF, JPEG XL and MP4 files are made of, and what their heads say. Nothing is believed."""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+_MOST_BOXES = 4096  # within one
+_MOST_BYTES = 1 << 24  # of a box whose content is read
+_NOT_IN_HEIF = 4  # bytes of version and flags that a `meta` box has before its boxes
+_BY_PROFILE = b"\2"  # how JPEG 2000 states colors: by a profile that is there
+_BY_UUID = {
+    b"JpgTiffExif->JP2": "exif-data",
+    bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data",
+}
+_SIGNATURE_OF_JXL = b"\xff\x0a"
+_FIXED_SIDES = {1: (1, 1), 2: (6, 5), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}  # width to height
+
+
+class Box(NamedTuple):
+    """A box of a file: its name, and where its content lies, in bytes."""
+
+    name: bytes
+    start: int
+    stop: int
+
+
+class CodedColors(NamedTuple):
+    """Colors by the numbers of ITU-T H.273."""
+
+    primaries: int
+    transfer: int
+
+
+def boxes(file: BinaryIO, start: int = 0, stop: int | None = None) -> Iterator[Box]:
+    """Boxes that follow each other, up to the first one that is broken."""
+    stop = file.seek(0, 2) if stop is None else stop
+    for _ in range(_MOST_BOXES):
+        file.seek(start)
+        head = file.read(16)
+        if len(head) < 8:
+            return
+        size, name = struct.unpack_from(">I4s", head)
+        before = 8
+        if size == 1 and len(head) == 16:
+            size, before = struct.unpack_from(">Q", head, 8)[0], 16
+        end = stop if size == 0 else start + size
+        if end > stop or end < start + before:
+            return
+        yield Box(name, start + before, end)
+        start = end
+
+
+def content(file: BinaryIO, box: Box) -> bytes:
+    """What is in a box, at most 16 MiB of it."""
+    file.seek(box.start)
+    return file.read(min(box.stop - box.start, _MOST_BYTES))
+
+
+def brands(file: BinaryIO) -> tuple[bytes, ...]:
+    """What a file says it is, first its own kind, then those that it can be taken for."""
+    for box in boxes(file):
+        if box.name == b"ftyp":
+            found = content(file, box)
+            return (found[:4], *(found[at : at + 4] for at in range(8, len(found) - 3, 4)))
+    return ()
+
+
+def has_stills(file: BinaryIO) -> bool:
+    """Whether a HEIF or AVIF file holds pictures, and not a film alone."""
+    return any(box.name == b"meta" for box in boxes(file))
+
+
+def coded_colors(file: BinaryIO) -> CodedColors | None:
+    """The colors that a HEIF or AVIF file states by numbers; None if it does not."""
+    for meta in boxes(file):
+        if meta.name != b"meta":
+            continue
+        for properties in boxes(file, meta.start + _NOT_IN_HEIF, meta.stop):
+            for container in boxes(file, properties.start, properties.stop) if properties.name == b"iprp" else ():
+                for box in boxes(file, container.start, container.stop) if container.name == b"ipco" else ():
+                    found = content(file, box) if box.name == b"colr" else b""
+                    if found[:4] == b"nclx" and len(found) >= 8:
+                        return CodedColors(*struct.unpack_from(">HH", found, 4))
+    return None
+
+
+def blobs_in_boxes(file: BinaryIO) -> dict[str, bytes]:
+    """EXIF, XMP and the color profile that lie in boxes of a JPEG XL or JPEG 2000 file, by libvips' names."""
+    found: dict[str, bytes] = {}
+    for box in boxes(file):
+        if box.name == b"Exif":
+            held = content(file, box)
+            found["exif-data"] = held[4 + int.from_bytes(held[:4], "big") :]
+        elif box.name == b"xml ":
+            found["xmp-data"] = content(file, box)
+        elif box.name == b"uuid" and (name := _BY_UUID.get((held := content(file, box))[:16])):
+            found[name] = held[16:]
+        elif box.name == b"jp2h":
+            held = next((content(file, each) for each in boxes(file, box.start, box.stop) if each.name == b"colr"), b"")
+            if held[:1] == _BY_PROFILE:
+                found["icc-profile-data"] = held[3:]
+    return {name: blob for name, blob in found.items() if blob}
+
+
+def jxl_size(file: BinaryIO) -> tuple[int, int]:
+    """Height and width of a JPEG XL picture as it is looked at, px, from the first bytes of its stream.
+
+    Raises
+    ------
+    struct.error
+        If they are not there.
+    """
+    file.seek(0)
+    stream = file.read(64)
+    if not stream.startswith(_SIGNATURE_OF_JXL):
+        box = next((box for box in boxes(file) if box.name in (b"jxlc", b"jxlp")), None)
+        stream = b"" if box is None else content(file, box)[4 if box.name == b"jxlp" else 0 :][:64]
+    if not stream.startswith(_SIGNATURE_OF_JXL) or len(stream) < 16:
+        raise struct.error("no JPEG XL stream")
+    bits = _Bits(stream[2:])
+    is_small = bits.take(1)
+    height = 8 * (bits.take(5) + 1) if is_small else bits.size()
+    ratio = bits.take(3)
+    if ratio:
+        across, down = _FIXED_SIDES[ratio]
+        width = height * across // down
+    else:
+        width = 8 * (bits.take(5) + 1) if is_small else bits.size()
+    is_plain = bits.take(1)
+    orientation = 1 + bits.take(3) if not is_plain and bits.take(1) else 1
+    return (width, height) if orientation > 4 else (height, width)
+
+
+class _Bits:
+    """Bits of a stream, the lowest of each byte first."""
+
+    def __init__(self, stream: bytes) -> None:
+        self._left = int.from_bytes(stream, "little")
+
+    def take(self, count: int) -> int:
+        found = self._left & ((1 << count) - 1)
+        self._left >>= count
+        return found
+
+    def size(self) -> int:
+        return 1 + self.take((9, 13, 18, 30)[self.take(2)])

@@ -1,0 +1,110 @@
+"""Formats that are decoded whole: JPEG XL and JPEG 2000 by OpenImageIO, BMP by Pillow.
+
+OpenImageIO decodes when it opens a file, so sizes are read from the headers before.
+"""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import BmpImagePlugin, Jpeg2KImagePlugin
+
+from muralist.pipeline.errors import PictureError
+from muralist.pipeline.pictures.boxes import blobs_in_boxes, jxl_size
+from muralist.pipeline.pictures.metadata import with_blob, with_dpi
+from muralist.pipeline.pictures.opened import BROKEN, Asked, Opened, damaged, decoded, header, upright
+
+JXL_EXTENSIONS = (".jxl",)
+JPEG_2000_EXTENSIONS = (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc")
+
+_KNOWN_JPEG_2000 = (".jp2", ".j2k", ".j2c")  # to OpenImageIO
+# Bytes a pixel that decoding was seen to take at most.
+_JXL_BYTES, _JPEG_2000_BYTES, _BMP_BYTES = 20, 25, 14
+_MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}  # of Pillow, and what is made of them
+
+
+@contextmanager
+def open_jpeg_xl(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
+    """A JPEG XL file."""
+    try:
+        height, width = jxl_size(file)
+    except struct.error as error:
+        raise damaged(path, error) from error
+    decode = lambda: upright(_by_openimageio(path, JXL_EXTENSIONS))  # noqa: E731
+    yield Opened(header(path, height, width, 4, "ushort"), decode, height * width * _JXL_BYTES)
+
+
+@contextmanager
+def open_jpeg_2000(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
+    """A JPEG 2000 file, with boxes or without."""
+    try:
+        width, height = Jpeg2KImagePlugin.Jpeg2KImageFile(file).size
+    except BROKEN as error:
+        raise damaged(path, error) from error
+    decode = lambda: _by_openimageio(path, _KNOWN_JPEG_2000)  # noqa: E731
+    yield Opened(header(path, height, width, 4, "ushort"), decode, height * width * _JPEG_2000_BYTES)
+
+
+def _by_openimageio(path: Path, extensions: tuple[str, ...]) -> Any:
+    """The picture in a file, by the decoder that its extension names."""
+    import OpenImageIO as oiio
+
+    name = str(path)
+    if path.suffix.lower() not in extensions or not name.isprintable():
+        raise PictureError(
+            f"{path}: OpenImageIO, which decodes it, goes by its name; rename it to one that ends in "
+            f"{' or '.join(extensions)} and has no unusual characters",
+            path=path,
+        )
+    oiio.attribute("try_all_readers", 0)
+    oiio.attribute("threads", 2)
+    wish = oiio.ImageSpec()
+    wish["oiio:UnassociatedAlpha"] = 1
+    source = oiio.ImageInput.open(name, wish)
+    if source is None:
+        raise damaged(path, oiio.geterror())
+    spec = source.spec()
+    pixels = source.read_image(0, 0, 0, spec.nchannels, oiio.UNKNOWN)
+    if pixels is None:
+        raise damaged(path, source.geterror())
+    source.close()
+    image = _of_our_kind(np.asarray(pixels), path)
+    with path.open("rb") as file:
+        blobs = blobs_in_boxes(file)
+    if (profile := spec.getattribute("ICCProfile")) is not None:
+        blobs["icc-profile-data"] = bytes(profile)
+    for name, blob in blobs.items():
+        image = with_blob(image, name, blob)
+    return image
+
+
+def _of_our_kind(pixels: np.ndarray, path: Path) -> Any:
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise PictureError(
+            f"{path}: samples of the kind {pixels.dtype} are not supported; export it in 8 or 16 bits", path=path
+        )
+    return decoded(pixels)
+
+
+@contextmanager
+def open_bmp(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
+    """A BMP file."""
+    try:
+        found = BmpImagePlugin.BmpImageFile(file)
+        width, height = found.size
+    except BROKEN as error:
+        raise damaged(path, error) from error
+
+    def decode() -> Any:
+        if found.mode not in _MODES:
+            raise damaged(path, f"mode {found.mode}")
+        try:
+            image = decoded(np.asarray(found.convert(_MODES[found.mode])))
+        except BROKEN as error:
+            raise damaged(path, error) from error
+        return with_dpi(image, found.info.get("dpi"))
+
+    yield Opened(header(path, height, width, 4), decode, height * width * _BMP_BYTES)

@@ -1,0 +1,113 @@
+"""HEIC files, which libheif decodes by way of pi-heif, and AVIF files, which libvips reads itself."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyvips
+
+from muralist.pipeline.errors import PictureError
+from muralist.pipeline.pictures.boxes import coded_colors, has_stills
+from muralist.pipeline.pictures.metadata import embed, with_blob
+from muralist.pipeline.pictures.opened import BROKEN, Asked, Opened, damaged, decoded, header, upright
+from muralist.pipeline.pictures.samples import source_of
+
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+AVIF_BRANDS = (b"avif", b"avis")
+
+_DISPLAY_P3 = 12  # of ITU-T H.273, as are these
+_PLAIN = (1, 2, 5, 6)  # sRGB's primaries, none, and television's that hardly differ
+_HDR = {16: "PQ", 18: "HLG"}
+# Bytes a pixel that decoding was seen to take at most, by bytes of a sample.
+_HEIC_BYTES, _AVIF_BYTES = {1: 7, 2: 18}, {1: 18, 2: 22}
+
+
+@contextmanager
+def open_heic(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
+    """The main picture of a HEIC file."""
+    import pi_heif
+
+    _check_stills(file, path)
+    file.seek(0)
+    try:
+        found = pi_heif.open_heif(file, convert_hdr_to_8bit=False)
+        width, height = found.size
+        depth = int(found.info["bit_depth"])
+    except BROKEN as error:
+        raise damaged(path, error) from error
+
+    def decode() -> Any:
+        try:
+            pixels = np.asarray(found)
+        except BROKEN as error:
+            raise damaged(path, error) from error
+        image = decoded(_full_scale(pixels, depth))
+        if found.mode.startswith("RGBa"):
+            image = image.unpremultiply(max_alpha=65535 if depth > 8 else 255).cast(image.format)
+        for name, key in (("exif-data", "exif"), ("xmp-data", "xmp"), ("icc-profile-data", "icc_profile")):
+            if found.info.get(key):
+                image = with_blob(image, name, bytes(found.info[key]))
+        return upright(_with_coded_colors(image, file, path))
+
+    bands = 4 if "A" in found.mode.upper() else 3
+    sample = 2 if depth > 8 else 1
+    image = header(path, height, width, bands, "ushort" if depth > 8 else "uchar")
+    yield Opened(image, decode, width * height * _HEIC_BYTES[sample])
+
+
+@contextmanager
+def open_avif(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
+    """The main picture of an AVIF file."""
+    _check_stills(file, path)
+    file.seek(0)
+    with source_of(file) as source:
+        image = pyvips.Image.heifload_source(source, access="sequential", fail_on="error")
+        depth = image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8
+        if depth > 8:  # libvips leaves the lowest bits empty, so that white is not white
+            image = (image + (image >> depth)).cast("ushort").copy(interpretation=image.interpretation)
+        needs = image.width * image.height * _AVIF_BYTES[2 if depth > 8 else 1]
+        yield Opened(upright(_with_coded_colors(image, file, path)), None, needs)
+
+
+def _full_scale(pixels: np.ndarray, depth: int) -> np.ndarray:
+    """Samples of more than 8 bits come at the upper end of 16; repeated below that, so that white is 65535."""
+    return pixels if depth == 8 else pixels + (pixels >> depth)
+
+
+def _check_stills(file: BinaryIO, path: Path) -> None:
+    if not has_stills(file):
+        raise PictureError(
+            f"{path}: this is a sequence (a film or a burst) without a still picture; export one of its pictures, "
+            "as HEIC, AVIF or JPEG",
+            path=path,
+        )
+
+
+def _with_coded_colors(image: Any, file: BinaryIO, path: Path) -> Any:
+    """The image with a profile for colors that the file states by numbers.
+
+    Raises
+    ------
+    PictureError
+        If they are of a kind that a print cannot have.
+    """
+    colors = coded_colors(file)
+    if colors is None:
+        return image
+    if colors.transfer in _HDR:
+        raise PictureError(
+            f"{path}: an HDR picture ({_HDR[colors.transfer]}), brighter than a print can be; export it without HDR, "
+            "as HEIC, TIFF or JPEG",
+            path=path,
+        )
+    if image.get_typeof("icc-profile-data") or colors.primaries in _PLAIN:
+        return image
+    if colors.primaries == _DISPLAY_P3:
+        return embed(image, bytes(pyvips.Image.profile_load("p3")))
+    raise PictureError(
+        f"{path}: colors with primaries number {colors.primaries} (ITU-T H.273) are not supported; export it in sRGB "
+        "or Display P3",
+        path=path,
+    )

@@ -1,0 +1,72 @@
+"""A picture as it is stored, and parts of it: numbers of its own profile, which go into files as they are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from muralist.pipeline.pictures.metadata import Dpi
+from muralist.pipeline.pictures.profiles import channels_of
+from muralist.pipeline.pictures.rasters import Raster
+from muralist.pipeline.pictures.samples import BAND_BYTES, Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A picture, written as `bands.Samples` are.
+
+    Attributes
+    ----------
+    pixels
+        (height, width, 3 or 4), uint8 or uint16: RGB or CMYK.
+    profile
+        What the numbers mean.
+    dpi
+        Dots per inch, (horizontal, vertical); None if nothing states them.
+    depth
+        Bits to give: 8 or 16.
+    """
+
+    pixels: Pixels | Raster
+    profile: bytes
+    dpi: Dpi | None
+    depth: int = 16
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, 3 or 4)."""
+        height, width, channels = self.pixels.shape
+        return height, width, channels
+
+    @property
+    def dtype(self) -> "np.dtype[Any]":
+        """uint8 or uint16."""
+        return np.dtype(f"uint{min(self.depth, 8 * self.pixels.dtype.itemsize)}")
+
+    @property
+    def is_cmyk(self) -> bool:
+        """Whether they are inks."""
+        return channels_of(self.profile) == 4
+
+    @property
+    def has_alpha(self) -> bool:
+        """They have none."""
+        return False
+
+    def part(self, rows: slice, cols: slice) -> "Stored":
+        """A rectangle of it."""
+        found = self.pixels.crop(rows, cols) if isinstance(self.pixels, Raster) else self.pixels[rows, cols]
+        return replace(self, pixels=found)
+
+    def at_depth(self, depth: int) -> "Stored":
+        """The same with at most so many bits."""
+        return replace(self, depth=depth)
+
+    def bands(self, rows: int | None = None) -> Iterator[Pixels]:
+        """Yield (rows, width, channels) from top to bottom, the last as small as it is."""
+        height, width, channels = self.shape
+        at_once = rows or max(1, BAND_BYTES // (width * channels * 2))
+        for top in range(0, height, at_once):
+            band = self.pixels[top : min(top + at_once, height)]
+            yield band if band.dtype == self.dtype else np.rint(band / 257).astype(self.dtype)

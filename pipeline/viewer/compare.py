@@ -1,0 +1,80 @@
+"""Two paintings under one loupe, and in what their records differ."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from muralist.pipeline.errors import PictureError
+from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.rasters import room_in
+from muralist.pipeline.pictures.reading import read_picture
+from muralist.pipeline.pictures.writing import check_place
+from muralist.pipeline.storage.run_folder import open_run
+from muralist.pipeline.viewer.facts import differences
+from muralist.pipeline.viewer.publish import Content, publish, tiles_path
+from muralist.pipeline.viewer.pyramid import LOSSLESS
+from muralist.pipeline.viewer.record import read_record
+from muralist.pipeline.viewer.register import in_register
+from muralist.pipeline.viewer.tile_folder import check_folder
+from muralist.pipeline.workers.memory import machine_memory
+
+SHAPE_TOLERANCE: Final = 0.01  # by which width over height may differ, for sizes are whole pixels
+
+
+def write_comparison(left: Path, right: Path, page: Path, *, overwrite: bool = False) -> Path:
+    """Write a page that shows two pictures of one shape, the left one at the right one's size; return its path.
+
+    Raises
+    ------
+    PictureError, OutputError
+        With what was found, what was wanted, and what to do.
+    """
+    check_place(page, overwrite=overwrite)
+    check_folder(tiles_path(page))
+    memory = machine_memory() // 4
+    with open_run(page, None, restart=True) as folder:
+        read = partial(read_picture, memory=memory, folder=folder.aside)
+        before, after = read(left), read(right)
+        _check_shapes(before, after)
+        first, second = read_record(left), read_record(right)
+        without = [path.name for path, record in ((left, first), (right, second)) if record is None]
+        fits = after.height * after.width * 3 <= memory
+        with room_in(None if fits else folder.aside) as room:
+            content = Content(
+                right,
+                after,
+                None,
+                in_register(before, after, room),
+                labels=_labels(left, right),
+                left_form=LOSSLESS,
+                title=" | ".join(_labels(left, right)),
+                notices=tuple(f"{name} has no record beside it." for name in without),
+                comparison=None if first is None or second is None else differences(first, second),
+            )
+            publish(content, page, folder)
+    return page
+
+
+@contextmanager
+def compared(left: Path, right: Path) -> Iterator[Path]:
+    """Give the page of two pictures, which goes when the block ends."""
+    with TemporaryDirectory(prefix="muralist-") as folder:
+        yield write_comparison(left, right, Path(folder) / "comparison.html")
+
+
+def _check_shapes(left: Picture, right: Picture) -> None:
+    shapes = [picture.width / picture.height for picture in (left, right)]
+    if abs(shapes[0] / shapes[1] - 1) > SHAPE_TOLERANCE:
+        sizes = " and ".join(f"{picture.width} x {picture.height} px" for picture in (left, right))
+        raise PictureError(f"{left.path}: got pictures of {sizes}, wanted one shape; crop one of them", path=left.path)
+
+
+def _labels(left: Path, right: Path) -> tuple[str, str]:
+    """Names, with their folders if they are the same."""
+    first, second = (path.resolve() for path in (left, right))
+    if first.name != second.name:
+        return first.name, second.name
+    return f"{first.parent.name}/{first.name}", f"{second.parent.name}/{second.name}"

@@ -1,0 +1,166 @@
+"""The page of a batch: `report.html` beside `report.jsonl`, with every picture, searched, sorted and led to."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+from urllib.parse import quote
+
+from pydantic import TypeAdapter, ValidationError
+
+from muralist.model.errors import printable
+from muralist.pipeline.errors import OutputError, PictureError, PipelineError
+from muralist.pipeline.pictures.writing import check_place, write_file
+from muralist.pipeline.records.report import WORDS, Result, spent
+from muralist.pipeline.viewer.facts import Row
+from muralist.pipeline.viewer.pages import is_our_page, render_page
+from muralist.pipeline.viewer.publish import tiles_path
+from muralist.pipeline.viewer.pyramid import THUMBNAIL
+from muralist.pipeline.viewer.report import is_fresh, report_path, write_report
+
+SCRIPTS: Final = ("copy.js", "gallery.js")
+PAINTED: Final = ("done", "skipped", "copied")
+TOLD: Final = 20  # pages that could not be made, of which the page says why
+_LINE: Final = TypeAdapter(dict[str, Any])
+_RESULT: Final = TypeAdapter(Result)
+
+
+def gallery_path(report: Path) -> Path:
+    """Name the page of a batch: `report.jsonl` has `report.html`."""
+    return report.with_suffix(".html")
+
+
+def check_gallery(page: Path) -> None:
+    """Refuse to replace a page that is not one of ours: nobody was asked about it.
+
+    Raises
+    ------
+    OutputError
+    """
+    check_place(page, overwrite=True)
+    if page.exists() and not (page.is_file() and is_our_page(page)):
+        raise OutputError(f"{page}: this is not a page of muralist; move it away, or name another folder", path=page)
+
+
+def write_gallery(report: Path, *, pages: bool = False, memory: int | None = None) -> tuple[Path, list[str]]:
+    """Write the page of a batch from its report; return the page's path, and what the user should know.
+
+    Parameters
+    ----------
+    report : Path
+        A `report.jsonl`, see `muralist.pipeline.records.report`. What it names is looked for in its folder.
+    pages : bool
+        Whether to write the page of every painting that has none, or one older than itself.
+    memory : int, optional
+        As for `write_report`.
+
+    Raises
+    ------
+    PictureError, OutputError
+        If the report cannot be read or the page not be written.
+    """
+    page = gallery_path(report)
+    check_gallery(page)
+    rows, times = _read(report)
+    notices = []
+    for row in rows if pages else ():
+        if row.status in PAINTED and not is_fresh(Path(row.output)):
+            try:
+                write_report(Path(row.output), overwrite=True, memory=memory)
+            except PipelineError as error:
+                notices.append(f"no page: {error}")
+    folder = Path(os.path.abspath(page.parent))
+    write_file(
+        page,
+        render_page(
+            "gallery.html",
+            SCRIPTS,
+            {"rows": [_shown(row, folder) for row in rows]},
+            title=f"{folder.name} · muralist",
+            name=folder.name,
+            summary=_summary(rows, times),
+            notices=notices[:TOLD],
+            version=version("muralist"),
+        ),
+    )
+    return page, notices
+
+
+def _read(report: Path) -> tuple[list[Result], list[datetime]]:
+    """All results, and when they came, as far as that is told."""
+    try:
+        lines = report.read_bytes().splitlines()
+    except OSError as error:
+        raise PictureError(
+            f"{report}: cannot be read ({error.strerror}), wanted the report of a batch; name its output folder",
+            path=report,
+        ) from error
+    rows, times = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            found = _LINE.validate_json(line)
+            when = found.pop("time", None)
+            rows.append(_RESULT.validate_python(found))
+            times += [] if when is None else [datetime.fromisoformat(when)]
+        except (ValidationError, ValueError, TypeError) as error:
+            raise PictureError(
+                f"{report}:{number}: not a line of a batch's report; repair or remove it", path=report
+            ) from error
+    return rows, times
+
+
+def _shown(row: Result, folder: Path) -> dict[str, Any]:
+    """What the page needs of a picture, short: there may be ten thousand."""
+    told = (
+        "status",
+        "reason",
+        "seconds",
+        "width",
+        "height",
+        "seam_score",
+        "seam_threshold",
+        "style_loss",
+        "content_loss",
+        "command",
+    )
+    facts = {name: value for name, value in asdict(row).items() if name in told and value is not None}
+    facts["name"] = printable(_relative(row.output, folder) or row.input)
+    facts["input"] = printable(row.input)
+    if row.output and (page := report_path(Path(row.output))).exists():
+        facts["page"] = _url(page, folder)
+        thumbnails = sorted(tiles_path(page).glob(f"*/{THUMBNAIL}"), key=lambda path: path.stat().st_mtime_ns)
+        facts |= {"thumbnail": _url(thumbnails[-1], folder)} if thumbnails else {}
+    return facts
+
+
+def _relative(path: str, folder: Path) -> str:
+    return os.path.relpath(path, folder) if path else ""
+
+
+def _url(path: Path, folder: Path) -> str:
+    return quote(os.fsencode(_relative(str(path), folder)))
+
+
+def _summary(rows: Iterable[Result], times: list[datetime]) -> list[Row]:
+    """The night in a few words."""
+    rows = list(rows)
+    counts = Counter(row.status for row in rows)
+    done = [row for row in rows if row.status == "done"]
+    facts = [Row(WORDS[status], str(number)) for status, number in counts.most_common()]
+    if done and times:
+        start = min(time.timestamp() - row.seconds for time, row in zip(times, rows, strict=False))
+        megapixels = sum((row.width or 0) * (row.height or 0) for row in done) / 1e6
+        facts += [
+            Row("from first to last", spent(max(times).timestamp() - start)),
+            Row("for a picture, the median", spent(median(row.seconds for row in done))),
+            Row("megapixels", f"{megapixels:,.1f}"),
+        ]
+    scores = [(row.seam_score, row.seam_threshold) for row in rows if row.seam_score and row.seam_threshold]
+    if scores:
+        facts.append(Row("with visible seams", str(sum(score > threshold for score, threshold in scores))))
+    return facts

@@ -1,0 +1,315 @@
+"""What a page shows of paintings under way: their canvases, losses and time, and who works on what.
+
+Painting only notes here what it does anyway. Whatever takes time is done in the threads of the server, when a page
+asks for it, and new canvases are told only while all that took less than `SHARE` of the time: a page slows nothing.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, Final, Protocol
+
+import numpy as np
+from PIL import Image
+
+from muralist.model.errors import printable
+from muralist.pipeline.levels import Level
+from muralist.pipeline.pictures.samples import as_vips
+from muralist.pipeline.progress import Progress, level_work
+from muralist.pipeline.records.losses import LossRow
+from muralist.pipeline.records.report import Result
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.viewer.facts import loss_rows
+from muralist.pipeline.viewer.pyramid import TILE
+from muralist.tiling.grid import Box, Span
+
+SHARE: Final = 0.01  # of the time, that pages may take
+GRACE_SECONDS: Final = 2.0  # that they may take before it is counted
+OVERVIEW: Final = 1024  # px, long side of the canvas as a whole
+LARGEST: Final = 2048  # px of the canvas, side of what is read for one tile
+
+
+class Shown(Protocol):
+    """A canvas as the picture it would be, see `muralist.pipeline.finishing.Finished`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, 3."""
+
+    def read(self, box: Box) -> np.ndarray:
+        """Read a box: (h, w, 3), uint8 or uint16."""
+
+
+class Workers(Protocol):
+    """Who paints, see `muralist.pipeline.workers.cluster.Cluster`."""
+
+    notices: list[str]
+
+    def at_work(self) -> Mapping[str, tuple[Any, Any] | None]:
+        """Task and tile of every worker."""
+
+
+Look = Callable[[Level, int], Shown]
+
+
+class Budget:
+    """How much of the time pages took. Safe in threads."""
+
+    def __init__(self) -> None:
+        self._began, self._spent, self._lock = time.monotonic(), 0.0, threading.Lock()
+
+    @property
+    def share(self) -> float:
+        """Of the time since the beginning."""
+        return self._spent / (time.monotonic() - self._began)
+
+    @property
+    def left(self) -> bool:
+        """Whether more may be done."""
+        return self._spent - GRACE_SECONDS < SHARE * (time.monotonic() - self._began)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count the processor's time that this thread takes in a block."""
+        before = time.thread_time()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._spent += time.thread_time() - before
+
+
+@dataclass
+class LivePicture(Progress):
+    """One painting under way: what `Progress` is told, kept for pages, and passed on to another one.
+
+    Attributes
+    ----------
+    number : int
+        From 1, in a batch.
+    name : str
+    levels : sequence of Level
+    inner : Progress
+    board : Board
+    """
+
+    number: int
+    name: str
+    levels: Sequence[Level]
+    inner: Progress
+    board: "Board"
+    look: Look | None = None
+    losses: list[LossRow] = field(default_factory=list)
+    weights: dict[str, Any] = field(default_factory=dict)
+    level: int = 0
+    done: int = 0  # pixel-steps, of all levels
+    ended: bool = False
+    _canvas: tuple[Level, int] | None = None
+    _version: int = 0
+    _overview: tuple[int, np.ndarray] | None = None
+    _leave: int | None = None  # level whose rest is left out
+    _began: float = field(default_factory=time.monotonic)
+    _done_before: int = 0  # by an earlier run
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    # -------------------------------------------------------------------------------------- told by the painting
+
+    def watch(self, look: Look, losses: Sequence[LossRow], settings: Settings) -> None:
+        """Be told how canvases are read, the losses of what was painted before, and their weights."""
+        self.look, self.losses = look, list(losses)
+        self.weights = settings.model_dump(include={"style_weight", "tv_weight"})
+
+    def start_level(self, level: Level) -> None:
+        """Begin a level."""
+        self.level = level.index
+        self.inner.start_level(level)
+
+    def advance(self, work: int) -> None:
+        """Count some pixel-steps as done; those of an earlier run come first, at once."""
+        self.done += work
+        if not self._version:
+            self._done_before, self._began = self.done, time.monotonic()
+        self.inner.advance(work)
+
+    def show_losses(self, row: LossRow) -> None:
+        """Note the losses."""
+        self.losses.append(row)
+        self.inner.show_losses(row)
+
+    def show_canvas(self, level: Level, made: int) -> None:
+        """Note the newest canvas. Where it was asked for, end the command here, as Ctrl-C would."""
+        with self._lock:
+            self._canvas = (level, made)
+        if self._version == 0 or (self.board.pages and self.board.budget.left):
+            self._version += 1
+        self.inner.show_canvas(level, made)
+        if self.board.stopping:
+            os.kill(os.getpid(), signal.SIGINT)  # to the process: in a batch this is not its first thread
+
+    def ends_level(self, level: Level) -> bool:
+        """Whether the rest of a level is to be left out."""
+        return self._leave == level.index or self.inner.ends_level(level)
+
+    # --------------------------------------------------------------------------------------------- asked by pages
+
+    def leave_level(self, index: int) -> None:
+        """Leave the rest of a level out, if it is the one that is painted."""
+        if index == self.level:
+            self._leave = index
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the painting, px."""
+        return self.levels[-1].height, self.levels[-1].width
+
+    def state(self) -> dict[str, Any]:
+        """All that changes, as plain values."""
+        works = [level_work(level) for level in self.levels]
+        rate = (self.done - self._done_before) / max(1e-9, time.monotonic() - self._began)
+        left, before = [], 0
+        for work in works:
+            rest = work - min(work, max(0, self.done - before))
+            left.append(round(rest / rate, 1) if rate > 0 else None)
+            before += work
+        return {
+            "level": self.level,
+            "share": self.done / (sum(works) or 1),
+            "left": left,
+            "version": self._version,
+            "rows": len(self.losses),
+            "leaving": self._leave == self.level,
+            "ended": self.ended,
+        }
+
+    def tile(self, zoom: int, row: int, col: int) -> bytes | None:
+        """Give a tile of the newest canvas, enlarged to the painting's size, as JPEG; None where there is none.
+
+        Zoom, row and col are as in `muralist.pipeline.viewer.pyramid`, without a lap.
+        """
+        with self._lock:
+            canvas = self._canvas
+        finest = pyramid_levels(*self.size) - 1
+        if canvas is None or self.look is None or not 0 <= zoom <= finest:
+            return None
+        side = TILE << (finest - zoom)
+        place = [Span(n * side, (n + 1) * side) & Span(0, full) for n, full in zip((row, col), self.size, strict=True)]
+        if min(span.length for span in place) <= 0:
+            return None
+        with self.board.budget.counted():
+            pixels = self._read(self.look(*canvas), place)
+            shape = [max(1, ceil(span.length / (1 << (finest - zoom)))) for span in place]
+            image = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
+            return bytes(as_vips(np.asarray(image)).jpegsave_buffer(Q=90, subsample_mode="off"))
+
+    def _read(self, shown: Shown, place: Sequence[Span]) -> np.ndarray:
+        """Some part of the painting, of the canvas or of its overview, uint8."""
+        sides = shown.shape[:2]
+        if max(span.length * side / full for span, side, full in zip(place, sides, self.size, strict=True)) > LARGEST:
+            whole = self._whole(shown)
+            box = _scaled(place, self.size, whole.shape[:2])
+            return whole[slice(*box.rows), slice(*box.cols)]
+        return _eight_bits(shown.read(_scaled(place, self.size, sides)))
+
+    def _whole(self, shown: Shown) -> np.ndarray:
+        """The canvas as a whole, small: of every few rows one, and these made narrow. Made once a version."""
+        with self._lock:
+            if self._overview is None or self._overview[0] != self._version:
+                height, width = shown.shape[:2]
+                scale = min(1.0, OVERVIEW / max(height, width))
+                narrow = max(1, round(width * scale))
+                rows = (np.arange(max(1, round(height * scale))) + 0.5) * height / max(1, round(height * scale))
+                lines = [shown.read(Box(Span(int(row), int(row) + 1), Span(0, width))) for row in rows]
+                small = [Image.fromarray(_eight_bits(line)).resize((narrow, 1), Image.Resampling.BOX) for line in lines]
+                self._overview = self._version, np.concatenate([np.asarray(line) for line in small])
+            return self._overview[1]
+
+
+class Board:
+    """All that pages are told of a command: its paintings, its workers, and what became of a batch's pictures.
+
+    Attributes
+    ----------
+    title : str
+    budget : Budget
+    pages : set of int
+        Open just now, by thread.
+    stopping : bool
+        Whether to end after a round.
+    total : int
+        Pictures of the batch; 1 for a single painting.
+    """
+
+    def __init__(self, title: str, total: int = 1) -> None:
+        self.title, self.total = printable(title), total
+        self.budget, self.pages, self.stopping = Budget(), set[int](), False
+        self.workers: Workers | None = None
+        self.pictures: dict[int, LivePicture] = {}
+        self._results: Counter[str] = Counter()
+        self._began = time.monotonic()
+
+    def add(self, name: str, levels: Sequence[Level], inner: Progress, number: int = 1) -> LivePicture:
+        """Add a painting that begins."""
+        self.pictures[number] = LivePicture(number, printable(name), levels, inner, self)
+        return self.pictures[number]
+
+    def remove(self, picture: LivePicture) -> None:
+        """Note that a painting has ended, however."""
+        picture.ended = True
+        if self.total > 1:
+            self.pictures.pop(picture.number, None)
+
+    def tell(self, result: Result) -> None:
+        """Count a picture of a batch that ended."""
+        self._results[result.status] += 1
+
+    def state(self) -> dict[str, Any]:
+        """All that changes, as plain values."""
+        work = self.workers.at_work() if self.workers else {}
+        return {
+            "seconds": round(time.monotonic() - self._began),
+            "workers": [{"name": name, "work": None if at is None else _told(*at)} for name, at in work.items()],
+            "notices": [printable(notice) for notice in self.workers.notices] if self.workers else [],
+            "results": dict(self._results),
+            "queue": [
+                {"number": number, "name": picture.name, "share": picture.state()["share"]}
+                for number, picture in sorted(self.pictures.copy().items())
+            ],
+            "waiting": max(0, self.total - self._results.total() - len(self.pictures)),
+            "stopping": self.stopping,
+        }
+
+    def losses(self, number: int) -> list[dict[str, Any]]:
+        """All losses of a painting, with their weights."""
+        picture = self.pictures[number]
+        return loss_rows(picture.losses.copy(), picture.weights)[0]
+
+
+def pyramid_levels(height: int, width: int) -> int:
+    """Levels of the pyramid of a picture: halved until it fits into a tile."""
+    return max(0, (max(height, width) - 1) // TILE).bit_length() + 1
+
+
+def _scaled(place: Sequence[Span], full: Sequence[int], sides: Sequence[int]) -> Box:
+    """A place in a picture of one size, in one of another size: at least a pixel."""
+    spans = []
+    for span, whole, side in zip(place, full, sides, strict=True):
+        start = min(side - 1, span.start * side // whole)
+        spans.append(Span(start, max(start + 1, min(side, ceil(span.stop * side / whole)))))
+    return Box(*spans)
+
+
+def _eight_bits(pixels: np.ndarray) -> np.ndarray:
+    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+
+
+def _told(task: object, home: Any) -> str:
+    """What a worker does, in words."""
+    words = {"paint_tile": "paints", "prepare_tile": "prepares", "measure_tile": "measures", "add_up": "adds up"}
+    verb = words.get(str(task), str(task).replace("_", " "))
+    return f"{verb} tile {home[-1] + 1} of level {home[1] + 1}" if home else verb

@@ -1,0 +1,168 @@
+"""From pictures in register to a page with its tiles: what is written, in which order, and where."""
+
+import base64
+import os
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.rasters import Raster
+from muralist.pipeline.pictures.samples import Pixels
+from muralist.pipeline.pictures.writing import write_file
+from muralist.pipeline.storage.run_folder import RunFolder
+from muralist.pipeline.viewer.facts import Difference, loss_rows, picture_facts, size_text
+from muralist.pipeline.viewer.pages import render_page
+from muralist.pipeline.viewer.places import telling_parts, worst_seams
+from muralist.pipeline.viewer.pyramid import (
+    LOSSLESS,
+    LOSSY,
+    OVERLAP,
+    THUMBNAIL,
+    TILE,
+    Pyramid,
+    cut_pyramid,
+    write_thumbnail,
+)
+from muralist.pipeline.viewer.record import Record
+from muralist.pipeline.viewer.tile_folder import move_tiles, remove_others
+
+SINGLE_FILE_PIXELS: Final = 8_000_000  # of what is put into one file: some 20 MB
+SCRIPTS: Final = ("leaflet.js", "loupe.js", "chart.js", "copy.js", "picture.js")
+
+
+def tiles_path(page: Path) -> Path:
+    """Name the folder of a page's tiles: `poster.report.html` has `poster.report`."""
+    return page.with_suffix("")
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that a page is made of.
+
+    Attributes
+    ----------
+    painting : Path
+    picture : Picture
+    record : Record or None
+    left : (H, W, 3) or None
+        Another picture in register, to be seen left of the divider.
+    labels : (str, str)
+        Of the left one and of the picture.
+    left_form : str
+        In which its tiles are stored, see `muralist.pipeline.viewer.pyramid`.
+    title : str
+    notices : tuple of str
+    comparison : list of Difference or None
+        How the two came about otherwise.
+    """
+
+    painting: Path
+    picture: Picture
+    record: Record | None
+    left: Pixels | Raster | None
+    labels: tuple[str, str] = ("Photograph", "Painting")
+    left_form: str = LOSSY
+    title: str = ""
+    notices: tuple[str, ...] = ()
+    comparison: list[Difference] | None = None
+
+
+def check_single_file(path: Path, picture: Picture) -> None:
+    """Refuse a picture that is too large for one file.
+
+    Raises
+    ------
+    SettingsError
+    """
+    if picture.height * picture.width > SINGLE_FILE_PIXELS:
+        raise SettingsError(
+            f"{path}: {picture.width} x {picture.height} px in one file, wanted at most "
+            f"{SINGLE_FILE_PIXELS / 1e6:g} megapixels; leave --single-file out"
+        )
+
+
+def publish(content: Content, page: Path, folder: RunFolder, *, single_file: bool = False) -> None:
+    """Write a page and its tiles, which are made in a run's folder; those of the page before it go last.
+
+    Raises
+    ------
+    OutputError
+        If something cannot be written; then the page is as it was.
+    """
+    made = folder.aside / "tiles"
+    made.mkdir()
+    right = cut_pyramid(content.picture.pixels, made / "painting", LOSSLESS)
+    left = None if content.left is None else cut_pyramid(content.left, made / "photograph", content.left_form)
+    if single_file:
+        write_file(page, _page(content, _inlined(right), _inlined(left) if left else None))
+        return
+    write_thumbnail(right, made / THUMBNAIL)
+    home = move_tiles(made, tiles_path(page), folder.run)
+    place = f"{quote(os.fsencode(home.parent.name))}/{home.name}"
+    try:
+        write_file(page, _page(content, _linked(right, place), _linked(left, place) if left else None))
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    remove_others(home)
+
+
+def _page(content: Content, right: dict[str, Any], left: dict[str, Any] | None) -> bytes:
+    picture, record = content.picture, content.record
+    dpi = picture.dpi[0] if picture.dpi else None
+    data: dict[str, Any] = {
+        "height": picture.height,
+        "width": picture.width,
+        "dpi": dpi,
+        "tile": TILE,
+        "overlap": OVERLAP,
+        "right": right,
+        "left": left,
+        "parts": [part._asdict() for part in telling_parts(picture.pixels if content.left is None else content.left)],
+    }
+    notices = list(content.notices)
+    if record is not None:
+        rows, terms = loss_rows(record.losses, record.settings)
+        marks = [row["seconds"] for before, row in pairwise(rows) if row["level"] != before["level"]]
+        data |= {"losses": rows, "terms": terms, "marks": marks}
+        notices += record.notices
+        if record.tile_borders is not None:
+            rows_cols = record.tile_borders.rows, record.tile_borders.cols
+            seams = worst_seams(picture.pixels, *rows_cols, content.left)
+            data |= {
+                "borders": record.tile_borders.model_dump(),
+                "seams": [seam._asdict() for seam in seams],
+                "seams_show": record.seam_threshold is not None and record.seam_score > record.seam_threshold,
+            }
+    return render_page(
+        "picture.html",
+        SCRIPTS,
+        data,
+        title=f"{content.title or content.painting.name} · muralist",
+        name=content.title or content.painting.name,
+        size=size_text(picture.height, picture.width, dpi),
+        labels=content.labels[-1:] if left is None else content.labels,
+        notices=notices,
+        facts=None if record is None else picture_facts(record, content.painting),
+        comparison=content.comparison,
+        version=version("muralist"),
+    )
+
+
+def _linked(pyramid: Pyramid, place: str) -> dict[str, Any]:
+    return {"path": f"{place}/{pyramid.folder.name}", "extension": pyramid.extension, "levels": pyramid.levels}
+
+
+def _inlined(pyramid: Pyramid) -> dict[str, Any]:
+    kind = {"jpg": "jpeg"}.get(pyramid.extension, pyramid.extension)
+    tiles = {
+        name: f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        for name, path in pyramid.tiles().items()
+    }
+    return {"inline": tiles, "levels": pyramid.levels}

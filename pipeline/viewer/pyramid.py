@@ -1,0 +1,122 @@
+"""A picture cut into tiles at every size, by libvips' deep zoom, so that a page loads only what is looked at.
+
+Level 0 is the size that fits into one tile; each level is twice as large as the one before, the last is the picture
+itself. Tile `COL_ROW` of a level covers `TILE` pixels of it, and `OVERLAP` more on each side that has a neighbor, so
+that no line shows between tiles that a browser scales.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import RawIOBase
+from pathlib import Path
+from typing import Final
+
+import pyvips
+
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.pictures.bands import RowsError, Samples, as_png
+from muralist.pipeline.pictures.samples import Rows, one_line, source_of
+
+TILE: Final = 512
+OVERLAP: Final = 2  # whole pixels of CSS also on a screen that has two for each
+LOSSLESS: Final = "webp[lossless=true,effort=0]"  # the pixels of the file; 29 % smaller than our PNGs
+LOSSY: Final = "jpg[Q=90]"
+THUMBNAIL: Final = "thumbnail.jpg"
+THUMBNAIL_SIDE: Final = 320  # px
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """Tiles of one picture.
+
+    Attributes
+    ----------
+    folder : Path
+        Has a folder per level, with tiles `COL_ROW.EXTENSION`.
+    extension : str
+    levels : int
+    """
+
+    folder: Path
+    extension: str
+    levels: int
+
+    def tiles(self) -> dict[str, Path]:
+        """All tiles by `LEVEL/COL_ROW`."""
+        return {f"{path.parent.name}/{path.stem}": path for path in sorted(self.folder.glob("*/*"))}
+
+
+def cut_pyramid(rows: Rows, folder: Path, form: str) -> Pyramid:
+    """Cut a picture into tiles. Its rows are asked for in order, and few are held at a time.
+
+    Parameters
+    ----------
+    rows : Rows
+        (height, width, 3), sRGB-encoded; floats in [0, 1], or whole numbers.
+    folder : Path
+        To be made. Nobody else may write beside it: libvips follows names.
+    form : str
+        `LOSSLESS` or `LOSSY`.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, among others.
+    """
+    pieces = _Pieces(as_png(Samples(rows, None, None, 8)))
+    with ThreadPoolExecutor(1) as encoder:
+        cutting = encoder.submit(_cut, pieces, folder, form)
+        try:
+            cutting.result()
+        except pyvips.Error as error:
+            raise OutputError(
+                f"{folder}: tiles cannot be written ({one_line(error)}); check the folder and its free space",
+                path=folder,
+            ) from error
+        except RowsError as carried:
+            raise carried.error from carried.error.__cause__
+        except BaseException:  # Ctrl-C, which no thread of libvips would hear of
+            pieces.stopped = True
+            raise
+    levels = len([path for path in folder.iterdir() if path.is_dir()])
+    return Pyramid(folder, form.partition("[")[0], levels)
+
+
+def _cut(pieces: "_Pieces", folder: Path, form: str) -> None:
+    with source_of(pieces) as source:
+        image = pyvips.Image.pngload_source(source, access="sequential", fail_on="error")
+        image.dzsave(
+            str(folder), suffix=f".{form}", tile_size=TILE, overlap=OVERLAP, depth="onetile", keep="none", layout="dz"
+        )
+    made = folder.with_name(f"{folder.name}_files")
+    made.rename(folder)
+    for description in (folder.with_name(f"{folder.name}.dzi"), folder / "vips-properties.xml"):
+        description.unlink(missing_ok=True)
+
+
+class _Pieces(RawIOBase):
+    """A file that is made while it is read, from front to back."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._left = pieces, memoryview(b"")
+        self.stopped = False
+
+    def read(self, size: int = -1) -> bytes:
+        """Give some bytes, none at the end."""
+        if self.stopped:
+            raise InterruptedError
+        if not self._left:
+            self._left = memoryview(next(self._pieces, b""))
+        piece, self._left = self._left[:size], self._left[size:]
+        return bytes(piece)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Say that this is a pipe, in libvips' way."""
+        return -1
+
+
+def write_thumbnail(pyramid: Pyramid, path: Path) -> None:
+    """Write a small JPEG of a picture that was cut into tiles."""
+    (tile,) = (pyramid.folder / "0").iterdir()
+    pyvips.Image.thumbnail(str(tile), THUMBNAIL_SIDE, size="down").jpegsave(str(path), Q=82, keep="none")

@@ -1,0 +1,141 @@
+"""The record of a painting as a page reads it: of any age, and from anybody, so nothing in it is believed untested."""
+
+import errno
+import json
+from itertools import pairwise
+from math import isfinite
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from muralist.pipeline.brief import sidecar_path
+from muralist.pipeline.errors import PictureError
+from muralist.pipeline.records.course import LevelReport
+from muralist.pipeline.records.losses import LossRow
+
+MAX_BYTES: Final = 64 << 20
+
+Plain = bool | int | float | str | None
+Setting = Plain | list[Plain] | dict[str, Plain]
+
+
+class Input(BaseModel):
+    """A picture that was read; size in px."""
+
+    path: str
+    sha256: str
+    height: int
+    width: int
+    share: float | None = None
+    scale: float | None = None
+
+
+class Inputs(BaseModel):
+    """What a painting was made from."""
+
+    content: Input
+    styles: list[Input] = []
+    init: Input | None = None
+
+
+class Borders(BaseModel):
+    """First pixel row below, and column right of, each border of the finest level's tiles, px of the painting."""
+
+    rows: list[int]
+    cols: list[int]
+
+
+class Plan(BaseModel):
+    """Seconds that each level was expected to take, judged by a speed that was measured on a day."""
+
+    seconds: list[float]
+    measured_on: str
+
+
+class Record(BaseModel):
+    """What a sidecar tells, as `muralist.pipeline.records.sidecar.describe` puts it together.
+
+    `tile_borders` and `plan` are None in records of before November 2026.
+    """
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    bit_depth: int
+    seam_score: float
+    seam_threshold: float | None = None
+    seconds: float
+    peak_rss_bytes: int
+    levels: list[LevelReport]
+    losses: list[LossRow]
+    settings: dict[str, Setting]
+    inputs: Inputs
+    notices: list[str]
+    resumed: int
+    network: dict[str, Plain]
+    device: dict[str, Plain]
+    workers: dict[str, Plain]
+    versions: dict[str, str]
+    tile_borders: Borders | None = None
+    plan: Plan | None = None
+
+    @model_validator(mode="after")
+    def _borders_lie_inside(self) -> "Record":
+        for lines, side in (
+            ((self.tile_borders.rows, self.height), (self.tile_borders.cols, self.width)) if self.tile_borders else ()
+        ):
+            if any(a >= b for a, b in pairwise([0, *lines, side])):
+                raise ValueError(f"tile_borders: got {lines[:10]}, wanted ascending numbers between 0 and {side}")
+        return self
+
+
+def read_record(painting: Path) -> Record | None:
+    """Read the record beside a painting; None if there is none.
+
+    Raises
+    ------
+    PictureError
+        If it is damaged, or something else.
+    """
+    path = sidecar_path(painting)
+    try:
+        if path.exists() and not path.is_file():  # a pipe may never end
+            raise OSError(errno.EINVAL, "not a file")
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PictureError(
+            f"{path}: cannot be read ({error.strerror}), wanted a painting's record", path=path
+        ) from error
+    if len(text) > MAX_BYTES:
+        raise PictureError(f"{path}: more than {MAX_BYTES >> 20} MiB, wanted a painting's record", path=path)
+    try:
+        return Record.model_validate(json.loads(text, parse_float=_finite, parse_int=_small, parse_constant=_finite))
+    except (ValueError, RecursionError) as error:
+        raise PictureError(
+            f"{path}: not the record of a painting: {_told(error)}; repair it, or move it away to see the "
+            "painting alone",
+            path=path,
+        ) from error
+
+
+def _finite(text: str) -> float:
+    if not isfinite(number := float(text)):
+        raise ValueError(f"got the number {text}, wanted a finite one")
+    return number
+
+
+def _small(text: str) -> int:
+    """Such as sizes, times and bytes are."""
+    if abs(number := int(text)) >= 1 << 63:
+        raise ValueError(f"got a number of {len(text)} digits, wanted a smaller one")
+    return number
+
+
+def _told(error: ValueError | RecursionError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))

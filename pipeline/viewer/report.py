@@ -1,0 +1,145 @@
+"""The page of one picture: `poster.report.html`, and its tiles in the folder `poster.report` beside it.
+
+A page names a folder of tiles of its own, below that folder. They are made in a private folder with a lock, as a
+painting's canvases are, then brought to the disk and moved as a whole; the page takes its place after that, and the
+tiles of the page before it go last. So whoever opens a page finds all its tiles, whenever a process was killed.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from muralist.pipeline.errors import OutputError, PictureError, PipelineError
+from muralist.pipeline.pictures.rasters import room_in
+from muralist.pipeline.pictures.reading import read_picture
+from muralist.pipeline.pictures.writing import check_place
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.storage.run_folder import open_run
+from muralist.pipeline.viewer.publish import Content, check_single_file, publish, tiles_path
+from muralist.pipeline.viewer.record import read_record
+from muralist.pipeline.viewer.register import find_photograph, in_register
+from muralist.pipeline.viewer.tile_folder import check_folder
+from muralist.pipeline.workers.memory import budget, machine_memory
+
+SUFFIX: Final = ".report.html"
+
+
+def report_path(painting: Path) -> Path:
+    """Name the page of a picture: `poster.tif` gets `poster.report.html`.
+
+    >>> report_path(Path("out/poster.tif")).name
+    'poster.report.html'
+    """
+    return painting.with_name(painting.stem + SUFFIX)
+
+
+def check_report(painting: Path, *, overwrite: bool) -> None:
+    """Find out before any work whether the page of a picture can be written.
+
+    Raises
+    ------
+    OutputError
+        Says what is in the way and what to do.
+    """
+    page = report_path(painting)
+    check_place(page, overwrite=overwrite)
+    check_folder(tiles_path(page))
+
+
+def write_report(
+    painting: Path,
+    *,
+    photograph: Path | None = None,
+    page: Path | None = None,
+    single_file: bool = False,
+    overwrite: bool = False,
+    memory: int | None = None,
+) -> Path:
+    """Write the page of a picture, of its record if it has one; return the page's path.
+
+    Parameters
+    ----------
+    painting : Path
+        Any picture that can be read.
+    photograph : Path, optional
+        What it was painted from, where the record does not say it, or not any more.
+    page : Path, optional
+        Where to write; by default beside the picture, see `report_path`.
+    single_file : bool
+        Whether to put the tiles into the page, too.
+    overwrite : bool
+        Whether an existing page may be replaced.
+    memory : int, optional
+        Bytes that pixels may take; larger pictures lie on the disk meanwhile. By default a quarter of the machine's.
+
+    Raises
+    ------
+    PictureError, SettingsError, OutputError
+        With what was found, what was wanted, and what to do.
+    """
+    page = page or report_path(painting)
+    check_place(page, overwrite=overwrite)
+    if not single_file:
+        check_folder(tiles_path(page))
+    with open_run(page, None, restart=True) as folder:
+        memory = memory or machine_memory() // 4
+        make = partial(read_picture, memory=memory, folder=folder.aside)
+        picture, record = make(painting), read_record(painting)
+        if single_file:
+            check_single_file(painting, picture)
+        if record is not None and (record.height, record.width) != (picture.height, picture.width):
+            raise PictureError(
+                f"{painting}: {picture.width} x {picture.height} px, but its record tells of {record.width} x "
+                f"{record.height} px; the picture was changed: move the record away to see it alone",
+                path=painting,
+            )
+        before = find_photograph(record, painting, photograph, make)
+        fits = picture.height * picture.width * 3 <= memory
+        with room_in(None if fits else folder.aside) as room:
+            left = None if before.picture is None else in_register(before.picture, picture, room)
+            content = Content(painting, picture, record, left, notices=before.notices)
+            publish(content, page, folder, single_file=single_file)
+    return page
+
+
+def is_fresh(painting: Path) -> bool:
+    """Say whether a picture has a page that was written after it."""
+    try:
+        return report_path(painting).stat().st_mtime_ns >= painting.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+@contextmanager
+def viewed(painting: Path, photograph: Path | None = None) -> Iterator[Path]:
+    """Give the page of a picture: the one beside it if that is up to date, else one that goes when the block ends.
+
+    Raises
+    ------
+    PictureError, OutputError
+        As `write_report`.
+    """
+    if photograph is None and is_fresh(painting):
+        yield report_path(painting)
+        return
+    with TemporaryDirectory(prefix="muralist-") as folder:
+        yield write_report(painting, photograph=photograph, page=Path(folder) / report_path(painting).name)
+
+
+def add_report(painting: Path, photograph: Path, settings: Settings) -> None:
+    """Write the page of a painting that was just made.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; the painting is there.
+    """
+    try:
+        write_report(painting, photograph=photograph, overwrite=True, memory=budget(settings))
+    except PipelineError as error:
+        raise OutputError(
+            f"{error}; the painting itself is done, and `muralist report` makes its page", path=report_path(painting)
+        ) from error

@@ -1,0 +1,60 @@
+"""The folder of a page's tiles: made whole elsewhere, moved as a whole, and never through somebody else's link."""
+
+import os
+import re
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from muralist.model.atomic import sync_folder
+from muralist.pipeline.errors import OutputError
+
+_RUN: Final = re.compile(r"[0-9a-f]{12}")  # what a run calls its tiles
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder of tiles that somebody else may have put there."""
+    with suppress(FileNotFoundError):
+        facts = folder.lstat()
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
+            raise OutputError(
+                f"{folder}: this is a link, a file or somebody else's folder, wanted a folder of yours for tiles; move "
+                "it away, or write elsewhere",
+                path=folder,
+            )
+
+
+def move_tiles(made: Path, folder: Path, run: str) -> Path:
+    """Bring tiles to the disk and to their place, which nobody has named yet; return it."""
+    home = folder / run
+    try:
+        for path in [*made.rglob("*"), made]:
+            _sync(path)
+        folder.mkdir(exist_ok=True)
+        check_folder(folder)
+        os.rename(made, home)
+        sync_folder(folder)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(
+            f"{folder}: tiles cannot be put there ({error.strerror}); check the folder and its free space", path=folder
+        ) from error
+    return home
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir():
+        sync_folder(path)
+        return
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def remove_others(home: Path) -> None:
+    """Remove the tiles of pages that were replaced."""
+    for path in home.parent.iterdir():
+        if path != home and _RUN.fullmatch(path.name) and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,175 @@
+"""Tests of prints from end to end: what is painted beyond the trim, and what is written around it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pikepdf
+import pytest
+import pyvips
+from pictures import TINY, painting, photograph, save
+from PIL import Image
+
+from muralist.pipeline.brief import Brief, make_brief
+from muralist.pipeline.errors import OutputError, PipelineError, SettingsError
+from muralist.pipeline.pictures.rasters import Raster
+from muralist.pipeline.pictures.reading import read_picture
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.records.identity import difference
+from muralist.pipeline.records.sidecar import Sidecar
+from muralist.pipeline.render import render
+
+CMYK = bytes(pyvips.Image.profile_load("cmyk"))
+# 128 x 96 px of photograph on 128 x 96 mm, a pixel each.
+PRINT = {"print_size": "128x96mm", "dpi": 25.4}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a photograph, a style picture and a press' profile."""
+    save(tmp_path / "photo.png", photograph())
+    save(tmp_path / "style.png", painting())
+    (tmp_path / "press.icc").write_bytes(CMYK)
+    return tmp_path
+
+
+@pytest.fixture
+def settle(folder: Path) -> Callable[..., Brief]:
+    """A function that settles a print of the folder's photograph."""
+
+    def call(output: str = "out.png", *, aside: Path | None = None, **changes: Any) -> Brief:
+        settings = load_settings("default", TINY | PRINT | changes)
+        return make_brief(folder / "photo.png", folder / "style.png", folder / output, settings, aside=aside)
+
+    return call
+
+
+@pytest.fixture
+def paint(folder: Path, scheduler: str) -> Callable[..., Sidecar]:
+    """A function that paints one."""
+
+    def call(output: str, **changes: Any) -> Sidecar:
+        paths = (folder / "photo.png", folder / "style.png", folder / output)
+        return render(*paths, **TINY | PRINT | {"scheduler": scheduler, "steps": [2]} | changes)
+
+    return call
+
+
+@pytest.mark.parametrize("memory", [None, "1MiB"])
+def test_the_painting_goes_on_beyond_the_trim(settle, folder, memory):
+    """Where all of the photograph is seen, its mirror image is painted beyond; the trim is what was asked for."""
+    found = settle(bleed="8mm", aside=folder, memory=memory)
+    assert (found.final.height, found.final.width) == (96 + 16, 128 + 16)
+    assert found.sheet.trim_box == (8, 8, 104, 136)
+    wanted = np.pad(photograph(), ((8, 8), (8, 8), (0, 0)), "symmetric")
+    assert np.array_equal(found.content.pixels[:], wanted)
+
+
+def test_pixels_in_a_file_are_extended_too(settle, folder):
+    """What does not fit into memory stays in a file."""
+    save(folder / "photo.png", photograph(700, 900))
+    found = settle(print_size="90x70cm", bleed="8cm", aside=folder, memory="1MiB")
+    assert isinstance(found.content.pixels, Raster)
+    wanted = np.pad(photograph(700, 900), ((80, 80), (80, 80), (0, 0)), "symmetric")
+    assert np.array_equal(found.content.pixels[:], wanted)
+
+
+def test_a_cropped_photograph_goes_on_beyond_the_trim(settle):
+    """Where it is cropped, what was cut off is painted there, and mirrored only beyond its own edge."""
+    found = settle(print_size="96x96mm", fit="crop", bleed="8mm")
+    assert (found.final.height, found.final.width) == (112, 112)
+    wanted = np.pad(photograph(), ((8, 8), (0, 0), (0, 0)), "symmetric")[:, 8:-8]
+    assert np.array_equal(found.content.pixels[:], wanted)
+
+
+@pytest.mark.parametrize(
+    ("edge", "painted"), [("paint", (96 + 40, 128 + 40)), ("mirror", (96, 128)), ("color", (96, 128))]
+)
+def test_what_goes_round_a_stretcher(settle, edge, painted):
+    """A wrap is painted, or made of the finished painting; the sheet is as large either way."""
+    found = settle(wrap="2cm", wrap_edge=edge)
+    assert (found.final.height, found.final.width) == painted
+    assert (found.sheet.height, found.sheet.width) == (136, 168)
+
+
+@pytest.mark.parametrize(
+    ("output", "changes", "kind", "words"),
+    [
+        (
+            "out.png",
+            {"print_size": None, "dpi": None, "bleed": "3mm"},
+            SettingsError,
+            "got bleed '3mm' without a print",
+        ),
+        (
+            "out.png",
+            {"print_size": None, "dpi": None, "crop_marks": True},
+            SettingsError,
+            "got crop_marks without a print",
+        ),
+        ("out.png", {"wrap": "5cm"}, SettingsError, "got wrap 5cm for a picture of 12.8 x 9.6 cm"),
+        ("out.png", {"profile": "press.icc"}, OutputError, "PNG cannot hold CMYK"),
+        ("out.png", {"profile": "photo.png"}, SettingsError, "photo.png is no color profile"),
+        ("out.png", {"proof": True}, SettingsError, "proof shows how a print will look: got profile keep"),
+        ("press.icc", {"profile": "press.icc"}, OutputError, "unknown extension"),
+        ("out.pdf", {"print_size": "128x96cm", "dpi": 2000, "wrap": "1cm"}, OutputError, "use --pdf-image lossless"),
+        (
+            "out.jpg",
+            {"print_size": "128x96cm", "dpi": 1300, "wrap": "1cm", "wrap_edge": "mirror"},
+            OutputError,
+            "65500",
+        ),
+    ],
+)
+def test_prints_that_are_refused(settle, folder, monkeypatch, output, changes, kind, words):
+    """Before any work, in one line."""
+    monkeypatch.chdir(folder)
+    with pytest.raises(PipelineError) as caught:
+        settle(output, **changes)
+    assert isinstance(caught.value, kind)
+    assert words in str(caught.value)
+
+
+def test_another_profile_of_the_same_name_is_another_painting(settle, folder):
+    """What is in a profile's file counts, not its name."""
+    first = settle("out.tif", profile=str(folder / "press.icc")).identity
+    (folder / "press.icc").write_bytes(CMYK[:24] + bytes(12) + CMYK[36:])  # made on another day
+    second = settle("out.tif", profile=str(folder / "press.icc")).identity
+    assert difference(first, second) == "the color profile changed"
+
+
+def test_a_proof_is_never_in_the_way(settle, folder):
+    """A file of its name is not replaced unasked."""
+    (folder / "out.tif.proof.png").touch()
+    with pytest.raises(OutputError, match=r"out.tif.proof.png: exists already"):
+        settle("out.tif", profile=str(folder / "press.icc"), proof=True)
+
+
+def test_a_poster_for_a_print_shop(paint, folder):
+    """A PDF with bleed, marks, the shop's inks and a proof; the sidecar says where is what."""
+    sidecar = paint("out.pdf", bleed="4mm", crop_marks=True, profile=str(folder / "press.icc"), proof=True)
+    assert sidecar["sheet"] == {"height": 124, "width": 156, "bleed": [10, 10, 114, 146], "trim": [14, 14, 110, 142]}
+    with pikepdf.open(folder / "out.pdf") as pdf:
+        page = pdf.pages[0]
+        millimeters = {
+            name: [round(float(n) / 72 * 25.4, 2) for n in page[f"/{name}Box"]] for name in ("Trim", "Bleed", "Media")
+        }
+        assert millimeters == {"Trim": [14, 14, 142, 110], "Bleed": [10, 10, 146, 114], "Media": [0, 0, 156, 124]}
+        assert page.Resources.XObject.Picture.ColorSpace[1].N == 4
+    assert 0 <= sidecar["proof"]["out_of_gamut"] <= 1
+    with Image.open(sidecar["proof"]["path"]) as proof:
+        assert proof.size == (136, 104)
+    assert json.loads((folder / "out.pdf.json").read_text())["proof"] == sidecar["proof"]
+
+
+def test_a_canvas_and_the_largest_file(paint, folder):
+    """Edges mirror the painting; a file that may not be large says with which quality it was written."""
+    sidecar = paint("out.jpg", wrap="2cm", wrap_edge="mirror", max_file=9000)
+    found = read_picture(folder / "out.jpg").pixels[:].astype(int)
+    assert found.shape == (136, 168, 3)
+    assert np.abs(found[19, 20:-20] - found[20, 20:-20]).mean() < 6
+    assert np.abs(found[10:20, 20:-20] - found[20:30, 20:-20][::-1]).mean() < 6
+    assert (folder / "out.jpg").stat().st_size <= 9000
+    assert [notice for notice in sidecar["notices"] if "to stay within max_file" in notice]
