@@ -166,7 +166,7 @@ def tile_of_noise(
         learning_rate=0.01,
         optimizer=settings.optimizer,
         history=settings.history,
-        resolutions=settings.lbfgs_resolutions,
+        resolutions=settings.lbfgs_resolutions[-1],
     )
     return painter, (state, content, window, whole, steps)
 

@@ -158,6 +158,7 @@ FileName = Annotated[Text, AfterValidator(_name_of_file)]
 Weight = Annotated[Float, Field(ge=0)]
 LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]
 Steps = Annotated[Int, Field(ge=0, le=100_000)]
+Resolutions = Annotated[Int, Field(ge=1, le=6)]
 Rate = Annotated[Float, Field(gt=0, le=1)]
 Decay = Annotated[Float, Field(ge=0, lt=1)]
 Share = Annotated[Float, Field(ge=0, le=1)]
@@ -284,12 +285,10 @@ class Settings(BaseModel):
     history: Int = Field(
         10, ge=1, le=100, description="Pairs of steps and gradients that L-BFGS remembers within a round."
     )
-    lbfgs_resolutions: Int = Field(
-        4,
-        ge=1,
-        le=6,
+    lbfgs_resolutions: Annotated[tuple[Resolutions, ...], BeforeValidator(_as_list)] = Field(
+        (4, 1),
         description="Sizes of the picture, each half the one before, at which L-BFGS looks for its steps at the same "
-        "time, so that large areas change color in a few steps; 1 is plain L-BFGS.",
+        "time, so that large areas change color in a few steps; per level, listed like `steps`; 1 is plain L-BFGS.",
     )
     average_decay: Annotated[Decay, _by_optimizer(adam=0.9, lbfgs=0.0)] = Field(
         SUITS_OPTIMIZER,

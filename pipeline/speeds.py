@@ -131,13 +131,14 @@ def conditions(settings: Settings, shape: Shape, device: str, name: str) -> Cond
     device, name : str
         Kind of device and what it is called.
     """
-    history = {"history", "lbfgs_resolutions"} if settings.optimizer == "lbfgs" else set()
+    lbfgs = {"history": settings.history, "lbfgs_resolutions": settings.lbfgs_resolutions[-1]}
     return {
         "device": device,
         "name": name,
         "workers": shape.workers,
         "threads": shape.threads,
-        **settings.model_dump(include=WAYS | history),
+        **settings.model_dump(include=WAYS),
+        **(lbfgs if settings.optimizer == "lbfgs" else {}),
         "style_layers": " ".join(sorted(settings.active_style_layers)),
         "content_layers": " ".join(sorted(settings.active_content_layers)),
         **{package: version(package) for package in ("torch", "muralist")},

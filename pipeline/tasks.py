@@ -29,7 +29,7 @@ from muralist.model.weight_files import WeightFile
 from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.job import Job, Tally
 from muralist.pipeline.levels import STYLE_TILE_PX, Level
-from muralist.pipeline.settings import Settings
+from muralist.pipeline.settings import Settings, at_level
 from muralist.pipeline.storage.canvas import Canvas
 from muralist.pipeline.storage.store import fetched
 from muralist.pipeline.workers.devices import memory_errors
@@ -202,7 +202,7 @@ def paint_tile(job: Job, level: Level, tile: Tile, made: int, content_weight: fl
             average_decay=settings.average_decay,
             optimizer=settings.optimizer,
             history=settings.history,
-            resolutions=settings.lbfgs_resolutions,
+            resolutions=at_level(settings.lbfgs_resolutions, level.index),
         ),
         settings.consensus,
     )

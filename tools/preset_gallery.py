@@ -90,7 +90,8 @@ def _start(used: Settings) -> str:
 def _optimiser(used: Settings) -> str:
     rates = ", ".join(f"{rate:g}" for rate in used.learning_rate)
     if used.optimizer == "lbfgs":
-        seen = f", {used.lbfgs_resolutions} resolutions" if used.lbfgs_resolutions > 1 else ""
+        most = max(used.lbfgs_resolutions)
+        seen = f", {most} resolutions" if most > 1 else ""
         return f"L-BFGS, {used.history} pairs{seen}"
     kept = ", the best" if used.keep == "best" else f", average {used.average_decay:g}" if used.average_decay else ""
     return f"Adam {rates}{kept}"
