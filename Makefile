@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck bench wheel
+.PHONY: help setup demo test lint typecheck bench gpu-check wheel
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ typecheck: .venv/.ok .typing/muralist ## mypy, strict
 bench: .venv/.ok ## the benchmarks, tests/benchmarks/README.md (two hours on two cores)
 	for b in step quick_ways cost scaling growth whole_job curves memory; do $(BIN)/python tests/benchmarks/$$b.py || exit 1; done
 	$(BIN)/python tests/benchmarks/quality.py --one-level
+
+gpu-check: .venv/.ok ## tests and benchmarks on this machine's GPU, four minutes: tests/benchmarks/results/gpu-NAME.md
+	$(BIN)/python tests/benchmarks/gpu_check.py
 
 wheel: .venv/.ok ## build the wheel into dist/
 	$(BIN)/uv build --python $(BIN)/python --wheel

@@ -67,6 +67,7 @@ FLAGS = {
     "keep_times": "--keep-times/--no-keep-times",
     "device": "--device",
     "precision": "--precision",
+    "fast": "--fast/--no-fast",
     "workers": "--workers",
     "threads": "--threads",
     "scheduler": "--scheduler",

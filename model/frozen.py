@@ -18,9 +18,11 @@ TINY = 1e-12  # below the root of L2 pooling, or else its gradient where all are
 Sides = tuple[int, int]  # positions added on the left and on top, and on the right and below
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor, step: Convolution, padding: Padding) -> Tensor:
-    """Pad and convolve (1, C, H, W), as `step` says."""
-    result: Tensor = _Convolve.apply(x, weight, bias, step, padding)
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor, step: Convolution, padding: Padding, *, masked: bool = False
+) -> Tensor:
+    """Pad and convolve (1, C, H, W), as `step` says; `masked` goes back as torch's own convolutions do."""
+    result: Tensor = _Convolve.apply(x, weight, bias, step, padding, masked)
     return result
 
 
@@ -50,8 +52,10 @@ def gradient_at(picture: Tensor, features: dict[str, Tensor], gradients: dict[st
 
 class _Convolve(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, step: Convolution, padding: Padding) -> Tensor:
-        ctx.step, ctx.padding = step, padding
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, step: Convolution, padding: Padding, masked: bool
+    ) -> Tensor:
+        ctx.step, ctx.padding, ctx.back = step, padding, _back_masked if masked else _back_transposed
         inside, ctx.outside = _split(step.padding, padding)
         if any(ctx.outside):
             x = F.pad(x, ctx.outside * 2, mode=MODES[padding])
@@ -61,12 +65,27 @@ class _Convolve(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (weight,), step = ctx.saved_tensors, ctx.step
-        left_out = [(n + 2 * ctx.inside - step.kernel) % step.stride for n in ctx.shape]
-        slope = F.conv_transpose2d(gradients[0], weight, None, step.stride, ctx.inside, left_out, step.groups)
+        (weight,) = ctx.saved_tensors
+        slope = ctx.back(gradients[0], weight, ctx.step, ctx.inside, ctx.shape)
         for dim in (-2, -1):
             slope = _folded(slope, dim, ctx.outside, ctx.padding)
-        return slope, None, None, None, None
+        return slope, None, None, None, None, None
+
+
+def _back_transposed(slope: Tensor, weight: Tensor, step: Convolution, inside: int, shape: torch.Size) -> Tensor:
+    """Gradient at a convolution's input of this shape (height, width), as a transposed convolution."""
+    left_out = [(n + 2 * inside - step.kernel) % step.stride for n in shape]
+    return F.conv_transpose2d(slope, weight, None, step.stride, inside, left_out, step.groups)
+
+
+def _back_masked(slope: Tensor, weight: Tensor, step: Convolution, inside: int, shape: torch.Size) -> Tensor:
+    """Gradient at the input only, by torch's backward pass, which asks of the input no more than its shape."""
+    like = slope.new_empty(()).expand(1, weight.shape[1] * step.groups, *shape)
+    sides = ([step.stride] * 2, [inside] * 2, [1, 1])
+    found: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
+        slope, like, weight, None, *sides, False, [0, 0], step.groups, [True, False, False]
+    )
+    return found[0]
 
 
 def _split(sides: Sides, padding: Padding) -> tuple[int, Sides]:

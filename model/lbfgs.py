@@ -79,7 +79,7 @@ class LBFGS:
         size = self._dots(direction.abs()[None], self._weights[None])[0, 0] / self._total
         largest, first = (change / size.clamp(min=TINY) for change in (LARGEST_CHANGE, FIRST_CHANGE))
         limit = torch.where(known, largest.clamp(max=1), first)
-        step = direction.view(*pixels.shape[-2:], 3).permute(2, 0, 1)[None]
+        step = direction.view(1, *pixels.shape[-2:], 3).permute(0, 3, 1, 2)
         moved = torch.addcmul(pixels, step, (limit * rate).to(pixels.dtype), value=-1).clamp_(0, 1)
         self.last_step = moved - pixels
         return moved
@@ -143,6 +143,8 @@ class StartMatrix:
         padded = F.pad(values, (0, -width % self.coarsest, 0, -height % self.coarsest))  # so that all sizes are whole
         size, margin = padded.shape[-2:], self.coarsest // 2
         mirrored, total = _mirrored(padded, margin), values.clone()
+        if values.is_cuda:  # where convolutions of single channels are quick and exact with channels first only
+            mirrored = mirrored.contiguous()
         for factor, hat in self._hats.items():
             rows, cols = (slice(margin - factor // 2, margin + n + factor // 2) for n in size)
             shrunk = F.conv2d(mirrored[..., rows, cols], hat, stride=factor, groups=len(hat))

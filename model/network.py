@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from muralist.model.architecture import Architecture, Colour, Convolution, Normalise, Padding, Pool, Pooling
 from muralist.model.frozen import average_pool, convolve, l2_pool
+from muralist.model.ways import PADDED_CHANNELS, Ways
 
 Features = dict[str, Tensor]
 
@@ -62,6 +63,8 @@ class Network(nn.Module):
         self.pool_scale = RESCALE[self.pooling] if pool_rescale else 1
         self.mean, self.std = mean or architecture.mean, std or architecture.std
         self.metric: Mapping[str, np.ndarray] = metric or {}
+        self.ways = Ways()
+        self._constants: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
         for name, value in weights.items():
             self.register_buffer(name.replace(".", "_"), value.detach().clone())
 
@@ -70,8 +73,25 @@ class Network(nn.Module):
         """Number type of the convolutions."""
         return next(self.buffers()).dtype
 
-    def prepared(self, device: str | torch.device, dtype: torch.dtype) -> "Network":
-        """Move to a device and number type, weights laid out channels last (2 to 3 times faster on CPU in bfloat16)."""
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.buffers()).device
+
+    def prepared(self, device: str | torch.device, dtype: torch.dtype, ways: Ways | None = None) -> "Network":
+        """Move to a device and number type, weights laid out channels last (2 to 3 times faster on CPU in bfloat16).
+
+        Parameters
+        ----------
+        device, dtype
+        ways : Ways, optional
+            How to compute; the plain ways if not given.
+        """
+        self.ways = ways or Ways()
+        first = f"conv{next(iter(self.architecture.convolutions))}_weight"
+        if self.ways.first_layer == "padded":
+            weight = self.get_buffer(first)
+            self.register_buffer(first, F.pad(weight, (0, 0) * 2 + (0, PADDED_CHANNELS - weight.shape[1])))
         return self.to(device, dtype).to(memory_format=torch.channels_last)
 
     def forward(self, picture: Tensor, layers: Collection[str]) -> Features:
@@ -87,8 +107,7 @@ class Network(nn.Module):
         dict str -> Tensor (1, C, H // stride, W // stride), in the network's number type
         """
         wanted, features = set(layers), {}
-        # In the picture's own number type: half precision would shift every colour a little.
-        mean, std = (picture.new_tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        mean, std = self._normalization(picture)
         x = ((picture - mean) / std).to(self.dtype)
         for layer, feature in self._walk(x, wanted) if wanted else ():
             if layer in wanted:
@@ -96,6 +115,14 @@ class Network(nn.Module):
             if len(features) == len(wanted):
                 break
         return features
+
+    def _normalization(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation in the picture's own number type: half precision would shift every colour a little."""
+        key = picture.dtype, picture.device
+        if key not in self._constants:  # once, for it waits for the device
+            mean, std = (picture.new_tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
+            self._constants[key] = mean, std
+        return self._constants[key]
 
     def _walk(self, x: Tensor, wanted: Collection[str]) -> Iterator[tuple[str, Tensor]]:
         """Compute layer after layer."""
@@ -111,7 +138,10 @@ class Network(nn.Module):
 
     def _convolve(self, x: Tensor, step: Convolution) -> Tensor:
         weight, bias = (self.get_buffer(f"conv{step.name}_{kind}") for kind in ("weight", "bias"))
-        return convolve(x, weight, bias, step, self.padding)
+        first = step is self.architecture.steps[0]
+        if first and weight.shape[1] > x.shape[1]:
+            x = F.pad(x, (0, 0) * 2 + (0, weight.shape[1] - x.shape[1]))
+        return convolve(x, weight, bias, step, self.padding, masked=first and self.ways.first_layer == "masked")
 
     def _pool(self, x: Tensor, step: Pool) -> Tensor:
         """Pool; a window that reaches beyond the edge sees the last row or column again."""

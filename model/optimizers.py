@@ -4,7 +4,7 @@ Adam: Kingma and Ba 2015, algorithm 1. L-BFGS: see `lbfgs.py`; every level start
 Pixels are clipped to [0, 1] after every step; differs from tools that clip only at the end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -53,6 +53,12 @@ class Steps:
     optimizer: str = "adam"
     history: int = 10
     resolutions: int = 1
+
+    @property
+    def kind(self) -> Hashable:
+        """What a round of such steps does, but for the numbers."""
+        began = bool(self.first_of_level)
+        return self.count, began, self.optimizer, self.betas, self.average_decay, self.history, self.resolutions
 
     def numbers(self, rate: float) -> list[tuple[float, float, float]]:
         """What changes from step to step: factors of the step and of Adam's second moment, share of the new pixels."""

@@ -10,8 +10,9 @@ so at the first step of a round the gradient is exactly the whole picture's, whe
 enough. Without consensus the tile takes its own Gram for the whole picture's: every tile becomes a picture of its own.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -19,12 +20,13 @@ from torch import Tensor
 
 from muralist.model.errors import DivergedError
 from muralist.model.frozen import gradient_at
+from muralist.model.graphs import Graphs, Tensors, Work
 from muralist.model.network import Features, Network
 from muralist.model.objective import Objective, as_tensor
 from muralist.model.optimizers import Descent, Planes, Steps
 from muralist.model.state import PIXELS
-from muralist.model.statistics import Sums, Window, absolute_sum, measure, style_sums, wide
-from muralist.model.style_losses import Statistics
+from muralist.model.statistics import Sums, Window, absolute_sum, style_sums, tile_sums, wide, widened
+from muralist.model.style_losses import Distance, Statistics
 
 ATTEMPTS = 8
 TINY = 1e-30
@@ -32,7 +34,7 @@ TINY = 1e-30
 
 def to_tensor(pixels: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
     """Turn (height, width, 3) into (1, 3, height, width), channels last in memory."""
-    return torch.from_numpy(np.array(pixels)).to(device).permute(2, 0, 1)[None]
+    return torch.from_numpy(np.array(pixels)).to(device)[None].permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,23 @@ class Painter:
         On the device and in the number type to compute with.
     objective : Objective
         Of the whole level.
+    graphs : Graphs
+        Records rounds, if it can.
     """
 
     network: Network
     objective: Objective
+    graphs: Graphs = field(default_factory=Graphs)
+
+    @cached_property
+    def like(self) -> Tensor:
+        """A tensor in the number type of the features' sums: two Gram matrices differ by far less than they are."""
+        return torch.empty(0, dtype=wide(self.network.dtype), device=self.network.device)
+
+    @cached_property
+    def distances(self) -> dict[str, Distance]:
+        """The style term of every layer, with its targets on the device."""
+        return self.objective.distances(self.like)
 
     @torch.no_grad()
     def content_features(self, content: Tensor) -> Features:
@@ -62,9 +77,13 @@ class Painter:
     @torch.no_grad()
     def measure(self, picture: Tensor, content: Features, window: Window) -> Sums:
         """Sum up a tile's share of the losses."""
-        features = self._features(picture, self.objective.layers)
-        sums = measure(features, content, self.objective.style_layers, window)
-        return replace(sums, variation=self.objective.variation.sums(picture, window))
+        return Sums.of_tensors(self._sums(picture, content, window))
+
+    def _sums(self, picture: Tensor, content: Features, window: Window) -> dict[str, Tensor]:
+        features, product = self._features(picture, self.objective.layers), self.network.ways.gram
+        sums = tile_sums(features, content, self.objective.style_layers, window, product)
+        variation = self.objective.variation.sums(picture, window)
+        return sums | {f"variation {name}": value for name, value in variation.items()}
 
     def paint(
         self, state: np.ndarray, content: Features, window: Window, whole: Sums, steps: Steps, consensus: bool = True
@@ -96,11 +115,57 @@ class Painter:
         DivergedError
             If the gradient is not finite after `ATTEMPTS` halvings of the learning rate.
         """
-        device = window.rows.device
-        gradient = RoundGradient(self, content, window, whole, consensus)
-        planes = _descend(tuple(to_tensor(plane, device) for plane in state), gradient, steps)
-        sums = replace(self.measure(planes[PIXELS], content, window), norms=gradient.norms)
-        return np.stack([plane[0].permute(1, 2, 0).cpu().numpy() for plane in planes]), sums
+        key, work, given = self.round_of(state, content, window, whole, steps, consensus)
+
+        def attempt(numbers: Tensor) -> Tensors:
+            return self.graphs.run(self, key, work, given | {"numbers": numbers})
+
+        with self.graphs.lock:
+            found = until_finite(attempt, steps, self.like)
+            sums = Sums.of_tensors({name: value for name, value in found.items() if " " in name})
+            return found["state"].cpu().numpy(), sums
+
+    def round_of(
+        self, state: np.ndarray, content: Features, window: Window, whole: Sums, steps: Steps, consensus: bool = True
+    ) -> tuple[Hashable, Work, dict[str, Tensor]]:
+        """Make ready what `paint` does on the device.
+
+        Returns
+        -------
+        key : hashable or None
+            All that the work depends on beside its tensors; None where norms of the round before are part of it.
+        work : callable (tensors) -> tensors
+            Makes the steps and measures.
+        given : dict
+            What to give it, but for "numbers", see `until_finite`.
+        """
+        energies = tuple((layer, float(energy)) for layer, energy in whole.content_energy.items())
+        key = None if whole.norms else (state.shape, steps.kind, consensus, energies)
+        statistics = self.objective.statistics(whole, self.like)
+        given = (
+            {"state": torch.from_numpy(np.array(state)).to(self.like.device)}
+            | {f"content {layer}": features for layer, features in content.items()}
+            | {f"gram {layer}": each.gram for layer, each in statistics.items()}
+            | {f"mean {layer}": each.mean for layer, each in statistics.items()}
+            | {"rows": window.rows, "cols": window.cols}
+        )
+        return key, partial(self._round, whole=whole, steps=steps, consensus=consensus), given
+
+    @torch.no_grad()
+    def _round(self, given: Tensors, whole: Sums, steps: Steps, consensus: bool) -> dict[str, Tensor]:
+        """Make the steps of a round and measure, without a look at any number."""
+        window = Window(given["rows"], given["cols"])
+        content = {layer: given[f"content {layer}"] for layer in self.objective.content_layers}
+        statistics = {
+            layer: Statistics(given[f"gram {layer}"], given[f"mean {layer}"]) for layer in self.objective.style_layers
+        }
+        gradient = RoundGradient(self, content, window, whole, consensus, statistics)
+        state = tuple(plane[None].permute(0, 3, 1, 2) for plane in given["state"])
+        planes, finite = descend(state, gradient, window.weights(), steps, given["numbers"])
+        sums = self._sums(planes[PIXELS], content, window)
+        norms = {f"norms {name}": value for name, value in gradient.norms.items()}
+        kept = torch.stack([plane[0].permute(1, 2, 0) for plane in planes])
+        return {"state": kept, "finite": finite, **sums, **norms}
 
 
 class RoundGradient:
@@ -108,17 +173,30 @@ class RoundGradient:
 
     Remembers the tile's own statistics at the first call, which is the start of the round; and, if gradients are to be
     normalised, their norms, which are exact there. Norms of the whole picture are those of the round before.
+
+    Parameters
+    ----------
+    painter, content, window, whole, consensus
+        As of `Painter.paint`.
+    statistics : dict layer -> Statistics, optional
+        Of `whole`, if they are on the device already.
     """
 
-    def __init__(self, painter: Painter, content: Features, window: Window, whole: Sums, consensus: bool) -> None:
-        self.network, self.objective = painter.network, painter.objective
+    def __init__(
+        self,
+        painter: Painter,
+        content: Features,
+        window: Window,
+        whole: Sums,
+        consensus: bool,
+        statistics: Mapping[str, Statistics] | None = None,
+    ) -> None:
+        self.network, self.objective, self.distances = painter.network, painter.objective, painter.distances
         self.content, self.window, self.consensus = content, window, consensus
         self.whole = whole
-        # In the number type of the features' sums: two Gram matrices differ by far less than they are.
-        self.like = torch.empty(0, dtype=wide(self.network.dtype), device=window.rows.device)
-        self.distances = self.objective.distances(self.like)
+        self.statistics = self.objective.statistics(whole, painter.like) if statistics is None else statistics
         self.offset: dict[str, Statistics] | None = None
-        self.norms: dict[str, float] = {}
+        self.norms: dict[str, Tensor] = {}
 
     def __call__(self, picture: Tensor) -> Tensor:
         """Return the gradient of pixels * loss at a picture (1, 3, H, W)."""
@@ -146,13 +224,12 @@ class RoundGradient:
         if not self.consensus:
             return own
         if self.offset is None:
-            whole = self.objective.statistics(self.whole, self.like)
-            self.offset = {layer: _difference(now, own[layer]) for layer, now in whole.items()}
+            self.offset = {layer: _difference(now, own[layer]) for layer, now in self.statistics.items()}
         return {layer: _sum(now, self.offset[layer]) for layer, now in own.items()}
 
     def _own(self, features: Tensor) -> Statistics:
         count = self.window.at(*features.shape[-2:]).sum().clamp(min=TINY)  # a tile may lie in the margin alone
-        return Statistics(*(value / count for value in style_sums(features, self.window)))
+        return Statistics(*(value / count for value in style_sums(features, self.window, self.network.ways.gram)))
 
     def _balanced(self, term: str, gradients: Features) -> Features:
         """Divide by the L1 norms over the whole picture, if that is asked for."""
@@ -160,23 +237,22 @@ class RoundGradient:
             return gradients
         own = {f"{term} {layer}": absolute_sum(gradient, self.window) for layer, gradient in gradients.items()}
         self.norms = own | self.norms
-        return {
-            layer: gradient * (self._weight(term, layer) / self._norm(f"{term} {layer}", own))
-            for layer, gradient in gradients.items()
-        }
+        factors = {layer: self._weight(term, layer) / self._norm(f"{term} {layer}", own) for layer in gradients}
+        return {layer: (widened(value) * factors[layer]).to(value.dtype) for layer, value in gradients.items()}
 
     def _weight(self, term: str, layer: str) -> float:
         return self.objective.pixels * self.objective.weight_of(term, layer)
 
-    def _norm(self, name: str, own: Mapping[str, float]) -> float:
+    def _norm(self, name: str, own: Mapping[str, Tensor]) -> Tensor:
         """Norm over the whole picture; as if all tiles were like this one, where none was or it was zero."""
         whole = float(self.whole.norms.get(name, 0))
-        return max(whole or own[name] / self._share, TINY)
+        norm = torch.full_like(own[name], whole) if whole else own[name] / self._share
+        return norm.clamp(min=TINY)
 
     @property
-    def _share(self) -> float:
+    def _share(self) -> Tensor:
         """Share of the whole picture that is this tile's."""
-        return float(self.window.rows.sum() * self.window.cols.sum()) / self.objective.pixels
+        return self.window.rows.sum() * self.window.cols.sum() / self.objective.pixels
 
 
 def _sum(a: Statistics, b: Statistics) -> Statistics:
@@ -187,31 +263,46 @@ def _difference(a: Statistics, b: Statistics) -> Statistics:
     return Statistics(a.gram - b.gram, a.mean - b.mean)
 
 
-@torch.no_grad()
-def _descend(state: Planes, gradient: RoundGradient, steps: Steps) -> Planes:
-    """Make the steps. If they lead to a gradient that is not finite, make all of them again at half the rate.
+def until_finite(attempt: Callable[[Tensor], Tensors], steps: Steps, like: Tensor) -> Tensors:
+    """Make the steps of a round. If they meet a gradient that is not finite, make all of them again at half the rate.
 
-    The device is asked once whether all was finite, after the last step: it need never wait for the answer.
+    The device is asked once, after the last step, whether all gradients were finite; it need not wait for anything.
+
+    Parameters
+    ----------
+    attempt : callable (Tensor (steps, 3)) -> tensors
+        Makes the steps, given their `Steps.numbers`, and says of each in "finite" whether its gradient is.
+    steps : Steps
+    like : Tensor
+        Of the number type and on the device of the numbers.
+
+    Raises
+    ------
+    DivergedError
+        If it does not help, or the first gradient of the round is not finite.
     """
     for halvings in range(ATTEMPTS + 1):
         rate = steps.learning_rate / 2**halvings
-        planes, finite = _attempt(state, gradient, steps, as_tensor(np.array(steps.numbers(rate)), state[PIXELS]))
-        if steps.count == 0 or bool(finite.all()):
-            return planes
-        step = finite.tolist().index(False)
-        if step == 0:  # the round itself begins with it
+        found = attempt(as_tensor(np.array(steps.numbers(rate)), like))
+        finite: list[bool] = found["finite"].tolist()
+        if all(finite):
+            return found
+        if not finite[0]:
             break
-    raise DivergedError(step, rate)
+    raise DivergedError(finite.index(False), rate)
 
 
-def _attempt(state: Planes, gradient: RoundGradient, steps: Steps, numbers: Tensor) -> tuple[Planes, Tensor]:
-    """Make the steps, and say of every one whether the gradient it follows is finite: (count,) bool."""
-    weights = gradient.window.weights()
-    weights = torch.where(weights.any(), weights, 1)
-    grad, finite = gradient(state[PIXELS]), []
+@torch.no_grad()
+def descend(
+    state: Planes, gradient: Callable[[Tensor], Tensor], weights: Tensor, steps: Steps, numbers: Tensor
+) -> tuple[Planes, Tensor]:
+    """Make the steps, and say of every one whether the gradient it follows is finite: (steps,) bool."""
+    weights = torch.where(weights.any(), weights, 1)  # a tile may lie in the margin alone
+    grad = gradient(state[PIXELS])
     descent = Descent(state, gradient, weights, steps)
+    finite = []
     for made in range(steps.count):
         grad = gradient(descent.pixels) if made else grad
         finite.append(grad.sum().isfinite())
         descent.step(grad, numbers[made])
-    return descent.state, torch.stack(finite)
+    return descent.state, torch.stack(finite) if finite else grad.new_ones(0, dtype=torch.bool)

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from muralist.model.network import Features
+from muralist.model.ways import GramProduct
 
+MIXED_PRODUCT = hasattr(torch.ops.aten.mm, "dtype")  # since torch 2.8
 CACHED_ROWS = 4096  # of positions: as many as a processor's cache holds in float32
 
 
@@ -24,6 +26,7 @@ class Window:
 
     rows: Tensor
     cols: Tensor
+    _at: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, rows: np.ndarray, cols: np.ndarray, device: str | torch.device = "cpu") -> "Window":
@@ -37,8 +40,10 @@ class Window:
 
     def at(self, height: int, width: int) -> Tensor:
         """Average the weights over the blocks of pixels behind (height, width) feature positions: (positions,)."""
-        rows, cols = (_blocks(w, n) for w, n in zip((self.rows, self.cols), (height, width), strict=True))
-        return (rows[:, None] * cols).flatten()
+        if (height, width) not in self._at:
+            rows, cols = (_blocks(w, n) for w, n in zip((self.rows, self.cols), (height, width), strict=True))
+            self._at[height, width] = (rows[:, None] * cols).flatten()
+        return self._at[height, width]
 
     def weights(self) -> Tensor:
         """Lay the weights out as a picture: (H, W)."""
@@ -61,15 +66,20 @@ def laid_out_like(features: Tensor, matrix: Tensor) -> Tensor:
     return matrix.view(1, height, width, -1).permute(0, 3, 1, 2)
 
 
-def style_sums(features: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+def style_sums(features: Tensor, window: Window, product: GramProduct = "float32") -> tuple[Tensor, Tensor]:
     """Sums over positions of w f f^T (C, C) and of w f (C,), at least float32 (Gatys et al. 2016, eq. 3).
 
     Parameters
     ----------
     features : Tensor (1, C, h, w)
     window : Window
+    product : {"float32", "bfloat16"}
+        "bfloat16" rounds w f to that, which changes nothing where a tile is not blended, if the features are bfloat16;
+        others are multiplied as they are.
     """
     matrix, weights = positions(features), window.at(*features.shape[-2:])
+    if product == "bfloat16" and matrix.dtype == torch.bfloat16:
+        return _sums_of_rounded(matrix, matrix * weights.to(matrix.dtype)[:, None])
     parts = -(-len(matrix) // CACHED_ROWS) if matrix.device.type == "cpu" else 1
     gram = torch.zeros(matrix.shape[1], matrix.shape[1], dtype=wide(matrix.dtype), device=matrix.device)
     feature = torch.zeros_like(gram[0])
@@ -79,6 +89,15 @@ def style_sums(features: Tensor, window: Window) -> tuple[Tensor, Tensor]:
         gram.addmm_(weighted.T, values)
         feature += weighted.sum(0)
     return gram, feature
+
+
+def _sums_of_rounded(matrix: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of (positions, C) in bfloat16, added up in float32; where there is no such product, it is spelled out."""
+    if matrix.device.type == "cuda" and MIXED_PRODUCT:
+        gram = torch.mm(weighted.T, matrix, out_dtype=torch.float32)
+    else:
+        gram = weighted.float().T @ matrix.float()
+    return gram, weighted.sum(0, dtype=torch.float32)
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,14 @@ class Sums:
         return cls(**tables)
 
     @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> "Sums":
+        """Bring what is named as `arrays` names it to NumPy, in float64. A device is asked for all of it at once."""
+        flat = torch.cat([value.flatten() for value in tensors.values()]).cpu().double().numpy()
+        ends = np.cumsum([value.numel() for value in tensors.values()])
+        parts = zip(tensors.items(), np.split(flat, ends[:-1]), strict=True)
+        return cls.of_arrays({name: part.reshape(value.shape)[()] for (name, value), part in parts})
+
+    @classmethod
     def total(cls, parts: Iterable["Sums"]) -> "Sums":
         """Add up, in the order given."""
         tables = (part.arrays() for part in parts)
@@ -130,8 +157,14 @@ class Sums:
         return cls.of_arrays(total)
 
 
-def measure(features: Features, content: Features, style_layers: Iterable[str], window: Window) -> Sums:
-    """Sum up what the losses need of one tile's features; `variation` is left empty.
+def tile_sums(
+    features: Features,
+    content: Features,
+    style_layers: Iterable[str],
+    window: Window,
+    product: GramProduct = "float32",
+) -> dict[str, Tensor]:
+    """Sum up what the losses need of one tile's features, named as `Sums.arrays` names it; `variation` is left out.
 
     Parameters
     ----------
@@ -141,15 +174,16 @@ def measure(features: Features, content: Features, style_layers: Iterable[str], 
         Features of the photograph.
     style_layers : iterable of str
     window : Window
+    product
+        As of `style_sums`.
     """
-    style = {layer: [s.cpu().double().numpy() for s in style_sums(features[layer], window)] for layer in style_layers}
-    return Sums(
-        {layer: gram for layer, (gram, _) in style.items()},
-        {layer: feature for layer, (_, feature) in style.items()},
-        {layer: _square_sum(widened(features[layer]) - widened(p), window) for layer, p in content.items()},
-        {layer: _square_sum(widened(p), window) for layer, p in content.items()},
-        {},
-    )
+    sums = {}
+    for layer in style_layers:
+        sums[f"gram {layer}"], sums[f"feature {layer}"] = style_sums(features[layer], window, product)
+    for layer, p in content.items():
+        sums[f"content_error {layer}"] = _square_sum(widened(features[layer]) - widened(p), window)
+        sums[f"content_energy {layer}"] = _square_sum(widened(p), window)
+    return sums
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -162,11 +196,11 @@ def widened(values: Tensor) -> Tensor:
     return values.to(wide(values.dtype))
 
 
-def _square_sum(values: Tensor, window: Window) -> float:
-    return float(positions(values).square().sum(1) @ window.at(*values.shape[-2:]).to(values.dtype))
+def _square_sum(values: Tensor, window: Window) -> Tensor:
+    return positions(values).square().sum(1) @ window.at(*values.shape[-2:]).to(values.dtype)
 
 
-def absolute_sum(values: Tensor, window: Window) -> float:
+def absolute_sum(values: Tensor, window: Window) -> Tensor:
     """Sum of w |v| over positions and channels of (1, C, h, w)."""
     wide = widened(positions(values))
-    return float(wide.abs().sum(1) @ window.at(*values.shape[-2:]).to(wide.dtype))
+    return wide.abs().sum(1) @ window.at(*values.shape[-2:]).to(wide.dtype)

@@ -99,12 +99,12 @@ def _w2(target: Statistics) -> Distance:
 
     def distance(now: Statistics) -> Tensor:
         covariance = _regular(now)
-        if not covariance.isfinite().all():  # which no eigenvalues have; the painter takes such a step back
-            return covariance.sum() * torch.nan
-        shares: Tensor = torch.linalg.eigvalsh(root @ covariance @ root)
+        finite = covariance.isfinite().all()  # or else it has no eigenvalues, and the painter makes such a round again
+        shares: Tensor = torch.linalg.eigvalsh(root @ torch.where(finite, covariance, wanted) @ root)
         shared = shares.clamp(min=COVARIANCE_EPSILON**2).sqrt().sum()
         apart = (now.mean - target.mean).square().sum()
-        return (apart + (wanted.trace() + covariance.trace() - 2 * shared).to(apart.dtype)) / len(target.mean)
+        distance = apart + (wanted.trace() + covariance.trace() - 2 * shared).to(apart.dtype)
+        return distance / len(target.mean) * torch.where(finite, 1.0, torch.nan)
 
     return distance
 

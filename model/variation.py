@@ -99,14 +99,14 @@ class Variation:
         form = self._form
         return form.factor(shift, self.height, self.width) * (self.sum_scale if form.is_sum else 1.0)
 
-    def sums(self, picture: Tensor, window: Window) -> dict[str, float]:
+    def sums(self, picture: Tensor, window: Window) -> dict[str, Tensor]:
         """Sum what a tile (1, 3, H, W) adds: |d|^power per shift, and what of it is not grey."""
         found = {}
         for shift in self._form.shifts:
             first, second = _pairs(picture, shift)
             weights = _pairs(window.weights()[None, None], shift)[0]
             for name, d in (("all", second - first), ("chroma", chroma(second - first))):
-                found[f"{name} {shift[0]} {shift[1]}"] = float((d.abs() ** self._form.power * weights).sum())
+                found[f"{name} {shift[0]} {shift[1]}"] = (d.abs() ** self._form.power * weights).sum()
         return found
 
     def value(self, sums: Mapping[str, float]) -> float:

@@ -16,7 +16,7 @@ from muralist.pipeline.progress import counted, watched
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import USUAL_SIDE, Speed, conditions, today, usual_speeds
 from muralist.pipeline.workers.crew import Ask, crew
-from muralist.pipeline.workers.local import Shape, local_shape
+from muralist.pipeline.workers.local import Shape, has_metal, local_shape
 from muralist.pipeline.workers.processor import cpu_name
 
 ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float32": 4}  # of a value, at least
@@ -103,7 +103,7 @@ def learn_speed(
 
 def _device(settings: Settings, shape: Shape) -> tuple[str, str]:
     """Kind and name of the device that workers will find; only GPUs need torch for that."""
-    if settings.device in ("auto", "cpu") and not shape.gpus:
+    if settings.device == "cpu" or (settings.device == "auto" and not shape.gpus and not has_metal()):
         return "cpu", cpu_name()
     from muralist.pipeline.workers.devices import device_name, resolve_device
 

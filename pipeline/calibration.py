@@ -9,21 +9,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod, sqrt
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from muralist.model.architecture import Architecture, architecture
+from muralist.model.graphs import Graphs
 from muralist.model.network import Network
 from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter, to_tensor
 from muralist.model.state import AVERAGE, start_state
 from muralist.model.statistics import Window
+from muralist.model.ways import Ways, usual_ways
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import LOOK_STEPS
-from muralist.pipeline.tasks import DTYPES, objective
-from muralist.pipeline.workers.devices import best_precision, device_name, memory_errors, resolve_device
+from muralist.pipeline.tasks import DTYPES, graphs, objective
+from muralist.pipeline.workers.devices import (
+    best_precision,
+    choose_algorithms,
+    device_name,
+    memory_errors,
+    resolve_device,
+)
 
 STEPS = {"adam": 2, "lbfgs": 8}  # of a run, which ends with a look, as a round does; L-BFGS remembers more each step
 RUNS = 3  # that count, at most
@@ -80,9 +89,11 @@ class Calibration:
         DeviceMemoryError
             If the tile does not fit into the memory of the device.
         """
+        choose_algorithms(settings.fast)
         pixel_steps = (STEPS[settings.optimizer] + LOOK_STEPS) * side**2
         operations = pixel_steps * architecture(settings.network).operations(settings.layers)
-        runs = min(RUNS, max(1, int(RUN_OPERATIONS / operations)))
+        # A GPU is fast, and records the second run, which takes longer than any after it.
+        runs = RUNS if self._device.startswith("cuda") else min(RUNS, max(1, int(RUN_OPERATIONS / operations)))
         with memory_errors(f"a tile of {side} x {side} px", self._device):
             return self._fastest(round_of_noise(settings, self._device, precision, side), runs) / pixel_steps
 
@@ -120,8 +131,30 @@ def _product(side: int, device: str, precision: str) -> Callable[[], Tensor]:
 
 def round_of_noise(settings: Settings, device: str, precision: str, side: int) -> Callable[[], object]:
     """Make ready to paint a tile of noise that is a picture of its own, again and again from the start."""
+    painter, arguments = tile_of_noise(settings, device, precision, side)
+    return lambda: painter.paint(*arguments)
+
+
+def tile_of_noise(
+    settings: Settings, device: str, precision: str, side: int, ways: Ways | None = None
+) -> tuple[Painter, tuple[Any, ...]]:
+    """Make a tile of noise that is a picture of its own.
+
+    Parameters
+    ----------
+    settings, device, precision, side
+        As of `Calibration.pixel_step_seconds`.
+    ways : Ways, optional
+        How to compute, instead of as usual on the device.
+
+    Returns
+    -------
+    painter : Painter
+    arguments : tuple
+        Of `Painter.paint` and `Painter.round_of`.
+    """
     window = Window.of(np.ones(side, np.float32), np.ones(side, np.float32), device)
-    painter = _painter(settings, device, precision, side)
+    painter = _painter(settings, device, precision, side, ways or usual_ways(device))
     state = _noise(settings, side)
     picture = to_tensor(state[AVERAGE], device)
     content = painter.content_features(picture)
@@ -135,7 +168,7 @@ def round_of_noise(settings: Settings, device: str, precision: str, side: int) -
         history=settings.history,
         resolutions=settings.lbfgs_resolutions[-1],
     )
-    return lambda: painter.paint(state, content, window, whole, steps)
+    return painter, (state, content, window, whole, steps)
 
 
 def _noise(settings: Settings, side: int) -> np.ndarray:
@@ -143,12 +176,13 @@ def _noise(settings: Settings, side: int) -> np.ndarray:
     return start_state(np.random.default_rng(0).random((side, side, 3), np.float32), settings.optimizer)
 
 
-def _painter(settings: Settings, device: str, precision: str, side: int) -> Painter:
-    network = random_network(settings).prepared(device, DTYPES[precision])
+def _painter(settings: Settings, device: str, precision: str, side: int, ways: Ways) -> Painter:
+    network = random_network(settings).prepared(device, DTYPES[precision], ways)
     sizes = {name: network.architecture.channels(name) for name in settings.active_style_layers}
     targets: dict[str, np.ndarray] = {f"gram {name}": np.eye(n) for name, n in sizes.items()}
     targets |= {f"mean {name}": np.zeros(n) for name, n in sizes.items()}
-    return Painter(network, objective(settings, targets, side, side, content_weight=1.0))
+    goal = objective(settings, targets, side, side, content_weight=1.0)
+    return Painter(network, goal, graphs(device) if ways.graphs else Graphs())
 
 
 def random_network(settings: Settings) -> Network:

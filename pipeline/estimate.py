@@ -18,7 +18,7 @@ from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import conditions, round_steps, usual_speeds
 from muralist.pipeline.start import is_photograph
 from muralist.pipeline.workers.cluster import Cluster
-from muralist.pipeline.workers.local import Shape, local_shape
+from muralist.pipeline.workers.local import Shape, gpu_memory, local_shape
 from muralist.pipeline.workers.memory import budget
 
 FLOAT, DOUBLE = 4, 8
@@ -27,6 +27,7 @@ PLANE_BYTES = 3 * FLOAT  # per pixel, of each plane of the state
 CONTENT_BYTES = 3 * FLOAT
 # Fitted to the peak resident memory of workers on tiles of 384 to 1536 px; see tests/benchmarks/memory.py.
 WORKER_BYTES = 900 << 20
+GPU_BYTES = 600 << 20  # that CUDA and its libraries take of a GPU's memory for every worker; not measured yet
 DRIVER_BYTES = 170 << 20
 ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: bands that are read, laid out and written
 ACTIVATION_COPIES = 4.0
@@ -68,16 +69,43 @@ def worker_bytes(brief: Brief, itemsize: int) -> int:
     """Peak memory of a worker: torch itself, and the largest tile's activations and state, or a style picture's."""
     pixels = max(largest_tile(level) for level in brief.levels)
     activations = itemsize * brief.network.activations(brief.settings.layers)
-    tile = pixels * (ACTIVATION_COPIES * activations + STATE_COPIES * PLANES["adam"] * PLANE_BYTES)
     largest_style = max(max(_style_pixels(brief, level), default=0) for level in brief.levels)
     style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2)
-    return WORKER_BYTES + int(max(tile + history_bytes(brief), style))
+    return WORKER_BYTES + int(max(pixels * _pixel_bytes(brief, itemsize), style))
+
+
+def _pixel_bytes(brief: Brief, itemsize: int) -> float:
+    """What painting a tile takes per pixel: activations, state, and the pairs of L-BFGS."""
+    activations = itemsize * brief.network.activations(brief.settings.layers)
+    return ACTIVATION_COPIES * activations + STATE_COPIES * PLANES["adam"] * PLANE_BYTES + _pairs(brief) * PAIR_BYTES
+
+
+def gpu_room(brief: Brief, shape: Shape, itemsize: int) -> dict[str, int] | None:
+    """Compare what workers take of a GPU's memory with what is free there, as foreseen; None where that is not known.
+
+    Returns
+    -------
+    dict
+        "bytes" of each worker, "workers" on a GPU, "free_bytes" of the GPU that has least, and "tile", the side of the
+        largest tiles that would fit, px.
+    """
+    free = gpu_memory(shape.gpus)
+    if free is None:
+        return None
+    workers = -(-shape.workers // len(set(shape.gpus)))
+    pixels, per_pixel = max(largest_tile(level) for level in brief.levels), _pixel_bytes(brief, itemsize)
+    side = isqrt(max(0, int((free / workers - GPU_BYTES) / per_pixel)))
+    side -= side % brief.network.stride(brief.network.deepest(brief.settings.layers))
+    return {"bytes": GPU_BYTES + int(pixels * per_pixel), "workers": workers, "free_bytes": free, "tile": side}
 
 
 def history_bytes(brief: Brief) -> int:
     """Memory of a worker for the pairs that L-BFGS remembers, on the largest tile; none for Adam."""
-    pairs = brief.settings.history if brief.settings.optimizer == "lbfgs" else 0
-    return pairs * PAIR_BYTES * max(largest_tile(level) for level in brief.levels)
+    return _pairs(brief) * PAIR_BYTES * max(largest_tile(level) for level in brief.levels)
+
+
+def _pairs(brief: Brief) -> int:
+    return brief.settings.history if brief.settings.optimizer == "lbfgs" else 0
 
 
 def state_bytes(settings: Settings) -> int:
@@ -96,8 +124,10 @@ def check_memory(brief: Brief) -> None:
     settings = brief.settings
     if settings.optimizer != "lbfgs" or settings.scheduler is not None:
         return
-    workers = local_shape(settings, brief.most_tiles).workers
-    needed = worker_bytes(brief, FLOAT)
+    shape = local_shape(settings, brief.most_tiles)
+    if shape.gpus:  # whose memory it is, and tiles are halved where that is too little
+        return
+    workers, needed = shape.workers, worker_bytes(brief, FLOAT)
     available = MEMORY_SHARE * psutil.virtual_memory().available
     if workers * needed <= available:
         return
@@ -148,6 +178,7 @@ def estimate(brief: Brief) -> dict[str, Any]:
     settings, shape = brief.settings, local_shape(brief.settings, brief.most_tiles)
     measured = speed_here(settings, shape, isqrt(max(largest_tile(level) for level in brief.levels)))
     operations = brief.network.operations(settings.layers)
+    itemsize = 2 if measured["precision"] == "bfloat16" else FLOAT
     rows = [
         {
             "height": level.height,
@@ -167,8 +198,8 @@ def estimate(brief: Brief) -> dict[str, Any]:
         "workers": shape.workers,
         "threads": shape.threads,
         **measured,
-        "worker_bytes": worker_bytes(brief, 2 if measured["precision"] == "bfloat16" else 4)
-        + held_bytes(brief, shape.workers),
+        "worker_bytes": worker_bytes(brief, itemsize) + held_bytes(brief, shape.workers),
+        "gpu": gpu_room(brief, shape, itemsize),
         "driver_bytes": driver_bytes(brief),
         "disk_bytes": disk_bytes(brief),
         "operations": sum(row["operations"] for row in rows),
@@ -249,7 +280,17 @@ def table(found: dict[str, Any]) -> str:
             f"{found['precision']}, "
             f"{found['pixel_step_seconds'] * 1e6:.2f} microseconds per pixel and step ({measured})",
             f"memory    about {gib['driver']:.1f} GiB, and {gib['worker']:.1f} GiB for every worker",
+            *_gpu_lines(found["gpu"]),
             f"disk      up to {gib['disk']:.1f} GiB while it is painted",
             f"time      about {found['seconds'] / 60:.1f} minutes",
         ]
     )
+
+
+def _gpu_lines(room: dict[str, int] | None) -> list[str]:
+    if room is None:
+        return []
+    return [
+        f"GPU       about {_gib(room['bytes'])} for each of {counted(room['workers'], 'worker')}; "
+        f"{_gib(room['free_bytes'])} are free, enough for --tile {room['tile']}"
+    ]

@@ -62,8 +62,24 @@ class Job:
 
 
 class Tally(NamedTuple):
-    """What a task on a tile gives back: the tile's number, bytes of the canvas that it had to fetch, its seconds."""
+    """What a task on a tile gives back.
+
+    Attributes
+    ----------
+    number : int
+        Of the tile.
+    fetched : int
+        Bytes of the canvas that it had to fetch.
+    replayed : bool
+        Whether its round was a recorded one, see `muralist.model.graphs`.
+    trouble : str
+        Why rounds are not recorded any more; "" if they are, or are not meant to be.
+    seconds : float
+        It took.
+    """
 
     number: int
-    fetched: int
-    seconds: float
+    fetched: int = 0
+    replayed: bool = False
+    trouble: str = ""
+    seconds: float = 0.0

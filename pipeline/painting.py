@@ -186,6 +186,13 @@ class Painting:
             self.progress.advance(steps * prod(level.grid[tally.number].outer.shape))
             self.course.current.fetched += tally.fetched
             self.course.current.busy += tally.seconds
+            self.course.current.replayed += tally.replayed
+            self._tell_of(tally.trouble)
+
+    def _tell_of(self, trouble: str) -> None:
+        notice = f"rounds are not recorded as CUDA graphs, but started operation by operation: {trouble}"
+        if trouble and notice not in self.course.notices:
+            self.course.notices.append(notice)
 
     # ------------------------------------------------------------------------------------------------------ survival
 

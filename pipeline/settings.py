@@ -30,7 +30,7 @@ MOST_PROCESSES: Final = 1024  # and threads, whatever machine it is; see also `m
 # What is taken of the machine, and whom it talks to: for its user alone to say, not for presets and manifests.
 MACHINE_SETTINGS: Final = (
     *("scratch", "scheduler", "workers", "threads", "tls_ca", "tls_cert", "tls_key"),
-    *("memory", "device", "max_pixels"),
+    *("memory", "device", "fast", "max_pixels"),
 )
 
 
@@ -390,6 +390,11 @@ class Settings(BaseModel):
         "auto", description="Number format of the network; `auto` suits it to the device."
     )
     device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")
+    fast: bool = Field(
+        False,
+        description="Let a GPU try out and take the quickest ways to compute, TF32 among them; without, the same "
+        "command gives the same bytes.",
+    )
     workers: Int | None = Field(
         None, ge=1, le=MOST_PROCESSES, description="Worker processes; by default as many as suit the devices."
     )

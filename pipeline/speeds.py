@@ -21,7 +21,7 @@ LOOK_STEPS: Final = 0.5  # what a look at the losses costs: the way forwards, bu
 # Settings that choose what is computed in a step, beside the layers.
 WAYS: Final = {
     *("network", "pooling", "pool_rescale", "padding"),
-    *("style_loss", "tv_loss", "normalize_gradients", "optimizer"),
+    *("style_loss", "tv_loss", "normalize_gradients", "optimizer", "fast"),
 }
 
 Conditions = Mapping[str, str | int | bool]

@@ -16,6 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from muralist.model.architecture import architecture
+from muralist.model.graphs import Graphs, cuda_graphs
 from muralist.model.loading import load_network
 from muralist.model.network import Features, Network
 from muralist.model.objective import Layer, Objective
@@ -23,7 +24,9 @@ from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter, to_tensor
 from muralist.model.state import AVERAGE, MOMENT1, start_state
 from muralist.model.statistics import Sums, Window, style_sums
+from muralist.model.ways import usual_ways
 from muralist.model.weight_files import WeightFile
+from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.job import Job, Tally
 from muralist.pipeline.levels import STYLE_TILE_PX, Level
 from muralist.pipeline.settings import Settings, at_level
@@ -50,7 +53,7 @@ def _load(
         padding=None if padding == "network" else padding,
         pool_rescale=rescale,
     )
-    return network.prepared(device, DTYPES[precision])
+    return network.prepared(device, DTYPES[precision], usual_ways(device))
 
 
 def _network(settings: Settings, weights: WeightFile, device: str, precision: str) -> Network:
@@ -68,7 +71,13 @@ def _painter(job: Job, level: Level, content_weight: float = 0.0) -> Painter:
     """Make what paints the tiles of a level; what is only measured does not ask for the content weight."""
     network, targets = _network_of(job), _blended_targets(job, level)
     size = level.height, level.width
-    return Painter(network, objective(job.settings, targets, *size, content_weight, network.metric))
+    return Painter(network, objective(job.settings, targets, *size, content_weight, network.metric), graphs(job.device))
+
+
+@lru_cache(maxsize=1)
+def graphs(device: str) -> Graphs:
+    """Give what records the rounds of this worker, for all levels and pictures."""
+    return cuda_graphs() if usual_ways(device).graphs else Graphs()
 
 
 def _blended_targets(job: Job, level: Level) -> dict[str, np.ndarray]:
@@ -126,27 +135,31 @@ def _style_sums(
     window = Window.of(*grid.window(tile), job.device)
     sums: dict[str, np.ndarray] = {}
     for name, f in _network_of(job)(to_tensor(patch, job.device), layers).items():
-        found = (*style_sums(f, window), window.at(*f.shape[-2:]).sum())
+        found = (*style_sums(f, window, usual_ways(job.device).gram), window.at(*f.shape[-2:]).sum())
         keys = (f"gram {name}", f"mean {name}", name)
         sums |= {key: value.cpu().double().numpy() for key, value in zip(keys, found, strict=True)}
     return sums
 
 
-def _tallied(task: Callable[..., int]) -> Callable[..., Tally]:
+def _tallied(task: Callable[..., Tally]) -> Callable[..., Tally]:
     """Give a task its tile instead of the tile's number, count its seconds, and say for what memory was not enough."""
 
     @wraps(task)
     def run(job: Job, level: Level, number: int, *arguments: Any) -> Tally:
         began, tile = time.perf_counter(), level.grid[number]
-        with memory_errors("a tile of {1} x {0} px".format(*tile.outer.shape), job.device):
-            moved = task(job, level, tile, *arguments)
-        return Tally(number, moved, time.perf_counter() - began)
+        try:
+            with memory_errors("a tile of {1} x {0} px".format(*tile.outer.shape), job.device):
+                tally = task(job, level, tile, *arguments)
+        except DeviceMemoryError:
+            graphs(job.device).clear()  # which hold memory that smaller tiles may need
+            raise
+        return tally._replace(seconds=time.perf_counter() - began)
 
     return run
 
 
 @_tallied
-def prepare_tile(job: Job, level: Level, tile: Tile, made: int, origin: tuple[Level, int] | None) -> int:
+def prepare_tile(job: Job, level: Level, tile: Tile, made: int, origin: tuple[Level, int] | None) -> Tally:
     """Begin with a tile: the photograph's features, its state, its share of the losses.
 
     Parameters
@@ -165,16 +178,17 @@ def prepare_tile(job: Job, level: Level, tile: Tile, made: int, origin: tuple[Le
     job.folder.store.write(job.folder.features(level, tile.index), save_tensors(host))
     sums = painter.measure(to_tensor(state[AVERAGE], job.device), features, _window(job, level, tile))
     _file(job, level, made, tile, state, sums)
-    return 0
+    return Tally(tile.index)
 
 
 @_tallied
-def paint_tile(job: Job, level: Level, tile: Tile, made: int, content_weight: float) -> int:
-    """Make a round's steps on one tile, after `made` rounds; return the bytes of the canvas that had to be fetched."""
+def paint_tile(job: Job, level: Level, tile: Tile, made: int, content_weight: float) -> Tally:
+    """Make a round's steps on one tile, after `made` rounds."""
     settings, before = job.settings, fetched()
     state = job.canvas(level, made).read(tile.outer)
     moved = fetched() - before
-    state, sums = _painter(job, level, content_weight).paint(
+    painter = _painter(job, level, content_weight)
+    state, sums = painter.paint(
         state,
         _features(job, level, tile),
         _window(job, level, tile),
@@ -193,17 +207,17 @@ def paint_tile(job: Job, level: Level, tile: Tile, made: int, content_weight: fl
         settings.consensus,
     )
     _file(job, level, made + 1, tile, state, sums)
-    return moved
+    return Tally(tile.index, moved, painter.graphs.replayed, painter.graphs.trouble)
 
 
 @_tallied
-def measure_tile(job: Job, level: Level, tile: Tile, made: int) -> int:
+def measure_tile(job: Job, level: Level, tile: Tile, made: int) -> Tally:
     """File one tile's share of the losses of the canvas after `made` rounds, as it is when blended."""
     picture = job.canvas(level, made).read(tile.outer, slice(AVERAGE, AVERAGE + 1))[0]
     features, window = _features(job, level, tile), _window(job, level, tile)
     sums = _painter(job, level).measure(to_tensor(picture, job.device), features, window)
     job.folder.write(job.folder.measured(level, tile.index), sums.arrays())
-    return 0
+    return Tally(tile.index)
 
 
 def add_up(job: Job, level: Level, made: int | None, content_weight: float) -> dict[str, float]:

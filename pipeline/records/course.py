@@ -30,6 +30,8 @@ class LevelReport:
         Passed, and spent by all workers together on tiles.
     fetched_bytes_per_round : int
         Of the canvas, what all workers together had to fetch from storage or from other workers in a round.
+    replayed : int
+        Tiles' rounds that were replays of a recorded one, as a GPU does best.
     style_loss_first, ... : float or None
         Of the whole picture, unweighted, before the first step and of the canvas that counts. None where a term does
         not count.
@@ -46,6 +48,7 @@ class LevelReport:
     seconds: float
     busy_seconds: float
     fetched_bytes_per_round: int
+    replayed: int
     style_loss_first: float | None
     style_loss_last: float | None
     content_loss_first: float | None
@@ -72,6 +75,7 @@ class LevelReport:
             seconds=round(current.seconds, 3),
             busy_seconds=round(current.busy, 3),
             fetched_bytes_per_round=current.fetched // max(1, current.made),
+            replayed=current.replayed,
             **losses,
         )
 
@@ -82,12 +86,13 @@ class LevelReport:
 
 @dataclass
 class Current:
-    """The level that is being painted: its looks at the losses; seconds, workers' seconds and bytes fetched so far."""
+    """The level that is being painted: its looks at the losses; what `LevelReport` tells in the end, so far."""
 
     rows: list[LossRow] = field(default_factory=list)
     seconds: float = 0.0
     busy: float = 0.0
     fetched: int = 0
+    replayed: int = 0
 
     @property
     def made(self) -> int:

@@ -2,11 +2,13 @@
 
 import json
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from muralist.model.ways import usual_ways
 from muralist.pipeline.brief import Brief, sidecar_path
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.pictures.images import Picture
@@ -62,7 +64,13 @@ def describe(
             "published": brief.weights.published or None,
             "licence": brief.weights.licence,
         },
-        "device": {"kind": cluster.device, "name": cluster.device_name, "precision": course.precision},
+        "device": {
+            "kind": cluster.device,
+            "name": cluster.device_name,
+            "precision": course.precision,
+            "deterministic": not brief.settings.fast,
+            "ways": asdict(usual_ways(cluster.device)),
+        },
         "workers": {
             "count": cluster.workers,
             "threads": cluster.threads,

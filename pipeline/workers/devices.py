@@ -1,16 +1,20 @@
 """What a worker is and computes on. Runs in workers, for it loads torch."""
 
 import hashlib
+import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from muralist.pipeline.errors import DeviceError, DeviceMemoryError
 from muralist.pipeline.storage.store import Store
 from muralist.pipeline.workers.processor import cpu_name
+
+PCI_DEVICES = Path("/sys/bus/pci/devices")
 
 
 def worker_facts(store: Store, token: str, weights: str, device: str) -> dict[str, str | int | None]:
@@ -65,6 +69,46 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+def choose_algorithms(fast: bool) -> None:
+    """Let CUDA's libraries take the quickest ways they find, or only ways that give the same bytes every time.
+
+    Float32 is computed in full where bytes are to be the same, and in TF32 where time counts.
+    """
+    if not torch.cuda.is_available():
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which products differ from run to run
+    torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = fast
+    torch.backends.cudnn.deterministic = not fast
+    torch.use_deterministic_algorithms(not fast, warn_only=True)  # a published network may need what has no other way
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def near_processors(device: str, devices: Path = PCI_DEVICES) -> set[int]:
+    """Return the processors next to a GPU; none if they are not known, or the device is no GPU."""
+    if not device.startswith("cuda"):
+        return set()
+    try:
+        there: Any = torch.cuda.get_device_properties(device)
+        name = f"{there.pci_domain_id:04x}:{there.pci_bus_id:02x}:{there.pci_device_id:02x}.0"
+        return _processors((devices / name / "local_cpulist").read_text())
+    except (RuntimeError, AttributeError, OSError):  # no torch but a new one, and no system but Linux, has to say it
+        return set()
+
+
+def _processors(text: str) -> set[int]:
+    """Read a list as Linux writes it, such as 0-3,8."""
+    spans = (part.partition("-") for part in text.strip().split(",") if part)
+    return {number for first, _, last in spans for number in range(int(first), int(last or first) + 1)}
+
+
+def stay_near(device: str) -> None:
+    """Keep all threads of this process on the processors next to its GPU, if it may use any of them."""
+    wanted = near_processors(device) & os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    for thread in Path("/proc/self/task").iterdir() if wanted else ():
+        with suppress(ProcessLookupError):  # it has ended
+            os.sched_setaffinity(int(thread.name), wanted)
+
+
 @contextmanager
 def memory_errors(what: str, device: str) -> Iterator[None]:
     """Say what did not fit, where and what to do, however torch or Python put it.
@@ -111,20 +155,20 @@ def best_precision(device: str) -> str:
 
 
 def resolve_device(device: str) -> str:
-    """Turn "auto" into what this machine has, and refuse what it has not.
+    """Turn "auto" into the best that is there (CUDA, then Apple's GPU, then the CPU), and refuse what is not.
 
     Raises
     ------
     DeviceError
         If the device asked for is not there.
     """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
     there: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,
         "mps": torch.backends.mps.is_available,
         "cpu": lambda: True,
     }
+    if device == "auto":
+        return next(name for name, is_there in there.items() if is_there())
     kind, _, number = device.partition(":")
     if not there[kind]() or (number and int(number) >= torch.cuda.device_count()):
         raise DeviceError(f"device {device} is not there on {platform.node()}; use --device auto")

@@ -31,5 +31,9 @@ def introduce(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if threads is not None:
         devices.use_threads(threads)
+    devices.choose_algorithms(settings.fast)
     hold(budget(settings) // 2 // neighbours)
-    return devices.worker_facts(store, terms.name, str(terms.weights.place), device)
+    facts = devices.worker_facts(store, terms.name, str(terms.weights.place), device)
+    if facts["device"] is not None:
+        devices.stay_near(str(facts["device"]))
+    return facts

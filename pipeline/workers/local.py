@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import os
+import platform
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ from muralist.pipeline.settings import Settings
 MOST_PER_CORE = 4
 MOST_ON_FEW_CORES = 16
 STARTS = 3  # of all workers, if one dies in it
+# A GPU paints a tile sooner than one process reads, blends and files it, so several share a GPU.
+MOST_PER_GPU = 8
+GPU_BYTES_PER_PIXEL = 4 << 10  # of a tile, that a worker takes of a GPU's memory at most, with the largest network
 
 # glibc gives large blocks back to the system at once and fetches them anew every step: twice the time with dask's own
 # settings, a sixth more with the system's. Like the number of threads, this is read when a process starts.
@@ -33,7 +38,7 @@ THREADING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 @dataclass(frozen=True)
 class Shape:
-    """How many workers, how many threads each, and the GPU of each (none on CPU)."""
+    """How many workers, how many threads each, and the GPU of each (none on CPU); several may have the same."""
 
     workers: int
     threads: int
@@ -52,11 +57,27 @@ def visible_gpus() -> list[str]:
     return found.stdout.split() if found.returncode == 0 else []
 
 
+def gpu_memory(gpus: Sequence[str]) -> int | None:
+    """Return the least memory that is free on any of some GPUs, bytes, without loading torch; None if unknown."""
+    query = ["nvidia-smi", f"--id={','.join(gpus)}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    if not gpus or shutil.which(query[0]) is None:
+        return None
+    found = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    free = found.stdout.split()
+    return min(map(int, free)) << 20 if found.returncode == 0 and free and all(map(str.isdecimal, free)) else None
+
+
+def has_metal() -> bool:
+    """Say whether this is a Mac with a GPU that torch computes on."""
+    return (platform.system(), platform.machine()) == ("Darwin", "arm64")
+
+
 def local_shape(settings: Settings, tiles: int) -> Shape:
-    """Choose workers and threads for this machine: a worker per GPU, or the cores shared out, never more than tiles.
+    """Choose workers and threads for this machine: some per GPU, or the cores shared out, never more than tiles.
 
     Tiles side by side use cores better than threads within a tile, but every worker takes memory: so one thread each
-    for up to four workers, then up to four threads each.
+    for up to four workers, then up to four threads each. A GPU has a worker for each of its share of the cores, up to
+    eight, if its memory is large enough; where that is not known, one.
 
     Raises
     ------
@@ -67,12 +88,17 @@ def local_shape(settings: Settings, tiles: int) -> Shape:
     _check_asked(settings, cores)
     gpus = visible_gpus() if settings.device in ("auto", "cuda") else []
     if gpus:
-        workers = min(settings.workers or tiles, len(gpus))
-        return Shape(workers, settings.threads or 2, tuple(gpus[:workers]))
-    if settings.device != "cpu" and settings.device != "auto":
+        workers = settings.workers or min(tiles, len(gpus) * _workers_per_gpu(settings, gpus, cores))
+        return Shape(workers, settings.threads or max(1, min(2, cores // workers)), tuple(islice(cycle(gpus), workers)))
+    if settings.device not in ("cpu", "auto") or (settings.device == "auto" and has_metal()):
         return Shape(1, settings.threads or cores)
     workers = settings.workers or min(tiles, max(1, cores // (settings.threads or min(4, max(1, cores // 4)))))
     return Shape(workers, settings.threads or max(1, cores // workers))
+
+
+def _workers_per_gpu(settings: Settings, gpus: Sequence[str], cores: int) -> int:
+    fitting = (gpu_memory(gpus) or 0) // (GPU_BYTES_PER_PIXEL * settings.tile**2)
+    return max(1, min(MOST_PER_GPU, cores // len(gpus), fitting))
 
 
 def _check_asked(settings: Settings, cores: int) -> None:

@@ -16,6 +16,7 @@ from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.store import Store
 
 Facts = Mapping[str, Any]
+BEST_FIRST = ("cuda", "mps", "cpu")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Machinery:
         able = [facts for facts in workers if facts["device"] is not None]
         if not able:
             raise DeviceError(next(iter(workers))["lacks"])
-        device = max((facts["device"] for facts in able), key=lambda device: device.startswith("cuda"))
+        device = min((facts["device"] for facts in able), key=lambda device: BEST_FIRST.index(device.partition(":")[0]))
         fast = all(facts["precision"] == "bfloat16" for facts in able if facts["device"] == device)
         automatic = "bfloat16" if fast else "float32"
         return cls(device, automatic if settings.precision == "auto" else settings.precision)

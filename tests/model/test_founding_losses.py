@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from muralist.model.objective import Layer, Losses, Objective
-from muralist.model.statistics import Window, measure
+from muralist.model.statistics import Sums, Window, tile_sums
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.tasks import objective
 
@@ -184,7 +184,7 @@ def losses(goal: Objective) -> Losses:
     painted = {layer: features(PAINTED[block(layer)]) for layer in goal.style_layers}
     painted |= {layer: features(KEPT) for layer in goal.content_layers}
     photograph = {layer: features(PHOTOGRAPH) for layer in goal.content_layers}
-    sums = measure(painted, photograph, goal.style_layers, window)
+    sums = Sums.of_tensors(tile_sums(painted, photograph, goal.style_layers, window))
     return goal.losses(replace(sums, variation=goal.variation.sums(picture, window)))
 
 

@@ -38,18 +38,19 @@ def assert_same(ours, theirs, x):
         torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("size", [(16, 20), (17, 23)])
 @pytest.mark.parametrize("padding", ["reflect", "replicate", "zeros"])
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
-def test_convolutions_are_those_of_torch(step, padding, size):
-    """With every padding, stride, group and odd size, values and gradients agree with padding and convolving apart."""
+def test_convolutions_are_those_of_torch(step, padding, size, masked):
+    """With every padding, stride, group, size and way back, values and gradients agree with padding apart."""
     weight, bias = noise(*step.shape, seed=2), noise(6, seed=3)
     left, right = step.padding
 
     def plain(x):
         return F.conv2d(F.pad(x, (left, right) * 2, mode=MODES[padding]), weight, bias, step.stride, 0, 1, step.groups)
 
-    assert_same(lambda x: convolve(x, weight, bias, step, padding), plain, noise(1, 4, *size))
+    assert_same(lambda x: convolve(x, weight, bias, step, padding, masked=masked), plain, noise(1, 4, *size))
 
 
 def test_convolutions_keep_nothing_but_their_weights():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from muralist.model.objective import CONTENT_LOSSES, Layer, Losses, Objective
-from muralist.model.statistics import Sums, Window, measure
+from muralist.model.statistics import Sums, Window, tile_sums
 from muralist.model.style_losses import STYLE_LOSSES, Statistics
 
 LAYERS = {"relu1_1": 3.0, "relu2_1": 1.0}
@@ -60,8 +60,8 @@ def losses_of(goal: Objective, picture: torch.Tensor, features: dict, content: d
 def sums_of(goal: Objective, picture: torch.Tensor, features: dict, content: dict) -> Sums:
     """Sums of a picture that is its own only tile, as the painter measures them."""
     kept = {name: content[name] for name in goal.content_layers}
-    sums = measure(features, kept, goal.style_layers, full(picture))
-    return replace(sums, variation=goal.variation.sums(picture, full(picture)))
+    variation = {f"variation {name}": each for name, each in goal.variation.sums(picture, full(picture)).items()}
+    return Sums.of_tensors(tile_sums(features, kept, goal.style_layers, full(picture)) | variation)
 
 
 def variation_of(picture: torch.Tensor, tv_chroma: float) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -15,7 +15,7 @@ from muralist.model.errors import DivergedError, ModelError
 from muralist.model.network import Network
 from muralist.model.objective import Layer, Losses, Objective
 from muralist.model.optimizers import Planes, Steps
-from muralist.model.painter import Painter, RoundGradient, _descend, to_tensor
+from muralist.model.painter import Painter, RoundGradient, descend, to_tensor, until_finite
 from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES, start_state
 from muralist.model.statistics import Sums, Window
 from muralist.tiling.blend import blend
@@ -583,21 +583,17 @@ def failing(*calls: int, value: float = torch.nan) -> Gradient:
     return call
 
 
-@dataclass(frozen=True)
-class Local:
-    """A gradient under a window, as `RoundGradient` is one."""
+def descended(gradient: Gradient, steps: Steps, state: Planes | None = None) -> Planes:
+    """The state's planes after some steps, from grey if no state is given."""
+    grey = start_state(np.full((4, 5, 3), 0.5), steps.optimizer)
+    begun = tuple(to_tensor(plane) for plane in grey) if state is None else state
 
-    gradient: Gradient
-    window: Window = field(default_factory=lambda: Window(torch.ones(4), torch.ones(5)))
+    def attempt(numbers: Tensor) -> dict[str, Tensor]:
+        planes, finite = descend(begun, gradient, torch.ones(4, 5), steps, numbers)
+        return {"finite": finite, **{str(number): plane for number, plane in enumerate(planes)}}
 
-    def __call__(self, picture: Tensor) -> Tensor:
-        return self.gradient(picture)
-
-
-def descended(gradient: Gradient, steps: Steps) -> Planes:
-    """The state's planes after some steps from grey."""
-    state = start_state(np.full((4, 5, 3), 0.5), steps.optimizer)
-    return _descend(tuple(to_tensor(plane) for plane in state), Local(gradient), steps)
+    found = until_finite(attempt, steps, TARGET)
+    return tuple(found[str(number)] for number in range(PLANES[steps.optimizer]))
 
 
 def test_lbfgs_compares_gradients_of_one_round_only():
@@ -605,7 +601,7 @@ def test_lbfgs_compares_gradients_of_one_round_only():
     steps = Steps(count=3, first=0, first_of_level=0, learning_rate=0.3, optimizer="lbfgs")
     before = descended(towards_target, steps)
     again = replace(steps, count=1, first_of_level=3)
-    after = _descend(before, Local(lambda picture: towards_target(picture) + 0.05), again)
+    after = descended(lambda picture: towards_target(picture) + 0.05, again, before)
     # The Hessian is the identity: one pair that says so makes the step the gradient itself.
     wanted = before[PIXELS] - 0.3 * (towards_target(before[PIXELS]) + 0.05)
     torch.testing.assert_close(after[PIXELS], wanted, rtol=0, atol=1e-9)

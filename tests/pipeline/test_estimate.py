@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from pictures import TINY, painting, photograph, save
 
@@ -64,6 +65,26 @@ def test_a_plan_tells_what_a_render_then_reports(painted, tmp_path, measured):
     assert {key: found[key] for key in ("workers", "threads")} == {"workers": 1, "threads": 1}
     assert (done["workers"]["count"], done["workers"]["threads"]) == (1, 1)
     assert found["driver_bytes"] + found["worker_bytes"] == pytest.approx(done["peak_rss_bytes"], rel=1)
+
+
+def test_a_plan_tells_what_a_gpu_has_room_for(tmp_path, monkeypatch, measured):
+    """The largest tile that is said to fit takes what is free for each worker of the GPU, one stride more would not."""
+    assert estimate(brief(tmp_path))["gpu"] is None
+    monkeypatch.setattr(module, "local_shape", lambda settings, tiles: Shape(5, 1, ("0", "1", "0", "1", "0")))
+    monkeypatch.setattr(module, "gpu_memory", lambda gpus: 9 << 30)
+    job = brief(tmp_path, tile=512)
+    found = estimate(job)
+    room = found["gpu"]
+    assert (room["workers"], room["free_bytes"]) == (3, 9 << 30)
+    per_pixel = (worker_bytes(job, 4) - module.WORKER_BYTES) / largest_tile(job.final)
+    assert room["bytes"] == module.GPU_BYTES + int(per_pixel * largest_tile(job.final))
+    for side, fits in ((room["tile"], True), (room["tile"] + 16, False)):
+        assert (module.GPU_BYTES + per_pixel * side**2 <= 3 << 30) == fits
+    assert f"3 workers; 9.0 GiB are free, enough for --tile {room['tile']}" in module.table(found)
+    monkeypatch.setattr(module, "gpu_memory", lambda gpus: 1 << 30)
+    assert estimate(job)["gpu"]["tile"] == 0
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1))
+    check_memory(job)  # what L-BFGS takes is the GPU's
 
 
 def test_time_is_the_measured_cost_of_all_tiles(tmp_path, measured):

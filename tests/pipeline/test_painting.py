@@ -13,8 +13,10 @@ import pytest
 import torch
 from pictures import TINY, painting, photograph
 from PIL import Image
+from recorders import refusing, repeated
 
 from muralist.model.architecture import architecture
+from muralist.model.graphs import Graphs
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import strength, tasks
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError
@@ -443,3 +445,28 @@ def test_the_smallest_tiles_that_do_not_fit_are_an_error(whole, tmp_path):
     found = paint(output, Here())
     assert found.course.resumed == 1
     assert_same(found, whole.painted)
+
+
+def test_replayed_rounds_are_counted(tmp_path, monkeypatch):
+    """A round of a kind that was painted twice is a replay, of the same bytes; the levels' reports count them."""
+    plain = paint(tmp_path / "plain.png", Here())
+    graphs = Graphs(repeated)
+    monkeypatch.setattr(tasks, "graphs", lambda device: graphs)
+    replayed = paint(tmp_path / "replayed.png", Here())
+    assert replayed.canvas == plain.canvas
+    assert [row.replayed for row in plain.course.levels] == [0, 0]
+    # Three rounds on one tile and four on two; the first of a level, without a step before it, is of a kind of its own.
+    assert [row.replayed for row in replayed.course.levels] == [3 - 2, 4 * 2 - 2]
+    assert replayed.course.notices == []
+
+
+def test_rounds_that_cannot_be_recorded_are_told_once(tmp_path, monkeypatch):
+    """Where recording fails, the painting is the same, and a notice says why it took longer."""
+    graphs = Graphs(refusing)
+    monkeypatch.setattr(tasks, "graphs", lambda device: graphs)
+    found = paint(tmp_path / "out.png", Here())
+    assert found.canvas == paint(tmp_path / "plain.png", Here()).canvas
+    assert [row.replayed for row in found.course.levels] == [0, 0]
+    (notice,) = found.course.notices
+    assert notice.startswith("rounds are not recorded as CUDA graphs")
+    assert notice.endswith("operation not permitted when stream is capturing")

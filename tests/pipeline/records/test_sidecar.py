@@ -35,7 +35,7 @@ def test_the_keys_that_other_tools_rely_on(painted):
     for level in sidecar["levels"]:
         losses = {f"{term}_loss_{when}" for term in ("style", "content", "tv") for when in ("first", "last")}
         facts = {"height", "width", "tiles", "halvings", "rounds", "steps", "ended", "kept", "seconds"}
-        facts |= {"busy_seconds", "fetched_bytes_per_round"}
+        facts |= {"busy_seconds", "fetched_bytes_per_round", "replayed"}
         assert facts | losses == set(level)
         assert level["ended"] == "steps"
         assert level["kept"] == level["rounds"]
@@ -76,6 +76,8 @@ def test_machine_and_versions_are_told(painted):
     assert sidecar["device"]["kind"] == "cpu"
     assert sidecar["device"]["name"]
     assert sidecar["device"]["precision"] == "float32"
+    assert sidecar["device"]["deterministic"]
+    assert sidecar["device"]["ways"] == {"first_layer": "transposed", "gram": "float32", "graphs": False}
     workers = {"count": 1, "threads": 1, "scheduler": None, "lost": 0, "tasks_run_again": 0}
     assert sidecar["workers"] == workers
     assert {"python", "muralist", "torch", "numpy", "dask"} <= set(sidecar["versions"])

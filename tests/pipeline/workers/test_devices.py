@@ -1,17 +1,28 @@
 """What a worker says of itself, which devices there are, and what is said when memory runs out."""
 
+import os
 import pickle
 import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from muralist.pipeline.errors import DeviceError, DeviceMemoryError
 from muralist.pipeline.storage.store import Store
-from muralist.pipeline.workers.devices import memory_errors, resolve_device, use_threads, worker_facts
+from muralist.pipeline.workers import devices
+from muralist.pipeline.workers.devices import (
+    choose_algorithms,
+    memory_errors,
+    near_processors,
+    resolve_device,
+    stay_near,
+    use_threads,
+    worker_facts,
+)
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps"])
@@ -23,6 +34,8 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch, device):
         resolve_device(device)
     assert resolve_device("auto") == "cpu"
     assert resolve_device("cpu") == "cpu"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_device("auto") == "mps"
 
 
 def test_only_gpus_that_are_there_have_numbers(monkeypatch):
@@ -75,6 +88,52 @@ def test_torch_gets_its_threads(monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", given.append)
     use_threads(3)
     assert given == [3]
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_the_same_bytes_or_the_quickest_ways(monkeypatch, fast):
+    """A GPU computes the same way every time, in full float32, or tries out what is quickest."""
+    given = {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode, warn_only: given.update(mode=mode))
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    for name in ("benchmark", "deterministic", "allow_tf32"):
+        monkeypatch.setattr(torch.backends.cudnn, name, False)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    choose_algorithms(fast)
+    cudnn = torch.backends.cudnn
+    assert (cudnn.benchmark, cudnn.allow_tf32, cudnn.deterministic, given["mode"]) == (fast, fast, not fast, not fast)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_a_cpu_is_left_as_it_is(monkeypatch):
+    """Without a GPU there is nothing to choose."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", None)
+    choose_algorithms(False)
+
+
+def test_a_process_stays_near_its_gpu(monkeypatch, tmp_path):
+    """All threads stay on those processors next to the GPU that the process may use; elsewhere nothing is changed."""
+    there = SimpleNamespace(pci_domain_id=0, pci_bus_id=0x3B, pci_device_id=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: there)
+    folder = tmp_path / "0000:3b:00.0"
+    folder.mkdir()
+    assert near_processors("cuda", tmp_path) == near_processors("cpu", tmp_path) == set()
+    (folder / "local_cpulist").write_text("0-2,5,8-9\n")
+    assert near_processors("cuda", tmp_path) == {0, 1, 2, 5, 8, 9}
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace())
+    assert near_processors("cuda", tmp_path) == set()
+    moved = {}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 5, 7}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, wanted: moved.update({thread: wanted}), raising=False)
+    monkeypatch.setattr(devices, "near_processors", lambda device: {0, 1, 5} if device == "cuda" else {3})
+    stay_near("cpu")
+    assert moved == {}
+    stay_near("cuda")
+    assert moved[os.getpid()] == {1, 5}
+    assert set(map(tuple, moved.values())) == {(1, 5)}
 
 
 def test_a_tile_that_does_not_fit_is_one_clean_error():

@@ -8,16 +8,18 @@ import pytest
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers import local as module
-from muralist.pipeline.workers.local import Shape, local_shape, visible_gpus
+from muralist.pipeline.workers.local import Shape, gpu_memory, local_shape, visible_gpus
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that sets the cores and GPUs of this machine."""
 
-    def equip(cores: int, gpus: list[str] | None = None) -> None:
+    def equip(cores: int, gpus: list[str] | None = None, memory: int | None = None, metal: bool = False) -> None:
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
         monkeypatch.setattr(module, "visible_gpus", lambda: gpus or [])
+        monkeypatch.setattr(module, "gpu_memory", lambda gpus: memory)
+        monkeypatch.setattr(module, "has_metal", lambda: metal)
 
     return equip
 
@@ -73,15 +75,44 @@ def test_a_machine_is_not_flooded(machine, name, cores, most):
         (9, {"device": "cuda"}, Shape(3, 2, ("0", "1", "4"))),
         (9, {"workers": 2}, Shape(2, 2, ("0", "1"))),
         (1, {}, Shape(1, 2, ("0",))),
-        (9, {"workers": 9, "threads": 5}, Shape(3, 5, ("0", "1", "4"))),
+        (9, {"workers": 5, "threads": 5}, Shape(5, 5, ("0", "1", "4", "0", "1"))),
         (9, {"device": "cpu"}, Shape(4, 2)),
         (9, {"device": "cuda:1"}, Shape(1, 8)),
     ],
 )
 def test_every_gpu_gets_a_worker(machine, tiles, settings, shape):
-    """There is one worker per GPU, no more than tiles, and none where another device is asked for."""
+    """A GPU whose memory is not known gets one worker, no more than tiles; none where another device is asked for."""
     machine(8, ["0", "1", "4"])
     assert local_shape(Settings(**settings), tiles) == shape
+
+
+@pytest.mark.parametrize(
+    ("cores", "gib", "settings", "workers", "threads"),
+    [
+        (16, 80, {}, 8, 1),
+        (16, 16, {}, 4, 2),
+        (8, 80, {}, 4, 1),
+        (4, 80, {}, 2, 1),
+        (2, 80, {}, 1, 1),
+        (64, 500, {}, 8, 2),
+        (64, 15, {}, 3, 2),
+        (64, 3, {}, 1, 2),
+        (64, 80, {"tile": 2048}, 5, 2),
+        (64, 80, {"tile": 4096}, 1, 2),
+        (64, 80, {"workers": 2}, 1, 2),
+    ],
+)
+def test_several_workers_share_a_gpu(machine, cores, gib, settings, workers, threads):
+    """As many as the GPU has cores and memory for, eight at most, and the GPUs in turn; what is asked for counts."""
+    machine(cores, ["0", "1"], gib << 30)
+    assert local_shape(Settings(**settings), 99) == Shape(2 * workers, threads, ("0", "1") * workers)
+
+
+def test_a_mac_has_one_gpu(machine):
+    """Where torch computes on Apple's GPU, one worker has it, unless the CPU is asked for."""
+    machine(8, metal=True)
+    assert local_shape(Settings(), 9) == Shape(1, 8)
+    assert local_shape(Settings(device="cpu"), 9) == Shape(4, 2)
 
 
 @pytest.mark.parametrize(
@@ -105,3 +136,19 @@ def test_the_driver_tells_the_gpus(monkeypatch, tmp_path, script, gpus):
     assert visible_gpus() == gpus
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     assert visible_gpus() == []
+
+
+@pytest.mark.parametrize(
+    ("script", "free"),
+    [("echo 4000; echo 3000", 3000 << 20), ("echo '[N/A]'", None), ("exit 6", None), ("exit 0", None)],
+)
+def test_the_driver_tells_the_memory(monkeypatch, tmp_path, script, free):
+    """The GPU with the least counts; where a part of one, or another driver, has nothing to say, it is not known."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n[ $1 = --id=2,GPU-5a ] || exit 9\n{script}\n")
+    tool.chmod(0o755)
+    assert gpu_memory(["2", "GPU-5a"]) == free
+    assert gpu_memory([]) is None
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert gpu_memory(["0"]) is None

@@ -1,0 +1,402 @@
+"""GPU check: one command, `make gpu-check`, that proves the GPU part and measures it within minutes.
+
+One part after the other, as far as the time allows: the tests that need a GPU; what a step costs by network, tile and
+way to compute; the kernels it spends its time in; posters from end to end. What was found is written down after every
+part, so that nothing is lost if the machine is. `--quick` does the same with small sizes, on a CPU as well, which shows
+that the check works before a GPU is at hand.
+
+Ways are those of `model/ways.py`; "fast" is what `--fast` does. The summary says which is fastest, and what was missed.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from machine import HERE, enlarge, results_option, table, write_result
+from safetensors.torch import save_file
+from torch.profiler import ProfilerActivity, profile
+
+from muralist.model.architecture import architecture
+from muralist.model.objective import as_tensor
+from muralist.model.ways import Ways, usual_ways
+from muralist.pipeline.bench import ITEM_BYTES
+from muralist.pipeline.calibration import Calibration, random_network, tile_of_noise
+from muralist.pipeline.errors import DeviceMemoryError
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.speeds import LOOK_STEPS
+from muralist.pipeline.workers.devices import choose_algorithms, memory_errors
+
+ROOT = HERE.parents[1]
+PICTURE, STYLE = (ROOT / "examples" / name for name in ("coffee-painted.jpg", "painting.jpg"))
+TESTS = ("tests/model/test_graphs.py", "tests/model/test_network.py", "tests/pipeline/test_painting.py")
+TESTS += ("tests/pipeline/test_calibration.py", "tests/pipeline/test_gpu.py")
+NETWORKS = ("compact", "vgg19")
+LOOK_SECONDS = 0.1  # between two looks at how busy the GPU is
+WARM_UPS = 2  # rounds that are not counted: the second is recorded
+KERNELS = 12  # that are named
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured.
+
+    Attributes
+    ----------
+    tiles : tuple of int
+        px.
+    rounds : int
+        That are timed; the fastest counts.
+    profiled : int
+        Tile whose kernels are named, px.
+    posters : tuple of (str, float, dict)
+        Network, megapixels and settings.
+    """
+
+    tiles: tuple[int, ...] = (512, 1024, 2048)
+    rounds: int = 3
+    profiled: int = 1024
+    posters: tuple[tuple[str, float, dict[str, Any]], ...] = (
+        ("compact", 24, {}),
+        ("compact", 100, {}),
+        ("vgg19", 24, {"coarse": 6000, "steps": 15}),
+        ("compact", 24, {"workers": 2}),
+        ("compact", 24, {"workers": 1}),
+    )
+    seconds: tuple[float, ...] = (25, 60, 40, 30, 40)  # that each is thought to take
+
+
+QUICK = Sizes((64,), 1, 64, (("vgg19", 0.02, {"coarse": 192, "steps": 2, "workers": 1, "threads": 1}),), (0,))
+
+
+@dataclass
+class Check:
+    """The check under way: what was found, and how much time is left."""
+
+    device: str
+    sizes: Sizes
+    seconds: float
+    results: Path
+    found: dict[str, Any] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.seconds - (time.perf_counter() - self.began)
+
+    def part(self, name: str, work: Callable[[], Any], needs: float) -> None:
+        """Do a part, if the seconds that it needs are left, and write down what was found so far."""
+        began = self.left
+        self.found[name] = work() if began >= needs else f"left out, for {began:.0f} s were left"
+        self.found["took, s"] = self.found.get("took, s", {}) | {name: round(began - self.left, 1)}
+        click.echo(f"{self.seconds - self.left:6.1f} s  {name}")
+        self.write()
+
+    def write(self) -> None:
+        """Write everything that was found so far."""
+        facts = Calibration(self.device, lambda: None).facts()
+        kind = re.sub(r"\W+", "-", facts["name"].lower()).strip("-")
+        ran = {
+            "device": {"kind": kind, "name": facts["name"], "precision": facts["precision"]},
+            "workers": {"count": "as told", "threads": "as told"},
+            "network": {"name": " and ".join(NETWORKS)},
+        }
+        write_result(self.results, "gpu", ran, self.found, as_text(self.found))
+
+
+# ---------------------------------------------------------------------------------------------------------------- tests
+
+
+def run_tests() -> Row:
+    """Run the tests that need a GPU."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "--tb=short", *TESTS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+    return {"passed": done.returncode == 0, "summary": lines[-1], "output": "\n".join(lines[-200:])}
+
+
+# ---------------------------------------------------------------------------------------------------------------- steps
+
+
+def measure_device(check: Check) -> Row:
+    """Measure what the device can do at best."""
+    choose_algorithms(fast=False)
+    calibration = Calibration(check.device, lambda: None)
+    precision = calibration.facts()["precision"]
+    rates = {"TFLOP/s": calibration.matmul_rate(precision) / 1e12, "copied, GB/s": calibration.copy_rate() / 1e9}
+    return calibration.facts() | rates | {"torch": torch.__version__}
+
+
+def ways_to_try(device: str) -> dict[str, tuple[Ways, bool]]:
+    """Name ways to compute; of each, whether libraries may take the quickest of theirs."""
+    usual = usual_ways(device)
+    eager, padded, masked, wide = (
+        replace(usual, **change)
+        for change in ({"graphs": False}, {"first_layer": "padded"}, {"first_layer": "masked"}, {"gram": "float32"})
+    )
+    return {
+        "usual": (usual, False),
+        "eager": (eager, False),
+        "padded": (padded, False),
+        "masked": (masked, False),
+        "Gram in float32": (wide, False),
+        "fast": (usual, True),
+        "fast, padded": (padded, True),
+    }
+
+
+def measure_steps(check: Check, network: str) -> list[Row]:
+    """Measure what a step costs, by tile and way."""
+    ways = ways_to_try(check.device).items()
+    return [measure_step(check, network, side, name, *way) for side in check.sizes.tiles for name, way in ways]
+
+
+def measure_step(check: Check, network: str, side: int, name: str, ways: Ways, fast: bool) -> Row:
+    """Measure a round on one tile in one way, with and without the copies to and from the device."""
+    row: Row = dict.fromkeys(("network", "tile", "way", "ms a step", "of matmul", "of copy", "copies", "peak GiB"))
+    row |= {"network": network, "tile": side, "way": name}
+    settings, facts = load_settings("default", {"network": network}), check.found["device"]
+    choose_algorithms(fast)
+    forget_memory(check.device)
+    try:
+        with memory_errors(f"a tile of {side} px", check.device):
+            painter, arguments = tile_of_noise(settings, check.device, facts["precision"], side, ways)
+            whole = fastest_of(check, partial(painter.paint, *arguments))
+            key, work, given = painter.round_of(*arguments)
+            steps = arguments[-1]
+            given["numbers"] = as_tensor(np.array(steps.numbers(steps.learning_rate)), painter.like)
+            inside = fastest_of(check, partial(painter.graphs.run, painter, key, work, given))
+    except DeviceMemoryError as error:
+        return row | {"error": str(error)}
+    finally:
+        choose_algorithms(fast=False)
+    pixels, row_of = side**2 * (steps.count + LOOK_STEPS) / inside, architecture(network)
+    traffic = row_of.traffic(settings.layers, ITEM_BYTES[facts["precision"]])
+    return row | {
+        "ms a step": 1e3 * inside / (steps.count + LOOK_STEPS),
+        "of matmul": pixels * row_of.operations(settings.layers) / facts["TFLOP/s"] / 1e12,
+        "of copy": pixels * traffic / facts["copied, GB/s"] / 1e9,
+        "copies": whole / inside - 1,
+        "peak GiB": peak_memory(check.device),
+        "trouble": painter.graphs.trouble,
+    }
+
+
+def fastest_of(check: Check, run: Callable[[], object]) -> float:
+    """Seconds of the fastest of some rounds."""
+    return min([timed(check.device, run) for _ in range(WARM_UPS + check.sizes.rounds)][WARM_UPS:])
+
+
+def timed(device: str, run: Callable[[], object]) -> float:
+    """Seconds of a run that ends when the device does."""
+    began = time.perf_counter()
+    run()
+    if device != "cpu":
+        torch.accelerator.synchronize()
+    return time.perf_counter() - began
+
+
+def forget_memory(device: str) -> None:
+    """Give memory back, and begin to look for its peak anew."""
+    if device != "cpu":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory(device: str) -> float | None:
+    """Most memory that was taken on the device, GiB."""
+    return None if device == "cpu" else torch.cuda.max_memory_reserved() / 2**30
+
+
+def measure_kernels(check: Check, network: str) -> list[Row]:
+    """Name the kernels that a round, started operation by operation, spends most of the device's time in."""
+    settings, ways = load_settings("default", {"network": network}), replace(usual_ways(check.device), graphs=False)
+    precision = check.found["device"]["precision"]
+    painter, arguments = tile_of_noise(settings, check.device, precision, check.sizes.profiled, ways)
+    on_cpu = check.device == "cpu"
+    painter.paint(*arguments)
+    with profile(activities=[ProfilerActivity.CPU if on_cpu else ProfilerActivity.CUDA]) as profiled:
+        timed(check.device, partial(painter.paint, *arguments))
+    spent = {
+        event.key: (event.self_cpu_time_total if on_cpu else event.self_device_time_total, event.count)
+        for event in profiled.key_averages()
+    }
+    total = sum(time for time, _ in spent.values())
+    most = sorted(spent, key=lambda name: -spent[name][0])[:KERNELS]
+    return [{"kernel": name[:90], "calls": spent[name][1], "share": spent[name][0] / total} for name in most]
+
+
+# -------------------------------------------------------------------------------------------------------------- posters
+
+
+def paint_poster(check: Check, network: str, megapixels: float, settings: dict[str, Any]) -> Row:
+    """Render a poster by the command; say how long its parts took, and how busy the GPU was at full size."""
+    row: Row = {"network": network, "megapixels": megapixels, **dict.fromkeys(POSTER_KEYS)}
+    with tempfile.TemporaryDirectory() as folder:
+        photograph, output = Path(folder, "photograph.jpg"), Path(folder, "poster.tif")
+        enlarge(PICTURE, megapixels, photograph)
+        wanted = {"network": network, "device": check.device, "max_pixels": 10**9, **settings}
+        if network == "vgg19":
+            wanted["weights"] = str(random_weights(network, Path(folder, "weights.safetensors")))
+        command = [sys.executable, "-c", "from muralist.cli import main; main()"]
+        command += ["render", str(photograph), "-s", str(STYLE), "-o", str(output), "--quiet"]
+        command += [part for key, value in wanted.items() for part in ("--set", f"{key}={value}")]
+        with watched_gpu(check.device) as looks:
+            began = time.time()
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            total = time.time() - began
+        if done.returncode:
+            return row | {"error": done.stderr[-2000:]}
+        sidecar = json.loads(output.with_name(output.name + ".json").read_text())
+    levels = sidecar["levels"]
+    last = levels[-1]
+    painted = began + total - (sidecar["seconds"] - sum(level["seconds"] for level in levels))
+    busy = [share for moment, share in looks if painted - last["seconds"] < moment < painted]
+    return row | {
+        "workers": sidecar["workers"]["count"],
+        "s": total,
+        "painting, s": sidecar["seconds"],
+        "levels, s": [level["seconds"] for level in levels],
+        "full size, s": last["seconds"],
+        "in tasks": last["busy_seconds"] / last["seconds"] / sidecar["workers"]["count"],
+        "replayed": last["replayed"] / max(1, last["rounds"] * last["tiles"]),
+        "busy": sum(busy) / len(busy) if busy else None,
+        "style": last["style_loss_last"],
+        "content": last["content_loss_last"],
+        "notices": sidecar["notices"],
+    }
+
+
+POSTER_KEYS = ("workers", "s", "painting, s", "full size, s", "in tasks", "replayed", "busy", "style", "content")
+
+
+@contextmanager
+def watched_gpu(device: str) -> Iterator[list[tuple[float, float]]]:
+    """Look at how busy the GPU is: (time, share of the moments before in which a kernel ran), none on a CPU."""
+    looks: list[tuple[float, float]] = []
+    if device == "cpu":
+        yield looks
+        return
+    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+    with subprocess.Popen(
+        [*command, f"--loop-ms={1000 * LOOK_SECONDS:.0f}"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        watcher = threading.Thread(
+            target=lambda: looks.extend((time.time(), int(line) / 100) for line in process.stdout or ())
+        )
+        watcher.start()
+        try:
+            yield looks
+        finally:
+            process.terminate()
+            watcher.join()
+
+
+def random_weights(name: str, path: Path) -> Path:
+    """Write a network's weights, drawn at random: what a step costs does not depend on them."""
+    network = random_network(load_settings("default", {"network": name}))
+    names = [(step, kind) for step in architecture(name).convolutions for kind in ("weight", "bias")]
+    save_file({f"conv{step}.{kind}": network.get_buffer(f"conv{step}_{kind}") for step, kind in names}, path)
+    return path
+
+
+# ----------------------------------------------------------------------------------------------------------- in the end
+
+
+def rows_of(found: dict[str, Any], *names: str) -> list[Row]:
+    """Give the rows of some parts, of those that were measured, but for what failed."""
+    rows = [row for name in names if isinstance(found.get(name), list) for row in found[name]]
+    return [row for row in rows if "error" not in row]
+
+
+def fastest_ways(found: dict[str, Any]) -> Row:
+    """Say which way is fastest for every network and tile."""
+    costs: dict[str, dict[str, float]] = {}
+    for row in rows_of(found, *(f"steps of {network}" for network in NETWORKS)):
+        costs.setdefault(f"{row['network']}, {row['tile']} px", {})[row["way"]] = row["ms a step"]
+    best = {case: min(ways, key=lambda way: ways[way]) for case, ways in costs.items()}
+    usual = {case: ways.get("usual", ways[best[case]]) / ways[best[case]] for case, ways in costs.items()}
+    return {case: f"{way} ({usual[case]:.2f} times as fast as usual)" for case, way in best.items()}
+
+
+def compare(found: dict[str, Any]) -> list[Row]:
+    """Compare with what is wanted of one H100 or H200."""
+    posters = rows_of(found, "posters")
+    reached = {
+        ("vgg19, share of matmul, at least", 0.45): [row["of matmul"] for row in rows_of(found, "steps of vgg19")],
+        ("compact, share of copy, at least", 0.5): [row["of copy"] for row in rows_of(found, "steps of compact")],
+        ("GPU busy at full size, at least", 0.9): [row["busy"] for row in posters if row["busy"] is not None],
+        ("100 megapixels with compact, s, at most", 60): [
+            -row["s"] for row in posters if (row["network"], row["megapixels"]) == ("compact", 100)
+        ],
+    }
+    return [
+        {
+            "what": what,
+            "wanted": wanted,
+            "reached": abs(max(values)),
+            "met": max(values) >= (wanted if max(values) > 0 else -wanted),
+        }
+        for (what, wanted), values in reached.items()
+        if values
+    ]
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """Lay what was found out for people."""
+    return "\n\n".join(f"## {name}\n\n{_laid_out(value)}" for name, value in found.items())
+
+
+def _laid_out(value: Any) -> str:
+    if isinstance(value, list) and value:
+        plain = [key for key in value[0] if not any(isinstance(row.get(key), dict | list) for row in value)]
+        troubles = [f"{row['error']}" for row in value if "error" in row]
+        return "\n\n".join([table([{key: row.get(key) for key in plain} for row in value]), *troubles])
+    if isinstance(value, dict):
+        return "\n".join(
+            f"- {key}: {each:.4g}" if isinstance(each, float) else f"- {key}: {each}" for key, each in value.items()
+        )
+    return str(value)
+
+
+@click.command()
+@click.option("--device", default="cuda", show_default=True, help="As of `muralist render`.")
+@click.option("--quick", is_flag=True, help="Small sizes, and no tests: does the check work?")
+@click.option("--seconds", default=230.0, show_default=True, help="What no longer fits into them is left out.")
+@results_option
+def main(device: str, quick: bool, seconds: float, results: Path) -> None:
+    """Prove and measure muralist on a GPU."""
+    check = Check(device, QUICK if quick else Sizes(), seconds, results)
+    if not quick:
+        check.part("tests", run_tests, needs=40)
+    check.part("device", partial(measure_device, check), needs=0)
+    for network in NETWORKS:
+        check.part(f"steps of {network}", partial(measure_steps, check, network), needs=15)
+        check.found["fastest ways"] = fastest_ways(check.found)
+    posters: list[Row] = []
+    for (network, megapixels, settings), needs in zip(check.sizes.posters, check.sizes.seconds, strict=True):
+        if check.left >= needs:
+            posters.append(paint_poster(check, network, megapixels, settings))
+            check.part("posters", lambda: posters, needs=0)
+    for network in NETWORKS:
+        check.part(f"kernels of {network}", partial(measure_kernels, check, network), needs=5)
+    check.part("targets", partial(compare, check.found), needs=0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Rounds as one unit: they wait for nothing, so they can be recorded, and a replay paints any tile of the shape."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pictures import photograph
+from recorders import refusing, repeated, traced
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from muralist.model.architecture import architecture
+from muralist.model.graphs import MOST, Graphs
+from muralist.model.loading import load_network
+from muralist.model.optimizers import Steps
+from muralist.model.painter import Painter, to_tensor
+from muralist.model.state import start_state
+from muralist.model.statistics import Sums, Window
+from muralist.model.ways import FIRST_LAYERS, Ways, usual_ways
+from muralist.model.weight_files import find_weights
+from muralist.pipeline.settings import Settings
+from muralist.pipeline.tasks import objective
+
+LBFGS = Steps(3, first=3, first_of_level=3, learning_rate=1.0, average_decay=0.0, optimizer="lbfgs", resolutions=4)
+ADAM = Steps(3, first=3, first_of_level=3, learning_rate=0.02)
+GOALS = ({}, {"style_loss": "w2"}, {"style_loss": "spst"}, {"normalize_gradients": True}, {"tv_loss": "l2-9point"})
+
+
+class Looks(TorchDispatchMode):
+    """Counts what makes a program wait for a device, or a device for a program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Note it if an operation reads a number, or moves one between devices."""
+        result = func(*args, **(kwargs or {}))
+        devices = {each.device.type for each in (*args, result) if isinstance(each, Tensor) and each.dim()}
+        if "_local_scalar_dense" in str(func) or len(devices) > 1:
+            self.found.append(str(func))
+        return result
+
+
+def tile(seed: int) -> np.ndarray:
+    """A part of the photograph: (48, 64, 3), float32, in [0, 1]."""
+    return photograph()[seed : seed + 48, 2 * seed : 2 * seed + 64].astype(np.float32) / 255
+
+
+def scene(ways: Ways | None = None, graphs: Graphs | None = None, **goal: object) -> Painter:
+    """A painter of the bundled network in bfloat16, and style pictures' statistics drawn at random."""
+    settings = Settings(content_weight=3.0, **goal)
+    network = load_network("compact", find_weights(architecture("compact")), settings.layers)
+    network = network.prepared("cpu", torch.bfloat16, ways)
+    random, row = np.random.default_rng(5), network.architecture
+    targets = {}
+    for layer in settings.active_style_layers:
+        features = random.random((3 * row.channels(layer), row.channels(layer)))
+        targets |= {f"gram {layer}": features.T @ features / len(features), f"mean {layer}": features.mean(0)}
+    goal = objective(settings, targets, 48, 128, 3.0, network.metric)
+    return Painter(network, goal, graphs or Graphs())
+
+
+def window() -> Window:
+    """Weights that fall off to one side, as those of a tile that is blended."""
+    return Window.of(np.ones(48, np.float32), np.linspace(1, 0.2, 64, dtype=np.float32))
+
+
+def paint(painter: Painter, seed: int, steps: Steps, whole: Sums | None = None) -> tuple[np.ndarray, Sums]:
+    """A tile after a round."""
+    content = painter.content_features(to_tensor(tile(seed)))
+    state = start_state(tile(seed) * 0.9, steps.optimizer)
+    if steps.first_of_level and steps.optimizer == "lbfgs":
+        state[-1] = 0.01 * (tile(seed + 1) - 0.5)
+    sums = painter.measure(to_tensor(state[0]), content, window())
+    return painter.paint(state, content, window(), whole or Sums.total([sums, sums]), steps)
+
+
+# ------------------------------------------------------------------------------------------------ nothing is waited for
+
+
+@pytest.mark.parametrize("steps", [LBFGS, replace(LBFGS, first_of_level=0), ADAM])
+@pytest.mark.parametrize("goal", GOALS, ids=str)
+def test_a_round_waits_for_nothing(steps, goal):
+    """From its first step to its sums, a round on a pretended device neither reads a number nor moves one."""
+    painter = scene(**goal)
+    content = painter.content_features(to_tensor(tile(0)))
+    whole = painter.measure(to_tensor(tile(0)), content, window())
+    given = painter.round_of(start_state(tile(0), steps.optimizer), content, window(), whole, steps)[2]
+    given["numbers"] = torch.tensor(steps.numbers(1.0))
+    pretended = {name: value.to("meta") for name, value in given.items()}
+    there = replace(painter, network=copy.deepcopy(painter.network).prepared("meta", torch.bfloat16))
+    there.network._normalization(pretended["state"])  # what is made once for all rounds
+    assert all(distance is not None for distance in there.distances.values())
+    with Looks() as looks:
+        found = there._round(pretended, whole=whole, steps=steps, consensus=True)
+    assert looks.found == []
+    assert {value.device.type for value in found.values()} == {"meta"}
+
+
+def test_looks_are_noticed():
+    """The test above would notice a number that is read, and one that is moved."""
+    there = torch.zeros(3, device="meta")
+    with Looks() as looks:
+        torch.zeros(3).to("meta")
+        assert "_to_copy" in looks.found[-1]
+        with pytest.raises(RuntimeError, match="meta"):
+            float(there.sum())
+    with pytest.raises(RuntimeError, match="device"):
+        there + torch.zeros(3)
+
+
+# ------------------------------------------------------------------------------------------------------ and is replayed
+
+
+@pytest.mark.parametrize("steps", [LBFGS, ADAM])
+def test_a_replay_paints_any_tile(steps):
+    """What was recorded on one tile paints another one, at other steps and another rate, to the last bit as usual."""
+    later = replace(steps, first=13, first_of_level=8, learning_rate=steps.learning_rate / 2)
+    plain, recorded = scene(), scene(graphs=Graphs(traced))
+    whole, replayed = paint(plain, 3, steps)[1], []
+    for seed, each in ((0, steps), (1, steps), (2, later)):
+        (state, sums), (wanted, wanted_sums) = (paint(painter, seed, each, whole) for painter in (recorded, plain))
+        replayed.append(recorded.graphs.replayed)
+        np.testing.assert_array_equal(state, wanted)
+        for name, value in wanted_sums.arrays().items():
+            np.testing.assert_array_equal(sums.arrays()[name], value)
+    assert replayed == [False, True, True]
+    assert not plain.graphs.replayed
+
+
+def test_what_is_no_tensor_is_not_taken_from_another_round():
+    """Rounds of other kinds, or of another photograph, are recorded apart, and not where norms change every round."""
+    painter, replayed = scene(graphs=Graphs(repeated)), []
+    whole = paint(painter, 3, LBFGS)[1]
+    energy = {name: 2 * value for name, value in whole.content_energy.items()}
+    kinds = [
+        (LBFGS, whole),
+        (replace(LBFGS, count=2), whole),
+        (replace(LBFGS, first_of_level=0), whole),
+        (LBFGS, replace(whole, content_energy=energy)),
+    ]
+    painter.graphs.clear()
+    for _ in range(2):
+        for steps, sums in kinds:
+            paint(painter, 0, steps, sums)
+            replayed.append(painter.graphs.replayed)
+    assert replayed == [False] * 4 + [True] * 4
+    balanced = scene(graphs=Graphs(repeated), normalize_gradients=True)
+    whole = paint(balanced, 3, ADAM)[1]
+    for _ in range(3):
+        paint(balanced, 0, ADAM, whole)
+        assert not balanced.graphs.replayed
+
+
+def doubled(given):
+    """Some work."""
+    return {"twice": given["once"] * 2}
+
+
+def test_a_recording_that_fails_is_done_without():
+    """Where a device refuses to record, work is done as usual from then on, and it is told why."""
+    graphs, given = Graphs(refusing), {"once": torch.ones(2)}
+    for _ in range(4):
+        assert torch.equal(graphs.run(graphs, "key", doubled, given)["twice"], torch.full((2,), 2.0))
+        assert not graphs.replayed
+    assert graphs.trouble == "operation not permitted when stream is capturing"
+
+
+def test_recordings_are_of_one_owner_and_not_too_many():
+    """Another level's rounds take the place of those recorded before; kinds beyond the limit are done as usual."""
+    graphs, given, owners = Graphs(traced), {"once": torch.ones(2)}, ("one", "two")
+    for owner in owners:
+        for expected in (False, True, True):
+            graphs.run(owner, 0, doubled, given)
+            assert graphs.replayed == expected
+    for key in range(1, MOST + 2):
+        for _ in range(2):
+            graphs.run("two", key, doubled, given)
+        assert graphs.replayed == (key < MOST)
+
+
+# ------------------------------------------------------------------------------------------------------ ways to compute
+
+
+@pytest.mark.parametrize("ways", [Ways(way, "bfloat16") for way in FIRST_LAYERS], ids=str)
+def test_all_ways_end_at_the_same_losses(ways):
+    """Whatever the way, losses after some steps are within 3 % of the usual way's."""
+    steps = replace(LBFGS, count=10)
+    wanted, found = (paint(scene(each), 0, steps)[1] for each in (Ways(), ways))
+    goal = scene().objective
+    for term in ("style", "content", "total"):
+        assert getattr(goal.losses(found), term) == pytest.approx(getattr(goal.losses(wanted), term), rel=0.03)
+
+
+def test_usual_ways():
+    """Rounds are recorded where there is something to record them, products are in half precision where it helps."""
+    assert usual_ways("cpu") == usual_ways("mps") == Ways()
+    assert usual_ways("cuda:1") == Ways(gram="bfloat16", graphs=True)
+
+
+# --------------------------------------------------------------------------------------------------- memory is as it is
+
+
+class Layouts(TorchDispatchMode):
+    """Notes pictures and features that are made in another order than channels last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.seen = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Look at what is new: no view, and not changed in place."""
+        result = func(*args, **(kwargs or {}))
+        storages = {each.untyped_storage().data_ptr() for each in args if isinstance(each, Tensor)}
+        if isinstance(result, Tensor) and result.dim() == 4 and result.shape[0] == 1 < result.shape[1]:
+            new = result.untyped_storage().data_ptr() not in storages
+            self.seen += new
+            if new and not result.is_contiguous(memory_format=torch.channels_last):
+                self.found.append(f"{func} {tuple(result.shape)} {result.stride()}")
+        return result
+
+
+@pytest.mark.parametrize("steps", [LBFGS, ADAM])
+def test_pictures_and_features_stay_channels_last(steps):
+    """From the state to the new state, nothing is turned over in memory on the way."""
+    painter = scene()
+    with Layouts() as layouts:
+        paint(painter, 0, steps)
+    assert layouts.found == []
+    assert layouts.seen > 100
