@@ -19,10 +19,10 @@ from typing import Any, TextIO, cast
 
 import click
 
-from muralist.model.errors import ModelError, printable
-from muralist.pipeline.errors import PipelineError
-from muralist.pipeline.streams import Forgiving
-from muralist.tiling.errors import TilingError
+from .model.errors import ModelError, printable
+from .pipeline.errors import PipelineError
+from .pipeline.streams import Forgiving
+from .tiling.errors import TilingError
 
 EXPECTED = (PipelineError, ModelError, TilingError)
 INTERRUPTED, TERMINATED = 130, 143
@@ -151,7 +151,7 @@ class Door(click.Group):
 
 def settings_options(command: Callable[..., None], names: Sequence[str] = tuple(FLAGS)) -> Callable[..., None]:
     """Give a command flags of `FLAGS`; names, help and defaults are those of the settings model."""
-    from muralist.pipeline.settings import Settings, explained, spelled
+    from .pipeline.settings import Settings, explained, spelled
 
     for name in reversed(names):
         flag = FLAGS[name]
@@ -236,7 +236,7 @@ def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
 
     The same command goes on with what was interrupted.
     """
-    from muralist.pipeline.render import render
+    from .pipeline.render import render
 
     tell = (lambda notice: None) if quiet else _tell
     sidecar = render(quiet=quiet, keep_folder=keep, tell=tell, **options)
@@ -281,7 +281,7 @@ def batch(
     What is painted already is skipped, so the same command goes on with what was interrupted. A photograph that fails
     stops no other; OUTPUT/report.jsonl tells what became of each.
     """
-    from muralist.pipeline.archives.batch import Wishes, paint_archive
+    from .pipeline.archives.batch import Wishes, paint_archive
 
     ways = ("name", "each_style", "raw_pairs", "finish_by", "max_hours", "live", "live_host")
     how = {key: options.pop(key) for key in ways}
@@ -308,9 +308,9 @@ def plan(
     **flags: Any,
 ) -> None:
     """Tell what `render` with the same options would do and take, without doing it."""
-    from muralist.pipeline.brief import make_brief
-    from muralist.pipeline.estimate import estimate, table
-    from muralist.pipeline.presets import load_settings
+    from .pipeline.brief import make_brief
+    from .pipeline.estimate import estimate, table
+    from .pipeline.presets import load_settings
 
     with TemporaryDirectory() as folder:
         settings = load_settings(preset, flags, assignments)
@@ -349,8 +349,8 @@ def report(painting: Path, **options: Any) -> None:
 
     Of the output folder of a batch: a page with all its paintings.
     """
-    from muralist.pipeline.viewer.gallery import write_gallery
-    from muralist.pipeline.viewer.report import write_report
+    from .pipeline.viewer.gallery import write_gallery
+    from .pipeline.viewer.report import write_report
 
     if not painting.is_dir():
         page = write_report(painting, **options)
@@ -369,7 +369,7 @@ def report(painting: Path, **options: Any) -> None:
 @browser_option
 def view(picture: Path, photograph: Path | None, browser: bool) -> None:
     """Show PICTURE under a loupe in the browser. Unless it has a page of its own, until Ctrl-C."""
-    from muralist.pipeline.viewer.report import report_path, viewed
+    from .pipeline.viewer.report import report_path, viewed
 
     with viewed(picture, photograph) as page:
         _browse(page, browser, wait=page != report_path(picture))
@@ -383,7 +383,7 @@ def view(picture: Path, photograph: Path | None, browser: bool) -> None:
 @browser_option
 def compare(left: Path, right: Path, output: Path | None, overwrite: bool, browser: bool) -> None:
     """Show two paintings of one shape under one loupe in the browser, and in what their records differ."""
-    from muralist.pipeline.viewer.compare import compared, write_comparison
+    from .pipeline.viewer.compare import compared, write_comparison
 
     if output is not None:
         _browse(write_comparison(left, right, output, overwrite=overwrite), browser, wait=False)
@@ -399,7 +399,7 @@ def compare(left: Path, right: Path, output: Path | None, overwrite: bool, brows
 @browser_option
 def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -> None:
     """Paint CONTENT small, in several strengths and presets, and show each with the command to paint it large."""
-    from muralist.pipeline.looks import paint_looks
+    from .pipeline.looks import paint_looks
 
     page, failures = paint_looks(content, style, output)
     for failure in failures:
@@ -422,7 +422,7 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def panels(as_json: bool, **options: Any) -> None:
     """Cut the finished POSTER into panels for many sheets, or for lanes of a roll, to be glued together."""
-    from muralist.pipeline.panels import cut_panels
+    from .pipeline.panels import cut_panels
 
     found = cut_panels(**options)
     first, last = found["files"][0], found["files"][-1]
@@ -454,7 +454,7 @@ def bench(as_json: bool, **options: Any) -> None:
     All workers measure at the same time, as they would paint. On a few cores, vgg19 takes a minute at 512 px and
     several at 1024 px in float32; `--network compact` takes seconds. No weight file is needed.
     """
-    from muralist.pipeline.bench import bench, table
+    from .pipeline.bench import bench, table
 
     found = bench(**options)
     _print(json.dumps(found, indent=2) if as_json else table(found))
@@ -465,7 +465,7 @@ def bench(as_json: bool, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON: with a name, all settings it results in.")
 def presets(name: str | None, as_json: bool) -> None:
     """List the presets, or show the one called NAME."""
-    from muralist.pipeline.presets import load_settings, preset_names, preset_text
+    from .pipeline.presets import load_settings, preset_names, preset_text
 
     if name is None:
         firsts = {each: preset_text(each).partition("\n")[0].lstrip("# ") for each in preset_names()}
@@ -482,7 +482,7 @@ def presets(name: str | None, as_json: bool) -> None:
 @click.pass_context
 def networks(ctx: click.Context, as_json: bool) -> None:
     """List the networks, where their weights are looked for, and how to get those that are missing."""
-    from muralist.model.weight_files import installed
+    from .model.weight_files import installed
 
     if ctx.invoked_subcommand is None:
         rows = installed()
@@ -496,7 +496,7 @@ def networks(ctx: click.Context, as_json: bool) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
 def convert(source: Path, target: Path, network: str | None, overwrite: bool) -> None:
     """Write the convolutions of the weight file SOURCE as a safetensors file, which is small and quick to load."""
-    from muralist.model.conversion import convert
+    from .model.conversion import convert
 
     facts = convert(source, target, network, overwrite=overwrite)
     shown = {name: printable(str(fact)) for name, fact in {**facts, "target": target}.items()}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from muralist.model.errors import printable
+from ..model.errors import printable
 
 
 class PipelineError(Exception):

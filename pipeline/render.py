@@ -15,33 +15,33 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from muralist.pipeline.brief import Brief, make_brief, proof_path
-from muralist.pipeline.errors import OutputError, PipelineError
-from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of, planned_by
-from muralist.pipeline.events import Event, Events
-from muralist.pipeline.finishing import Finished, score_seams, write_painting, write_proof
-from muralist.pipeline.job import Job
-from muralist.pipeline.lay_out import Sources, StyleSource
-from muralist.pipeline.levels import Level
-from muralist.pipeline.painting import Painting
-from muralist.pipeline.pictures.images import resize_rows
-from muralist.pipeline.pictures.writing import check_output
-from muralist.pipeline.presets import load_settings
-from muralist.pipeline.progress import Bars, Progress
-from muralist.pipeline.records.checkpoints import Checkpoint, checkpoint_path
-from muralist.pipeline.records.journal import Journal
-from muralist.pipeline.records.losses import write_plot
-from muralist.pipeline.records.sidecar import Sidecar, describe, write_sidecar
-from muralist.pipeline.start import init_pixels
-from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
-from muralist.pipeline.storage.store import START_OVER
-from muralist.pipeline.style_cache import StyleCache
-from muralist.pipeline.styles import Style
-from muralist.pipeline.viewer.live import Board
-from muralist.pipeline.viewer.report import add_report, check_report
-from muralist.pipeline.viewer.server import LOCAL, open_live, shown_live
-from muralist.pipeline.workers.cluster import Cluster, open_cluster
-from muralist.pipeline.workers.memory import peak_rss
+from .brief import Brief, make_brief, proof_path
+from .errors import OutputError, PipelineError
+from .estimate import check_memory, disk_bytes, learn_speed_of, planned_by
+from .events import Event, Events
+from .finishing import Finished, score_seams, write_painting, write_proof
+from .job import Job
+from .lay_out import Sources, StyleSource
+from .levels import Level
+from .painting import Painting
+from .pictures.images import resize_rows
+from .pictures.writing import check_output
+from .presets import load_settings
+from .progress import Bars, Progress
+from .records.checkpoints import Checkpoint, checkpoint_path
+from .records.journal import Journal
+from .records.losses import write_plot
+from .records.sidecar import Sidecar, describe, write_sidecar
+from .start import init_pixels
+from .storage.run_folder import RunFolder, open_run, tidy
+from .storage.store import START_OVER
+from .style_cache import StyleCache
+from .styles import Style
+from .viewer.live import Board
+from .viewer.report import add_report, check_report
+from .viewer.server import LOCAL, open_live, shown_live
+from .workers.cluster import Cluster, open_cluster
+from .workers.memory import peak_rss
 
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO)  # files of a run that were there, or whole, before
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, or what one file may take

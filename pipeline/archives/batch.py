@@ -18,37 +18,37 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 
-from muralist.model.architecture import architecture
-from muralist.model.errors import ModelError
-from muralist.model.weight_files import WeightFile, find_weights
-from muralist.pipeline.archives.collisions import check_collisions
-from muralist.pipeline.archives.deadline import Deadline
-from muralist.pipeline.archives.items import Item, find_doubles, find_items, find_unsupported, told_unsupported
-from muralist.pipeline.archives.manifest import is_manifest
-from muralist.pipeline.archives.pairs import RawPairs, told_doubles
-from muralist.pipeline.archives.repeats import identity_of, likeness, painted_already
-from muralist.pipeline.brief import make_brief, sidecar_path, target_of
-from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
-from muralist.pipeline.pictures.pages import place_of
-from muralist.pipeline.pictures.reading import read_size
-from muralist.pipeline.pictures.writing import check_output, copy_file, keep_times
-from muralist.pipeline.presets import load_settings
-from muralist.pipeline.progress import BatchBar, Progress, write_line
-from muralist.pipeline.records.course import Course
-from muralist.pipeline.records.journal import Journal
-from muralist.pipeline.records.report import Report, Result, Status
-from muralist.pipeline.records.sidecar import Sidecar, write_sidecar
-from muralist.pipeline.render import check_room, paint_picture
-from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
-from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
-from muralist.pipeline.viewer.facts import assigned, render_command
-from muralist.pipeline.viewer.gallery import check_gallery, gallery_path, write_gallery
-from muralist.pipeline.viewer.live import Board
-from muralist.pipeline.viewer.report import add_report
-from muralist.pipeline.viewer.server import LOCAL, open_live, shown_live
-from muralist.pipeline.workers.cluster import Cluster, open_cluster
-from muralist.pipeline.workers.memory import budget
-from muralist.tiling.errors import TilingError
+from ...model.architecture import architecture
+from ...model.errors import ModelError
+from ...model.weight_files import WeightFile, find_weights
+from ...tiling.errors import TilingError
+from ..brief import make_brief, sidecar_path, target_of
+from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
+from ..pictures.pages import place_of
+from ..pictures.reading import read_size
+from ..pictures.writing import check_output, copy_file, keep_times
+from ..presets import load_settings
+from ..progress import BatchBar, Progress, write_line
+from ..records.course import Course
+from ..records.journal import Journal
+from ..records.report import Report, Result, Status
+from ..records.sidecar import Sidecar, write_sidecar
+from ..render import check_room, paint_picture
+from ..settings import MACHINE_SETTINGS, Settings
+from ..storage.run_folder import RunFolder, open_run, tidy
+from ..viewer.facts import assigned, render_command
+from ..viewer.gallery import check_gallery, gallery_path, write_gallery
+from ..viewer.live import Board
+from ..viewer.report import add_report
+from ..viewer.server import LOCAL, open_live, shown_live
+from ..workers.cluster import Cluster, open_cluster
+from ..workers.memory import budget
+from .collisions import check_collisions
+from .deadline import Deadline
+from .items import Item, find_doubles, find_items, find_unsupported, told_unsupported
+from .manifest import is_manifest
+from .pairs import RawPairs, told_doubles
+from .repeats import identity_of, likeness, painted_already
 
 EXPECTED: Final = (PipelineError, ModelError, TilingError)
 PASSING: Final = (ClusterError, DeviceMemoryError)  # what may be otherwise when tried again

@@ -12,9 +12,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from muralist.model.errors import ModelError
-from muralist.pipeline.errors import ClusterError, PipelineError
-from muralist.pipeline.workers.local import Shape, deaf_to_ctrl_c, environment, gpu_of
+from ...model.errors import ModelError
+from ..errors import ClusterError, PipelineError
+from .local import Shape, deaf_to_ctrl_c, environment, gpu_of
 
 Ask = Callable[..., list[Any]]
 SPAWN = get_context("spawn")
@@ -73,8 +73,8 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 def _serve(asker: Connection, barrier: Barrier, device: str, threads: int) -> None:
     """Do what is asked for until the asker is gone. Runs in the processes."""
-    from muralist.pipeline.calibration import Calibration  # loads torch, so not for the driver
-    from muralist.pipeline.workers.devices import use_threads
+    from ..calibration import Calibration  # loads torch, so not for the driver
+    from .devices import use_threads
 
     use_threads(threads)
     calibration = Calibration(device, barrier.wait)
