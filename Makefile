@@ -24,17 +24,12 @@ demo: .venv/.ok ## paint the example photograph, two thirds of a megapixel in se
 test: .venv/.ok lint typecheck ## lint, types, import contracts and tests: everything CI runs
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-lint: .venv/.ok .typing/muralist ## ruff and the import contracts
+lint: .venv/.ok ## ruff and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PYTHONPATH=.typing $(BIN)/lint-imports
+	$(BIN)/lint-imports
 
-# The folders at the root are installed as muralist.*; tools that read the source see that through four links.
-.typing/muralist:
-	mkdir -p $@
-	for p in pipeline tiling model cli.py; do ln -sfn ../../$$p $@/$$p; done
-
-typecheck: .venv/.ok .typing/muralist ## mypy, strict
+typecheck: .venv/.ok ## mypy, strict
 	$(BIN)/mypy
 
 bench: .venv/.ok ## the benchmarks, tests/benchmarks/README.md (two hours on two cores)

@@ -19,12 +19,11 @@ from typing import Any, TextIO, cast
 
 import click
 
-from .model.errors import ModelError, printable
-from .pipeline.errors import PipelineError
-from .pipeline.streams import Forgiving
-from .tiling.errors import TilingError
+from muralist.errors import MuralistError
 
-EXPECTED = (PipelineError, ModelError, TilingError)
+from .model.errors import printable
+from .pipeline.streams import Forgiving
+
 INTERRUPTED, TERMINATED = 130, 143
 GO_ON = ("render", "batch")
 
@@ -136,7 +135,7 @@ class Door(click.Group):
         try:
             with _future_told():
                 return super().invoke(ctx)
-        except EXPECTED as error:
+        except MuralistError as error:
             raise click.ClickException(printable(" ".join(str(error).split()))) from error
         except click.ClickException as error:  # of arguments, which may be names of files
             error.message = printable(error.message)  # type: ignore[misc]

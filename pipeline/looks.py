@@ -59,7 +59,7 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
 
     Raises
     ------
-    PipelineError, ModelError, TilingError
+    MuralistError
         If something is wrong with all of them.
     """
     try:

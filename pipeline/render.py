@@ -113,7 +113,7 @@ def render(
 
     Raises
     ------
-    PipelineError, ModelError, TilingError
+    MuralistError
         With what was found, what was wanted, and what to do. Once a level was begun, what was painted stays in the run
         folder (but for a painting that diverged), and the same call goes on with it.
 

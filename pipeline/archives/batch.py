@@ -18,10 +18,10 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 
+from muralist.errors import MuralistError
+
 from ...model.architecture import architecture
-from ...model.errors import ModelError
 from ...model.weight_files import WeightFile, find_weights
-from ...tiling.errors import TilingError
 from ..brief import make_brief, sidecar_path, target_of
 from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
 from ..pictures.pages import place_of
@@ -50,7 +50,6 @@ from .manifest import is_manifest
 from .pairs import RawPairs, told_doubles
 from .repeats import identity_of, likeness, painted_already
 
-EXPECTED: Final = (PipelineError, ModelError, TilingError)
 PASSING: Final = (ClusterError, DeviceMemoryError)  # what may be otherwise when tried again
 ATTEMPTS: Final = 3
 REPORT: Final = "report.jsonl"
@@ -150,7 +149,7 @@ def paint_archive(
 
     Raises
     ------
-    PipelineError, ModelError, TilingError
+    MuralistError
         If something is wrong with the batch as a whole. What is wrong with one picture is in the report.
     """
     items = find_items(
@@ -426,7 +425,7 @@ def _painted(errand: Errand, sidecar: Sidecar) -> Result:
 
 def _failed(item: Item, error: BaseException) -> Result:
     """Of a bug, more than a line is told, on standard error."""
-    if not isinstance(error, EXPECTED):
+    if not isinstance(error, MuralistError):
         for line in "".join(traceback.format_exception(error)).splitlines():
             write_line(line)
     reason = " ".join(str(error).split()) or repr(error)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ...model.errors import ModelError
+from muralist.errors import MuralistError
+
 from ..brief import proof_path, sidecar_path
-from ..errors import PipelineError, SettingsError
+from ..errors import SettingsError
 from ..pictures.pages import place_of
 from ..pictures.profiles import BUILT_IN
 from ..records.checkpoints import checkpoint_of
@@ -91,7 +92,7 @@ def _settings(items: Sequence[Item], settings_of: SettingsOf) -> list[Settings |
     for item in items:
         if (key := _key(item)) not in known:
             known[key] = None
-            with suppress(PipelineError, ModelError):
+            with suppress(MuralistError):
                 known[key] = settings_of(item)
     return [known[_key(item)] for item in items]
 

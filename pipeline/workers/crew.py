@@ -12,8 +12,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from ...model.errors import ModelError
-from ..errors import ClusterError, PipelineError
+from muralist.errors import MuralistError
+
+from ..errors import ClusterError
 from .local import Shape, deaf_to_ctrl_c, environment, gpu_of
 
 Ask = Callable[..., list[Any]]
@@ -87,7 +88,7 @@ def _serve(asker: Connection, barrier: Barrier, device: str, threads: int) -> No
 def _answer(measure: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return measure(*arguments)
-    except (PipelineError, ModelError) as error:
+    except MuralistError as error:
         return error
 
 

@@ -1,0 +1,1 @@
+"""Turn photographs of any size into one seamless painting."""
