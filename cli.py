@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TextIO, cast
 
 import click
@@ -26,6 +25,7 @@ from .pipeline.streams import Forgiving
 
 INTERRUPTED, TERMINATED = 130, 143
 GO_ON = ("render", "batch")
+RENDER_OPTIONS = ("overwrite", "restart", "report", "live", "live_host", "loss_lines", "loss_plot")
 
 # Settings with a flag of their own, in the order of the help; all others by --set.
 FLAGS = {
@@ -230,15 +230,28 @@ def _tell(notice: str) -> None:
 @run_options
 @click.option("--loss-lines", is_flag=True, help="Print the losses after every round on standard error.")
 @click.option("--loss-plot", type=click.Path(path_type=Path), help="Plot the losses into a .png, .svg or .pdf file.")
-def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
+def render(
+    content: Path,
+    style: tuple[Path, ...],
+    output: Path,
+    preset: str,
+    assignments: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    keep: bool,
+    **options: Any,
+) -> None:
     """Paint the photograph CONTENT in the style of a painting.
 
     The same command goes on with what was interrupted.
     """
+    from .pipeline.presets import load_settings
     from .pipeline.render import render
 
+    how = {key: options.pop(key) for key in RENDER_OPTIONS}
+    settings = load_settings(preset, options, assignments)
     tell = (lambda notice: None) if quiet else _tell
-    sidecar = render(quiet=quiet, keep_folder=keep, tell=tell, **options)
+    sidecar = render(content, style, output, settings, quiet=quiet, keep_folder=keep, tell=tell, **how).sidecar
     if as_json:
         _print(json.dumps(sidecar, indent=2))
     elif not quiet:
@@ -307,16 +320,12 @@ def plan(
     **flags: Any,
 ) -> None:
     """Tell what `render` with the same options would do and take, without doing it."""
-    from .pipeline.brief import make_brief
-    from .pipeline.estimate import estimate, table
+    from .pipeline.estimate import plan, table
     from .pipeline.presets import load_settings
 
-    with TemporaryDirectory() as folder:
-        settings = load_settings(preset, flags, assignments)
-        brief = make_brief(content, style, output, settings, overwrite=overwrite, aside=Path(folder))
-        for notice in brief.notices:
-            _tell(notice)
-        found = estimate(brief)
+    found = plan(content, style, output, load_settings(preset, flags, assignments), overwrite=overwrite)
+    for notice in found["notices"]:
+        _tell(notice)
     _print(json.dumps(found, indent=2) if as_json else table(found))
 
 

@@ -1,6 +1,9 @@
 """What a render will take, before it begins: memory, disk, operations and, after a short measurement, time."""
 
+from collections.abc import Sequence
 from math import ceil, isqrt, prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -8,10 +11,11 @@ import psutil
 from ..model.published import PUBLISHED
 from ..model.state import PLANES
 from .bench import learn_speed, speed_here
-from .brief import Brief
+from .brief import Brief, make_brief
 from .errors import SettingsError
 from .levels import STYLE_TILE_PX, Level
 from .pictures.rasters import Raster
+from .presets import load_settings
 from .progress import counted
 from .records.course import Course
 from .settings import Settings
@@ -163,6 +167,39 @@ def largest_tile(level: Level) -> int:
     """Pixels of the largest tile."""
     rows, cols = (max(cut.outer.length for cut in axis) for axis in level.grid.axes)
     return rows * cols
+
+
+def plan(
+    photo: str | Path,
+    style: str | Path | Sequence[str | Path],
+    output: str | Path,
+    settings: Settings | None = None,
+    *,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Foresee what `render` with the same arguments would do and take, without painting.
+
+    Parameters
+    ----------
+    photo, style, output, settings, overwrite
+        As of `muralist.render`.
+
+    Returns
+    -------
+    dict
+        What `estimate` foresees, and `notices`: what the user should know.
+
+    Raises
+    ------
+    MuralistError
+        For whatever `render` would refuse before it paints.
+    """
+    styles = [Path(path) for path in ([style] if isinstance(style, str | Path) else style)]
+    with TemporaryDirectory() as folder:
+        brief = make_brief(
+            Path(photo), styles, Path(output), settings or load_settings(), overwrite=overwrite, aside=Path(folder)
+        )
+        return {**estimate(brief), "notices": list(brief.notices)}
 
 
 def estimate(brief: Brief) -> dict[str, Any]:

@@ -105,6 +105,64 @@ class Wishes:
         return render_command(str(item.content), map(str, item.styles), str(item.output), preset, settings)
 
 
+def render_batch(
+    photos: str | Path | Sequence[str | Path],
+    style: str | Path | Sequence[str | Path],
+    output: str | Path,
+    settings: Settings | None = None,
+    *,
+    overwrite: bool = False,
+    restart: bool = False,
+    report: bool = False,
+    name: str | None = None,
+    each_style: bool = False,
+    raw_pairs: RawPairs = "jpeg",
+    finish_by: str | None = None,
+    max_hours: float | None = None,
+    quiet: bool = True,
+) -> Report:
+    """Paint many photographs, or go on with what was interrupted; does what the command `muralist batch` does.
+
+    Parameters
+    ----------
+    photos : path, str or sequence of them
+        Folders, globs, pictures and manifests.
+    style : path or sequence of paths
+    output : path
+        Folder for paintings, sidecars and `report.jsonl`; made if it is not there.
+    settings : Settings, optional
+        Those that were set explicitly beat the preset of a manifest's line; what else the line says beats them.
+    overwrite, restart, report : bool
+        As of `Wishes`.
+    name, each_style, raw_pairs, finish_by, max_hours, quiet
+        As of `paint_archive`.
+
+    Returns
+    -------
+    Report
+        What became of every photograph; `exit_code` is 0 if none failed.
+
+    Raises
+    ------
+    MuralistError
+        If something is wrong with the batch as a whole. What is wrong with one picture is in the report.
+    """
+    inputs, styles = ([each] if isinstance(each, str | Path) else each for each in (photos, style))
+    given = {} if settings is None else {key: getattr(settings, key) for key in settings.model_fields_set}
+    return paint_archive(
+        [str(path) for path in inputs],
+        [Path(path) for path in styles],
+        Path(output),
+        Wishes(flags=given, overwrite=overwrite, restart=restart, report=report),
+        name=name,
+        each_style=each_style,
+        raw_pairs=raw_pairs,
+        finish_by=finish_by,
+        max_hours=max_hours,
+        quiet=quiet,
+    )
+
+
 def paint_archive(
     inputs: Sequence[str],
     styles: Sequence[Path],

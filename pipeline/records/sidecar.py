@@ -69,7 +69,7 @@ def describe(
             "name": cluster.device_name,
             "precision": course.precision,
             "deterministic": not brief.settings.fast,
-            "ways": asdict(usual_ways(cluster.device)),
+            **asdict(usual_ways(cluster.device)),
         },
         "workers": {
             "count": cluster.workers,
