@@ -22,6 +22,7 @@ from muralist.model.frozen import gradient_at
 from muralist.model.network import Features, Network
 from muralist.model.objective import Objective, as_tensor
 from muralist.model.optimizers import Descent, Planes, Steps
+from muralist.model.regions import Part
 from muralist.model.state import PIXELS
 from muralist.model.statistics import Sums, Window, absolute_sum, measure, style_sums, wide
 from muralist.model.style_losses import Statistics
@@ -134,25 +135,30 @@ class RoundGradient:
         gradients = self._balanced(
             "content", self.objective.content_gradients(self.whole.content_energy, features, self.content)
         )
-        slopes = {layer: now.slope(self.distances[layer]) for layer, now in self._estimate(features).items()}
-        style = self._balanced("style", self.objective.style_gradients(slopes, features))
+        slopes = {name: now.slope(self.distances[name]) for name, now in self._estimate(features).items()}
+        style = self._balanced("style", self.objective.style_gradients(slopes, features, self.window.guides))
         for layer, value in style.items():
             gradients[layer] = gradients[layer] + value if layer in gradients else value
         return gradients
 
     def _estimate(self, features: Features) -> dict[str, Statistics]:
-        """Estimate the whole picture's statistics from the tile's own."""
-        own = {layer: self._own(features[layer]) for layer in self.distances}
+        """Estimate the whole picture's statistics from the tile's own, of the regions that are in it."""
+        own = {
+            name: self._own(features[layer], part)
+            for layer in self.objective.style_layers
+            for name, part in self.window.guides.terms(layer)
+            if part is None or not part.is_empty
+        }
         if not self.consensus:
             return own
         if self.offset is None:
             whole = self.objective.statistics(self.whole, self.like)
-            self.offset = {layer: _difference(now, own[layer]) for layer, now in whole.items()}
-        return {layer: _sum(now, self.offset[layer]) for layer, now in own.items()}
+            self.offset = {name: _difference(whole[name], now) for name, now in own.items()}
+        return {name: _sum(now, self.offset[name]) for name, now in own.items()}
 
-    def _own(self, features: Tensor) -> Statistics:
-        count = self.window.at(*features.shape[-2:]).sum().clamp(min=TINY)  # a tile may lie in the margin alone
-        return Statistics(*(value / count for value in style_sums(features, self.window)))
+    def _own(self, features: Tensor, part: Part | None) -> Statistics:
+        count = self.window.part_at(part, *features.shape[-2:]).sum().clamp(min=TINY)  # a tile may be all margin
+        return Statistics(*(value / count for value in style_sums(features, self.window, part)))
 
     def _balanced(self, term: str, gradients: Features) -> Features:
         """Divide by the L1 norms over the whole picture, if that is asked for."""

@@ -14,21 +14,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from muralist.model.network import Features
+from muralist.model.regions import ONE_REGION, Guides, Part
 
 CACHED_ROWS = 4096  # of positions: as many as a processor's cache holds in float32
 
 
 @dataclass(frozen=True)
 class Window:
-    """Blend weights of a tile at pixel resolution, as two factors: `rows` (H,) and `cols` (W,), float32, in [0, 1]."""
+    """Blend weights of a tile at pixel resolution, as two factors: `rows` (H,) and `cols` (W,), float32, in [0, 1].
+
+    `guides` say what of the tile belongs to which region.
+    """
 
     rows: Tensor
     cols: Tensor
+    guides: Guides = ONE_REGION
 
     @classmethod
-    def of(cls, rows: np.ndarray, cols: np.ndarray, device: str | torch.device = "cpu") -> "Window":
+    def of(
+        cls, rows: np.ndarray, cols: np.ndarray, device: str | torch.device = "cpu", guides: Guides = ONE_REGION
+    ) -> "Window":
         """Make a window of NumPy factors."""
-        return cls(*(torch.from_numpy(np.ascontiguousarray(w)).to(device) for w in (rows, cols)))
+        return cls(*(torch.from_numpy(np.ascontiguousarray(w)).to(device) for w in (rows, cols)), guides)
 
     @classmethod
     def full(cls, picture: Tensor) -> "Window":
@@ -39,6 +46,11 @@ class Window:
         """Average the weights over the blocks of pixels behind (height, width) feature positions: (positions,)."""
         rows, cols = (_blocks(w, n) for w, n in zip((self.rows, self.cols), (height, width), strict=True))
         return (rows[:, None] * cols).flatten()
+
+    def part_at(self, part: Part | None, height: int, width: int) -> Tensor:
+        """Weights of a region's positions of (height, width), or of all: (n,)."""
+        weights = self.at(height, width)
+        return weights if part is None else part.of_positions(weights) * part.weights.to(weights.dtype)
 
     def weights(self) -> Tensor:
         """Lay the weights out as a picture: (H, W)."""
@@ -61,16 +73,19 @@ def laid_out_like(features: Tensor, matrix: Tensor) -> Tensor:
     return matrix.view(1, height, width, -1).permute(0, 3, 1, 2)
 
 
-def style_sums(features: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+def style_sums(features: Tensor, window: Window, part: Part | None = None) -> tuple[Tensor, Tensor]:
     """Sums over positions of w f f^T (C, C) and of w f (C,), at least float32 (Gatys et al. 2016, eq. 3).
 
     Parameters
     ----------
     features : Tensor (1, C, h, w)
     window : Window
+    part : Part, optional
+        Of the one region that counts.
     """
-    matrix, weights = positions(features), window.at(*features.shape[-2:])
-    parts = -(-len(matrix) // CACHED_ROWS) if matrix.device.type == "cpu" else 1
+    matrix, weights = positions(features), window.part_at(part, *features.shape[-2:])
+    matrix = matrix if part is None else part.of_positions(matrix)
+    parts = max(1, -(-len(matrix) // CACHED_ROWS)) if matrix.device.type == "cpu" else 1
     gram = torch.zeros(matrix.shape[1], matrix.shape[1], dtype=wide(matrix.dtype), device=matrix.device)
     feature = torch.zeros_like(gram[0])
     for part, weight in zip(matrix.chunk(parts), weights.chunk(parts), strict=True):
@@ -87,9 +102,9 @@ class Sums:
 
     Attributes
     ----------
-    gram : dict layer -> ndarray (C, C), float64
-        Sum of f f^T.
-    feature : dict layer -> ndarray (C,), float64
+    gram : dict term -> ndarray (C, C), float64
+        Sum of f f^T, of every region at every layer, see `muralist.model.regions.term`.
+    feature : dict term -> ndarray (C,), float64
         Sum of f.
     content_error, content_energy : dict layer -> float
         Sum of squared differences to the content's features, and of the content's squared features.
@@ -97,6 +112,8 @@ class Sums:
         What `Variation.sums` gives.
     norms : dict str -> float
         L1 norms of the gradients at the features, if they were asked for.
+    count : dict term -> float
+        Sum of the weights of a region's positions; nothing where the picture is one region.
     """
 
     gram: Mapping[str, np.ndarray]
@@ -105,6 +122,7 @@ class Sums:
     content_energy: Mapping[str, float]
     variation: Mapping[str, float]
     norms: Mapping[str, float] = field(default_factory=dict)
+    count: Mapping[str, float] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give all values as named arrays, to be filed; `of_arrays` takes them back."""
@@ -142,13 +160,20 @@ def measure(features: Features, content: Features, style_layers: Iterable[str], 
     style_layers : iterable of str
     window : Window
     """
-    style = {layer: [s.cpu().double().numpy() for s in style_sums(features[layer], window)] for layer in style_layers}
+    style, count = {}, {}
+    for layer in style_layers:
+        f = features[layer]
+        for name, part in window.guides.terms(layer):
+            style[name] = [s.cpu().double().numpy() for s in style_sums(f, window, part)]
+            if part is not None:
+                count[name] = float(window.part_at(part, *f.shape[-2:]).sum())
     return Sums(
-        {layer: gram for layer, (gram, _) in style.items()},
-        {layer: feature for layer, (_, feature) in style.items()},
+        {name: gram for name, (gram, _) in style.items()},
+        {name: feature for name, (_, feature) in style.items()},
         {layer: _square_sum(widened(features[layer]) - widened(p), window) for layer, p in content.items()},
         {layer: _square_sum(widened(p), window) for layer, p in content.items()},
         {},
+        count=count,
     )
 
 
