@@ -35,12 +35,14 @@ class Window:
         cls, rows: np.ndarray, cols: np.ndarray, device: str | torch.device = "cpu", guides: Guides = ONE_REGION
     ) -> "Window":
         """Make a window of NumPy factors."""
-        return cls(*(torch.from_numpy(np.ascontiguousarray(w)).to(device) for w in (rows, cols)), guides)
+        down, across = (torch.from_numpy(np.ascontiguousarray(w)).to(device) for w in (rows, cols))
+        return cls(down, across, guides)
 
     @classmethod
     def full(cls, picture: Tensor) -> "Window":
         """Make the window of a picture that is its own only tile."""
-        return cls(*(torch.ones(n, device=picture.device) for n in picture.shape[-2:]))
+        rows, cols = (torch.ones(n, device=picture.device) for n in picture.shape[-2:])
+        return cls(rows, cols)
 
     def at(self, height: int, width: int) -> Tensor:
         """Average the weights over the blocks of pixels behind (height, width) feature positions: (positions,)."""
@@ -88,8 +90,8 @@ def style_sums(features: Tensor, window: Window, part: Part | None = None) -> tu
     parts = max(1, -(-len(matrix) // CACHED_ROWS)) if matrix.device.type == "cpu" else 1
     gram = torch.zeros(matrix.shape[1], matrix.shape[1], dtype=wide(matrix.dtype), device=matrix.device)
     feature = torch.zeros_like(gram[0])
-    for part, weight in zip(matrix.chunk(parts), weights.chunk(parts), strict=True):
-        values = widened(part)
+    for some, weight in zip(matrix.chunk(parts), weights.chunk(parts), strict=True):
+        values = widened(some)
         weighted = values * weight.to(values.dtype)[:, None]
         gram.addmm_(weighted.T, values)
         feature += weighted.sum(0)

@@ -11,7 +11,7 @@ from muralist.model.weight_files import WeightFile, find_weights
 from muralist.pipeline.errors import OutputError, SettingsError
 from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.pictures.images import Picture, crop_to_aspect, with_surroundings
-from muralist.pipeline.pictures.pages import place_of
+from muralist.pipeline.pictures.pages import fingerprint, place_of
 from muralist.pipeline.pictures.profiles import BUILT_IN, KEEP, output_profile
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.sheets import MARK_MARGIN_MM, Sheet
@@ -19,10 +19,11 @@ from muralist.pipeline.pictures.writing import MOST_JPEG_SIDE, check_output, che
 from muralist.pipeline.records.checkpoints import checkpoint_paths
 from muralist.pipeline.records.identity import identity
 from muralist.pipeline.records.losses import check_plot
+from muralist.pipeline.regions import Regions, mask_files, read_regions, region_specs
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.sizes import DEFAULT_DPI, TargetSize, pixels_of, target_size
 from muralist.pipeline.start import init_file, read_init, stretch_notice
-from muralist.pipeline.styles import Style, read_styles, style_files
+from muralist.pipeline.styles import Style, read_region_styles, read_styles, style_files
 from muralist.pipeline.workers.memory import budget
 
 
@@ -35,7 +36,9 @@ class Brief:
     content : Picture
         The photograph, cropped if it is to be.
     styles : tuple of Style
-        Every style picture; none if style does not count.
+        Every style picture that is painted after; none if style does not count.
+    regions : Regions or None
+        Where it is painted after which, and how strongly; None where it is all one.
     init : Picture or None
         The picture to start from, if it is a file.
     output : Path
@@ -61,6 +64,7 @@ class Brief:
 
     content: Picture
     styles: tuple[Style, ...]
+    regions: Regions | None
     init: Picture | None
     output: Path
     settings: Settings
@@ -127,7 +131,10 @@ def make_brief(
     check_output(output, overwrite=overwrite, bit_depth=asked_depth, icc=profile)
     paths = (style,) if isinstance(style, Path) else tuple(style)
     files = style_files(paths) if settings.active_style_layers else ()
-    inputs = [content, *paths, *itertools.chain(*files), *filter(None, [init_file(settings)])]
+    specs, masks = region_specs(settings), mask_files(settings)
+    region_files = style_files([Path(spec.style) for spec in specs])
+    inputs = [content, *paths, *itertools.chain(*files, *region_files), *filter(None, [init_file(settings)])]
+    inputs += masks.values()
     inputs += [] if settings.weights is None else [Path(settings.weights)]
     inputs += [] if settings.profile in BUILT_IN else [Path(settings.profile)]
     _spare(inputs, output, overwrite)
@@ -153,8 +160,19 @@ def make_brief(
     sheet = sheet_of(target, settings)
     check_output(output, overwrite=overwrite, height=sheet.height, width=sheet.width, bit_depth=asked_depth)
     _check_pdf(output, settings, sheet)
+    regions = read_regions(
+        settings,
+        (photograph.height, photograph.width),
+        lambda picture: _cropped(picture, target, aside),
+        len(paths),
+        memory=memory,
+        folder=aside,
+    )
     photograph = _cropped(photograph, target, aside)
-    styles = read_styles(files, photograph, settings, network)
+    has_rest = regions is None or regions.has_rest
+    named = read_styles(files, photograph, settings, network) if paths or has_rest else ()
+    apart = read_region_styles(region_files, specs, int(has_rest), photograph, settings, network)
+    styles = (*(named if has_rest else ()), *apart)
     stride = network.stride(network.deepest(layers))
     sides = [(each.side, each.scale) for each in styles]
     height, width = target.height + 2 * target.painted, target.width + 2 * target.painted
@@ -165,10 +183,11 @@ def make_brief(
     extras += [proof_path(output)] if settings.proof else []
     _check_extras(extras, [*inputs, output, sidecar_path(output)], overwrite)
     weights = find_weights(network, settings.weights)
-    hashes = (style.picture.sha256 for style in styles)
+    hashes = (style.picture.sha256 for style in (*named, *apart))
     return Brief(
         photograph,
         styles,
+        regions,
         init,
         output,
         settings,
@@ -179,14 +198,18 @@ def make_brief(
         profile,
         asked_depth or _depth_for(output, photograph.bit_depth),
         _dpi(settings, photograph),
-        (*_notices(settings, paths, init, levels[-1]), *_notices_of(photograph, *(s.picture for s in styles), init)),
+        (
+            *_notices(settings, paths, init, levels[-1], has_rest=has_rest),
+            *_notices_of(photograph, *(s.picture for s in styles), init),
+        ),
         loss_plot,
         identity(
             settings,
             photograph.sha256,
-            [[next(hashes) for _ in pictures] for pictures in files],
+            [[next(hashes) for _ in pictures] for pictures in (*files, *region_files)],
             None if init is None else init.sha256,
             weights.sha256,
+            {what: fingerprint(path) for what, path in masks.items()},
         ),
     )
 
@@ -243,10 +266,15 @@ def _check_weights(settings: Settings) -> None:
         )
 
 
-def _notices(settings: Settings, styles: Sequence[Path], init: Picture | None, final: Level) -> tuple[str, ...]:
+def _notices(
+    settings: Settings, styles: Sequence[Path], init: Picture | None, final: Level, *, has_rest: bool
+) -> tuple[str, ...]:
     unread = "style_weight is 0: the style pictures do not count and are not read"
     stretched = "" if init is None else stretch_notice(init, final.height, final.width)
-    return tuple(filter(None, [unread if styles and not settings.style_weight else "", stretched]))
+    claimed = (
+        f"the regions claim all of the picture, and nothing is left for {styles[0]}" if styles and not has_rest else ""
+    )
+    return tuple(filter(None, [unread if styles and not settings.style_weight else "", claimed, stretched]))
 
 
 def _notices_of(*pictures: Picture | None) -> list[str]:

@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails
 from muralist.model.architecture import ARCHITECTURES
 from muralist.model.errors import choices, did_you_mean
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
+from muralist.pipeline.settings import MACHINE_SETTINGS, PICTURE_SETTINGS, Settings
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much
@@ -160,13 +160,21 @@ def _for(network: object, layer: _Layer) -> list[_Layer]:
 
 
 def _check_harmless(layers: Iterable[_Layer]) -> None:
-    """Refuse presets that say what of the machine to take, where to write or whom to connect to: they are handed on."""
+    """Refuse presets that say what of the machine to take, where to write, whom to connect to, or what is in a picture.
+
+    They are handed on, and hold for many.
+    """
     for layer in layers:
         for key, entry in layer.items():
             if key in MACHINE_SETTINGS and entry.value not in (None, Settings.model_fields[key].default):
                 raise SettingsError(
                     f"{entry.place}: {key}: got {_short(entry.value)} in a preset, wanted it on the command line only; "
                     f"use its flag or --set {key}=..."
+                )
+            if key in PICTURE_SETTINGS and entry.value is not None:
+                raise SettingsError(
+                    f"{entry.place}: {key}: got {_short(entry.value)} in a preset, but masks belong to one picture; "
+                    "name them on the command line or in a manifest"
                 )
 
 

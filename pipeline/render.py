@@ -181,8 +181,9 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     """
     settings, journal = brief.settings, Journal(folder, brief.output, brief.identity)
     shares = tuple(style.share for style in brief.styles)
+    guidance = None if brief.regions is None else brief.regions.guidance([style.region for style in brief.styles])
     precision = cluster.precision if settings.precision == "auto" else settings.precision
-    job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank)
+    job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank, guidance)
     course, plan = journal.resume(), planned_by(brief, cluster, precision)
     painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
     before = course.losses + course.current.rows
@@ -268,18 +269,23 @@ def _sources(brief: Brief, job: Job) -> Sources:
         content=lambda height, width, rows: resize_rows(brief.content.pixels, height, width, rows),
         init=lambda height, width, rows: resize_rows(init, height, width, rows),
         styles=tuple(_style_source(style, origin) for style in brief.styles),
+        guides=None if brief.regions is None else brief.regions.channels,
     )
 
 
 def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
     colours = "" if style.recolouring is None else style.recolouring.sha256
     own = {"style": style.picture.sha256, "colours": colours}
-    return StyleSource(style.pixels, StyleCache(user_cache_path("muralist") / "style", {**origin, **own}))
+    own |= {"mask": style.mask.key} if style.mask else {}
+    return StyleSource(
+        style.pixels, StyleCache(user_cache_path("muralist") / "style", {**origin, **own}), style.weights
+    )
 
 
 def _finished(brief: Brief, job: Job, level: Level, made: int) -> Finished:
     """The painting as it is after some rounds of a level."""
-    return Finished(brief, level, job.canvas(level, made), job.content(level))
+    guides = None if brief.regions is None else job.guides(level)
+    return Finished(brief, level, job.canvas(level, made), job.content(level), guides)
 
 
 def _saver(brief: Brief, job: Job) -> Callable[[Level, int], Checkpoint]:

@@ -4,7 +4,7 @@ Colours are the pictures' own, or with `colours: statistics` the photograph's (`
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,8 +15,11 @@ from muralist.pipeline.errors import PictureError, SettingsError
 from muralist.pipeline.pictures.colours import Recolouring, recolouring
 from muralist.pipeline.pictures.formats import supported_inputs
 from muralist.pipeline.pictures.images import Picture, resize
+from muralist.pipeline.pictures.masks import Mask, read_mask
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.progress import counted
+from muralist.pipeline.region_specs import RegionSpec
+from muralist.pipeline.regions import fitted
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers.memory import budget
 
@@ -36,6 +39,10 @@ class Style:
         Smallest side the network can see, px.
     recolouring : Recolouring, optional
         What gives the picture the photograph's colours; None leaves it its own.
+    region : int
+        Which region it is painted in; 0 is the whole picture, or what no region claims.
+    mask : Mask, optional
+        The part of the picture that counts.
     """
 
     picture: Picture
@@ -43,6 +50,8 @@ class Style:
     scale: float
     least: int
     recolouring: Recolouring | None = None
+    region: int = 0
+    mask: Mask | None = None
 
     @property
     def side(self) -> int:
@@ -59,6 +68,10 @@ class Style:
         """Give the picture at `size(side)`, recoloured if it is to be: (h, w, 3), float32 in [0, 1]."""
         resized = resize(self.picture.pixels, *self.size(side))
         return resized if self.recolouring is None else self.recolouring(resized)
+
+    def weights(self, side: int) -> np.ndarray | None:
+        """Give the mask at `size(side)`: (h, w), float32 in [0, 1]; None if all of the picture counts."""
+        return None if self.mask is None else resize(self.mask.values, *self.size(side))
 
 
 def style_files(paths: Sequence[Path]) -> tuple[tuple[Path, ...], ...]:
@@ -109,17 +122,47 @@ def read_styles(
     Raises
     ------
     SettingsError
-        If there is no style, or `style_blend` or `style_scale` do not match the styles.
+        If there is no style, or `style_blend`, `style_scale` or `style_mask` do not match the styles.
     PictureError
-        If a picture cannot be read or is too small.
+        If a picture or a mask cannot be read, is too small, or of another shape.
     """
     if not settings.active_style_layers:
         return ()
     least = network.minimum(settings.active_style_layers)
-    shares, scales = _shares(settings, len(files)), _scales(settings, len(files))
+    lists = (of(settings, len(files)) for of in (_shares, _scales, _masks))
     return tuple(
-        _style(path, photograph, share / len(pictures), scale, settings, least)
-        for pictures, share, scale in zip(files, shares, scales, strict=True)
+        _style(path, photograph, share / len(pictures), scale, settings, settings.colours, mask, least)
+        for pictures, share, scale, mask in zip(files, *lists, strict=True)
+        for path in pictures
+    )
+
+
+def read_region_styles(
+    files: Sequence[Sequence[Path]],
+    specs: Sequence[RegionSpec],
+    first: int,
+    photograph: Picture,
+    settings: Settings,
+    network: Architecture,
+) -> tuple[Style, ...]:
+    """Read the style pictures of regions, which are numbered from `first` on; otherwise like `read_styles`."""
+    least, usual = network.minimum(settings.active_style_layers or settings.layers), settings.style_scale
+    scale = usual[0] if len(usual) == 1 else 1.0
+    return tuple(
+        replace(
+            _style(
+                path,
+                photograph,
+                1 / len(pictures),
+                spec.scale or scale,
+                settings,
+                spec.color or settings.colours,
+                spec.style_mask,
+                least,
+            ),
+            region=region,
+        )
+        for region, (pictures, spec) in enumerate(zip(files, specs, strict=True), first)
         for path in pictures
     )
 
@@ -153,7 +196,26 @@ def _picture(path: Path, _changed: tuple[int, int] | None, max_pixels: int, memo
     return read_picture(path, max_pixels, decoder_memory=memory)
 
 
-def _style(path: Path, photograph: Picture, share: float, scale: float, settings: Settings, least: int) -> Style:
+def _masks(settings: Settings, count: int) -> tuple[str | None, ...]:
+    masks = settings.style_mask
+    if masks is not None and len(masks) != count:
+        raise SettingsError(
+            f"style_mask: got {counted(len(masks), 'mask')} for {counted(count, 'style')}, wanted one for each, in "
+            "their order"
+        )
+    return masks or (None,) * count
+
+
+def _style(
+    path: Path,
+    photograph: Picture,
+    share: float,
+    scale: float,
+    settings: Settings,
+    colours: str,
+    mask: str | None,
+    least: int,
+) -> Style:
     facts = path.stat() if path.is_file() else None  # what is wrong with a path is told where it is read
     picture = _picture(path, facts and (facts.st_mtime_ns, facts.st_size), settings.max_pixels, budget(settings))
     if min(picture.height, picture.width) < least:
@@ -161,5 +223,9 @@ def _style(path: Path, photograph: Picture, share: float, scale: float, settings
             f"{path}: got a style picture of {picture.width} x {picture.height} px, wanted at least {least} px a side",
             path=path,
         )
-    matched = settings.colours == "statistics"
-    return Style(picture, share, scale, least, recolouring(picture.pixels, photograph.pixels) if matched else None)
+    recoloured = recolouring(picture.pixels, photograph.pixels) if colours == "statistics" else None
+    counts = None
+    if mask is not None:
+        found = read_mask(mask, settings.max_pixels, decoder_memory=budget(settings))
+        counts = fitted(found, mask, (picture.height, picture.width), stretch=settings.region_fit)
+    return Style(picture, share, scale, least, recoloured, mask=counts)

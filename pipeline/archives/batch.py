@@ -24,6 +24,7 @@ from muralist.pipeline.archives.collisions import check_collisions
 from muralist.pipeline.archives.deadline import Deadline
 from muralist.pipeline.archives.items import Item, find_doubles, find_items, find_unsupported, told_unsupported
 from muralist.pipeline.archives.manifest import is_manifest
+from muralist.pipeline.archives.masks import with_own_masks
 from muralist.pipeline.archives.pairs import RawPairs, told_doubles
 from muralist.pipeline.archives.repeats import identity_of, likeness, painted_already
 from muralist.pipeline.brief import make_brief, sidecar_path, target_of
@@ -156,6 +157,7 @@ def paint_archive(
         inputs, styles, output, preset=wishes.preset, template=name, each_style=each_style, raw_pairs=raw_pairs
     )
     settings = load_settings(wishes.preset, wishes.flags, wishes.assignments)
+    items = with_own_masks(items, settings)
     manifests = filter(is_manifest, map(Path, inputs))
     check_collisions(items, wishes.settings_of, output / REPORT, manifests, pages=wishes.report)
     deadline = Deadline.parse(finish_by, max_hours, datetime.now())
@@ -421,7 +423,9 @@ def _painted(errand: Errand, sidecar: Sidecar) -> Result:
     last = sidecar["levels"][-1]
     facts = {name: sidecar[name] for name in ("seconds", "height", "width", "seam_score", "seam_threshold")}
     losses = {"style_loss": last["style_loss_last"], "content_loss": last["content_loss_last"]}
-    return replace(_result(errand.item, "done"), attempts=errand.attempts, **facts, **losses)
+    missing = ", ".join(errand.item.missing)
+    reason = f"painted without {missing}, which it does not have" if missing else None
+    return replace(_result(errand.item, "done", reason), attempts=errand.attempts, **facts, **losses)
 
 
 def _failed(item: Item, error: BaseException) -> Result:
