@@ -46,6 +46,7 @@ FLAGS = {
     "network": "--network",
     "weights": "--weights",
     "style_scale": "--style-scale",
+    "style_width": "--style-width",
     "style_blend": "--style-blend",
     "style_mask": "--style-mask",
     "regions": "--region",
@@ -85,7 +86,7 @@ FLAGS = {
 }
 
 
-REPEATABLE = ("style_mask", "regions")
+REPEATABLE = ("style_width", "style_mask", "regions")
 
 
 class Terminated(KeyboardInterrupt):

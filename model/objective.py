@@ -163,6 +163,13 @@ class Objective:
         terms, shares = self.style_terms(sums), _shares(self.style_layers)
         return sum(shares[layer] * self._area(name, layer, sums) * terms[name] for name, layer in self.terms.items())
 
+    def region_losses(self, sums: Sums) -> list[float]:
+        """How far every region of a whole picture is from its style, unweighted; not by how large it is."""
+        terms, shares = self.style_terms(sums), _shares(self.style_layers)
+        return [
+            sum(share * terms[term(layer, region)] for layer, share in shares.items()) for region in range(self.regions)
+        ]
+
     def style_terms(self, sums: Sums) -> dict[str, float]:
         """How far every region of a whole picture is from its style at every layer, unweighted, from its sums."""
         like = torch.empty(0, dtype=torch.float64)

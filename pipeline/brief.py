@@ -19,6 +19,7 @@ from muralist.pipeline.pictures.writing import MOST_JPEG_SIDE, check_output, che
 from muralist.pipeline.records.checkpoints import checkpoint_paths
 from muralist.pipeline.records.identity import identity
 from muralist.pipeline.records.losses import check_plot
+from muralist.pipeline.region_specs import FACES
 from muralist.pipeline.regions import Regions, mask_files, read_regions, region_specs
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.sizes import DEFAULT_DPI, TargetSize, pixels_of, target_size
@@ -162,17 +163,21 @@ def make_brief(
     _check_pdf(output, settings, sheet)
     regions = read_regions(
         settings,
-        (photograph.height, photograph.width),
+        photograph,
         lambda picture: _cropped(picture, target, aside),
         len(paths),
         memory=memory,
         folder=aside,
     )
     photograph = _cropped(photograph, target, aside)
+    found_faces = regions is not None and regions.faces is not None
     has_rest = regions is None or regions.has_rest
     named = read_styles(files, photograph, settings, network) if paths or has_rest else ()
     apart = read_region_styles(region_files, specs, int(has_rest), photograph, settings, network)
-    styles = (*(named if has_rest else ()), *apart)
+    longest = max(target.height, target.width) + 2 * target.painted
+    dpi = settings.dpi or DEFAULT_DPI
+    styles = tuple(style.at_true_scale(dpi, longest) for style in (*(named if has_rest else ()), *apart))
+    _check_widths(styles, settings)
     stride = network.stride(network.deepest(layers))
     sides = [(each.side, each.scale) for each in styles]
     height, width = target.height + 2 * target.painted, target.width + 2 * target.painted
@@ -181,6 +186,7 @@ def make_brief(
         level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
     extras = [*checkpoint_paths(output, levels), *filter(None, [loss_plot])]
     extras += [proof_path(output)] if settings.proof else []
+    extras += [faces_path(output)] if found_faces else []
     _check_extras(extras, [*inputs, output, sidecar_path(output)], overwrite)
     weights = find_weights(network, settings.weights)
     hashes = (style.picture.sha256 for style in (*named, *apart))
@@ -200,6 +206,8 @@ def make_brief(
         _dpi(settings, photograph),
         (
             *_notices(settings, paths, init, levels[-1], has_rest=has_rest),
+            *(["no face was found, so none is protected"] if settings.protect == FACES and not found_faces else []),
+            *filter(None, (_falls_short(style, longest) for style in styles)),
             *_notices_of(photograph, *(s.picture for s in styles), init),
         ),
         loss_plot,
@@ -277,6 +285,25 @@ def _notices(
     return tuple(filter(None, [unread if styles and not settings.style_weight else "", claimed, stretched]))
 
 
+def _check_widths(styles: Sequence[Style], settings: Settings) -> None:
+    if settings.print_size is None and any(style.width_mm is not None for style in styles):
+        raise SettingsError(
+            "got the width of a style picture without a print size, wanted one for strokes as large as on the wall, "
+            "such as --print 60x90cm"
+        )
+
+
+def _falls_short(style: Style, longest: int) -> str:
+    """Say that a style picture has too few pixels for strokes as large as on the wall; "" if it has enough."""
+    wanted = round(style.scale * longest)
+    if style.width_mm is None or wanted <= style.side:
+        return ""
+    return (
+        f"{style.picture.path}: strokes will be {style.side / wanted:.0%} as large as on the wall, since the picture's "
+        f"long side has {style.side} px, not {wanted}"
+    )
+
+
 def _notices_of(*pictures: Picture | None) -> list[str]:
     """What the pictures' files gave occasion to say, each once."""
     return list(dict.fromkeys(notice for picture in pictures if picture for notice in picture.notices))
@@ -312,6 +339,11 @@ def sidecar_path(output: Path) -> Path:
 def proof_path(output: Path) -> Path:
     """Name the soft proof of an output: `poster.tif` gets `poster.tif.proof.png`."""
     return output.with_name(output.name + ".proof.png")
+
+
+def faces_path(output: Path) -> Path:
+    """Name the mask of faces that are protected: `poster.tif` gets `poster.tif.faces.png`."""
+    return output.with_name(output.name + ".faces.png")
 
 
 def _depth_for(output: Path, wanted: int) -> int:

@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 from muralist.model.architecture import ARCHITECTURES
 from muralist.model.errors import choices, did_you_mean
 from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.region_specs import FACES
 from muralist.pipeline.settings import MACHINE_SETTINGS, PICTURE_SETTINGS, Settings
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
@@ -38,6 +39,8 @@ _RIVALS: Final = {
     "height": {"size", "print_size"},
     "strength": {"content_weight"},
     "content_weight": {"strength"},
+    "style_scale": {"style_width"},
+    "style_width": {"style_scale"},
 }
 # What a later preset or the command line takes away beside: weights belong to their network, a height to its width.
 _REPLACED: Final = _RIVALS | {
@@ -171,7 +174,7 @@ def _check_harmless(layers: Iterable[_Layer]) -> None:
                     f"{entry.place}: {key}: got {_short(entry.value)} in a preset, wanted it on the command line only; "
                     f"use its flag or --set {key}=..."
                 )
-            if key in PICTURE_SETTINGS and entry.value is not None:
+            if key in PICTURE_SETTINGS and entry.value not in (None, FACES):
                 raise SettingsError(
                     f"{entry.place}: {key}: got {_short(entry.value)} in a preset, but masks belong to one picture; "
                     "name them on the command line or in a manifest"

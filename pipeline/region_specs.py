@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from muralist.model.errors import choices
 from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.sizes import MAX_SIDE_MM, parse_length
 
 MOST_REGIONS: Final = 16
+FACES: Final = "faces"  # what `protect` may say instead of the name of a mask
 COLORS: Final = ("style", "luminance", "statistics")
 EXAMPLE: Final = "sky.png=starry.jpg,scale=1.5,strength=0.7,color=luminance"
 
@@ -30,6 +32,8 @@ class RegionSpec:
         One of `COLORS`; None is as elsewhere.
     style_mask : str or None
         Mask of the part of the painting that counts.
+    width : str or None
+        How wide the painting is where it hangs, for strokes as large as there; instead of a scale.
     """
 
     mask: str
@@ -38,12 +42,12 @@ class RegionSpec:
     strength: float = 1.0
     color: str | None = None
     style_mask: str | None = None
+    width: str | None = None
 
     def __str__(self) -> str:
         """Write the region as `parse_region` reads it."""
-        options = {"scale": self.scale, "strength": self.strength, "color": self.color, "style-mask": self.style_mask}
-        usual = {"strength": 1.0}
-        said = [f",{name}={value}" for name, value in options.items() if value != usual.get(name)]
+        options = {name: getattr(self, name.replace("-", "_")) for name in _OPTIONS}
+        said = [f",{name}={value}" for name, value in options.items() if value not in (None, 1.0)]
         return f"{self.mask}={self.style}{''.join(said)}"
 
 
@@ -75,6 +79,8 @@ def parse_region(text: str) -> RegionSpec:
         if name not in _OPTIONS:
             raise SettingsError(f"got region {text!r}, wanted options such as {EXAMPLE}; {choices(name, _OPTIONS)}")
         found[name.replace("-", "_")] = _OPTIONS[name](value, f"got region {text!r}, wanted a {name}")
+    if {"scale", "width"} <= found.keys():
+        raise SettingsError(f"got region {text!r} with scale and width, wanted only one of them")
     return RegionSpec(mask, style, **found)
 
 
@@ -89,6 +95,11 @@ def _between(low: float, high: float) -> Callable[[str, str], float]:
         return number
 
     return read
+
+
+def _width(text: str, wanted: str) -> str:
+    parse_length(text, wanted, MAX_SIDE_MM)
+    return text
 
 
 def _color(text: str, wanted: str) -> str:
@@ -108,6 +119,7 @@ _OPTIONS: Final[dict[str, Callable[[str, str], Any]]] = {
     "strength": _between(0, 2),
     "color": _color,
     "style-mask": _name,
+    "width": _width,
 }
 
 

@@ -15,10 +15,11 @@ from typing import Final
 import numpy as np
 
 from muralist.pipeline.errors import PictureError, SettingsError
+from muralist.pipeline.pictures.faces import find_faces
 from muralist.pipeline.pictures.images import Picture, resize, resize_rows
 from muralist.pipeline.pictures.masks import Mask, mask_file, read_mask
 from muralist.pipeline.pictures.rasters import Raster
-from muralist.pipeline.region_specs import RegionSpec, parse_region
+from muralist.pipeline.region_specs import FACES, RegionSpec, parse_region
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers.memory import budget
 
@@ -64,6 +65,8 @@ class Regions:
     has_rest : bool
         Whether there is a first region, beside those, of what they do not claim.
     strength_map, protect : Mask or None
+    faces : Mask or None
+        The protected faces that were found, of the whole photograph.
     luminance : bool
         Whether the rest is painted in light only.
     """
@@ -73,6 +76,7 @@ class Regions:
     has_rest: bool
     strength_map: Mask | None
     protect: Mask | None
+    faces: Mask | None
     luminance: bool
 
     @property
@@ -158,7 +162,8 @@ def mask_names(settings: Settings) -> dict[str, str]:
     names = {f"region {number}": spec.mask for number, spec in enumerate(specs, 1)}
     names |= {f"style mask of region {n}": spec.style_mask for n, spec in enumerate(specs, 1) if spec.style_mask}
     names |= {f"style mask {number}": name for number, name in enumerate(settings.style_mask or (), 1)}
-    others = {"strength map": settings.strength_map, "protected": settings.protect}
+    others = {"strength map": settings.strength_map}
+    others |= {} if settings.protect == FACES else {"protected": settings.protect}
     return names | {what: name for what, name in others.items() if name is not None}
 
 
@@ -169,20 +174,20 @@ def mask_files(settings: Settings) -> dict[str, Path]:
 
 def read_regions(
     settings: Settings,
-    shape: tuple[int, int],
+    photograph: Picture,
     crop: Crop,
     styles: int,
     *,
     memory: int | None = None,
     folder: Path | None = None,
 ) -> Regions | None:
-    """Read the masks of a photograph; None if it has none.
+    """Read the masks of a photograph, and find its faces if they are protected; None if it has none.
 
     Parameters
     ----------
     settings : Settings
-    shape : (int, int)
-        Height and width of the photograph, px.
+    photograph : Picture
+        Not cropped yet.
     crop : callable (Picture) -> Picture
         Crops a picture as the photograph is cropped.
     styles : int
@@ -202,11 +207,18 @@ def read_regions(
         return None
 
     def mask(name: str) -> Mask:
+        shape = photograph.height, photograph.width
         found = read_mask(name, settings.max_pixels, memory=memory, folder=folder, decoder_memory=budget(settings))
         return _cropped(fitted(found, name, shape, stretch=settings.region_fit), name, crop)
 
     masks = tuple(mask(spec.mask) for spec in specs)
-    strength_map, protect = (None if name is None else mask(name) for name in (settings.strength_map, settings.protect))
+    faces = find_faces(photograph) if settings.protect == FACES else None
+    strength_map = None if settings.strength_map is None else mask(settings.strength_map)
+    protect = replace(faces, values=crop(faces.picture).pixels) if faces else None
+    if settings.protect not in (None, FACES):
+        protect = mask(str(settings.protect))
+    if not (specs or strength_map or protect):
+        return None
     rest = _rest(masks)
     if rest >= LEAST_CLAIM and not styles and settings.active_style_layers:
         raise SettingsError(
@@ -218,6 +230,7 @@ def read_regions(
         rest >= LEAST_CLAIM,
         strength_map,
         None if protect is None else protect.feathered(),
+        faces,
         settings.colours == "luminance",
     )
     if regions.painted == 0:

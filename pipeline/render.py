@@ -13,9 +13,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from platformdirs import user_cache_path
 
-from muralist.pipeline.brief import Brief, make_brief, proof_path
+from muralist.pipeline.brief import Brief, faces_path, make_brief, proof_path
 from muralist.pipeline.errors import OutputError, PipelineError
 from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of, planned_by
 from muralist.pipeline.finishing import Finished, score_seams, write_painting, write_proof
@@ -24,7 +25,7 @@ from muralist.pipeline.lay_out import Sources, StyleSource
 from muralist.pipeline.levels import Level
 from muralist.pipeline.painting import Painting
 from muralist.pipeline.pictures.images import resize_rows
-from muralist.pipeline.pictures.writing import check_output
+from muralist.pipeline.pictures.writing import check_output, write_picture
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Bars, Progress
 from muralist.pipeline.records.checkpoints import Checkpoint, checkpoint_path
@@ -195,6 +196,8 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
         proof = (
             write_proof(finished, proof_path(brief.output), brief.profile) if settings.proof and brief.profile else None
         )
+        if brief.regions is not None and brief.regions.faces is not None:
+            write_picture(faces_path(brief.output), np.dstack([brief.regions.faces.values[:]] * 3))
         if brief.loss_plot is not None:
             write_plot(brief.loss_plot, course.losses, settings)
         seams = score_seams(finished)

@@ -22,7 +22,16 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from muralist.pipeline.region_specs import check_regions
-from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, Edge, check_sides, parse_aspect, parse_length, parse_print
+from muralist.pipeline.sizes import (
+    MAX_DPI,
+    MAX_SIDE_MM,
+    MAX_SIDE_PX,
+    Edge,
+    check_sides,
+    parse_aspect,
+    parse_length,
+    parse_print,
+)
 
 T = TypeVar("T")
 
@@ -254,6 +263,11 @@ class Settings(BaseModel):
         description="Size of the brush strokes, relative to the style picture fitted to the level; one for all "
         "styles, or one for each.",
     )
+    style_width: Annotated[tuple[Text, ...], BeforeValidator(_texts)] | None = Field(
+        None,
+        description="How wide the style picture is where it hangs, such as 92cm, one for all styles or one for each: "
+        "with `print_size`, strokes on paper are then as large as on the wall. Instead of `style_scale`.",
+    )
     style_blend: Annotated[tuple[Weight, ...], BeforeValidator(_as_list)] | None = Field(
         None, description="Shares of several styles, one for each; equal ones if not given."
     )
@@ -276,7 +290,9 @@ class Settings(BaseModel):
         None, description="Gray picture: black keeps the photograph, white is painted as strongly as `strength` says."
     )
     protect: FileName | None = Field(
-        None, description="Gray picture, white where the photograph is to show through, without an edge."
+        None,
+        description="Gray picture, white where the photograph is to show through, without an edge; or `faces`, for "
+        "those that are found in it (extra `faces`).",
     )
     colours: Literal["style", "luminance", "statistics"] = Field(
         "style",
@@ -526,6 +542,13 @@ class Settings(BaseModel):
         if print_size is not None:
             parse_print(print_size)
         return print_size
+
+    @field_validator("style_width")
+    @classmethod
+    def _are_widths(cls, lengths: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for length in lengths or ():
+            parse_length(length, "style_width", MAX_SIDE_MM)
+        return lengths
 
     @field_validator("bleed", "wrap")
     @classmethod

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from muralist.pipeline.progress import counted
 from muralist.pipeline.region_specs import RegionSpec
 from muralist.pipeline.regions import fitted
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.sizes import MAX_SIDE_MM, parse_length, pixels_of
 from muralist.pipeline.workers.memory import budget
 
 
@@ -43,6 +45,8 @@ class Style:
         Which region it is painted in; 0 is the whole picture, or what no region claims.
     mask : Mask, optional
         The part of the picture that counts.
+    width_mm : float, optional
+        How wide it is where it hangs.
     """
 
     picture: Picture
@@ -52,11 +56,26 @@ class Style:
     recolouring: Recolouring | None = None
     region: int = 0
     mask: Mask | None = None
+    width_mm: float | None = None
 
     @property
     def side(self) -> int:
         """Long side of the picture as it is, px."""
         return max(self.picture.height, self.picture.width)
+
+    def at_true_scale(self, dpi: float, longest: int) -> "Style":
+        """Give strokes the size on paper that they have where it hangs, if that is known.
+
+        Parameters
+        ----------
+        dpi : float
+            Of the print.
+        longest : int
+            Long side of the painting, px.
+        """
+        if self.width_mm is None:
+            return self
+        return replace(self, scale=pixels_of(self.width_mm, dpi) * self.side / self.picture.width / longest)
 
     def size(self, side: int) -> tuple[int, int]:
         """Height and width with a long side of `side`, no smaller than the network can see, px."""
@@ -122,17 +141,26 @@ def read_styles(
     Raises
     ------
     SettingsError
-        If there is no style, or `style_blend`, `style_scale` or `style_mask` do not match the styles.
+        If there is no style, or `style_blend`, `style_scale`, `style_mask` or `style_width` do not match the styles.
     PictureError
         If a picture or a mask cannot be read, is too small, or of another shape.
     """
     if not settings.active_style_layers:
         return ()
-    least = network.minimum(settings.active_style_layers)
-    lists = (of(settings, len(files)) for of in (_shares, _scales, _masks))
+    shares, count = _shares(settings, len(files)), len(files)
+    scales, masks, widths = (
+        _for_each(name, getattr(settings, f"style_{name}") or (None,), count) for name in ("scale", "mask", "width")
+    )
     return tuple(
-        _style(path, photograph, share / len(pictures), scale, settings, settings.colours, mask, least)
-        for pictures, share, scale, mask in zip(files, *lists, strict=True)
+        _style(
+            path,
+            RegionSpec("", "", scale, style_mask=mask, width=width),
+            share / len(pictures),
+            photograph,
+            settings,
+            network,
+        )
+        for pictures, share, scale, mask, width in zip(files, shares, scales, masks, widths, strict=True)
         for path in pictures
     )
 
@@ -146,22 +174,8 @@ def read_region_styles(
     network: Architecture,
 ) -> tuple[Style, ...]:
     """Read the style pictures of regions, which are numbered from `first` on; otherwise like `read_styles`."""
-    least, usual = network.minimum(settings.active_style_layers or settings.layers), settings.style_scale
-    scale = usual[0] if len(usual) == 1 else 1.0
     return tuple(
-        replace(
-            _style(
-                path,
-                photograph,
-                1 / len(pictures),
-                spec.scale or scale,
-                settings,
-                spec.color or settings.colours,
-                spec.style_mask,
-                least,
-            ),
-            region=region,
-        )
+        replace(_style(path, spec, 1 / len(pictures), photograph, settings, network), region=region)
         for region, (pictures, spec) in enumerate(zip(files, specs, strict=True), first)
         for path in pictures
     )
@@ -181,14 +195,14 @@ def _shares(settings: Settings, count: int) -> list[float]:
     return [share / sum(blend) for share in blend]
 
 
-def _scales(settings: Settings, count: int) -> tuple[float, ...]:
-    scales = settings.style_scale
-    if len(scales) not in (1, count):
+def _for_each(name: str, values: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """One value for every style: the only one, or its own."""
+    if len(values) not in (1, count):
         raise SettingsError(
-            f"style_scale: got {counted(len(scales), 'scale')} for {counted(count, 'style')}, wanted one for all or "
+            f"style_{name}: got {counted(len(values), name)} for {counted(count, 'style')}, wanted one for all or "
             "one for each"
         )
-    return scales * count if len(scales) == 1 else scales
+    return values * count if len(values) == 1 else values
 
 
 @lru_cache(maxsize=8)  # a batch paints many photographs after the same pictures
@@ -207,25 +221,30 @@ def _masks(settings: Settings, count: int) -> tuple[str | None, ...]:
 
 
 def _style(
-    path: Path,
-    photograph: Picture,
-    share: float,
-    scale: float,
-    settings: Settings,
-    colours: str,
-    mask: str | None,
-    least: int,
+    path: Path, spec: RegionSpec, share: float, photograph: Picture, settings: Settings, network: Architecture
 ) -> Style:
+    """Read a style picture that is to be as a region says."""
     facts = path.stat() if path.is_file() else None  # what is wrong with a path is told where it is read
     picture = _picture(path, facts and (facts.st_mtime_ns, facts.st_size), settings.max_pixels, budget(settings))
+    least = network.minimum(settings.active_style_layers)
     if min(picture.height, picture.width) < least:
         raise PictureError(
             f"{path}: got a style picture of {picture.width} x {picture.height} px, wanted at least {least} px a side",
             path=path,
         )
-    recoloured = recolouring(picture.pixels, photograph.pixels) if colours == "statistics" else None
-    counts = None
-    if mask is not None:
-        found = read_mask(mask, settings.max_pixels, decoder_memory=budget(settings))
-        counts = fitted(found, mask, (picture.height, picture.width), stretch=settings.region_fit)
-    return Style(picture, share, scale, least, recoloured, mask=counts)
+    matched = (spec.color or settings.colours) == "statistics"
+    usual = settings.style_scale[0] if len(settings.style_scale) == 1 else 1.0
+    return Style(
+        picture,
+        share,
+        spec.scale or usual,
+        least,
+        recolouring(picture.pixels, photograph.pixels) if matched else None,
+        mask=None if spec.style_mask is None else _mask_of(picture, spec.style_mask, settings),
+        width_mm=None if spec.width is None else parse_length(spec.width, "width", MAX_SIDE_MM),
+    )
+
+
+def _mask_of(picture: Picture, name: str, settings: Settings) -> Mask:
+    mask = read_mask(name, settings.max_pixels, decoder_memory=budget(settings))
+    return fitted(mask, name, (picture.height, picture.width), stretch=settings.region_fit)

@@ -237,8 +237,11 @@ def add_up(job: Job, level: Level, made: int | None, content_weight: float) -> d
     total = Sums.total(Sums.of_arrays(folder.read(name)) for name in names)
     if made is not None:
         folder.write(folder.total(level, made), total.arrays())
-    losses = _painter(job, level, content_weight).objective.losses(total)
+    goal = _painter(job, level, content_weight).objective
+    losses = goal.losses(total)
     terms = {"style": losses.style, "content": losses.content, "tv": losses.variation, "total": losses.total}
+    apart = enumerate(goal.region_losses(total)) if goal.regions > 1 else ()
+    terms |= {f"style {region}": loss for region, loss in apart}
     return {name: value for name, value in terms.items() if value is not None}
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 from muralist.model.errors import did_you_mean
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.presets import parse_value
-from muralist.pipeline.region_specs import parse_region
+from muralist.pipeline.region_specs import FACES, parse_region
 from muralist.pipeline.settings import MACHINE_SETTINGS, PICTURE_SETTINGS, Settings, can_name_file
 from muralist.pipeline.start import BLANK, PHOTOGRAPH
 
@@ -253,7 +253,7 @@ def _from(folder: Path, masks: object) -> object:
 
 
 def _below(folder: Path, mask: str) -> str:
-    return mask if "{" in mask else str(folder / mask)
+    return mask if "{" in mask or mask == FACES else str(folder / mask)
 
 
 def _short(value: object) -> str:

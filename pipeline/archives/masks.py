@@ -40,8 +40,8 @@ def with_own_masks(items: Sequence[Item], settings: Settings) -> list[Item]:
     for item in items:
         filled, asked = _Filled(item.content), {**settings.model_dump(include=set(PICTURE_SETTINGS)), **item.overrides}
         try:
-            own = {name: filled.one(asked[name]) for name in ("strength_map", "protect")}
-            own["regions"] = filled.regions(asked["regions"])
+            own = {"regions": filled.regions(asked["regions"])}
+            own |= {name: filled.one(asked[name]) for name in ("strength_map", "protect")}
         except SettingsError as error:
             raise SettingsError(f"{item.place}: {error}") from None
         if filled.names:

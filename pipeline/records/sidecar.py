@@ -96,7 +96,7 @@ def _inputs(brief: Brief) -> dict[str, Any]:
         {**_input(style.picture), "share": style.share, "scale": style.scale, **_regional(brief, style)}
         for style in brief.styles
     ]
-    found = {"content": _input(brief.content), "styles": styles}
+    found: dict[str, Any] = {"content": _input(brief.content), "styles": styles}
     regions = brief.regions
     if regions is not None:
         masks = [(spec.mask, mask) for spec, mask in zip(regions.specs, regions.masks, strict=True)]

@@ -216,6 +216,9 @@ def test_oracle_with_regions(regions, kind):
     features = painter.network(to_tensor(PICTURE), painter.objective.layers)
     assert whole.style == pytest.approx(float(style_loss(painter.objective, features, masks)), rel=1e-9)
     assert tiled.style == pytest.approx(whole.style, rel=1e-6)
+    apart = [painter.objective.region_losses(measured(painter, grid, masks)) for grid in (GRID, WHOLE)]
+    assert apart[0] == pytest.approx(apart[1], rel=1e-5)
+    assert len(apart[0]) == regions
 
 
 @pytest.mark.parametrize("formula", ["spst", "w2"])
