@@ -45,7 +45,13 @@ FLAGS = {
     "network": "--network",
     "weights": "--weights",
     "style_scale": "--style-scale",
+    "style_width": "--style-width",
     "style_blend": "--style-blend",
+    "style_mask": "--style-mask",
+    "regions": "--region",
+    "region_fit": "--region-fit/--no-region-fit",
+    "strength_map": "--strength-map",
+    "protect": "--protect",
     "colours": "--colours",
     "init": "--init",
     "noise_ratio": "--noise-ratio",
@@ -78,6 +84,9 @@ FLAGS = {
     "save_every": "--save-every",
     "seed": "--seed",
 }
+
+
+REPEATABLE = ("style_width", "style_mask", "regions")
 
 
 class Terminated(KeyboardInterrupt):
@@ -157,8 +166,13 @@ def settings_options(command: Callable[..., None], names: Sequence[str] = tuple(
         default = spelled(Settings.model_fields[name].default)
         text = f"{explained(name)}  [default: {default}]" if default else explained(name)
         kind: Any = bool if "/" in flag else str
-        command = click.option(flag, name, type=kind, default=None, help=text)(command)
+        several: dict[str, Any] = {"multiple": True, "callback": _none_if_empty} if name in REPEATABLE else {}
+        command = click.option(flag, name, type=kind, default=None, help=text, **several)(command)
     return command
+
+
+def _none_if_empty(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> list[str] | None:
+    return list(given) or None
 
 
 def look_options(command: Callable[..., None]) -> Callable[..., None]:

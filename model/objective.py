@@ -3,6 +3,7 @@
     loss = style_weight * sum_l v_l style_l + content_weight * sum_l w_l content_l + tv_weight * tv
 
 The layer weights v_l and w_l each sum to one; a published list of layer weights is kept by giving its sum to the term.
+Of regions with styles of their own, style_l is the mean of their style terms, each by its share of the picture.
 The style term's formulas are in `style_losses.py`, those of TV in `variation.py`. Content, with F the painting's
 features and P the photograph's at a layer of N channels and M positions, e = mean (F - P)^2 over both:
 
@@ -27,10 +28,12 @@ import torch
 from torch import Tensor
 
 from .network import Features
+from .regions import ONE_REGION, Guides, term
 from .statistics import Sums, laid_out_like, positions
 from .style_losses import STYLE_LOSSES, Distance, Statistics, in_metric
 from .variation import Variation
 
+TINY = 1e-30  # what is divided by, at least
 # (channels, positions, mean square of the photograph's features) -> factor of the mean squared difference
 CONTENT_LOSSES: dict[str, Callable[[float, float, float], float]] = {
     "relative": lambda channels, positions, energy: 1 / energy if energy else 0.0,
@@ -69,7 +72,7 @@ class Objective:
     Attributes
     ----------
     targets : dict str -> ndarray
-        "gram LAYER" (C, C) and "mean LAYER" (C,) of the style pictures.
+        "gram TERM" (C, C) and "mean TERM" (C,) of the style pictures of every region, see `muralist.model.regions`.
     style_layers, content_layers : dict layer -> float
         Layer weights, any positive scale; none for a term that does not count.
     style_weight, content_weight, tv_weight : float
@@ -88,6 +91,8 @@ class Objective:
         Size that losses which grow with the picture count it as.
     normalize_gradients : bool
         Divide the gradient at every layer by its L1 norm over the whole picture (jcjohnson).
+    regions : int
+        With styles of their own; one is the whole picture, or what of it is painted.
     """
 
     targets: Mapping[str, np.ndarray] = field(repr=False)
@@ -106,6 +111,12 @@ class Objective:
     tv_chroma: float = 0.0
     loss_pixels: int | None = None
     normalize_gradients: bool = False
+    regions: int = 1
+
+    @property
+    def terms(self) -> dict[str, str]:
+        """The statistics that are measured, by name, and the layer of each."""
+        return {term(layer, region): layer for layer in self.style_layers for region in range(self.regions)}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -127,17 +138,17 @@ class Objective:
         return Variation(self.tv_loss, self.height, self.width, self.tv_chroma, self._sum_scale)
 
     def distances(self, like: Tensor) -> dict[str, Distance]:
-        """Make the style term of every layer, its targets on the device and in the number type of `like`."""
-        return {layer: self._distance(layer, like) for layer in self.style_layers}
+        """Make the style terms of regions and layers, their targets on the device and in the number type of `like`."""
+        return {name: self._distance(name, layer, like) for name, layer in self.terms.items()}
 
-    def _distance(self, layer: str, like: Tensor) -> Distance:
-        distance_to, target = STYLE_LOSSES[self.style_loss], self._target(layer, like)
+    def _distance(self, name: str, layer: str, like: Tensor) -> Distance:
+        distance_to, target = STYLE_LOSSES[self.style_loss], self._target(name, like)
         if layer in self.metric:
             return in_metric(distance_to, as_tensor(self.metric[layer], like), target)
         return distance_to(target)
 
-    def _target(self, layer: str, like: Tensor) -> Statistics:
-        return Statistics(*(as_tensor(self.targets[f"{what} {layer}"], like) for what in ("gram", "mean")))
+    def _target(self, name: str, like: Tensor) -> Statistics:
+        return Statistics(*(as_tensor(self.targets[f"{what} {name}"], like) for what in ("gram", "mean")))
 
     def losses(self, sums: Sums) -> Losses:
         """Compute the losses of a whole picture from its sums."""
@@ -149,10 +160,25 @@ class Objective:
         return Losses(style, content, float(variation), float(total))
 
     def _style(self, sums: Sums) -> float:
+        terms, shares = self.style_terms(sums), _shares(self.style_layers)
+        return sum(shares[layer] * self._area(name, layer, sums) * terms[name] for name, layer in self.terms.items())
+
+    def region_losses(self, sums: Sums) -> list[float]:
+        """How far every region of a whole picture is from its style, unweighted; not by how large it is."""
+        terms, shares = self.style_terms(sums), _shares(self.style_layers)
+        return [
+            sum(share * terms[term(layer, region)] for layer, share in shares.items()) for region in range(self.regions)
+        ]
+
+    def style_terms(self, sums: Sums) -> dict[str, float]:
+        """How far every region of a whole picture is from its style at every layer, unweighted, from its sums."""
         like = torch.empty(0, dtype=torch.float64)
-        distances = self.distances(like)
-        now = self.statistics(sums, like)
-        return sum(share * float(distances[layer](now[layer])) for layer, share in _shares(self.style_layers).items())
+        distances, now = self.distances(like), self.statistics(sums, like)
+        return {name: float(distances[name](now[name])) for name in self.terms}
+
+    def _area(self, name: str, layer: str, sums: Sums) -> float:
+        """Share of the picture that is a region's at a layer."""
+        return float(sums.count[name]) / self.sizes[layer].positions if sums.count else 1.0
 
     def _content(self, sums: Sums) -> float:
         return sum(
@@ -161,11 +187,12 @@ class Objective:
         )
 
     def statistics(self, sums: Sums, like: Tensor) -> dict[str, Statistics]:
-        """Means over the whole picture, from its sums, on the device and in the number type of `like`."""
-        count = {layer: self.sizes[layer].positions for layer in self.style_layers}
+        """Means over a whole picture's regions, from its sums, on the device and in the number type of `like`."""
+        count = {name: self.sizes[layer].positions for name, layer in self.terms.items()}
+        count |= {name: max(float(n), TINY) for name, n in sums.count.items()}
         return {
-            layer: Statistics(*(as_tensor(each[layer] / n, like) for each in (sums.gram, sums.feature)))
-            for layer, n in count.items()
+            name: Statistics(*(as_tensor(each[name] / n, like) for each in (sums.gram, sums.feature)))
+            for name, n in count.items()
         }
 
     def _content_factor(self, layer: str, energy: Mapping[str, float]) -> float:
@@ -176,18 +203,26 @@ class Objective:
         mean_energy = float(energy[layer]) / entries
         return factor(size.channels, size.positions * self._sum_scale, mean_energy) / entries
 
-    def style_gradients(self, slopes: Mapping[str, Statistics], features: Features) -> Features:
+    def style_gradients(
+        self, slopes: Mapping[str, Statistics], features: Features, guides: Guides = ONE_REGION
+    ) -> Features:
         """Gradient of pixels * style term at the features, for its slopes at the whole picture's statistics.
 
-        It is `(D + D^T) f + d` with D, d the slopes by Gram matrix and mean: constant matrix times feature. This is the
-        gradient of the surrogate `sum_l (<D_l, F F^T> + d_l F) / positions`.
+        It is `(D + D^T) f + d` with D, d the slopes by Gram matrix and mean: constant matrix times feature, and where
+        there are regions, times what counts of the position. This is the gradient of the surrogate
+        `sum_l (<D_l, F F^T> + d_l F) / positions`. Regions without slopes have no share in it.
         """
         gradients = {}
         for layer, share in _shares(self.style_layers).items():
             factor = self.style_weight * share * self.pixels / self.sizes[layer].positions
-            slope, f = slopes[layer], features[layer]
-            matrix, shift = (factor * (slope.gram + slope.gram.T)).to(f.dtype), (factor * slope.mean).to(f.dtype)
-            gradients[layer] = laid_out_like(f, torch.addmm(shift, positions(f), matrix))
+            matrix = positions(features[layer])
+            gradient = torch.zeros_like(matrix) if guides.parts else matrix
+            for name, part in guides.terms(layer):
+                if part is None:
+                    gradient = _surrogate_gradient(matrix, slopes[name], factor)
+                elif name in slopes:
+                    part.add_to(gradient, _surrogate_gradient(part.of_positions(matrix), slopes[name], factor))
+            gradients[layer] = laid_out_like(features[layer], gradient)
         return gradients
 
     def content_gradients(self, energy: Mapping[str, float], features: Features, content: Features) -> Features:
@@ -214,6 +249,12 @@ class Objective:
 def as_tensor(values: np.ndarray, like: Tensor) -> Tensor:
     """Bring values to a tensor's number type and device, in this order: not every device has float64."""
     return torch.from_numpy(values).to(like.dtype).to(like.device)
+
+
+def _surrogate_gradient(matrix: Tensor, slope: Statistics, factor: float) -> Tensor:
+    """Gradient of factor * (<D, F F^T> + d F) at features laid out as (positions, C)."""
+    change, shift = (factor * (slope.gram + slope.gram.T)).to(matrix.dtype), (factor * slope.mean).to(matrix.dtype)
+    return torch.addmm(shift, matrix, change)
 
 
 def _shares(weights: Mapping[str, float]) -> dict[str, float]:

@@ -24,6 +24,7 @@ from .graphs import Graphs, Tensors, Work
 from .network import Features, Network
 from .objective import Objective, as_tensor
 from .optimizers import Descent, Planes, Steps
+from .regions import ONE_REGION, Guides, Part
 from .state import PIXELS
 from .statistics import Sums, Window, absolute_sum, style_sums, tile_sums, wide, widened
 from .style_losses import Distance, Statistics
@@ -133,32 +134,36 @@ class Painter:
         Returns
         -------
         key : hashable or None
-            All that the work depends on beside its tensors; None where norms of the round before are part of it.
+            All that the work depends on beside its tensors; None where norms of the round before, or regions, which
+            are of other sizes in every tile, are part of it.
         work : callable (tensors) -> tensors
             Makes the steps and measures.
         given : dict
             What to give it, but for "numbers", see `until_finite`.
         """
         energies = tuple((layer, float(energy)) for layer, energy in whole.content_energy.items())
-        key = None if whole.norms else (state.shape, steps.kind, consensus, energies)
+        single = not whole.norms and not window.guides.parts
+        key = (state.shape, steps.kind, consensus, energies) if single else None
         statistics = self.objective.statistics(whole, self.like)
         given = (
             {"state": torch.from_numpy(np.array(state)).to(self.like.device)}
             | {f"content {layer}": features for layer, features in content.items()}
-            | {f"gram {layer}": each.gram for layer, each in statistics.items()}
-            | {f"mean {layer}": each.mean for layer, each in statistics.items()}
+            | {f"gram {name}": each.gram for name, each in statistics.items()}
+            | {f"mean {name}": each.mean for name, each in statistics.items()}
             | {"rows": window.rows, "cols": window.cols}
         )
-        return key, partial(self._round, whole=whole, steps=steps, consensus=consensus), given
+        work = partial(self._round, whole=whole, steps=steps, consensus=consensus, guides=window.guides)
+        return key, work, given
 
     @torch.no_grad()
-    def _round(self, given: Tensors, whole: Sums, steps: Steps, consensus: bool) -> dict[str, Tensor]:
+    def _round(
+        self, given: Tensors, whole: Sums, steps: Steps, consensus: bool, guides: Guides = ONE_REGION
+    ) -> dict[str, Tensor]:
         """Make the steps of a round and measure, without a look at any number."""
-        window = Window(given["rows"], given["cols"])
+        window = Window(given["rows"], given["cols"], guides)
         content = {layer: given[f"content {layer}"] for layer in self.objective.content_layers}
-        statistics = {
-            layer: Statistics(given[f"gram {layer}"], given[f"mean {layer}"]) for layer in self.objective.style_layers
-        }
+        names = [name.removeprefix("gram ") for name in given if name.startswith("gram ")]
+        statistics = {name: Statistics(given[f"gram {name}"], given[f"mean {name}"]) for name in names}
         gradient = RoundGradient(self, content, window, whole, consensus, statistics)
         state = tuple(plane[None].permute(0, 3, 1, 2) for plane in given["state"])
         planes, finite = descend(state, gradient, window.weights(), steps, given["numbers"])
@@ -178,7 +183,7 @@ class RoundGradient:
     ----------
     painter, content, window, whole, consensus
         As of `Painter.paint`.
-    statistics : dict layer -> Statistics, optional
+    statistics : dict term -> Statistics, optional
         Of `whole`, if they are on the device already.
     """
 
@@ -212,24 +217,30 @@ class RoundGradient:
         gradients = self._balanced(
             "content", self.objective.content_gradients(self.whole.content_energy, features, self.content)
         )
-        slopes = {layer: now.slope(self.distances[layer]) for layer, now in self._estimate(features).items()}
-        style = self._balanced("style", self.objective.style_gradients(slopes, features))
+        slopes = {name: now.slope(self.distances[name]) for name, now in self._estimate(features).items()}
+        style = self._balanced("style", self.objective.style_gradients(slopes, features, self.window.guides))
         for layer, value in style.items():
             gradients[layer] = gradients[layer] + value if layer in gradients else value
         return gradients
 
     def _estimate(self, features: Features) -> dict[str, Statistics]:
-        """Estimate the whole picture's statistics from the tile's own."""
-        own = {layer: self._own(features[layer]) for layer in self.distances}
+        """Estimate the whole picture's statistics from the tile's own, of the regions that are in it."""
+        own = {
+            name: self._own(features[layer], part)
+            for layer in self.objective.style_layers
+            for name, part in self.window.guides.terms(layer)
+            if part is None or not part.is_empty
+        }
         if not self.consensus:
             return own
         if self.offset is None:
-            self.offset = {layer: _difference(now, own[layer]) for layer, now in self.statistics.items()}
-        return {layer: _sum(now, self.offset[layer]) for layer, now in own.items()}
+            self.offset = {name: _difference(self.statistics[name], now) for name, now in own.items()}
+        return {name: _sum(now, self.offset[name]) for name, now in own.items()}
 
-    def _own(self, features: Tensor) -> Statistics:
-        count = self.window.at(*features.shape[-2:]).sum().clamp(min=TINY)  # a tile may lie in the margin alone
-        return Statistics(*(value / count for value in style_sums(features, self.window, self.network.ways.gram)))
+    def _own(self, features: Tensor, part: Part | None) -> Statistics:
+        count = self.window.part_at(part, *features.shape[-2:]).sum().clamp(min=TINY)  # a tile may be all margin
+        sums = style_sums(features, self.window, part, self.network.ways.gram)
+        return Statistics(*(value / count for value in sums))
 
     def _balanced(self, term: str, gradients: Features) -> Features:
         """Divide by the L1 norms over the whole picture, if that is asked for."""

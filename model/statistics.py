@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .network import Features
+from .regions import ONE_REGION, Guides, Part
 from .ways import GramProduct
 
 MIXED_PRODUCT = hasattr(torch.ops.aten.mm, "dtype")  # since torch 2.8
@@ -22,21 +23,29 @@ CACHED_ROWS = 4096  # of positions: as many as a processor's cache holds in floa
 
 @dataclass(frozen=True)
 class Window:
-    """Blend weights of a tile at pixel resolution, as two factors: `rows` (H,) and `cols` (W,), float32, in [0, 1]."""
+    """Blend weights of a tile at pixel resolution, as two factors: `rows` (H,) and `cols` (W,), float32, in [0, 1].
+
+    `guides` say what of the tile belongs to which region.
+    """
 
     rows: Tensor
     cols: Tensor
+    guides: Guides = ONE_REGION
     _at: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, rows: np.ndarray, cols: np.ndarray, device: str | torch.device = "cpu") -> "Window":
+    def of(
+        cls, rows: np.ndarray, cols: np.ndarray, device: str | torch.device = "cpu", guides: Guides = ONE_REGION
+    ) -> "Window":
         """Make a window of NumPy factors."""
-        return cls(*(torch.from_numpy(np.ascontiguousarray(w)).to(device) for w in (rows, cols)))
+        down, across = (torch.from_numpy(np.ascontiguousarray(w)).to(device) for w in (rows, cols))
+        return cls(down, across, guides)
 
     @classmethod
     def full(cls, picture: Tensor) -> "Window":
         """Make the window of a picture that is its own only tile."""
-        return cls(*(torch.ones(n, device=picture.device) for n in picture.shape[-2:]))
+        rows, cols = (torch.ones(n, device=picture.device) for n in picture.shape[-2:])
+        return cls(rows, cols)
 
     def at(self, height: int, width: int) -> Tensor:
         """Average the weights over the blocks of pixels behind (height, width) feature positions: (positions,)."""
@@ -44,6 +53,11 @@ class Window:
             rows, cols = (_blocks(w, n) for w, n in zip((self.rows, self.cols), (height, width), strict=True))
             self._at[height, width] = (rows[:, None] * cols).flatten()
         return self._at[height, width]
+
+    def part_at(self, part: Part | None, height: int, width: int) -> Tensor:
+        """Weights of a region's positions of (height, width), or of all: (n,)."""
+        weights = self.at(height, width)
+        return weights if part is None else part.of_positions(weights) * part.weights.to(weights.dtype)
 
     def weights(self) -> Tensor:
         """Lay the weights out as a picture: (H, W)."""
@@ -66,25 +80,30 @@ def laid_out_like(features: Tensor, matrix: Tensor) -> Tensor:
     return matrix.view(1, height, width, -1).permute(0, 3, 1, 2)
 
 
-def style_sums(features: Tensor, window: Window, product: GramProduct = "float32") -> tuple[Tensor, Tensor]:
+def style_sums(
+    features: Tensor, window: Window, part: Part | None = None, product: GramProduct = "float32"
+) -> tuple[Tensor, Tensor]:
     """Sums over positions of w f f^T (C, C) and of w f (C,), at least float32 (Gatys et al. 2016, eq. 3).
 
     Parameters
     ----------
     features : Tensor (1, C, h, w)
     window : Window
+    part : Part, optional
+        Of the one region that counts.
     product : {"float32", "bfloat16"}
         "bfloat16" rounds w f to that, which changes nothing where a tile is not blended, if the features are bfloat16;
         others are multiplied as they are.
     """
-    matrix, weights = positions(features), window.at(*features.shape[-2:])
+    matrix, weights = positions(features), window.part_at(part, *features.shape[-2:])
+    matrix = matrix if part is None else part.of_positions(matrix)
     if product == "bfloat16" and matrix.dtype == torch.bfloat16:
         return _sums_of_rounded(matrix, matrix * weights.to(matrix.dtype)[:, None])
-    parts = -(-len(matrix) // CACHED_ROWS) if matrix.device.type == "cpu" else 1
+    parts = max(1, -(-len(matrix) // CACHED_ROWS)) if matrix.device.type == "cpu" else 1
     gram = torch.zeros(matrix.shape[1], matrix.shape[1], dtype=wide(matrix.dtype), device=matrix.device)
     feature = torch.zeros_like(gram[0])
-    for part, weight in zip(matrix.chunk(parts), weights.chunk(parts), strict=True):
-        values = widened(part)
+    for some, weight in zip(matrix.chunk(parts), weights.chunk(parts), strict=True):
+        values = widened(some)
         weighted = values * weight.to(values.dtype)[:, None]
         gram.addmm_(weighted.T, values)
         feature += weighted.sum(0)
@@ -106,9 +125,9 @@ class Sums:
 
     Attributes
     ----------
-    gram : dict layer -> ndarray (C, C), float64
-        Sum of f f^T.
-    feature : dict layer -> ndarray (C,), float64
+    gram : dict term -> ndarray (C, C), float64
+        Sum of f f^T, of every region at every layer, see `muralist.model.regions.term`.
+    feature : dict term -> ndarray (C,), float64
         Sum of f.
     content_error, content_energy : dict layer -> float
         Sum of squared differences to the content's features, and of the content's squared features.
@@ -116,6 +135,8 @@ class Sums:
         What `Variation.sums` gives.
     norms : dict str -> float
         L1 norms of the gradients at the features, if they were asked for.
+    count : dict term -> float
+        Sum of the weights of a region's positions; nothing where the picture is one region.
     """
 
     gram: Mapping[str, np.ndarray]
@@ -124,6 +145,7 @@ class Sums:
     content_energy: Mapping[str, float]
     variation: Mapping[str, float]
     norms: Mapping[str, float] = field(default_factory=dict)
+    count: Mapping[str, float] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give all values as named arrays, to be filed; `of_arrays` takes them back."""
@@ -179,7 +201,11 @@ def tile_sums(
     """
     sums = {}
     for layer in style_layers:
-        sums[f"gram {layer}"], sums[f"feature {layer}"] = style_sums(features[layer], window, product)
+        f = features[layer]
+        for name, part in window.guides.terms(layer):
+            sums[f"gram {name}"], sums[f"feature {name}"] = style_sums(f, window, part, product)
+            if part is not None:
+                sums[f"count {name}"] = window.part_at(part, *f.shape[-2:]).sum()
     for layer, p in content.items():
         sums[f"content_error {layer}"] = _square_sum(widened(features[layer]) - widened(p), window)
         sums[f"content_energy {layer}"] = _square_sum(widened(p), window)

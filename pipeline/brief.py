@@ -11,7 +11,7 @@ from ..model.weight_files import WeightFile, find_weights
 from .errors import OutputError, SettingsError
 from .levels import Level, plan_levels
 from .pictures.images import Picture, crop_to_aspect, with_surroundings
-from .pictures.pages import place_of
+from .pictures.pages import fingerprint, place_of
 from .pictures.profiles import BUILT_IN, KEEP, output_profile
 from .pictures.reading import read_picture
 from .pictures.sheets import MARK_MARGIN_MM, Sheet
@@ -19,10 +19,12 @@ from .pictures.writing import MOST_JPEG_SIDE, check_output, check_place, output_
 from .records.checkpoints import checkpoint_paths
 from .records.identity import identity
 from .records.losses import check_plot
+from .region_specs import FACES
+from .regions import Regions, mask_files, read_regions, region_specs
 from .settings import Settings
 from .sizes import DEFAULT_DPI, TargetSize, pixels_of, target_size
 from .start import init_file, read_init, stretch_notice
-from .styles import Style, read_styles, style_files
+from .styles import Style, read_region_styles, read_styles, style_files
 from .workers.memory import budget
 
 
@@ -35,7 +37,9 @@ class Brief:
     content : Picture
         The photograph, cropped if it is to be.
     styles : tuple of Style
-        Every style picture; none if style does not count.
+        Every style picture that is painted after; none if style does not count.
+    regions : Regions or None
+        Where it is painted after which, and how strongly; None where it is all one.
     init : Picture or None
         The picture to start from, if it is a file.
     output : Path
@@ -61,6 +65,7 @@ class Brief:
 
     content: Picture
     styles: tuple[Style, ...]
+    regions: Regions | None
     init: Picture | None
     output: Path
     settings: Settings
@@ -127,7 +132,10 @@ def make_brief(
     check_output(output, overwrite=overwrite, bit_depth=asked_depth, icc=profile)
     paths = (style,) if isinstance(style, Path) else tuple(style)
     files = style_files(paths) if settings.active_style_layers else ()
-    inputs = [content, *paths, *itertools.chain(*files), *filter(None, [init_file(settings)])]
+    specs, masks = region_specs(settings), mask_files(settings)
+    region_files = style_files([Path(spec.style) for spec in specs])
+    inputs = [content, *paths, *itertools.chain(*files, *region_files), *filter(None, [init_file(settings)])]
+    inputs += masks.values()
     inputs += [] if settings.weights is None else [Path(settings.weights)]
     inputs += [] if settings.profile in BUILT_IN else [Path(settings.profile)]
     _spare(inputs, output, overwrite)
@@ -153,8 +161,23 @@ def make_brief(
     sheet = sheet_of(target, settings)
     check_output(output, overwrite=overwrite, height=sheet.height, width=sheet.width, bit_depth=asked_depth)
     _check_pdf(output, settings, sheet)
+    regions = read_regions(
+        settings,
+        photograph,
+        lambda picture: painted_part(picture, target, aside),
+        len(paths),
+        memory=memory,
+        folder=aside,
+    )
     photograph = painted_part(photograph, target, aside)
-    styles = read_styles(files, photograph, settings, network)
+    found_faces = regions is not None and regions.faces is not None
+    has_rest = regions is None or regions.has_rest
+    named = read_styles(files, photograph, settings, network) if paths or has_rest else ()
+    apart = read_region_styles(region_files, specs, int(has_rest), photograph, settings, network)
+    longest = max(target.height, target.width) + 2 * target.painted
+    dpi = settings.dpi or DEFAULT_DPI
+    styles = tuple(style.at_true_scale(dpi, longest) for style in (*(named if has_rest else ()), *apart))
+    _check_widths(styles, settings)
     stride = network.stride(network.deepest(layers))
     sides = [(each.side, each.scale) for each in styles]
     levels = plan_levels(*target.painted_size, sides, settings, stride, network.minimum(layers))
@@ -162,12 +185,14 @@ def make_brief(
         level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
     extras = [*checkpoint_paths(output, levels), *filter(None, [loss_plot])]
     extras += [proof_path(output)] if settings.proof else []
+    extras += [faces_path(output)] if found_faces else []
     _check_extras(extras, [*inputs, output, sidecar_path(output)], overwrite)
     weights = find_weights(network, settings.weights)
-    hashes = (style.picture.sha256 for style in styles)
+    hashes = (style.picture.sha256 for style in (*named, *apart))
     return Brief(
         photograph,
         styles,
+        regions,
         init,
         output,
         settings,
@@ -178,14 +203,20 @@ def make_brief(
         profile,
         asked_depth or _depth_for(output, photograph.bit_depth),
         _dpi(settings, photograph),
-        (*_notices(settings, paths, init, levels[-1]), *_notices_of(photograph, *(s.picture for s in styles), init)),
+        (
+            *_notices(settings, paths, init, levels[-1], has_rest=has_rest),
+            *(["no face was found, so none is protected"] if settings.protect == FACES and not found_faces else []),
+            *filter(None, (_falls_short(style, longest) for style in styles)),
+            *_notices_of(photograph, *(s.picture for s in styles), init),
+        ),
         loss_plot,
         identity(
             settings,
             photograph.sha256,
-            [[next(hashes) for _ in pictures] for pictures in files],
+            [[next(hashes) for _ in pictures] for pictures in (*files, *region_files)],
             None if init is None else init.sha256,
             weights.sha256,
+            {what: fingerprint(path) for what, path in masks.items()},
         ),
     )
 
@@ -248,10 +279,34 @@ def _check_weights(settings: Settings) -> None:
         )
 
 
-def _notices(settings: Settings, styles: Sequence[Path], init: Picture | None, final: Level) -> tuple[str, ...]:
+def _notices(
+    settings: Settings, styles: Sequence[Path], init: Picture | None, final: Level, *, has_rest: bool
+) -> tuple[str, ...]:
     unread = "style_weight is 0: the style pictures do not count and are not read"
     stretched = "" if init is None else stretch_notice(init, final.height, final.width)
-    return tuple(filter(None, [unread if styles and not settings.style_weight else "", stretched]))
+    claimed = (
+        f"the regions claim all of the picture, and nothing is left for {styles[0]}" if styles and not has_rest else ""
+    )
+    return tuple(filter(None, [unread if styles and not settings.style_weight else "", claimed, stretched]))
+
+
+def _check_widths(styles: Sequence[Style], settings: Settings) -> None:
+    if settings.print_size is None and any(style.width_mm is not None for style in styles):
+        raise SettingsError(
+            "got the width of a style picture without a print size, wanted one for strokes as large as on the wall, "
+            "such as --print 60x90cm"
+        )
+
+
+def _falls_short(style: Style, longest: int) -> str:
+    """Say that a style picture has too few pixels for strokes as large as on the wall; "" if it has enough."""
+    wanted = round(style.scale * longest)
+    if style.width_mm is None or wanted <= style.side:
+        return ""
+    return (
+        f"{style.picture.path}: strokes will be {style.side / wanted:.0%} as large as on the wall, since the picture's "
+        f"long side has {style.side} px, not {wanted}"
+    )
 
 
 def _notices_of(*pictures: Picture | None) -> list[str]:
@@ -289,6 +344,11 @@ def sidecar_path(output: Path) -> Path:
 def proof_path(output: Path) -> Path:
     """Name the soft proof of an output: `poster.tif` gets `poster.tif.proof.png`."""
     return output.with_name(output.name + ".proof.png")
+
+
+def faces_path(output: Path) -> Path:
+    """Name the mask of faces that are protected: `poster.tif` gets `poster.tif.faces.png`."""
+    return output.with_name(output.name + ".faces.png")
 
 
 def _depth_for(output: Path, wanted: int) -> int:

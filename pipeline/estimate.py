@@ -37,6 +37,7 @@ ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: bands t
 ACTIVATION_COPIES = 4.0
 STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
 STATE_COPIES = 4
+GUIDE_BYTES = 3 * FLOAT + 2 * (FLOAT + DOUBLE)  # per pixel and region: masks, and numbers and weights of positions
 PAIR_BYTES = 3 * PLANE_BYTES  # per pixel, of each pair that L-BFGS remembers within a round: s, y and B y
 LEARNED_SECONDS = 5  # of workers on a level, below which what it took is mostly their start
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
@@ -58,6 +59,7 @@ def _level_bytes(brief: Brief, level: Level) -> float:
     rounds = 3 if settings.keep == "best" else 2  # the best one, the last one, and the next
     files = (rounds + 3) * len(level.grid) + len(level.rounds) + 2 * len(brief.styles)
     pictures = 1 if level.index or is_photograph(settings) else 2
+    pictures += 0 if brief.regions is None else brief.regions.planes
     return (
         sum(_style_pixels(brief, level)) * CONTENT_BYTES
         + level.tile_pixels * (pictures * CONTENT_BYTES + rounds * state_bytes(settings) + features)
@@ -75,7 +77,8 @@ def worker_bytes(brief: Brief, itemsize: int) -> int:
     activations = itemsize * brief.network.activations(brief.settings.layers)
     largest_style = max(max(_style_pixels(brief, level), default=0) for level in brief.levels)
     style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2)
-    return WORKER_BYTES + int(max(pixels * _pixel_bytes(brief, itemsize), style))
+    regions = 0 if brief.regions is None else brief.regions.count * pixels * GUIDE_BYTES
+    return WORKER_BYTES + int(max(pixels * _pixel_bytes(brief, itemsize) + regions, style))
 
 
 def _pixel_bytes(brief: Brief, itemsize: int) -> float:
@@ -159,7 +162,11 @@ def held_bytes(brief: Brief, workers: int) -> int:
 def driver_bytes(brief: Brief) -> int:
     """Peak memory of the driver: pictures that are not on disk, and bands as wide as the painting."""
     pictures = [brief.content, *(style.picture for style in brief.styles), *filter(None, [brief.init])]
-    sources = sum(picture.pixels.nbytes for picture in pictures if not isinstance(picture.pixels, Raster))
+    stored = [picture.pixels for picture in pictures]
+    if (regions := brief.regions) is not None:
+        masks = (*regions.masks, regions.strength_map, regions.protect)
+        stored += [mask.values for mask in masks if mask is not None]
+    sources = sum(pixels.nbytes for pixels in stored if not isinstance(pixels, Raster))
     return DRIVER_BYTES + sources + brief.final.width * ROW_BYTES
 
 

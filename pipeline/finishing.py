@@ -37,12 +37,15 @@ class Finished:
     level : Level
     canvas, content : Canvas
         The painting, and the photograph at the same size.
+    guides : Canvas or None
+        Of regions, if it has some.
     """
 
     brief: Brief
     level: Level
     canvas: Canvas
     content: Canvas
+    guides: Canvas | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,9 +74,19 @@ class Finished:
     def read(self, box: Box) -> np.ndarray:
         """Read a box of the picture: (h, w, 3)."""
         pixels = self.canvas.read(self._place(box), slice(AVERAGE, AVERAGE + 1))[0]
-        if self.brief.settings.colours == "luminance":
+        if self.guides is not None and self.brief.regions is not None:
+            pixels = self._by_region(box, pixels, self.guides, self.brief.regions.count)
+        elif self.brief.settings.colours == "luminance":
             pixels = with_chroma_of(self.photograph(box), pixels)
         return np.asarray(np.rint(pixels.clip(0, 1) * np.iinfo(self.dtype).max), self.dtype)
+
+    def _by_region(self, box: Box, pixels: np.ndarray, guides: Canvas, count: int) -> np.ndarray:
+        """Paint in light only where that is asked for, and let the photograph show through where it is to."""
+        channels, photograph = np.concatenate(guides.read(self._place(box)), axis=2), self.photograph(box)
+        light, shows = channels[..., count, None], channels[..., count + 1, None]
+        if light.any():
+            pixels = pixels + light * (with_chroma_of(photograph, pixels) - pixels)
+        return np.asarray(pixels + shows * (photograph - pixels))
 
     def photograph(self, box: Box) -> np.ndarray:
         """Read the same box of the photograph: (h, w, 3), float32 in [0, 1]."""

@@ -7,6 +7,7 @@ from ..model.architecture import architecture
 from ..model.state import PLANES
 from ..model.weight_files import WeightFile
 from .levels import Level
+from .regions import Guidance
 from .settings import Settings
 from .start import is_photograph
 from .storage.canvas import Canvas
@@ -26,11 +27,13 @@ class Job:
     settings : Settings
     weights : WeightFile
     shares : tuple of float
-        Of the style pictures, summing to one; empty if style does not count.
+        Of the style pictures, summing to one in every region; empty if style does not count.
     device, precision : str
         Chosen once for all workers, so that it does not matter who paints which tile.
     rank : int
         Place among the pictures of a batch; tasks of lower ranks are served first.
+    regions : Guidance or None
+        Of a picture that is not painted everywhere alike.
     """
 
     folder: RunFolder
@@ -40,6 +43,7 @@ class Job:
     device: str = field(compare=False)
     precision: str = field(compare=False)
     rank: int = field(default=0, compare=False)
+    regions: Guidance | None = field(default=None, compare=False)
 
     def slowest_seconds(self, pixels: int, steps: int = 0) -> float:
         """Seconds that a task on so many pixels takes at most, on the slowest machine: a measure before any other."""
@@ -53,6 +57,11 @@ class Job:
     def content(self, level: Level) -> Canvas:
         """Give the photograph on a level's canvas: one plane."""
         return Canvas(self.folder.store, self.folder.content(level), level.blocks, 1)
+
+    def guides(self, level: Level) -> Canvas:
+        """Give what belongs to which region, see `muralist.pipeline.regions`; only where there are some."""
+        assert self.regions is not None
+        return Canvas(self.folder.store, self.folder.guides(level), level.blocks, self.regions.planes)
 
     def start(self, level: Level) -> Canvas:
         """Give what a level starts from, which may be the photograph: one plane."""

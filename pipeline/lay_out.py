@@ -29,10 +29,13 @@ class StyleSource:
     pixels : callable (long side) -> ndarray (h, w, 3), float32
         The picture at any size up to its own.
     cache : StyleCache
+    weights : callable (long side) -> ndarray (h, w), float32, or None
+        How much every pixel counts; None if all do alike.
     """
 
     pixels: Callable[[int], np.ndarray]
     cache: StyleCache
+    weights: Callable[[int], np.ndarray | None] = lambda side: None
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,21 @@ class Sources:
     init : callable (height, width, rows) -> ndarray (rows, width, 3), float32
         The same of what the coarsest level starts from, but for noise.
     styles : tuple of StyleSource
+    guides : callable (height, width, rows) -> ndarray (rows, width, channels), float32, or None
+        The same of the guides of regions.
     """
 
     content: ReadRows
     init: ReadRows
     styles: tuple[StyleSource, ...]
+    guides: ReadRows | None = None
 
 
 def lay_out(job: Job, cluster: Cluster, sources: Sources, level: Level) -> None:
     """File what the tasks of a level read."""
     file_canvas(job.content(level), lambda rows: with_bleed(sources.content, level, rows))
+    if (guides := sources.guides) is not None:
+        file_canvas(job.guides(level), lambda rows: in_threes(with_bleed(guides, level, rows)))
     if level.index == 0 and not is_photograph(job.settings):
         init = with_bleed(sources.init, level, level.grid.box.rows)  # whole: noise is drawn once, from top to bottom
         start = start_canvas(init, architecture(job.settings.network).mean, job.settings)
@@ -64,7 +72,7 @@ def lay_out(job: Job, cluster: Cluster, sources: Sources, level: Level) -> None:
 
 
 def file_canvas(canvas: Canvas, read: Callable[[Span], np.ndarray]) -> None:
-    """File a canvas of one plane in blocks; rows are asked for in order, each once."""
+    """File a canvas in blocks; rows (h, W, 3 * planes) are asked for in order, each once."""
     for row, cut in enumerate(canvas.grid.axes[0]):
         _file_blocks(canvas, row, read(cut.core))
 
@@ -72,7 +80,12 @@ def file_canvas(canvas: Canvas, read: Callable[[Span], np.ndarray]) -> None:
 def _file_blocks(canvas: Canvas, row: int, pixels: np.ndarray) -> None:
     across = len(canvas.grid.axes[1])
     for tile in map(canvas.grid.__getitem__, range(row * across, (row + 1) * across)):
-        canvas.write(tile, pixels[None, :, slice(*tile.extent.cols)])
+        canvas.write(tile, np.stack(np.split(pixels[:, slice(*tile.extent.cols)], canvas.planes, axis=2)))
+
+
+def in_threes(channels: np.ndarray) -> np.ndarray:
+    """Fill channels (h, w, n) up to a multiple of three, which planes have."""
+    return np.pad(channels, ((0, 0), (0, 0), (0, -channels.shape[2] % 3)))
 
 
 def _lay_out_styles(job: Job, cluster: Cluster, styles: Sequence[StyleSource], level: Level) -> None:
@@ -81,7 +94,9 @@ def _lay_out_styles(job: Job, cluster: Cluster, styles: Sequence[StyleSource], l
     missing = [number for number, (style, side, file) in enumerate(jobs) if not _fetch(job, style.cache, side, file)]
     for number in missing:
         style, side, _ = jobs[number]
-        job.folder.write(job.folder.style(level, number), {"pixels": style.pixels(side)})
+        weights = style.weights(side)
+        counting = {} if weights is None else {"weights": weights}
+        job.folder.write(job.folder.style(level, number), {"pixels": style.pixels(side), **counting})
     limits = [job.slowest_seconds(level.style_sides[number] ** 2) for number in missing]
     calls = [(job, level, number) for number in missing]
     for number in cluster.map("style_targets", calls, rank=job.rank, limits=limits):

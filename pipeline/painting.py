@@ -138,7 +138,8 @@ class Painting:
     @property
     def _content_weight(self) -> float:
         """Weight of the content loss for what comes next."""
-        return content_weight(self.job.settings, [*self.course.losses, *self.course.current.rows])
+        painted = 1.0 if self.job.regions is None else self.job.regions.painted
+        return content_weight(self.job.settings, [*self.course.losses, *self.course.current.rows], painted)
 
     def _kept(self) -> int:
         """The round whose canvas would count if the level ended now."""

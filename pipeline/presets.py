@@ -23,7 +23,8 @@ from pydantic_core import ErrorDetails
 from ..model.architecture import ARCHITECTURES
 from ..model.errors import choices, did_you_mean
 from .errors import SettingsError
-from .settings import MACHINE_SETTINGS, Settings
+from .region_specs import FACES
+from .settings import MACHINE_SETTINGS, PICTURE_SETTINGS, Settings
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much
@@ -38,6 +39,8 @@ _RIVALS: Final = {
     "height": {"size", "print_size"},
     "strength": {"content_weight"},
     "content_weight": {"strength"},
+    "style_scale": {"style_width"},
+    "style_width": {"style_scale"},
 }
 # What a later preset or the command line takes away beside: weights belong to their network, a height to its width.
 _REPLACED: Final = _RIVALS | {
@@ -160,13 +163,21 @@ def _for(network: object, layer: _Layer) -> list[_Layer]:
 
 
 def _check_harmless(layers: Iterable[_Layer]) -> None:
-    """Refuse presets that say what of the machine to take, where to write or whom to connect to: they are handed on."""
+    """Refuse presets that say what of the machine to take, where to write, whom to connect to, or what is in a picture.
+
+    They are handed on, and hold for many.
+    """
     for layer in layers:
         for key, entry in layer.items():
             if key in MACHINE_SETTINGS and entry.value not in (None, Settings.model_fields[key].default):
                 raise SettingsError(
                     f"{entry.place}: {key}: got {_short(entry.value)} in a preset, wanted it on the command line only; "
                     f"use its flag or --set {key}=..."
+                )
+            if key in PICTURE_SETTINGS and entry.value not in (None, FACES):
+                raise SettingsError(
+                    f"{entry.place}: {key}: got {_short(entry.value)} in a preset, but masks belong to one picture; "
+                    "name them on the command line or in a manifest"
                 )
 
 

@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
 from platformdirs import user_cache_path
 
-from .brief import Brief, make_brief, proof_path
+from .brief import Brief, faces_path, make_brief, proof_path
 from .errors import OutputError, PipelineError
 from .estimate import check_memory, disk_bytes, learn_speed_of, planned_by
 from .events import Event, Events
@@ -27,7 +28,7 @@ from .levels import Level
 from .painting import Painting
 from .pictures.images import resize_rows
 from .pictures.reading import read_picture
-from .pictures.writing import check_output
+from .pictures.writing import check_output, write_picture
 from .presets import load_settings
 from .progress import Bars, Progress
 from .records.checkpoints import Checkpoint, checkpoint_path
@@ -234,8 +235,9 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     """
     settings, journal = brief.settings, Journal(folder, brief.output, brief.identity)
     shares = tuple(style.share for style in brief.styles)
+    guidance = None if brief.regions is None else brief.regions.guidance([style.region for style in brief.styles])
     precision = cluster.precision if settings.precision == "auto" else settings.precision
-    job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank)
+    job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank, guidance)
     course, plan = journal.resume(), planned_by(brief, cluster, precision)
     painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
     before = course.losses + course.current.rows
@@ -247,6 +249,8 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
         proof = (
             write_proof(finished, proof_path(brief.output), brief.profile) if settings.proof and brief.profile else None
         )
+        if brief.regions is not None and brief.regions.faces is not None:
+            write_picture(faces_path(brief.output), np.dstack([brief.regions.faces.values[:]] * 3))
         if brief.loss_plot is not None:
             write_plot(brief.loss_plot, course.losses, settings)
         seams = score_seams(finished)
@@ -321,18 +325,23 @@ def _sources(brief: Brief, job: Job) -> Sources:
         content=lambda height, width, rows: resize_rows(brief.content.pixels, height, width, rows),
         init=lambda height, width, rows: resize_rows(init, height, width, rows),
         styles=tuple(_style_source(style, origin) for style in brief.styles),
+        guides=None if brief.regions is None else brief.regions.channels,
     )
 
 
 def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
     colours = "" if style.recolouring is None else style.recolouring.sha256
     own = {"style": style.picture.sha256, "colours": colours}
-    return StyleSource(style.pixels, StyleCache(user_cache_path("muralist") / "style", {**origin, **own}))
+    own |= {"mask": style.mask.key} if style.mask else {}
+    return StyleSource(
+        style.pixels, StyleCache(user_cache_path("muralist") / "style", {**origin, **own}), style.weights
+    )
 
 
 def _finished(brief: Brief, job: Job, level: Level, made: int) -> Finished:
     """The painting as it is after some rounds of a level."""
-    return Finished(brief, level, job.canvas(level, made), job.content(level))
+    guides = None if brief.regions is None else job.guides(level)
+    return Finished(brief, level, job.canvas(level, made), job.content(level), guides)
 
 
 def _saver(brief: Brief, job: Job) -> Callable[[Level, int], Checkpoint]:

@@ -21,7 +21,17 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from .sizes import MAX_DPI, MAX_SIDE_PX, Edge, check_sides, parse_aspect, parse_length, parse_print
+from .region_specs import check_regions
+from .sizes import (
+    MAX_DPI,
+    MAX_SIDE_MM,
+    MAX_SIDE_PX,
+    Edge,
+    check_sides,
+    parse_aspect,
+    parse_length,
+    parse_print,
+)
 
 T = TypeVar("T")
 
@@ -32,6 +42,8 @@ MACHINE_SETTINGS: Final = (
     *("scratch", "scheduler", "workers", "threads", "tls_ca", "tls_cert", "tls_key"),
     *("memory", "device", "fast", "max_pixels"),
 )
+# What belongs to one photograph or one style picture, so that no preset can say it.
+PICTURE_SETTINGS: Final = ("regions", "strength_map", "protect", "style_mask")
 
 
 def spelled(value: object) -> str:
@@ -99,6 +111,16 @@ def _by_optimizer(**usual: object) -> BeforeValidator:
         return usual[info.data.get("optimizer", "lbfgs")] if value is None else value
 
     return BeforeValidator(choose)
+
+
+def _texts(value: object) -> object:
+    """Let one text mean a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _are_regions(texts: tuple[str, ...]) -> tuple[str, ...]:
+    check_regions(texts)
+    return texts
 
 
 def _pair(values: Sequence[object]) -> Sequence[object]:
@@ -242,8 +264,36 @@ class Settings(BaseModel):
         description="Size of the brush strokes, relative to the style picture fitted to the level; one for all "
         "styles, or one for each.",
     )
+    style_width: Annotated[tuple[Text, ...], BeforeValidator(_texts)] | None = Field(
+        None,
+        description="How wide the style picture is where it hangs, such as 92cm, one for all styles or one for each: "
+        "with `print_size`, strokes on paper are then as large as on the wall. Instead of `style_scale`.",
+    )
     style_blend: Annotated[tuple[Weight, ...], BeforeValidator(_as_list)] | None = Field(
         None, description="Shares of several styles, one for each; equal ones if not given."
+    )
+    style_mask: Annotated[tuple[FileName, ...], BeforeValidator(_texts)] | None = Field(
+        None, description="Gray pictures, one for each style, white where that painting counts."
+    )
+    regions: Annotated[tuple[FileName, ...], BeforeValidator(_texts), AfterValidator(_are_regions)] | None = Field(
+        None,
+        description="What to paint after another style, as MASK=STYLE; repeatable. MASK is a gray picture, or one "
+        "color of a color-coded one, labels.png#RRGGBB; what no region claims belongs to `style`. Options follow after "
+        "commas: scale, strength (times that of the painting), color and style-mask.",
+    )
+    region_fit: bool = Field(False, description="Stretch masks of another shape than the photograph's to fit it.")
+    region_inset: Share = Field(
+        0.0,
+        description="How far within a region's edge its style is measured, as a share of how far a layer sees: the "
+        "more, the less of it goes over the edge.",
+    )
+    strength_map: FileName | None = Field(
+        None, description="Gray picture: black keeps the photograph, white is painted as strongly as `strength` says."
+    )
+    protect: FileName | None = Field(
+        None,
+        description="Gray picture, white where the photograph is to show through, without an edge; or `faces`, for "
+        "those that are found in it (extra `faces`).",
     )
     colours: Literal["style", "luminance", "statistics"] = Field(
         "style",
@@ -496,6 +546,13 @@ class Settings(BaseModel):
         if print_size is not None:
             parse_print(print_size)
         return print_size
+
+    @field_validator("style_width")
+    @classmethod
+    def _are_widths(cls, lengths: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for length in lengths or ():
+            parse_length(length, "style_width", MAX_SIDE_MM)
+        return lengths
 
     @field_validator("bleed", "wrap")
     @classmethod

@@ -27,7 +27,7 @@ def wanted_content_loss(strength: float) -> float:
     return 0.14 + 0.6 * strength
 
 
-def content_weight(settings: Settings, rows: Sequence[LossRow]) -> float:
+def content_weight(settings: Settings, rows: Sequence[LossRow], painted: float = 1.0) -> float:
     """Weight of the content loss for the next round.
 
     Parameters
@@ -36,6 +36,8 @@ def content_weight(settings: Settings, rows: Sequence[LossRow]) -> float:
         An explicit `content_weight` beats `strength`.
     rows : sequence of LossRow
         All looks at the losses so far, each with the weight it was taken with.
+    painted : float
+        Share of what is wanted of the content loss where masks say how strongly parts of the picture are painted.
     """
     if settings.content_weight is not None:
         return settings.content_weight
@@ -46,5 +48,5 @@ def content_weight(settings: Settings, rows: Sequence[LossRow]) -> float:
         return FIRST_WEIGHT
     if last.level > 1 or last.step < SETTLING_STEPS:
         return last.content_weight
-    factor: float = (last.content / wanted_content_loss(settings.strength)) ** POWER
+    factor: float = (last.content / (wanted_content_loss(settings.strength) * painted)) ** POWER
     return last.content_weight * min(max(factor, 1 / LARGEST_FACTOR), LARGEST_FACTOR)

@@ -4,9 +4,10 @@ Colours are the pictures' own, or with `colours: statistics` the photograph's (`
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +16,13 @@ from .errors import PictureError, SettingsError
 from .pictures.colours import Recolouring, recolouring
 from .pictures.formats import supported_inputs
 from .pictures.images import Picture, resize
+from .pictures.masks import Mask, read_mask
 from .pictures.reading import read_picture
 from .progress import counted
+from .region_specs import RegionSpec
+from .regions import fitted
 from .settings import Settings
+from .sizes import MAX_SIDE_MM, parse_length, pixels_of
 from .workers.memory import budget
 
 
@@ -36,6 +41,12 @@ class Style:
         Smallest side the network can see, px.
     recolouring : Recolouring, optional
         What gives the picture the photograph's colours; None leaves it its own.
+    region : int
+        Which region it is painted in; 0 is the whole picture, or what no region claims.
+    mask : Mask, optional
+        The part of the picture that counts.
+    width_mm : float, optional
+        How wide it is where it hangs.
     """
 
     picture: Picture
@@ -43,11 +54,28 @@ class Style:
     scale: float
     least: int
     recolouring: Recolouring | None = None
+    region: int = 0
+    mask: Mask | None = None
+    width_mm: float | None = None
 
     @property
     def side(self) -> int:
         """Long side of the picture as it is, px."""
         return max(self.picture.height, self.picture.width)
+
+    def at_true_scale(self, dpi: float, longest: int) -> "Style":
+        """Give strokes the size on paper that they have where it hangs, if that is known.
+
+        Parameters
+        ----------
+        dpi : float
+            Of the print.
+        longest : int
+            Long side of the painting, px.
+        """
+        if self.width_mm is None:
+            return self
+        return replace(self, scale=pixels_of(self.width_mm, dpi) * self.side / self.picture.width / longest)
 
     def size(self, side: int) -> tuple[int, int]:
         """Height and width with a long side of `side`, no smaller than the network can see, px."""
@@ -59,6 +87,10 @@ class Style:
         """Give the picture at `size(side)`, recoloured if it is to be: (h, w, 3), float32 in [0, 1]."""
         resized = resize(self.picture.pixels, *self.size(side))
         return resized if self.recolouring is None else self.recolouring(resized)
+
+    def weights(self, side: int) -> np.ndarray | None:
+        """Give the mask at `size(side)`: (h, w), float32 in [0, 1]; None if all of the picture counts."""
+        return None if self.mask is None else resize(self.mask.values, *self.size(side))
 
 
 def style_files(paths: Sequence[Path]) -> tuple[tuple[Path, ...], ...]:
@@ -109,17 +141,42 @@ def read_styles(
     Raises
     ------
     SettingsError
-        If there is no style, or `style_blend` or `style_scale` do not match the styles.
+        If there is no style, or `style_blend`, `style_scale`, `style_mask` or `style_width` do not match the styles.
     PictureError
-        If a picture cannot be read or is too small.
+        If a picture or a mask cannot be read, is too small, or of another shape.
     """
     if not settings.active_style_layers:
         return ()
-    least = network.minimum(settings.active_style_layers)
-    shares, scales = _shares(settings, len(files)), _scales(settings, len(files))
+    shares, count = _shares(settings, len(files)), len(files)
+    scales, masks, widths = (
+        _for_each(name, getattr(settings, f"style_{name}") or (None,), count) for name in ("scale", "mask", "width")
+    )
     return tuple(
-        _style(path, photograph, share / len(pictures), scale, settings, least)
-        for pictures, share, scale in zip(files, shares, scales, strict=True)
+        _style(
+            path,
+            RegionSpec("", "", scale, style_mask=mask, width=width),
+            share / len(pictures),
+            photograph,
+            settings,
+            network,
+        )
+        for pictures, share, scale, mask, width in zip(files, shares, scales, masks, widths, strict=True)
+        for path in pictures
+    )
+
+
+def read_region_styles(
+    files: Sequence[Sequence[Path]],
+    specs: Sequence[RegionSpec],
+    first: int,
+    photograph: Picture,
+    settings: Settings,
+    network: Architecture,
+) -> tuple[Style, ...]:
+    """Read the style pictures of regions, which are numbered from `first` on; otherwise like `read_styles`."""
+    return tuple(
+        replace(_style(path, spec, 1 / len(pictures), photograph, settings, network), region=region)
+        for region, (pictures, spec) in enumerate(zip(files, specs, strict=True), first)
         for path in pictures
     )
 
@@ -138,14 +195,14 @@ def _shares(settings: Settings, count: int) -> list[float]:
     return [share / sum(blend) for share in blend]
 
 
-def _scales(settings: Settings, count: int) -> tuple[float, ...]:
-    scales = settings.style_scale
-    if len(scales) not in (1, count):
+def _for_each(name: str, values: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """One value for every style: the only one, or its own."""
+    if len(values) not in (1, count):
         raise SettingsError(
-            f"style_scale: got {counted(len(scales), 'scale')} for {counted(count, 'style')}, wanted one for all or "
+            f"style_{name}: got {counted(len(values), name)} for {counted(count, 'style')}, wanted one for all or "
             "one for each"
         )
-    return scales * count if len(scales) == 1 else scales
+    return values * count if len(values) == 1 else values
 
 
 @lru_cache(maxsize=8)  # a batch paints many photographs after the same pictures
@@ -153,13 +210,41 @@ def _picture(path: Path, _changed: tuple[int, int] | None, max_pixels: int, memo
     return read_picture(path, max_pixels, decoder_memory=memory)
 
 
-def _style(path: Path, photograph: Picture, share: float, scale: float, settings: Settings, least: int) -> Style:
+def _masks(settings: Settings, count: int) -> tuple[str | None, ...]:
+    masks = settings.style_mask
+    if masks is not None and len(masks) != count:
+        raise SettingsError(
+            f"style_mask: got {counted(len(masks), 'mask')} for {counted(count, 'style')}, wanted one for each, in "
+            "their order"
+        )
+    return masks or (None,) * count
+
+
+def _style(
+    path: Path, spec: RegionSpec, share: float, photograph: Picture, settings: Settings, network: Architecture
+) -> Style:
+    """Read a style picture that is to be as a region says."""
     facts = path.stat() if path.is_file() else None  # what is wrong with a path is told where it is read
     picture = _picture(path, facts and (facts.st_mtime_ns, facts.st_size), settings.max_pixels, budget(settings))
+    least = network.minimum(settings.active_style_layers)
     if min(picture.height, picture.width) < least:
         raise PictureError(
             f"{path}: got a style picture of {picture.width} x {picture.height} px, wanted at least {least} px a side",
             path=path,
         )
-    matched = settings.colours == "statistics"
-    return Style(picture, share, scale, least, recolouring(picture.pixels, photograph.pixels) if matched else None)
+    matched = (spec.color or settings.colours) == "statistics"
+    usual = settings.style_scale[0] if len(settings.style_scale) == 1 else 1.0
+    return Style(
+        picture,
+        share,
+        spec.scale or usual,
+        least,
+        recolouring(picture.pixels, photograph.pixels) if matched else None,
+        mask=None if spec.style_mask is None else _mask_of(picture, spec.style_mask, settings),
+        width_mm=None if spec.width is None else parse_length(spec.width, "width", MAX_SIDE_MM),
+    )
+
+
+def _mask_of(picture: Picture, name: str, settings: Settings) -> Mask:
+    mask = read_mask(name, settings.max_pixels, decoder_memory=budget(settings))
+    return fitted(mask, name, (picture.height, picture.width), stretch=settings.region_fit)

@@ -7,6 +7,7 @@ round `add_up` and `paint_tile` for all tiles; at the end `measure_tile` for all
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache, wraps
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..model.network import Features, Network
 from ..model.objective import Layer, Objective
 from ..model.optimizers import Steps
 from ..model.painter import Painter, to_tensor
+from ..model.regions import ONE_REGION, Guides, guides_of, term
 from ..model.state import AVERAGE, MOMENT1, start_state
 from ..model.statistics import Sums, Window, style_sums
 from ..model.ways import usual_ways
@@ -71,7 +73,9 @@ def _painter(job: Job, level: Level, content_weight: float = 0.0) -> Painter:
     """Make what paints the tiles of a level; what is only measured does not ask for the content weight."""
     network, targets = _network_of(job), _blended_targets(job, level)
     size = level.height, level.width
-    return Painter(network, objective(job.settings, targets, *size, content_weight, network.metric), graphs(job.device))
+    goal = objective(job.settings, targets, *size, content_weight, network.metric)
+    goal = goal if job.regions is None else replace(goal, regions=job.regions.count)
+    return Painter(network, goal, graphs(job.device))
 
 
 @lru_cache(maxsize=1)
@@ -81,11 +85,13 @@ def graphs(device: str) -> Graphs:
 
 
 def _blended_targets(job: Job, level: Level) -> dict[str, np.ndarray]:
-    """Mean of all style pictures' statistics, by their shares."""
+    """Mean of the style pictures' statistics, by their shares, for every region."""
     blended: dict[str, np.ndarray] = {}
     for number, share in enumerate(job.shares):
+        region = 0 if job.regions is None else job.regions.styles[number]
         targets = job.folder.read(job.folder.targets(level, number))
-        blended = {name: blended.get(name, 0) + share * targets[name] for name in sorted(targets)}
+        named = {term(name, region): targets[name] for name in sorted(targets)}
+        blended |= {name: blended.get(name, 0) + share * value for name, value in named.items()}
     return blended
 
 
@@ -115,12 +121,13 @@ def objective(
 
 def style_targets(job: Job, level: Level, number: int) -> int:
     """Compute the statistics of a style picture, tile by tile, file them and return the picture's number."""
-    picture = job.folder.read(job.folder.style(level, number))["pixels"]
+    filed = job.folder.read(job.folder.style(level, number))
+    picture, weights = filed["pixels"], filed.get("weights")
     layers = tuple(job.settings.active_style_layers)
     row = architecture(job.settings.network)
     stride = row.stride(row.deepest(layers))
     grid = TileGrid(picture.shape[0], picture.shape[1], tile=STYLE_TILE_PX, overlap=256, stride=stride)
-    parts = [_style_sums(job, picture[tile.outer.inside(grid.box)], grid, tile, layers) for tile in grid]
+    parts = [_style_sums(job, picture, weights, grid, tile, layers) for tile in grid]
     total = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
     means = {f"{what} {name}": total[f"{what} {name}"] / total[name] for name in layers for what in ("gram", "mean")}
     job.folder.write(job.folder.targets(level, number), means)
@@ -129,13 +136,17 @@ def style_targets(job: Job, level: Level, number: int) -> int:
 
 @torch.no_grad()
 def _style_sums(
-    job: Job, patch: np.ndarray, grid: TileGrid, tile: Tile, layers: tuple[str, ...]
+    job: Job, picture: np.ndarray, weights: np.ndarray | None, grid: TileGrid, tile: Tile, layers: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     """Sums of f f^T ("gram LAYER"), of f ("mean LAYER") and of the weights ("LAYER") over a tile."""
-    window = Window.of(*grid.window(tile), job.device)
+    place, guides = tile.outer.inside(grid.box), ONE_REGION
+    if weights is not None:
+        guides = _guides_of(job, weights[None, *place], layers)
+    window = Window.of(*grid.window(tile), job.device, guides)
     sums: dict[str, np.ndarray] = {}
-    for name, f in _network_of(job)(to_tensor(patch, job.device), layers).items():
-        found = (*style_sums(f, window, usual_ways(job.device).gram), window.at(*f.shape[-2:]).sum())
+    for name, f in _network_of(job)(to_tensor(picture[place], job.device), layers).items():
+        ((_, part),) = guides.terms(name)
+        found = (*style_sums(f, window, part, usual_ways(job.device).gram), window.part_at(part, *f.shape[-2:]).sum())
         keys = (f"gram {name}", f"mean {name}", name)
         sums |= {key: value.cpu().double().numpy() for key, value in zip(keys, found, strict=True)}
     return sums
@@ -186,12 +197,16 @@ def paint_tile(job: Job, level: Level, tile: Tile, made: int, content_weight: fl
     """Make a round's steps on one tile, after `made` rounds."""
     settings, before = job.settings, fetched()
     state = job.canvas(level, made).read(tile.outer)
-    moved = fetched() - before
+    moved, window = fetched() - before, _window(job, level, tile)
+    if window.guides.is_empty:  # nothing is painted here
+        before_it = job.folder.read(job.folder.sums(level, made, tile.index))
+        _file(job, level, made + 1, tile, state, Sums.of_arrays(before_it))
+        return Tally(tile.index, moved)
     painter = _painter(job, level, content_weight)
     state, sums = painter.paint(
         state,
         _features(job, level, tile),
-        _window(job, level, tile),
+        window,
         Sums.of_arrays(job.folder.read(job.folder.total(level, made))),
         Steps(
             count=level.rounds[made],
@@ -236,8 +251,11 @@ def add_up(job: Job, level: Level, made: int | None, content_weight: float) -> d
     total = Sums.total(Sums.of_arrays(folder.read(name)) for name in names)
     if made is not None:
         folder.write(folder.total(level, made), total.arrays())
-    losses = _painter(job, level, content_weight).objective.losses(total)
+    goal = _painter(job, level, content_weight).objective
+    losses = goal.losses(total)
     terms = {"style": losses.style, "content": losses.content, "tv": losses.variation, "total": losses.total}
+    apart = enumerate(goal.region_losses(total)) if goal.regions > 1 else ()
+    terms |= {f"style {region}": loss for region, loss in apart}
     return {name: value for name, value in terms.items() if value is not None}
 
 
@@ -273,7 +291,36 @@ def _window(job: Job, level: Level, tile: Tile) -> Window:
     """Give the tile's blend weights, none to the margin around the picture: what is cut off is to match nothing."""
     sides = zip(level.grid.window(tile), tile.outer, level.picture_box, strict=True)
     rows, cols = (_inside(weights, outer, picture) for weights, outer, picture in sides)
-    return Window.of(rows, cols, job.device)
+    return Window.of(rows, cols, job.device, _guides(job, level, tile))
+
+
+def _guides(job: Job, level: Level, tile: Tile) -> Guides:
+    """Give what of the tile belongs to which region."""
+    if job.regions is None:
+        return ONE_REGION
+    row, layers = architecture(job.settings.network), tuple(job.settings.active_style_layers)
+    insets = {name: round(job.settings.region_inset * row.receptive_field(name) / 2) for name in layers}
+    box = tile.outer.grown(max(insets.values(), default=0)) & level.grid.box
+    planes = job.guides(level).read(box)
+    return _guides_of(
+        job,
+        np.concatenate(planes, 2)[..., : job.regions.count].transpose(2, 0, 1),
+        layers,
+        insets,
+        tile.outer.inside(box),
+    )
+
+
+def _guides_of(
+    job: Job,
+    masks: np.ndarray,
+    layers: tuple[str, ...],
+    insets: Mapping[str, int] | None = None,
+    place: tuple[slice, slice] = (slice(None), slice(None)),
+) -> Guides:
+    row = architecture(job.settings.network)
+    strides = {name: row.stride(name) for name in layers}
+    return guides_of(torch.from_numpy(np.ascontiguousarray(masks)).to(job.device), strides, insets or {}, place)
 
 
 def _inside(weights: np.ndarray, outer: Span, picture: Span) -> np.ndarray:

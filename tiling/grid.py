@@ -52,6 +52,10 @@ class Box(NamedTuple):
     def __and__(self, other: "Box") -> "Box":
         return Box(self.rows & other.rows, self.cols & other.cols)
 
+    def grown(self, by: int) -> "Box":
+        """Return the box with so many pixels more on every side."""
+        return Box(*(Span(span.start - by, span.stop + by) for span in self))
+
     def inside(self, frame: "Box") -> tuple[slice, slice]:
         """Return this box as slices of an array that holds `frame`."""
         return self.rows.inside(frame.rows), self.cols.inside(frame.cols)

@@ -47,6 +47,7 @@ from .collisions import check_collisions
 from .deadline import Deadline
 from .items import Item, find_doubles, find_items, find_unsupported, told_unsupported
 from .manifest import is_manifest
+from .masks import with_own_masks
 from .pairs import RawPairs, told_doubles
 from .repeats import identity_of, likeness, painted_already
 
@@ -214,6 +215,7 @@ def paint_archive(
         inputs, styles, output, preset=wishes.preset, template=name, each_style=each_style, raw_pairs=raw_pairs
     )
     settings = load_settings(wishes.preset, wishes.flags, wishes.assignments)
+    items = with_own_masks(items, settings)
     manifests = filter(is_manifest, map(Path, inputs))
     check_collisions(items, wishes.settings_of, output / REPORT, manifests, pages=wishes.report)
     deadline = Deadline.parse(finish_by, max_hours, datetime.now())
@@ -478,7 +480,9 @@ def _painted(errand: Errand, sidecar: Sidecar) -> Result:
     last = sidecar["levels"][-1]
     facts = {name: sidecar[name] for name in ("seconds", "height", "width", "seam_score", "seam_threshold")}
     losses = {"style_loss": last["style_loss_last"], "content_loss": last["content_loss_last"]}
-    return replace(_result(errand.item, "done"), attempts=errand.attempts, **facts, **losses)
+    missing = ", ".join(errand.item.missing)
+    reason = f"painted without {missing}, which it does not have" if missing else None
+    return replace(_result(errand.item, "done", reason), attempts=errand.attempts, **facts, **losses)
 
 
 def _failed(item: Item, error: BaseException) -> Result:

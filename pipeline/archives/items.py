@@ -38,6 +38,8 @@ class Item:
         Absolute.
     place : str
         Where it was named: an argument, or a line of a manifest such as `list.csv:3`.
+    missing : tuple of str
+        Masks that were asked for by a template and that it does not have.
     """
 
     number: int
@@ -47,6 +49,7 @@ class Item:
     overrides: dict[str, object]
     output: Path
     place: str
+    missing: tuple[str, ...] = ()
 
 
 def find_items(

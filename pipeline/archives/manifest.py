@@ -14,14 +14,15 @@ import io
 import json
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, Final
 
 from ...model.errors import did_you_mean
 from ..errors import SettingsError
 from ..presets import parse_value
-from ..settings import MACHINE_SETTINGS, Settings, can_name_file
+from ..region_specs import FACES, parse_region
+from ..settings import MACHINE_SETTINGS, PICTURE_SETTINGS, Settings, can_name_file
 from ..start import BLANK, PHOTOGRAPH
 
 MAX_BYTES: Final = 64 << 20
@@ -227,10 +228,32 @@ def _overrides(folder: Path, place: str, settings: dict[str, object]) -> dict[st
     for key, value in settings.items():
         if isinstance(value, str):
             _name(value, f"{place}: {key}")
+    found = {key: _from(folder, value) if key in PICTURE_SETTINGS else value for key, value in settings.items()}
     init = settings.get("init")
-    if isinstance(init, str) and init not in (PHOTOGRAPH, BLANK):
-        return {**settings, "init": str(folder / init)}
-    return settings
+    return found | ({"init": str(folder / init)} if isinstance(init, str) and init not in (PHOTOGRAPH, BLANK) else {})
+
+
+def _from(folder: Path, masks: object) -> object:
+    """Masks, and styles of regions, as they count from the manifest's folder; templates count from each photograph's.
+
+    What cannot be understood is told when the settings are put together.
+    """
+    if isinstance(masks, list):
+        return [_from(folder, mask) for mask in masks]
+    if not isinstance(masks, str):
+        return masks
+    if "=" not in masks:
+        return _below(folder, masks)
+    try:
+        region = parse_region(masks)
+    except SettingsError:
+        return masks
+    part = region.style_mask and _below(folder, region.style_mask)
+    return str(replace(region, mask=_below(folder, region.mask), style=str(folder / region.style), style_mask=part))
+
+
+def _below(folder: Path, mask: str) -> str:
+    return mask if "{" in mask or mask == FACES else str(folder / mask)
 
 
 def _short(value: object) -> str:

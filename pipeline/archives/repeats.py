@@ -3,15 +3,14 @@
 import hashlib
 import json
 import os
-import stat
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..brief import sidecar_path
-from ..errors import OutputError, PictureError
-from ..pictures.pages import digest_of, place_of
+from ..errors import OutputError
+from ..pictures.pages import fingerprint
 from ..records.identity import difference, identity
+from ..regions import mask_files, region_specs
 from ..settings import Settings
 from ..start import init_file
 from ..styles import style_files
@@ -71,13 +70,15 @@ def identity_of(item: Item, settings: Settings, weights: str) -> dict[str, Any]:
         If a picture cannot be read.
     """
     styles = style_files(item.styles) if settings.active_style_layers else ()
+    apart = style_files([Path(spec.style) for spec in region_specs(settings)])
     init = init_file(settings)
     return identity(
         settings,
         fingerprint(item.content),
-        [[fingerprint(path) for path in files] for files in styles],
+        [[fingerprint(path) for path in files] for files in (*styles, *apart)],
         None if init is None else fingerprint(init),
         weights,
+        {what: fingerprint(path) for what, path in mask_files(settings).items()},
     )
 
 
@@ -85,27 +86,3 @@ def likeness(painting: dict[str, Any], output: Path) -> str:
     """Give a key that two paintings share if their files will have the same bytes: same identity, same format."""
     what = json.dumps([painting, output.suffix.lower()], sort_keys=True)
     return hashlib.sha256(what.encode()).hexdigest()
-
-
-def fingerprint(path: Path) -> str:
-    """Give what `Picture.sha256` will be; of a file that did not change since, without reading it again.
-
-    Raises
-    ------
-    PictureError
-        If it cannot be read or is no regular file: devices and pipes may never end.
-    """
-    file, page = place_of(path)
-    try:
-        facts = file.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise PictureError(f"{path}: this is no file; name a picture", path=path)
-        return digest_of(_digest(file, facts.st_mtime_ns, facts.st_size), page)
-    except OSError as error:
-        raise PictureError(f"{path}: cannot be read ({error.strerror}); check the path", path=path) from error
-
-
-@lru_cache(maxsize=4096)
-def _digest(path: Path, _changed_ns: int, _size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,9 +1,13 @@
-"""Pages of files: `scan.tif#2` names the second page of `scan.tif`."""
+"""Pages of files: `scan.tif#2` names the second page of `scan.tif`. And what tells one file's content from others."""
 
 import hashlib
 import re
+import stat
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+
+from ..errors import PictureError
 
 _NAME = re.compile(r"(?P<file>.+\.tiff?)#(?P<page>[0-9]{1,6})", re.IGNORECASE | re.DOTALL)
 
@@ -37,3 +41,27 @@ def place_of(path: Path) -> Place:
 def digest_of(digest: str, page: int) -> str:
     """What tells a page from others: of the first page, the file's own SHA-256."""
     return digest if page == 1 else hashlib.sha256(f"{digest}#{page}".encode()).hexdigest()
+
+
+def fingerprint(path: Path) -> str:
+    """Give what `Picture.sha256` will be; of a file that did not change since, without reading it again.
+
+    Raises
+    ------
+    PictureError
+        If it cannot be read or is no regular file: devices and pipes may never end.
+    """
+    file, page = place_of(path)
+    try:
+        facts = file.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise PictureError(f"{path}: this is no file; name a picture", path=path)
+        return digest_of(_digest(file, facts.st_mtime_ns, facts.st_size), page)
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read ({error.strerror}); check the path", path=path) from error
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, _changed_ns: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

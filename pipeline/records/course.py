@@ -35,6 +35,8 @@ class LevelReport:
     style_loss_first, ... : float or None
         Of the whole picture, unweighted, before the first step and of the canvas that counts. None where a term does
         not count.
+    region_style_losses : list of float
+        Of every region of the canvas that counts, unweighted; empty where the picture is one.
     """
 
     height: int
@@ -55,6 +57,7 @@ class LevelReport:
     content_loss_last: float | None
     tv_loss_first: float | None
     tv_loss_last: float | None
+    region_style_losses: list[float] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -76,6 +79,7 @@ class LevelReport:
             busy_seconds=round(current.busy, 3),
             fetched_bytes_per_round=current.fetched // max(1, current.made),
             replayed=current.replayed,
+            region_style_losses=[loss for name, loss in last.items() if name.startswith("style ")],
             **losses,
         )
 

@@ -1,13 +1,13 @@
 """What a painting depends on, as plain values, and how two such records differ.
 
 An identity is a dict that JSON can hold: `content`, `init`, `weights` and `profile` (SHA-256), `styles` (a list of
-lists of them), `settings` and `versions` (dicts). Two paintings with the same identity have the same bytes, but for the
-day in the history of their metadata.
+lists of them), `masks` (a dict of them), `settings` and `versions` (dicts). Two paintings with the same identity have
+the same bytes, but for the day in the history of their metadata.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -37,11 +37,17 @@ _CHANGED: Final = {
     "init": "the picture to start from changed",
     "weights": "the network's weights changed",
     "profile": "the color profile changed",
+    "masks": "a mask changed",
 }
 
 
 def identity(
-    settings: Settings, content: str, styles: Sequence[Sequence[str]], init: str | None, weights: str
+    settings: Settings,
+    content: str,
+    styles: Sequence[Sequence[str]],
+    init: str | None,
+    weights: str,
+    masks: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Put an identity together.
 
@@ -52,6 +58,8 @@ def identity(
         SHA-256 of the photograph, of the picture to start from if there is one, and of the network's weights.
     styles : sequence of sequence of str
         SHA-256 of the pictures of every style.
+    masks : mapping str -> str, optional
+        SHA-256 of the file of every mask, by what it is for.
 
     Raises
     ------
@@ -62,6 +70,7 @@ def identity(
     profile = hashlib.sha256(output_profile(settings.profile, None) or b"").hexdigest() if named else None
     return {
         **({"profile": profile} if profile else {}),
+        **({"masks": dict(masks)} if masks else {}),
         "content": content,
         "styles": [list(style) for style in styles],
         "init": init,

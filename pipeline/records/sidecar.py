@@ -13,7 +13,9 @@ from ...tiling.seams import Seams
 from ..brief import Brief, sidecar_path
 from ..errors import OutputError
 from ..pictures.images import Picture
+from ..pictures.masks import Mask
 from ..pictures.writing import write_file
+from ..styles import Style
 from ..workers.cluster import Cluster
 from .course import Course
 
@@ -98,10 +100,24 @@ def write_sidecar(output: Path, sidecar: Sidecar) -> None:
 
 
 def _inputs(brief: Brief) -> dict[str, Any]:
-    styles = [{**_input(style.picture), "share": style.share, "scale": style.scale} for style in brief.styles]
-    found = {"content": _input(brief.content), "styles": styles}
+    styles = [
+        {**_input(style.picture), "share": style.share, "scale": style.scale, **_regional(brief, style)}
+        for style in brief.styles
+    ]
+    found: dict[str, Any] = {"content": _input(brief.content), "styles": styles}
+    regions = brief.regions
+    if regions is not None:
+        masks = [(spec.mask, mask) for spec, mask in zip(regions.specs, regions.masks, strict=True)]
+        others = (("strength map", regions.strength_map), ("protected", regions.protect))
+        masks += [(name, mask) for name, mask in others if mask is not None]
+        found["masks"] = [{**_input(mask), "name": name} for name, mask in masks]
     return found if brief.init is None else {**found, "init": _input(brief.init)}
 
 
-def _input(picture: Picture) -> dict[str, Any]:
+def _regional(brief: Brief, style: Style) -> dict[str, Any]:
+    """Which region a style is for, 0 being what no other claims."""
+    return {} if brief.regions is None else {"region": style.region}
+
+
+def _input(picture: Picture | Mask) -> dict[str, Any]:
     return {"path": str(picture.path), "sha256": picture.sha256, "height": picture.height, "width": picture.width}

@@ -158,7 +158,7 @@ class RunFolder:
         shutil.rmtree(self._gone, ignore_errors=True)
 
     def style(self, level: Level, number: int) -> str:
-        """A style picture at the level's size: `pixels` (h, w, 3), float32."""
+        """A style picture at the level's size: `pixels` (h, w, 3) and, if a part of it counts, `weights` (h, w)."""
         return f"{_level(level)}/style_{number:04}"
 
     def targets(self, level: Level, number: int) -> str:
@@ -172,6 +172,10 @@ class RunFolder:
     def start(self, level: Level) -> str:
         """Folder of what the level starts from where it is not the photograph."""
         return f"{_level(level)}/start"
+
+    def guides(self, level: Level) -> str:
+        """Folder of the guides of regions on the level's canvas."""
+        return f"{_level(level)}/guides"
 
     def features(self, level: Level, tile: int) -> str:
         """Features of the photograph under a tile."""

@@ -94,12 +94,12 @@ def test_products_in_bfloat16_are_those_in_float32_but_for_the_weights():
     """Features in bfloat16 lose nothing, weights that are not one 0.4 % at most, twice. Other features are as usual."""
     features = noise(1, 5, 24, 32).bfloat16()
     for weights, bound in ((Window.full(features), 1e-6), (window(24, 32, torch.float32), 2**-7)):
-        pairs = zip(style_sums(features, weights, "bfloat16"), style_sums(features, weights), strict=True)
+        pairs = zip(style_sums(features, weights, product="bfloat16"), style_sums(features, weights), strict=True)
         absolute, _ = style_sums(features.abs(), weights)
         for found, wanted in pairs:
             assert found.dtype == torch.float32
             assert (found - wanted).abs().max() <= bound * absolute.max()
-    exact = style_sums(noise(1, 5, 6, 7), window(6, 7), "bfloat16")
+    exact = style_sums(noise(1, 5, 6, 7), window(6, 7), product="bfloat16")
     assert all(torch.equal(a, b) for a, b in zip(exact, style_sums(noise(1, 5, 6, 7), window(6, 7)), strict=True))
 
 

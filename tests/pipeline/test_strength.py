@@ -66,3 +66,10 @@ def test_it_finds_the_loss_that_was_asked_for():
             content = 0.0 if made == 0 else scale * weight**-power
             rows.append(replace(ROW, step=10 * made, content=content, content_weight=weight))
         assert rows[-1].content == pytest.approx(wanted_content_loss(0.5), rel=0.05)
+
+
+def test_less_is_wanted_where_less_is_painted():
+    """Where masks leave half of the picture as it is, half the content loss is at what is wanted."""
+    wanted = wanted_content_loss(0.5)
+    assert content_weight(Settings(), [replace(ROW, content=wanted / 2)], painted=0.5) == pytest.approx(5.0)
+    assert content_weight(Settings(), [replace(ROW, content=wanted)], painted=0.5) > 5.0

@@ -7,11 +7,13 @@ import pytest
 from pictures import painting, photograph, save
 
 from muralist.model.architecture import architecture
+from muralist.pipeline.brief import make_brief
 from muralist.pipeline.errors import PictureError, SettingsError
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
+from muralist.pipeline.region_specs import parse_region
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.styles import Style, read_styles, style_files
+from muralist.pipeline.styles import Style, read_region_styles, read_styles, style_files
 
 NETWORK = architecture("compact")
 
@@ -146,3 +148,46 @@ def test_colours_are_matched_if_asked_for(folder):
     assert np.abs(own.pixels(112).mean((0, 1)) - photo.mean((0, 1))).max() > 0.05
     np.testing.assert_allclose(matched.pixels(112).mean((0, 1)), photo.mean((0, 1)), atol=0.02)  # a little is clipped
     assert matched.pixels(112).dtype == np.float32
+
+
+def test_strokes_as_large_as_on_the_wall(folder):
+    """The scale makes the style picture as wide on paper as where it hangs, whichever side is the longer one."""
+    save(folder / "tall.png", painting(112, 80))
+    wide, tall = read(folder, "style1.png", "tall.png", style_width=["92cm", "254mm"])
+    assert wide.at_true_scale(dpi=254, longest=4600).scale == pytest.approx(9200 / 4600)
+    assert tall.at_true_scale(dpi=100, longest=700).scale == pytest.approx(1000 * 112 / 80 / 700)
+    (usual,) = read(folder, "style1.png", style_scale=1.5)
+    assert usual.at_true_scale(dpi=254, longest=4600).scale == 1.5
+
+
+def test_widths_are_for_prints(folder):
+    """A width needs a print, and too few pixels for it are told with how large strokes will be."""
+    paths = folder / "photo.png", folder / "style1.png", folder / "out.png"
+    with pytest.raises(SettingsError, match=r"got the width of a style picture without a print size, .*--print"):
+        make_brief(*paths, Settings(style_width="92cm"))
+    with pytest.raises(SettingsError, match="style_width: got 2 widths for 1 style"):
+        make_brief(*paths, Settings(style_width=["92cm", "40cm"], print_size="10x15cm", dpi=50))
+    brief = make_brief(*paths, Settings(style_width="30cm", print_size="10x15cm", dpi=50))
+    (told,) = [notice for notice in brief.notices if "on the wall" in notice]
+    assert "strokes will be 19% as large as on the wall, since the picture's long side has 112 px, not 591" in told
+    assert brief.final.style_sides == (112,)
+
+
+@pytest.mark.parametrize("width", ["92", "0cm", "wide", "900m"])
+def test_what_is_no_width(width):
+    """A width is a length with a unit."""
+    with pytest.raises(ValueError, match="style_width"):
+        Settings(style_width=width)
+
+
+def test_a_region_has_a_style_of_its_own(folder):
+    """A region's picture has the scale, the colors and the part that the region says, and the settings' otherwise."""
+    save(folder / "mask.png", np.full((80, 112), 255, np.uint8))
+    specs = [parse_region(f"m.png=x,scale=2,color=statistics,style-mask={folder}/mask.png"), parse_region("m.png=x")]
+    files = style_files([folder / "style1.png", folder / "several"])
+    photo, settings = read_picture(folder / "photo.png"), Settings(style_scale=0.5)
+    first, *others = read_region_styles(files, specs, 1, photo, settings, NETWORK)
+    assert (first.region, first.share, first.scale, first.recolouring is None) == (1, 1, 2, False)
+    assert first.weights(56).shape == (40, 56)
+    assert [(each.region, each.scale, each.weights(56)) for each in others] == [(2, 0.5, None)] * 3
+    assert sum(each.share for each in others) == pytest.approx(1)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from muralist.model.architecture import architecture
 from muralist.model.errors import DivergedError
-from muralist.model.painter import to_tensor
+from muralist.model.painter import Painter, to_tensor
 from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES
 from muralist.model.statistics import Window, style_sums
 from muralist.model.weight_files import find_weights
@@ -26,6 +26,7 @@ from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.job import Job
 from muralist.pipeline.lay_out import file_canvas, with_bleed
 from muralist.pipeline.levels import Level, plan_levels
+from muralist.pipeline.regions import Guidance
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.start import is_photograph
 from muralist.pipeline.storage.run_folder import RunFolder
@@ -388,3 +389,39 @@ def test_pooling_and_padding_reach_the_network(tmp_path, changes, wanted):
     """`network` means as it was trained; anything else is heeded."""
     network = tasks._network_of(new_job(tmp_path, SETTINGS.model_copy(update=changes)))
     assert (network.pooling, network.padding, network.pool_scale) == wanted
+
+
+def test_tiles_without_strength_are_not_painted(tmp_path, monkeypatch):
+    """Where no guide is, a round makes no step: state and sums are filed as they were; others are painted."""
+    job = replace(new_job(tmp_path), regions=Guidance(count=1, planes=1, painted=0.5, styles=(0,)))
+    level = levels_of(job)[-1]
+    guides = np.zeros((level.grid.height, level.grid.width, 3), np.float32)
+    guides[:, :60, 0] = 1
+    file_canvas(job.guides(level), lambda rows: guides[slice(*rows)])
+    lay_out(job, level)
+    everywhere(job, level, "prepare_tile", 0, 0, None)
+    painted = []
+    paint = Painter.paint
+    monkeypatch.setattr(Painter, "paint", lambda *given: painted.append(given[1].shape) or paint(*given))
+    everywhere(job, level, "paint_tile", 1, 0, WEIGHT)
+    assert level.grid.shape == (2, 2)
+    assert len(painted) == 2
+    before, after = (job.canvas(level, made).read(level.grid.box)[PIXELS] for made in (0, 1))
+    right = level.grid[0].extent.cols.stop
+    np.testing.assert_array_equal(after[:, right:], before[:, right:])
+    assert (after != before)[:, :40].any(axis=2).mean() > 0.9
+    filed = [job.folder.read(job.folder.sums(level, made, 1)) for made in (0, 1)]
+    assert all((filed[0][name] == filed[1][name]).all() for name in filed[0])
+
+
+def test_regions_have_the_targets_of_their_styles(tmp_path):
+    """Every region follows its own style pictures, by their shares."""
+    job = replace(new_job(tmp_path, shares=(1.0, 0.25, 0.75)), regions=Guidance(2, 2, 1.0, (0, 1, 1)))
+    level = levels_of(job)[0]
+    lay_out(job, level)
+    found = tasks._blended_targets(job, level)
+    first, second, third = (job.folder.read(job.folder.targets(level, number)) for number in range(3))
+    np.testing.assert_array_equal(found["gram relu2_1"], first["gram relu2_1"])
+    wanted = 0.25 * second["mean relu4_1"] + 0.75 * third["mean relu4_1"]
+    np.testing.assert_allclose(found["mean relu4_1 1"], wanted, rtol=1e-12)
+    assert len(found) == 2 * len(first)

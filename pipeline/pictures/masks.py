@@ -1,0 +1,157 @@
+"""Masks: gray pictures that say how much of every pixel is meant, or one color of a color-coded picture.
+
+`labels.png#ff0000` names the pixels of one color, which are meant altogether. What is transparent is not meant.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from ..errors import PictureError
+from .images import Picture, resize
+from .rasters import Raster, room_in
+from .reading import read_picture
+from .samples import Pixels, full_scale
+
+_LABEL: Final = re.compile(r"(?P<file>.+)#(?P<color>[0-9a-fA-F]{6})", re.DOTALL)
+_BAND_ROWS: Final = 256
+_NEARLY: Final = 4 / 255  # by which a color may differ from the one meant, and channels of a gray from each other
+_EMPTY: Final = 0.02  # a mask that is nowhere more than this means nothing
+_COLORS_TOLD: Final = 6
+_FEATHER_SIDE: Final = 1024  # px, long side of a mask that is feathered
+_FEATHER: Final = 0.008  # how far a feathered mask reaches beyond its edge, as a share of the long side
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """How much of every pixel is meant.
+
+    Attributes
+    ----------
+    values
+        (height, width), uint8 or uint16, full scale where a pixel is meant altogether.
+    path
+        Where it was read from, without the color.
+    sha256
+        Hex digest of the file's bytes.
+    color
+        The color of the file that is meant, RRGGBB; "" for a gray picture.
+    """
+
+    values: Pixels | Raster
+    path: Path
+    sha256: str
+    color: str = ""
+
+    @property
+    def height(self) -> int:
+        """Rows of pixels."""
+        return int(self.values.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns of pixels."""
+        return int(self.values.shape[1])
+
+    @property
+    def key(self) -> str:
+        """What tells it from other masks."""
+        return f"{self.sha256}-{self.color}"
+
+    @property
+    def picture(self) -> Picture:
+        """The mask as a picture, to be cropped like the photograph."""
+        return Picture(self.values, None, None, None, None, self.path, self.key)
+
+    def feathered(self) -> "Mask":
+        """Let the mask go on for a little beyond its edges, ever less, so that what is blended by it has no edge."""
+        scale = min(1, _FEATHER_SIDE / max(self.height, self.width))
+        small = resize(self.values, max(1, round(self.height * scale)), max(1, round(self.width * scale)))
+        grown, reach = Image.fromarray(np.rint(small * 255).astype(np.uint8)), round(_FEATHER * max(small.shape))
+        for _ in range(reach):
+            grown = grown.filter(ImageFilter.MaxFilter(3))
+        return replace(self, values=np.asarray(grown.filter(ImageFilter.GaussianBlur(reach / 2))))
+
+
+def mask_file(name: str) -> Path:
+    """Path of the file that a mask's name is about.
+
+    >>> mask_file("labels.png#ff0000"), mask_file("sky.png")
+    (PosixPath('labels.png'), PosixPath('sky.png'))
+    """
+    named = _LABEL.fullmatch(name)
+    return Path(name if named is None else named["file"])
+
+
+def read_mask(
+    name: str,
+    max_pixels: int,
+    *,
+    memory: int | None = None,
+    folder: Path | None = None,
+    decoder_memory: int | None = None,
+) -> Mask:
+    """Read a mask, of which any kind of picture may be the file.
+
+    Parameters
+    ----------
+    name
+        Path of a gray picture, or of any with `#RRGGBB`.
+    max_pixels, memory, folder, decoder_memory
+        As for `read_picture`.
+
+    Raises
+    ------
+    PictureError
+        If the file cannot be read, is colored though no color is named, does not have the color that is, or means
+        no pixel at all.
+    """
+    named, path = _LABEL.fullmatch(name), mask_file(name)
+    picture = read_picture(path, max_pixels, memory=memory, folder=folder, decoder_memory=decoder_memory)
+    color = "" if named is None else named["color"].lower()
+    wanted = np.array([*bytes.fromhex(color)]) / 255 if color else None
+    with room_in(folder if isinstance(picture.pixels, Raster) else None) as room:
+        values = room(f"{picture.sha256}-{color}-mask", (picture.height, picture.width), picture.pixels.dtype)
+        most = 0.0
+        for top in range(0, picture.height, _BAND_ROWS):
+            rows = slice(top, min(top + _BAND_ROWS, picture.height))
+            band = _meant(picture, rows, wanted)
+            most = max(most, float(band.max()))
+            values[rows, :] = np.rint(band * full_scale(picture.pixels))
+    if most <= _EMPTY:
+        raise PictureError(_nothing(name, picture, color), path=path)
+    return Mask(values, path, picture.sha256, color)
+
+
+def _meant(picture: Picture, rows: slice, color: np.ndarray | None) -> np.ndarray:
+    """How much of every pixel of some rows is meant: (rows, width), in [0, 1]."""
+    colors = picture.pixels[rows] / np.float32(full_scale(picture.pixels))
+    alpha = 1 if picture.alpha is None else picture.alpha[rows] / np.float32(full_scale(picture.alpha))
+    if color is not None:
+        return np.asarray((abs(colors - color).max(2) <= _NEARLY) * np.float32(1) * alpha)
+    if (np.ptp(colors, axis=2) * alpha).max() > _NEARLY:
+        raise PictureError(
+            f"{picture.path}: got a colored picture, wanted a gray one as a mask; of a color-coded picture name the "
+            f"color as well, such as {picture.path.name}#{_commonest(picture)[0]}",
+            path=picture.path,
+        )
+    return np.asarray(colors[:, :, 0] * alpha)
+
+
+def _nothing(name: str, picture: Picture, color: str) -> str:
+    if not color:
+        return f"{name}: got a mask that is empty everywhere, wanted white where it is meant"
+    known = " ".join(f"#{each}" for each in _commonest(picture))
+    return f"{name}: this color is nowhere in the picture, wanted one that is, such as {known}"
+
+
+def _commonest(picture: Picture) -> list[str]:
+    """The colors that most pixels of a picture have, RRGGBB."""
+    step = max(1, max(picture.height, picture.width) // 500)
+    small = picture.pixels[::step, ::step].reshape(-1, 3) >> (8 * (picture.pixels.dtype.itemsize - 1))
+    return [f"{r:02x}{g:02x}{b:02x}" for (r, g, b), _ in Counter(map(tuple, small.tolist())).most_common(_COLORS_TOLD)]

@@ -1,0 +1,136 @@
+"""How regions are written: `MASK=STYLE`, and after it what is to be otherwise than elsewhere, such as `,scale=1.5`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..model.errors import choices
+from .errors import SettingsError
+from .sizes import MAX_SIDE_MM, parse_length
+
+MOST_REGIONS: Final = 16
+FACES: Final = "faces"  # what `protect` may say instead of the name of a mask
+COLORS: Final = ("style", "luminance", "statistics")
+EXAMPLE: Final = "sky.png=starry.jpg,scale=1.5,strength=0.7,color=luminance"
+
+
+@dataclass(frozen=True)
+class RegionSpec:
+    """A region as it was asked for.
+
+    Attributes
+    ----------
+    mask : str
+        Path of a gray picture, or of a color-coded one with `#RRGGBB`.
+    style : str
+        Path of a painting, or of a folder of some.
+    scale : float or None
+        Size of the brush strokes; None is as elsewhere.
+    strength : float
+        Times the painting's strength.
+    color : str or None
+        One of `COLORS`; None is as elsewhere.
+    style_mask : str or None
+        Mask of the part of the painting that counts.
+    width : str or None
+        How wide the painting is where it hangs, for strokes as large as there; instead of a scale.
+    """
+
+    mask: str
+    style: str
+    scale: float | None = None
+    strength: float = 1.0
+    color: str | None = None
+    style_mask: str | None = None
+    width: str | None = None
+
+    def __str__(self) -> str:
+        """Write the region as `parse_region` reads it."""
+        options = {name: getattr(self, name.replace("-", "_")) for name in _OPTIONS}
+        said = [f",{name}={value}" for name, value in options.items() if value not in (None, 1.0)]
+        return f"{self.mask}={self.style}{''.join(said)}"
+
+
+def parse_region(text: str) -> RegionSpec:
+    """Read a region.
+
+    Raises
+    ------
+    SettingsError
+        If a mask or a style is missing, or an option is none.
+
+    Examples
+    --------
+    >>> parse_region("sky.png=starry.jpg,scale=1.5").scale
+    1.5
+    >>> str(parse_region("sky.png=starry.jpg,strength=0.5"))
+    'sky.png=starry.jpg,strength=0.5'
+    """
+    mask, _, rest = text.partition("=")
+    style, *options = rest.split(",")
+    while options and "=" not in options[0]:  # a comma in the style's name
+        style = f"{style},{options.pop(0)}"
+    for part, what in ((mask, "mask"), (style, "style")):
+        if not part.strip():
+            raise SettingsError(f"got region {text!r} without a {what}, wanted MASK=STYLE, such as {EXAMPLE}")
+    found: dict[str, Any] = {}
+    for option in options:
+        name, _, value = option.partition("=")
+        if name not in _OPTIONS:
+            raise SettingsError(f"got region {text!r}, wanted options such as {EXAMPLE}; {choices(name, _OPTIONS)}")
+        found[name.replace("-", "_")] = _OPTIONS[name](value, f"got region {text!r}, wanted a {name}")
+    if {"scale", "width"} <= found.keys():
+        raise SettingsError(f"got region {text!r} with scale and width, wanted only one of them")
+    return RegionSpec(mask, style, **found)
+
+
+def _between(low: float, high: float) -> Callable[[str, str], float]:
+    def read(text: str, wanted: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not low <= number <= high:  # which NaN is not either
+            raise SettingsError(f"{wanted} from {low:g} to {high:g}")
+        return number
+
+    return read
+
+
+def _width(text: str, wanted: str) -> str:
+    parse_length(text, wanted, MAX_SIDE_MM)
+    return text
+
+
+def _color(text: str, wanted: str) -> str:
+    if text not in COLORS:
+        raise SettingsError(f"{wanted}, one of {', '.join(COLORS)}")
+    return text
+
+
+def _name(text: str, wanted: str) -> str:
+    if not text.strip():
+        raise SettingsError(f"{wanted} to be the path of a picture")
+    return text
+
+
+_OPTIONS: Final[dict[str, Callable[[str, str], Any]]] = {
+    "scale": _between(0.05, 10),
+    "strength": _between(0, 2),
+    "color": _color,
+    "style-mask": _name,
+    "width": _width,
+}
+
+
+def check_regions(texts: Sequence[str]) -> None:
+    """Refuse regions that cannot be read, and too many of them.
+
+    Raises
+    ------
+    SettingsError
+    """
+    if len(texts) > MOST_REGIONS:
+        raise SettingsError(f"got {len(texts)} regions, wanted at most {MOST_REGIONS}; join those of the same style")
+    for text in texts:
+        parse_region(text)

@@ -1,0 +1,281 @@
+"""Where a picture is painted after which style, and how strongly: masks become guides that tiles follow.
+
+Masks belong to the photograph. They are brought to every level's size and to a partition of unity: what no region
+claims belongs to `--style`, and regions that claim more than a whole pixel share it. A guide is a region's share of
+every pixel, times how strongly it is painted there. Beside the guides of all regions lie the share of a pixel that is
+painted in light only, and the share of the photograph that shows through in the end.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from .errors import PictureError, SettingsError
+from .pictures.faces import find_faces
+from .pictures.images import Picture, resize, resize_rows
+from .pictures.masks import Mask, mask_file, read_mask
+from .pictures.rasters import Raster
+from .region_specs import FACES, RegionSpec, parse_region
+from .settings import Settings
+from .workers.memory import budget
+
+EXTRA: Final = 2  # channels behind the guides: light only, photograph
+SHOWS_BELOW: Final = 0.25  # strength, below which the photograph begins to show through
+LEAST_CLAIM: Final = 0.1  # share of a pixel that a region must have somewhere to be painted at all
+_SMALL: Final = 256  # px, long side at which is looked whether anything is left to paint
+
+Crop = Callable[[Picture], Picture]
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What tasks must know of the regions of a picture.
+
+    Attributes
+    ----------
+    count : int
+        Regions, as many as there are guides.
+    planes : int
+        Of three channels each, that guides and what lies behind them take.
+    painted : float
+        How much of the photograph is given up for the style, as a share of what it would be without masks.
+    styles : tuple of int
+        The region of every style picture.
+    """
+
+    count: int
+    planes: int
+    painted: float
+    styles: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """The regions of one picture.
+
+    Attributes
+    ----------
+    specs : tuple of RegionSpec
+    masks : tuple of Mask
+        One for each, cropped like the photograph.
+    has_rest : bool
+        Whether there is a first region, beside those, of what they do not claim.
+    strength_map, protect : Mask or None
+    faces : Mask or None
+        The protected faces that were found, of the whole photograph.
+    luminance : bool
+        Whether the rest is painted in light only.
+    """
+
+    specs: tuple[RegionSpec, ...]
+    masks: tuple[Mask, ...]
+    has_rest: bool
+    strength_map: Mask | None
+    protect: Mask | None
+    faces: Mask | None
+    luminance: bool
+
+    @property
+    def count(self) -> int:
+        """Regions that are painted, the rest first."""
+        return len(self.specs) + self.has_rest
+
+    @property
+    def planes(self) -> int:
+        """Planes of three channels that `channels` fill."""
+        return -(-(self.count + EXTRA) // 3)
+
+    def guidance(self, styles: Sequence[int]) -> Guidance:
+        """Say what tasks must know, given the region of every style picture."""
+        return Guidance(self.count, self.planes, self.painted, tuple(styles))
+
+    @cached_property
+    def painted(self) -> float:
+        """How much of the photograph is given up for the style, as a share of what it would be without masks.
+
+        The content loss answers to about the root of what a style pulls with, see `muralist.pipeline.strength`.
+        """
+        first = (*self.masks, self.strength_map, self.protect)
+        shape = next(mask.values.shape for mask in first if mask is not None)
+        scale = min(1, _SMALL / max(shape))
+        height, width = (max(1, round(side * scale)) for side in shape)
+        guides = self.channels(height, width, (0, height))[..., : self.count]
+        return float(np.sqrt(guides.sum(2)).mean())
+
+    def channels(self, height: int, width: int, rows: tuple[int, int]) -> np.ndarray:
+        """Give the guides and, behind them, what is painted in light only and what shows through.
+
+        Parameters
+        ----------
+        height, width : int
+            Of the picture, px.
+        rows : (int, int)
+            Start and stop.
+
+        Returns
+        -------
+        ndarray (rows, width, count + EXTRA), float32, at least 0
+        """
+
+        def at_size(mask: Mask) -> np.ndarray:
+            return resize_rows(mask.values, height, width, rows)
+
+        shares = _partition([at_size(mask) for mask in self.masks], (rows[1] - rows[0], width), has_rest=self.has_rest)
+        rest = [RegionSpec("", "", color="luminance" if self.luminance else "style")] if self.has_rest else []
+        specs = [*rest, *self.specs]
+        guides = shares * np.array([spec.strength for spec in specs], np.float32)
+        if self.strength_map is not None:
+            guides *= at_size(self.strength_map)[..., None]
+        shows = 1 - np.minimum(guides.sum(2) / SHOWS_BELOW, 1)
+        if self.protect is not None:
+            protected = at_size(self.protect)
+            guides *= 1 - protected[..., None]
+            shows = np.maximum(shows, protected)
+        light = np.array([self._in_light(spec) for spec in specs], np.float32)
+        return np.dstack([guides, shares @ light, shows])
+
+    def _in_light(self, spec: RegionSpec) -> bool:
+        return self.luminance if spec.color is None else spec.color == "luminance"
+
+
+def _partition(masks: Sequence[np.ndarray], shape: tuple[int, int], *, has_rest: bool) -> np.ndarray:
+    """Shares of every pixel that add up to one, the rest first: (height, width, regions), float32."""
+    claims = np.dstack(masks) if masks else np.zeros((*shape, 0), np.float32)
+    total = claims.sum(2, keepdims=True)
+    if not has_rest:
+        return np.asarray(claims / np.maximum(total, np.finfo(np.float32).tiny))
+    return np.concatenate([1 - np.minimum(total, 1), claims / np.maximum(total, 1)], axis=2)
+
+
+def region_specs(settings: Settings) -> tuple[RegionSpec, ...]:
+    """Regions with styles of their own; none if style does not count."""
+    return tuple(map(parse_region, settings.regions or ())) if settings.active_style_layers else ()
+
+
+def mask_names(settings: Settings) -> dict[str, str]:
+    """Every mask of a painting, by what it is for."""
+    specs = region_specs(settings)
+    names = {f"region {number}": spec.mask for number, spec in enumerate(specs, 1)}
+    names |= {f"style mask of region {n}": spec.style_mask for n, spec in enumerate(specs, 1) if spec.style_mask}
+    names |= {f"style mask {number}": name for number, name in enumerate(settings.style_mask or (), 1)}
+    others = {"strength map": settings.strength_map}
+    others |= {} if settings.protect == FACES else {"protected": settings.protect}
+    return names | {what: name for what, name in others.items() if name is not None}
+
+
+def mask_files(settings: Settings) -> dict[str, Path]:
+    """The file of every mask of a painting, by what it is for."""
+    return {what: mask_file(name) for what, name in mask_names(settings).items()}
+
+
+def read_regions(
+    settings: Settings,
+    photograph: Picture,
+    crop: Crop,
+    styles: int,
+    *,
+    memory: int | None = None,
+    folder: Path | None = None,
+) -> Regions | None:
+    """Read the masks of a photograph, and find its faces if they are protected; None if it has none.
+
+    Parameters
+    ----------
+    settings : Settings
+    photograph : Picture
+        Not cropped yet.
+    crop : callable (Picture) -> Picture
+        Crops a picture as the photograph is cropped.
+    styles : int
+        How many styles there are for what no region claims.
+    memory, folder
+        As for `read_picture`.
+
+    Raises
+    ------
+    SettingsError
+        If something is left without a style, or nothing is left to paint.
+    PictureError
+        If a mask cannot be read, is empty, or has another shape than the photograph.
+    """
+    specs = region_specs(settings)
+    if not (specs or settings.strength_map or settings.protect):
+        return None
+
+    def mask(name: str) -> Mask:
+        shape = photograph.height, photograph.width
+        found = read_mask(name, settings.max_pixels, memory=memory, folder=folder, decoder_memory=budget(settings))
+        return _cropped(fitted(found, name, shape, stretch=settings.region_fit), name, crop)
+
+    masks = tuple(mask(spec.mask) for spec in specs)
+    faces = find_faces(photograph) if settings.protect == FACES else None
+    strength_map = None if settings.strength_map is None else mask(settings.strength_map)
+    protect = replace(faces, values=crop(faces.picture).pixels) if faces else None
+    if settings.protect not in (None, FACES):
+        protect = mask(str(settings.protect))
+    if not (specs or strength_map or protect):
+        return None
+    rest = _rest(masks)
+    if rest >= LEAST_CLAIM and not styles and settings.active_style_layers:
+        raise SettingsError(
+            "got regions that leave a part of the picture to no style, wanted one for it; name it with --style"
+        )
+    regions = Regions(
+        specs,
+        masks,
+        rest >= LEAST_CLAIM,
+        strength_map,
+        None if protect is None else protect.feathered(),
+        faces,
+        settings.colours == "luminance",
+    )
+    if regions.painted == 0:
+        raise SettingsError("got masks that leave nothing to paint, wanted a strength above 0 somewhere")
+    return regions
+
+
+def fitted(mask: Mask, name: str, shape: tuple[int, int], *, stretch: bool) -> Mask:
+    """Give a mask of a picture's shape, within a pixel; another one only if it may be stretched.
+
+    Raises
+    ------
+    PictureError
+    """
+    (height, width), sides = shape, (mask.height, mask.width, *shape)
+    if abs(mask.height * width / (mask.width * height) - 1) * min(sides) <= 1:
+        return mask
+    if not stretch:
+        raise PictureError(
+            f"{name}: got a mask of {mask.width} x {mask.height} px for a picture of {width} x {height} px, wanted "
+            "the same shape; use --region-fit to stretch it",
+            path=mask.path,
+        )
+    stretched = resize(mask.values, max(1, round(mask.width * height / width)), mask.width)
+    return replace(mask, values=np.rint(stretched * 255).astype(np.uint8))
+
+
+def _cropped(mask: Mask, name: str, crop: Crop) -> Mask:
+    """The part of a mask that is to be painted, which must not be empty."""
+    values = crop(mask.picture).pixels
+    found = replace(mask, values=values)
+    if not _highest(values):
+        raise PictureError(f"{name}: got a mask that is empty where the photograph is not cropped away", path=mask.path)
+    return found
+
+
+def _highest(values: np.ndarray | Raster) -> float:
+    return max(float(values[top : top + 256].max()) for top in range(0, values.shape[0], 256))
+
+
+def _rest(masks: Sequence[Mask]) -> float:
+    """The largest share of any pixel that no mask claims, looked at in a small size."""
+    if not masks:
+        return 1.0
+    scale = min(1, _SMALL / max(masks[0].values.shape))
+    height, width = (max(1, round(side * scale)) for side in masks[0].values.shape)
+    claims = np.sum([resize(mask.values, height, width) for mask in masks], axis=0)
+    return float(1 - claims.min())

@@ -1,0 +1,118 @@
+"""Masks: what of a picture is meant, by gray or by color, and what is no mask."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import deep, photograph, save
+from PIL import Image
+
+from muralist.pipeline.errors import PictureError
+from muralist.pipeline.pictures.masks import Mask, mask_file, read_mask
+
+RAMP = np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1))
+LABELS = np.zeros((40, 50, 3), np.uint8)
+LABELS[:, :20] = (255, 0, 128)
+LABELS[30:, 20:] = (0, 64, 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A gray ramp and a picture of three colors."""
+    save(tmp_path / "ramp.png", RAMP)
+    save(tmp_path / "labels.png", LABELS)
+    return tmp_path
+
+
+def shares(mask: Mask) -> np.ndarray:
+    """How much of every pixel is meant."""
+    return np.asarray(mask.values[0 : mask.height]) / np.iinfo(mask.values.dtype).max
+
+
+def test_a_gray_picture_is_a_mask(folder):
+    """Its values are the mask's, in 8 bits and 16, whatever the memory."""
+    np.testing.assert_array_equal(read_mask(str(folder / "ramp.png"), 10**6).values, RAMP)
+    save(folder / "deep.png", np.repeat(deep(np.dstack([RAMP] * 3))[:, :, :1], 3, 2))
+    assert shares(read_mask(str(folder / "deep.png"), 10**6)) == pytest.approx(RAMP / 255, abs=0.005)
+    filed = read_mask(str(folder / "ramp.png"), 10**6, memory=100, folder=folder)
+    assert not isinstance(filed.values, np.ndarray)
+    np.testing.assert_array_equal(shares(filed), RAMP / 255)
+
+
+def test_what_is_transparent_is_not_meant(folder):
+    """A white picture cut out by its alpha is the mask of its alpha."""
+    save(folder / "cut.png", np.dstack([np.full((*RAMP.shape, 3), 255, np.uint8), RAMP]))
+    assert shares(read_mask(str(folder / "cut.png"), 10**6)) == pytest.approx(RAMP / 255, abs=0.003)
+
+
+@pytest.mark.parametrize(("color", "wanted"), [("ff0080", LABELS[:, :, 0] > 0), ("000000", LABELS.max(2) == 0)])
+def test_a_color_is_a_mask(folder, color, wanted):
+    """The pixels of the color that is named are meant, all others are not."""
+    mask = read_mask(f"{folder}/labels.png#{color.upper()}", 10**6)
+    np.testing.assert_array_equal(mask.values, wanted * np.uint8(255))
+    assert (mask.path, mask.color) == (folder / "labels.png", color)
+
+
+def test_colors_of_one_picture_are_told_apart(folder):
+    """Masks of one file and two colors have keys of their own, and the file's hash in common."""
+    first, second = (read_mask(f"{folder}/labels.png#{color}", 10**6) for color in ("ff0080", "004000"))
+    assert first.sha256 == second.sha256
+    assert first.key != second.key
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("labels.png#0000ff", ("labels.png#0000ff: this color is nowhere", "such as #000000 #ff0080 #004000")),
+        ("labels.png", ("got a colored picture, wanted a gray one", "labels.png#000000")),
+        ("black.png", ("black.png: got a mask that is empty everywhere, wanted white",)),
+        ("none.png", ("none.png: there is no such file",)),
+        ("large.png", ("more than max_pixels = 100000",)),
+    ],
+)
+def test_what_is_no_mask(folder, name, parts):
+    """A color that is not there, a colored picture, an empty mask, a missing or a large file: one line each."""
+    save(folder / "black.png", np.zeros((40, 50), np.uint8))
+    save(folder / "large.png", np.zeros((400, 500), np.uint8))
+    with pytest.raises(PictureError) as caught:
+        read_mask(f"{folder}/{name}", 100_000)
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def test_a_feathered_mask_goes_on_beyond_its_edge():
+    """What was meant stays meant, and around it lies a slope without a step; far away is nothing."""
+    values = np.zeros((300, 1000), np.uint8)
+    values[100:200, 300:600] = 255
+    found = shares(Mask(values, Path("a.png"), "aa").feathered())
+    assert found[105:195, 305:595].min() > 0.95
+    line = found[150, 600:640]
+    assert (np.diff(line) <= 0).all()
+    assert abs(np.diff(line)).max() < 0.2
+    assert not found[:, 650:].any()
+    assert not found[:60].any()
+
+
+def test_gray_stays_gray_when_feathered():
+    """Half of a pixel is still half."""
+    values = np.full((100, 100), 128, np.uint8)
+    assert shares(Mask(values, Path("a.png"), "aa").feathered()) == pytest.approx(np.full((100, 100), 0.5), abs=0.01)
+
+
+def test_the_file_of_a_mask():
+    """A color is no part of the file's name; a page is."""
+    assert mask_file("a/labels.png#00ff00") == Path("a/labels.png")
+    assert mask_file("scan.tif#2") == Path("scan.tif#2")
+
+
+def test_a_jpeg_of_labels_is_near_enough_in_flat_parts(folder):
+    """Colors that a JPEG moved by a step or two are those that were meant."""
+    Image.fromarray(LABELS).save(folder / "labels.jpg", quality=100, subsampling=0)
+    mask = read_mask(f"{folder}/labels.jpg#ff0080", 10**6)
+    assert (shares(mask)[:, :16] == 1).mean() > 0.9
+
+
+def test_a_photograph_is_no_mask(folder):
+    """A photograph that is named as a mask by mistake is told."""
+    save(folder / "photo.png", photograph())
+    with pytest.raises(PictureError, match=r"photo\.png: got a colored picture"):
+        read_mask(str(folder / "photo.png"), 10**6)
