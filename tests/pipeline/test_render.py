@@ -31,6 +31,8 @@ from muralist.pipeline.records.sidecar import Sidecar
 from muralist.pipeline.render import render
 from muralist.pipeline.styles import Style
 
+pytestmark = pytest.mark.integration
+
 Render = Callable[..., Sidecar]
 
 

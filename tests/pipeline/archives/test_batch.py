@@ -23,6 +23,8 @@ from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputErro
 from muralist.pipeline.records.report import Report
 from muralist.pipeline.render import render
 
+pytestmark = pytest.mark.integration
+
 SMALL = TINY | {"steps": [2, 1], "steps_per_round": 1}
 
 
