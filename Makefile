@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick coverage lowest lint typecheck bench gpu-check wheel try-wheel release
+.PHONY: help setup demo test pytest quick coverage lowest lint typecheck bench gpu-check wheel try-wheel release
 # Tests start hundreds of Pythons; compiling muralist for each of them takes a seventh of their time.
 export PYTHONDONTWRITEBYTECODE =
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
@@ -24,7 +24,9 @@ demo: .venv/.ok ## paint the example photograph, two thirds of a megapixel in se
 	$(BIN)/muralist render demo/photograph.png -s examples/painting.jpg -o demo/painting.png --preset draft --size 1000 --overwrite
 	@echo "Your painting is at $(CURDIR)/demo/painting.png"
 
-test: .venv/.ok lint typecheck ## lint, types, import contracts and all tests
+test: lint typecheck pytest ## lint, types, import contracts and all tests; `make -j3 test` does them side by side
+
+pytest: .venv/.ok
 	$(PYTEST)
 
 quick: .venv/.ok ## unit tests only: no processes, no whole paintings; under a minute on two cores
@@ -61,8 +63,8 @@ gpu-check: .venv/.ok ## tests and benchmarks on this machine's GPU, four minutes
 	$(BIN)/python tests/benchmarks/gpu_check.py
 
 wheel: .venv/.ok ## build the wheel into dist/
-	rm -rf dist
-	$(BIN)/uv build --python $(BIN)/python --wheel
+	rm -rf dist build/lib
+	$(BIN)/uv build -q --python $(BIN)/python --wheel
 
 try-wheel: wheel ## install the wheel into an empty environment and paint with it
 	rm -rf build/try
@@ -76,7 +78,7 @@ release: ## make release VERSION=0.2.0: test, date the changelog, build, commit 
 	test -z "$$(git status --porcelain)" || { echo "commit or stash your changes first"; exit 1; }
 	python3 tools/start_release.py "$(VERSION)"
 	$(MAKE) test try-wheel
-	$(BIN)/uv build --python $(BIN)/python --sdist
+	$(BIN)/uv build -q --python $(BIN)/python --sdist
 	git commit -q -a -m "release: $(VERSION)"
 	git tag -a "v$(VERSION)" -m "muralist $(VERSION)"
 	@echo "Built and tagged: dist/. To publish: git push --follow-tags && $(BIN)/uv publish dist/*"

@@ -816,7 +816,7 @@ STREAMS = {
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 def test_streams_that_break_stop_no_painting(folder, scheduler, command, streams):
     """Nobody reads of the progress, and the painting is made all the same; nothing is written into it."""
-    settings = assignments(TINY | {"scheduler": scheduler})
+    settings = assignments(TINY | {"scheduler": scheduler, "coarse": 128, "steps": [1], "tile": 512})
     output = {"render": "out.png", "batch": "out"}[command]
     words = [*MURALIST, command, "photo.png", "-s", "style.png", "-o", output, *settings]
     done = subprocess.run(
