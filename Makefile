@@ -42,17 +42,12 @@ lowest: .venv/.ok ## unit tests with the oldest dependencies that pyproject.toml
 	$(BIN)/uv pip install -q --python build/lowest/bin/python -c build/lowest/constraints.txt -e '.[dev]'
 	build/lowest/bin/python -m pytest -m "not integration and not slow and not gpu and not network" tests/tiling tests/model
 
-lint: .venv/.ok .typing/muralist ## ruff and the import contracts
+lint: .venv/.ok ## ruff and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PYTHONPATH=.typing $(BIN)/lint-imports
+	$(BIN)/lint-imports
 
-# The folders at the root are installed as muralist.*; tools that read the source see that through four links.
-.typing/muralist:
-	mkdir -p $@
-	for p in pipeline tiling model cli.py; do ln -sfn ../../$$p $@/$$p; done
-
-typecheck: .venv/.ok .typing/muralist ## mypy, strict
+typecheck: .venv/.ok ## mypy, strict
 	$(BIN)/mypy
 
 bench: .venv/.ok ## the benchmarks, tests/benchmarks/README.md (two hours on two cores)

@@ -14,19 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TextIO, cast
 
 import click
 
-from muralist.model.errors import ModelError, printable
-from muralist.pipeline.errors import PipelineError
-from muralist.pipeline.streams import Forgiving
-from muralist.tiling.errors import TilingError
+from muralist.errors import MuralistError
 
-EXPECTED = (PipelineError, ModelError, TilingError)
+from .model.errors import printable
+from .pipeline.streams import Forgiving
+
 INTERRUPTED, TERMINATED = 130, 143
 GO_ON = ("render", "batch")
+RENDER_OPTIONS = ("overwrite", "restart", "report", "live", "live_host", "loss_lines", "loss_plot")
 
 # Settings with a flag of their own, in the order of the help; all others by --set.
 FLAGS = {
@@ -136,7 +135,7 @@ class Door(click.Group):
         try:
             with _future_told():
                 return super().invoke(ctx)
-        except EXPECTED as error:
+        except MuralistError as error:
             raise click.ClickException(printable(" ".join(str(error).split()))) from error
         except click.ClickException as error:  # of arguments, which may be names of files
             error.message = printable(error.message)  # type: ignore[misc]
@@ -151,7 +150,7 @@ class Door(click.Group):
 
 def settings_options(command: Callable[..., None], names: Sequence[str] = tuple(FLAGS)) -> Callable[..., None]:
     """Give a command flags of `FLAGS`; names, help and defaults are those of the settings model."""
-    from muralist.pipeline.settings import Settings, explained, spelled
+    from .pipeline.settings import Settings, explained, spelled
 
     for name in reversed(names):
         flag = FLAGS[name]
@@ -231,15 +230,28 @@ def _tell(notice: str) -> None:
 @run_options
 @click.option("--loss-lines", is_flag=True, help="Print the losses after every round on standard error.")
 @click.option("--loss-plot", type=click.Path(path_type=Path), help="Plot the losses into a .png, .svg or .pdf file.")
-def render(as_json: bool, quiet: bool, keep: bool, **options: Any) -> None:
+def render(
+    content: Path,
+    style: tuple[Path, ...],
+    output: Path,
+    preset: str,
+    assignments: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    keep: bool,
+    **options: Any,
+) -> None:
     """Paint the photograph CONTENT in the style of a painting.
 
     The same command goes on with what was interrupted.
     """
-    from muralist.pipeline.render import render
+    from .pipeline.presets import load_settings
+    from .pipeline.render import render
 
+    how = {key: options.pop(key) for key in RENDER_OPTIONS}
+    settings = load_settings(preset, options, assignments)
     tell = (lambda notice: None) if quiet else _tell
-    sidecar = render(quiet=quiet, keep_folder=keep, tell=tell, **options)
+    sidecar = render(content, style, output, settings, quiet=quiet, keep_folder=keep, tell=tell, **how).sidecar
     if as_json:
         _print(json.dumps(sidecar, indent=2))
     elif not quiet:
@@ -281,7 +293,7 @@ def batch(
     What is painted already is skipped, so the same command goes on with what was interrupted. A photograph that fails
     stops no other; OUTPUT/report.jsonl tells what became of each.
     """
-    from muralist.pipeline.archives.batch import Wishes, paint_archive
+    from .pipeline.archives.batch import Wishes, paint_archive
 
     ways = ("name", "each_style", "raw_pairs", "finish_by", "max_hours", "live", "live_host")
     how = {key: options.pop(key) for key in ways}
@@ -308,16 +320,12 @@ def plan(
     **flags: Any,
 ) -> None:
     """Tell what `render` with the same options would do and take, without doing it."""
-    from muralist.pipeline.brief import make_brief
-    from muralist.pipeline.estimate import estimate, table
-    from muralist.pipeline.presets import load_settings
+    from .pipeline.estimate import plan, table
+    from .pipeline.presets import load_settings
 
-    with TemporaryDirectory() as folder:
-        settings = load_settings(preset, flags, assignments)
-        brief = make_brief(content, style, output, settings, overwrite=overwrite, aside=Path(folder))
-        for notice in brief.notices:
-            _tell(notice)
-        found = estimate(brief)
+    found = plan(content, style, output, load_settings(preset, flags, assignments), overwrite=overwrite)
+    for notice in found["notices"]:
+        _tell(notice)
     _print(json.dumps(found, indent=2) if as_json else table(found))
 
 
@@ -349,8 +357,8 @@ def report(painting: Path, **options: Any) -> None:
 
     Of the output folder of a batch: a page with all its paintings.
     """
-    from muralist.pipeline.viewer.gallery import write_gallery
-    from muralist.pipeline.viewer.report import write_report
+    from .pipeline.viewer.gallery import write_gallery
+    from .pipeline.viewer.report import write_report
 
     if not painting.is_dir():
         page = write_report(painting, **options)
@@ -369,7 +377,7 @@ def report(painting: Path, **options: Any) -> None:
 @browser_option
 def view(picture: Path, photograph: Path | None, browser: bool) -> None:
     """Show PICTURE under a loupe in the browser. Unless it has a page of its own, until Ctrl-C."""
-    from muralist.pipeline.viewer.report import report_path, viewed
+    from .pipeline.viewer.report import report_path, viewed
 
     with viewed(picture, photograph) as page:
         _browse(page, browser, wait=page != report_path(picture))
@@ -383,7 +391,7 @@ def view(picture: Path, photograph: Path | None, browser: bool) -> None:
 @browser_option
 def compare(left: Path, right: Path, output: Path | None, overwrite: bool, browser: bool) -> None:
     """Show two paintings of one shape under one loupe in the browser, and in what their records differ."""
-    from muralist.pipeline.viewer.compare import compared, write_comparison
+    from .pipeline.viewer.compare import compared, write_comparison
 
     if output is not None:
         _browse(write_comparison(left, right, output, overwrite=overwrite), browser, wait=False)
@@ -399,7 +407,7 @@ def compare(left: Path, right: Path, output: Path | None, overwrite: bool, brows
 @browser_option
 def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -> None:
     """Paint CONTENT small, in several strengths and presets, and show each with the command to paint it large."""
-    from muralist.pipeline.looks import paint_looks
+    from .pipeline.looks import paint_looks
 
     page, failures = paint_looks(content, style, output)
     for failure in failures:
@@ -422,7 +430,7 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def panels(as_json: bool, **options: Any) -> None:
     """Cut the finished POSTER into panels for many sheets, or for lanes of a roll, to be glued together."""
-    from muralist.pipeline.panels import cut_panels
+    from .pipeline.panels import cut_panels
 
     found = cut_panels(**options)
     first, last = found["files"][0], found["files"][-1]
@@ -454,7 +462,7 @@ def bench(as_json: bool, **options: Any) -> None:
     All workers measure at the same time, as they would paint. On a few cores, vgg19 takes a minute at 512 px and
     several at 1024 px in float32; `--network compact` takes seconds. No weight file is needed.
     """
-    from muralist.pipeline.bench import bench, table
+    from .pipeline.bench import bench, table
 
     found = bench(**options)
     _print(json.dumps(found, indent=2) if as_json else table(found))
@@ -465,7 +473,7 @@ def bench(as_json: bool, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON: with a name, all settings it results in.")
 def presets(name: str | None, as_json: bool) -> None:
     """List the presets, or show the one called NAME."""
-    from muralist.pipeline.presets import load_settings, preset_names, preset_text
+    from .pipeline.presets import load_settings, preset_names, preset_text
 
     if name is None:
         firsts = {each: preset_text(each).partition("\n")[0].lstrip("# ") for each in preset_names()}
@@ -482,7 +490,7 @@ def presets(name: str | None, as_json: bool) -> None:
 @click.pass_context
 def networks(ctx: click.Context, as_json: bool) -> None:
     """List the networks, where their weights are looked for, and how to get those that are missing."""
-    from muralist.model.weight_files import installed
+    from .model.weight_files import installed
 
     if ctx.invoked_subcommand is None:
         rows = installed()
@@ -496,7 +504,7 @@ def networks(ctx: click.Context, as_json: bool) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
 def convert(source: Path, target: Path, network: str | None, overwrite: bool) -> None:
     """Write the convolutions of the weight file SOURCE as a safetensors file, which is small and quick to load."""
-    from muralist.model.conversion import convert
+    from .model.conversion import convert
 
     facts = convert(source, target, network, overwrite=overwrite)
     shown = {name: printable(str(fact)) for name, fact in {**facts, "target": target}.items()}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, Literal
 
-from muralist.model.errors import UnknownLayerError, UnknownNetworkError
+from .errors import UnknownLayerError, UnknownNetworkError
 
 Padding = Literal["reflect", "replicate", "zeros"]
 Pooling = Literal["average", "max", "l2"]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from muralist.model.architecture import architecture
-from muralist.model.atomic import atomic_write
-from muralist.model.errors import WeightsError
-from muralist.model.formats import Content, Weights, fitting
-from muralist.model.loading import read, taken
-from muralist.model.weight_files import WeightFile, describe
+from .architecture import architecture
+from .atomic import atomic_write
+from .errors import WeightsError
+from .formats import Content, Weights, fitting
+from .loading import read, taken
+from .weight_files import WeightFile, describe
 
 
 def convert(source: Path, target: Path, network: str | None = None, *, overwrite: bool = False) -> dict[str, object]:

@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from muralist.errors import MuralistError
 
-class ModelError(Exception):
+
+class ModelError(MuralistError):
     """Base of everything that `muralist.model` raises on purpose."""
 
 

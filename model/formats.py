@@ -32,10 +32,10 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from muralist.model.architecture import ARCHITECTURES, BYTES, CAFFE_MEAN, Architecture, Colour, Convolution, Pool
-from muralist.model.errors import WeightsError
-from muralist.model.matfile import read_mat, unpacked_size
-from muralist.model.weight_files import container, record
+from .architecture import ARCHITECTURES, BYTES, CAFFE_MEAN, Architecture, Colour, Convolution, Pool
+from .errors import WeightsError
+from .matfile import read_mat, unpacked_size
+from .weight_files import container, record
 
 # What a file may say it unpacks to. Numbers of a network hardly shrink when they are packed; zeros do, a thousandfold.
 MOST_BYTES = 4 * 2**30  # the largest published file holds a seventh

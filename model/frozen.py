@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from muralist.model.architecture import Convolution, Padding
+from .architecture import Convolution, Padding
 
 MODES = {"reflect": "reflect", "replicate": "replicate", "zeros": "constant"}
 TINY = 1e-12  # below the root of L2 pooling, or else its gradient where all are zero would be infinite

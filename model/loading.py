@@ -11,11 +11,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from muralist.model.architecture import Architecture, Padding, Pooling, architecture
-from muralist.model.errors import WeightsError
-from muralist.model.formats import Content, Weights, fitting, parse, rgb, shapes, understand
-from muralist.model.network import Network
-from muralist.model.weight_files import WeightFile, recognised
+from .architecture import Architecture, Padding, Pooling, architecture
+from .errors import WeightsError
+from .formats import Content, Weights, fitting, parse, rgb, shapes, understand
+from .network import Network
+from .weight_files import WeightFile, recognised
 
 
 def load_network(

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muralist.model.architecture import Architecture, Colour, Convolution, Normalise, Padding, Pool, Pooling
-from muralist.model.frozen import average_pool, convolve, l2_pool
-from muralist.model.ways import PADDED_CHANNELS, Ways
+from .architecture import Architecture, Colour, Convolution, Normalise, Padding, Pool, Pooling
+from .frozen import average_pool, convolve, l2_pool
+from .ways import PADDED_CHANNELS, Ways
 
 Features = dict[str, Tensor]
 

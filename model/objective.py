@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from muralist.model.network import Features
-from muralist.model.statistics import Sums, laid_out_like, positions
-from muralist.model.style_losses import STYLE_LOSSES, Distance, Statistics, in_metric
-from muralist.model.variation import Variation
+from .network import Features
+from .statistics import Sums, laid_out_like, positions
+from .style_losses import STYLE_LOSSES, Distance, Statistics, in_metric
+from .variation import Variation
 
 # (channels, positions, mean square of the photograph's features) -> factor of the mean squared difference
 CONTENT_LOSSES: dict[str, Callable[[float, float, float], float]] = {

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from torch import Tensor
 
-from muralist.model.lbfgs import LBFGS
+from .lbfgs import LBFGS
 
 EPSILON = 1e-8
 

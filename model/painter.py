@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from muralist.model.errors import DivergedError
-from muralist.model.frozen import gradient_at
-from muralist.model.graphs import Graphs, Tensors, Work
-from muralist.model.network import Features, Network
-from muralist.model.objective import Objective, as_tensor
-from muralist.model.optimizers import Descent, Planes, Steps
-from muralist.model.state import PIXELS
-from muralist.model.statistics import Sums, Window, absolute_sum, style_sums, tile_sums, wide, widened
-from muralist.model.style_losses import Distance, Statistics
+from .errors import DivergedError
+from .frozen import gradient_at
+from .graphs import Graphs, Tensors, Work
+from .network import Features, Network
+from .objective import Objective, as_tensor
+from .optimizers import Descent, Planes, Steps
+from .state import PIXELS
+from .statistics import Sums, Window, absolute_sum, style_sums, tile_sums, wide, widened
+from .style_losses import Distance, Statistics
 
 ATTEMPTS = 8
 TINY = 1e-30

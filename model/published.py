@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from muralist.model.architecture import BYTES, Colour
+from .architecture import BYTES, Colour
 
 BUNDLED = Path(__file__).resolve().parent / "weights"
 

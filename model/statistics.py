@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from muralist.model.network import Features
-from muralist.model.ways import GramProduct
+from .network import Features
+from .ways import GramProduct
 
 MIXED_PRODUCT = hasattr(torch.ops.aten.mm, "dtype")  # since torch 2.8
 CACHED_ROWS = 4096  # of positions: as many as a processor's cache holds in float32

@@ -19,7 +19,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from muralist.model.statistics import Window
+from .statistics import Window
 
 Shift = tuple[int, int]
 DOWN, RIGHT, FALLING, RISING = SHIFTS = ((1, 0), (0, 1), (1, 1), (1, -1))

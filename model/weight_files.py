@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.request import Request, urlopen
 
-from muralist.model.architecture import ARCHITECTURES, Architecture
-from muralist.model.atomic import atomic_write
-from muralist.model.errors import WeightsError, choices
-from muralist.model.published import PUBLISHED, PublishedFile
+from .architecture import ARCHITECTURES, Architecture
+from .atomic import atomic_write
+from .errors import WeightsError, choices
+from .published import PUBLISHED, PublishedFile
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From paths to a painting: settings, pictures, levels, tasks, workers. The Python API is `muralist.pipeline.render`.
+"""From paths to a painting: settings, pictures, levels, tasks, workers.
 
 Sizes are (height, width) in pixels; pictures are sRGB-encoded.
 """

@@ -9,15 +9,15 @@ from typing import Any
 
 import psutil
 
-from muralist.model.architecture import architecture
-from muralist.pipeline.errors import DeviceError, SettingsError
-from muralist.pipeline.presets import load_settings
-from muralist.pipeline.progress import counted, watched
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.speeds import USUAL_SIDE, Speed, conditions, today, usual_speeds
-from muralist.pipeline.workers.crew import Ask, crew
-from muralist.pipeline.workers.local import Shape, has_metal, local_shape
-from muralist.pipeline.workers.processor import cpu_name
+from ..model.architecture import architecture
+from .errors import DeviceError, SettingsError
+from .presets import load_settings
+from .progress import counted, watched
+from .settings import Settings
+from .speeds import USUAL_SIDE, Speed, conditions, today, usual_speeds
+from .workers.crew import Ask, crew
+from .workers.local import Shape, has_metal, local_shape
+from .workers.processor import cpu_name
 
 ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float32": 4}  # of a value, at least
 BUSY_SHARE = 0.25  # of the processors that other programs may take while this machine is measured for later, too
@@ -105,7 +105,7 @@ def _device(settings: Settings, shape: Shape) -> tuple[str, str]:
     """Kind and name of the device that workers will find; only GPUs need torch for that."""
     if settings.device == "cpu" or (settings.device == "auto" and not shape.gpus and not has_metal()):
         return "cpu", cpu_name()
-    from muralist.pipeline.workers.devices import device_name, resolve_device
+    from .workers.devices import device_name, resolve_device
 
     device = resolve_device(settings.device)
     return device, device_name(device)

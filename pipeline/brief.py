@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muralist.model.architecture import Architecture, architecture
-from muralist.model.weight_files import WeightFile, find_weights
-from muralist.pipeline.errors import OutputError, SettingsError
-from muralist.pipeline.levels import Level, plan_levels
-from muralist.pipeline.pictures.images import Picture, crop_to_aspect, with_surroundings
-from muralist.pipeline.pictures.pages import place_of
-from muralist.pipeline.pictures.profiles import BUILT_IN, KEEP, output_profile
-from muralist.pipeline.pictures.reading import read_picture
-from muralist.pipeline.pictures.sheets import MARK_MARGIN_MM, Sheet
-from muralist.pipeline.pictures.writing import MOST_JPEG_SIDE, check_output, check_place, output_formats
-from muralist.pipeline.records.checkpoints import checkpoint_paths
-from muralist.pipeline.records.identity import identity
-from muralist.pipeline.records.losses import check_plot
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.sizes import DEFAULT_DPI, TargetSize, pixels_of, target_size
-from muralist.pipeline.start import init_file, read_init, stretch_notice
-from muralist.pipeline.styles import Style, read_styles, style_files
-from muralist.pipeline.workers.memory import budget
+from ..model.architecture import Architecture, architecture
+from ..model.weight_files import WeightFile, find_weights
+from .errors import OutputError, SettingsError
+from .levels import Level, plan_levels
+from .pictures.images import Picture, crop_to_aspect, with_surroundings
+from .pictures.pages import place_of
+from .pictures.profiles import BUILT_IN, KEEP, output_profile
+from .pictures.reading import read_picture
+from .pictures.sheets import MARK_MARGIN_MM, Sheet
+from .pictures.writing import MOST_JPEG_SIDE, check_output, check_place, output_formats
+from .records.checkpoints import checkpoint_paths
+from .records.identity import identity
+from .records.losses import check_plot
+from .settings import Settings
+from .sizes import DEFAULT_DPI, TargetSize, pixels_of, target_size
+from .start import init_file, read_init, stretch_notice
+from .styles import Style, read_styles, style_files
+from .workers.memory import budget
 
 
 @dataclass(frozen=True)

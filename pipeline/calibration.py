@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from muralist.model.architecture import Architecture, architecture
-from muralist.model.graphs import Graphs
-from muralist.model.network import Network
-from muralist.model.optimizers import Steps
-from muralist.model.painter import Painter, to_tensor
-from muralist.model.state import AVERAGE, start_state
-from muralist.model.statistics import Window
-from muralist.model.ways import Ways, usual_ways
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.speeds import LOOK_STEPS
-from muralist.pipeline.tasks import DTYPES, graphs, objective
-from muralist.pipeline.workers.devices import (
+from ..model.architecture import Architecture, architecture
+from ..model.graphs import Graphs
+from ..model.network import Network
+from ..model.optimizers import Steps
+from ..model.painter import Painter, to_tensor
+from ..model.state import AVERAGE, start_state
+from ..model.statistics import Window
+from ..model.ways import Ways, usual_ways
+from .settings import Settings
+from .speeds import LOOK_STEPS
+from .tasks import DTYPES, graphs, objective
+from .workers.devices import (
     best_precision,
     choose_algorithms,
     device_name,

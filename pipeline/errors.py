@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from muralist.model.errors import printable
+from muralist.errors import MuralistError
+
+from ..model.errors import printable
 
 
-class PipelineError(Exception):
+class PipelineError(MuralistError):
     """Base of all expected errors of the pipeline. Its message is one line, whatever names and values are in it."""
 
     def __str__(self) -> str:

@@ -1,25 +1,29 @@
 """What a render will take, before it begins: memory, disk, operations and, after a short measurement, time."""
 
+from collections.abc import Sequence
 from math import ceil, isqrt, prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
 
-from muralist.model.published import PUBLISHED
-from muralist.model.state import PLANES
-from muralist.pipeline.bench import learn_speed, speed_here
-from muralist.pipeline.brief import Brief
-from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.levels import STYLE_TILE_PX, Level
-from muralist.pipeline.pictures.rasters import Raster
-from muralist.pipeline.progress import counted
-from muralist.pipeline.records.course import Course
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.speeds import conditions, round_steps, usual_speeds
-from muralist.pipeline.start import is_photograph
-from muralist.pipeline.workers.cluster import Cluster
-from muralist.pipeline.workers.local import Shape, gpu_memory, local_shape
-from muralist.pipeline.workers.memory import budget
+from ..model.published import PUBLISHED
+from ..model.state import PLANES
+from .bench import learn_speed, speed_here
+from .brief import Brief, make_brief
+from .errors import SettingsError
+from .levels import STYLE_TILE_PX, Level
+from .pictures.rasters import Raster
+from .presets import load_settings
+from .progress import counted
+from .records.course import Course
+from .settings import Settings
+from .speeds import conditions, round_steps, usual_speeds
+from .start import is_photograph
+from .workers.cluster import Cluster
+from .workers.local import Shape, gpu_memory, local_shape
+from .workers.memory import budget
 
 FLOAT, DOUBLE = 4, 8
 OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk that are not full
@@ -165,6 +169,39 @@ def largest_tile(level: Level) -> int:
     return rows * cols
 
 
+def plan(
+    photo: str | Path,
+    style: str | Path | Sequence[str | Path],
+    output: str | Path,
+    settings: Settings | None = None,
+    *,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Foresee what `render` with the same arguments would do and take, without painting.
+
+    Parameters
+    ----------
+    photo, style, output, settings, overwrite
+        As of `muralist.render`.
+
+    Returns
+    -------
+    dict
+        What `estimate` foresees, and `notices`: what the user should know.
+
+    Raises
+    ------
+    MuralistError
+        For whatever `render` would refuse before it paints.
+    """
+    styles = [Path(path) for path in ([style] if isinstance(style, str | Path) else style)]
+    with TemporaryDirectory() as folder:
+        brief = make_brief(
+            Path(photo), styles, Path(output), settings or load_settings(), overwrite=overwrite, aside=Path(folder)
+        )
+        return {**estimate(brief), "notices": list(brief.notices)}
+
+
 def estimate(brief: Brief) -> dict[str, Any]:
     """Foresee a render; for the time, a few steps are measured on this machine, unless that was done before.
 
@@ -225,7 +262,7 @@ def _check_weights(brief: Brief) -> None:
     """Refuse a weight file that painting would fail with; one that was published for the network needs no look."""
     networks = {each.name: each.network for each in PUBLISHED}
     if networks.get(brief.weights.published) != brief.network.name:
-        from muralist.model.loading import load_network  # loads torch, so not without need
+        from ..model.loading import load_network  # loads torch, so not without need
 
         load_network(brief.network.name, brief.weights, brief.settings.layers)
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from muralist.pipeline.levels import Level
-from muralist.pipeline.pace import Pace
-from muralist.pipeline.progress import Progress
-from muralist.pipeline.records.losses import LossRow
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.viewer.overview import Look, overview
+from .levels import Level
+from .pace import Pace
+from .progress import Progress
+from .records.losses import LossRow
+from .settings import Settings
+from .viewer.overview import Look, overview
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,22 @@ from typing import Any, cast
 
 import numpy as np
 
-from muralist.model.state import AVERAGE
-from muralist.pipeline.brief import Brief
-from muralist.pipeline.levels import Level
-from muralist.pipeline.pictures.carried import Carried, carried
-from muralist.pipeline.pictures.colours import with_chroma_of
-from muralist.pipeline.pictures.images import resize, resize_rows
-from muralist.pipeline.pictures.pages import place_of
-from muralist.pipeline.pictures.pdf import POINTS_PER_INCH, Page, Rectangle
-from muralist.pipeline.pictures.proof import LONGEST_SIDE, soft_proof
-from muralist.pipeline.pictures.rasters import Raster
-from muralist.pipeline.pictures.samples import Pixels, Rows
-from muralist.pipeline.pictures.sheets import Place, Sheet
-from muralist.pipeline.pictures.writing import MOST_JPEG_METADATA, keep_times, write_picture
-from muralist.pipeline.storage.canvas import Canvas
-from muralist.tiling.grid import Box, Span
-from muralist.tiling.seams import Seams, find_seams
+from ..model.state import AVERAGE
+from ..tiling.grid import Box, Span
+from ..tiling.seams import Seams, find_seams
+from .brief import Brief
+from .levels import Level
+from .pictures.carried import Carried, carried
+from .pictures.colours import with_chroma_of
+from .pictures.images import resize, resize_rows
+from .pictures.pages import place_of
+from .pictures.pdf import POINTS_PER_INCH, Page, Rectangle
+from .pictures.proof import LONGEST_SIDE, soft_proof
+from .pictures.rasters import Raster
+from .pictures.samples import Pixels, Rows
+from .pictures.sheets import Place, Sheet
+from .pictures.writing import MOST_JPEG_METADATA, keep_times, write_picture
+from .storage.canvas import Canvas
 
 BAND_ROWS = 64
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from muralist.model.architecture import architecture
-from muralist.model.state import PLANES
-from muralist.model.weight_files import WeightFile
-from muralist.pipeline.levels import Level
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.start import is_photograph
-from muralist.pipeline.storage.canvas import Canvas
-from muralist.pipeline.storage.run_folder import RunFolder
+from ..model.architecture import architecture
+from ..model.state import PLANES
+from ..model.weight_files import WeightFile
+from .levels import Level
+from .settings import Settings
+from .start import is_photograph
+from .storage.canvas import Canvas
+from .storage.run_folder import RunFolder
 
 START_SECONDS = 60.0  # that a worker takes at most to load torch and a network, and to read and file what it needs
 SLOWEST_RATE = 2e9  # floating-point operations a second; a core of 2026 makes a hundred times as many

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from muralist.model.architecture import architecture
-from muralist.pipeline.job import Job
-from muralist.pipeline.levels import Level
-from muralist.pipeline.start import is_photograph, start_canvas
-from muralist.pipeline.storage.canvas import Canvas
-from muralist.pipeline.style_cache import StyleCache
-from muralist.pipeline.workers.cluster import Cluster
-from muralist.tiling.grid import Span
+from ..model.architecture import architecture
+from ..tiling.grid import Span
+from .job import Job
+from .levels import Level
+from .start import is_photograph, start_canvas
+from .storage.canvas import Canvas
+from .style_cache import StyleCache
+from .workers.cluster import Cluster
 
 ReadRows = Callable[[int, int, Span], np.ndarray]
 

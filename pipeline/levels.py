@@ -12,11 +12,11 @@ from itertools import pairwise
 from math import ceil, log
 from typing import Any
 
-from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.settings import Settings, at_level
-from muralist.tiling.errors import TileTooSmallError
-from muralist.tiling.grid import Box, Span, TileGrid
-from muralist.tiling.resample import Frame
+from ..tiling.errors import TileTooSmallError
+from ..tiling.grid import Box, Span, TileGrid
+from ..tiling.resample import Frame
+from .errors import SettingsError
+from .settings import Settings, at_level
 
 BLOCK = (64, 2048)  # px, height and width
 # Steps after the start of a level, and before its end, at which tiles of L-BFGS meet besides: its first steps are great

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from muralist.pipeline.archives.batch import REPORT, Wishes, paint_archive
-from muralist.pipeline.errors import OutputError
-from muralist.pipeline.pictures.writing import check_place, write_file
-from muralist.pipeline.viewer.facts import assigned, render_command
-from muralist.pipeline.viewer.gallery import check_gallery
-from muralist.pipeline.viewer.pages import render_page
+from .archives.batch import REPORT, Wishes, paint_archive
+from .errors import OutputError
+from .pictures.writing import check_place, write_file
+from .viewer.facts import assigned, render_command
+from .viewer.gallery import check_gallery
+from .viewer.pages import render_page
 
 SIZE: Final = 512  # px
 PAGE: Final = "looks.html"
@@ -59,7 +59,7 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
 
     Raises
     ------
-    PipelineError, ModelError, TilingError
+    MuralistError
         If something is wrong with all of them.
     """
     try:

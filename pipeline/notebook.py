@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 import PIL.Image
 
-from muralist.pipeline.errors import PipelineError
-from muralist.pipeline.events import Event
-from muralist.pipeline.records.report import spent
-from muralist.pipeline.viewer.live import Budget
+from .errors import PipelineError
+from .events import Event
+from .records.report import spent
+from .viewer.live import Budget
 
 SIDE: Final = 768  # px, long side of the picture
 

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 
-from muralist.pipeline.levels import Level
-from muralist.pipeline.progress import level_work
+from .levels import Level
+from .progress import level_work
 
 
 class Pace:

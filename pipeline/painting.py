@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, TypeVar
 
-from muralist.pipeline.errors import ClusterError, DeviceMemoryError
-from muralist.pipeline.job import START_SECONDS, Job
-from muralist.pipeline.lay_out import Sources, lay_out
-from muralist.pipeline.levels import Level
-from muralist.pipeline.progress import Progress, counted, level_work
-from muralist.pipeline.records.checkpoints import Checkpoint
-from muralist.pipeline.records.course import Course, LevelReport
-from muralist.pipeline.records.journal import Journal
-from muralist.pipeline.records.losses import LossRow, best, has_levelled_off
-from muralist.pipeline.strength import content_weight
-from muralist.pipeline.workers.cluster import Cluster
-from muralist.tiling.errors import TileTooSmallError
+from ..tiling.errors import TileTooSmallError
+from .errors import ClusterError, DeviceMemoryError
+from .job import START_SECONDS, Job
+from .lay_out import Sources, lay_out
+from .levels import Level
+from .progress import Progress, counted, level_work
+from .records.checkpoints import Checkpoint
+from .records.course import Course, LevelReport
+from .records.journal import Journal
+from .records.losses import LossRow, best, has_levelled_off
+from .strength import content_weight
+from .workers.cluster import Cluster
 
 TILE_SECONDS = 1.0  # to add a tile's sums up, at most
 

@@ -6,12 +6,12 @@ from typing import BinaryIO, Final
 import numpy as np
 from PIL import Image
 
-from muralist.model.errors import printable
-from muralist.pipeline.panel_plan import MARGIN_MM, Plan
-from muralist.pipeline.pictures.pdf import POINTS_PER_INCH, Page, Pdf, Rectangle
-from muralist.pipeline.pictures.stored import Stored
-from muralist.pipeline.pictures.writing import encode_jpeg
-from muralist.pipeline.sizes import MM_PER_INCH
+from ..model.errors import printable
+from .panel_plan import MARGIN_MM, Plan
+from .pictures.pdf import POINTS_PER_INCH, Page, Pdf, Rectangle
+from .pictures.stored import Stored
+from .pictures.writing import encode_jpeg
+from .sizes import MM_PER_INCH
 
 _TICK_MM, _LABEL_POINTS, _LABEL_MM = 6.0, 8, 3.0
 _OVERVIEW_SIDE: Final = 1200  # px

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.sizes import MAX_SIDE_MM, parse_length, parse_print, pixels_of
+from .errors import SettingsError
+from .sizes import MAX_SIDE_MM, parse_length, parse_print, pixels_of
 
 MARGIN_MM: Final = 10.0  # of a sheet, where printers do not print, and ticks and labels stand
 _MOST_PANELS: Final = 2000

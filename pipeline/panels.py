@@ -7,15 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from muralist.pipeline.errors import OutputError, SettingsError
-from muralist.pipeline.panel_pages import write_pages
-from muralist.pipeline.panel_plan import plan_panels
-from muralist.pipeline.pictures.reading import read_stored
-from muralist.pipeline.pictures.stored import Stored
-from muralist.pipeline.pictures.writing import check_place, write_stored, writing
-from muralist.pipeline.presets import load_settings
-from muralist.pipeline.sizes import MAX_DPI, MM_PER_INCH
-from muralist.pipeline.workers.memory import budget
+from .errors import OutputError, SettingsError
+from .panel_pages import write_pages
+from .panel_plan import plan_panels
+from .pictures.reading import read_stored
+from .pictures.stored import Stored
+from .pictures.writing import check_place, write_stored, writing
+from .presets import load_settings
+from .sizes import MAX_DPI, MM_PER_INCH
+from .workers.memory import budget
 
 
 def cut_panels(

@@ -20,10 +20,10 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from muralist.model.architecture import ARCHITECTURES
-from muralist.model.errors import choices, did_you_mean
-from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
+from ..model.architecture import ARCHITECTURES
+from ..model.errors import choices, did_you_mean
+from .errors import SettingsError
+from .settings import MACHINE_SETTINGS, Settings
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much

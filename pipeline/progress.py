@@ -9,12 +9,12 @@ from typing import Any, Never, TypeVar
 
 from tqdm import tqdm
 
-from muralist.model.errors import printable
-from muralist.pipeline.levels import Level
-from muralist.pipeline.records.losses import LossRow, loss_line
-from muralist.pipeline.records.report import Result
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.streams import standard_error
+from ..model.errors import printable
+from .levels import Level
+from .records.losses import LossRow, loss_line
+from .records.report import Result
+from .settings import Settings
+from .streams import standard_error
 
 T = TypeVar("T")
 

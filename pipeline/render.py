@@ -2,7 +2,7 @@
 
     run folder -> brief -> workers -> levels -> canvas -> picture and sidecar
 
-The Python API is this module: `render(content, style, output, ...)` does what `muralist render` does.
+`muralist.render` is the function of that name here; it does what the command `muralist render` does.
 """
 
 import errno
@@ -10,49 +10,99 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import PIL.Image
 from platformdirs import user_cache_path
 
-from muralist.pipeline.brief import Brief, make_brief, proof_path
-from muralist.pipeline.errors import OutputError, PipelineError
-from muralist.pipeline.estimate import check_memory, disk_bytes, learn_speed_of, planned_by
-from muralist.pipeline.events import Event, Events
-from muralist.pipeline.finishing import Finished, score_seams, write_painting, write_proof
-from muralist.pipeline.job import Job
-from muralist.pipeline.lay_out import Sources, StyleSource
-from muralist.pipeline.levels import Level
-from muralist.pipeline.painting import Painting
-from muralist.pipeline.pictures.images import resize_rows
-from muralist.pipeline.pictures.writing import check_output
-from muralist.pipeline.presets import load_settings
-from muralist.pipeline.progress import Bars, Progress
-from muralist.pipeline.records.checkpoints import Checkpoint, checkpoint_path
-from muralist.pipeline.records.journal import Journal
-from muralist.pipeline.records.losses import write_plot
-from muralist.pipeline.records.sidecar import Sidecar, describe, write_sidecar
-from muralist.pipeline.start import init_pixels
-from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
-from muralist.pipeline.storage.store import START_OVER
-from muralist.pipeline.style_cache import StyleCache
-from muralist.pipeline.styles import Style
-from muralist.pipeline.viewer.live import Board
-from muralist.pipeline.viewer.report import add_report, check_report
-from muralist.pipeline.viewer.server import LOCAL, open_live, shown_live
-from muralist.pipeline.workers.cluster import Cluster, open_cluster
-from muralist.pipeline.workers.memory import peak_rss
+from .brief import Brief, make_brief, proof_path
+from .errors import OutputError, PipelineError
+from .estimate import check_memory, disk_bytes, learn_speed_of, planned_by
+from .events import Event, Events
+from .finishing import Finished, score_seams, write_painting, write_proof
+from .job import Job
+from .lay_out import Sources, StyleSource
+from .levels import Level
+from .painting import Painting
+from .pictures.images import resize_rows
+from .pictures.reading import read_picture
+from .pictures.writing import check_output
+from .presets import load_settings
+from .progress import Bars, Progress
+from .records.checkpoints import Checkpoint, checkpoint_path
+from .records.journal import Journal
+from .records.losses import write_plot
+from .records.sidecar import Sidecar, describe, write_sidecar
+from .settings import Settings
+from .start import init_pixels
+from .storage.run_folder import RunFolder, open_run, tidy
+from .storage.store import START_OVER
+from .style_cache import StyleCache
+from .styles import Style
+from .viewer.live import Board
+from .viewer.overview import eight_bits
+from .viewer.report import add_report, check_report
+from .viewer.server import LOCAL, open_live, shown_live
+from .workers.cluster import Cluster, open_cluster
+from .workers.memory import peak_rss
 
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO)  # files of a run that were there, or whole, before
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, or what one file may take
 
 
+@dataclass(frozen=True)
+class RenderResult:
+    """A painting that is finished.
+
+    Attributes
+    ----------
+    output : Path
+        The painting's file.
+    sidecar : mapping
+        The record of how it was made, as it was written beside it.
+    """
+
+    output: Path
+    sidecar: Sidecar = field(repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, px."""
+        return self.sidecar["width"], self.sidecar["height"]
+
+    @property
+    def seconds(self) -> float:
+        """That painting took, interruptions left out."""
+        return float(self.sidecar["seconds"])
+
+    @property
+    def seam_score(self) -> float:
+        """How much more the painting changes across tile borders than beside them; about 1 where no seam is."""
+        return float(self.sidecar["seam_score"])
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know."""
+        return tuple(self.sidecar["notices"])
+
+    def image(self) -> PIL.Image.Image:
+        """Read the painting: sRGB, 8 bits.
+
+        Raises
+        ------
+        PictureError
+            If the file is gone or has changed into none, or is a PDF.
+        """
+        return PIL.Image.fromarray(eight_bits(read_picture(self.output).pixels[:]))
+
+
 def render(
-    content: str | Path,
+    photo: str | Path,
     style: str | Path | Sequence[str | Path],
     output: str | Path,
+    settings: Settings | None = None,
     *,
-    preset: str = "default",
     overwrite: bool = False,
     restart: bool = False,
     keep_folder: bool = False,
@@ -64,21 +114,19 @@ def render(
     live_host: str = LOCAL,
     tell: Callable[[str], object] = lambda notice: None,
     on_progress: Callable[[Event], object] | None = None,
-    assignments: Sequence[str] = (),
-    **settings: Any,
-) -> Sidecar:
+) -> RenderResult:
     """Paint a photograph in the style of a painting, or go on with what was interrupted.
 
     Parameters
     ----------
-    content : path
+    photo : path
         The photograph, of any kind in `muralist.pipeline.pictures.formats`; `scan.tif#2` is a page of a TIFF.
     style : path or sequence of paths
         The painting, or several; a folder of pictures counts as one.
     output : path
         The format follows from the extension. A sidecar `OUTPUT.json` is written beside it.
-    preset : str
-        Name of a preset or path of a preset file.
+    settings : Settings, optional
+        `Settings(size=4000)`, or `load_settings("poster", {"size": 4000})` for a preset with changes.
     overwrite : bool
         Whether an existing output may be replaced.
     restart : bool
@@ -100,20 +148,11 @@ def render(
     tell : callable
         Is told what the user should know, before painting and after.
     on_progress : callable, optional
-        Is told an `Event` after every round, such as by `muralist.pipeline.notebook.notebook`. Painting waits for it.
-    assignments : sequence of str
-        Settings as `key=value` texts, which beat all others.
-    **settings
-        Any field of `muralist.pipeline.settings.Settings`; these beat the preset.
-
-    Returns
-    -------
-    dict
-        What the sidecar holds.
+        Is told an `Event` after every round, such as `muralist.notebook()`. Painting waits for it.
 
     Raises
     ------
-    PipelineError, ModelError, TilingError
+    MuralistError
         With what was found, what was wanted, and what to do. Once a level was begun, what was painted stays in the run
         folder (but for a painting that diverged), and the same call goes on with it.
 
@@ -122,7 +161,7 @@ def render(
     Workers are processes of their own that import the calling script again, so a script must call this
     under `if __name__ == "__main__":`.
     """
-    resolved = load_settings(preset, settings, assignments)
+    resolved = settings or load_settings()
     styles = [Path(path) for path in ([style] if isinstance(style, str | Path) else style)]
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
     if os.path.exists(output) and not keep_folder:  # also where the name is too long to be one
@@ -133,7 +172,7 @@ def render(
         check_report(output, overwrite=overwrite or begun)
     with open_run(output, resolved.scratch, restart=restart, keep=keep_folder) as folder:
         brief = make_brief(
-            Path(content),
+            Path(photo),
             styles,
             output,
             resolved,
@@ -148,8 +187,8 @@ def render(
     for notice in sidecar["notices"][len(brief.notices) :]:
         tell(notice)
     if report:
-        add_report(output, Path(content), resolved)
-    return sidecar
+        add_report(output, Path(photo), resolved)
+    return RenderResult(output, sidecar)
 
 
 def _carry_out(

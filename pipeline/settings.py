@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from muralist.pipeline.sizes import MAX_DPI, MAX_SIDE_PX, Edge, check_sides, parse_aspect, parse_length, parse_print
+from .sizes import MAX_DPI, MAX_SIDE_PX, Edge, check_sides, parse_aspect, parse_length, parse_print
 
 T = TypeVar("T")
 

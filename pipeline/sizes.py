@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
-from muralist.pipeline.errors import SettingsError
+from .errors import SettingsError
 
 MAX_SIDE_PX: Final = 1_000_000
 DEFAULT_DPI: Final = 300.0  # what print shops ask for

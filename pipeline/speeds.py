@@ -10,9 +10,9 @@ from typing import Annotated, Final
 from platformdirs import user_cache_path
 from pydantic import Field, TypeAdapter
 
-from muralist.pipeline.pictures.writing import write_file
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.workers.local import Shape
+from .pictures.writing import write_file
+from .settings import Settings
+from .workers.local import Shape
 
 USUAL_SIDE: Final = 512  # px; larger tiles are painted about as fast
 KEPT_DAYS: Final = 30  # after which a machine is measured again: drivers, libraries and habits change

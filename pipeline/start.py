@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.rasters import Raster
-from muralist.pipeline.pictures.reading import read_picture
-from muralist.pipeline.pictures.samples import Pixels
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.workers.memory import budget
+from .pictures.images import Picture
+from .pictures.rasters import Raster
+from .pictures.reading import read_picture
+from .pictures.samples import Pixels
+from .settings import Settings
+from .workers.memory import budget
 
 PHOTOGRAPH, BLANK = "content", "blank"
 BAND_ROWS = 256

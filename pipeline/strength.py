@@ -9,8 +9,8 @@ same weight again.
 from collections.abc import Sequence
 from typing import Final
 
-from muralist.pipeline.records.losses import LossRow
-from muralist.pipeline.settings import Settings
+from .records.losses import LossRow
+from .settings import Settings
 
 FIRST_WEIGHT: Final = 6.0  # before anything is known
 SETTLING_STEPS: Final = 30  # a painting starts as the photograph, so its content loss tells nothing at first

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from muralist.pipeline.pictures.writing import write_file
+from .pictures.writing import write_file
 
 VERSION = 3  # to be raised when the statistics of the same picture would come out different
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from muralist.model.architecture import Architecture
-from muralist.pipeline.errors import PictureError, SettingsError
-from muralist.pipeline.pictures.colours import Recolouring, recolouring
-from muralist.pipeline.pictures.formats import supported_inputs
-from muralist.pipeline.pictures.images import Picture, resize
-from muralist.pipeline.pictures.reading import read_picture
-from muralist.pipeline.progress import counted
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.workers.memory import budget
+from ..model.architecture import Architecture
+from .errors import PictureError, SettingsError
+from .pictures.colours import Recolouring, recolouring
+from .pictures.formats import supported_inputs
+from .pictures.images import Picture, resize
+from .pictures.reading import read_picture
+from .progress import counted
+from .settings import Settings
+from .workers.memory import budget
 
 
 @dataclass(frozen=True, eq=False)

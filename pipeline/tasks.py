@@ -15,26 +15,26 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from muralist.model.architecture import architecture
-from muralist.model.graphs import Graphs, cuda_graphs
-from muralist.model.loading import load_network
-from muralist.model.network import Features, Network
-from muralist.model.objective import Layer, Objective
-from muralist.model.optimizers import Steps
-from muralist.model.painter import Painter, to_tensor
-from muralist.model.state import AVERAGE, MOMENT1, start_state
-from muralist.model.statistics import Sums, Window, style_sums
-from muralist.model.ways import usual_ways
-from muralist.model.weight_files import WeightFile
-from muralist.pipeline.errors import DeviceMemoryError
-from muralist.pipeline.job import Job, Tally
-from muralist.pipeline.levels import STYLE_TILE_PX, Level
-from muralist.pipeline.settings import Settings, at_level
-from muralist.pipeline.storage.canvas import Canvas
-from muralist.pipeline.storage.store import fetched
-from muralist.pipeline.workers.devices import memory_errors
-from muralist.tiling.grid import Box, Span, Tile, TileGrid
-from muralist.tiling.resample import cubic, linear, resample
+from ..model.architecture import architecture
+from ..model.graphs import Graphs, cuda_graphs
+from ..model.loading import load_network
+from ..model.network import Features, Network
+from ..model.objective import Layer, Objective
+from ..model.optimizers import Steps
+from ..model.painter import Painter, to_tensor
+from ..model.state import AVERAGE, MOMENT1, start_state
+from ..model.statistics import Sums, Window, style_sums
+from ..model.ways import usual_ways
+from ..model.weight_files import WeightFile
+from ..tiling.grid import Box, Span, Tile, TileGrid
+from ..tiling.resample import cubic, linear, resample
+from .errors import DeviceMemoryError
+from .job import Job, Tally
+from .levels import STYLE_TILE_PX, Level
+from .settings import Settings, at_level
+from .storage.canvas import Canvas
+from .storage.store import fetched
+from .workers.devices import memory_errors
 
 Kernel = Callable[[np.ndarray], np.ndarray]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

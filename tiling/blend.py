@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from muralist.tiling.grid import Box, Tile, TileGrid
+from .grid import Box, Tile, TileGrid
 
 
 def blend(grid: TileGrid, box: Box, read: Callable[[Tile, Box], np.ndarray]) -> np.ndarray:

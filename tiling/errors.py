@@ -1,7 +1,9 @@
 """What can be wrong with a tiling."""
 
+from muralist.errors import MuralistError
 
-class TilingError(ValueError):
+
+class TilingError(MuralistError, ValueError):
     """Base of everything that `muralist.tiling` raises on purpose."""
 
 

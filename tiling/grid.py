@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from muralist.tiling.errors import TileTooSmallError, TilingError
+from .errors import TileTooSmallError, TilingError
 
 
 class Span(NamedTuple):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from muralist.tiling.grid import Box, Span
+from .grid import Box, Span
 
 
 class Frame(NamedTuple):

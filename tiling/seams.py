@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from muralist.tiling.grid import Box, Span
+from .grid import Box, Span
 
 Read = Callable[[Box], np.ndarray]
 """Gives any box of a picture as (h, w, 3), any number type."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from muralist.pipeline.presets import load_settings
 from muralist.pipeline.render import render
 
 SIZE, GAP = 640, 12
@@ -30,7 +31,8 @@ def main(photograph: str, painting: str, output: str) -> None:
 
 
 def _paint(photograph: str, painting: str, output: Path, changes: dict[str, object]) -> Image.Image:
-    level = render(photograph, painting, output, **{**SETTINGS, **changes})["levels"][0]
+    settings = load_settings("default", {**SETTINGS, **changes})
+    level = render(photograph, painting, output, settings).sidecar["levels"][0]
     print(f"{output.stem}: style loss {level['style_loss_last']:.2e}, content loss {level['content_loss_last']:.3f}")
     return Image.open(output).convert("RGB")
 

@@ -33,7 +33,8 @@ def pictured() -> list[str]:
 def paint(preset: str, photograph: Path, target: Path) -> None:
     """Paint the example with a preset."""
     style = ROOT / "examples" / "painting.jpg"
-    render(photograph, style, target, preset=preset, overwrite=True, size=SIZE, quality=88, **COMPACT)
+    settings = load_settings(preset, {"size": SIZE, "quality": 88, **COMPACT})
+    render(photograph, style, target, settings, overwrite=True)
     target.with_name(target.name + ".json").unlink()
 
 

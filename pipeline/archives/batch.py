@@ -18,39 +18,38 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 
-from muralist.model.architecture import architecture
-from muralist.model.errors import ModelError
-from muralist.model.weight_files import WeightFile, find_weights
-from muralist.pipeline.archives.collisions import check_collisions
-from muralist.pipeline.archives.deadline import Deadline
-from muralist.pipeline.archives.items import Item, find_doubles, find_items, find_unsupported, told_unsupported
-from muralist.pipeline.archives.manifest import is_manifest
-from muralist.pipeline.archives.pairs import RawPairs, told_doubles
-from muralist.pipeline.archives.repeats import identity_of, likeness, painted_already
-from muralist.pipeline.brief import make_brief, sidecar_path, target_of
-from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
-from muralist.pipeline.pictures.pages import place_of
-from muralist.pipeline.pictures.reading import read_size
-from muralist.pipeline.pictures.writing import check_output, copy_file, keep_times
-from muralist.pipeline.presets import load_settings
-from muralist.pipeline.progress import BatchBar, Progress, write_line
-from muralist.pipeline.records.course import Course
-from muralist.pipeline.records.journal import Journal
-from muralist.pipeline.records.report import Report, Result, Status
-from muralist.pipeline.records.sidecar import Sidecar, write_sidecar
-from muralist.pipeline.render import check_room, paint_picture
-from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
-from muralist.pipeline.storage.run_folder import RunFolder, open_run, tidy
-from muralist.pipeline.viewer.facts import assigned, render_command
-from muralist.pipeline.viewer.gallery import check_gallery, gallery_path, write_gallery
-from muralist.pipeline.viewer.live import Board
-from muralist.pipeline.viewer.report import add_report
-from muralist.pipeline.viewer.server import LOCAL, open_live, shown_live
-from muralist.pipeline.workers.cluster import Cluster, open_cluster
-from muralist.pipeline.workers.memory import budget
-from muralist.tiling.errors import TilingError
+from muralist.errors import MuralistError
 
-EXPECTED: Final = (PipelineError, ModelError, TilingError)
+from ...model.architecture import architecture
+from ...model.weight_files import WeightFile, find_weights
+from ..brief import make_brief, sidecar_path, target_of
+from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
+from ..pictures.pages import place_of
+from ..pictures.reading import read_size
+from ..pictures.writing import check_output, copy_file, keep_times
+from ..presets import load_settings
+from ..progress import BatchBar, Progress, write_line
+from ..records.course import Course
+from ..records.journal import Journal
+from ..records.report import Report, Result, Status
+from ..records.sidecar import Sidecar, write_sidecar
+from ..render import check_room, paint_picture
+from ..settings import MACHINE_SETTINGS, Settings
+from ..storage.run_folder import RunFolder, open_run, tidy
+from ..viewer.facts import assigned, render_command
+from ..viewer.gallery import check_gallery, gallery_path, write_gallery
+from ..viewer.live import Board
+from ..viewer.report import add_report
+from ..viewer.server import LOCAL, open_live, shown_live
+from ..workers.cluster import Cluster, open_cluster
+from ..workers.memory import budget
+from .collisions import check_collisions
+from .deadline import Deadline
+from .items import Item, find_doubles, find_items, find_unsupported, told_unsupported
+from .manifest import is_manifest
+from .pairs import RawPairs, told_doubles
+from .repeats import identity_of, likeness, painted_already
+
 PASSING: Final = (ClusterError, DeviceMemoryError)  # what may be otherwise when tried again
 ATTEMPTS: Final = 3
 REPORT: Final = "report.jsonl"
@@ -106,6 +105,64 @@ class Wishes:
         return render_command(str(item.content), map(str, item.styles), str(item.output), preset, settings)
 
 
+def render_batch(
+    photos: str | Path | Sequence[str | Path],
+    style: str | Path | Sequence[str | Path],
+    output: str | Path,
+    settings: Settings | None = None,
+    *,
+    overwrite: bool = False,
+    restart: bool = False,
+    report: bool = False,
+    name: str | None = None,
+    each_style: bool = False,
+    raw_pairs: RawPairs = "jpeg",
+    finish_by: str | None = None,
+    max_hours: float | None = None,
+    quiet: bool = True,
+) -> Report:
+    """Paint many photographs, or go on with what was interrupted; does what the command `muralist batch` does.
+
+    Parameters
+    ----------
+    photos : path, str or sequence of them
+        Folders, globs, pictures and manifests.
+    style : path or sequence of paths
+    output : path
+        Folder for paintings, sidecars and `report.jsonl`; made if it is not there.
+    settings : Settings, optional
+        Those that were set explicitly beat the preset of a manifest's line; what else the line says beats them.
+    overwrite, restart, report : bool
+        As of `Wishes`.
+    name, each_style, raw_pairs, finish_by, max_hours, quiet
+        As of `paint_archive`.
+
+    Returns
+    -------
+    Report
+        What became of every photograph; `exit_code` is 0 if none failed.
+
+    Raises
+    ------
+    MuralistError
+        If something is wrong with the batch as a whole. What is wrong with one picture is in the report.
+    """
+    inputs, styles = ([each] if isinstance(each, str | Path) else each for each in (photos, style))
+    given = {} if settings is None else {key: getattr(settings, key) for key in settings.model_fields_set}
+    return paint_archive(
+        [str(path) for path in inputs],
+        [Path(path) for path in styles],
+        Path(output),
+        Wishes(flags=given, overwrite=overwrite, restart=restart, report=report),
+        name=name,
+        each_style=each_style,
+        raw_pairs=raw_pairs,
+        finish_by=finish_by,
+        max_hours=max_hours,
+        quiet=quiet,
+    )
+
+
 def paint_archive(
     inputs: Sequence[str],
     styles: Sequence[Path],
@@ -150,7 +207,7 @@ def paint_archive(
 
     Raises
     ------
-    PipelineError, ModelError, TilingError
+    MuralistError
         If something is wrong with the batch as a whole. What is wrong with one picture is in the report.
     """
     items = find_items(
@@ -426,7 +483,7 @@ def _painted(errand: Errand, sidecar: Sidecar) -> Result:
 
 def _failed(item: Item, error: BaseException) -> Result:
     """Of a bug, more than a line is told, on standard error."""
-    if not isinstance(error, EXPECTED):
+    if not isinstance(error, MuralistError):
         for line in "".join(traceback.format_exception(error)).splitlines():
             write_line(line)
     reason = " ".join(str(error).split()) or repr(error)

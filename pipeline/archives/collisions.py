@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from muralist.model.errors import ModelError
-from muralist.pipeline.archives.items import Item
-from muralist.pipeline.archives.naming import UNIQUE
-from muralist.pipeline.brief import proof_path, sidecar_path
-from muralist.pipeline.errors import PipelineError, SettingsError
-from muralist.pipeline.pictures.pages import place_of
-from muralist.pipeline.pictures.profiles import BUILT_IN
-from muralist.pipeline.records.checkpoints import checkpoint_of
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.start import init_file
-from muralist.pipeline.viewer.report import report_path
+from muralist.errors import MuralistError
+
+from ..brief import proof_path, sidecar_path
+from ..errors import SettingsError
+from ..pictures.pages import place_of
+from ..pictures.profiles import BUILT_IN
+from ..records.checkpoints import checkpoint_of
+from ..settings import Settings
+from ..start import init_file
+from ..viewer.report import report_path
+from .items import Item
+from .naming import UNIQUE
 
 SettingsOf = Callable[[Item], Settings]
 
@@ -91,7 +92,7 @@ def _settings(items: Sequence[Item], settings_of: SettingsOf) -> list[Settings |
     for item in items:
         if (key := _key(item)) not in known:
             known[key] = None
-            with suppress(PipelineError, ModelError):
+            with suppress(MuralistError):
                 known[key] = settings_of(item)
     return [known[_key(item)] for item in items]
 

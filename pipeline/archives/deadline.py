@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from muralist.pipeline.errors import SettingsError
+from ..errors import SettingsError
 
 MAX_HOURS: Final = 8784  # a leap year
 _CLOCK: Final = "%H:%M"

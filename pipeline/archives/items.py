@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Never
 
-from muralist.pipeline.archives.manifest import Entry, is_manifest, read_manifest
-from muralist.pipeline.archives.naming import DEFAULT, OTHERWISE, WITH_STYLE, Template, below, writable
-from muralist.pipeline.archives.pairs import RawPairs, doubles
-from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.pictures.formats import UNSUPPORTED_EXTENSIONS, names_of_inputs, supported_inputs
-from muralist.pipeline.pictures.pages import place_of
+from ..errors import SettingsError
+from ..pictures.formats import UNSUPPORTED_EXTENSIONS, names_of_inputs, supported_inputs
+from ..pictures.pages import place_of
+from .manifest import Entry, is_manifest, read_manifest
+from .naming import DEFAULT, OTHERWISE, WITH_STYLE, Template, below, writable
+from .pairs import RawPairs, doubles
 
 _MAGIC = re.compile(r"[*?[]")
 

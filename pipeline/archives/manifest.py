@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Final
 
-from muralist.model.errors import did_you_mean
-from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.presets import parse_value
-from muralist.pipeline.settings import MACHINE_SETTINGS, Settings, can_name_file
-from muralist.pipeline.start import BLANK, PHOTOGRAPH
+from ...model.errors import did_you_mean
+from ..errors import SettingsError
+from ..presets import parse_value
+from ..settings import MACHINE_SETTINGS, Settings, can_name_file
+from ..start import BLANK, PHOTOGRAPH
 
 MAX_BYTES: Final = 64 << 20
 _OWN: Final = ("content", "style", "preset", "output")

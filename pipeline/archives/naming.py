@@ -9,10 +9,10 @@ from pathlib import Path, PurePath
 from string import Formatter
 from typing import Final
 
-from muralist.model.errors import choices
-from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.pictures.writing import output_formats
-from muralist.pipeline.settings import can_name_file
+from ...model.errors import choices
+from ..errors import SettingsError
+from ..pictures.writing import output_formats
+from ..settings import can_name_file
 
 FIELDS: Final = ("stem", "style", "preset", "ext", "number", "folder")
 DEFAULT: Final = "{stem}.{ext}"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from muralist.pipeline.pictures.raw import RAW_EXTENSIONS
+from ..pictures.raw import RAW_EXTENSIONS
 
 RawPairs = Literal["jpeg", "raw", "both"]
 """Which of the two is painted."""

@@ -8,14 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from muralist.pipeline.archives.items import Item
-from muralist.pipeline.brief import sidecar_path
-from muralist.pipeline.errors import OutputError, PictureError
-from muralist.pipeline.pictures.pages import digest_of, place_of
-from muralist.pipeline.records.identity import difference, identity
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.start import init_file
-from muralist.pipeline.styles import style_files
+from ..brief import sidecar_path
+from ..errors import OutputError, PictureError
+from ..pictures.pages import digest_of, place_of
+from ..records.identity import difference, identity
+from ..settings import Settings
+from ..start import init_file
+from ..styles import style_files
+from .items import Item
 
 
 def painted_already(output: Path, now: dict[str, Any]) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from muralist.pipeline.pictures.metadata import exported, srgb_profile
-from muralist.pipeline.pictures.profiles import channels_of
-from muralist.pipeline.pictures.samples import BAND_BYTES, Pixels, Rows, as_vips, at_depth
-from muralist.pipeline.pictures.stored import Stored
+from .metadata import exported, srgb_profile
+from .profiles import channels_of
+from .samples import BAND_BYTES, Pixels, Rows, as_vips, at_depth
+from .stored import Stored
 
 _COLOUR_TYPE = {3: 2, 4: 6}  # of a PNG, by channels
 

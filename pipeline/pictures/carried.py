@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
-from muralist.pipeline.pictures import iptc, xmp
-from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.metadata import rights_of, without_gps
+from . import iptc, xmp
+from .images import Picture
+from .metadata import rights_of, without_gps
 
 Wanted = Literal["all", "copyright", "none"]
 """All there is, only creator and copyright, or nothing."""

@@ -11,8 +11,8 @@ from math import isqrt
 
 import numpy as np
 
-from muralist.pipeline.pictures.rasters import Raster
-from muralist.pipeline.pictures.samples import Pixels, full_scale
+from .rasters import Raster
+from .samples import Pixels, full_scale
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601; the Y of YIQ and YCbCr
 SAMPLES = 1 << 20  # pixels that are enough to know a picture's mean and covariance

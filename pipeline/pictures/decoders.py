@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import BmpImagePlugin, Jpeg2KImagePlugin
 
-from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.boxes import blobs_in_boxes, jxl_size
-from muralist.pipeline.pictures.metadata import with_blob, with_dpi
-from muralist.pipeline.pictures.opened import BROKEN, Asked, Opened, damaged, decoded, header, upright
+from ..errors import PictureError
+from .boxes import blobs_in_boxes, jxl_size
+from .metadata import with_blob, with_dpi
+from .opened import BROKEN, Asked, Opened, damaged, decoded, header, upright
 
 JXL_EXTENSIONS = (".jxl",)
 JPEG_2000_EXTENSIONS = (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc")

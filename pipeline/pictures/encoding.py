@@ -7,9 +7,9 @@ from typing import Any, BinaryIO
 
 import pyvips
 
-from muralist.pipeline.pictures.bands import Samples, as_png
-from muralist.pipeline.pictures.metadata import embed
-from muralist.pipeline.pictures.stored import Stored
+from .bands import Samples, as_png
+from .metadata import embed
+from .stored import Stored
 
 
 def stream(samples: Samples | Stored, save: Callable[[Any], None]) -> None:

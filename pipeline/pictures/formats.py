@@ -9,22 +9,22 @@ from typing import Any, BinaryIO
 
 import pyvips
 
-from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.boxes import brands
-from muralist.pipeline.pictures.decoders import (
+from ..errors import PictureError
+from .boxes import brands
+from .decoders import (
     JPEG_2000_EXTENSIONS,
     JXL_EXTENSIONS,
     open_bmp,
     open_jpeg_2000,
     open_jpeg_xl,
 )
-from muralist.pipeline.pictures.heif import AVIF_BRANDS, HEIC_BRANDS, open_avif, open_heic
-from muralist.pipeline.pictures.opened import Asked, Opened
-from muralist.pipeline.pictures.png import open_png
-from muralist.pipeline.pictures.psd import open_psd
-from muralist.pipeline.pictures.raw import RAW_EXTENSIONS, RAW_SIGNATURE, open_raw
-from muralist.pipeline.pictures.samples import source_of
-from muralist.pipeline.pictures.tiff import is_raw, open_tiff
+from .heif import AVIF_BRANDS, HEIC_BRANDS, open_avif, open_heic
+from .opened import Asked, Opened
+from .png import open_png
+from .psd import open_psd
+from .raw import RAW_EXTENSIONS, RAW_SIGNATURE, open_raw
+from .samples import source_of
+from .tiff import is_raw, open_tiff
 
 UNSUPPORTED_EXTENSIONS = frozenset(
     (".eps", ".exr", ".hdr", ".ico", ".jxr", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".svg", ".tga", ".xcf")

@@ -8,11 +8,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyvips
 
-from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.boxes import coded_colors, has_stills
-from muralist.pipeline.pictures.metadata import embed, with_blob
-from muralist.pipeline.pictures.opened import BROKEN, Asked, Opened, damaged, decoded, header, upright
-from muralist.pipeline.pictures.samples import source_of
+from ..errors import PictureError
+from .boxes import coded_colors, has_stills
+from .metadata import embed, with_blob
+from .opened import BROKEN, Asked, Opened, damaged, decoded, header, upright
+from .samples import source_of
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from muralist.pipeline.pictures.metadata import Dpi
-from muralist.pipeline.pictures.rasters import Raster, Room, room_in
-from muralist.pipeline.pictures.samples import Pixels, full_scale
+from .metadata import Dpi
+from .rasters import Raster, Room, room_in
+from .samples import Pixels, full_scale
 
 _LOBES = 3  # of the filter, on either side
 _PLANE_SAMPLES = 1 << 21  # read and brought to the new width at once; Pillow makes three float copies

@@ -20,8 +20,8 @@ import pyvips
 import tifffile
 from PIL import ExifTags, Image, ImageCms
 
-from muralist.pipeline.pictures.iptc import wrapped
-from muralist.pipeline.pictures.pdf import Page
+from .iptc import wrapped
+from .pdf import Page
 
 # tifffile tells of every broken tag on the standard error stream.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pyvips
 
-from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.samples import DTYPE, INTERPRETATION, Pixels, as_vips
+from ..errors import PictureError
+from .samples import DTYPE, INTERPRETATION, Pixels, as_vips
 
 BROKEN = (
     *(SyntaxError, struct.error, ValueError, TypeError, KeyError, IndexError, EOFError, OSError, OverflowError),

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from muralist.pipeline.pictures.samples import Pixels
+from .samples import Pixels
 
 POINTS_PER_INCH: Final = 72.0
 _DEFAULT_DPI: Final = 300.0

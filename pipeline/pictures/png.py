@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import pyvips
 
-from muralist.pipeline.pictures.metadata import with_blob
-from muralist.pipeline.pictures.samples import source_of
+from .metadata import with_blob
+from .samples import source_of
 
 _SIGNATURE = 8  # bytes
 _MOST_CHUNKS = 1 << 20

@@ -7,8 +7,8 @@ from typing import Final
 
 import pyvips
 
-from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.pictures.metadata import is_usable
+from ..errors import SettingsError
+from .metadata import is_usable
 
 KEEP: Final = "keep"
 BUILT_IN: Final = (KEEP, "srgb", "p3", "adobergb")

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageCms
 
-from muralist.pipeline.pictures.samples import Pixels
+from .samples import Pixels
 
 LONGEST_SIDE: Final = 1024  # px
 _INTENTS: Final = {

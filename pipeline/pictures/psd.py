@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import pyvips
 
-from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.directories import Form, View
-from muralist.pipeline.pictures.metadata import with_blob, with_dpi
-from muralist.pipeline.pictures.opened import Asked, Opened, damaged
-from muralist.pipeline.pictures.samples import VIPS_SCALE, source_of
+from ..errors import PictureError
+from .directories import Form, View
+from .metadata import with_blob, with_dpi
+from .opened import Asked, Opened, damaged
+from .samples import VIPS_SCALE, source_of
 
 _GRAY, _INDEXED, _RGB, _CMYK, _DUOTONE = 1, 2, 3, 4, 8
 _COLORS = {_GRAY: 1, _INDEXED: 1, _RGB: 3, _CMYK: 4, _DUOTONE: 1}  # channels, by mode

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from muralist.pipeline.errors import OutputError
-from muralist.pipeline.pictures.samples import Pixels
+from ..errors import OutputError
+from .samples import Pixels
 
 
 @dataclass(frozen=True)

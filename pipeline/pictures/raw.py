@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.metadata import exif_of_raw, with_blob
-from muralist.pipeline.pictures.opened import Asked, Opened, decoded, header, upright
+from ..errors import PictureError
+from .metadata import exif_of_raw, with_blob
+from .opened import Asked, Opened, decoded, header, upright
 
 RAW_EXTENSIONS = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos"),

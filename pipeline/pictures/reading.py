@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pyvips
 
-from muralist.pipeline.errors import OutputError, PictureError
-from muralist.pipeline.pictures.formats import kind_of
-from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.iptc import unwrapped
-from muralist.pipeline.pictures.metadata import (
+from ..errors import OutputError, PictureError
+from .formats import kind_of
+from .images import Picture
+from .iptc import unwrapped
+from .metadata import (
     blob,
     can_convert_from,
     exif_of_tiff,
@@ -23,10 +23,10 @@ from muralist.pipeline.pictures.metadata import (
     stated_orientation,
     without_profile,
 )
-from muralist.pipeline.pictures.opened import Asked, Opened
-from muralist.pipeline.pictures.pages import digest_of, place_of
-from muralist.pipeline.pictures.rasters import Raster, Room, room_in
-from muralist.pipeline.pictures.samples import (
+from .opened import Asked, Opened
+from .pages import digest_of, place_of
+from .rasters import Raster, Room, room_in
+from .samples import (
     DTYPE,
     INTERPRETATION,
     VIPS_SCALE,
@@ -35,7 +35,7 @@ from muralist.pipeline.pictures.samples import (
     each_band,
     one_line,
 )
-from muralist.pipeline.pictures.stored import Stored
+from .stored import Stored
 
 _COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from muralist.pipeline.pictures.samples import Pixels, Rows, full_scale
+from .samples import Pixels, Rows, full_scale
 
 MARK_MARGIN_MM: Final = 10.0  # of white, which holds the marks
 MARK_MM: Final = 5.0

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from muralist.pipeline.pictures.metadata import Dpi
-from muralist.pipeline.pictures.profiles import channels_of
-from muralist.pipeline.pictures.rasters import Raster
-from muralist.pipeline.pictures.samples import BAND_BYTES, Pixels
+from .metadata import Dpi
+from .profiles import channels_of
+from .rasters import Raster
+from .samples import BAND_BYTES, Pixels
 
 
 @dataclass(frozen=True, eq=False)

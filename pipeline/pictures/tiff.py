@@ -17,11 +17,11 @@ import pyvips
 from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC
 
-from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.directories import Directory, View, pages, read_directories
-from muralist.pipeline.pictures.metadata import dpi_of_tags, with_blob, with_dpi
-from muralist.pipeline.pictures.opened import Opened
-from muralist.pipeline.pictures.samples import DTYPE, VIPS_SCALE, source_of
+from ..errors import PictureError
+from .directories import Directory, View, pages, read_directories
+from .metadata import dpi_of_tags, with_blob, with_dpi
+from .opened import Opened
+from .samples import DTYPE, VIPS_SCALE, source_of
 
 
 class _Tag(IntEnum):

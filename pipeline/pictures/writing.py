@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 import pyvips
 import tifffile
 
-from muralist.model.atomic import atomic_write, check_writable
-from muralist.pipeline.errors import OutputError
-from muralist.pipeline.pictures.bands import RowsError, Samples
-from muralist.pipeline.pictures.encoding import stream, target_in
-from muralist.pipeline.pictures.metadata import (
+from ...model.atomic import atomic_write, check_writable
+from ..errors import OutputError
+from .bands import RowsError, Samples
+from .encoding import stream, target_in
+from .metadata import (
     Dpi,
     Extras,
     as_tiff_tags,
@@ -23,10 +23,10 @@ from muralist.pipeline.pictures.metadata import (
     kept,
     with_metadata,
 )
-from muralist.pipeline.pictures.pdf import Page, Pdf
-from muralist.pipeline.pictures.profiles import channels_of
-from muralist.pipeline.pictures.samples import Pixels, Rows, full_scale, one_line
-from muralist.pipeline.pictures.stored import Stored
+from .pdf import Page, Pdf
+from .profiles import channels_of
+from .samples import Pixels, Rows, full_scale, one_line
+from .stored import Stored
 
 MOST_JPEG_SIDE = 65500
 MOST_JPEG_METADATA = 59_000  # bytes of XMP or of IPTC; libvips leaves out what is longer

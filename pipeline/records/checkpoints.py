@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from muralist.pipeline.levels import Level
+from ..levels import Level
 
 
 @dataclass(frozen=True)

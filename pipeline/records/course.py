@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from muralist.pipeline.levels import Level
-from muralist.pipeline.records.checkpoints import Checkpoint
-from muralist.pipeline.records.losses import TERMS, LossRow
+from ..levels import Level
+from .checkpoints import Checkpoint
+from .losses import TERMS, LossRow
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
-from muralist.pipeline.pictures.profiles import BUILT_IN, output_profile
-from muralist.pipeline.settings import Settings
+from ..pictures.profiles import BUILT_IN, output_profile
+from ..settings import Settings
 
 # Settings that say where and how fast a painting is made, not what it becomes.
 _ELSEWHERE: Final = {

@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from muralist.pipeline.errors import OutputError
-from muralist.pipeline.records.course import Course
-from muralist.pipeline.records.identity import difference
-from muralist.pipeline.storage.run_folder import RunFolder
+from ..errors import OutputError
+from ..storage.run_folder import RunFolder
+from .course import Course
+from .identity import difference
 
 FORMAT = 1  # to be raised when the files of a run folder mean something else
 

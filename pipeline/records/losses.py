@@ -7,10 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from muralist.pipeline.errors import OutputError
-from muralist.pipeline.levels import Level
-from muralist.pipeline.pictures.writing import check_place, write_file
-from muralist.pipeline.settings import Settings
+from ..errors import OutputError
+from ..levels import Level
+from ..pictures.writing import check_place, write_file
+from ..settings import Settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

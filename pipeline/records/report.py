@@ -13,9 +13,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final, Literal
 
-from muralist.model.errors import printable
-from muralist.pipeline.errors import OutputError
-from muralist.pipeline.pictures.writing import check_place, write_file
+from ...model.errors import printable
+from ..errors import OutputError
+from ..pictures.writing import check_place, write_file
 
 Status = Literal["done", "skipped", "copied", "failed", "left", "unsupported"]
 

@@ -8,14 +8,14 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from muralist.model.ways import usual_ways
-from muralist.pipeline.brief import Brief, sidecar_path
-from muralist.pipeline.errors import OutputError
-from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.writing import write_file
-from muralist.pipeline.records.course import Course
-from muralist.pipeline.workers.cluster import Cluster
-from muralist.tiling.seams import Seams
+from ...model.ways import usual_ways
+from ...tiling.seams import Seams
+from ..brief import Brief, sidecar_path
+from ..errors import OutputError
+from ..pictures.images import Picture
+from ..pictures.writing import write_file
+from ..workers.cluster import Cluster
+from .course import Course
 
 Sidecar = dict[str, Any]
 PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", "pillow", "pyvips", "tifffile")
@@ -69,7 +69,7 @@ def describe(
             "name": cluster.device_name,
             "precision": course.precision,
             "deterministic": not brief.settings.fast,
-            "ways": asdict(usual_ways(cluster.device)),
+            **asdict(usual_ways(cluster.device)),
         },
         "workers": {
             "count": cluster.workers,

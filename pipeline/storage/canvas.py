@@ -5,9 +5,9 @@ from math import prod
 
 import numpy as np
 
-from muralist.pipeline.storage.store import Store
-from muralist.tiling.blend import blend
-from muralist.tiling.grid import Box, Span, Tile, TileGrid
+from ...tiling.blend import blend
+from ...tiling.grid import Box, Span, Tile, TileGrid
+from .store import Store
 
 PIXEL_BYTES = 3 * 4  # a pixel of one plane: three float32
 

@@ -22,10 +22,10 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from muralist.model.errors import DivergedError
-from muralist.pipeline.errors import OutputError
-from muralist.pipeline.levels import Level
-from muralist.pipeline.storage.store import START_OVER, Store
+from ...model.errors import DivergedError
+from ..errors import OutputError
+from ..levels import Level
+from .store import START_OVER, Store
 
 JOURNAL: Final = "journal.json"
 PRIVATE: Final = 0o700  # nobody else may put links or files into a run folder

@@ -22,8 +22,8 @@ from urllib.request import url2pathname
 
 import fsspec
 
-from muralist.model.atomic import atomic_write, is_part, sync_folder
-from muralist.pipeline.errors import OutputError
+from ...model.atomic import atomic_write, is_part, sync_folder
+from ..errors import OutputError
 
 Buffer: TypeAlias = Any  # bytes, a memoryview, a C-contiguous array; collections.abc.Buffer from Python 3.12 on
 Span: TypeAlias = tuple[int, int]

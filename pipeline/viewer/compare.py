@@ -7,19 +7,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.rasters import room_in
-from muralist.pipeline.pictures.reading import read_picture
-from muralist.pipeline.pictures.writing import check_place
-from muralist.pipeline.storage.run_folder import open_run
-from muralist.pipeline.viewer.facts import differences
-from muralist.pipeline.viewer.publish import Content, publish, tiles_path
-from muralist.pipeline.viewer.pyramid import LOSSLESS
-from muralist.pipeline.viewer.record import read_record
-from muralist.pipeline.viewer.register import in_register
-from muralist.pipeline.viewer.tile_folder import check_folder
-from muralist.pipeline.workers.memory import machine_memory
+from ..errors import PictureError
+from ..pictures.images import Picture
+from ..pictures.rasters import room_in
+from ..pictures.reading import read_picture
+from ..pictures.writing import check_place
+from ..storage.run_folder import open_run
+from ..workers.memory import machine_memory
+from .facts import differences
+from .publish import Content, publish, tiles_path
+from .pyramid import LOSSLESS
+from .record import read_record
+from .register import in_register
+from .tile_folder import check_folder
 
 SHAPE_TOLERANCE: Final = 0.01  # by which width over height may differ, for sizes are whole pixels
 

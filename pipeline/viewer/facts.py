@@ -11,13 +11,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.presets import load_settings
-from muralist.pipeline.records.losses import TERMS, LossRow
-from muralist.pipeline.records.report import spent
-from muralist.pipeline.settings import spelled
-from muralist.pipeline.sizes import MM_PER_INCH
-from muralist.pipeline.viewer.record import Input, Record, Setting
+from ..errors import SettingsError
+from ..presets import load_settings
+from ..records.losses import TERMS, LossRow
+from ..records.report import spent
+from ..settings import spelled
+from ..sizes import MM_PER_INCH
+from .record import Input, Record, Setting
 
 _PLAIN: Final = re.compile("(?!(?:null|true|false)$)[a-z][a-z0-9_-]*")  # texts that YAML takes as they are
 _NONE: Final = ""  # of a table's cell

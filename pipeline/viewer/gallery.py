@@ -13,15 +13,15 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
-from muralist.model.errors import printable
-from muralist.pipeline.errors import OutputError, PictureError, PipelineError
-from muralist.pipeline.pictures.writing import check_place, write_file
-from muralist.pipeline.records.report import WORDS, Result, spent
-from muralist.pipeline.viewer.facts import Row
-from muralist.pipeline.viewer.pages import is_our_page, render_page
-from muralist.pipeline.viewer.publish import tiles_path
-from muralist.pipeline.viewer.pyramid import THUMBNAIL
-from muralist.pipeline.viewer.report import is_fresh, report_path, write_report
+from ...model.errors import printable
+from ..errors import OutputError, PictureError, PipelineError
+from ..pictures.writing import check_place, write_file
+from ..records.report import WORDS, Result, spent
+from .facts import Row
+from .pages import is_our_page, render_page
+from .publish import tiles_path
+from .pyramid import THUMBNAIL
+from .report import is_fresh, report_path, write_report
 
 SCRIPTS: Final = ("copy.js", "gallery.js")
 PAINTED: Final = ("done", "skipped", "copied")

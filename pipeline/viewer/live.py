@@ -18,18 +18,18 @@ from typing import Any, Final, Protocol
 import numpy as np
 from PIL import Image
 
-from muralist.model.errors import printable
-from muralist.pipeline.levels import Level
-from muralist.pipeline.pace import Pace
-from muralist.pipeline.pictures.samples import as_vips
-from muralist.pipeline.progress import Progress
-from muralist.pipeline.records.losses import LossRow
-from muralist.pipeline.records.report import Result
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.viewer.facts import loss_rows
-from muralist.pipeline.viewer.overview import LARGEST, Look, Shown, eight_bits, overview
-from muralist.pipeline.viewer.pyramid import TILE
-from muralist.tiling.grid import Box, Span
+from ...model.errors import printable
+from ...tiling.grid import Box, Span
+from ..levels import Level
+from ..pace import Pace
+from ..pictures.samples import as_vips
+from ..progress import Progress
+from ..records.losses import LossRow
+from ..records.report import Result
+from ..settings import Settings
+from .facts import loss_rows
+from .overview import LARGEST, Look, Shown, eight_bits, overview
+from .pyramid import TILE
 
 SHARE: Final = 0.01  # of the time, that pages may take
 GRACE_SECONDS: Final = 2.0  # that they may take before it is counted

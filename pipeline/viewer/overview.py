@@ -6,8 +6,8 @@ from typing import Final, Protocol
 import numpy as np
 from PIL import Image
 
-from muralist.pipeline.levels import Level
-from muralist.tiling.grid import Box, Span
+from ...tiling.grid import Box, Span
+from ..levels import Level
 
 LARGEST: Final = 2048  # px, long side of what is read whole
 

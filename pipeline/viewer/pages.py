@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from xstatic.pkg import leaflet
 
-from muralist.model.errors import printable
+from ...model.errors import printable
 
 HERE: Final = Path(__file__).resolve().parent
 LEAFLET: Final = Path(leaflet.BASE_DIR)

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from muralist.pipeline.pictures.images import resize
-from muralist.pipeline.pictures.rasters import Raster
-from muralist.pipeline.pictures.samples import Pixels
-from muralist.tiling.grid import Box, Span
-from muralist.tiling.seams import FALSE_OFFSETS, REACHES, Read, find_seams
+from ...tiling.grid import Box, Span
+from ...tiling.seams import FALSE_OFFSETS, REACHES, Read, find_seams
+from ..pictures.images import resize
+from ..pictures.rasters import Raster
+from ..pictures.samples import Pixels
 
 SEAMS = 5
 AROUND = max(FALSE_OFFSETS) + max(REACHES)  # px to either side of a border that its score looks at

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.rasters import Raster
-from muralist.pipeline.pictures.samples import Pixels
-from muralist.pipeline.pictures.writing import write_file
-from muralist.pipeline.storage.run_folder import RunFolder
-from muralist.pipeline.viewer.facts import Difference, loss_rows, picture_facts, size_text
-from muralist.pipeline.viewer.pages import render_page
-from muralist.pipeline.viewer.places import telling_parts, worst_seams
-from muralist.pipeline.viewer.pyramid import (
+from ...tiling.grid import Box
+from ..errors import SettingsError
+from ..pictures.images import Picture
+from ..pictures.rasters import Raster
+from ..pictures.samples import Pixels
+from ..pictures.writing import write_file
+from ..storage.run_folder import RunFolder
+from .facts import Difference, loss_rows, picture_facts, size_text
+from .pages import render_page
+from .places import telling_parts, worst_seams
+from .pyramid import (
     LOSSLESS,
     LOSSY,
     OVERLAP,
@@ -30,9 +31,8 @@ from muralist.pipeline.viewer.pyramid import (
     cut_pyramid,
     write_thumbnail,
 )
-from muralist.pipeline.viewer.record import Record
-from muralist.pipeline.viewer.tile_folder import move_tiles, remove_others
-from muralist.tiling.grid import Box
+from .record import Record
+from .tile_folder import move_tiles, remove_others
 
 SINGLE_FILE_PIXELS: Final = 8_000_000  # of what is put into one file: some 20 MB
 SCRIPTS: Final = ("leaflet.js", "loupe.js", "chart.js", "copy.js", "picture.js")

@@ -14,9 +14,9 @@ from typing import Final
 
 import pyvips
 
-from muralist.pipeline.errors import OutputError
-from muralist.pipeline.pictures.bands import RowsError, Samples, as_png
-from muralist.pipeline.pictures.samples import Rows, one_line, source_of
+from ..errors import OutputError
+from ..pictures.bands import RowsError, Samples, as_png
+from ..pictures.samples import Rows, one_line, source_of
 
 TILE: Final = 512
 OVERLAP: Final = 2  # whole pixels of CSS also on a screen that has two for each

@@ -9,11 +9,11 @@ from typing import Final
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from muralist.pipeline.brief import sidecar_path
-from muralist.pipeline.errors import PictureError
-from muralist.pipeline.records.course import LevelReport
-from muralist.pipeline.records.losses import LossRow
-from muralist.tiling.grid import Box, Span
+from ...tiling.grid import Box, Span
+from ..brief import sidecar_path
+from ..errors import PictureError
+from ..records.course import LevelReport
+from ..records.losses import LossRow
 
 MAX_BYTES: Final = 64 << 20
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from muralist.pipeline.brief import painted_part
-from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.images import Picture, resize_rows
-from muralist.pipeline.pictures.rasters import Raster, Room
-from muralist.pipeline.pictures.samples import BAND_BYTES, Pixels
-from muralist.pipeline.sizes import target_size
-from muralist.pipeline.viewer.record import Record
-from muralist.tiling.grid import Box, Span
+from ...tiling.grid import Box, Span
+from ..brief import painted_part
+from ..errors import PictureError
+from ..pictures.images import Picture, resize_rows
+from ..pictures.rasters import Raster, Room
+from ..pictures.samples import BAND_BYTES, Pixels
+from ..sizes import target_size
+from .record import Record
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from muralist.pipeline.errors import OutputError, PictureError, PipelineError
-from muralist.pipeline.pictures.rasters import room_in
-from muralist.pipeline.pictures.reading import read_picture
-from muralist.pipeline.pictures.writing import check_place
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.storage.run_folder import open_run
-from muralist.pipeline.viewer.publish import Content, check_single_file, publish, tiles_path
-from muralist.pipeline.viewer.record import read_record
-from muralist.pipeline.viewer.register import find_photograph, in_register
-from muralist.pipeline.viewer.tile_folder import check_folder
-from muralist.pipeline.workers.memory import budget, machine_memory
+from ..errors import OutputError, PictureError, PipelineError
+from ..pictures.rasters import room_in
+from ..pictures.reading import read_picture
+from ..pictures.writing import check_place
+from ..settings import Settings
+from ..storage.run_folder import open_run
+from ..workers.memory import budget, machine_memory
+from .publish import Content, check_single_file, publish, tiles_path
+from .record import read_record
+from .register import find_photograph, in_register
+from .tile_folder import check_folder
 
 SUFFIX: Final = ".report.html"
 

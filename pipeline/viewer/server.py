@@ -20,12 +20,12 @@ from socketserver import TCPServer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.levels import Level
-from muralist.pipeline.progress import Progress
-from muralist.pipeline.viewer.live import Board, LivePicture, Workers, pyramid_levels
-from muralist.pipeline.viewer.pages import render_page
-from muralist.pipeline.viewer.pyramid import TILE
+from ..errors import SettingsError
+from ..levels import Level
+from ..progress import Progress
+from .live import Board, LivePicture, Workers, pyramid_levels
+from .pages import render_page
+from .pyramid import TILE
 
 LOCAL: Final = "127.0.0.1"
 SECOND: Final = 1.0  # between two looks at what changed

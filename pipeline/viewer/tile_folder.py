@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from muralist.model.atomic import sync_folder
-from muralist.pipeline.errors import OutputError
+from ...model.atomic import sync_folder
+from ..errors import OutputError
 
 _RUN: Final = re.compile(r"[0-9a-f]{12}")  # what a run calls its tiles
 

@@ -25,15 +25,15 @@ import dask
 from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
 
-from muralist.model.weight_files import WeightFile
-from muralist.pipeline.errors import ClusterError
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.storage.store import Store
-from muralist.pipeline.workers.dispatch import Batch, Call, Dispatch, Run
-from muralist.pipeline.workers.inside import introduce
-from muralist.pipeline.workers.link import Dropped, Link
-from muralist.pipeline.workers.local import deaf_to_ctrl_c, local_shape, start_workers
-from muralist.pipeline.workers.terms import Facts, Machinery, Terms
+from ...model.weight_files import WeightFile
+from ..errors import ClusterError
+from ..settings import Settings
+from ..storage.store import Store
+from .dispatch import Batch, Call, Dispatch, Run
+from .inside import introduce
+from .link import Dropped, Link
+from .local import deaf_to_ctrl_c, local_shape, start_workers
+from .terms import Facts, Machinery, Terms
 
 ASK_SECONDS = 60  # for a worker to say what it is: it loads torch and reads the weight file
 LOOK_SECONDS = 1.0

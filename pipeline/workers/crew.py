@@ -12,9 +12,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from muralist.model.errors import ModelError
-from muralist.pipeline.errors import ClusterError, PipelineError
-from muralist.pipeline.workers.local import Shape, deaf_to_ctrl_c, environment, gpu_of
+from muralist.errors import MuralistError
+
+from ..errors import ClusterError
+from .local import Shape, deaf_to_ctrl_c, environment, gpu_of
 
 Ask = Callable[..., list[Any]]
 SPAWN = get_context("spawn")
@@ -73,8 +74,8 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 def _serve(asker: Connection, barrier: Barrier, device: str, threads: int) -> None:
     """Do what is asked for until the asker is gone. Runs in the processes."""
-    from muralist.pipeline.calibration import Calibration  # loads torch, so not for the driver
-    from muralist.pipeline.workers.devices import use_threads
+    from ..calibration import Calibration  # loads torch, so not for the driver
+    from .devices import use_threads
 
     use_threads(threads)
     calibration = Calibration(device, barrier.wait)
@@ -87,7 +88,7 @@ def _serve(asker: Connection, barrier: Barrier, device: str, threads: int) -> No
 def _answer(measure: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return measure(*arguments)
-    except (PipelineError, ModelError) as error:
+    except MuralistError as error:
         return error
 
 

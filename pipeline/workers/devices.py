@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from muralist.pipeline.errors import DeviceError, DeviceMemoryError
-from muralist.pipeline.storage.store import Store
-from muralist.pipeline.workers.processor import cpu_name
+from ..errors import DeviceError, DeviceMemoryError
+from ..storage.store import Store
+from .processor import cpu_name
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 

@@ -3,15 +3,15 @@
 import signal
 from typing import Any
 
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.storage.store import Store, hold
-from muralist.pipeline.workers.memory import budget, peak_rss
-from muralist.pipeline.workers.terms import Terms
+from ..settings import Settings
+from ..storage.store import Store, hold
+from .memory import budget, peak_rss
+from .terms import Terms
 
 
 def run_task(name: str, *arguments: Any) -> Any:
     """Call a function of `muralist.pipeline.tasks` by name."""
-    from muralist.pipeline import tasks
+    from .. import tasks
 
     return getattr(tasks, name)(*arguments)
 
@@ -25,7 +25,7 @@ def introduce(
     terms: Terms, settings: Settings, store: Store, device: str, threads: int | None, neighbours: int
 ) -> dict[str, Any]:
     """Make a worker ready, one of `neighbours` on its host, and let it say what it is and sees. Runs in the worker."""
-    from muralist.pipeline.workers import devices  # loads torch, so not for the driver
+    from . import devices  # loads torch, so not for the driver
 
     if settings.scheduler is None:  # our own processes leave Ctrl-C to the driver
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -12,11 +12,11 @@ from distributed import Client, Security
 from distributed.client import ClosedClientError
 from distributed.comm.core import FatalCommClosedError
 
-from muralist.pipeline.errors import ClusterError
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.workers.dispatch import Run
-from muralist.pipeline.workers.inside import run_and_measure
-from muralist.pipeline.workers.terms import Facts, Terms
+from ..errors import ClusterError
+from ..settings import Settings
+from .dispatch import Run
+from .inside import run_and_measure
+from .terms import Facts, Terms
 
 CONNECT_SECONDS = 8  # with what leaving takes and starting muralist, an answer within a quarter of a minute
 ANSWER_SECONDS = 15  # for a scheduler that is there, but may be busy

@@ -18,8 +18,8 @@ from typing import Any
 import dask
 from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
 
-from muralist.pipeline.errors import ClusterError, SettingsError
-from muralist.pipeline.settings import Settings
+from ..errors import ClusterError, SettingsError
+from ..settings import Settings
 
 # More is slower, and a machine with far too many does not answer any more.
 MOST_PER_CORE = 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from muralist.pipeline.settings import Settings
+from ..settings import Settings
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of the container this process runs in; "max" for none
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from muralist.model.weight_files import WeightFile
-from muralist.pipeline.errors import DeviceError
-from muralist.pipeline.settings import Settings
-from muralist.pipeline.storage.store import Store
+from ...model.weight_files import WeightFile
+from ..errors import DeviceError
+from ..settings import Settings
+from ..storage.store import Store
 
 Facts = Mapping[str, Any]
 BEST_FIRST = ("cuda", "mps", "cpu")

@@ -16,9 +16,8 @@ from typing import Any
 
 import click
 from in_process import seconds_here
-from machine import find_picture, images_option, input_of, results_option, set_option, table, write_result
+from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
-from muralist.pipeline import render as rendering
 from muralist.pipeline.brief import make_brief
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.sizes import MAX_SIDE_PX
@@ -29,7 +28,7 @@ LIMIT = 1.5  # times the untiled render's, at tile 1024
 
 def measure(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]:
     """Render through dask, then again without it."""
-    sidecar = rendering.render(*paths, overwrite=True, **settings)
+    sidecar = render(*paths, overwrite=True, **settings)
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return {"sidecar": sidecar, "parts": pool.submit(seconds_here, paths, settings).result()}
 
@@ -102,7 +101,7 @@ def main(images: Path, content: str, style: str, tiles: tuple[int, ...], results
     runs: dict[int, list[dict[str, Any]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         paths = (find_picture(images, "content", content), find_picture(images, "style", style), Path(folder, "o.png"))
-        rendering.render(*paths, **{**common, "steps": 1})  # fills the cache of style statistics
+        render(*paths, **{**common, "steps": 1})  # fills the cache of style statistics
         for repeat in range(repeats):
             for tile in sides:
                 runs[tile].append(measure(paths, {**common, "tile": tile}))

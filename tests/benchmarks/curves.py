@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from machine import find_picture, images_option, input_of, results_option, set_option, table, write_result
+from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
 from muralist.pipeline.brief import make_brief
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.render import render
 
 PAIRS = ("golden_gate/starry_night", "chicago/the_scream")
 SCHEDULES: dict[str, dict[str, Any]] = {

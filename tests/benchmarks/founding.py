@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from machine import find_picture, images_option, input_of, results_option, set_option, table, write_result
+from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.render import render
 
 PRESETS = ("log0", "gcucurull", "prisma", "fermilab", "chunks")
 WHOLE: dict[str, Any] = {"chunks": [1, 1], "consensus": True}

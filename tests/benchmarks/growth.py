@@ -13,12 +13,21 @@ from statistics import median
 from typing import Any
 
 import click
-from machine import enlarge, find_picture, images_option, input_of, results_option, set_option, table, write_result
+from machine import (
+    enlarge,
+    find_picture,
+    images_option,
+    input_of,
+    render,
+    results_option,
+    set_option,
+    table,
+    write_result,
+)
 
 from muralist.pipeline.brief import make_brief
 from muralist.pipeline.pictures.reading import read_size
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.render import render
 
 LARGEST = 8192  # long side of a coarsest level
 LIMIT = 0.10  # apart from the cost of a picture's pixel at the largest size

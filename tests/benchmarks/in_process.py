@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from machine import render
+
 from muralist.pipeline import painting
 from muralist.pipeline import render as rendering
 from muralist.pipeline.storage.canvas import Canvas
@@ -95,7 +97,7 @@ def profile_here(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str,
     rendering.open_cluster = open_here
     outside = _watched_driver()
     began = time.perf_counter()
-    sidecar = rendering.render(*paths, overwrite=True, **settings)
+    sidecar = render(*paths, overwrite=True, **settings)
     total, took = time.perf_counter() - began, clusters[0].seconds
     parts = {label: took[f"paint_tile.{name}"] for name, label in INSIDE.items()}
     parts["other in paint_tile"] = took["paint_tile"] - sum(parts.values())

@@ -40,7 +40,7 @@ def page_open(address: str) -> Iterator[None]:
 
 def paint(paths: tuple[Path, Path, Path], way: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Paint in this process and its workers; give the sidecar, and seconds of processor time."""
-    from muralist.pipeline.render import render
+    from machine import render
 
     with ExitStack() as browsers:
 

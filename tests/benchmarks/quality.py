@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from machine import find_picture, images_option, input_of, results_option, set_option, table, write_result
+from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
 from muralist.pipeline.brief import make_brief
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.render import render
 from muralist.pipeline.sizes import MAX_SIDE_PX
 from muralist.tiling.seams import seam_score
 

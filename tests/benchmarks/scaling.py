@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from machine import find_picture, images_option, input_of, results_option, set_option, table, write_result
-
-from muralist.pipeline.render import render
+from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
 
 def measure(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 from pictures import TINY, painting, photograph, save
+from rendering import render
 
 from muralist.pipeline import estimate as module
 from muralist.pipeline import render as render_module
@@ -28,7 +29,6 @@ from muralist.pipeline.estimate import (
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, counted
 from muralist.pipeline.records.course import Course, LevelReport
-from muralist.pipeline.render import render
 from muralist.pipeline.speeds import Speed, conditions, round_steps, today, usual_speeds
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.pipeline.workers.local import Shape

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from pictures import TINY, painting, photograph, save
+from rendering import render
 
-from muralist.pipeline.render import render
 from muralist.pipeline.viewer import overview as module
 from muralist.pipeline.viewer.overview import overview
 from muralist.tiling.grid import Box, Span

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from pictures import TINY as SMALL
 from pictures import painting, photograph, save
+from rendering import render
 
 from muralist.model import network as module
 from muralist.model.architecture import architecture
@@ -16,7 +17,6 @@ from muralist.model.painter import Painter, to_tensor
 from muralist.model.state import start_state
 from muralist.model.statistics import Window, positions
 from muralist.model.weight_files import find_weights
-from muralist.pipeline.render import render
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.tasks import objective
 

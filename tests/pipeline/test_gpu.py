@@ -2,8 +2,7 @@
 
 import pytest
 from pictures import TINY, painting, photograph, save
-
-from muralist.pipeline.render import render
+from rendering import render
 
 pytestmark = pytest.mark.gpu
 

@@ -12,6 +12,7 @@ import pytest
 import pyvips
 from pictures import TINY, painting, photograph, save
 from PIL import Image
+from rendering import render
 
 from muralist.pipeline.brief import Brief, make_brief
 from muralist.pipeline.errors import OutputError, PipelineError, SettingsError
@@ -20,7 +21,6 @@ from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import difference
 from muralist.pipeline.records.sidecar import Sidecar
-from muralist.pipeline.render import render
 
 pytestmark = pytest.mark.integration
 

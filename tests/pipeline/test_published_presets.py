@@ -7,11 +7,11 @@ import pytest
 from layouts import npy, random_weights
 from pictures import painting, photograph, save
 from PIL import Image
+from rendering import render
 
 from muralist.model.architecture import architecture
 from muralist.model.published import PUBLISHED
 from muralist.pipeline.presets import load_settings, preset_names, preset_text
-from muralist.pipeline.render import render
 
 pytestmark = pytest.mark.integration
 

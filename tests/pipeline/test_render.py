@@ -14,8 +14,10 @@ import fsspec
 import numpy as np
 import pytest
 import pyvips
+from dask_processes import ENVIRONMENT
 from pictures import TINY, contents, deep, painting, photograph, save, with_alpha
 from PIL import ExifTags, Image
+from rendering import render
 
 from muralist.pipeline import finishing
 from muralist.pipeline import render as module
@@ -28,7 +30,6 @@ from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.progress import Progress, level_work
 from muralist.pipeline.records.losses import LossRow
 from muralist.pipeline.records.sidecar import Sidecar
-from muralist.pipeline.render import render
 from muralist.pipeline.styles import Style
 
 pytestmark = pytest.mark.integration
@@ -661,7 +662,7 @@ def test_too_little_room_is_found_out_before_any_work(paint, folder, monkeypatch
 RENDER_WITH_A_LIMIT = """
 import json, resource, signal, sys
 from muralist.pipeline.errors import OutputError
-from muralist.pipeline.render import render
+from rendering import render
 
 limit, arguments, settings = json.loads(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -677,7 +678,7 @@ def limited(limit: int, folder: Path, settings: dict[str, Any]) -> str:
     """Render in a process that can write no file larger than a limit; its error message."""
     arguments = [str(folder / name) for name in ("photo.png", "style.png", "out.png")]
     command = [sys.executable, "-c", RENDER_WITH_A_LIMIT, json.dumps([limit, arguments, settings])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

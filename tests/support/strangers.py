@@ -14,20 +14,18 @@ from typing import NamedTuple
 
 from layouts import NARROW
 
+from muralist.errors import MuralistError
 from muralist.model.architecture import ARCHITECTURES, architecture
-from muralist.model.errors import ModelError
 from muralist.model.loading import load_network
 from muralist.model.weight_files import describe, find_weights
 from muralist.pipeline.archives.items import find_items
-from muralist.pipeline.errors import PictureError, PipelineError
+from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.carried import carried
 from muralist.pipeline.pictures.metadata import is_usable, text_tags, without_thumbnail
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.start import BLANK, PHOTOGRAPH
-from muralist.tiling.errors import TilingError
 
-EXPECTED = (PipelineError, ModelError, TilingError)
 SECONDS = 10  # of processor time for one file
 PATIENCE = 120  # seconds for one file whatever it waits for; also for the process to start
 MEMORY = 1 << 30  # bytes that one file may take
@@ -124,7 +122,7 @@ def _outcome(case: Case, folder: Path) -> Outcome:
     try:
         READERS[case.kind](case, folder)
         found = Outcome("read")
-    except EXPECTED as error:
+    except MuralistError as error:
         found = _refused(error)
     except BaseException:
         found = Outcome("failed", traceback.format_exc())

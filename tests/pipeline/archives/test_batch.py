@@ -15,13 +15,13 @@ import pytest
 from crews import another_worker, until
 from dask.distributed import Client
 from pictures import TINY, contents, painting, photograph, save
+from rendering import render
 
 from muralist.cli import main
 from muralist.pipeline.archives import batch as module
 from muralist.pipeline.archives.batch import Wishes, paint_archive
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, SettingsError
 from muralist.pipeline.records.report import Report
-from muralist.pipeline.render import render
 
 pytestmark = pytest.mark.integration
 

@@ -13,6 +13,7 @@ import pytest
 from browser import chromium, needs_chromium, visit
 from pictures import TINY, painting, photograph, save
 from PIL import Image
+from rendering import render
 
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import plan_levels
@@ -20,7 +21,6 @@ from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, level_work
 from muralist.pipeline.records.losses import LossRow
 from muralist.pipeline.records.report import Result
-from muralist.pipeline.render import render
 from muralist.pipeline.viewer import server as module
 from muralist.pipeline.viewer.live import Board, Budget, pyramid_levels
 from muralist.pipeline.viewer.pyramid import LOSSY, cut_pyramid

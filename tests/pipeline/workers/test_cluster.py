@@ -21,13 +21,13 @@ from crews import opened, until
 from dask_processes import dask_scheduler, dask_worker
 from distributed import Client, Security
 from pictures import TINY
+from rendering import render
 
 from muralist.model.errors import DivergedError, UnknownNetworkError
 from muralist.pipeline import render as render_module
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError
 from muralist.pipeline.levels import Level
 from muralist.pipeline.progress import Progress
-from muralist.pipeline.render import render
 from muralist.pipeline.workers import local
 from muralist.pipeline.workers.cluster import Cluster
 

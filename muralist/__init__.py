@@ -1,0 +1,58 @@
+"""Turn photographs of any size into one seamless painting.
+
+    result = muralist.render("photo.jpg", "painting.jpg", "poster.tif", muralist.Settings(size=8000))
+
+Names are imported when they are used first, so that `import muralist` takes no time.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from .errors import MuralistError
+
+if TYPE_CHECKING:
+    from .pipeline.archives.batch import render_batch
+    from .pipeline.estimate import plan
+    from .pipeline.events import Event
+    from .pipeline.notebook import notebook
+    from .pipeline.presets import load_settings
+    from .pipeline.records.report import Report
+    from .pipeline.render import RenderResult, render
+    from .pipeline.settings import Settings
+
+    __version__: str
+
+__all__ = [
+    "Event",
+    "MuralistError",
+    "RenderResult",
+    "Report",
+    "Settings",
+    "__version__",
+    "load_settings",
+    "notebook",
+    "plan",
+    "render",
+    "render_batch",
+]
+
+_HOMES = {
+    "Event": "events",
+    "RenderResult": "render",
+    "Report": "records.report",
+    "Settings": "settings",
+    "load_settings": "presets",
+    "notebook": "notebook",
+    "plan": "estimate",
+    "render": "render",
+    "render_batch": "archives.batch",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("muralist")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'muralist' has no attribute {name!r}")
+    return getattr(import_module(f"muralist.pipeline.{_HOMES[name]}"), name)

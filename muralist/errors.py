@@ -1,0 +1,5 @@
+"""The base of all expected errors, so that whoever calls muralist can catch them by one name."""
+
+
+class MuralistError(Exception):
+    """Base of everything that muralist raises on purpose; the message says what was found and what to do."""

@@ -1,0 +1,76 @@
+"""What `import muralist` gives."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from pictures import TINY, painting, photograph, save
+from PIL import Image
+
+import muralist
+from muralist.model.errors import ModelError
+from muralist.pipeline.errors import PictureError, PipelineError
+from muralist.tiling.errors import TilingError
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python."""
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """A photograph, a style picture, and where to paint."""
+    names = ("photo.png", "style.png")
+    made = (save(tmp_path / name, pixels) for name, pixels in zip(names, (photograph(), painting()), strict=True))
+    return *made, tmp_path / "out.png"
+
+
+def test_every_name_is_there():
+    """What the package lists can be had, and nothing else."""
+    assert all(getattr(muralist, name) is not None for name in muralist.__all__)
+    with pytest.raises(AttributeError, match="painter"):
+        _ = muralist.painter
+
+
+def test_all_errors_have_one_base():
+    """A caller needs one name to catch them."""
+    assert all(issubclass(error, muralist.MuralistError) for error in (PipelineError, ModelError, TilingError))
+
+
+def test_a_render_gives_its_result(paths, scheduler):
+    """Size, score and record, and the picture that was written."""
+    settings = muralist.load_settings("default", TINY | {"scheduler": scheduler})
+    assert muralist.plan(*paths, settings)["notices"] == []
+    result = muralist.render(*paths, settings)
+    assert (result.output, result.size) == (paths[2], (128, 96))
+    assert (result.seconds, result.seam_score) == (result.sidecar["seconds"], result.sidecar["seam_score"])
+    assert result.notices == tuple(result.sidecar["notices"])
+    np.testing.assert_array_equal(np.asarray(result.image()), np.asarray(Image.open(paths[2]).convert("RGB")))
+    paths[2].unlink()
+    with pytest.raises(PictureError):
+        result.image()
+
+
+def test_a_batch_gives_its_report(paths, scheduler, tmp_path):
+    """One result for every photograph; settings beat the default."""
+    settings = muralist.Settings(**TINY, scheduler=scheduler)
+    report = muralist.render_batch(paths[0], paths[1], tmp_path / "painted", settings)
+    assert report.exit_code == 0
+    (line,) = (tmp_path / "painted" / "report.jsonl").read_text().splitlines()
+    assert json.loads(line)["status"] == "done"
+    with Image.open(tmp_path / "painted" / "photo.png") as picture:
+        assert picture.size == (128, 96)
+
+
+def test_importing_takes_nothing_along():
+    """The package is there at once: what is heavy is loaded when it is used."""
+    code = "import muralist, sys; print(sorted({'torch', 'numpy', 'pydantic', 'distributed'} & set(sys.modules)))"
+    assert python("-c", code).stdout == "[]\n"
+
+
+def test_the_package_is_a_command():
+    """`python -m muralist` does what the command does."""
+    assert python("-m", "muralist", "--version").stdout.endswith(f"version {muralist.__version__}\n")
