@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck bench gpu-check wheel
+.PHONY: help setup demo test pytest quick coverage lowest lint typecheck bench gpu-check wheel try-wheel release
+# Tests start hundreds of Pythons; compiling muralist for each of them takes a seventh of their time.
+export PYTHONDONTWRITEBYTECODE =
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,8 +24,23 @@ demo: .venv/.ok ## paint the example photograph, two thirds of a megapixel in se
 	$(BIN)/muralist render demo/photograph.png -s examples/painting.jpg -o demo/painting.png --preset draft --size 1000 --overwrite
 	@echo "Your painting is at $(CURDIR)/demo/painting.png"
 
-test: .venv/.ok lint typecheck ## lint, types, import contracts and tests: everything CI runs
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+test: lint typecheck pytest ## lint, types, import contracts and all tests; `make -j3 test` does them side by side
+
+pytest: .venv/.ok
+	$(PYTEST)
+
+quick: .venv/.ok ## unit tests only: no processes, no whole paintings; under a minute on two cores
+	$(PYTEST) -m "not integration and not slow and not gpu and not network"
+
+coverage: .venv/.ok ## all tests, and which lines and branches of muralist they reach
+	$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage --cov-report=xml:build/coverage.xml
+
+lowest: .venv/.ok ## unit tests with the oldest dependencies that pyproject.toml admits
+	$(BIN)/uv venv -q --clear --python $(BIN)/python build/lowest
+	$(BIN)/uv pip install -q --python build/lowest/bin/python --resolution lowest-direct -e .
+	$(BIN)/uv pip freeze -q --python build/lowest/bin/python --exclude-editable > build/lowest/constraints.txt
+	$(BIN)/uv pip install -q --python build/lowest/bin/python -c build/lowest/constraints.txt -e '.[dev]'
+	build/lowest/bin/python -m pytest -m "not integration and not slow and not gpu and not network" tests/tiling tests/model
 
 lint: .venv/.ok ## ruff and the import contracts
 	$(BIN)/ruff check .
@@ -40,4 +58,22 @@ gpu-check: .venv/.ok ## tests and benchmarks on this machine's GPU, four minutes
 	$(BIN)/python tests/benchmarks/gpu_check.py
 
 wheel: .venv/.ok ## build the wheel into dist/
-	$(BIN)/uv build --python $(BIN)/python --wheel
+	rm -rf dist build/lib
+	$(BIN)/uv build -q --python $(BIN)/python --wheel
+
+try-wheel: wheel ## install the wheel into an empty environment and paint with it
+	rm -rf build/try
+	$(BIN)/uv venv -q --python $(BIN)/python build/try
+	$(BIN)/uv pip install -q --python build/try/bin/python -c constraints.txt dist/*.whl
+	cd build/try && bin/muralist render ../../examples/painting.jpg -s ../../examples/coffee-painted.jpg -o painted.png \
+		--size 128 --set steps=2,1 --workers 1 --threads 1 --device cpu --report --quiet
+	cd build/try && bin/muralist presets && test -s painted.report.html
+
+release: ## make release VERSION=0.2.0: test, date the changelog, build, commit and tag; only the upload is left
+	test -z "$$(git status --porcelain)" || { echo "commit or stash your changes first"; exit 1; }
+	python3 tools/start_release.py "$(VERSION)"
+	$(MAKE) test try-wheel
+	$(BIN)/uv build -q --python $(BIN)/python --sdist
+	git commit -q -a -m "release: $(VERSION)"
+	git tag -a "v$(VERSION)" -m "muralist $(VERSION)"
+	@echo "Built and tagged: dist/. To publish: git push --follow-tags && $(BIN)/uv publish dist/*"

@@ -33,6 +33,18 @@ hypothesis_settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Whoever asks for one of these starts processes.
+STARTING = {"scheduler", "painted", "object_store", "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start processes through a fixture are integration tests, wherever they are."""
+    for item in items:
+        if STARTING & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.integration)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Style statistics go to a folder of the session; downloaded weights stay where they are."""

@@ -585,6 +585,7 @@ finally:
 COMMANDS = [[], ["render"], ["batch"], ["plan"], ["bench"], ["presets"], ["networks"], ["networks", "convert"]]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_instant(command):
     """Help of every command loads nothing that is slow to load."""
@@ -604,6 +605,7 @@ def test_the_version_is_told():
 STOPPED = "muralist: interrupted; the same command goes on where this was\n"
 
 
+@pytest.mark.integration
 def test_ctrl_c_stops_everything(folder):
     """Ctrl-C while tiles are painted: exit 130, one line, no process and no output left, but what was painted."""
     before = contents(folder)
@@ -629,6 +631,7 @@ def test_ctrl_c_stops_everything(folder):
     assert contents(folder) == before
 
 
+@pytest.mark.integration
 def test_ctrl_c_stops_a_bench(tmp_path, monkeypatch):
     """Ctrl-C while the machine is measured: exit 130, one line, no process left."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -752,6 +755,7 @@ def test_certificates_that_are_not_there(folder):
     assert contents(folder) == before
 
 
+@pytest.mark.integration
 def test_the_script_is_installed():
     """The command `muralist` is on the path of the environment and tells its help."""
     script = shutil.which("muralist", path=str(Path(sys.executable).parent))
@@ -812,7 +816,7 @@ STREAMS = {
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 def test_streams_that_break_stop_no_painting(folder, scheduler, command, streams):
     """Nobody reads of the progress, and the painting is made all the same; nothing is written into it."""
-    settings = assignments(TINY | {"scheduler": scheduler})
+    settings = assignments(TINY | {"scheduler": scheduler, "coarse": 128, "steps": [1], "tile": 512})
     output = {"render": "out.png", "batch": "out"}[command]
     words = [*MURALIST, command, "photo.png", "-s", "style.png", "-o", output, *settings]
     done = subprocess.run(
@@ -826,6 +830,7 @@ def test_streams_that_break_stop_no_painting(folder, scheduler, command, streams
         picture.load()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("words", [["presets"], ["networks", "--json"]])
 def test_a_result_that_cannot_be_written_is_said(words):
     """In one line; a reader that has enough is no error worth a word."""

@@ -20,7 +20,10 @@ from pictures import TINY, assignments, contents, painting, photograph, save
 
 from muralist.cli import main
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into other processes' environments")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into other processes' environments"),
+]
 
 COMMANDS = ["render", "batch"]
 LOCAL = ["scheduler", "own workers"]

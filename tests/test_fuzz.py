@@ -19,7 +19,10 @@ from innocent import Innocent, innocents
 from pictures import contents
 from strangers import Case, Outcome, Reader
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account of a process' memory is read")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account of a process' memory is read"),
+]
 
 PROCESSES = 2
 SEED = "1"

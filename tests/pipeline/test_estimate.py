@@ -33,6 +33,8 @@ from muralist.pipeline.speeds import Speed, conditions, round_steps, today, usua
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.pipeline.workers.local import Shape
 
+pytestmark = pytest.mark.integration
+
 MEASURED = {"device": "cpu", "precision": "float32", "pixel_step_seconds": 2e-6, "measured_on": None, "busy": None}
 
 

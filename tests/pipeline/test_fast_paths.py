@@ -20,6 +20,8 @@ from muralist.model.weight_files import find_weights
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.tasks import objective
 
+pytestmark = pytest.mark.integration
+
 MANY = {"steps": [40, 20], "steps_per_round": 10, "size": 128, "optimizer": "adam", "content_weight": 6}
 UNTILED = {"tile": 1024, "overlap": 128}
 LOSSES = ("style_loss_last", "content_loss_last")

@@ -15,6 +15,8 @@ from muralist.pipeline.errors import OutputError
 from muralist.pipeline.looks import LOOKS, Look, paint_looks
 from muralist.pipeline.presets import load_settings
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def few(monkeypatch):

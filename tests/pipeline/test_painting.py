@@ -34,6 +34,8 @@ from muralist.pipeline.storage.store import Store
 from muralist.pipeline.style_cache import StyleCache
 from muralist.tiling.grid import Span
 
+pytestmark = pytest.mark.integration
+
 # Two levels: 64 px in one tile, 128 px in two; three rounds and four. The network's first layers are quick.
 QUICK = TINY | {
     "tile": 128,

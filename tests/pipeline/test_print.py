@@ -22,6 +22,8 @@ from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import difference
 from muralist.pipeline.records.sidecar import Sidecar
 
+pytestmark = pytest.mark.integration
+
 CMYK = bytes(pyvips.Image.profile_load("cmyk"))
 # 128 x 96 px of photograph on 128 x 96 mm, a pixel each.
 PRINT = {"print_size": "128x96mm", "dpi": 25.4}

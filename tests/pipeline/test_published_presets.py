@@ -13,6 +13,8 @@ from muralist.model.architecture import architecture
 from muralist.model.published import PUBLISHED
 from muralist.pipeline.presets import load_settings, preset_names, preset_text
 
+pytestmark = pytest.mark.integration
+
 OURS = {"default", "draft", "poster", "mural", "canvas", "fine-art"}
 OTHERS = sorted(set(preset_names()) - OURS)
 FEW_STEPS = {

@@ -32,6 +32,8 @@ from muralist.pipeline.records.losses import LossRow
 from muralist.pipeline.records.sidecar import Sidecar
 from muralist.pipeline.styles import Style
 
+pytestmark = pytest.mark.integration
+
 Render = Callable[..., Sidecar]
 
 

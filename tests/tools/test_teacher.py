@@ -10,6 +10,8 @@ from torchvision.models import vgg19
 from muralist.model.architecture import architecture
 from muralist.model.errors import ModelError, WeightsError
 
+pytestmark = pytest.mark.integration
+
 BLOCKS = {"1": 2, "2": 2, "3": 4, "4": 4, "5": 1}
 
 

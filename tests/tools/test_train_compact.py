@@ -18,6 +18,8 @@ from muralist.model.loading import load_network
 from muralist.model.network import Network
 from muralist.model.weight_files import find_weights
 
+pytestmark = pytest.mark.integration
+
 CROP = 64
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "train_compact.py"
 

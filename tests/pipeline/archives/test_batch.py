@@ -23,6 +23,8 @@ from muralist.pipeline.archives.batch import Wishes, paint_archive
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, SettingsError
 from muralist.pipeline.records.report import Report
 
+pytestmark = pytest.mark.integration
+
 SMALL = TINY | {"steps": [2, 1], "steps_per_round": 1}
 
 

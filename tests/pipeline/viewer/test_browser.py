@@ -16,7 +16,7 @@ from muralist.pipeline.records.report import Result
 from muralist.pipeline.viewer.gallery import write_gallery
 from muralist.pipeline.viewer.report import write_report
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 EVIL = "<img src=x onerror=alert(1)>"
 

@@ -26,6 +26,8 @@ from muralist.pipeline.viewer.live import Board, Budget, pyramid_levels
 from muralist.pipeline.viewer.pyramid import LOSSY, cut_pyramid
 from muralist.pipeline.viewer.server import is_open, open_live, served, shown_live
 
+pytestmark = pytest.mark.integration
+
 SETTINGS = load_settings(overrides={"coarse": 300, "level_ratio": 4, "steps": [20, 10]})
 LEVELS = plan_levels(900, 1200, [], SETTINGS, 16, 64)
 

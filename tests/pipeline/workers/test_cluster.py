@@ -31,6 +31,8 @@ from muralist.pipeline.progress import Progress
 from muralist.pipeline.workers import local
 from muralist.pipeline.workers.cluster import Cluster
 
+pytestmark = pytest.mark.integration
+
 # ----------------------------------------------------------------------------------------- connecting and beginning
 
 

@@ -20,7 +20,7 @@ from muralist.pipeline.errors import ClusterError
 from muralist.pipeline.workers import cluster as module
 from muralist.pipeline.workers import dispatch, link
 
-pytestmark = pytest.mark.usefixtures("light")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("light")]
 
 
 def marks(folder: Path) -> list[tuple[int, int]]:

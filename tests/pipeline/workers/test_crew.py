@@ -14,6 +14,8 @@ from muralist.pipeline.workers import crew as module
 from muralist.pipeline.workers.crew import crew
 from muralist.pipeline.workers.local import Shape, environment
 
+pytestmark = pytest.mark.integration
+
 
 def members() -> list[psutil.Process]:
     """The processes of this one's crew."""

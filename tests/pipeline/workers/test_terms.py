@@ -16,6 +16,8 @@ from muralist.pipeline.storage.store import Store
 from muralist.pipeline.workers.cluster import open_cluster
 from muralist.pipeline.workers.terms import without_build
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("package", ["muralist", "torch"])
 def test_a_worker_of_another_version_is_refused(scheduler, tmp_path, package):
