@@ -142,6 +142,8 @@ def _shown(row: Result, folder: Path) -> dict[str, Any]:
     facts = {name: value for name, value in asdict(row).items() if name in told and value is not None}
     facts["name"] = printable(_relative(row.output, folder) or row.input)
     facts["input"] = printable(row.input)
+    if row.reason is not None:
+        facts["reason"] = row.reason.removeprefix(f"{facts['input']}: ")  # which the page shows anyway
     if row.output and (page := report_path(Path(row.output))).exists():
         facts["page"] = _url(page, folder)
         thumbnails = sorted(tiles_path(page).glob(f"*/{THUMBNAIL}"), key=lambda path: path.stat().st_mtime_ns)

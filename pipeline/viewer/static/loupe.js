@@ -161,7 +161,8 @@ const loupe = (() => {
     if (data.left) setSplit(0);
   }
   seams.forEach((seam, index) => {
-    addPlace(`Seam ${index + 1}`, `score ${seam.score.toFixed(1)}`, () => {
+    const chance = seam.threshold === null ? "" : `, chance ${seam.threshold.toFixed(1)}`;
+    addPlace(`Seam ${index + 1}`, `score ${seam.score.toFixed(1)}${chance}`, () => {
       mark(seam);
       show((seam.top + seam.bottom) / 2, (seam.left + seam.right) / 2);
     });

@@ -218,7 +218,7 @@ def test_a_photograph_is_cropped_as_it_was_painted(own, painted):
     """The part of the photograph that was painted is shown; settings that lead elsewhere are told."""
     settings = painted.sidecar["settings"] | {"aspect": "1:1"}
     save(own, painting(96, 96))
-    change(own, settings=settings, width=96, tile_borders=None)
+    change(own, settings=settings, width=96, tile_borders=None, sheet=None)
     data = data_of(page := write_report(own))
     shown = pyvips.Image.new_from_file(str(own.parent / data["left"]["path"] / "0" / "0_0.jpg")).numpy()
     wanted = np.asarray(Image.open(painted.content))[:, 16:112].astype(float)
