@@ -15,6 +15,7 @@ from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.progress import counted
 from muralist.pipeline.records.course import Course
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.sizes import MM_PER_INCH
 from muralist.pipeline.speeds import conditions, round_steps, usual_speeds
 from muralist.pipeline.start import is_photograph
 from muralist.pipeline.workers.cluster import Cluster
@@ -163,6 +164,7 @@ def estimate(brief: Brief) -> dict[str, Any]:
     return {
         "height": brief.final.height,
         "width": brief.final.width,
+        "sheet": {**brief.sheet.as_dict(), "dpi": brief.sheet.dpi} if settings.print_size else None,
         "levels": rows,
         "workers": shape.workers,
         "threads": shape.threads,
@@ -229,6 +231,15 @@ def _waves(level: Level, workers: int) -> int:
     return -(-len(level.grid) // workers)
 
 
+def _printed(sheet: dict[str, Any]) -> str:
+    """What will be in the file, and what is left of it when it is cut."""
+    top, left, bottom, right = sheet["trim"]
+    sides = (sheet["width"], sheet["height"], right - left, bottom - top)
+    width, height, across, down = (f"{side / sheet['dpi'] * MM_PER_INCH / 10:.1f}" for side in sides)
+    told = f"printed   {sides[0]} x {sides[1]} px, {width} x {height} cm"
+    return told if sides[:2] == sides[2:] else f"{told}, cut to {across} x {down} cm"
+
+
 def table(found: dict[str, Any]) -> str:
     """Lay an estimate out as text."""
     lines = [f"{'level':>5} {'size, px':>15} {'tiles':>6} {'rounds':>6} {'steps':>6} {'Tflop':>9} {'seconds':>9}"]
@@ -245,6 +256,7 @@ def table(found: dict[str, Any]) -> str:
         [
             *lines,
             f"painting  {found['width']} x {found['height']} px",
+            *([] if found["sheet"] is None else [_printed(found["sheet"])]),
             f"workers   {found['workers']} with {counted(found['threads'], 'thread')}, {found['device']}, "
             f"{found['precision']}, "
             f"{found['pixel_step_seconds'] * 1e6:.2f} microseconds per pixel and step ({measured})",

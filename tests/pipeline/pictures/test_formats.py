@@ -13,7 +13,7 @@ import OpenImageIO
 import pillow_heif
 import pytest
 import pyvips
-from camera_files import avif, dng, heic, jpeg_2000, jpeg_xl, mosaic, psd, saved
+from camera_files import avif, dng, heic, jpeg_2000, jpeg_xl, jpeg_xl_boxes, mosaic, psd, saved
 from handmade import ASCII, LONG, RATIONAL, SHORT, directory, tiff, tiff_tags
 from pictures import deep, photograph, with_alpha
 from PIL import ExifTags, Image
@@ -255,19 +255,13 @@ def test_a_misleading_name(tmp_path: Path, name: str) -> None:
     refused(tmp_path, "a.png", EVERY[name](), f"rename it to one that ends in {name[1:]}")
 
 
-def boxed(*contents: tuple[bytes, bytes]) -> bytes:
-    """A JPEG XL file of boxes, each a name and a content."""
-    every = ((b"JXL ", b"\r\n\x87\n"), (b"ftyp", b"jxl \0\0\0\0jxl "), *contents)
-    return b"".join(struct.pack(">I4s", 8 + len(content), name) + content for name, content in every)
-
-
 @pytest.mark.parametrize("is_packed", [False, True])
 def test_metadata_of_jpeg_xl(tmp_path: Path, is_packed: bool) -> None:
     """EXIF and XMP lie in boxes, which most encoders pack with Brotli."""
     about = ((b"Exif", bytes(4) + exif().removeprefix(b"Exif\0\0")), (b"xml ", XMP))
     if is_packed:
         about = tuple((b"brob", name + brotli.compress(content)) for name, content in about)
-    picture = read(tmp_path, "a.jxl", boxed((b"jxlc", jpeg_xl(PIXELS)), *about))
+    picture = read(tmp_path, "a.jxl", jpeg_xl_boxes((b"jxlc", jpeg_xl(PIXELS)), *about))
     assert text_tags(picture.exif) == {ExifTags.Base.Make: b"Maker"}
     assert (picture.xmp, picture.dpi) == (XMP, (300, 300))
 
@@ -276,9 +270,9 @@ def test_broken_or_endless_metadata_of_jpeg_xl(tmp_path: Path) -> None:
     """What Brotli cannot unpack is no metadata, and of what unpacks to 4 GiB only 16 MiB are looked at."""
     stream = (b"jxlc", jpeg_xl(PIXELS))
     broken = (b"brob", b"xml " + b"\xff" * 40)
-    assert read(tmp_path, "a.jxl", boxed(stream, broken)).xmp is None
+    assert read(tmp_path, "a.jxl", jpeg_xl_boxes(stream, broken)).xmp is None
     bomb = (b"brob", b"xml " + brotli.compress(bytes(1 << 26)))
-    picture = read(tmp_path, "a.jxl", boxed(stream, bomb))
+    picture = read(tmp_path, "a.jxl", jpeg_xl_boxes(stream, bomb))
     assert picture.xmp == bytes(1 << 24)
 
 
@@ -286,7 +280,7 @@ def test_jpeg_xl_in_parts(tmp_path: Path) -> None:
     """The stream may be cut anywhere, within its head as well."""
     stream = jpeg_xl(PIXELS)
     parts = ((b"jxlp", struct.pack(">I", 0) + stream[:5]), (b"jxlp", struct.pack(">I", 1 << 31 | 1) + stream[5:]))
-    assert np.array_equal(read(tmp_path, "a.jxl", boxed(*parts)).pixels, PIXELS)
+    assert np.array_equal(read(tmp_path, "a.jxl", jpeg_xl_boxes(*parts)).pixels, PIXELS)
 
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
