@@ -226,8 +226,8 @@ def dpi_of_tags(tags: Mapping[int, Any]) -> Dpi | None:
 def without_thumbnail(exif: bytes) -> bytes:
     """The EXIF block without what is true of the photograph alone.
 
-    That is its second directory, which holds a thumbnail, and the resolution, which libvips would believe more than what
-    it is told. All else stays where it lies; a broken block is given back as it is.
+    That is its second directory, which holds a thumbnail, and the resolution, which libvips would believe more than
+    what it is told. All else stays where it lies; a broken block is given back as it is.
     """
     prefix = _EXIF_PREFIX if exif.startswith(_EXIF_PREFIX) else b""
     block = bytearray(exif[len(prefix) :])
