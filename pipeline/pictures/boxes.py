@@ -92,14 +92,14 @@ def blobs_in_boxes(file: BinaryIO) -> dict[str, bytes]:
     They have libvips' names."""
     found: dict[str, bytes] = {}
     for box in boxes(file):
-        name, held = box.name, b""
-        if name in (b"Exif", b"xml ", b"brob"):
+        kind, held = box.name, b""
+        if kind in (b"Exif", b"xml ", b"brob"):
             held = content(file, box)
-        if name == b"brob":
-            name, held = held[:4], _unpacked(held[4:])
-        if name == b"Exif":
+        if kind == b"brob":
+            kind, held = held[:4], _unpacked(held[4:])
+        if kind == b"Exif":
             found["exif-data"] = held[4 + int.from_bytes(held[:4], "big") :]
-        elif name == b"xml ":
+        elif kind == b"xml ":
             found["xmp-data"] = held
         elif box.name == b"uuid" and (name := _BY_UUID.get((held := content(file, box))[:16])):
             found[name] = held[16:]
@@ -113,7 +113,7 @@ def blobs_in_boxes(file: BinaryIO) -> dict[str, bytes]:
 def _unpacked(packed: bytes) -> bytes:
     """What Brotli has packed, at most 16 MiB of it; none if it is broken."""
     try:
-        return brotli.Decompressor().process(packed, output_buffer_limit=_MOST_BYTES)[:_MOST_BYTES]
+        return bytes(brotli.Decompressor().process(packed, output_buffer_limit=_MOST_BYTES)[:_MOST_BYTES])
     except brotli.error:
         return b""
 
