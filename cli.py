@@ -445,12 +445,14 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -
 def panels(as_json: bool, **options: Any) -> None:
     """Cut the finished POSTER into panels for many sheets, or for lanes of a roll, to be glued together."""
     from .pipeline.panels import cut_panels
+    from .pipeline.progress import counted
 
     found = cut_panels(**options)
     first, last = found["files"][0], found["files"][-1]
     names = printable(first if first == last else f"{first} to {last}")
     text = (
-        f"{names}: {found['panels']} panels, {found['rows']} rows and {found['columns']} columns, for "
+        f"{names}: {counted(found['panels'], 'panel')}, {counted(found['rows'], 'row')} and "
+        f"{counted(found['columns'], 'column')}, for "
         f"{found['width_mm'] / 10:.1f} x {found['height_mm'] / 10:.1f} cm"
     )
     _print(json.dumps(found, indent=2) if as_json else text)

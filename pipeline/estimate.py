@@ -19,6 +19,7 @@ from .presets import load_settings
 from .progress import counted
 from .records.course import Course
 from .settings import Settings
+from .sizes import MM_PER_INCH
 from .speeds import conditions, round_steps, usual_speeds
 from .start import is_photograph
 from .workers.cluster import Cluster
@@ -238,6 +239,7 @@ def estimate(brief: Brief) -> dict[str, Any]:
     return {
         "height": brief.final.height,
         "width": brief.final.width,
+        "sheet": {**brief.sheet.as_dict(), "dpi": brief.sheet.dpi} if settings.print_size else None,
         "levels": rows,
         "workers": shape.workers,
         "threads": shape.threads,
@@ -304,6 +306,15 @@ def _waves(level: Level, workers: int) -> int:
     return -(-len(level.grid) // workers)
 
 
+def _printed(sheet: dict[str, Any]) -> str:
+    """What will be in the file, and what is left of it when it is cut."""
+    top, left, bottom, right = sheet["trim"]
+    sides = (sheet["width"], sheet["height"], right - left, bottom - top)
+    width, height, across, down = (f"{side / sheet['dpi'] * MM_PER_INCH / 10:.1f}" for side in sides)
+    told = f"printed   {sides[0]} x {sides[1]} px, {width} x {height} cm"
+    return told if sides[:2] == sides[2:] else f"{told}, cut to {across} x {down} cm"
+
+
 def table(found: dict[str, Any]) -> str:
     """Lay an estimate out as text."""
     lines = [f"{'level':>5} {'size, px':>15} {'tiles':>6} {'rounds':>6} {'steps':>6} {'Tflop':>9} {'seconds':>9}"]
@@ -320,6 +331,7 @@ def table(found: dict[str, Any]) -> str:
         [
             *lines,
             f"painting  {found['width']} x {found['height']} px",
+            *([] if found["sheet"] is None else [_printed(found["sheet"])]),
             f"workers   {found['workers']} with {counted(found['threads'], 'thread')}, {found['device']}, "
             f"{found['precision']}, "
             f"{found['pixel_step_seconds'] * 1e6:.2f} microseconds per pixel and step ({measured})",

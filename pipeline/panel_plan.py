@@ -69,7 +69,7 @@ def plan_panels(
 
 def _on_sheets(height: int, width: int, sheet: str, overlap: str, dpi: float) -> Plan:
     """Panels on sheets, turned in the way that takes fewer."""
-    paper = parse_print(sheet)
+    paper = parse_print(sheet, "sheet")
     ways = [paper.turned(shape) for shape in ((1, 2), (2, 1))]
     plans = [_cut(height, width, way, overlap, dpi, sheet) for way in dict.fromkeys(ways)]
     return min(plans, key=lambda plan: plan.count)

@@ -48,7 +48,8 @@ _REPLACED: Final = _RIVALS | {
     "width": _RIVALS["width"] | {"height"},
     "height": _RIVALS["height"] | {"width"},
 }
-# Old words that are understood for one more release, where their values can mean nothing else.
+# Old words that are understood for one more release, where their values can mean nothing else; not as flags (text),
+# which they were not.
 _RENAMED: Final = {"bleed": ("edge_margin", r"[0-9]+")}
 # A default can only turn wrong because of another setting, so that one is to blame.
 _BLAME: Final = {"overlap": "tile"}
@@ -349,7 +350,7 @@ def _with_new_names(layer: _Layer) -> _Layer:
     found: _Layer = {}
     for key, entry in layer.items():
         new, values = _RENAMED.get(key, (key, ""))
-        if new != key and re.fullmatch(values, str(entry.value)):
+        if new != key and not isinstance(entry.value, str) and re.fullmatch(values, str(entry.value)):
             place = f"{entry.place}: " if entry.place else ""
             warnings.warn(f"{place}{key} is called {new} now; write {new}: {entry.value}", FutureWarning, stacklevel=3)
             found[new] = entry
@@ -381,6 +382,8 @@ def _explained(details: ErrorDetails) -> str:
         return ", ".join(filter(None, ["unknown key", did_you_mean(str(details["loc"][0]), Settings.model_fields)]))
     if details["type"] == "value_error":  # worded by ourselves
         return details["msg"].removeprefix("Value error, ")
+    if details["type"].startswith("byte_size"):
+        return f"got {_short(details['input'])}, wanted bytes, with a unit or not, such as 128MB or 4GiB"
     complaint = details["msg"].replace("Input should be", "wanted", 1)
     return f"got {_short(details['input'])}, {complaint[0].lower()}{complaint[1:]}"
 

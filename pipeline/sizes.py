@@ -98,8 +98,10 @@ class TargetSize:
         return self.height + 2 * self.painted, self.width + 2 * self.painted
 
 
-def parse_print(text: str) -> Paper:
+def parse_print(text: str, what: str = "print size") -> Paper:
     """Read a print size such as ``A1``, ``60x90cm``, ``594x841mm``, ``24x36in``, ``24x36"`` or ``A2 landscape``.
+
+    Messages call it `what`.
 
     Raises
     ------
@@ -122,12 +124,12 @@ def parse_print(text: str) -> Paper:
     if match is None:
         known = " ".join(name.upper() if len(name) < 4 else name.title() for name in _PAPERS_MM)
         raise SettingsError(
-            f"got print size {text!r}, wanted two lengths and a unit (cm, mm, in) such as 60x90cm, or a paper "
+            f"got {what} {text!r}, wanted two lengths and a unit (cm, mm, in) such as 60x90cm, or a paper "
             f"({known}), with landscape or portrait behind it or not"
         )
     paper = Paper(float(match[1]), float(match[2]), _UNITS_MM[match[3].lower()], _lies(match[4]))
     if not all(0 < side * paper.unit_mm <= MAX_SIDE_MM for side in paper[:2]):
-        raise SettingsError(f"got print size {text!r}, wanted sides longer than 0 and at most {MAX_SIDE_MM:.0f} mm")
+        raise SettingsError(f"got {what} {text!r}, wanted sides longer than 0 and at most {MAX_SIDE_MM:.0f} mm")
     return paper
 
 

@@ -4,6 +4,8 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+import brotli
+
 _MOST_BOXES = 4096  # within one
 _MOST_BYTES = 1 << 24  # of a box whose content is read
 _NOT_IN_HEIF = 4  # bytes of version and flags that a `meta` box has before its boxes
@@ -85,14 +87,20 @@ def coded_colors(file: BinaryIO) -> CodedColors | None:
 
 
 def blobs_in_boxes(file: BinaryIO) -> dict[str, bytes]:
-    """EXIF, XMP and the color profile that lie in boxes of a JPEG XL or JPEG 2000 file, by libvips' names."""
+    """EXIF, XMP and the color profile that lie in boxes of a JPEG XL or JPEG 2000 file, packed or not.
+
+    They have libvips' names."""
     found: dict[str, bytes] = {}
     for box in boxes(file):
-        if box.name == b"Exif":
+        name, held = box.name, b""
+        if name in (b"Exif", b"xml ", b"brob"):
             held = content(file, box)
+        if name == b"brob":
+            name, held = held[:4], _unpacked(held[4:])
+        if name == b"Exif":
             found["exif-data"] = held[4 + int.from_bytes(held[:4], "big") :]
-        elif box.name == b"xml ":
-            found["xmp-data"] = content(file, box)
+        elif name == b"xml ":
+            found["xmp-data"] = held
         elif box.name == b"uuid" and (name := _BY_UUID.get((held := content(file, box))[:16])):
             found[name] = held[16:]
         elif box.name == b"jp2h":
@@ -100,6 +108,14 @@ def blobs_in_boxes(file: BinaryIO) -> dict[str, bytes]:
             if held[:1] == _BY_PROFILE:
                 found["icc-profile-data"] = held[3:]
     return {name: blob for name, blob in found.items() if blob}
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """What Brotli has packed, at most 16 MiB of it; none if it is broken."""
+    try:
+        return brotli.Decompressor().process(packed, output_buffer_limit=_MOST_BYTES)[:_MOST_BYTES]
+    except brotli.error:
+        return b""
 
 
 def jxl_size(file: BinaryIO) -> tuple[int, int]:
@@ -113,8 +129,10 @@ def jxl_size(file: BinaryIO) -> tuple[int, int]:
     file.seek(0)
     stream = file.read(64)
     if not stream.startswith(_SIGNATURE_OF_JXL):
-        box = next((box for box in boxes(file) if box.name in (b"jxlc", b"jxlp")), None)
-        stream = b"" if box is None else content(file, box)[4 if box.name == b"jxlp" else 0 :][:64]
+        stream = b""
+        for box in boxes(file):
+            if len(stream) < 16 and box.name in (b"jxlc", b"jxlp"):
+                stream += content(file, box)[4 if box.name == b"jxlp" else 0 :][:64]
     if not stream.startswith(_SIGNATURE_OF_JXL) or len(stream) < 16:
         raise struct.error("no JPEG XL stream")
     bits = _Bits(stream[2:])

@@ -15,7 +15,7 @@ from PIL import BmpImagePlugin, Jpeg2KImagePlugin
 from ..errors import PictureError
 from .boxes import blobs_in_boxes, jxl_size
 from .metadata import with_blob, with_dpi
-from .opened import BROKEN, Asked, Opened, damaged, decoded, header, upright
+from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, upright
 
 JXL_EXTENSIONS = (".jxl",)
 JPEG_2000_EXTENSIONS = (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc")
@@ -67,6 +67,8 @@ def _by_openimageio(path: Path, extensions: tuple[str, ...]) -> Any:
     if source is None:
         raise damaged(path, oiio.geterror())
     spec = source.spec()
+    _, transfer, *_ = spec.getattribute("CICP") or (0, 0)
+    check_transfer(transfer, path)
     pixels = source.read_image(0, 0, 0, spec.nchannels, oiio.UNKNOWN)
     if pixels is None:
         raise damaged(path, source.geterror())

@@ -11,7 +11,7 @@ import pyvips
 from ..errors import PictureError
 from .boxes import coded_colors, has_stills
 from .metadata import embed, with_blob
-from .opened import BROKEN, Asked, Opened, damaged, decoded, header, upright
+from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, upright
 from .samples import source_of
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
@@ -19,7 +19,6 @@ AVIF_BRANDS = (b"avif", b"avis")
 
 _DISPLAY_P3 = 12  # of ITU-T H.273, as are these
 _PLAIN = (1, 2, 5, 6)  # sRGB's primaries, none, and television's that hardly differ
-_HDR = {16: "PQ", 18: "HLG"}
 # Bytes a pixel that decoding was seen to take at most, by bytes of a sample.
 _HEIC_BYTES, _AVIF_BYTES = {1: 7, 2: 18}, {1: 18, 2: 22}
 
@@ -54,7 +53,7 @@ def open_heic(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     bands = 4 if "A" in found.mode.upper() else 3
     sample = 2 if depth > 8 else 1
     image = header(path, height, width, bands, "ushort" if depth > 8 else "uchar")
-    yield Opened(image, decode, width * height * _HEIC_BYTES[sample])
+    yield Opened(_with_coded_colors(image, file, path), decode, width * height * _HEIC_BYTES[sample])
 
 
 @contextmanager
@@ -96,12 +95,7 @@ def _with_coded_colors(image: Any, file: BinaryIO, path: Path) -> Any:
     colors = coded_colors(file)
     if colors is None:
         return image
-    if colors.transfer in _HDR:
-        raise PictureError(
-            f"{path}: an HDR picture ({_HDR[colors.transfer]}), brighter than a print can be; export it without HDR, "
-            "as HEIC, TIFF or JPEG",
-            path=path,
-        )
+    check_transfer(colors.transfer, path)
     if image.get_typeof("icc-profile-data") or colors.primaries in _PLAIN:
         return image
     if colors.primaries == _DISPLAY_P3:

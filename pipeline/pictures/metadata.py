@@ -64,6 +64,7 @@ _UNKNOWN_DPI = (72.0, 72.0)
 
 _BYTE_ORDER = {b"II*\0": "<", b"MM\0*": ">"}  # by the first bytes of a TIFF structure
 _BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+_RESOLUTION = (ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit)
 _MOST_DIRECTORIES = 16  # cameras write four
 
 
@@ -223,16 +224,24 @@ def dpi_of_tags(tags: Mapping[int, Any]) -> Dpi | None:
 
 
 def without_thumbnail(exif: bytes) -> bytes:
-    """The EXIF block with its second directory unlinked: that holds a thumbnail, which would show the old picture."""
-    start = len(_EXIF_PREFIX) if exif.startswith(_EXIF_PREFIX) else 0
-    order = "<" if exif[start : start + 2] == b"II" else ">"
+    """The EXIF block without what is true of the photograph alone.
+
+    That is its second directory, which holds a thumbnail, and the resolution, which libvips would believe more than
+    what it is told. All else stays where it lies; a broken block is given back as it is.
+    """
+    prefix = _EXIF_PREFIX if exif.startswith(_EXIF_PREFIX) else b""
+    block = bytearray(exif[len(prefix) :])
+    order = "<" if block[:2] == b"II" else ">"
     try:
-        (directory,) = struct.unpack_from(order + "I", exif, start + 4)
-        (entries,) = struct.unpack_from(order + "H", exif, start + directory)
+        (directory,) = struct.unpack_from(order + "I", block, 4)
+        entries = _entries(block, order, directory)
     except struct.error:
         return exif
-    link = start + directory + 2 + 12 * entries
-    return exif[:link] + bytes(4) + exif[link + 4 :]
+    link = _link(directory, entries)
+    kept = [entry.stored for entry in entries if entry.tag not in _RESOLUTION]
+    stored = struct.pack(order + "H", len(kept)) + b"".join(kept)
+    block[directory : link + 4] = stored.ljust(link + 4 - directory, b"\0")
+    return prefix + bytes(block)
 
 
 def without_gps(exif: bytes) -> bytes | None:

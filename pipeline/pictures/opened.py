@@ -17,6 +17,7 @@ BROKEN = (
 """What decoders in Python raise of damaged files."""
 
 _MOST_SIDE = 10_000_000  # of a libvips image
+_HDR = {16: "PQ", 18: "HLG"}  # of ITU-T H.273
 _GRAY = {8: "b-w", 16: "grey16"}
 
 
@@ -71,6 +72,21 @@ def upright(image: Any) -> Any:
     image = image.copy()
     image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
+
+
+def check_transfer(transfer: int, path: Path) -> None:
+    """Refuse samples that stand for light beyond white, by the number that ITU-T H.273 gives to what they mean.
+
+    Raises
+    ------
+    PictureError
+    """
+    if transfer in _HDR:
+        raise PictureError(
+            f"{path}: an HDR picture ({_HDR[transfer]}), brighter than a print can be; export it without HDR, as HEIC, "
+            "TIFF or JPEG",
+            path=path,
+        )
 
 
 def damaged(path: Path, reason: object) -> PictureError:

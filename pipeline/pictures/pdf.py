@@ -130,12 +130,22 @@ class Pdf:
         self._write(self._font, "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>")
         kids = " ".join(f"{number} 0 R" for number in self._pages)
         self._write(self._tree, f"<< /Type /Pages /Count {len(self._pages)} /Kids [{kids}] >>")
-        self._write(self._catalog, f"<< /Type /Catalog /Pages {self._tree} 0 R{metadata} >>")
+        self._write(self._catalog, f"<< /Type /Catalog /Pages {self._tree} 0 R{metadata}{self._intent()} >>")
         start, count = self._file.tell(), len(self._places) + 1
         table = "".join(f"{self._places[number]:010d} 00000 n \n" for number in range(1, count))
         self._file.write(
             f"xref\n0 {count}\n0000000000 65535 f \n{table}trailer\n<< /Size {count} /Root {self._catalog} 0 R >>\n"
             f"startxref\n{start}\n%%EOF\n".encode()
+        )
+
+    def _intent(self) -> str:
+        """The printer that the pages are meant for, if one of their profiles is a printer's."""
+        profile = next((number for icc, number in self._profiles.items() if icc[12:16] == b"prtr"), None)
+        if profile is None:
+            return ""
+        return (
+            " /OutputIntents [<< /Type /OutputIntent /S /GTS_PDFX /OutputConditionIdentifier (Custom) "
+            f"/Info (the printer of the color profile) /DestOutputProfile {profile} 0 R >>]"
         )
 
     def _image(self, picture: Pieces, quality: int | None) -> int:

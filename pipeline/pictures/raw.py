@@ -7,6 +7,7 @@ upright.
 
 import io
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import PictureError
+from .directories import Directory, read_directories
 from .metadata import exif_of_raw, with_blob
 from .opened import Asked, Opened, decoded, header, upright
 
@@ -30,6 +32,10 @@ Canon's old ones."""
 _SRGB_CURVE = (2.4, 12.92)
 _SIDEWAYS = (5, 6)  # of LibRaw's flips
 _BYTES = 24  # a pixel of the sensor that developing takes at most; 17 were seen behind a Bayer filter
+_PIXELS_PER_BYTE = 64  # at most; cameras store a few bits of each, lossy DNGs half a bit
+_MOST_MISSING = 0.01  # of what a directory says, as some cameras say a little too much
+_STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES, _PANASONIC = 273, 279, 324, 325, 280  # tags
+_ELSEWHERE = 0xFFFFFFFF  # of a Panasonic strip, which another tag places
 
 
 @contextmanager
@@ -52,6 +58,9 @@ def open_raw(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
             sizes = raw.sizes
         except rawpy.LibRawError as error:
             raise _refused(path, error) from error
+        pixels_seen = sizes.raw_height * sizes.raw_width
+        if size * _PIXELS_PER_BYTE < pixels_seen or _is_cut_short(file, size):  # LibRaw would make black of the rest
+            raise _refused(path, f"{size} bytes are not all of {sizes.raw_width} x {sizes.raw_height} pixels")
 
         def decode() -> Any:
             try:
@@ -68,8 +77,26 @@ def open_raw(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         height, width = sizes.iheight, sizes.iwidth
         if sizes.flip in _SIDEWAYS:
             height, width = width, height
-        needs = size + _BYTES * max(sizes.raw_height * sizes.raw_width, height * width)
+        needs = size + _BYTES * max(pixels_seen, height * width)
         yield Opened(header(path, height, width, 3, "ushort"), decode, needs)
+
+
+def _is_cut_short(file: BinaryIO, size: int) -> bool:
+    """Whether pixels would lie beyond the end of a file that is built like a TIFF."""
+    try:
+        stated = [list(_pieces(directory)) for directory in read_directories(file)]
+    except struct.error:
+        return False
+    largest = max(stated, key=lambda pieces: sum(count for _, count in pieces))
+    missing = sum(max(0, min(count, start + count - size)) for start, count in largest)
+    return missing > _MOST_MISSING * sum(count for _, count in largest)
+
+
+def _pieces(directory: Directory) -> Iterator[tuple[int, int]]:
+    """Where a directory's strips or tiles lie, and their bytes."""
+    for starts, sizes in ((_STRIPS, _STRIP_SIZES), (_TILES, _TILE_SIZES)):
+        for start, count in zip(map(int, directory.numbers(starts)), map(int, directory.numbers(sizes)), strict=False):
+            yield directory.number(_PANASONIC, start) if start == _ELSEWHERE else start, count
 
 
 def _exif_of_preview(raw: Any) -> bytes | None:
@@ -87,8 +114,8 @@ def _exif_of_preview(raw: Any) -> bytes | None:
         return None
 
 
-def _refused(path: Path, error: Exception) -> PictureError:
-    reason = error.args[0] if error.args else error
+def _refused(path: Path, error: Exception | str) -> PictureError:
+    reason = error.args[0] if isinstance(error, Exception) and error.args else error
     reason = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
     return PictureError(
         f"{path}: a raw photograph that LibRaw cannot develop ({reason}); copy it again, or develop it with a raw "

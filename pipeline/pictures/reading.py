@@ -42,9 +42,9 @@ _COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk
 # A JPEG takes at least one bit for every block of 8 x 8 pixels.
 _JPEG_PIXELS_PER_BYTE = 512
 
-# What a decoder holds of a sample if it holds the whole picture: a JPEG's coefficients have 16 bits, and libwebp keeps
-# a picture twice. libpng keeps samples as they are.
-_DECODED_BYTES = {"jpeg": 2, "webp": 2}
+# What a decoder holds of a sample if it holds the whole picture: a JPEG's coefficients have 16 bits, and of a WebP
+# 7.5 bytes a pixel were seen. libpng keeps samples as they are.
+_DECODED_BYTES = {"jpeg": 2, "webp": 3}
 
 # Float files should stay in [0, 1]. A resampled one overshoots a little; one that goes to 255 means something else.
 _FLOAT_TOLERANCE = 0.5

@@ -250,6 +250,14 @@ def test_the_table_has_a_line_per_level(tmp_path, measured):
     assert " with 2 threads, " in table(estimate(brief(tmp_path, threads=2)))
 
 
+def test_the_plan_says_what_will_be_printed(tmp_path, measured):
+    """Of a print, the size of the file and what is left of it when it is cut, in centimeters."""
+    plain = {"print_size": "4x3in", "dpi": 32}
+    assert "printed   128 x 96 px, 10.2 x 7.6 cm\n" in table(estimate(brief(tmp_path, **plain)))
+    about = table(estimate(brief(tmp_path, **plain, bleed="0.25in", wrap="0.5in", wrap_edge="mirror")))
+    assert "painting  128 x 96 px\nprinted   176 x 144 px, 14.0 x 11.4 cm, cut to 12.7 x 10.2 cm\n" in about
+
+
 def test_a_kept_speed_has_a_date(tmp_path, monkeypatch):
     """What was not measured now says when it was."""
     monkeypatch.setattr(module, "speed_here", lambda *_: MEASURED | {"measured_on": "2026-11-21"})

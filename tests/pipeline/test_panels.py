@@ -128,7 +128,7 @@ def test_panels_cover_the_poster(height: int, width: int, sheet: str, overlap: i
         ),
         ({"sheet": "15x15mm"}, "wanted sheets more than twice their overlap wide"),
         ({"roll": "1cm"}, "wanted a roll more than twice its overlap wide"),
-        ({"sheet": "A33"}, "got print size 'A33', wanted two lengths"),
+        ({"sheet": "A33"}, "got sheet 'A33', wanted two lengths"),
         ({"sheet": "A3", "overlap": "1"}, "got overlap '1', wanted a length"),
         ({"sheet": "25x25mm", "overlap": "0.1mm", "dpi": 0.5}, "wanted sheets more than"),
         ({"sheet": "A3", "dpi": 0}, "got 0 dpi, wanted more than 0"),

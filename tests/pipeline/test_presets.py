@@ -504,6 +504,18 @@ def test_a_strangers_preset_shows_no_other_file(preset, tmp_path, secret):
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_bleed_without_its_unit_is_no_old_word():
+    """A flag is a text, and `--bleed 3` lacks its unit; it never meant the edge margin."""
+    with pytest.raises(SettingsError, match=r"got bleed '3', wanted a length .* such as 3mm"):
+        load_settings("default", {"bleed": "3", "print_size": "A1"})
+
+
+def test_sizes_in_bytes_are_explained():
+    """What is no number of bytes is told with an example."""
+    with pytest.raises(SettingsError, match=r"max_file: got 'banana', wanted bytes, .* such as 128MB or 4GiB"):
+        load_settings("default", {"max_file": "banana"})
+
+
 @pytest.mark.parametrize("place", ["preset", "network", "flag", "assignment"])
 def test_old_words_are_understood_with_a_warning(preset, place):
     """For one release, wherever they stand; the warning says where, and the new word."""

@@ -44,6 +44,12 @@ def jpeg_xl(pixels: np.ndarray) -> bytes:
     return bytes(imagecodecs.jpegxl_encode(pixels, lossless=True))
 
 
+def jpeg_xl_boxes(*contents: tuple[bytes, bytes]) -> bytes:
+    """A JPEG XL file of boxes, each a name and a content."""
+    every = ((b"JXL ", b"\r\n\x87\n"), (b"ftyp", b"jxl \0\0\0\0jxl "), *contents)
+    return b"".join(struct.pack(">I4s", 8 + len(content), name) + content for name, content in every)
+
+
 def jpeg_2000(pixels: np.ndarray, icc: bytes | None = None) -> bytes:
     """A lossless JPEG 2000 file, with a color profile if there is one."""
     found = bytes(imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="jp2"))

@@ -6,10 +6,11 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import brotli
 import numpy as np
 import pyvips
 import tifffile
-from camera_files import avif, dng, heic, jpeg_2000, jpeg_xl, mosaic, psd
+from camera_files import avif, dng, heic, jpeg_2000, jpeg_xl, jpeg_xl_boxes, mosaic, psd
 from handmade import ASCII, LONG, RATIONAL, SHORT, UNDEFINED, Value, chunk, gray_profile, png, profile_chunk, tiff
 from layouts import LAYOUTS, NARROW, random_weights
 from mutations import Damage, damaged, damaged_mat, damaged_png, damaged_text, damaged_zip
@@ -205,6 +206,11 @@ def _of_cameras() -> Iterator[Innocent]:
         "lossless.jxl": jpeg_xl(PIXELS),
         "16 bit.jxl": jpeg_xl(deep(PIXELS)),
         "with boxes.jxl": jpeg_xl(deep(PIXELS)) + _box(b"xml ", XMP) + _box(b"Exif", bytes(4) + _exif()[6:]),
+        "packed boxes.jxl": jpeg_xl_boxes(
+            (b"brob", b"xml " + brotli.compress(XMP)),
+            (b"brob", b"Exif" + brotli.compress(bytes(4) + _exif()[6:])),
+            (b"jxlc", jpeg_xl(PIXELS)),
+        ),
         "lossless.jp2": jpeg_2000(PIXELS, icc=ICC),
         "16 bit.jp2": jpeg_2000(deep(PIXELS)),
         "lossy.jp2": _saved("JPEG2000", ycc, irreversible=True),

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import brotli
 import imagecodecs
 import numpy as np
+import OpenImageIO
 import pillow_heif
 import pytest
 import pyvips
-from camera_files import avif, dng, heic, jpeg_2000, jpeg_xl, mosaic, psd, saved
-from handmade import ASCII, RATIONAL, SHORT, directory, tiff, tiff_tags
+from camera_files import avif, dng, heic, jpeg_2000, jpeg_xl, jpeg_xl_boxes, mosaic, psd, saved
+from handmade import ASCII, LONG, RATIONAL, SHORT, directory, tiff, tiff_tags
 from pictures import deep, photograph, with_alpha
 from PIL import ExifTags, Image
 
@@ -253,6 +255,46 @@ def test_a_misleading_name(tmp_path: Path, name: str) -> None:
     refused(tmp_path, "a.png", EVERY[name](), f"rename it to one that ends in {name[1:]}")
 
 
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_metadata_of_jpeg_xl(tmp_path: Path, is_packed: bool) -> None:
+    """EXIF and XMP lie in boxes, which most encoders pack with Brotli."""
+    about = ((b"Exif", bytes(4) + exif().removeprefix(b"Exif\0\0")), (b"xml ", XMP))
+    if is_packed:
+        about = tuple((b"brob", name + brotli.compress(content)) for name, content in about)
+    picture = read(tmp_path, "a.jxl", jpeg_xl_boxes((b"jxlc", jpeg_xl(PIXELS)), *about))
+    assert text_tags(picture.exif) == {ExifTags.Base.Make: b"Maker"}
+    assert (picture.xmp, picture.dpi) == (XMP, (300, 300))
+
+
+def test_broken_or_endless_metadata_of_jpeg_xl(tmp_path: Path) -> None:
+    """What Brotli cannot unpack is no metadata, and of what unpacks to 4 GiB only 16 MiB are looked at."""
+    stream = (b"jxlc", jpeg_xl(PIXELS))
+    broken = (b"brob", b"xml " + b"\xff" * 40)
+    assert read(tmp_path, "a.jxl", jpeg_xl_boxes(stream, broken)).xmp is None
+    bomb = (b"brob", b"xml " + brotli.compress(bytes(1 << 26)))
+    picture = read(tmp_path, "a.jxl", jpeg_xl_boxes(stream, bomb))
+    assert picture.xmp == bytes(1 << 24)
+
+
+def test_jpeg_xl_in_parts(tmp_path: Path) -> None:
+    """The stream may be cut anywhere, within its head as well."""
+    stream = jpeg_xl(PIXELS)
+    parts = ((b"jxlp", struct.pack(">I", 0) + stream[:5]), (b"jxlp", struct.pack(">I", 1 << 31 | 1) + stream[5:]))
+    assert np.array_equal(read(tmp_path, "a.jxl", jpeg_xl_boxes(*parts)).pixels, PIXELS)
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+def test_hdr_in_jpeg_xl(tmp_path: Path, transfer: int, name: str) -> None:
+    """HDR is refused as in HEIF."""
+    spec = OpenImageIO.ImageSpec(64, 48, 3, OpenImageIO.UINT16)
+    spec.attribute("CICP", OpenImageIO.TypeDesc("int[4]"), (9, transfer, 0, 1))
+    output = OpenImageIO.ImageOutput.create(str(tmp_path / "made.jxl"))
+    assert output.open(str(tmp_path / "made.jxl"), spec)
+    assert output.write_image(deep(PIXELS))
+    output.close()
+    refused(tmp_path, "a.jxl", (tmp_path / "made.jxl").read_bytes(), f"HDR picture ({name})", "without HDR")
+
+
 def test_floats_in_jpeg_xl(tmp_path: Path) -> None:
     """JPEG XL may hold floats, which are not read."""
     refused(tmp_path, "a.jxl", jpeg_xl(PIXELS.astype(np.float32) / 255), "float32", "export it in 8 or 16 bits")
@@ -383,8 +425,11 @@ def test_raw_files_without_a_picture(tmp_path: Path) -> None:
     """What LibRaw cannot develop is said with its reason, whatever it begins with."""
     cut = dng(sensor())[:-9000]
     refused(tmp_path, "a.dng", cut, "a raw photograph that LibRaw cannot develop", "raw converter")
+    refused(tmp_path, "a.dng", cut, f"{len(cut)} bytes are not all of 128 x 96 pixels")
     refused(tmp_path, "a.raf", b"FUJIFILMCCD-RAW " + bytes(500), "a raw photograph that LibRaw cannot develop")
     refused(tmp_path, "a.nef", tiff(PIXELS), "a raw photograph that LibRaw cannot develop")
+    claimed = {256: (LONG, [4000]), 257: (LONG, [4000]), 259: (SHORT, [7])}  # a little of a JPEG, say
+    refused(tmp_path, "b.dng", dng(sensor(), claimed), "not all of 4000 x 4000 pixels", "copy it again")
     boxes = struct.pack(">I4s4sI", 16, b"ftyp", b"crx ", 0)
     refused(tmp_path, "a.cr3", boxes, "a raw photograph that LibRaw cannot develop")
 

@@ -250,3 +250,21 @@ def test_damage_never_reveals_the_position(data: st.DataObject) -> None:
             except Exception:  # Pillow gives up where we do not; then it reads no position either
                 position = {}
         assert not position
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "avif"])
+@pytest.mark.parametrize(("unit", "stated"), [(1, 1.0), (2, 72.0), (3, 28.0)])
+def test_the_photographs_resolution_is_not_the_paintings(
+    tmp_path: Path, extension: str, unit: int, stated: float
+) -> None:
+    """A camera's 72 dpi, or its lack of a unit, give way to what the painting is printed at."""
+    block = Image.Exif()
+    block[ExifTags.Base.XResolution] = block[ExifTags.Base.YResolution] = stated
+    block[ExifTags.Base.ResolutionUnit] = unit
+    path = tmp_path / f"a.{extension}"
+    write_picture(path, np.zeros((32, 48, 3), np.uint8), exif=block.tobytes(), dpi=(240, 240))
+    with Image.open(path) as image:
+        found = image.getexif()
+    assert float(found[ExifTags.Base.XResolution]) == pytest.approx(240)
+    assert found[ExifTags.Base.ResolutionUnit] == 2
+    assert read_picture(path).dpi == pytest.approx((240, 240), abs=0.1)

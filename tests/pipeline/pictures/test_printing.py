@@ -186,6 +186,16 @@ def test_boxes_of_a_pdf(tmp_path: Path) -> None:
         assert [float(n) for n in found.BleedBox] == [25, 25, 9975, 3475]
 
 
+@pytest.mark.parametrize(("icc", "is_printers"), [(CMYK, True), (P3, False)])
+def test_the_intent_of_a_pdf(tmp_path: Path, icc: bytes, is_printers: bool) -> None:
+    """A printer's profile is also named as what the file is meant for."""
+    write_picture(tmp_path / "a.pdf", PIXELS, icc=icc)
+    with pikepdf.open(tmp_path / "a.pdf") as pdf:
+        intents = pdf.Root.get("/OutputIntents", pikepdf.Array())
+        found = [bytes(each.DestOutputProfile.read_bytes()) for each in intents]
+        assert found == ([icc] if is_printers else [])
+
+
 def test_a_pdf_without_resolution(tmp_path: Path) -> None:
     """It is 300 dpi; alpha is laid on white."""
     write_picture(tmp_path / "a.pdf", PIXELS, alpha=np.zeros(PIXELS.shape[:2], np.uint8), is_lossless=True)
