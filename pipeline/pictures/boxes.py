@@ -101,8 +101,8 @@ def blobs_in_boxes(file: BinaryIO) -> dict[str, bytes]:
             found["exif-data"] = held[4 + int.from_bytes(held[:4], "big") :]
         elif name == b"xml ":
             found["xmp-data"] = held
-        elif box.name == b"uuid" and (name := _BY_UUID.get((held := content(file, box))[:16])):
-            found[name] = held[16:]
+        elif box.name == b"uuid" and (known := _BY_UUID.get((held := content(file, box))[:16])):
+            found[known] = held[16:]
         elif box.name == b"jp2h":
             held = next((content(file, each) for each in boxes(file, box.start, box.stop) if each.name == b"colr"), b"")
             if held[:1] == _BY_PROFILE:
@@ -113,7 +113,8 @@ def blobs_in_boxes(file: BinaryIO) -> dict[str, bytes]:
 def _unpacked(packed: bytes) -> bytes:
     """What Brotli has packed, at most 16 MiB of it; none if it is broken."""
     try:
-        return brotli.Decompressor().process(packed, output_buffer_limit=_MOST_BYTES)[:_MOST_BYTES]
+        unpacked: bytes = brotli.Decompressor().process(packed, output_buffer_limit=_MOST_BYTES)
+        return unpacked[:_MOST_BYTES]
     except brotli.error:
         return b""
 
