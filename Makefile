@@ -29,7 +29,7 @@ test: lint typecheck pytest ## lint, types, import contracts and all tests; `mak
 pytest: .venv/.ok
 	$(PYTEST)
 
-quick: .venv/.ok ## unit tests only: no processes, no whole paintings; under a minute on two cores
+quick: .venv/.ok ## unit tests only: no processes, no whole paintings; about a minute on two cores
 	$(PYTEST) -m "not integration and not slow and not gpu and not network"
 
 coverage: .venv/.ok ## all tests, and which lines and branches of muralist they reach

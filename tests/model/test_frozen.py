@@ -105,6 +105,7 @@ sys.exit("sympy" in sys.modules)
 """
 
 
+@pytest.mark.integration
 def test_a_step_imports_no_sympy():
     """It takes seconds, in every worker, before the first step."""
     assert subprocess.run([sys.executable, "-c", PAINTS], check=False).returncode == 0

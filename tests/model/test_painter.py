@@ -221,6 +221,7 @@ def errors(scene: Scene, grid: TileGrid, box: str) -> list[tuple[float, float]]:
     return found
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "padding", "pooling", "size", "halo", "tile", "tiles"),
     [
@@ -433,6 +434,7 @@ def crop_inside(state: np.ndarray, part: Box, frame: Box) -> np.ndarray:
     return state[(..., *part.inside(frame), slice(None))]
 
 
+@pytest.mark.integration
 def test_render_in_tiles_is_the_render_in_one_piece():
     """At one step a round, a render in four tiles stays within 1e-3 of the untiled one: every pixel, every loss."""
     scene = shallow_scene()
@@ -460,6 +462,7 @@ def test_lbfgs_lowers_the_loss():
     assert newton.total < adam.total
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("style_weight", [2.0, 200.0])
 def test_lbfgs_in_tiles_ends_where_it_does_in_one_piece(style_weight):
     """With five steps a round, four tiles that each know their own curvature end near the untiled loss."""
@@ -469,6 +472,7 @@ def test_lbfgs_in_tiles_ends_where_it_does_in_one_piece(style_weight):
     assert tiled.total == pytest.approx(whole.total, rel=0.15)
 
 
+@pytest.mark.integration
 def test_consensus_keeps_tiles_together_for_several_steps():
     """At five steps a round, consensus stays close to the untiled render; tiles left to themselves paint another."""
     scene = shallow_scene()

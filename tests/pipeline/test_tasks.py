@@ -32,6 +32,8 @@ from muralist.pipeline.start import is_photograph
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.tiling.grid import Span
 
+pytestmark = pytest.mark.integration
+
 SETTINGS = Settings(**TINY)
 NETWORK = architecture(SETTINGS.network)
 WEIGHT = 2.0  # of the content loss

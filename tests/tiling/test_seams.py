@@ -9,6 +9,8 @@ from muralist.tiling import seams
 from muralist.tiling.grid import Box
 from muralist.tiling.seams import Seams, find_seams, seam_score
 
+pytestmark = pytest.mark.integration
+
 SIDE = 1200
 BORDERS = (400, 800)
 STEP = 2 / 255
