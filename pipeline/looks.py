@@ -23,7 +23,7 @@ PAGE: Final = "looks.html"
 MANIFEST: Final = "looks.jsonl"
 STRENGTHS: Final = (0.2, 0.35, 0.5, 0.65, 0.8)
 PRESETS: Final = ("crowson-w2", "johnson", "gatys-2016")  # published looks that the bundled network paints
-# Few steps, one tile, and hardly anything painted beyond the edge: all looks together take about a minute on two cores.
+# Few steps, one tile, and hardly anything painted beyond the edge: a sheet is to be there while somebody waits.
 QUICK: Final = {"steps": [80, 30, 15], "tile": 640, "edge_margin": 16}
 QUICK_PRESET: Final = {**QUICK, "steps": [60, 20], "coarse": SIZE // 2}
 
