@@ -158,9 +158,11 @@ def _entries(file: BinaryIO, head: _Head, palette: bytes, path: Path) -> dict[in
     rows = head.channels * head.height
     start = file.tell()
     if stored == _PACKED:
-        sizes = np.frombuffer(file.read(rows * (4 if head.version == 2 else 2)), ">u4" if head.version == 2 else ">u2")
-        if len(sizes) < rows:
+        kind = np.dtype(">u4" if head.version == 2 else ">u2")
+        table = file.read(rows * kind.itemsize)
+        if len(table) < rows * kind.itemsize:
             raise damaged(path, "it ends before its pixels")
+        sizes = np.frombuffer(table, kind)
         start = file.tell()
     elif stored == _RAW:
         sizes = np.full(rows, head.width * head.depth // 8)

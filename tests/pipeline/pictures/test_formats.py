@@ -365,6 +365,8 @@ def test_psd_that_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, "a.psd", content[:20], "damaged")
     refused(tmp_path, "a.psd", content[:-5000], "damaged")
     refused(tmp_path, "a.psd", psd(planes)[:300], "damaged")
+    for cut in (61, 62):  # within the table of lines, on an odd place and an even one
+        refused(tmp_path, "a.psb", psd(planes, large=True)[:cut], "it ends before its pixels")
 
 
 # ----------------------------------------------------------------------------------------------------- raw photographs
