@@ -85,7 +85,7 @@ class Record(BaseModel):
     notices: list[str]
     resumed: int
     network: dict[str, Plain]
-    device: dict[str, Plain | dict[str, Plain]]
+    device: dict[str, Plain]
     workers: dict[str, Plain]
     versions: dict[str, str]
     tile_borders: Borders | None = None
