@@ -233,6 +233,7 @@ def _compared(record: Record) -> dict[str, str]:
         "time": spent(record.seconds),
         "network": _spelled(record.network.get("name")),
         "device": _spelled(record.device.get("name")),
-        **{name: _spelled(value) for name, value in record.settings.items()},
+        # The setting `size` is left out: it asks for what "size" above tells.
+        **{name: _spelled(value) for name, value in record.settings.items() if name != "size"},
         **{f"version of {name}": number for name, number in record.versions.items()},
     }

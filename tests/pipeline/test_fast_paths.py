@@ -62,7 +62,7 @@ def test_our_operations_end_where_those_of_torch_do(monkeypatch, dtype):
     assert ours.content == pytest.approx(plain.content, rel=0.03)
 
 
-def plain_convolution(x, weight, bias, step, padding):
+def plain_convolution(x, weight, bias, step, padding, masked):
     left, right = step.padding
     return F.conv2d(F.pad(x, (left, right) * 2, mode=padding), weight, bias, step.stride, 0, 1, step.groups)
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from pictures import TINY, assignments, painting, photograph, save
 from PIL import Image
+from rendering import render
 from skimage import data
 
 from muralist.cli import main
@@ -26,7 +27,6 @@ from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import difference
 from muralist.pipeline.region_specs import MOST_REGIONS, RegionSpec, parse_region
 from muralist.pipeline.regions import Regions, mask_files, read_regions
-from muralist.pipeline.render import render
 from muralist.pipeline.settings import Settings
 
 LEFT = np.zeros((96, 128), np.uint8)
@@ -240,7 +240,7 @@ def test_regions_of_one_style_are_that_style(paint):
     both = ["left.png=style.png", "right.png=style.png"]
     halves, sidecar = paint("halves.png", "other.png", regions=both)
     whole, _ = paint("whole.png")
-    assert abs(halves - whole).mean() < 0.3 * abs(whole - photograph()).mean()
+    assert abs(halves - whole).mean() < 0.4 * abs(whole - photograph()).mean()
     assert any("nothing is left for other.png" in notice for notice in sidecar["notices"])
     assert {style["path"] for style in sidecar["inputs"]["styles"]} == {"style.png"}
 

@@ -35,7 +35,7 @@ def test_the_keys_that_other_tools_rely_on(painted):
     for level in sidecar["levels"]:
         losses = {f"{term}_loss_{when}" for term in ("style", "content", "tv") for when in ("first", "last")}
         facts = {"height", "width", "tiles", "halvings", "rounds", "steps", "ended", "kept", "seconds"}
-        facts |= {"busy_seconds", "fetched_bytes_per_round", "replayed"}
+        facts |= {"busy_seconds", "fetched_bytes_per_round", "replayed", "region_style_losses"}
         assert facts | losses == set(level)
         assert level["ended"] == "steps"
         assert level["kept"] == level["rounds"]

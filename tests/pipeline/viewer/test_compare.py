@@ -21,7 +21,7 @@ def two(painted, tmp_path):
     for path, side, strength in zip(paths, (96, 192), (0.5, 0.8), strict=True):
         path.parent.mkdir()
         save(path, painting(side, side * 4 // 3))
-        facts = {"height": side, "width": side * 4 // 3, "tile_borders": None}
+        facts = {"height": side, "width": side * 4 // 3, "tile_borders": None, "sheet": None}
         facts["settings"] = record["settings"] | {"strength": strength}
         path.with_name("poster.png.json").write_text(json.dumps(record | facts))
     return paths
