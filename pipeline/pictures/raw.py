@@ -33,6 +33,7 @@ _SRGB_CURVE = (2.4, 12.92)
 _SIDEWAYS = (5, 6)  # of LibRaw's flips
 _BYTES = 24  # a pixel of the sensor that developing takes at most; 17 were seen behind a Bayer filter
 _PIXELS_PER_BYTE = 64  # at most; cameras store a few bits of each, lossy DNGs half a bit
+_WHITE, _MOST_WHITE = 65535, 0.9  # no photograph: LibRaw took the wrong number for white
 _MOST_MISSING = 0.01  # of what a directory says, as some cameras say a little too much
 _STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES, _PANASONIC = 273, 279, 324, 325, 280  # tags
 _ELSEWHERE = 0xFFFFFFFF  # of a Panasonic strip, which another tag places
@@ -45,7 +46,7 @@ def open_raw(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     Raises
     ------
     PictureError
-        If there is no picture in it that LibRaw can develop.
+        If there is no picture in it that LibRaw can develop, or nothing but white comes out.
     """
     import rawpy
 
@@ -70,6 +71,8 @@ def open_raw(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
                 )
             except rawpy.LibRawError as error:
                 raise _refused(path, error) from error
+            if asked.exposure <= 0 and np.mean(pixels == _WHITE) > _MOST_WHITE:  # as of an 8-bit scan in a NEF
+                raise _refused(path, "it comes out white")
             image = decoded(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
             exif = exif_of_raw(file) or _exif_of_preview(raw)
             return upright(image if exif is None else with_blob(image, "exif-data", exif))

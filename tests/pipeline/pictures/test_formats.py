@@ -436,6 +436,12 @@ def test_raw_files_without_a_picture(tmp_path: Path) -> None:
     refused(tmp_path, "a.cr3", boxes, "a raw photograph that LibRaw cannot develop")
 
 
+def test_a_raw_photograph_that_comes_out_white_is_refused(tmp_path):
+    """LibRaw may take the wrong number for white, as in an 8-bit scan; no photograph has nothing else."""
+    white = {50717: (LONG, [200])}
+    refused(tmp_path, "a.dng", dng(np.maximum(sensor(), 300), white), "it comes out white", "raw converter")
+
+
 # --------------------------------------------------------------------------------------------------------------- pages
 
 
