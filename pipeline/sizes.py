@@ -290,8 +290,9 @@ def _check_rivals(size: int | None, print_size: str | None, width: int | None, h
 
 def _cropped(height: int, width: int, *crops: float) -> tuple[float, float]:
     """Height and width of the largest part of a photograph that has an aspect, if one is wanted; unrounded."""
-    aspect = crops[0] if crops else width / height
-    return min(height, width / aspect), min(width, height * aspect)
+    if not crops:
+        return height, width
+    return min(height, width / crops[0]), min(width, height * crops[0])
 
 
 def _paper_pixels(print_size: str, dpi: float, shape: tuple[float, float]) -> tuple[int, int]:

@@ -66,12 +66,12 @@ def open_raw(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         def decode() -> Any:
             try:
                 raw.unpack()
-                pixels = raw.postprocess(
-                    use_camera_wb=True, output_bps=16, gamma=_SRGB_CURVE, bright=2.0**asked.exposure
-                )
+                pixels = _developed(raw, bright=2.0**asked.exposure)
+                # As an 8-bit scan in a NEF; what is all of one gray was only made as bright as that.
+                white = _is_white(pixels) and _is_white(_developed(raw, no_auto_bright=True))
             except rawpy.LibRawError as error:
                 raise _refused(path, error) from error
-            if asked.exposure <= 0 and np.mean(pixels == _WHITE) > _MOST_WHITE:  # as of an 8-bit scan in a NEF
+            if white:
                 raise _refused(path, "it comes out white")
             image = decoded(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
             exif = exif_of_raw(file) or _exif_of_preview(raw)
@@ -82,6 +82,15 @@ def open_raw(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
             height, width = width, height
         needs = size + _BYTES * max(pixels_seen, height * width)
         yield Opened(header(path, height, width, 3, "ushort"), decode, needs)
+
+
+def _developed(raw: Any, **how: Any) -> np.ndarray:
+    pixels: np.ndarray = raw.postprocess(use_camera_wb=True, output_bps=16, gamma=_SRGB_CURVE, **how)
+    return pixels
+
+
+def _is_white(pixels: np.ndarray) -> bool:
+    return bool(np.mean(pixels == _WHITE) > _MOST_WHITE)
 
 
 def _is_cut_short(file: BinaryIO, size: int) -> bool:
