@@ -238,9 +238,9 @@ def test_regions_are_painted_after_their_styles(paint):
 def test_regions_of_one_style_are_that_style(paint):
     """Two halves after the same picture are nearly the painting in one; that nothing is left for a style is told."""
     both = ["left.png=style.png", "right.png=style.png"]
-    halves, sidecar = paint("halves.png", "other.png", regions=both)
-    whole, _ = paint("whole.png")
-    assert abs(halves - whole).mean() < 0.4 * abs(whole - photograph()).mean()
+    halves, sidecar = paint("halves.png", "other.png", regions=both, lbfgs_resolutions=4)
+    whole, _ = paint("whole.png", lbfgs_resolutions=4)
+    assert abs(halves - whole).mean() < 0.3 * abs(whole - photograph()).mean()
     assert any("nothing is left for other.png" in notice for notice in sidecar["notices"])
     assert {style["path"] for style in sidecar["inputs"]["styles"]} == {"style.png"}
 
