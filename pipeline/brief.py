@@ -91,6 +91,11 @@ class Brief:
         return max(len(level.grid) for level in self.levels)
 
 
+def as_paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Give one path or several as a list."""
+    return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
 def make_brief(
     content: Path,
     style: Path | Sequence[Path],

@@ -11,7 +11,7 @@ import psutil
 from ..model.published import PUBLISHED
 from ..model.state import PLANES
 from .bench import learn_speed, speed_here
-from .brief import Brief, make_brief
+from .brief import Brief, as_paths, make_brief
 from .errors import SettingsError
 from .levels import STYLE_TILE_PX, Level
 from .pictures.rasters import Raster
@@ -202,7 +202,7 @@ def plan(
     MuralistError
         For whatever `render` would refuse before it paints.
     """
-    styles = [Path(path) for path in ([style] if isinstance(style, str | Path) else style)]
+    styles = as_paths(style)
     with TemporaryDirectory() as folder:
         brief = make_brief(
             Path(photo), styles, Path(output), settings or load_settings(), overwrite=overwrite, aside=Path(folder)

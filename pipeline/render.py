@@ -17,7 +17,7 @@ import numpy as np
 import PIL.Image
 from platformdirs import user_cache_path
 
-from .brief import Brief, faces_path, make_brief, proof_path
+from .brief import Brief, as_paths, faces_path, make_brief, proof_path
 from .errors import OutputError, PipelineError
 from .estimate import check_memory, disk_bytes, learn_speed_of, planned_by
 from .events import Event, Events
@@ -163,7 +163,7 @@ def render(
     under `if __name__ == "__main__":`.
     """
     resolved = settings or load_settings()
-    styles = [Path(path) for path in ([style] if isinstance(style, str | Path) else style)]
+    styles = as_paths(style)
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
     if os.path.exists(output) and not keep_folder:  # also where the name is too long to be one
         tidy(output, resolved.scratch, restart=restart)

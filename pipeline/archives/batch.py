@@ -22,7 +22,7 @@ from muralist.errors import MuralistError
 
 from ...model.architecture import architecture
 from ...model.weight_files import WeightFile, find_weights
-from ..brief import make_brief, sidecar_path, target_of
+from ..brief import as_paths, make_brief, sidecar_path, target_of
 from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
 from ..pictures.pages import place_of
 from ..pictures.reading import read_size
@@ -148,11 +148,11 @@ def render_batch(
     MuralistError
         If something is wrong with the batch as a whole. What is wrong with one picture is in the report.
     """
-    inputs, styles = ([each] if isinstance(each, str | Path) else each for each in (photos, style))
+    inputs = [photos] if isinstance(photos, str | Path) else photos  # globs are no paths
     given = {} if settings is None else {key: getattr(settings, key) for key in settings.model_fields_set}
     return paint_archive(
         [str(path) for path in inputs],
-        [Path(path) for path in styles],
+        as_paths(style),
         Path(output),
         Wishes(flags=given, overwrite=overwrite, restart=restart, report=report),
         name=name,
