@@ -27,67 +27,6 @@ INTERRUPTED, TERMINATED = 130, 143
 GO_ON = ("render", "batch")
 RENDER_OPTIONS = ("overwrite", "restart", "report", "live", "live_host", "loss_lines", "loss_plot")
 
-# Settings with a flag of their own, in the order of the help; all others by --set.
-FLAGS = {
-    "size": "--size",
-    "width": "--width",
-    "height": "--height",
-    "aspect": "--aspect",
-    "print_size": "--print",
-    "dpi": "--dpi",
-    "fit": "--fit",
-    "bleed": "--bleed",
-    "crop_marks": "--crop-marks/--no-crop-marks",
-    "wrap": "--wrap",
-    "wrap_edge": "--wrap-edge",
-    "raw_exposure": "--raw-exposure",
-    "strength": "--strength",
-    "network": "--network",
-    "weights": "--weights",
-    "style_scale": "--style-scale",
-    "style_width": "--style-width",
-    "style_blend": "--style-blend",
-    "style_mask": "--style-mask",
-    "regions": "--region",
-    "region_fit": "--region-fit/--no-region-fit",
-    "strength_map": "--strength-map",
-    "protect": "--protect",
-    "colours": "--colours",
-    "init": "--init",
-    "noise_ratio": "--noise-ratio",
-    "optimizer": "--optimizer",
-    "consensus": "--consensus/--no-consensus",
-    "steps_per_round": "--steps-per-round",
-    "tile": "--tile",
-    "overlap": "--overlap",
-    "bit_depth": "--bit-depth",
-    "quality": "--quality",
-    "max_file": "--max-file",
-    "profile": "--profile",
-    "intent": "--intent",
-    "proof": "--proof/--no-proof",
-    "pdf_image": "--pdf-image",
-    "metadata": "--metadata",
-    "gps": "--gps/--no-gps",
-    "keep_times": "--keep-times/--no-keep-times",
-    "device": "--device",
-    "precision": "--precision",
-    "fast": "--fast/--no-fast",
-    "workers": "--workers",
-    "threads": "--threads",
-    "scheduler": "--scheduler",
-    "tls_ca": "--tls-ca",
-    "tls_cert": "--tls-cert",
-    "tls_key": "--tls-key",
-    "scratch": "--scratch",
-    "memory": "--memory",
-    "save_every": "--save-every",
-    "seed": "--seed",
-}
-
-
-REPEATABLE = ("style_width", "style_mask", "regions")
-
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a command in the same way as Ctrl-C."""
@@ -157,16 +96,19 @@ class Door(click.Group):
             signal.signal(signal.SIGTERM, before)
 
 
-def settings_options(command: Callable[..., None], names: Sequence[str] = tuple(FLAGS)) -> Callable[..., None]:
-    """Give a command flags of `FLAGS`; names, help and defaults are those of the settings model."""
+def settings_options(command: Callable[..., None], names: Sequence[str] = ()) -> Callable[..., None]:
+    """Give a command the flags of some settings, or all that have one; help and defaults are those of the model."""
     from .pipeline.settings import Settings, explained, spelled
 
-    for name in reversed(names):
-        flag = FLAGS[name]
+    flags = Settings.flags()
+    for name in reversed(names or tuple(flags)):
+        flag = flags[name]
         default = spelled(Settings.model_fields[name].default)
         text = f"{explained(name)}  [default: {default}]" if default else explained(name)
         kind: Any = bool if "/" in flag else str
-        several: dict[str, Any] = {"multiple": True, "callback": _none_if_empty} if name in REPEATABLE else {}
+        several: dict[str, Any] = (
+            {"multiple": True, "callback": _none_if_empty} if Settings.role(name).repeatable else {}
+        )
         command = click.option(flag, name, type=kind, default=None, help=text, **several)(command)
     return command
 

@@ -24,7 +24,7 @@ from ..model.architecture import ARCHITECTURES
 from ..model.errors import choices, did_you_mean
 from .errors import SettingsError
 from .region_specs import FACES
-from .settings import MACHINE_SETTINGS, PICTURE_SETTINGS, Settings
+from .settings import Settings
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much
@@ -33,14 +33,11 @@ MAX_DEPTH: Final = 8  # settings need 3; the limit is for files made to exhaust 
 
 # The later of these to be set takes the others' place: a flag --size must beat a preset's print_size.
 _RIVALS: Final = {
-    "size": {"print_size", "width", "height"},
-    "print_size": {"size", "width", "height"},
-    "width": {"size", "print_size"},
-    "height": {"size", "print_size"},
-    "strength": {"content_weight"},
-    "content_weight": {"strength"},
-    "style_scale": {"style_width"},
-    "style_width": {"style_scale"},
+    name: {
+        *Settings.role(name).rivals,
+        *(other for other in Settings.model_fields if name in Settings.role(other).rivals),
+    }
+    for name in Settings.model_fields
 }
 # What a later preset or the command line takes away beside: weights belong to their network, a height to its width.
 _REPLACED: Final = _RIVALS | {
@@ -170,12 +167,12 @@ def _check_harmless(layers: Iterable[_Layer]) -> None:
     """
     for layer in layers:
         for key, entry in layer.items():
-            if key in MACHINE_SETTINGS and entry.value not in (None, Settings.model_fields[key].default):
+            if key in Settings.names(scope="machine") and entry.value not in (None, Settings.model_fields[key].default):
                 raise SettingsError(
                     f"{entry.place}: {key}: got {_short(entry.value)} in a preset, wanted it on the command line only; "
                     f"use its flag or --set {key}=..."
                 )
-            if key in PICTURE_SETTINGS and entry.value not in (None, FACES):
+            if key in Settings.names(scope="picture") and entry.value not in (None, FACES):
                 raise SettingsError(
                     f"{entry.place}: {key}: got {_short(entry.value)} in a preset, but masks belong to one picture; "
                     "name them on the command line or in a manifest"

@@ -310,13 +310,11 @@ def _bars(brief: Brief, quiet: bool, loss_lines: bool) -> AbstractContextManager
 
 
 def _sources(brief: Brief, job: Job) -> Sources:
+    settings = brief.settings
     origin = {
+        **{name: str(getattr(settings, name)) for name in settings.names(style_cache=True)},
         "weights": brief.weights.sha256,
-        "network": brief.settings.network,
-        "pooling": brief.settings.pooling,
-        "pool_rescale": str(brief.settings.pool_rescale),
-        "padding": brief.settings.padding,
-        "layers": " ".join(sorted(brief.settings.active_style_layers)),
+        "layers": " ".join(sorted(settings.active_style_layers)),
         "precision": job.precision,
         "device": job.device.partition(":")[0],
     }

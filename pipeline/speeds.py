@@ -18,12 +18,6 @@ USUAL_SIDE: Final = 512  # px; larger tiles are painted about as fast
 KEPT_DAYS: Final = 30  # after which a machine is measured again: drivers, libraries and habits change
 LOOK_STEPS: Final = 0.5  # what a look at the losses costs: the way forwards, but not back
 
-# Settings that choose what is computed in a step, beside the layers.
-WAYS: Final = {
-    *("network", "pooling", "pool_rescale", "padding"),
-    *("style_loss", "tv_loss", "normalize_gradients", "optimizer", "fast"),
-}
-
 Conditions = Mapping[str, str | int | bool]
 
 
@@ -137,7 +131,7 @@ def conditions(settings: Settings, shape: Shape, device: str, name: str) -> Cond
         "name": name,
         "workers": shape.workers,
         "threads": shape.threads,
-        **settings.model_dump(include=WAYS),
+        **settings.model_dump(include=set(settings.names(speed=True))),
         **(lbfgs if settings.optimizer == "lbfgs" else {}),
         "style_layers": " ".join(sorted(settings.active_style_layers)),
         "content_layers": " ".join(sorted(settings.active_content_layers)),

@@ -34,7 +34,7 @@ from ..records.journal import Journal
 from ..records.report import Report, Result, Status
 from ..records.sidecar import Sidecar, write_sidecar
 from ..render import check_room, paint_picture
-from ..settings import MACHINE_SETTINGS, Settings
+from ..settings import Settings
 from ..storage.run_folder import RunFolder, open_run, tidy
 from ..viewer.facts import assigned, render_command
 from ..viewer.gallery import check_gallery, gallery_path, write_gallery
@@ -375,7 +375,7 @@ class Batch:
 
     def _settings_of(self, item: Item) -> Settings:
         own = self.wishes.settings_of(item)
-        return own.model_copy(update={name: getattr(self.settings, name) for name in MACHINE_SETTINGS})
+        return own.model_copy(update={name: getattr(self.settings, name) for name in own.names(scope="machine")})
 
     def _weights_of(self, settings: Settings) -> WeightFile:
         key = (settings.network, settings.weights)

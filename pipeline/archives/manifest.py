@@ -22,7 +22,8 @@ from ...model.errors import did_you_mean
 from ..errors import SettingsError
 from ..presets import parse_value
 from ..region_specs import FACES, parse_region
-from ..settings import MACHINE_SETTINGS, PICTURE_SETTINGS, Settings, can_name_file
+from ..setting_types import can_name_file
+from ..settings import Settings
 from ..start import BLANK, PHOTOGRAPH
 
 MAX_BYTES: Final = 64 << 20
@@ -173,9 +174,10 @@ _READERS: Final[Mapping[str, Callable[[str, str], Iterator[_Record]]]] = {".csv"
 
 
 def _check_keys(keys: Iterable[str], place: str) -> None:
-    known = [*_OWN, *(name for name in Settings.model_fields if name not in MACHINE_SETTINGS)]
+    machine = Settings.names(scope="machine")
+    known = [*_OWN, *(name for name in Settings.model_fields if name not in machine)]
     for key in keys:
-        if key in MACHINE_SETTINGS:
+        if key in machine:
             raise SettingsError(f"{place}: {key} holds for the whole batch, wanted it on the command line")
         if key not in known:
             problem = ", ".join(filter(None, [f"unknown key {_short(key)}", did_you_mean(key, known)]))
@@ -228,7 +230,10 @@ def _overrides(folder: Path, place: str, settings: dict[str, object]) -> dict[st
     for key, value in settings.items():
         if isinstance(value, str):
             _name(value, f"{place}: {key}")
-    found = {key: _from(folder, value) if key in PICTURE_SETTINGS else value for key, value in settings.items()}
+    found = {
+        key: _from(folder, value) if key in Settings.names(scope="picture") else value
+        for key, value in settings.items()
+    }
     init = settings.get("init")
     return found | ({"init": str(folder / init)} if isinstance(init, str) and init not in (PHOTOGRAPH, BLANK) else {})
 

@@ -15,7 +15,7 @@ from ..errors import SettingsError
 from ..pictures.masks import mask_file
 from ..pictures.pages import place_of
 from ..region_specs import parse_region
-from ..settings import PICTURE_SETTINGS, Settings
+from ..settings import Settings
 from .items import Item
 
 FIELDS: Final = ("stem", "folder")
@@ -38,7 +38,10 @@ def with_own_masks(items: Sequence[Item], settings: Settings) -> list[Item]:
     """
     found, masks = [], set()
     for item in items:
-        filled, asked = _Filled(item.content), {**settings.model_dump(include=set(PICTURE_SETTINGS)), **item.overrides}
+        filled, asked = (
+            _Filled(item.content),
+            {**settings.model_dump(include=set(settings.names(scope="picture"))), **item.overrides},
+        )
         try:
             own = {"regions": filled.regions(asked["regions"])}
             own |= {name: filled.one(asked[name]) for name in ("strength_map", "protect")}

@@ -12,7 +12,7 @@ from typing import Final
 from ...model.errors import choices
 from ..errors import SettingsError
 from ..pictures.writing import output_formats
-from ..settings import can_name_file
+from ..setting_types import can_name_file
 
 FIELDS: Final = ("stem", "style", "preset", "ext", "number", "folder")
 DEFAULT: Final = "{stem}.{ext}"

@@ -17,7 +17,7 @@ from muralist.pipeline.presets import (
     preset_names,
     preset_text,
 )
-from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
+from muralist.pipeline.settings import Settings
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_manifests_line_is_to_blame(preset):
     assert blamed == {"list.csv:3: size", "mine.yaml:1: tile", "quality"}
 
 
-@pytest.mark.parametrize("key", MACHINE_SETTINGS)
+@pytest.mark.parametrize("key", sorted(Settings.names(scope="machine")))
 @pytest.mark.parametrize("form", ["{key}: {value}", "for_network: {{compact: {{{key}: '{value}'}}}}"])
 def test_a_preset_does_not_say_what_of_the_machine_to_take(preset, key, form):
     """Presets are handed on; a scheduler runs code, a scratch folder is written to, and workers and memory have to be

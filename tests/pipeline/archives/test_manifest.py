@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from muralist.pipeline.archives.manifest import MAX_BYTES, Entry, is_manifest, read_manifest
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.settings import MACHINE_SETTINGS
+from muralist.pipeline.settings import Settings
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_wrong_json_is_refused(manifest, line, said):
     assert complaint(manifest('{"content": "a"}\n' + line + "\n", "list.jsonl")).startswith(f"list.jsonl:2: {said}")
 
 
-@pytest.mark.parametrize("key", MACHINE_SETTINGS)
+@pytest.mark.parametrize("key", sorted(Settings.names(scope="machine")))
 def test_a_manifest_decides_nothing_about_the_machine(manifest, key):
     """Where else is written, who is connected to and how much is used stays with who started the batch."""
     said = f"{key} holds for the whole batch, wanted it on the command line"

@@ -13,7 +13,7 @@ from muralist.pipeline.errors import OutputError
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import identity
 from muralist.pipeline.records.sidecar import write_sidecar
-from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
+from muralist.pipeline.settings import Settings
 
 
 def test_the_keys_that_other_tools_rely_on(painted):
@@ -107,9 +107,9 @@ def test_the_settings_can_be_used_again(painted, tmp_path):
     settings = painted.sidecar["settings"]
     assert set(settings) == set(Settings.model_fields)
     assert Settings.model_validate(settings) == Settings(**TINY)
-    looks = {key: value for key, value in settings.items() if key not in MACHINE_SETTINGS}
+    looks = {key: value for key, value in settings.items() if key not in Settings.names(scope="machine")}
     (tmp_path / "again.yaml").write_text(json.dumps(looks))
-    machine = {key: settings[key] for key in MACHINE_SETTINGS}
+    machine = {key: settings[key] for key in Settings.names(scope="machine")}
     assert load_settings(str(tmp_path / "again.yaml"), machine) == Settings(**TINY)
 
 
