@@ -32,13 +32,7 @@ MAX_PROBLEMS: Final = 20  # that are told at once
 MAX_DEPTH: Final = 8  # settings need 3; the limit is for files made to exhaust the reader
 
 # The later of these to be set takes the others' place: a flag --size must beat a preset's print_size.
-_RIVALS: Final = {
-    name: {
-        *Settings.role(name).rivals,
-        *(other for other in Settings.model_fields if name in Settings.role(other).rivals),
-    }
-    for name in Settings.model_fields
-}
+_RIVALS: Final = {name: Settings.rivals(name) for name in Settings.model_fields}
 # What a later preset or the command line takes away beside: weights belong to their network, a height to its width.
 _REPLACED: Final = _RIVALS | {
     "network": {"weights"},

@@ -548,6 +548,11 @@ class Settings(BaseModel):
         return frozenset(name for name in cls.model_fields if wanted <= vars(cls.role(name)).items())
 
     @classmethod
+    def rivals(cls, name: str) -> set[str]:
+        """Give the settings that one takes the place of, and they its."""
+        return {other for other in cls.model_fields if other in cls.role(name).rivals or name in cls.role(other).rivals}
+
+    @classmethod
     def flags(cls) -> dict[str, str]:
         """Give the flag of every setting that has one, such as ``--size``, and of a switch ``--gps/--no-gps``."""
         found = {}

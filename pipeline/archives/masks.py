@@ -38,10 +38,8 @@ def with_own_masks(items: Sequence[Item], settings: Settings) -> list[Item]:
     """
     found, masks = [], set()
     for item in items:
-        filled, asked = (
-            _Filled(item.content),
-            {**settings.model_dump(include=set(settings.names(scope="picture"))), **item.overrides},
-        )
+        filled = _Filled(item.content)
+        asked = {**settings.model_dump(include=set(settings.names(scope="picture"))), **item.overrides}
         try:
             own = {"regions": filled.regions(asked["regions"])}
             own |= {name: filled.one(asked[name]) for name in ("strength_map", "protect")}

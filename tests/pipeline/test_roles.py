@@ -24,7 +24,7 @@ class More(Settings):
         3, "machine", "Fans.", flag=True, scope="machine", identity=False, speed=True, style_cache=True
     )
     stencil: str | None = setting(None, "regions", "A mask.", flag="--cut-out", scope="picture", repeatable=True)
-    shiny: bool = setting(False, "look", "Varnish.", flag=True)
+    shiny: bool = setting(False, "look", "Varnish.", flag=True, rivals=("strength",))
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
@@ -80,6 +80,16 @@ def test_flags_are_spelled_as_their_settings():
 def test_a_new_field_is_in_the_lists_of_its_role(claim, new):
     """And in no other; the others stay as they are."""
     assert More.names(**claim) == Settings.names(**claim) | new
+
+
+def test_rivals_are_each_others():
+    """One of two says it of both."""
+    assert Settings.rivals("strength") == {"content_weight"}
+    assert More.rivals("strength") == {"content_weight", "shiny"}
+    assert More.rivals("shiny") == {"strength"}
+    assert Settings.rivals("size") == {"print_size", "width", "height"}
+    assert Settings.rivals("print_size") == {"size", "width", "height"}
+    assert Settings.rivals("width") == Settings.rivals("height") == {"size", "print_size"}
 
 
 def test_a_new_field_has_its_effects(tmp_path, monkeypatch):
