@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,12 @@ import click
 from muralist.errors import MuralistError
 
 from .model.errors import printable
+from .options import Command, completed, option, options, preset_names, settings_options
+from .pipeline.roles import LOOK, PICTURE
 from .pipeline.streams import Forgiving
 
 INTERRUPTED, TERMINATED = 130, 143
 GO_ON = ("render", "batch")
-RENDER_OPTIONS = ("overwrite", "restart", "report", "live", "live_host", "loss_lines", "loss_plot")
 
 
 class Terminated(KeyboardInterrupt):
@@ -96,56 +97,63 @@ class Door(click.Group):
             signal.signal(signal.SIGTERM, before)
 
 
-def settings_options(command: Callable[..., None], names: Sequence[str] = ()) -> Callable[..., None]:
-    """Give a command the flags of some settings, or all that have one; help and defaults are those of the model."""
-    from .pipeline.settings import Settings, explained, spelled
+path = click.Path(path_type=Path)
 
-    flags = Settings.flags()
-    for name in reversed(names or tuple(flags)):
-        flag = flags[name]
-        default = spelled(Settings.model_fields[name].default)
-        text = f"{explained(name)}  [default: {default}]" if default else explained(name)
-        kind: Any = bool if "/" in flag else str
-        several: dict[str, Any] = (
-            {"multiple": True, "callback": _none_if_empty} if Settings.role(name).repeatable else {}
-        )
-        command = click.option(flag, name, type=kind, default=None, help=text, **several)(command)
-    return command
-
-
-def _none_if_empty(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> list[str] | None:
-    return list(given) or None
-
-
-def look_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command what says how paintings shall look, and all settings."""
-    for option in (
-        click.option("--overwrite", is_flag=True, help="Replace what exists."),
-        click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any other setting; repeatable."),
-    ):
-        command = option(command)
-    command = settings_options(command)
-    for option in (
-        click.option("-p", "--preset", default="default", help="Name or file of a preset.  [default: default]"),
-        click.option(
-            "-s",
-            "--style",
-            type=click.Path(path_type=Path),
-            multiple=True,
-            help="The painting whose style to take; repeatable. A folder of pictures counts as one.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def picture_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command what `render` and `plan` take."""
-    path = click.Path(path_type=Path)
-    command = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(look_options(command))
-    text = "Painting; .jpg .png .webp .tif .avif .pdf by extension."
-    command = click.option("-o", "--output", type=path, required=True, help=text)(command)
-    return click.argument("content", type=path)(command)
+look_options = options(
+    option(
+        *("-s", "--style"),
+        type=path,
+        multiple=True,
+        group=PICTURE,
+        help="Painting whose style to take; repeatable. A folder of pictures counts as one.",
+    ),
+    option(
+        *("-p", "--preset"),
+        default="default",
+        group=LOOK,
+        metavar="NAME",
+        shell_complete=completed(preset_names),
+        help="Name or file of a preset.",
+    ),
+    settings_options(),
+    option(
+        "--set", "assignments", multiple=True, metavar="KEY=VALUE", group=LOOK, help="Any other setting; repeatable."
+    ),
+    option("--overwrite", is_flag=True, help="Replace what exists."),
+)
+picture_options = options(
+    click.argument("content", type=path),
+    option(
+        *("-o", "--output"),
+        type=path,
+        required=True,
+        group=PICTURE,
+        help="Painting to write. Format by extension: .jpg .png .webp .tif .avif .pdf.",
+    ),
+    look_options,
+    option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+)
+run_options = options(
+    option("--restart", is_flag=True, help="Discard an interrupted run and start over."),
+    option("--keep", is_flag=True, common=False, help="Keep the folder with intermediate canvases."),
+    option("--report", is_flag=True, help="Write a page to look at every painting with."),
+    option(
+        "--live",
+        type=click.IntRange(0, 65535),
+        is_flag=False,
+        flag_value=0,
+        metavar="[PORT]",
+        help="Show progress in a browser. The address is printed.",
+    ),
+    option(
+        "--live-host",
+        default="127.0.0.1",
+        show_default=True,
+        common=False,
+        help="Address to serve the page of --live on.",
+    ),
+    option("--quiet", is_flag=True, help="No progress bars and no last line."),
+)
 
 
 @click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -154,58 +162,35 @@ def main() -> None:
     """Turn photographs of any size into one seamless painting."""
 
 
-def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command what all that paint take."""
-    for option in (
-        click.option("--quiet", is_flag=True, help="No progress bars and no last line."),
-        click.option(
-            "--live-host", default="127.0.0.1", show_default=True, help="Address to serve the page of --live on."
-        ),
-        click.option(
-            "--live",
-            type=click.IntRange(0, 65535),
-            is_flag=False,
-            flag_value=0,
-            metavar="[PORT]",
-            help="Show the painting in a browser while it grows; the address is printed.",
-        ),
-        click.option("--report", is_flag=True, help="Write a page to look at every painting with, in a browser."),
-        click.option("--keep", is_flag=True, help="Leave the folder with intermediate canvases."),
-        click.option("--restart", is_flag=True, help="Begin anew what was interrupted, instead of going on with it."),
-    ):
-        command = option(command)
-    return command
-
-
 def _tell(notice: str) -> None:
     click.echo(f"muralist: {printable(notice)}", err=True)
 
 
-@main.command()
+@main.command(cls=Command)
 @picture_options
 @run_options
-@click.option("--loss-lines", is_flag=True, help="Print the losses after every round on standard error.")
-@click.option("--loss-plot", type=click.Path(path_type=Path), help="Plot the losses into a .png, .svg or .pdf file.")
+@option("--loss-lines", is_flag=True, common=False, help="Print the losses after every round on standard error.")
+@option("--loss-plot", type=path, common=False, help="Plot the losses into a .png, .svg or .pdf file.")
 def render(
     content: Path,
     style: tuple[Path, ...],
     output: Path,
     preset: str,
+    flags: dict[str, Any],
     assignments: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     keep: bool,
-    **options: Any,
+    **how: Any,
 ) -> None:
     """Paint the photograph CONTENT in the style of a painting.
 
-    The same command goes on with what was interrupted.
+    Rerun the same command to resume.
     """
     from .pipeline.presets import load_settings
     from .pipeline.render import render
 
-    how = {key: options.pop(key) for key in RENDER_OPTIONS}
-    settings = load_settings(preset, options, assignments)
+    settings = load_settings(preset, flags, assignments)
     tell = (lambda notice: None) if quiet else _tell
     sidecar = render(content, style, output, settings, quiet=quiet, keep_folder=keep, tell=tell, **how).sidecar
     if as_json:
@@ -217,63 +202,76 @@ def render(
         _print(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {score:.2f} ({chance})")
 
 
-@main.command()
+@main.command(cls=Command)
 @click.argument("inputs", nargs=-1, required=True)
-@look_options
-@run_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the paintings.")
-@click.option("--name", help="Template for their names, such as '{stem}-{style}.{ext}'.  [default: {stem}.{ext}]")
-@click.option("--each-style", is_flag=True, help="Paint every photograph once in each style, instead of blending them.")
-@click.option(
+@option("-o", "--output", type=path, required=True, group=PICTURE, help="Folder for the paintings.")
+@option(
+    "--name",
+    group=PICTURE,
+    help="Names, such as '{stem}-{style}.{ext}'.",
+)
+@option(
+    "--each-style",
+    is_flag=True,
+    group=PICTURE,
+    help="Paint every photograph in each style. By default styles are blended.",
+)
+@option(
     "--raw-pairs",
     type=click.Choice(["jpeg", "raw", "both"]),
     default="jpeg",
     show_default=True,
+    group=PICTURE,
+    common=False,
     help="What to paint of shots that are there twice, as raw and as JPEG or HEIC.",
 )
-@click.option("--finish-by", metavar="HH:MM", help="Leave photographs that would not be finished by then.")
-@click.option("--max-hours", type=float, help="Leave photographs that would not be finished in so many hours.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
+@look_options
+@run_options
+@option("--finish-by", metavar="HH:MM", help="Leave out what would not be finished by then.")
+@option("--max-hours", type=float, help="Leave out what would take longer than this.")
+@option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def batch(
     inputs: tuple[str, ...],
     style: tuple[Path, ...],
     output: Path,
     preset: str,
+    flags: dict[str, Any],
     assignments: tuple[str, ...],
     as_json: bool,
     quiet: bool,
-    **options: Any,
+    overwrite: bool,
+    restart: bool,
+    keep: bool,
+    report: bool,
+    **how: Any,
 ) -> None:
-    """Paint many photographs: INPUTS are folders, globs, pictures, and manifests (.csv, .jsonl).
+    """Paint many photographs: folders, globs, pictures, .csv or .jsonl manifests.
 
-    What is painted already is skipped, so the same command goes on with what was interrupted. A photograph that fails
-    stops no other; OUTPUT/report.jsonl tells what became of each.
+    Rerun the same command to resume: what is painted is skipped. A photograph that fails stops no other; see
+    OUTPUT/report.jsonl.
     """
     from .pipeline.archives.batch import Wishes, paint_archive
 
-    ways = ("name", "each_style", "raw_pairs", "finish_by", "max_hours", "live", "live_host")
-    how = {key: options.pop(key) for key in ways}
-    own = {key: options.pop(key) for key in ("overwrite", "restart", "keep", "report")}
-    wishes = Wishes(preset, options, assignments, **own)
-    report = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)
+    wishes = Wishes(preset, flags, assignments, overwrite=overwrite, restart=restart, keep=keep, report=report)
+    found = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)
     if as_json:
-        _print(json.dumps(report.as_dict(), indent=2))
+        _print(json.dumps(found.as_dict(), indent=2))
     elif not quiet:
-        _print(report.summary())
-    raise click.exceptions.Exit(report.exit_code)
+        _print(found.summary())
+    raise click.exceptions.Exit(found.exit_code)
 
 
-@main.command()
+@main.command(cls=Command)
 @picture_options
 def plan(
     content: Path,
     style: tuple[Path, ...],
     output: Path,
     preset: str,
+    flags: dict[str, Any],
     assignments: tuple[str, ...],
     overwrite: bool,
     as_json: bool,
-    **flags: Any,
 ) -> None:
     """Tell what `render` with the same options would do and take, without doing it."""
     from .pipeline.estimate import plan, table
@@ -303,9 +301,9 @@ def _browse(page: Path, browser: bool, *, wait: bool) -> None:
 
 
 @main.command()
-@click.argument("painting", type=click.Path(path_type=Path))
-@click.option("--photograph", type=click.Path(path_type=Path), help="What it was painted from, if that was moved.")
-@click.option("-o", "--output", "page", type=click.Path(path_type=Path), help="Page.  [default: PAINTING.report.html]")
+@click.argument("painting", type=path)
+@click.option("--photograph", type=path, help="What it was painted from, if that was moved.")
+@click.option("-o", "--output", "page", type=path, help="Page.  [default: PAINTING.report.html]")
 @click.option("--single-file", is_flag=True, help="Put everything into one file; for small pictures.")
 @click.option("--overwrite", is_flag=True, help="Replace what exists.")
 def report(painting: Path, **options: Any) -> None:
@@ -328,8 +326,8 @@ def report(painting: Path, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("picture", type=click.Path(path_type=Path))
-@click.option("--photograph", type=click.Path(path_type=Path), help="Another picture, to compare it with.")
+@click.argument("picture", type=path)
+@click.option("--photograph", type=path, help="Another picture, to compare it with.")
 @browser_option
 def view(picture: Path, photograph: Path | None, browser: bool) -> None:
     """Show PICTURE under a loupe in the browser. Unless it has a page of its own, until Ctrl-C."""
@@ -340,9 +338,9 @@ def view(picture: Path, photograph: Path | None, browser: bool) -> None:
 
 
 @main.command()
-@click.argument("left", type=click.Path(path_type=Path))
-@click.argument("right", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Page to keep; without one it goes with Ctrl-C.")
+@click.argument("left", type=path)
+@click.argument("right", type=path)
+@click.option("-o", "--output", type=path, help="Page to keep; without one it goes with Ctrl-C.")
 @click.option("--overwrite", is_flag=True, help="Replace what exists.")
 @browser_option
 def compare(left: Path, right: Path, output: Path | None, overwrite: bool, browser: bool) -> None:
@@ -357,9 +355,9 @@ def compare(left: Path, right: Path, output: Path | None, overwrite: bool, brows
 
 
 @main.command()
-@click.argument("content", type=click.Path(path_type=Path))
-@click.option("-s", "--style", type=click.Path(path_type=Path), multiple=True, required=True, help="As for render.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the small paintings.")
+@click.argument("content", type=path)
+@click.option("-s", "--style", type=path, multiple=True, required=True, help="As for render.")
+@click.option("-o", "--output", type=path, required=True, help="Folder for the small paintings.")
 @browser_option
 def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -> None:
     """Paint CONTENT small, in several strengths and presets, and show each with the command to paint it large."""
@@ -372,10 +370,8 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -
 
 
 @main.command()
-@click.argument("poster", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="A .pdf of sheets, or .tif of lanes."
-)
+@click.argument("poster", type=path)
+@click.option("-o", "--output", type=path, required=True, help="A .pdf of sheets, or .tif of lanes.")
 @click.option("--sheet", help="Paper of every panel, such as A3 or 60x90cm.")
 @click.option("--roll", help="Width of a roll, such as 61cm, for lanes of the whole height.")
 @click.option("--overlap", default="10mm", show_default=True, help="What neighbors share, to be glued.")
@@ -400,11 +396,6 @@ def panels(as_json: bool, **options: Any) -> None:
     _print(json.dumps(found, indent=2) if as_json else text)
 
 
-def machine_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command what says where to compute."""
-    return settings_options(command, ("device", "workers", "threads"))
-
-
 several = partial(click.option, multiple=True, show_default=True)
 
 
@@ -412,9 +403,9 @@ several = partial(click.option, multiple=True, show_default=True)
 @several("--network", "networks", default=["compact", "vgg19"], help="Network; repeatable.")
 @several("--precision", "precisions", default=["auto", "float32"], help="Number format of the network; repeatable.")
 @several("--tile", "sides", default=["512", "1024"], help="Side of a tile, in pixels; repeatable.")
-@machine_options
+@settings_options("device", "workers", "threads")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def bench(as_json: bool, **options: Any) -> None:
+def bench(as_json: bool, flags: dict[str, Any], **options: Any) -> None:
     """Measure how fast this machine paints, so that `plan` knows.
 
     All workers measure at the same time, as they would paint. On a few cores, vgg19 takes a minute at 512 px and
@@ -422,7 +413,7 @@ def bench(as_json: bool, **options: Any) -> None:
     """
     from .pipeline.bench import bench, table
 
-    found = bench(**options)
+    found = bench(**flags, **options)
     _print(json.dumps(found, indent=2) if as_json else table(found))
 
 
@@ -456,8 +447,8 @@ def networks(ctx: click.Context, as_json: bool) -> None:
 
 
 @networks.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("source", type=path)
+@click.argument("target", type=path)
 @click.option("--network", help="Network it holds, if its tensors alone do not tell.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
 def convert(source: Path, target: Path, network: str | None, overwrite: bool) -> None:

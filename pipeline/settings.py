@@ -116,7 +116,7 @@ class Settings(BaseModel):
     network: Text = setting(
         "compact",
         LOOK,
-        "Network whose features measure style and content.",
+        "Network that measures style and content.",
         flag=True,
         common=True,
         speed=True,
@@ -164,8 +164,7 @@ class Settings(BaseModel):
     strength: Share = setting(
         0.5,
         LOOK,
-        "How strongly the style is painted, the same for every picture: 0 keeps the photograph, 1 gives "
-        "way to the style.",
+        "Strength of the style, 0 to 1. 0 keeps the photograph, 1 gives way to the style; the same for every picture.",
         flag=True,
         common=True,
     )
@@ -186,8 +185,8 @@ class Settings(BaseModel):
     style_scale: Listed[StyleScale] = setting(
         (1.0,),
         LOOK,
-        "Size of the brush strokes, relative to the style picture fitted to the level; one for all "
-        "styles, or one for each.",
+        "Size of the brush strokes. "
+        "Relative to the style picture fitted to the level; one for all styles, or one for each.",
         flag=True,
         common=True,
     )
@@ -214,9 +213,9 @@ class Settings(BaseModel):
     regions: Regions | None = setting(
         None,
         REGIONS,
-        "What to paint after another style, as MASK=STYLE; repeatable. MASK is a gray picture, or one "
-        "color of a color-coded one, labels.png#RRGGBB; what no region claims belongs to `style`. Options follow after "
-        "commas: scale, strength (times that of the painting), color and style-mask.",
+        "Region in another style, MASK=STYLE; repeatable. "
+        "MASK is a gray picture, or one color of a color-coded one, labels.png#RRGGBB; what no region claims belongs "
+        "to `style`. Options follow after commas: scale, strength (times that of the painting), color and style-mask.",
         flag="--region",
         common=True,
         repeatable=True,
@@ -241,8 +240,9 @@ class Settings(BaseModel):
     protect: FileName | None = setting(
         None,
         REGIONS,
-        "Gray picture, white where the photograph is to show through, without an edge; or `faces`, for "
-        "those that are found in it (extra `faces`).",
+        "Mask of what stays photograph, or `faces`. "
+        "A gray picture, white where the photograph shows through, without an edge; faces are found in the photograph "
+        "(extra `faces`).",
         flag=True,
         common=True,
         scope="picture",
@@ -250,8 +250,9 @@ class Settings(BaseModel):
     colours: Literal["style", "luminance", "statistics"] = setting(
         "style",
         LOOK,
-        "Colours of the painting: the style's; the photograph's, with only light painted; or a style "
-        "picture recoloured to the photograph's mean and covariance.",
+        "Where the colors come from. "
+        "From the style; from the photograph, with only light painted (`luminance`); or from a style picture recolored "
+        "to the photograph's mean and covariance (`statistics`).",
         flag=True,
         common=True,
     )
@@ -347,13 +348,11 @@ class Settings(BaseModel):
     height: Int | None = setting(
         None, SIZE, "Height of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, rivals=("size",)
     )
-    aspect: Text | None = setting(
-        None, SIZE, "Crop the photograph around its centre to this shape, such as 4:3.", flag=True, common=True
-    )
+    aspect: Text | None = setting(None, SIZE, "Crop around the center, such as to 4:3.", flag=True, common=True)
     print_size: str | None = setting(
         None,
         SIZE,
-        "Paper to fill, such as A1, 60x90cm, 24x36in or 'A2 landscape', instead of `size`.",
+        "Paper to fill, such as A1, 60x90cm or 24x36in. Also 'A2 landscape'. Instead of `size`.",
         flag="--print",
         common=True,
         rivals=("size", "width", "height"),
@@ -361,11 +360,10 @@ class Settings(BaseModel):
     dpi: Float | None = setting(
         None,
         SIZE,
-        "Dots per inch of the print; 300 if only `print_size` is given.",
+        "Dots per inch of the print. 300 if only `print_size` is given.",
         gt=0,
         le=MAX_DPI,
         flag=True,
-        common=True,
     )
     fit: Literal["fit", "crop"] = setting(
         "fit", SIZE, "Put the whole picture inside the paper, or crop it to fill the paper.", flag=True
@@ -437,7 +435,12 @@ class Settings(BaseModel):
         "auto", MACHINE, "Number format of the network; `auto` suits it to the device.", flag=True
     )
     device: Device = setting(
-        "auto", MACHINE, "Where to compute: auto, cpu, cuda, cuda:N or mps.", flag=True, common=True, scope="machine"
+        "auto",
+        MACHINE,
+        "Where to compute. One of: auto, cpu, cuda, cuda:N, mps.",
+        flag=True,
+        common=True,
+        scope="machine",
     )
     fast: bool = setting(
         False,
@@ -451,7 +454,7 @@ class Settings(BaseModel):
     workers: Int | None = setting(
         None,
         MACHINE,
-        "Worker processes; by default as many as suit the devices.",
+        "Worker processes. By default as many as suit the devices.",
         ge=1,
         le=MOST_PROCESSES,
         flag=True,
@@ -504,7 +507,8 @@ class Settings(BaseModel):
     scratch: FileName | None = setting(
         None,
         MACHINE,
-        "Folder or fsspec URL (s3://bucket/x) for intermediate canvases; by default beside the output.",
+        "Folder or URL for intermediate canvases. "
+        "URLs are fsspec's, such as s3://bucket/x. By default beside the output.",
         flag=True,
         common=True,
         scope="machine",
@@ -513,8 +517,8 @@ class Settings(BaseModel):
     memory: Memory | None = setting(
         None,
         MACHINE,
-        "Memory for pictures and canvases, such as 4GiB; what does not fit stays on disk. By default a "
-        "quarter of the machine's.",
+        "Memory for pictures and canvases, such as 4GiB. "
+        "What does not fit stays on disk. By default a quarter of the machine's.",
         flag=True,
         common=True,
         scope="machine",

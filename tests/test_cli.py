@@ -562,14 +562,6 @@ def test_weights_are_converted(folder):
     assert_refused(run("networks", "convert", "in.bin", "x", "--network", "vgg19"), "it fits compact: use --network")
 
 
-def test_flags_are_settings():
-    """Every flag sets the setting it is named after; help and default come from the settings."""
-    text = " ".join(run("render", "--help").stdout.split())
-    for name, flag in Settings.flags().items():
-        assert flag.partition("/")[0] in text
-        assert str(Settings.model_fields[name].description) in text
-
-
 HELP = """
 import sys
 from muralist.cli import main
