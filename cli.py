@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -22,6 +23,7 @@ from muralist.errors import MuralistError
 
 from .model.errors import printable
 from .options import Command, completed, option, options, preset_names, settings_options
+from .pipeline.console import CHANGES, ELSEWHERE, LOG, LogFile, shown
 from .pipeline.roles import LOOK, PICTURE
 from .pipeline.streams import Forgiving
 
@@ -61,12 +63,30 @@ def _terminate(*_: object) -> None:
 
 
 @contextmanager
-def _future_told() -> Iterator[None]:
-    """Tell of words that are to change as of everything else, in a line, once."""
-    with warnings.catch_warnings():
+def _shown(ctx: click.Context) -> Iterator[None]:
+    """Show what is logged while a command runs, and words that are to change as of everything else, in a line, once."""
+    with shown() as ctx.obj, warnings.catch_warnings():
         warnings.simplefilter("once", FutureWarning)
-        warnings.showwarning = lambda message, *_: _tell(str(message))
+        warnings.showwarning = lambda message, *_: CHANGES.warning(str(message))
         yield
+
+
+@contextmanager
+def _failure_logged() -> Iterator[None]:
+    """Log why a command ends early; on standard error it is told in another way."""
+    try:
+        yield
+    except click.exceptions.Exit:
+        raise
+    except (MuralistError, click.ClickException) as error:
+        LOG.error(getattr(error, "message", None) or " ".join(str(error).split()), extra=ELSEWHERE)
+        raise
+    except KeyboardInterrupt:
+        LOG.error("interrupted", extra=ELSEWHERE)
+        raise
+    except Exception as error:
+        LOG.critical("failed because of a bug", exc_info=error, extra=ELSEWHERE)
+        raise
 
 
 class Door(click.Group):
@@ -82,7 +102,7 @@ class Door(click.Group):
         """Run a command."""
         before = signal.signal(signal.SIGTERM, _terminate)
         try:
-            with _future_told():
+            with _shown(ctx), _failure_logged():
                 return super().invoke(ctx)
         except MuralistError as error:
             raise click.ClickException(printable(" ".join(str(error).split()))) from error
@@ -98,6 +118,21 @@ class Door(click.Group):
 
 
 path = click.Path(path_type=Path)
+
+
+def _set_loudness(ctx: click.Context, option: click.Parameter, given: bool) -> bool:
+    console = ctx.find_root().obj
+    setattr(console, str(option.name), given)
+    if console.quiet and console.verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other", ctx)
+    return given
+
+
+def _add_log_file(ctx: click.Context, option: click.Parameter, file: Path | None) -> None:
+    if file is not None:
+        LOG.addHandler(LogFile(file))
+        LOG.debug("muralist %s, %s", version("muralist"), ctx.info_name, extra=ELSEWHERE)
+
 
 look_options = options(
     option(
@@ -152,7 +187,15 @@ run_options = options(
         common=False,
         help="Address to serve the page of --live on.",
     ),
-    option("--quiet", is_flag=True, help="No progress bars and no last line."),
+    option("--quiet", is_flag=True, callback=_set_loudness, help="No progress bars and no last line."),
+    option("--verbose", is_flag=True, expose_value=False, callback=_set_loudness, help="Show details."),
+    option(
+        "--log-file",
+        type=path,
+        expose_value=False,
+        callback=_add_log_file,
+        help="Append what is told, with details, to a file.",
+    ),
 )
 
 
@@ -160,10 +203,6 @@ run_options = options(
 @click.version_option(package_name="muralist")
 def main() -> None:
     """Turn photographs of any size into one seamless painting."""
-
-
-def _tell(notice: str) -> None:
-    click.echo(f"muralist: {printable(notice)}", err=True)
 
 
 @main.command(cls=Command)
@@ -191,8 +230,7 @@ def render(
     from .pipeline.render import render
 
     settings = load_settings(preset, flags, assignments)
-    tell = (lambda notice: None) if quiet else _tell
-    sidecar = render(content, style, output, settings, quiet=quiet, keep_folder=keep, tell=tell, **how).sidecar
+    sidecar = render(content, style, output, settings, quiet=quiet, keep_folder=keep, **how).sidecar
     if as_json:
         _print(json.dumps(sidecar, indent=2))
     elif not quiet:
@@ -279,7 +317,7 @@ def plan(
 
     found = plan(content, style, output, load_settings(preset, flags, assignments), overwrite=overwrite)
     for notice in found["notices"]:
-        _tell(notice)
+        LOG.warning(notice)
     _print(json.dumps(found, indent=2) if as_json else table(found))
 
 
@@ -293,10 +331,10 @@ def _browse(page: Path, browser: bool, *, wait: bool) -> None:
     address = page.resolve().as_uri()
     _print(address)
     if browser and not webbrowser.open(address):
-        _tell("no browser was found; open this address in one")
+        LOG.warning("no browser was found; open this address in one")
     if wait:
         with suppress(KeyboardInterrupt):
-            _tell("Ctrl-C ends the view")
+            LOG.info("Ctrl-C ends the view")
             signal.pause()
 
 
@@ -321,7 +359,7 @@ def report(painting: Path, **options: Any) -> None:
     else:
         page, notices = write_gallery(painting / "report.jsonl", pages=True)
         for notice in notices:
-            _tell(notice)
+            LOG.warning(notice)
     _print(str(page))
 
 
@@ -365,7 +403,7 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -
 
     page, failures = paint_looks(content, style, output)
     for failure in failures:
-        _tell(failure)
+        LOG.warning(failure)
     _browse(page, browser, wait=False)
 
 

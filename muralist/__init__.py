@@ -5,6 +5,7 @@
 Names are imported when they are used first, so that `import muralist` takes no time.
 """
 
+import logging
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .pipeline.settings import Settings
 
     __version__: str
+
+logging.getLogger("muralist").addHandler(logging.NullHandler())  # what is told is for the caller to show
 
 __all__ = [
     "Event",

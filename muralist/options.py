@@ -102,22 +102,25 @@ option = partial(click.option, cls=Option)
 def settings_options(*names: str, model: type[Settings] = Settings) -> Callable[[Callable[..., Any]], Any]:
     """Give a command the flags of some settings, or all that have one; it takes those given as the mapping `flags`."""
     chosen = {name: flag for name, flag in model.flags().items() if name in (names or model.flags())}
+    hints = get_type_hints(model, include_extras=True)
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         def gathered(**given: Any) -> Any:
             return command(flags={name: given.pop(name) for name in chosen}, **given)
 
-        return options(*(_setting_option(model, *each) for each in chosen.items()))(update_wrapper(gathered, command))
+        return options(*(_setting_option(model, name, flag, hints[name]) for name, flag in chosen.items()))(
+            update_wrapper(gathered, command)
+        )
 
     return decorate
 
 
-def _setting_option(model: type[Settings], name: str, flag: str) -> Callable[[T], T]:
+def _setting_option(model: type[Settings], name: str, flag: str, hint: Any) -> Callable[[T], T]:
     role, field = model.role(name), model.model_fields[name]
     default = spelled(field.default)
     text = f"{field.description}  [default: {default}]" if default else field.description
     several: dict[str, Any] = {"multiple": True, "callback": _none_if_empty} if role.repeatable else {}
-    how = {**several, **_kind(name, get_type_hints(model, include_extras=True)[name])}
+    how = {**several, **_kind(name, hint)}
     return option(flag, name, default=None, group=role.group, common=role.common, help=text, **how)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..model.architecture import architecture
 from ..tiling.grid import Span
+from .console import LOG
 from .job import Job
 from .levels import Level
 from .start import is_photograph, start_canvas
@@ -107,6 +108,7 @@ def _lay_out_styles(job: Job, cluster: Cluster, styles: Sequence[StyleSource], l
 def _fetch(job: Job, cache: StyleCache, side: int, name: str) -> bool:
     """Take statistics from the cache, if they are there."""
     kept = cache.fetch(side)
+    LOG.debug("style statistics at %s px: %s", side, "computed" if kept is None else "from the cache")
     if kept is not None:
         job.folder.store.write(name, kept)
     return kept is not None

@@ -18,6 +18,7 @@ import PIL.Image
 from platformdirs import user_cache_path
 
 from .brief import Brief, as_paths, faces_path, make_brief, proof_path
+from .console import LOG
 from .errors import OutputError, PipelineError
 from .estimate import check_memory, disk_bytes, learn_speed_of, planned_by
 from .events import Event, Events
@@ -113,7 +114,6 @@ def render(
     report: bool = False,
     live: int | None = None,
     live_host: str = LOCAL,
-    tell: Callable[[str], object] = lambda notice: None,
     on_progress: Callable[[Event], object] | None = None,
 ) -> RenderResult:
     """Paint a photograph in the style of a painting, or go on with what was interrupted.
@@ -137,7 +137,8 @@ def render(
     quiet : bool
         Whether to leave out the progress bars.
     loss_lines : bool
-        Whether to write a line with the losses to standard error at the start of every level and after every round.
+        Whether to log the losses at the start of every level and after every round as information (`muralist.losses`),
+        not only as details.
     loss_plot : path, optional
         PNG, SVG or PDF to plot the losses into.
     report : bool
@@ -146,8 +147,6 @@ def render(
         Port for a page that shows the painting while it grows, 0 for one that is free; its address is told.
     live_host : str
         Address of this machine that the page is served on.
-    tell : callable
-        Is told what the user should know, before painting and after.
     on_progress : callable, optional
         Is told an `Event` after every round, such as `muralist.notebook()`. Painting waits for it.
 
@@ -159,6 +158,9 @@ def render(
 
     Notes
     -----
+    What the user should know is logged as warnings of the logger `muralist`, before painting and after; see
+    `muralist.pipeline.console`.
+
     Workers are processes of their own that import the calling script again, so a script must call this
     under `if __name__ == "__main__":`.
     """
@@ -182,11 +184,11 @@ def render(
             aside=folder.aside,
         )
         for notice in brief.notices:
-            tell(notice)
-        with open_live(output.name, live, live_host, tell) as board:
+            LOG.warning(notice)
+        with open_live(output.name, live, live_host) as board:
             sidecar = _carry_out(brief, folder, board, on_progress, quiet=quiet, loss_lines=loss_lines)
     for notice in sidecar["notices"][len(brief.notices) :]:
-        tell(notice)
+        LOG.warning(notice)
     if report:
         add_report(output, Path(photo), resolved)
     return RenderResult(output, sidecar)
@@ -239,6 +241,9 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     precision = cluster.precision if settings.precision == "auto" else settings.precision
     job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank, guidance)
     course, plan = journal.resume(), planned_by(brief, cluster, precision)
+    name, last = brief.output.name, brief.levels[-1]
+    LOG.debug("%s: %s x %s px on %s in %s", name, last.width, last.height, cluster.device, precision)
+    LOG.debug("%s: run folder %s, resumed after %s levels", name, folder.base.root, len(course.levels))
     painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
     before = course.losses + course.current.rows
     progress.watch(lambda level, made: _finished(brief, job, level, made), before, settings)
@@ -260,6 +265,7 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
         sidecar = {**sidecar, "proof": proof, "notices": [*sidecar["notices"], *told]}
         write_sidecar(brief.output, sidecar)
         journal.write(course, finished=True)
+        LOG.debug("%s: written after %.0f s", name, sidecar["seconds"])
     learn_speed_of(brief, course, cluster, job.precision)
     return sidecar
 

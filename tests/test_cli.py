@@ -419,6 +419,42 @@ def test_notices_come_before_painting(folder, scheduler):
     assert sidecar["notices"] == [lines[0].removeprefix("muralist: ")]
 
 
+def test_what_is_told_is_logged(folder, scheduler):
+    """`--log-file` appends a line per record, with details, also with --quiet; `--verbose` shows the details."""
+    options = ["--scheduler", scheduler, "--log-file", "run.log"]
+    quiet = render(*options, "--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    assert_refused(render(*options), "out.png: exists already")
+    verbose = render("--scheduler", scheduler, "--overwrite", "--verbose", "--set", "steps=[1,1]")
+    assert "muralist: out.png: 128 x 96 px on cpu in float32" in verbose.stderr.splitlines()
+    assert any(line.startswith("step ") for line in verbose.stderr.splitlines())
+    lines = [line.split(" ", 2)[1:] for line in (folder / "run.log").read_text().splitlines()]
+    assert lines[0][1].startswith("muralist ")
+    assert ["INFO", "level 2/2, 128 x 96 px: 4 tiles, 3 steps"] in lines
+    assert {level for level, text in lines if text.startswith("step ")} == {"DEBUG"}
+    assert lines[-1][0] == "ERROR"
+    assert lines[-1][1].startswith("out.png: exists already")
+
+
+@pytest.mark.parametrize("file", ["nowhere/run.log", ".", "photo.png"])
+@pytest.mark.parametrize("command", ["render", "batch"])
+def test_a_log_file_that_cannot_be_written(folder, no_work, command, file):
+    """It is refused before any work, and a picture named by mistake stays as it is."""
+    before = contents(folder)
+    output = "out.png" if command == "render" else "out"
+    result = run(command, "photo.png", "-s", "style.png", "-o", output, "--log-file", file)
+    assert_refused(result, f"{file}: ", "name another --log-file")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("options", [["--quiet", "--verbose"], ["--verbose", "--quiet"]])
+def test_quiet_and_verbose_exclude_each_other(folder, no_work, options):
+    """In either order, as wrong usage."""
+    result = render(*options)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "Error: --quiet and --verbose exclude each other"
+
+
 def test_a_history_that_does_not_fit(folder, no_work, monkeypatch):
     """L-BFGS with more than the machine can hold is refused by render as by plan, before any work."""
     monkeypatch.setattr("muralist.pipeline.estimate.MEMORY_SHARE", 0.0)

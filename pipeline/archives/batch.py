@@ -6,7 +6,6 @@ A picture that is large takes all workers; while it has fewer tiles than there a
 """
 
 import json
-import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -23,12 +22,13 @@ from muralist.errors import MuralistError
 from ...model.architecture import architecture
 from ...model.weight_files import WeightFile, find_weights
 from ..brief import as_paths, make_brief, sidecar_path, target_of
+from ..console import LOG, PROGRESS
 from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
 from ..pictures.pages import place_of
 from ..pictures.reading import read_size
 from ..pictures.writing import check_output, copy_file, keep_times
 from ..presets import load_settings
-from ..progress import BatchBar, Progress, write_line
+from ..progress import BatchBar, Progress
 from ..records.course import Course
 from ..records.journal import Journal
 from ..records.report import Report, Result, Status
@@ -226,18 +226,18 @@ def paint_archive(
         open_run(output / REPORT, settings.scratch) as folder,
         Report(output / REPORT) as report,
         BatchBar(len(items), quiet=quiet) as bar,
-        open_live(output.name, live, live_host, bar.note, len(items)) as board,
+        open_live(output.name, live, live_host, len(items)) as board,
     ):
         if left := find_doubles(inputs, output, raw_pairs):
-            bar.note(told_doubles(left, raw_pairs))
+            PROGRESS.warning(told_doubles(left, raw_pairs))
         if unsupported := find_unsupported(inputs, output):
-            bar.note(told_unsupported(unsupported))
+            PROGRESS.warning(told_unsupported(unsupported))
         Batch(items, settings, wishes, deadline, folder, report, bar, board).run()
         for path in unsupported:
             report.add(Result(str(path), "", "unsupported", "its format is not read; convert it"))
         if wishes.report:
             for notice in write_gallery(output / REPORT, pages=True, memory=budget(settings))[1]:
-                bar.note(notice)
+                PROGRESS.warning(notice)
     return report
 
 
@@ -450,7 +450,7 @@ class Batch:
     def _pass_on(self) -> None:
         """Tell what there is to know of the workers since the last time."""
         for notice in self._cluster.notices[self._passed_on :]:
-            self.bar.note(notice)
+            PROGRESS.warning(notice)
             self._passed_on += 1
 
 
@@ -486,10 +486,9 @@ def _painted(errand: Errand, sidecar: Sidecar) -> Result:
 
 
 def _failed(item: Item, error: BaseException) -> Result:
-    """Of a bug, more than a line is told, on standard error."""
+    """Of a bug, more than a line is told."""
     if not isinstance(error, MuralistError):
-        for line in "".join(traceback.format_exception(error)).splitlines():
-            write_line(line)
+        LOG.error("%s: failed because of a bug", item.content, exc_info=error)
     reason = " ".join(str(error).split()) or repr(error)
     return replace(_result(item, "failed", reason), error=type(error).__name__)
 

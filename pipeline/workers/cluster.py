@@ -26,6 +26,7 @@ from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
 
 from ...model.weight_files import WeightFile
+from ..console import LOG
 from ..errors import ClusterError
 from ..settings import Settings
 from ..storage.store import Store
@@ -324,6 +325,7 @@ class Cluster:
         if reason is not None:
             self.notices.append(f"{self._known[address]} {reason}; it is left out")
             return
+        LOG.debug("%s paints", self._known[address])
         self._dispatch.join(address, workers[address]["nthreads"])
         self.workers = max(self.workers, len(self._dispatch.workers))
 

@@ -5,6 +5,7 @@ done by the driver's process, so that one's processor time is compared: it does 
 does as the time does that a painting takes. What Chromium takes is not counted. Wanted: below 1 % of the painting's.
 """
 
+import logging
 import resource
 import shutil
 import statistics
@@ -44,11 +45,18 @@ def paint(paths: tuple[Path, Path, Path], way: str, settings: Mapping[str, Any])
 
     with ExitStack() as browsers:
 
-        def tell(notice: str) -> None:
-            if way == WAYS[2] and notice.startswith("live at "):
-                browsers.enter_context(page_open(notice.removeprefix("live at ")))
+        class Opener(logging.Handler):
+            """Opens the page once its address is logged."""
 
-        sidecar = render(*paths, overwrite=True, live=None if way == WAYS[0] else 0, tell=tell, **settings)
+            def emit(self, record: logging.LogRecord) -> None:
+                if way == WAYS[2] and record.msg == "live at %s":
+                    browsers.enter_context(page_open(record.getMessage().removeprefix("live at ")))
+
+        logger, opener = logging.getLogger("muralist"), Opener()
+        logger.setLevel(logging.INFO)
+        logger.addHandler(opener)
+        browsers.callback(logger.removeHandler, opener)
+        sidecar = render(*paths, overwrite=True, live=None if way == WAYS[0] else 0, **settings)
         driver, workers = (sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {"way": way, "sidecar": sidecar, "seconds": sidecar["seconds"], "driver": driver, "workers": workers}
 

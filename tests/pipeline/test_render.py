@@ -614,12 +614,14 @@ def test_the_run_folder_can_be_kept(paint, folder):
     assert names(folder) == ["out.png", "out.png.json", "photo.png", "style.png"]
 
 
-def test_notices_are_told_beforehand(paint, folder):
-    """`tell` hears what the sidecar keeps, before anything is painted."""
-    told = []
-    settings = {"style_weight": 0, "noise_ratio": 1, "steps": [1]}
-    sidecar = paint(tell=lambda notice: told.append((notice, (folder / "out.png").exists())), **settings)
-    assert told == [(notice, False) for notice in sidecar["notices"]] != []
+def test_notices_are_logged_beforehand(paint, folder, caplog, capfd):
+    """What the sidecar keeps is logged as warnings, before anything is painted."""
+    caplog.set_level("INFO", "muralist")
+    sidecar = paint(style_weight=0, noise_ratio=1, steps=[1])
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == sidecar["notices"] != []
+    assert [record.name for record in caplog.records] == ["muralist"] * len(told) + ["muralist.progress"] * 2
+    assert capfd.readouterr().err == ""
 
 
 def test_a_profile_that_is_not_applied_is_told_once(paint, folder):

@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import logging
 import threading
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -253,24 +254,24 @@ def test_a_port_in_use_is_told():
         serve(0, "192.0.2.1")
 
 
-def test_what_others_can_reach_is_warned_of(monkeypatch):
+def test_what_others_can_reach_is_warned_of(monkeypatch, caplog):
     """Addresses beyond this machine are told as such; without a port nothing is served."""
     assert [is_open(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "10.1.2.3", "here.example")] == [
         *(False, False, False),
         *(True, True, True),
     ]
-    told = []
+    caplog.set_level("INFO", "muralist")
     monkeypatch.setattr(module, "is_open", lambda host: True)
-    with open_live("a", 0, "127.0.0.1", told.append) as board:
+    with open_live("a", 0, "127.0.0.1") as board:
         assert board.title == "a"
-    assert told[0].startswith("live at http://127.0.0.1:")
-    assert told[1].startswith("whoever can reach 127.0.0.1 and knows this address sees the paintings")
-    with open_live("a", None, "127.0.0.1", told.append) as board:
+    assert caplog.messages[0].startswith("live at http://127.0.0.1:")
+    assert caplog.messages[1].startswith("whoever can reach 127.0.0.1 and knows this address sees the paintings")
+    with open_live("a", None, "127.0.0.1") as board:
         assert board is None
-    assert len(told) == 2
+    assert len(caplog.messages) == 2
 
 
-def test_a_render_is_shown_while_it_paints(scheduler, tmp_path):
+def test_a_render_is_shown_while_it_paints(scheduler, tmp_path, caplog):
     """While a painting is painted its page is there, with its canvas; a level left early is in the record."""
     save(tmp_path / "photo.png", photograph())
     save(tmp_path / "style.png", painting())
@@ -290,15 +291,20 @@ def test_a_render_is_shown_while_it_paints(scheduler, tmp_path):
 
     threads = []
 
-    def tell(notice):
-        if notice.startswith("live at "):
-            threads.append(threading.Thread(target=look, args=(notice.removeprefix("live at "),)))
-            threads[0].start()
+    class Told(logging.Handler):
+        def emit(self, record):
+            if record.msg == "live at %s":
+                threads.append(threading.Thread(target=look, args=record.args))
+                threads[0].start()
 
+    caplog.set_level("INFO", "muralist")
+    logger, told = logging.getLogger("muralist"), Told()
+    logger.addHandler(told)
     settings = TINY | {"scheduler": scheduler, "steps": [200, 2], "steps_per_round": 1}
-    sidecar = render(
-        tmp_path / "photo.png", tmp_path / "style.png", tmp_path / "out.png", live=0, tell=tell, **settings
-    )
+    try:
+        sidecar = render(tmp_path / "photo.png", tmp_path / "style.png", tmp_path / "out.png", live=0, **settings)
+    finally:
+        logger.removeHandler(told)
     threads[0].join(60)
     assert (seen["tile"][0], seen["left"], seen["ended"]) == (200, 204, True)
     assert np.asarray(Image.open(io.BytesIO(seen["tile"][1]))).shape == (96, 128, 3)
