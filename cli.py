@@ -134,6 +134,12 @@ def _add_log_file(ctx: click.Context, option: click.Parameter, file: Path | None
         LOG.debug("muralist %s, %s", version("muralist"), ctx.info_name, extra=ELSEWHERE)
 
 
+def _tell_of_keep_run(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+    if given:
+        ctx.meta["keep"] = True
+        warnings.warn("--keep is called --keep-run now; write --keep-run", FutureWarning, stacklevel=1)
+
+
 look_options = options(
     option(
         *("-s", "--style"),
@@ -170,7 +176,14 @@ picture_options = options(
 )
 run_options = options(
     option("--restart", is_flag=True, help="Discard an interrupted run and start over."),
-    option("--keep", is_flag=True, common=False, help="Keep the folder with intermediate canvases."),
+    option(
+        "--keep-run",
+        is_flag=True,
+        common=False,
+        callback=lambda ctx, option, given: given or "keep" in ctx.meta,
+        help="Keep the folder with intermediate canvases.",
+    ),
+    option("--keep", is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_tell_of_keep_run),
     option("--report", is_flag=True, help="Write a page to look at every painting with."),
     option(
         "--live",
@@ -188,7 +201,7 @@ run_options = options(
         help="Address to serve the page of --live on.",
     ),
     option("--quiet", is_flag=True, callback=_set_loudness, help="No progress bars and no last line."),
-    option("--verbose", is_flag=True, expose_value=False, callback=_set_loudness, help="Show details."),
+    option("--verbose", is_flag=True, common=False, expose_value=False, callback=_set_loudness, help="Show details."),
     option(
         "--log-file",
         type=path,
@@ -219,7 +232,6 @@ def render(
     assignments: tuple[str, ...],
     as_json: bool,
     quiet: bool,
-    keep: bool,
     **how: Any,
 ) -> None:
     """Paint the photograph CONTENT in the style of a painting.
@@ -230,7 +242,7 @@ def render(
     from .pipeline.render import render
 
     settings = load_settings(preset, flags, assignments)
-    sidecar = render(content, style, output, settings, quiet=quiet, keep_folder=keep, **how).sidecar
+    sidecar = render(content, style, output, settings, quiet=quiet, **how).sidecar
     if as_json:
         _print(json.dumps(sidecar, indent=2))
     elif not quiet:
@@ -266,7 +278,7 @@ def render(
 @look_options
 @run_options
 @option("--finish-by", metavar="HH:MM", help="Leave out what would not be finished by then.")
-@option("--max-hours", type=float, help="Leave out what would take longer than this.")
+@option("--max-hours", type=float, common=False, help="Leave out what would take longer than this.")
 @option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def batch(
     inputs: tuple[str, ...],
@@ -279,7 +291,7 @@ def batch(
     quiet: bool,
     overwrite: bool,
     restart: bool,
-    keep: bool,
+    keep_run: bool,
     report: bool,
     **how: Any,
 ) -> None:
@@ -290,7 +302,7 @@ def batch(
     """
     from .pipeline.archives.batch import Wishes, paint_archive
 
-    wishes = Wishes(preset, flags, assignments, overwrite=overwrite, restart=restart, keep=keep, report=report)
+    wishes = Wishes(preset, flags, assignments, overwrite=overwrite, restart=restart, keep_run=keep_run, report=report)
     found = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)
     if as_json:
         _print(json.dumps(found.as_dict(), indent=2))

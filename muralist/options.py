@@ -103,12 +103,15 @@ def settings_options(*names: str, model: type[Settings] = Settings) -> Callable[
     """Give a command the flags of some settings, or all that have one; it takes those given as the mapping `flags`."""
     chosen = {name: flag for name, flag in model.flags().items() if name in (names or model.flags())}
     hints = get_type_hints(model, include_extras=True)
+    old = {was: f"--{was.replace('_', '-')}" for was, name in model.old_names().items() if name in chosen}
+    old = {was: flag for was, flag in old.items() if flag not in chosen.values()}
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         def gathered(**given: Any) -> Any:
-            return command(flags={name: given.pop(name) for name in chosen}, **given)
+            return command(flags={name: given.pop(name) for name in (*chosen, *old)}, **given)
 
-        return options(*(_setting_option(model, name, flag, hints[name]) for name, flag in chosen.items()))(
+        hidden = [option(flag, was, default=None, hidden=True) for was, flag in old.items()]
+        return options(*hidden, *(_setting_option(model, name, flag, hints[name]) for name, flag in chosen.items()))(
             update_wrapper(gathered, command)
         )
 

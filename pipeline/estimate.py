@@ -57,7 +57,7 @@ def _level_bytes(brief: Brief, level: Level) -> float:
     features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in kept)
     # A tile files its Gram matrices every round; the whole picture's stay, and so do the style picture's.
     grams = sum(network.channels(name) ** 2 * DOUBLE for name in settings.active_style_layers)
-    rounds = 3 if settings.keep == "best" else 2  # the best one, the last one, and the next
+    rounds = 3 if settings.iterate == "best" else 2  # the best one, the last one, and the next
     files = (rounds + 3) * len(level.grid) + len(level.rounds) + 2 * len(brief.styles)
     pictures = 1 if level.index or is_photograph(settings) else 2
     pictures += 0 if brief.regions is None else brief.regions.planes
@@ -113,7 +113,7 @@ def history_bytes(brief: Brief) -> int:
 
 
 def _pairs(brief: Brief) -> int:
-    return brief.settings.history if brief.settings.optimizer == "lbfgs" else 0
+    return brief.settings.lbfgs_history if brief.settings.optimizer == "lbfgs" else 0
 
 
 def state_bytes(settings: Settings) -> int:
@@ -140,11 +140,11 @@ def check_memory(brief: Brief) -> None:
     if workers * needed <= available:
         return
     history = history_bytes(brief)
-    fitting = settings.history - ceil((needed - available / workers) / (history / settings.history))
-    some = f"{counted(fitting, 'pair')} would fit: use --set history={fitting},"
-    smaller = "a smaller --tile" if settings.chunks is None else "more chunks"
+    fitting = settings.lbfgs_history - ceil((needed - available / workers) / (history / settings.lbfgs_history))
+    some = f"{counted(fitting, 'pair')} would fit: use --set lbfgs_history={fitting},"
+    smaller = "a smaller --tile" if settings.tile_grid is None else "more chunks"
     raise SettingsError(
-        f"L-BFGS with a history of {counted(settings.history, 'pair')} needs {_gib(workers * needed)} of memory "
+        f"L-BFGS with a history of {counted(settings.lbfgs_history, 'pair')} needs {_gib(workers * needed)} of memory "
         f"({counted(workers, 'worker')}, {_gib(history)} each for the history), but {_gib(available)} "
         f"can be used; {some if fitting > 0 else 'not one pair would fit: use'} {smaller} or fewer --workers"
     )

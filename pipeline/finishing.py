@@ -76,7 +76,7 @@ class Finished:
         pixels = self.canvas.read(self._place(box), slice(AVERAGE, AVERAGE + 1))[0]
         if self.guides is not None and self.brief.regions is not None:
             pixels = self._by_region(box, pixels, self.guides, self.brief.regions.count)
-        elif self.brief.settings.colours == "luminance":
+        elif self.brief.settings.color == "luminance":
             pixels = with_chroma_of(self.photograph(box), pixels)
         return np.asarray(np.rint(pixels.clip(0, 1) * np.iinfo(self.dtype).max), self.dtype)
 

@@ -25,7 +25,7 @@ STRENGTHS: Final = (0.2, 0.35, 0.5, 0.65, 0.8)
 PRESETS: Final = ("crowson-w2", "johnson", "gatys-2016")  # published looks that the bundled network paints
 # Few steps, one tile, and hardly anything painted beyond the edge: a sheet is to be there while somebody waits.
 QUICK: Final = {"steps": [80, 30, 15], "steps_per_round": 10, "tile": 640, "edge_margin": 16}
-QUICK_PRESET: Final = {**QUICK, "steps": [60, 20], "coarse": SIZE // 2}
+QUICK_PRESET: Final = {**QUICK, "steps": [60, 20], "base_size": SIZE // 2}
 
 
 class Look(NamedTuple):
@@ -39,7 +39,7 @@ class Look(NamedTuple):
 
 LOOKS: Final = (
     *(Look(f"strength {strength}", "default", {"strength": strength}, QUICK) for strength in STRENGTHS),
-    Look("the photograph's colors", "default", {"colours": "statistics"}, QUICK),
+    Look("the photograph's colors", "default", {"color": "statistics"}, QUICK),
     *(Look(preset, preset, {"network": "compact"}, QUICK_PRESET) for preset in PRESETS),
 )
 

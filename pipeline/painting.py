@@ -121,7 +121,7 @@ class Painting:
         if due and step not in [saved.step for saved in self.course.checkpoints]:
             self.course.checkpoints.append(self.save(level, current.made))
             self._note()
-        levelled_off = has_levelled_off(current.totals, self.job.settings.plateau)
+        levelled_off = has_levelled_off(current.totals, self.job.settings.early_stop)
         return current.made == len(level.rounds) or levelled_off or self.progress.ends_level(level)
 
     def _finish(self) -> None:
@@ -144,7 +144,7 @@ class Painting:
     def _kept(self) -> int:
         """The round whose canvas would count if the level ended now."""
         current = self.course.current
-        return best(current.totals) if self.job.settings.keep == "best" else current.made
+        return best(current.totals) if self.job.settings.iterate == "best" else current.made
 
     def _needed(self) -> set[int]:
         """The rounds whose canvases must stay: the next one starts from the last, and one counts."""

@@ -107,7 +107,7 @@ def render(
     *,
     overwrite: bool = False,
     restart: bool = False,
-    keep_folder: bool = False,
+    keep_run: bool = False,
     quiet: bool = True,
     loss_lines: bool = False,
     loss_plot: str | Path | None = None,
@@ -132,7 +132,7 @@ def render(
         Whether an existing output may be replaced.
     restart : bool
         Whether to begin anew what was interrupted.
-    keep_folder : bool
+    keep_run : bool
         Whether to leave the run folder after a success.
     quiet : bool
         Whether to leave out the progress bars.
@@ -167,13 +167,13 @@ def render(
     resolved = settings or load_settings()
     styles = as_paths(style)
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
-    if os.path.exists(output) and not keep_folder:  # also where the name is too long to be one
+    if os.path.exists(output) and not keep_run:  # also where the name is too long to be one
         tidy(output, resolved.scratch, restart=restart)
     begun = RunFolder.of(output, resolved.scratch).is_begun(restart=restart)
     check_output(output, overwrite=overwrite or begun)
     if report:
         check_report(output, overwrite=overwrite or begun)
-    with open_run(output, resolved.scratch, restart=restart, keep=keep_folder) as folder:
+    with open_run(output, resolved.scratch, restart=restart, keep=keep_run) as folder:
         brief = make_brief(
             Path(photo),
             styles,

@@ -40,6 +40,8 @@ class Role:
         Whether the statistics of a style picture depend on it, beside the layers.
     rivals : tuple of str
         Settings that it takes the place of, and they its.
+    was : str, optional
+        Its name until the last release, which is understood for one more.
     """
 
     group: Group
@@ -51,6 +53,7 @@ class Role:
     speed: bool = False
     style_cache: bool = False
     rivals: tuple[str, ...] = ()
+    was: str | None = None
 
     def __call__(self, schema: dict[str, Any]) -> None:
         """Add itself to a field's JSON schema; this is how pydantic lets a field carry it."""

@@ -115,7 +115,7 @@ Rate = Annotated[Float, Field(gt=0, le=1)]
 Decay = Annotated[Float, Field(ge=0, lt=1)]
 Share = Annotated[Float, Field(ge=0, le=1)]
 StyleScale = Annotated[Float, Field(ge=0.05, le=10)]
-Chunks = Annotated[Int, Field(ge=1, le=1000)]
+TileCount = Annotated[Int, Field(ge=1, le=1000)]
 StyleLoss = Literal[
     "relative", "gatys", "gatys-hw", "gatys-chw", "log0", "fermilab", "gcucurull", "prisma", "spst", "w2"
 ]

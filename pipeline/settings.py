@@ -4,18 +4,18 @@ The model is flat, so that ``--set key=value`` and a preset's lines read the sam
 that the settings written beside a painting are the ones it was made with.
 """
 
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
 from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, Role, setting
 from .setting_types import (
     Address,
     BitDepth,
     Certificate,
-    Chunks,
     ContentLoss,
     Decay,
     Device,
@@ -36,6 +36,7 @@ from .setting_types import (
     StyleLoss,
     StyleScale,
     Text,
+    TileCount,
     TvLoss,
     Weight,
     by_optimizer,
@@ -78,6 +79,11 @@ def explained(name: str) -> str:
     field = Settings.model_fields[name]
     choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
     return f"{field.description} One of: {', '.join(choices)}." if len(choices) > 1 else str(field.description)
+
+
+def warn_of_old_name(name: str, new: str, value: object, place: str = "") -> None:
+    """Tell as a `FutureWarning` that a setting has another name now."""
+    warnings.warn(f"{place}{name} is called {new} now; write {new}: {value}", FutureWarning, stacklevel=4)
 
 
 def at_level(values: Sequence[T], level: int) -> T:
@@ -247,7 +253,7 @@ class Settings(BaseModel):
         common=True,
         scope="picture",
     )
-    colours: Literal["style", "luminance", "statistics"] = setting(
+    color: Literal["style", "luminance", "statistics"] = setting(
         "style",
         LOOK,
         "Where the colors come from. "
@@ -255,6 +261,7 @@ class Settings(BaseModel):
         "to the photograph's mean and covariance (`statistics`).",
         flag=True,
         common=True,
+        was="colours",
     )
 
     init: FileName = setting(
@@ -269,7 +276,7 @@ class Settings(BaseModel):
         0.078, LOOK, "Half width of uniform noise, deviation of gaussian, as a share of the colour range."
     )
 
-    coarse: Int = setting(192, LOOK, "Long side of the coarsest level, in pixels.", ge=64, le=8192)
+    base_size: Int = setting(192, LOOK, "Long side of the coarsest level, in pixels.", ge=64, le=8192, was="coarse")
     level_ratio: Float = setting(
         2.0, LOOK, "How many times as long a level's sides may be as those of the level before.", ge=1.1, le=4
     )
@@ -293,25 +300,34 @@ class Settings(BaseModel):
         "Size of a step per level, listed like `steps`. L-BFGS: a factor of its own step, by default 1. "
         "Adam: a share of the color range, by default 0.02, 0.02, 0.015.",
     )
-    history: Int = setting(10, LOOK, "Pairs of steps and gradients that L-BFGS remembers within a round.", ge=1, le=100)
+    lbfgs_history: Int = setting(
+        10, LOOK, "Pairs of steps and gradients that L-BFGS remembers within a round.", ge=1, le=100, was="history"
+    )
     lbfgs_resolutions: Listed[Resolutions] = setting(
         (4, 1),
         LOOK,
         "Sizes of the picture, each half the one before, at which L-BFGS looks for its steps at the same "
         "time, so that large areas change color in a few steps; per level, listed like `steps`; 1 is plain L-BFGS.",
     )
-    average_decay: Annotated[Decay, by_optimizer(adam=0.9, lbfgs=0.0)] = setting(
+    ema_decay: Annotated[Decay, by_optimizer(adam=0.9, lbfgs=0.0)] = setting(
         SUITS_OPTIMIZER,
         LOOK,
         "Decay of the moving average over the steps, which calms the last ones; 0 takes the last step. By "
         "default 0.9 for Adam, 0 for L-BFGS.",
+        was="average_decay",
     )
     betas: Pair[Decay] = setting((0.9, 0.99), LOOK, "Decays of Adam's two moments.")
-    keep: Literal["last", "best"] = setting(
-        "last", LOOK, "Which canvas of a level counts: the last, or the one of least loss, looked at every round."
+    iterate: Literal["last", "best"] = setting(
+        "last",
+        LOOK,
+        "Which canvas of a level counts: the last, or the one of least loss, looked at every round.",
+        was="keep",
     )
-    plateau: Share = setting(
-        0.0, LOOK, "End a level once three rounds lowered the loss by less than this share; 0 never does."
+    early_stop: Share = setting(
+        0.0,
+        LOOK,
+        "End a level once three rounds lowered the loss by less than this share; 0 never does.",
+        was="plateau",
     )
     consensus: bool = setting(
         True, LOOK, "Let all tiles agree on one style; false paints each tile on its own.", flag=True
@@ -327,13 +343,18 @@ class Settings(BaseModel):
     )
 
     # Before `tile` and `overlap`, which do not have to suit each other where chunks are asked for.
-    chunks: Pair[Chunks] | None = setting(
-        None, LOOK, "Rows and columns of tiles to cut every level into, instead of by `tile`."
+    tile_grid: Pair[TileCount] | None = setting(
+        None, LOOK, "Rows and columns of tiles to cut every level into, instead of by `tile`.", was="chunks"
     )
     tile: Int = setting(1024, LOOK, "Side of a tile with its overlap, in pixels.", ge=64, le=MAX_SIDE_PX, flag=True)
     overlap: Int = setting(128, LOOK, "Pixels that neighbouring tiles share and blend.", ge=0, flag=True)
     edge_margin: Int = setting(
-        32, LOOK, "Pixels painted beyond each edge of the picture and cut off, for the network's sake.", ge=0, le=512
+        32,
+        LOOK,
+        "Pixels painted beyond each edge of the picture and cut off, for the network's sake.",
+        ge=0,
+        le=512,
+        was="bleed",
     )
 
     raw_exposure: Float = setting(
@@ -524,8 +545,13 @@ class Settings(BaseModel):
         scope="machine",
         identity=False,
     )
-    save_every: Int | None = setting(
-        None, RUN, "Write the painting as it is after every so many steps, beside the output.", ge=1, flag=True
+    snapshot_every: Int | None = setting(
+        None,
+        RUN,
+        "Write the painting as it is after every so many steps, beside the output.",
+        ge=1,
+        flag=True,
+        was="save_every",
     )
     seed: Int = setting(
         0, LOOK, "Seed of the noise in the start; without noise nothing is random.", ge=0, lt=2**63, flag=True
@@ -557,6 +583,18 @@ class Settings(BaseModel):
         return {other for other in cls.model_fields if other in cls.role(name).rivals or name in cls.role(other).rivals}
 
     @classmethod
+    @cache
+    def old_names(cls) -> dict[str, str]:
+        """Give the new name of every setting that had another one in the last release, by the old one."""
+        return {was: name for name in cls.model_fields if (was := cls.role(name).was) is not None}
+
+    @classmethod
+    def new_name(cls, name: str, value: object) -> str:
+        """Give the name that a setting has now; an old name that is another's now counts for a whole number only."""
+        is_others = name in cls.model_fields and type(value) is not int
+        return name if is_others else cls.old_names().get(name, name)
+
+    @classmethod
     def flags(cls) -> dict[str, str]:
         """Give the flag of every setting that has one, such as ``--size``, and of a switch ``--gps/--no-gps``."""
         found = {}
@@ -582,6 +620,21 @@ class Settings(BaseModel):
         """Every layer that measures style or content."""
         return tuple({**self.active_style_layers, **self.active_content_layers})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_new_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        found = {}
+        for name, value in values.items():
+            new = cls.new_name(name, value)
+            if new != name:
+                warn_of_old_name(name, new, value)
+            if new in found:
+                raise ValueError(f"{new} is given twice, also by its old name, wanted it once")
+            found[new] = value
+        return found
+
     @field_validator("content_weight")
     @classmethod
     def _strength_suits_content_loss(cls, weight: float | None, info: ValidationInfo) -> float | None:
@@ -597,7 +650,7 @@ class Settings(BaseModel):
     @classmethod
     def _overlap_suits_tile(cls, overlap: int, info: ValidationInfo) -> int:
         tile = info.data.get("tile")  # missing if it was itself refused
-        if tile is not None and 2 * overlap >= tile and info.data.get("chunks") is None:
+        if tile is not None and 2 * overlap >= tile and info.data.get("tile_grid") is None:
             raise ValueError(
                 f"tile too small for its overlap: got tile {tile} and overlap {overlap}, "
                 "wanted an overlap below half the tile"

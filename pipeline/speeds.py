@@ -125,7 +125,7 @@ def conditions(settings: Settings, shape: Shape, device: str, name: str) -> Cond
     device, name : str
         Kind of device and what it is called.
     """
-    lbfgs = {"history": settings.history, "lbfgs_resolutions": settings.lbfgs_resolutions[-1]}
+    lbfgs = {"lbfgs_history": settings.lbfgs_history, "lbfgs_resolutions": settings.lbfgs_resolutions[-1]}
     return {
         "device": device,
         "name": name,

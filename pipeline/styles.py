@@ -1,6 +1,6 @@
 """Style pictures: one or several, or a folder that counts as one, each with its share of the style and its scale.
 
-Colours are the pictures' own, or with `colours: statistics` the photograph's (`muralist.pipeline.pictures.colours`).
+Colours are the pictures' own, or with `color: statistics` the photograph's (`muralist.pipeline.pictures.colours`).
 """
 
 from collections.abc import Sequence
@@ -134,7 +134,7 @@ def read_styles(
     files : sequence of sequence of Path
         The pictures of every style, from `style_files`.
     photograph : Picture
-        Where the colours come from with `colours: statistics`.
+        Where the colours come from with `color: statistics`.
     settings : Settings
     network : Architecture
 
@@ -232,7 +232,7 @@ def _style(
             f"{path}: got a style picture of {picture.width} x {picture.height} px, wanted at least {least} px a side",
             path=path,
         )
-    matched = (spec.color or settings.colours) == "statistics"
+    matched = (spec.color or settings.color) == "statistics"
     usual = settings.style_scale[0] if len(settings.style_scale) == 1 else 1.0
     return Style(
         picture,

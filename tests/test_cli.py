@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 from muralist.cli import main
 from muralist.model import architecture, published, weight_files
 from muralist.model.weight_files import find_weights
+from muralist.pipeline.errors import OutputError
 from muralist.pipeline.presets import load_settings, preset_names, preset_text
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import Speed, conditions, usual_speeds
@@ -205,7 +206,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--aspect", "abc"], ("aspect: got aspect 'abc'", "wanted width and height such as 4:3")),
         (["--aspect", "0:3"], ("aspect: got aspect '0:3'", "wanted sides above 0")),
         (["--aspect", "4:3", "--width", "80", "--height", "90"], ("contradict aspect 4:3", "leave one of the three")),
-        (["--save-every", "0"], ("save_every: got '0'", "wanted")),
+        (["--snapshot-every", "0"], ("snapshot_every: got '0'", "wanted")),
         (["--optimizer", "sgd"], ("optimizer: got 'sgd'", "'adam' or 'lbfgs'")),
         (["--loss-plot", "loss.gif"], ("loss.gif: extension '.gif'", ".svg")),
         (["--loss-plot", "nowhere/loss.png"], ("there is no folder nowhere",)),
@@ -227,7 +228,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--set", "steps=[-1]"], ("--set: steps.0: got -1", "wanted")),
         (["--set", "learning_rate=0"], ("--set: learning_rate.0: got 0", "wanted")),
         (["--set", "style_weight=-3"], ("--set: style_weight: got -3", "wanted")),
-        (["--set", "coarse=1"], ("--set: coarse: got 1", "wanted")),
+        (["--set", "base_size=1"], ("--set: base_size: got 1", "wanted")),
         (["--weights", "none.safetensors"], ("none.safetensors: cannot be read", "name a weight file")),
         (["--weights", "."], ("cannot be read", "name a weight file")),
         (["--style-blend", "1,2"], ("style_blend: got 2 shares for 1 style", "wanted one for each")),
@@ -237,7 +238,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["-s", "nothing"], ("nothing: there is no such file",)),
         (["--init", "none.png"], ("none.png: there is no such file",)),
         (["--noise-ratio", "1.1"], ("noise_ratio: got '1.1'", "wanted")),
-        (["--colours", "photo"], ("colours: got 'photo'", "'luminance'")),
+        (["--color", "photo"], ("color: got 'photo'", "'luminance'")),
         (["--set", "style_weight=0", "--set", "content_weight=0"], ("there is nothing to paint",)),
     ],
 )
@@ -468,7 +469,7 @@ def test_a_history_that_does_not_fit(folder, no_work, monkeypatch):
 
 def test_losses_and_pictures_on_the_way(folder, scheduler):
     """With the flags that ask for them, lines come on standard error and pictures and a plot beside the painting."""
-    options = ["--loss-lines", "--loss-plot", "loss.png", "--save-every", "4", "--width", "64", "--aspect", "1:1"]
+    options = ["--loss-lines", "--loss-plot", "loss.png", "--snapshot-every", "4", "--width", "64", "--aspect", "1:1"]
     result = render("--scheduler", scheduler, "--quiet", *options)
     assert (result.exit_code, result.stdout) == (0, "")
     lines = result.stderr.splitlines()
@@ -636,7 +637,7 @@ STOPPED = "muralist: interrupted; the same command goes on where this was\n"
 def test_ctrl_c_stops_everything(folder):
     """Ctrl-C while tiles are painted: exit 130, one line, no process and no output left, but what was painted."""
     before = contents(folder)
-    options = [*assignments(TINY | {"steps": [1, 100_000], "coarse": 64})]
+    options = [*assignments(TINY | {"steps": [1, 100_000], "base_size": 64})]
     command = [*MURALIST, "render", "photo.png", "-s", "style.png", "-o", "out.png", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -749,12 +750,14 @@ def test_restart_begins_anew(folder, interrupted):
 
 
 def test_keep_leaves_the_run_folder(folder, scheduler):
-    """With --keep intermediate canvases stay beside the painting; they are not gone on with."""
+    """With --keep-run intermediate canvases stay beside the painting; they are not gone on with."""
     options = ["--scheduler", scheduler, "--quiet"]
-    assert render(*options, "--keep").exit_code == 0
+    assert render(*options, "--keep-run").exit_code == 0
     kept = folder / ".out.png.muralist"
     assert list(kept.glob("*/level_01/cut_0/round_*/*.state"))
-    assert render(*options, "--overwrite").exit_code == 0
+    again = render(*options, "--overwrite", "--keep")
+    assert (again.exit_code, again.stderr) == (0, "muralist: --keep is called --keep-run now; write --keep-run\n")
+    assert kept.exists()
     assert resumed(folder) == 0
 
 
@@ -843,7 +846,7 @@ STREAMS = {
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 def test_streams_that_break_stop_no_painting(folder, scheduler, command, streams):
     """Nobody reads of the progress, and the painting is made all the same; nothing is written into it."""
-    settings = assignments(TINY | {"scheduler": scheduler, "coarse": 128, "steps": [1], "tile": 512})
+    settings = assignments(TINY | {"scheduler": scheduler, "base_size": 128, "steps": [1], "tile": 512})
     output = {"render": "out.png", "batch": "out"}[command]
     words = [*MURALIST, command, "photo.png", "-s", "style.png", "-o", output, *settings]
     done = subprocess.run(
@@ -886,3 +889,30 @@ def test_an_old_word_is_told_in_a_line(folder):
     assert result.exit_code == 0
     assert json.loads(result.stdout)["edge_margin"] == 48
     assert result.stderr == "muralist: mine.yaml:1: bleed is called edge_margin now; write edge_margin: 48\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told", "name", "value"),
+    [
+        (["--colours", "luminance"], "colours is called color now; write color: luminance", "color", "luminance"),
+        (
+            ["--save-every", "7"],
+            "save_every is called snapshot_every now; write snapshot_every: 7",
+            "snapshot_every",
+            7,
+        ),
+        (["--set", "keep=best"], "--set: keep is called iterate now; write iterate: best", "iterate", "best"),
+    ],
+)
+def test_an_old_flag_is_understood(folder, monkeypatch, options, told, name, value):
+    """By its old name a setting is set, and its new name is told in a line, also with --quiet."""
+    found = []
+
+    def painted(*paths: object, **how: object) -> None:
+        found.append(paths[3])
+        raise OutputError("enough")
+
+    monkeypatch.setattr("muralist.pipeline.render.render", painted)
+    result = render("--quiet", *options)
+    assert getattr(found[0], name) == value
+    assert result.stderr == f"muralist: {told}\nError: enough\n"

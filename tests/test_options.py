@@ -47,7 +47,7 @@ def test_help_fits_on_a_screen(command):
 def test_help_all_shows_all(command):
     """Every option once, and of every setting all that is to be said of it, with its default."""
     text = shown(command, "--help-all")
-    options = [each for each in main.commands[command].params if isinstance(each, click.Option)]
+    options = [each for each in main.commands[command].params if isinstance(each, click.Option) and not each.hidden]
     assert flags(text) >= {each.opts[-1] for each in options}
     said = "".join(text.split())
     for name in Settings.flags():

@@ -163,7 +163,7 @@ class TileGrid:
         Total stride of the network, px, so that a feature position is the same block of pixels in every tile.
     halo : int, optional
         Pixels of the overlap on either side that are not blended; a quarter of it if not given.
-    chunks : (int, int), optional
+    tile_grid : (int, int), optional
         Rows and columns of tiles to divide the canvas into evenly, whatever `tile`; see `divide`.
 
     Raises
@@ -184,16 +184,16 @@ class TileGrid:
     overlap: int
     stride: int = 1
     halo: int | None = None
-    chunks: tuple[int, int] | None = None
+    tile_grid: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width, self.tile, self.stride, *(self.chunks or ())) < 1 or self.overlap < 0:
+        if min(self.height, self.width, self.tile, self.stride, *(self.tile_grid or ())) < 1 or self.overlap < 0:
             raise TilingError(f"a grid needs positive sizes, got {self!r}")
 
     @cached_property
     def axes(self) -> tuple[list[Cut], list[Cut]]:
         """The cuts of the rows and of the columns."""
-        rows, cols = self.chunks or (None, None)
+        rows, cols = self.tile_grid or (None, None)
         return self._axis(self.height, rows), self._axis(self.width, cols)
 
     def _axis(self, length: int, count: int | None) -> list[Cut]:

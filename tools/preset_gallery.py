@@ -63,7 +63,7 @@ def _row(name: str) -> tuple[str, ...]:
         f"{used.tv_weight:g} {used.tv_loss}" if used.tv_weight else "",
         _start(used),
         _optimiser(used),
-        f"{', '.join(map(str, used.steps))} from {used.coarse} px",
+        f"{', '.join(map(str, used.steps))} from {used.base_size} px",
         _with_compact(name, used),
     )
 
@@ -93,8 +93,8 @@ def _optimiser(used: Settings) -> str:
     if used.optimizer == "lbfgs":
         most = max(used.lbfgs_resolutions)
         seen = f", {most} resolutions" if most > 1 else ""
-        return f"L-BFGS, {used.history} pairs{seen}"
-    kept = ", the best" if used.keep == "best" else f", average {used.average_decay:g}" if used.average_decay else ""
+        return f"L-BFGS, {used.lbfgs_history} pairs{seen}"
+    kept = ", the best" if used.iterate == "best" else f", average {used.ema_decay:g}" if used.ema_decay else ""
     return f"Adam {rates}{kept}"
 
 

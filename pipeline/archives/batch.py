@@ -73,7 +73,7 @@ class Wishes:
         Whether existing outputs that were made otherwise may be replaced; those that are up to date stay.
     restart : bool
         Whether to begin interrupted pictures anew.
-    keep : bool
+    keep_run : bool
         Whether to leave run folders after a success.
     report : bool
         Whether to write a page about every painting, and one about the batch.
@@ -84,7 +84,7 @@ class Wishes:
     assignments: Sequence[str] = ()
     overwrite: bool = False
     restart: bool = False
-    keep: bool = False
+    keep_run: bool = False
     report: bool = False
 
     def settings_of(self, item: Item) -> Settings:
@@ -362,7 +362,7 @@ class Batch:
             if self.wishes.overwrite:
                 return False
             raise
-        if not self.wishes.keep:
+        if not self.wishes.keep_run:
             tidy(item.output, settings.scratch, restart=self.wishes.restart)
         return True
 
@@ -390,7 +390,7 @@ class Batch:
         _make_folder(item.output.parent)
         check_output(item.output, overwrite=True)  # whether it may be replaced depends on the run folder
         restart = wishes.restart and errand.attempts == 1
-        with open_run(item.output, errand.settings.scratch, restart=restart, keep=wishes.keep) as folder:
+        with open_run(item.output, errand.settings.scratch, restart=restart, keep=wishes.keep_run) as folder:
             overwrite = wishes.overwrite or folder.begun
             brief = make_brief(
                 item.content, item.styles, item.output, errand.settings, overwrite=overwrite, aside=folder.aside

@@ -67,10 +67,10 @@ def check_collisions(
         if (checkpoint := checkpoint_of(Path(real))) is None or (found := painters.get(str(checkpoint[0]))) is None:
             continue
         (item, own), step = found, checkpoint[1]
-        if own and own.save_every and step and step % own.save_every == 0:
+        if own and own.snapshot_every and step and step % own.snapshot_every == 0:
             raise SettingsError(
                 f"the checkpoint of {_told(item)} after {step} steps would be {real}, which is "
-                f"{written.get(real, 'an input')}; choose another output folder or --name, or leave --save-every out"
+                f"{written.get(real, 'an input')}; choose another output folder or --name, or no --snapshot-every"
             )
 
 

@@ -179,7 +179,7 @@ def _check_keys(keys: Iterable[str], place: str) -> None:
     for key in keys:
         if key in machine:
             raise SettingsError(f"{place}: {key} holds for the whole batch, wanted it on the command line")
-        if key not in known:
+        if key not in known and key not in Settings.old_names():
             problem = ", ".join(filter(None, [f"unknown key {_short(key)}", did_you_mean(key, known)]))
             raise SettingsError(f"{place}: {problem}")
 

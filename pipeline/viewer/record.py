@@ -7,13 +7,14 @@ from math import isfinite
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ...tiling.grid import Box, Span
 from ..brief import sidecar_path
 from ..errors import PictureError
 from ..records.course import LevelReport
 from ..records.losses import LossRow
+from ..settings import Settings
 
 MAX_BYTES: Final = 64 << 20
 
@@ -102,6 +103,11 @@ class Record(BaseModel):
         """Where the painting is in the file: in its middle."""
         top, left = ((whole - side) // 2 for whole, side in zip(self.file_size, (self.height, self.width), strict=True))
         return Box(Span(top, top + self.height), Span(left, left + self.width))
+
+    @field_validator("settings")
+    @classmethod
+    def _have_new_names(cls, settings: dict[str, Setting]) -> dict[str, Setting]:
+        return {Settings.new_name(name, value): value for name, value in settings.items()}
 
     @model_validator(mode="after")
     def _sheet_has_room(self) -> "Record":

@@ -96,7 +96,7 @@ def main(images: Path, content: str, style: str, tiles: tuple[int, ...], results
     """Compare the time of tiled and untiled renders."""
     os.environ |= ALLOCATOR  # for the process without dask; workers get it anyway
     repeats, size, more = (options.pop(key) for key in ("repeats", "size", "settings"))
-    common = {**options, "size": size, "coarse": size, "workers": 1, **more}
+    common = {**options, "size": size, "base_size": size, "workers": 1, **more}
     sides = [MAX_SIDE_PX, *tiles]
     runs: dict[int, list[dict[str, Any]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:

@@ -21,10 +21,10 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "twice at full size": {"steps": [200, 100, 60, 80]},
     "half everywhere": {"steps": [100, 50, 30, 20]},
     "all alike": {"steps": [100]},
-    "one level": {"coarse": 8192, "steps": [150]},
+    "one level": {"base_size": 8192, "steps": [150]},
     "slower at the end": {"learning_rate": [0.02, 0.02, 0.015, 0.01]},
     "faster at the end": {"learning_rate": [0.02, 0.02, 0.02, 0.02]},
-    "no average": {"average_decay": 0},
+    "no average": {"ema_decay": 0},
     "no detail": {"detail": 0},
 }
 
@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 def paint(pair: tuple[Path, Path], schedule: dict[str, Any], settings: dict[str, Any]) -> tuple[Row, dict[str, Any]]:
     """Paint a pair with a schedule; what it took, what came out, and how the last level went."""
-    options = {**settings, **schedule, "coarse": min(schedule.get("coarse", 256), settings["size"])}
+    options = {**settings, **schedule, "base_size": min(schedule.get("base_size", 256), settings["size"])}
     preset = options.pop("preset", "default")
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "painting.png")

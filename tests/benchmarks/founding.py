@@ -15,8 +15,8 @@ from machine import find_picture, images_option, input_of, render, results_optio
 from muralist.pipeline.presets import load_settings
 
 PRESETS = ("log0", "gcucurull", "prisma", "fermilab", "chunks")
-WHOLE: dict[str, Any] = {"chunks": [1, 1], "consensus": True}
-TILES: dict[str, Any] = {"chunks": [2, 3], "consensus": True, "overlap": 128}
+WHOLE: dict[str, Any] = {"tile_grid": [1, 1], "consensus": True}
+TILES: dict[str, Any] = {"tile_grid": [2, 3], "consensus": True, "overlap": 128}
 LIMIT = 0.15  # apart from the untiled render's
 
 Row = dict[str, Any]

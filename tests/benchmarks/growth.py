@@ -57,7 +57,7 @@ def measure(paths: tuple[Path, Path, Path], settings: dict[str, Any]) -> dict[st
 def one_level(photograph: Path, steps: int) -> dict[str, Any]:
     """Give settings that make steps at full size only; there is no coarser level but for the largest pictures."""
     longest = max(read_size(photograph))
-    return {"coarse": min(longest, LARGEST), "steps": [0, steps] if longest > LARGEST else [steps]}
+    return {"base_size": min(longest, LARGEST), "steps": [0, steps] if longest > LARGEST else [steps]}
 
 
 def as_row(run: dict[str, Any], largest: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def _row(pair: Pair, variant: str, path: Path, sidecar: dict[str, Any], settings
 
 def whole_style_loss(painting: Path, style: Path, settings: Settings) -> float:
     """Measure a finished file's style loss in one piece: render it with no step at one level."""
-    one_level = {"coarse": settings["size"], "steps": [0]}
+    one_level = {"base_size": settings["size"], "steps": [0]}
     with tempfile.TemporaryDirectory() as folder:
         unchanged = render(painting, style, Path(folder, "same.png"), **{**settings, **UNTILED, **one_level})
     return float(unchanged["levels"][0]["style_loss_last"])
@@ -138,7 +138,7 @@ def main(images: Path, names: tuple[str, ...], out: Path | None, results: Path, 
             result["settings"] = sidecar["settings"]
         text = f"Whole pyramid, tile {options['tile']}.\n\n{as_table(result['pyramid'])}"
         if one_level:
-            single = {**settings, "coarse": options["size"], "steps": [steps]}
+            single = {**settings, "base_size": options["size"], "steps": [steps]}
             result["one_level"], _ = paint_pair(pairs[0], single, folder, "one-level")
             text += f"\n\nOne level, {steps} steps from the photograph.\n\n{as_table(result['one_level'])}"
     write_result(results, "quality", sidecar, result, text)

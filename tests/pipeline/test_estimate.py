@@ -133,8 +133,8 @@ def test_memory_grows_with_the_tile_and_the_picture(tmp_path):
 
 def test_every_pair_of_lbfgs_counts(tmp_path):
     """A pair more is three planes more in a worker; on the disk L-BFGS keeps a plane less than Adam, and no pairs."""
-    adam = brief(tmp_path, optimizer="adam", history=9)
-    few, more = (brief(tmp_path, optimizer="lbfgs", history=pairs) for pairs in (1, 4))
+    adam = brief(tmp_path, optimizer="adam", lbfgs_history=9)
+    few, more = (brief(tmp_path, optimizer="lbfgs", lbfgs_history=pairs) for pairs in (1, 4))
     pair = 3 * 3 * 4 * largest_tile(few.final)
     assert worker_bytes(more, 4) - worker_bytes(few, 4) == 3 * pair
     assert history_bytes(few) == pair
@@ -152,18 +152,18 @@ def memory_of(bytes_: float, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_history_that_does_not_fit_is_refused(tmp_path, monkeypatch, measured, fitting):
     """With room for fewer pairs than asked for, the message says how many; so many are accepted, one more is not."""
     wanted = {"optimizer": "lbfgs", "workers": 2, "tile": 128}
-    room = 2 * worker_bytes(brief(tmp_path, history=fitting, **wanted), 4)
+    room = 2 * worker_bytes(brief(tmp_path, lbfgs_history=fitting, **wanted), 4)
     memory_of(room + 100, monkeypatch)
     words = rf"history of 20 pairs needs .* GiB of memory \(2 workers, .*; {counted(fitting, 'pair')} would fit"
-    words += rf": use --set history={fitting}, a smaller --tile"
+    words += rf": use --set lbfgs_history={fitting}, a smaller --tile"
     for check in (check_memory, estimate):
         with pytest.raises(SettingsError, match=words):
-            check(brief(tmp_path, history=20, **wanted))
+            check(brief(tmp_path, lbfgs_history=20, **wanted))
     with pytest.raises(SettingsError, match=words):
-        render(*paths(tmp_path), **TINY | wanted, history=20)
-    check_memory(brief(tmp_path, history=fitting, **wanted))
+        render(*paths(tmp_path), **TINY | wanted, lbfgs_history=20)
+    check_memory(brief(tmp_path, lbfgs_history=fitting, **wanted))
     with pytest.raises(SettingsError):
-        check_memory(brief(tmp_path, history=fitting + 1, **wanted))
+        check_memory(brief(tmp_path, lbfgs_history=fitting + 1, **wanted))
     assert sorted(os.listdir(tmp_path)) == ["photo.png", "style.png"]
 
 
@@ -171,9 +171,9 @@ def test_memory_without_room_for_a_pair(tmp_path, monkeypatch):
     """Where nothing fits, a smaller history is not offered; Adam, and other machines' workers, are not asked."""
     memory_of(1000, monkeypatch)
     with pytest.raises(SettingsError, match="not one pair would fit: use a smaller --tile or fewer --workers"):
-        check_memory(brief(tmp_path, optimizer="lbfgs", history=1))
+        check_memory(brief(tmp_path, optimizer="lbfgs", lbfgs_history=1))
     with pytest.raises(SettingsError, match="use more chunks or fewer --workers"):
-        check_memory(brief(tmp_path, optimizer="lbfgs", history=1, chunks=[2, 3]))
+        check_memory(brief(tmp_path, optimizer="lbfgs", lbfgs_history=1, tile_grid=[2, 3]))
     check_memory(brief(tmp_path, optimizer="adam"))
     check_memory(brief(tmp_path, optimizer="lbfgs", scheduler="tcp://elsewhere:8786"))
 
@@ -198,10 +198,10 @@ def folder_bytes(folder: Path) -> int:
     "change",
     [
         {},
-        {"coarse": 128, "style_scale": 10},
+        {"base_size": 128, "style_scale": 10},
         {"steps": [12, 1], "steps_per_round": 1},
-        {"keep": "best", "learning_rate": 0.3, "steps": [1, 6], "steps_per_round": 1},
-        {"optimizer": "lbfgs", "history": 3},
+        {"iterate": "best", "learning_rate": 0.3, "steps": [1, 6], "steps_per_round": 1},
+        {"optimizer": "lbfgs", "lbfgs_history": 3},
     ],
 )
 def test_the_disk_holds_no_more_than_foretold(tmp_path, monkeypatch, scheduler, change):

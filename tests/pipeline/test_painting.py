@@ -278,11 +278,11 @@ def watched(function: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
 
 
 WAYS = {
-    "best": {"keep": "best", "optimizer": "adam", "learning_rate": [0.9, 0.9], "average_decay": 0, "steps": [5, 4]},
-    "plateau": {"plateau": 1, "steps": [9, 5], "steps_per_round": 2},
-    "checkpoints": {"save_every": 2},
+    "best": {"iterate": "best", "optimizer": "adam", "learning_rate": [0.9, 0.9], "ema_decay": 0, "steps": [5, 4]},
+    "early_stop": {"early_stop": 1, "steps": [9, 5], "steps_per_round": 2},
+    "checkpoints": {"snapshot_every": 2},
     "adam": {"optimizer": "adam"},
-    "little history": {"history": 2},
+    "little history": {"lbfgs_history": 2},
     "noise": {"noise_ratio": 0.5},
     "alone": {"consensus": False},
     "no steps": {"steps": [3, 0]},
@@ -315,7 +315,7 @@ def test_the_content_weight_for_a_strength_is_found_again(tmp_path, monkeypatch)
 
 def test_checkpoints_show_the_canvas_as_it_is(tmp_path):
     """A checkpoint is due after every so many steps of the run; gone on with, none is left out."""
-    settings = SETTINGS.model_copy(update={"save_every": 2})
+    settings = SETTINGS.model_copy(update={"snapshot_every": 2})
     whole = paint(tmp_path / "whole.png", Here(), settings)
     assert [(level, made) for level, made, _ in whole.saved] == [(0, 2), (1, 1), (1, 3)]
     assert [(row.step, row.height) for row in whole.course.checkpoints] == [(2, 48), (4, 96), (6, 96)]
@@ -427,7 +427,7 @@ def test_a_start_that_was_filed_is_cut_too(tmp_path):
     assert found.course.losses[0].total == pytest.approx(wanted.course.losses[0].total, rel=0.02)
 
 
-@pytest.mark.parametrize("changes", [{"keep": "last"}, {"keep": "best"}, {"noise_ratio": 0.5}])
+@pytest.mark.parametrize("changes", [{"iterate": "last"}, {"iterate": "best"}, {"noise_ratio": 0.5}])
 @pytest.mark.parametrize("watch", [too_large(120, "paint_tile", since=1), too_large(80, "prepare_tile")])
 def test_halved_tiles_are_gone_on_with(tmp_path, changes, watch):
     """Interrupted again and again before, while and after tiles were halved, the bytes are those of one go."""

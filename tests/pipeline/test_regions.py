@@ -156,7 +156,7 @@ def test_what_is_protected_is_not_painted(folder):
 def test_color_is_by_region(folder):
     """What is painted in light only is a region's own, and otherwise as the setting says."""
     assert (channels(read(regions=["left.png=other.png,color=luminance"]))[..., 2] == LEFT / 255).all()
-    others = read(regions=["left.png=other.png,color=style", "box.png=style.png"], colours="luminance")
+    others = read(regions=["left.png=other.png,color=style", "box.png=style.png"], color="luminance")
     np.testing.assert_allclose(channels(others)[..., 3], 1 - LEFT / 255, atol=1e-6)
 
 

@@ -102,7 +102,7 @@ def test_canvases_may_lie_in_an_object_store(paint, folder, painted, object_stor
 
 def test_several_tiles_come_near_one(paint):
     """A picture in four tiles ends with nearly the losses of the picture in one tile."""
-    settings = {"coarse": 128, "steps": [12], "steps_per_round": 2, "style_weight": 30, "optimizer": "adam"}
+    settings = {"base_size": 128, "steps": [12], "steps_per_round": 2, "style_weight": 30, "optimizer": "adam"}
     tiled = paint("tiled.png", **settings)["levels"][-1]
     whole = paint("whole.png", **settings | {"tile": 512})["levels"][-1]
     assert (tiled["tiles"], whole["tiles"]) == (4, 1)
@@ -113,7 +113,7 @@ def test_several_tiles_come_near_one(paint):
 
 def test_independent_tiles_miss_the_style_of_the_whole(paint):
     """Without consensus every tile is a painting of its own, and the whole picture's style loss says so."""
-    settings = {"coarse": 160, "size": 160, "steps": [12], "steps_per_round": 2, "optimizer": "adam"}
+    settings = {"base_size": 160, "size": 160, "steps": [12], "steps_per_round": 2, "optimizer": "adam"}
     settings["learning_rate"] = [0.05]
     agreed = paint("agreed.png", **settings)
     alone = paint("alone.png", consensus=False, **settings)
@@ -125,7 +125,7 @@ def test_independent_tiles_miss_the_style_of_the_whole(paint):
 
 def test_no_steps_give_the_photograph_back(paint, folder):
     """With no steps at all the painting is the photograph, so reading, resizing and writing lose nothing."""
-    sidecar = paint(steps=[0], coarse=128)
+    sidecar = paint(steps=[0], base_size=128)
     assert [row["rounds"] for row in sidecar["levels"]] == [0]
     np.testing.assert_array_equal(read_picture(folder / "out.png").pixels, photograph())
 
@@ -181,10 +181,10 @@ def test_statistics_of_styles_are_cached_one_by_one(paint, folder, monkeypatch):
     paint("both.png", style=["style.png", "new.png"], steps=[1])
     assert measured == ["new.png", "new.png"]  # at two levels
     measured.clear()
-    paint("statistics.png", style=["style.png", "new.png"], steps=[1], colours="statistics")
+    paint("statistics.png", style=["style.png", "new.png"], steps=[1], color="statistics")
     assert sorted(measured) == ["new.png", "new.png", "style.png", "style.png"]
     measured.clear()
-    paint("again.png", style="new.png", steps=[1], colours="statistics")
+    paint("again.png", style="new.png", steps=[1], color="statistics")
     assert measured == []
 
 
@@ -200,18 +200,18 @@ def test_noise_comes_from_the_seed(paint, folder):
 def test_no_steps_give_the_start_back(paint, folder):
     """With no steps the painting is what it started from: a file as it is, or the network's mean colour."""
     save(folder / "init.png", photograph(seed=9))
-    sidecar = paint("file.png", init=str(folder / "init.png"), steps=[0], coarse=128)
+    sidecar = paint("file.png", init=str(folder / "init.png"), steps=[0], base_size=128)
     np.testing.assert_allclose(read_picture(folder / "file.png").pixels, photograph(seed=9), atol=1)
     assert sidecar["inputs"]["init"]["path"] == str(folder / "init.png")
     assert sidecar["notices"] == []
-    paint("blank.png", init="blank", steps=[0], coarse=128)
+    paint("blank.png", init="blank", steps=[0], base_size=128)
     assert (read_picture(folder / "blank.png").pixels == round(0.45 * 255)).all()
 
 
 def test_an_init_of_another_shape_is_stretched_and_said_so(paint, folder):
     """A picture to start from is resized to fit exactly; the sidecar keeps the notice."""
     save(folder / "init.png", photograph(100, 60))
-    sidecar = paint(init=str(folder / "init.png"), steps=[0], coarse=128)
+    sidecar = paint(init=str(folder / "init.png"), steps=[0], base_size=128)
     (notice,) = sidecar["notices"]
     assert "init.png" in notice
     assert "60 x 100 px, another shape than the painting of 128 x 96 px; it is resized to fit exactly" in notice
@@ -232,7 +232,7 @@ def test_style_alone_is_texture_on_a_blank_canvas(paint, folder):
 
 def test_content_alone_comes_back_from_noise(paint):
     """With style_weight 0 no style picture is needed; one that is named anyway is not read, and that is said."""
-    settings = {"style_weight": 0, "noise_ratio": 1, "steps": [30], "coarse": 128, "tv_weight": 0}
+    settings = {"style_weight": 0, "noise_ratio": 1, "steps": [30], "base_size": 128, "tv_weight": 0}
     sidecar = paint("one.png", style=[], **settings)
     row = sidecar["levels"][0]
     assert row["content_loss_last"] < 0.8 * row["content_loss_first"]
@@ -250,27 +250,27 @@ def test_nothing_to_paint_is_refused(paint, folder):
 
 
 def test_luminance_keeps_the_photographs_chroma(paint, folder, monkeypatch):
-    """With `colours: luminance` light is the painting's, and chroma is the photograph's wherever there is room.
+    """With `color: luminance` light is the painting's, and chroma is the photograph's wherever there is room.
 
     What the painting was before it was rounded to 16 bits lies within half a step, and so does what is compared.
     """
     half = 0.5 / 65535 + 1e-6
     paint("style.tif", bit_depth=16)
-    paint("light.tif", bit_depth=16, colours="luminance")
+    paint("light.tif", bit_depth=16, color="luminance")
     style, light = (read_picture(folder / f"{name}.tif").pixels / 65535 for name in ("style", "light"))
     nearly = [with_chroma_of(photograph() / 255, style + slip) for slip in (-half, 0, half)]
     assert (np.min(nearly, axis=0) - half <= light).all()
     assert (light <= np.max(nearly, axis=0) + half).all()
     monkeypatch.setattr(finishing, "BAND_ROWS", 7)
-    paint("bands.tif", bit_depth=16, colours="luminance")
+    paint("bands.tif", bit_depth=16, color="luminance")
     assert (folder / "bands.tif").read_bytes() == (folder / "light.tif").read_bytes()
 
 
 def test_statistics_are_a_recoloured_style_picture(paint, folder):
-    """With `colours: statistics` the painting is that after a style file recoloured beforehand."""
+    """With `color: statistics` the painting is that after a style file recoloured beforehand."""
     recoloured = recolouring(painting(), photograph())(painting() / 255)
     save(folder / "recoloured.png", np.round(recoloured * 65535).astype(np.uint16))
-    paint("matched.png", colours="statistics")
+    paint("matched.png", color="statistics")
     paint("wanted.png", style="recoloured.png")
     paint("own.png")
     matched, wanted, own = (read_picture(folder / f"{n}.png").pixels.astype(int) for n in ("matched", "wanted", "own"))
@@ -282,16 +282,16 @@ def test_statistics_are_a_recoloured_style_picture(paint, folder):
 
 def test_a_width_and_a_height_crop_around_the_centre(paint, folder):
     """The painting has just the size asked for and shows the middle of the photograph."""
-    paint("wide.png", width=64, height=32, steps=[0], coarse=128)
+    paint("wide.png", width=64, height=32, steps=[0], base_size=128)
     middle = photograph()[16:80].astype(np.float32) / 255
     np.testing.assert_allclose(read_picture(folder / "wide.png").pixels, resize(middle, 32, 64) * 255, atol=1)
-    paint("square.png", aspect="1:1", steps=[0], coarse=128)
+    paint("square.png", aspect="1:1", steps=[0], base_size=128)
     np.testing.assert_array_equal(read_picture(folder / "square.png").pixels, photograph()[:, 16:112])
 
 
 def test_an_aspect_is_cropped_before_the_paper_is_filled(paint, folder):
     """A photograph cropped to a tall shape fills a paper that stands upright."""
-    sidecar = paint(aspect="2:3", print_size="3x2in", dpi=30, fit="crop", steps=[0], coarse=128)
+    sidecar = paint(aspect="2:3", print_size="3x2in", dpi=30, fit="crop", steps=[0], base_size=128)
     assert (sidecar["height"], sidecar["width"]) == (90, 60)
     tall = photograph()[:, 32:96].astype(np.float32) / 255
     np.testing.assert_allclose(read_picture(folder / "out.png").pixels, resize(tall, 90, 60) * 255, atol=2)
@@ -299,19 +299,19 @@ def test_an_aspect_is_cropped_before_the_paper_is_filled(paint, folder):
 
 def test_chunks_are_painted_alone_and_stitched(paint, folder):
     """Every level is cut into so many rectangles; without steps, they give the photograph back."""
-    alone = {"chunks": [2, 3], "overlap": 0, "consensus": False}
+    alone = {"tile_grid": [2, 3], "overlap": 0, "consensus": False}
     sidecar = paint("chunks.png", **alone)
     assert [row["tiles"] for row in sidecar["levels"]] == [2, 6]  # 64 x 48 px has no room for three rows of 32 px
     assert [row["rounds"] for row in sidecar["levels"]] == [1, 1]
-    paint("none.png", **alone, steps=[0], coarse=128)
+    paint("none.png", **alone, steps=[0], base_size=128)
     np.testing.assert_array_equal(read_picture(folder / "none.png").pixels, photograph())
 
 
 def test_the_best_canvas_counts(paint, folder):
     """Of rounds that get worse and worse the best one is kept: the painting of just so many steps."""
-    settings = {"coarse": 128, "tile": 512, "average_decay": 0, "learning_rate": 0.9, "steps_per_round": 1}
+    settings = {"base_size": 128, "tile": 512, "ema_decay": 0, "learning_rate": 0.9, "steps_per_round": 1}
     settings["optimizer"] = "adam"
-    sidecar = paint("best.png", keep="best", steps=8, **settings)
+    sidecar = paint("best.png", iterate="best", steps=8, **settings)
     (level,), totals = sidecar["levels"], [row["total"] for row in sidecar["losses"]]
     assert totals[level["kept"]] == min(totals) < totals[-1]
     assert (level["rounds"], level["steps"], level["ended"]) == (8, 8, "steps")
@@ -322,9 +322,9 @@ def test_the_best_canvas_counts(paint, folder):
 
 def test_the_best_canvas_starts_the_next_level(paint):
     """A level whose later rounds are worse hands its best canvas on."""
-    settings = {"average_decay": 0, "learning_rate": [0.9, 1e-6], "steps": [8, 1], "steps_per_round": 1}
+    settings = {"ema_decay": 0, "learning_rate": [0.9, 1e-6], "steps": [8, 1], "steps_per_round": 1}
     settings["optimizer"] = "adam"
-    best, last = (paint(f"{keep}.png", keep=keep, **settings) for keep in ("best", "last"))
+    best, last = (paint(f"{keep}.png", iterate=keep, **settings) for keep in ("best", "last"))
     assert best["levels"][0]["kept"] < last["levels"][0]["kept"] == 8
     assert best["levels"][1]["style_loss_first"] < last["levels"][1]["style_loss_first"]
 
@@ -347,7 +347,7 @@ def test_a_level_ends_on_a_plateau(paint, monkeypatch):
     """With a share that nothing reaches, levels end after three rounds; their bars are full all the same."""
     progress = Counting()
     monkeypatch.setattr(module, "Bars", lambda *_, **__: nullcontext(progress))
-    rows = paint(steps=[11, 5], plateau=1, quiet=False)["levels"]
+    rows = paint(steps=[11, 5], early_stop=1, quiet=False)["levels"]
     assert [(row["rounds"], row["steps"], row["ended"], row["kept"]) for row in rows] == [
         (3, 6, "plateau", 3),
         (3, 5, "steps", 3),
@@ -355,8 +355,9 @@ def test_a_level_ends_on_a_plateau(paint, monkeypatch):
     assert progress.work == [0, 0, 0]
 
 
-def test_losses_are_told_for_every_look(paint, folder, capfd):
+def test_losses_are_told_for_every_look(paint, folder, caplog):
     """The sidecar has a row for the start of every level and for every round; lines and plot show the same."""
+    caplog.set_level("INFO", "muralist.losses")
     sidecar = paint(loss_lines=True, loss_plot=folder / "loss.svg", content_weight=0)
     looks = [(row["level"], row["step"]) for row in sidecar["losses"]]
     assert looks == [(1, 0), (1, 2), (1, 4), (2, 4), (2, 6), (2, 7)]
@@ -367,7 +368,7 @@ def test_losses_are_told_for_every_look(paint, folder, capfd):
     for row in sidecar["losses"]:
         assert row["content"] is None
         assert row["total"] == pytest.approx(1000 * row["style"] + 50 * row["tv"])
-    lines = capfd.readouterr().err.splitlines()
+    lines = [record.getMessage() for record in caplog.records if record.name == "muralist.losses"]
     assert [line.split()[:4] for line in lines] == [["step", str(s), "level", f"{level}/2"] for level, s in looks]
     assert names(folder) == ["loss.svg", "out.png", "out.png.json", "photo.png", "style.png"]
 
@@ -375,7 +376,7 @@ def test_losses_are_told_for_every_look(paint, folder, capfd):
 def test_checkpoints_are_written_on_the_way(paint, folder):
     """After every two steps of the run there is a picture of the level's size and the output's form."""
     save(folder / "deep.tif", deep(photograph()))
-    sidecar = paint("out.tif", content="deep.tif", save_every=2, steps=[4, 4], dpi=50)
+    sidecar = paint("out.tif", content="deep.tif", snapshot_every=2, steps=[4, 4], dpi=50)
     found = [(Path(row["path"]).name, row["step"], row["height"], row["width"]) for row in sidecar["checkpoints"]]
     assert found == [
         ("out-000002.tif", 2, 48, 64),
@@ -393,7 +394,7 @@ def test_checkpoints_are_written_on_the_way(paint, folder):
 
 def test_checkpoints_have_the_colours_of_the_output(paint, folder):
     """Where only light is painted, the pictures on the way have the photograph's colours too."""
-    paint(save_every=4, steps=[4], coarse=128, colours="luminance")
+    paint(snapshot_every=4, steps=[4], base_size=128, color="luminance")
     assert (folder / "out-000004.png").read_bytes() == (folder / "out.png").read_bytes()
 
 
@@ -402,9 +403,9 @@ def test_an_existing_checkpoint_stops_before_any_work(paint, folder):
     (folder / "out-000006.png").write_bytes(b"precious")
     before = contents(folder)
     with pytest.raises(OutputError, match=r"out-000006\.png: exists already; use --overwrite"):
-        paint(save_every=3)
+        paint(snapshot_every=3)
     assert contents(folder) == before
-    paint(save_every=3, overwrite=True)
+    paint(snapshot_every=3, overwrite=True)
     assert read_picture(folder / "out-000006.png").pixels.shape == (96, 128, 3)
 
 
@@ -457,7 +458,7 @@ def test_resolution_exif_and_profile_are_kept(paint, folder):
     exif[ExifTags.Base.Model] = "Box Brownie"
     p3 = bytes(pyvips.Image.profile_load("p3"))
     save(folder / "photo.jpg", photograph(), dpi=(240, 240), exif=exif, icc_profile=p3)
-    paint("out.jpg", content="photo.jpg", steps=[0], coarse=128)
+    paint("out.jpg", content="photo.jpg", steps=[0], base_size=128)
     found = read_picture(folder / "out.jpg")
     assert found.icc == p3
     assert found.dpi == (240, 240)
@@ -474,7 +475,7 @@ def test_the_place_is_left_out_unless_asked_for(paint, folder):
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
     save(folder / "photo.jpg", photograph(), exif=exif)
     for name, gps in (("without.jpg", False), ("with.jpg", True)):
-        paint(name, content="photo.jpg", steps=[0], coarse=128, gps=gps)
+        paint(name, content="photo.jpg", steps=[0], base_size=128, gps=gps)
         with Image.open(folder / name) as image:
             found = image.getexif()
         assert found[ExifTags.Base.Model] == "Box Brownie"
@@ -484,8 +485,8 @@ def test_the_place_is_left_out_unless_asked_for(paint, folder):
 def test_file_times_are_kept_on_request(paint, folder):
     """With `keep_times` the painting is as old as the photograph."""
     os.utime(folder / "photo.png", (10**9, 10**9 + 5))
-    paint("old.png", steps=[0], coarse=128, keep_times=True)
-    paint("new.png", steps=[0], coarse=128)
+    paint("old.png", steps=[0], base_size=128, keep_times=True)
+    paint("new.png", steps=[0], base_size=128)
     assert (folder / "old.png").stat().st_mtime == 10**9 + 5
     assert (folder / "new.png").stat().st_mtime > 10**9 + 5
 
@@ -494,7 +495,7 @@ def test_the_profile_can_be_left_behind(paint, folder):
     """With `profile: srgb` the painting is sRGB and looks the same."""
     p3 = bytes(pyvips.Image.profile_load("p3"))
     save(folder / "photo.jpg", photograph(), icc_profile=p3)
-    paint("out.png", content="photo.jpg", steps=[0], coarse=128, profile="srgb")
+    paint("out.png", content="photo.jpg", steps=[0], base_size=128, profile="srgb")
     found = read_picture(folder / "out.png")
     assert found.icc == bytes(pyvips.Image.profile_load("srgb"))
     np.testing.assert_allclose(found.pixels, read_picture(folder / "photo.jpg").pixels, atol=1)
@@ -605,8 +606,8 @@ def test_restart_begins_anew(paint, folder, monkeypatch):
 
 
 def test_the_run_folder_can_be_kept(paint, folder):
-    """With `keep_folder` the canvases stay after a success, and the next painting of that name begins anew."""
-    paint(keep_folder=True)
+    """With `keep_run` the canvases stay after a success, and the next painting of that name begins anew."""
+    paint(keep_run=True)
     assert names(folder) == [".out.png.muralist", "out.png", "out.png.json", "photo.png", "style.png"]
     with pytest.raises(OutputError, match="exists already"):
         paint()
@@ -628,7 +629,7 @@ def test_a_profile_that_is_not_applied_is_told_once(paint, folder):
     """What was said of a picture while it was read is a notice, and one of them however often it is read."""
     for name in ("photo.png", "style.png"):
         save(folder / name, photograph(), icc_profile=b"junk" * 50)
-    notices = paint(steps=[0], coarse=128, init=str(folder / "photo.png"))["notices"]
+    notices = paint(steps=[0], base_size=128, init=str(folder / "photo.png"))["notices"]
     assert [notice.partition(": ")[0] for notice in notices] == [str(folder / "photo.png"), str(folder / "style.png")]
     assert all("color profile is damaged" in notice for notice in notices)
 
@@ -752,7 +753,7 @@ def test_links_planted_beside_the_output_are_not_followed(paint, folder):
     precious.write_bytes(b"mine")
     for name in ("out.png", "out.png.json", "out-000001.png", "losses.png"):
         (folder / f".{name}.part").symlink_to(precious)
-    paint(steps=[1], save_every=1, loss_plot=folder / "losses.png")
+    paint(steps=[1], snapshot_every=1, loss_plot=folder / "losses.png")
     assert precious.read_bytes() == b"mine"
 
 

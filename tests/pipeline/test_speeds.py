@@ -167,8 +167,8 @@ def test_a_speed_does_not_depend_on_the_rest(monkeypatch):
     """Weights, sizes and steps do not matter, nor a history that Adam has none of; versions do."""
     assert depended_on(content_weight=7, size=900, tile=2048, steps=3, precision="float32") == depended_on()
     adam = {"optimizer": "adam"}
-    assert depended_on(history=4, **adam) == depended_on(history=5, **adam)
-    assert depended_on(history=4) != depended_on(history=5)
+    assert depended_on(lbfgs_history=4, **adam) == depended_on(lbfgs_history=5, **adam)
+    assert depended_on(lbfgs_history=4) != depended_on(lbfgs_history=5)
     assert depended_on(lbfgs_resolutions=2) != depended_on()
     before = depended_on()
     assert {"device": "cpu", "name": "Abacus 9", "workers": 2, "threads": 3}.items() <= before.items()

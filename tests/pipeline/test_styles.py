@@ -141,7 +141,7 @@ def test_pixels_fit_the_level_and_keep_the_minimum(folder):
 
 
 def test_colours_are_matched_if_asked_for(folder):
-    """With `colours: statistics` the pixels come recoloured, with the photograph's mean; else as they are."""
+    """With `color: statistics` the pixels come recoloured, with the photograph's mean; else as they are."""
     (own,), (matched,) = (read(folder, "style1.png", colours=colours) for colours in ("luminance", "statistics"))
     assert own.recolouring is None
     photo = photograph() / 255

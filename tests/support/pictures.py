@@ -13,7 +13,7 @@ MURALIST = [sys.executable, "-c", "from muralist.cli import main; main()"]
 
 # Two levels, 64 px with one tile and 128 px with four; two rounds each, the last one shorter.
 TINY = {
-    "coarse": 64,
+    "base_size": 64,
     "steps": [4, 3],
     "steps_per_round": 2,
     "tile": 96,

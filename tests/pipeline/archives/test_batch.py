@@ -51,7 +51,7 @@ class Archive:
 
     def paint(self, *inputs: str, styles: Sequence[str] = ("style.png",), **options: Any) -> dict[str, str]:
         """Paint inputs, all photographs unless named; status by output. Settings and wishes are told apart by name."""
-        wishes = {name: options.pop(name) for name in ("overwrite", "restart", "keep", "report") if name in options}
+        wishes = {name: options.pop(name) for name in ("overwrite", "restart", "keep_run", "report") if name in options}
         how = {name: options.pop(name) for name in ("name", "each_style", "max_hours", "quiet") if name in options}
         flags = SMALL | {"scheduler": self.scheduler} | options
         self.report = paint_archive(
@@ -100,14 +100,14 @@ def archive(tmp_path: Path, scheduler: str) -> Archive:
     return archive
 
 
-def test_pictures_of_other_formats_are_told_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pictures_of_other_formats_are_told_and_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A line counts them by extension, the report lists them, and the summary has their number."""
     for name in ("broken.png", "c.tga", "sub/d.TGA", "e.exr"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(b"no picture")
     out = tmp_path / "out"
-    report = paint_archive([str(tmp_path / "photos")], [tmp_path / "s.png"], out, Wishes(flags=SMALL), quiet=False)
-    assert "left out: 2 .tga, 1 .exr; convert them to JPEG, PNG or TIFF\n" in capsys.readouterr().err
+    report = paint_archive([str(tmp_path / "photos")], [tmp_path / "s.png"], out, Wishes(flags=SMALL))
+    assert "left out: 2 .tga, 1 .exr; convert them to JPEG, PNG or TIFF" in caplog.messages
     rows = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
     found = [(row["status"], Path(row["input"]).name) for row in rows]
     assert found == [("failed", "broken.png"), *(("unsupported", name) for name in ("c.tga", "e.exr", "d.TGA"))]
@@ -158,11 +158,13 @@ def test_folders_are_mirrored(archive, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_line_for_each_picture(archive, capfd):
-    """Where there is no terminal, standard error says what became of each as it ends."""
+def test_a_record_for_each_picture(archive, caplog):
+    """The log says what became of each as it ends; a failure is a warning."""
+    caplog.set_level("INFO", "muralist.progress")
     archive.photos.joinpath("a.png").write_bytes(b"no picture")
-    archive.paint(quiet=False)
-    first, second = capfd.readouterr().err.splitlines()
+    archive.paint()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    first, second = caplog.messages
     assert first.startswith(f"1/2 failed: {archive.photos}/a.png: ")
     assert second == f"2/2 done: {archive.photos}/sub/b.png"
 
@@ -291,8 +293,8 @@ def test_what_may_pass_is_tried_again(archive, before_painting, error):
 
 
 @pytest.mark.parametrize("where", ["paint_picture", "read_size", "copy_painting"])
-def test_a_bug_stops_no_other(archive, monkeypatch, capfd, where):
-    """Whatever is raised where, the picture has failed; what a programmer needs is on standard error."""
+def test_a_bug_stops_no_other(archive, monkeypatch, caplog, where):
+    """Whatever is raised where, the picture has failed; what a programmer needs is logged."""
     archive.add("sub/c.png", 1)  # a copy of a.png
     right = getattr(module, where)
 
@@ -309,7 +311,7 @@ def test_a_bug_stops_no_other(archive, monkeypatch, capfd, where):
     assert failed == wanted
     assert archive.rows[failed[0]]["error"] == "ZeroDivisionError"
     assert archive.rows[failed[0]]["reason"] == "ZeroDivisionError()"
-    assert capfd.readouterr().err.count("Traceback") == 1
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 
 def test_a_cluster_that_is_gone_ends_the_batch(archive, before_painting):
@@ -416,7 +418,7 @@ def test_what_is_painted_is_skipped(archive, monkeypatch):
         path.parent.mkdir(exist_ok=True)
         path.write_text("left by a kill")
     no_workers(monkeypatch)
-    assert archive.paint(keep=True) == {"a.png": "skipped", "sub/b.png": "skipped"}
+    assert archive.paint(keep_run=True) == {"a.png": "skipped", "sub/b.png": "skipped"}
     assert all(path.exists() for path in left)
     assert archive.paint(workers=2) == {"a.png": "skipped", "sub/b.png": "skipped"}
     assert archive.rows["a.png"]["reason"] == "painted already"
@@ -440,12 +442,12 @@ def test_what_changed_is_refused(archive):
 
 
 def test_kept_folders_stay(archive):
-    """Also when the same command finds that there is nothing to do; without `keep` they go."""
-    archive.paint("photos/a.png", keep=True)
+    """Also when the same command finds that there is nothing to do; without `keep_run` they go."""
+    archive.paint("photos/a.png", keep_run=True)
     kept = archive.out / ".a.png.muralist"
     files = contents(kept)
     assert files
-    assert archive.paint("photos/a.png", keep=True) == {"a.png": "skipped"}
+    assert archive.paint("photos/a.png", keep_run=True) == {"a.png": "skipped"}
     assert contents(kept) == files
     assert archive.paint("photos/a.png") == {"a.png": "skipped"}
     assert not kept.exists()
@@ -552,7 +554,7 @@ def test_a_checkpoint_never_takes_the_place_of_a_photograph(archive):
     with pytest.raises(
         SettingsError, match=r"the checkpoint of \S+a.png .* after 1 steps would be .*, which is an input"
     ):
-        archive.paint("photos", "out/1-000001.png", save_every=1, overwrite=True, name="{number}.png")
+        archive.paint("photos", "out/1-000001.png", snapshot_every=1, overwrite=True, name="{number}.png")
     assert (archive.out / "1-000001.png").read_bytes() == precious
     assert [path.name for path in archive.out.iterdir()] == ["1-000001.png"]
 

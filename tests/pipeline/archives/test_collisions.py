@@ -55,19 +55,19 @@ def check(*items: Item, manifests: tuple[str, ...] = (), pages: bool = False, **
         (
             [("a.png", "out/a.png"), ("out/a-000001.png", "out/b.png")],
             (),
-            {"save_every": 1},
+            {"snapshot_every": 1},
             "the checkpoint of a.png (a.png) after 1 steps would be HERE/out/a-000001.png, which is an input; choose",
         ),
         (
             [("a.png", "out/a.png"), ("b.png", "out/a-000050.png")],
             (),
-            {"save_every": 25},
+            {"snapshot_every": 25},
             "the checkpoint of a.png (a.png) after 50 steps would be HERE/out/a-000050.png, which is the painting of b",
         ),
         (
             [("a.png", "out/a.png")],
             (),
-            {"save_every": 25, "init": "out/a-1000000.png"},
+            {"snapshot_every": 25, "init": "out/a-1000000.png"},
             "after 1000000 steps would be HERE/out/a-1000000.png, which is an input",
         ),
     ],
@@ -84,7 +84,7 @@ def test_links_hide_nothing(here):
     Path("out").mkdir()
     Path("door").symlink_to("out")
     with pytest.raises(SettingsError, match="the checkpoint of a"):
-        check(item("a.png", "out/a.png"), item("door/a-000001.png", "b.png"), save_every=1)
+        check(item("a.png", "out/a.png"), item("door/a-000001.png", "b.png"), snapshot_every=1)
 
 
 @pytest.mark.parametrize(
@@ -92,17 +92,17 @@ def test_links_hide_nothing(here):
 )
 def test_other_names_are_free(name):
     """Of steps at which nothing is saved, spelled otherwise, of other outputs, or where nothing is saved."""
-    check(item("a.png", "out/a.png"), item(f"out/{name}", "out/p/b.png"), save_every=10)
+    check(item("a.png", "out/a.png"), item(f"out/{name}", "out/p/b.png"), snapshot_every=10)
     check(item("a.png", "out/a.png"), item("out/a-000010.png", "out/p/b.png"))
 
 
 def test_settings_of_one_picture_count_for_it(here):
     """A manifest may have checkpoints written of one picture alone; settings that make no sense are for later."""
-    other = item("out/a-000010.png", "b.png", save_every=3)
-    check(item("a.png", "out/a.png", save_every=3), other)
-    check(item("a.png", "out/a.png", save_every="often"), other)
+    other = item("out/a-000010.png", "b.png", snapshot_every=3)
+    check(item("a.png", "out/a.png", snapshot_every=3), other)
+    check(item("a.png", "out/a.png", snapshot_every="often"), other)
     with pytest.raises(SettingsError, match="after 10 steps"):
-        check(item("a.png", "out/a.png", save_every=5), other)
+        check(item("a.png", "out/a.png", snapshot_every=5), other)
 
 
 def test_pages_meet_where_paintings_do_not() -> None:

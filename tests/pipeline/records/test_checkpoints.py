@@ -18,7 +18,7 @@ def brief(folder: Path, *, output: str = "out.png", content: str = "photo.png", 
     """A tiny job with checkpoints after 2, 4 and 6 steps."""
     save(folder / content, photograph())
     save(folder / "style.png", painting())
-    settings = load_settings(overrides=TINY | {"save_every": 2})
+    settings = load_settings(overrides=TINY | {"snapshot_every": 2})
     return make_brief(folder / content, folder / "style.png", folder / output, settings, **options)
 
 
@@ -32,7 +32,7 @@ def test_checkpoints_are_named_after_their_step():
 
 def test_steps_are_counted_over_all_levels():
     """Every hundredth step of the run has its name, whichever level it falls into."""
-    levels = plan_levels(900, 900, [], Settings(steps=(250, 40, 60), save_every=100, coarse=300), 16, 32)
+    levels = plan_levels(900, 900, [], Settings(steps=(250, 40, 60), snapshot_every=100, base_size=300), 16, 32)
     assert [level.steps for level in levels] == [250, 40, 60]
     names = [path.name for path in checkpoint_paths(Path("out.jpg"), levels)]
     assert names == ["out-000100.jpg", "out-000200.jpg", "out-000300.jpg"]

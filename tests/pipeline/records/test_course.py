@@ -11,7 +11,7 @@ from muralist.pipeline.records.course import Course, Current, LevelReport
 from muralist.pipeline.records.losses import LossRow
 from muralist.pipeline.settings import Settings
 
-SETTINGS = Settings(coarse=128, steps=(10,), steps_per_round=4, tile=256, overlap=64, optimizer="adam")
+SETTINGS = Settings(base_size=128, steps=(10,), steps_per_round=4, tile=256, overlap=64, optimizer="adam")
 LEVELS = plan_levels(300, 500, [], SETTINGS, 16, 32)
 
 

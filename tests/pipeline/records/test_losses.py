@@ -25,7 +25,7 @@ ROWS = [
 
 def test_a_row_says_where_it_was_looked():
     """A row counts levels from 1 and steps over the run; terms that do not count are None, and left out of text."""
-    level = plan_levels(64, 300, [], Settings(steps=(7, 5), steps_per_round=2, coarse=150), 16, 32)[1]
+    level = plan_levels(64, 300, [], Settings(steps=(7, 5), steps_per_round=2, base_size=150), 16, 32)[1]
     row = LossRow.of(level, 2, {"content": 0.25, "total": 0.5}, content_weight=2.0, seconds=1.2345)
     terms = {"style": None, "content": 0.25, "tv": None, "total": 0.5, "content_weight": 2.0}
     assert LossRow.of(level, 2, {"style": 0.25, "total": 0.5}, 2.0, 1.0).content_weight is None

@@ -15,7 +15,7 @@ GRIDS = [
     TileGrid(96, 160, tile=64, overlap=16),
     TileGrid(97, 61, tile=64, overlap=20, stride=4),
     TileGrid(100, 100, tile=64, overlap=0),
-    TileGrid(120, 120, tile=64, overlap=16, chunks=(3, 2)),
+    TileGrid(120, 120, tile=64, overlap=16, tile_grid=(3, 2)),
     TileGrid(40, 50, tile=64, overlap=16),
 ]
 

@@ -16,7 +16,7 @@ from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import RunFolder, open_run
 
-LEVELS = plan_levels(300, 400, [], Settings(tile=256, overlap=64, coarse=256), 16, 32)
+LEVELS = plan_levels(300, 400, [], Settings(tile=256, overlap=64, base_size=256), 16, 32)
 ARRAYS = {"gram relu1_1": np.arange(12.0).reshape(3, 4), "pixels": np.ones((2, 3, 3), np.float32)}
 
 

@@ -29,7 +29,7 @@ from muralist.pipeline.viewer.server import is_open, open_live, served, shown_li
 
 pytestmark = pytest.mark.integration
 
-SETTINGS = load_settings(overrides={"coarse": 300, "level_ratio": 4, "steps": [20, 10]})
+SETTINGS = load_settings(overrides={"base_size": 300, "level_ratio": 4, "steps": [20, 10]})
 LEVELS = plan_levels(900, 1200, [], SETTINGS, 16, 64)
 
 
