@@ -507,7 +507,7 @@ def convert(source: Path, target: Path, network: str | None, overwrite: bool) ->
 
     facts = convert(source, target, network, overwrite=overwrite)
     shown = {name: printable(str(fact)) for name, fact in {**facts, "target": target}.items()}
-    _print("{target}: {network}, from {source} ({format}), licence {licence}".format_map(shown))
+    _print("{target}: {network}, from {source} ({format}), license {license}".format_map(shown))
 
 
 def _network_text(row: dict[str, Any]) -> str:
@@ -526,7 +526,7 @@ def _file_text(file: dict[str, Any]) -> str:
     facts = (
         f"file      {printable(file['place'])}: {'there' if file['there'] else 'not there'}",
         f"format    {file['format']}",
-        f"licence   {file['licence']}",
+        f"license   {file['license']}",
         *(() if file["there"] else (get,)),
     )
     return "\n    ".join(facts)

@@ -86,7 +86,7 @@ class Objective:
     tv_loss : str
         Key of `TV_LOSSES`.
     tv_chroma : float
-        What differences in colour cost more than differences in grey.
+        What differences in color cost more than differences in gray.
     loss_pixels : int, optional
         Size that losses which grow with the picture count it as.
     normalize_gradients : bool

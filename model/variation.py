@@ -1,15 +1,15 @@
 """Formulas of the TV loss: how much a picture changes from pixel to pixel.
 
-Sums run over all pairs of neighbours and the three colours; H and W are the canvas's; d is a difference.
+Sums run over all pairs of neighbors and the three colors; H and W are the canvas's; d is a difference.
 
-    l2          (sum d^2 + chroma * sum (d - grey)^2) / (H W)            grey: d's mean over the three colours
+    l2          (sum d^2 + chroma * sum (d - gray)^2) / (H W)            gray: d's mean over the three colors
     l2-mean     sum down^2 / (3 (H-1) W) + sum right^2 / (3 H (W-1))     anishathalye's, prisma
     l2-sum      sum d^2                                                  jcjohnson
     l2-9point   2 / (3 H W) * (sum axis^2 / 3 + sum diagonal^2 / 12)     crowsonkb
     l1-mean     as l2-mean with |d|
     l1-sum      sum |d|                                                  neural-style-pt
 
-Differs from the usual total variation where `chroma` is not zero: specks of colour cost more than strokes of light.
+Differs from the usual total variation where `chroma` is not zero: specks of color cost more than strokes of light.
 """
 
 from collections.abc import Callable, Mapping
@@ -76,7 +76,7 @@ class Variation:
     height, width : int
         Of the whole canvas, px.
     chroma : float
-        What differences in colour cost more; counts for `l2` only.
+        What differences in color cost more; counts for `l2` only.
     sum_scale : float
         Factor of formulas that are sums over the picture.
     """
@@ -92,7 +92,7 @@ class Variation:
         return TV_LOSSES[self.name]
 
     @property
-    def _coloured(self) -> float:
+    def _colored(self) -> float:
         return self.chroma if self.name == "l2" else 0.0
 
     def _factor(self, shift: Shift) -> float:
@@ -100,7 +100,7 @@ class Variation:
         return form.factor(shift, self.height, self.width) * (self.sum_scale if form.is_sum else 1.0)
 
     def sums(self, picture: Tensor, window: Window) -> dict[str, Tensor]:
-        """Sum what a tile (1, 3, H, W) adds: |d|^power per shift, and what of it is not grey."""
+        """Sum what a tile (1, 3, H, W) adds: |d|^power per shift, and what of it is not gray."""
         found = {}
         for shift in self._form.shifts:
             first, second = _pairs(picture, shift)
@@ -113,15 +113,15 @@ class Variation:
         """Compute the loss of a whole canvas from the sums of all its tiles."""
         changes = (
             self._factor(shift)
-            * (sums[f"all {shift[0]} {shift[1]}"] + self._coloured * sums[f"chroma {shift[0]} {shift[1]}"])
+            * (sums[f"all {shift[0]} {shift[1]}"] + self._colored * sums[f"chroma {shift[0]} {shift[1]}"])
             for shift in self._form.shifts
         )
         return float(sum(changes))
 
     def gradient(self, picture: Tensor) -> Tensor:
         """Gradient of the loss at a tile's pixels, (1, 3, H, W)."""
-        # It is linear in the differences, so what colour costs more can be brought into the pixels instead.
-        values = picture + self._coloured * chroma(picture) if self._coloured else picture
+        # It is linear in the differences, so what color costs more can be brought into the pixels instead.
+        values = picture + self._colored * chroma(picture) if self._colored else picture
         gradient = torch.zeros_like(values)
         for shift in self._form.shifts:
             first, second = _pairs(values, shift)
@@ -134,13 +134,13 @@ class Variation:
 
 
 def _pairs(picture: Tensor, shift: Shift) -> tuple[Tensor, Tensor]:
-    """Two views of a picture (..., H, W) of which the second is the first one's neighbour at `shift`."""
+    """Two views of a picture (..., H, W) of which the second is the first one's neighbor at `shift`."""
     (down, right), (height, width) = shift, picture.shape[-2:]
     first = picture[..., : height - down, max(0, -right) : width - max(0, right)]
     return first, picture[..., down:, max(0, right) : width - max(0, -right)]
 
 
-def chroma(colours: Tensor) -> Tensor:
-    """What of colours, or of differences in colour, (1, 3, H, W) is not grey."""
-    red, green, blue = colours.unbind(1)
-    return colours - ((red + green + blue) / 3)[:, None]  # sooner than torch's mean over so few
+def chroma(colors: Tensor) -> Tensor:
+    """What of colors, or of differences in color, (1, 3, H, W) is not gray."""
+    red, green, blue = colors.unbind(1)
+    return colors - ((red + green + blue) / 3)[:, None]  # sooner than torch's mean over so few

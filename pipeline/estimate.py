@@ -117,7 +117,7 @@ def _pairs(brief: Brief) -> int:
 
 
 def state_bytes(settings: Settings) -> int:
-    """Size of the state per pixel: pixels, average, and what the optimiser remembers."""
+    """Size of the state per pixel: pixels, average, and what the optimizer remembers."""
     return PLANES[settings.optimizer] * PLANE_BYTES
 
 

@@ -13,7 +13,7 @@ from ..tiling.seams import Seams, find_seams
 from .brief import Brief
 from .levels import Level
 from .pictures.carried import Carried, carried
-from .pictures.colours import with_chroma_of
+from .pictures.colors import with_chroma_of
 from .pictures.images import resize, resize_rows
 from .pictures.pages import place_of
 from .pictures.pdf import POINTS_PER_INCH, Page, Rectangle

@@ -31,7 +31,7 @@ class Level:
     """One size of the picture.
 
     The picture lies inside a canvas with `bleed` pixels around it (more at the bottom and right, up to a multiple of
-    `stride`), which are painted and cut off, because the outermost pixels of a canvas have no neighbours to agree with.
+    `stride`), which are painted and cut off, because the outermost pixels of a canvas have no neighbors to agree with.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Level:
     least : int
         Smallest side of a tile that the network can see, px.
     steps, first_step : int
-        Optimiser steps here, and at all coarser levels together, were none to end early.
+        Optimizer steps here, and at all coarser levels together, were none to end early.
     steps_per_round : int
     short_rounds : tuple of int
         Steps after the start of the level and before its end at which rounds end besides.

@@ -334,8 +334,8 @@ def _sources(brief: Brief, job: Job) -> Sources:
 
 
 def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
-    colours = "" if style.recolouring is None else style.recolouring.sha256
-    own = {"style": style.picture.sha256, "colours": colours}
+    colors = "" if style.recoloring is None else style.recoloring.sha256
+    own = {"style": style.picture.sha256, "colors": colors}
     own |= {"mask": style.mask.key} if style.mask else {}
     return StyleSource(
         style.pixels, StyleCache(user_cache_path("muralist") / "style", {**origin, **own}), style.weights

@@ -267,13 +267,13 @@ class Settings(BaseModel):
     init: FileName = setting(
         "content",
         LOOK,
-        "What the painting starts from: `content`, `blank` (the network's mean colour) or a file.",
+        "What the painting starts from: `content`, `blank` (the network's mean color) or a file.",
         flag=True,
     )
     noise: Literal["uniform", "gaussian"] = setting("uniform", LOOK, "Distribution of the noise in the start.")
     noise_ratio: Share = setting(0.0, LOOK, "Share of noise in the start; 1 starts from noise alone.", flag=True)
     noise_amplitude: Share = setting(
-        0.078, LOOK, "Half width of uniform noise, deviation of gaussian, as a share of the colour range."
+        0.078, LOOK, "Half width of uniform noise, deviation of gaussian, as a share of the color range."
     )
 
     base_size: Int = setting(192, LOOK, "Long side of the coarsest level, in pixels.", ge=64, le=8192, was="coarse")
@@ -289,7 +289,7 @@ class Settings(BaseModel):
     steps: Listed[Steps] = setting(
         (150, 100, 60, 25, 20, 15),
         LOOK,
-        "Optimiser steps per level, coarsest first; the last value serves all finer levels.",
+        "Optimizer steps per level, coarsest first; the last value serves all finer levels.",
     )
     optimizer: Literal["adam", "lbfgs"] = setting(
         "lbfgs", LOOK, "Adam, or L-BFGS without line search.", flag=True, speed=True
@@ -347,7 +347,7 @@ class Settings(BaseModel):
         None, LOOK, "Rows and columns of tiles to cut every level into, instead of by `tile`.", was="chunks"
     )
     tile: Int = setting(1024, LOOK, "Side of a tile with its overlap, in pixels.", ge=64, le=MAX_SIDE_PX, flag=True)
-    overlap: Int = setting(128, LOOK, "Pixels that neighbouring tiles share and blend.", ge=0, flag=True)
+    overlap: Int = setting(128, LOOK, "Pixels that neighboring tiles share and blend.", ge=0, flag=True)
     edge_margin: Int = setting(
         32,
         LOOK,
@@ -409,7 +409,7 @@ class Settings(BaseModel):
         flag=True,
     )
     bit_depth: BitDepth = setting(
-        "auto", PICTURE, "Bits per colour channel; `auto` keeps the photograph's where the file format can.", flag=True
+        "auto", PICTURE, "Bits per color channel; `auto` keeps the photograph's where the file format can.", flag=True
     )
     quality: Int = setting(95, PICTURE, "Quality of lossy file formats, in percent.", ge=1, le=100, flag=True)
     max_file: MaxFile | None = setting(

@@ -1,8 +1,8 @@
-"""What the coarsest level starts from: the photograph, a colour or another picture, with a share of noise.
+"""What the coarsest level starts from: the photograph, a color or another picture, with a share of noise.
 
     start = base + noise_ratio * noise + (1 - noise_ratio) * (init - base)
 
-clipped to [0, 1]; base is the network's mean colour. The published systems subtract that colour first and mix after.
+clipped to [0, 1]; base is the network's mean color. The published systems subtract that color first and mix after.
 """
 
 from pathlib import Path
@@ -47,7 +47,7 @@ def read_init(settings: Settings, *, memory: int | None = None, folder: Path | N
 def init_pixels(
     settings: Settings, photograph: Picture, init: Picture | None, base: tuple[float, float, float]
 ) -> Pixels | Raster:
-    """Choose what is to be resized to a level to start from, a single pixel if it is one colour."""
+    """Choose what is to be resized to a level to start from, a single pixel if it is one color."""
     if settings.init == BLANK:
         return np.full((1, 1, 3), base, np.float32)
     return photograph.pixels if init is None else init.pixels
@@ -71,7 +71,7 @@ def start_canvas(init: np.ndarray, base: tuple[float, float, float], settings: S
     init : ndarray (H, W, 3), float32 in [0, 1]
         On the level's canvas, bleed included.
     base : tuple of float
-        The network's mean colour, RGB in [0, 1].
+        The network's mean color, RGB in [0, 1].
     settings : Settings
         `noise`, `noise_ratio`, `noise_amplitude` and `seed`.
 
@@ -80,10 +80,10 @@ def start_canvas(init: np.ndarray, base: tuple[float, float, float], settings: S
     ndarray (H, W, 3), float32 in [0, 1]
     """
     random, start = np.random.default_rng(settings.seed), np.empty_like(init)
-    colour, ratio = np.array(base), settings.noise_ratio
+    color, ratio = np.array(base), settings.noise_ratio
     for row in range(0, len(init), BAND_ROWS):  # drawn in order, so the bands make no difference but to memory
         band = init[row : row + BAND_ROWS]
-        mixed = colour + ratio * _noise(random, band.shape, settings) + (1 - ratio) * (band - colour)
+        mixed = color + ratio * _noise(random, band.shape, settings) + (1 - ratio) * (band - color)
         start[row : row + BAND_ROWS] = mixed.clip(0, 1)
     return start
 

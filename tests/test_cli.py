@@ -573,7 +573,7 @@ def test_presets_are_listed_and_shown():
 
 
 def test_networks_are_listed(offline):
-    """Every network is shown with its files, their licences, its layers, and how to get what is missing."""
+    """Every network is shown with its files, their licenses, its layers, and how to get what is missing."""
     rows = {row["name"]: row for row in json.loads(run("networks", "--json").stdout)}
     assert rows["compact"]["installed"] is True
     assert rows["vgg19"]["installed"] is False
@@ -589,10 +589,10 @@ def test_weights_are_converted(folder):
     """What was made of which file is said; a painting with the converted weights can be asked for."""
     shutil.copy(published.BUNDLED / "compact.safetensors", folder / "in.bin")
     done = run("networks", "convert", "in.bin", "out.safetensors")
-    assert done.stdout == "out.safetensors: compact, from compact.safetensors (safetensors), licence MIT " + (
+    assert done.stdout == "out.safetensors: compact, from compact.safetensors (safetensors), license MIT " + (
         "(distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)\n"
     )
-    assert find_weights(architecture.architecture("compact"), str(folder / "out.safetensors")).licence.startswith("MIT")
+    assert find_weights(architecture.architecture("compact"), str(folder / "out.safetensors")).license.startswith("MIT")
     assert_refused(run("networks", "convert", "in.bin", "out.safetensors"), "exists already", "--overwrite")
     assert run("networks", "convert", "in.bin", "out.safetensors", "--overwrite", "--network", "compact").exit_code == 0
     assert_refused(run("networks", "convert", "photo.png", "x.safetensors"), "is not a whole", "photo.png")

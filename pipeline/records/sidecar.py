@@ -64,7 +64,7 @@ def describe(
             "sha256": brief.weights.sha256,
             "format": brief.weights.format,
             "published": brief.weights.published or None,
-            "licence": brief.weights.licence,
+            "license": brief.weights.license,
         },
         "device": {
             "kind": cluster.device,

@@ -177,7 +177,7 @@ def _origin(record: Record) -> Iterator[Row]:
     yield Row(
         "Network",
         f"{network.get('name')}, {network.get('weights')}",
-        f"licence {network.get('licence')}; SHA-256 {network.get('sha256')}",
+        f"license {network.get('license', network.get('licence'))}; SHA-256 {network.get('sha256')}",
     )
     device, workers = record.device, record.workers
     crew = f"{workers.get('count')} workers, {workers.get('threads')} threads each"

@@ -315,8 +315,8 @@ class Cluster:
 
     async def _ask(self, address: str, device: str, workers: Collection[str]) -> Facts:
         host = urlsplit(address).hostname
-        neighbours = sum(urlsplit(other).hostname == host for other in workers)
-        what = partial(introduce, self._terms, self._settings, self._store, device, self._threads, neighbours)
+        neighbors = sum(urlsplit(other).hostname == host for other in workers)
+        what = partial(introduce, self._terms, self._settings, self._store, device, self._threads, neighbors)
         return await self._link.ask(address, self._terms, what)
 
     def _use(self, address: str, facts: Facts, workers: Mapping[str, Any]) -> None:

@@ -22,9 +22,9 @@ def run_and_measure(name: str, *arguments: Any) -> tuple[Any, int]:
 
 
 def introduce(
-    terms: Terms, settings: Settings, store: Store, device: str, threads: int | None, neighbours: int
+    terms: Terms, settings: Settings, store: Store, device: str, threads: int | None, neighbors: int
 ) -> dict[str, Any]:
-    """Make a worker ready, one of `neighbours` on its host, and let it say what it is and sees. Runs in the worker."""
+    """Make a worker ready, one of `neighbors` on its host, and let it say what it is and sees. Runs in the worker."""
     from . import devices  # loads torch, so not for the driver
 
     if settings.scheduler is None:  # our own processes leave Ctrl-C to the driver
@@ -32,7 +32,7 @@ def introduce(
     if threads is not None:
         devices.use_threads(threads)
     devices.choose_algorithms(settings.fast)
-    hold(budget(settings) // 2 // neighbours)
+    hold(budget(settings) // 2 // neighbors)
     facts = devices.worker_facts(store, terms.name, str(terms.weights.place), device)
     if facts["device"] is not None:
         devices.stay_near(str(facts["device"]))

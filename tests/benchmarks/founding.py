@@ -1,6 +1,6 @@
 """Founding systems: does a preset paint the same picture in tiles as in one piece?
 
-Every preset of the five founding systems is rendered twice at half a megapixel with its published formulas, optimiser
+Every preset of the five founding systems is rendered twice at half a megapixel with its published formulas, optimizer
 and steps: untiled, and in six tiles that agree. Losses are those of the whole canvas, as the sidecar has them. `chunks`
 is also rendered as it is: in chunks that know nothing of each other.
 """

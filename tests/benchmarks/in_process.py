@@ -13,7 +13,7 @@ from muralist.pipeline import painting
 from muralist.pipeline import render as rendering
 from muralist.pipeline.storage.canvas import Canvas
 
-INSIDE = {"painter": "optimiser steps", "blend": "read and blend tiles", "write": "write tiles"}
+INSIDE = {"painter": "optimizer steps", "blend": "read and blend tiles", "write": "write tiles"}
 TASKS = {"prepare_tile": "prepare tiles", "measure_tile": "measure losses", "add_up": "add up Grams"}
 # What the driver does, by the module that calls it.
 DRIVER = {

@@ -59,12 +59,12 @@ def plain_style_gradients(self: Any, slopes: Any, features: Any) -> Any:
 
 
 def plain_variation(self: Any, picture: Tensor) -> Tensor:
-    """Colour taken out of every difference, by a mean over three."""
+    """Color taken out of every difference, by a mean over three."""
     gradient = torch.zeros_like(picture)
     for shift in self._form.shifts:
         first, second = variation._pairs(picture, shift)
         d = second - first
-        slope = 2 * (d + self._coloured * (d - d.mean(1, keepdim=True))) * self._factor(shift)
+        slope = 2 * (d + self._colored * (d - d.mean(1, keepdim=True))) * self._factor(shift)
         behind, ahead = variation._pairs(gradient, shift)
         behind -= slope
         ahead += slope
@@ -80,7 +80,7 @@ WAYS: dict[str, Patches] = {
         (sums, "style_sums", plain_style_sums),
     ],
     "style gradients as products": [(objective.Objective, "style_gradients", plain_style_gradients)],
-    "TV with colour in the pixels": [(variation.Variation, "gradient", plain_variation)],
+    "TV with color in the pixels": [(variation.Variation, "gradient", plain_variation)],
 }
 
 

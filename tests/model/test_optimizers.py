@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from quadratics import ONES, SHAPE, TARGET, begun, grey, quadratic, stepped, take
+from quadratics import ONES, SHAPE, TARGET, begun, gray, quadratic, stepped, take
 from torch import Tensor
 
 from muralist.model.optimizers import OPTIMIZERS, Steps
@@ -16,12 +16,12 @@ LBFGS = Steps(count=1, first=0, first_of_level=0, learning_rate=1.0, optimizer="
 
 
 def torch_adam(count: int, betas: tuple[float, float]) -> Tensor:
-    """The picture that torch's own Adam gives after some steps from grey."""
+    """The picture that torch's own Adam gives after some steps from gray."""
     leaf = torch.full(SHAPE, 0.5, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.Adam([leaf], lr=0.01, betas=betas, eps=1e-8)
+    optimizer = torch.optim.Adam([leaf], lr=0.01, betas=betas, eps=1e-8)
     for _ in range(count):
         leaf.grad = quadratic(leaf.detach())
-        optimiser.step()
+        optimizer.step()
     return leaf.detach()
 
 
@@ -108,4 +108,4 @@ def test_there_are_as_many_planes_as_are_needed():
         assert (state[:2] == 0.5).all()
         assert not state[2:].any()
         steps = Steps(1, 0, 0, 1.0, optimizer=optimizer)
-        assert len(stepped(steps, 1, state=grey(steps)).state) == count
+        assert len(stepped(steps, 1, state=gray(steps)).state) == count

@@ -212,7 +212,7 @@ def test_a_preset_can_extend_one_that_comes_with_muralist(preset):
 
 
 def test_extends_counts_from_its_own_file(preset, tmp_path):
-    """A preset finds its neighbours wherever muralist is started."""
+    """A preset finds its neighbors wherever muralist is started."""
     (tmp_path / "deeper").mkdir()
     preset("tile: 600", "base.yaml")
     assert load_settings(preset("extends: ../base.yaml", "deeper/mine.yaml")).tile == 600

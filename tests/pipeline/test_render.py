@@ -24,7 +24,7 @@ from muralist.pipeline import render as module
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.levels import Level
 from muralist.pipeline.painting import Painting
-from muralist.pipeline.pictures.colours import recolouring, with_chroma_of
+from muralist.pipeline.pictures.colors import recoloring, with_chroma_of
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.progress import Progress, level_work
@@ -138,7 +138,7 @@ def test_a_bleed_and_tiles_that_are_odd(paint, folder):
     assert sidecar["levels"][-1]["tiles"] > 4
 
 
-# --------------------------------------------------------------------------------------- styles, starts and colours
+# --------------------------------------------------------------------------------------- styles, starts and colors
 
 
 def test_a_style_blended_with_itself_is_that_style(paint, folder):
@@ -198,7 +198,7 @@ def test_noise_comes_from_the_seed(paint, folder):
 
 
 def test_no_steps_give_the_start_back(paint, folder):
-    """With no steps the painting is what it started from: a file as it is, or the network's mean colour."""
+    """With no steps the painting is what it started from: a file as it is, or the network's mean color."""
     save(folder / "init.png", photograph(seed=9))
     sidecar = paint("file.png", init=str(folder / "init.png"), steps=[0], base_size=128)
     np.testing.assert_allclose(read_picture(folder / "file.png").pixels, photograph(seed=9), atol=1)
@@ -266,12 +266,12 @@ def test_luminance_keeps_the_photographs_chroma(paint, folder, monkeypatch):
     assert (folder / "bands.tif").read_bytes() == (folder / "light.tif").read_bytes()
 
 
-def test_statistics_are_a_recoloured_style_picture(paint, folder):
-    """With `color: statistics` the painting is that after a style file recoloured beforehand."""
-    recoloured = recolouring(painting(), photograph())(painting() / 255)
-    save(folder / "recoloured.png", np.round(recoloured * 65535).astype(np.uint16))
+def test_statistics_are_a_recolored_style_picture(paint, folder):
+    """With `color: statistics` the painting is that after a style file recolored beforehand."""
+    recolored = recoloring(painting(), photograph())(painting() / 255)
+    save(folder / "recolored.png", np.round(recolored * 65535).astype(np.uint16))
     paint("matched.png", color="statistics")
-    paint("wanted.png", style="recoloured.png")
+    paint("wanted.png", style="recolored.png")
     paint("own.png")
     matched, wanted, own = (read_picture(folder / f"{n}.png").pixels.astype(int) for n in ("matched", "wanted", "own"))
     assert np.abs(matched - wanted).mean() < 0.2 * np.abs(matched - own).mean()
@@ -280,7 +280,7 @@ def test_statistics_are_a_recoloured_style_picture(paint, folder):
 # ------------------------------------------------------------------------- sizes, chunks, looks and pictures on the way
 
 
-def test_a_width_and_a_height_crop_around_the_centre(paint, folder):
+def test_a_width_and_a_height_crop_around_the_center(paint, folder):
     """The painting has just the size asked for and shows the middle of the photograph."""
     paint("wide.png", width=64, height=32, steps=[0], base_size=128)
     middle = photograph()[16:80].astype(np.float32) / 255
@@ -392,8 +392,8 @@ def test_checkpoints_are_written_on_the_way(paint, folder):
     assert (folder / "out-000006.tif").read_bytes() != (folder / "out.tif").read_bytes()
 
 
-def test_checkpoints_have_the_colours_of_the_output(paint, folder):
-    """Where only light is painted, the pictures on the way have the photograph's colours too."""
+def test_checkpoints_have_the_colors_of_the_output(paint, folder):
+    """Where only light is painted, the pictures on the way have the photograph's colors too."""
     paint(snapshot_every=4, steps=[4], base_size=128, color="luminance")
     assert (folder / "out-000004.png").read_bytes() == (folder / "out.png").read_bytes()
 
@@ -453,7 +453,7 @@ def test_a_print_has_its_size_and_resolution(paint, folder):
 
 
 def test_resolution_exif_and_profile_are_kept(paint, folder):
-    """What the photograph's file says of itself, and its colour profile, are in the painting's file."""
+    """What the photograph's file says of itself, and its color profile, are in the painting's file."""
     exif = Image.Exif()
     exif[ExifTags.Base.Model] = "Box Brownie"
     p3 = bytes(pyvips.Image.profile_load("p3"))
@@ -465,7 +465,7 @@ def test_resolution_exif_and_profile_are_kept(paint, folder):
     with Image.open(folder / "out.jpg") as image:
         assert image.getexif()[ExifTags.Base.Model] == "Box Brownie"
     original = read_picture(folder / "photo.jpg").pixels.astype(int)
-    assert np.abs(found.pixels - original).mean() < 2  # the same colours, not only the same numbers
+    assert np.abs(found.pixels - original).mean() < 2  # the same colors, not only the same numbers
 
 
 def test_the_place_is_left_out_unless_asked_for(paint, folder):

@@ -209,7 +209,7 @@ def test_the_default_overlap_is_checked_too():
 
 
 def test_a_tile_grid_needs_no_tile_that_suits_the_overlap():
-    """Where a grid of tiles is asked for, `tile` does not count, so it cannot be too small; a refused one is one complaint."""
+    """With a grid of tiles `tile` does not count, so it cannot be too small; a refused one is one complaint."""
     assert Settings(tile=64, overlap=200, tile_grid=(2, 3)).tile_grid == (2, 3)
     assert "tile too small" in complaint(tile=64, overlap=200, tile_grid=None)
 

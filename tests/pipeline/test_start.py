@@ -1,4 +1,4 @@
-"""What painting starts from: mixed of a colour, a picture and noise, from a seed."""
+"""What painting starts from: mixed of a color, a picture and noise, from a seed."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ def test_without_noise_the_start_is_what_was_given():
 
 
 def test_with_noise_alone_the_picture_does_not_count():
-    """A ratio of 1 is noise around the network's mean colour, whatever the picture."""
+    """A ratio of 1 is noise around the network's mean color, whatever the picture."""
     black, white = (start(np.full_like(MIDDLE, value), noise_ratio=1) for value in (0, 1))
     np.testing.assert_array_equal(black, white)
     np.testing.assert_allclose(black.mean((0, 1)), BASE, atol=0.005)
@@ -83,7 +83,7 @@ def test_a_start_stays_in_range():
 
 
 def test_what_is_resized_to_start_from(tmp_path):
-    """The photograph, one pixel of the base colour, or the file that was named."""
+    """The photograph, one pixel of the base color, or the file that was named."""
     photo = read_picture(save(tmp_path / "photo.png", photograph()))
     other = read_picture(save(tmp_path / "other.png", photograph(seed=4)))
     assert init_pixels(Settings(), photo, None, BASE) is photo.pixels

@@ -51,7 +51,7 @@ def test_one_style_is_all_of_it(folder):
     assert told(read(folder, "style1.png", style_blend=[7], style_scale=0.5)) == [("style1.png", 1, 0.5)]
 
 
-def test_shares_are_normalised_and_equal_if_not_given(folder):
+def test_shares_are_normalized_and_equal_if_not_given(folder):
     """Shares sum to one; without `style_blend` all styles count the same."""
     assert told(read(folder, "style1.png", "style2.png")) == [("style1.png", 0.5, 1), ("style2.png", 0.5, 1)]
     blended = read(folder, "style1.png", "style2.png", style_blend="3,1", style_scale="1,2")
@@ -140,10 +140,10 @@ def test_pixels_fit_the_level_and_keep_the_minimum(folder):
     np.testing.assert_array_equal(style.pixels(400), resize(style.picture.pixels, 40, 400))
 
 
-def test_colours_are_matched_if_asked_for(folder):
-    """With `color: statistics` the pixels come recoloured, with the photograph's mean; else as they are."""
-    (own,), (matched,) = (read(folder, "style1.png", colours=colours) for colours in ("luminance", "statistics"))
-    assert own.recolouring is None
+def test_colors_are_matched_if_asked_for(folder):
+    """With `color: statistics` the pixels come recolored, with the photograph's mean; else as they are."""
+    (own,), (matched,) = (read(folder, "style1.png", colors=colors) for colors in ("luminance", "statistics"))
+    assert own.recoloring is None
     photo = photograph() / 255
     assert np.abs(own.pixels(112).mean((0, 1)) - photo.mean((0, 1))).max() > 0.05
     np.testing.assert_allclose(matched.pixels(112).mean((0, 1)), photo.mean((0, 1)), atol=0.02)  # a little is clipped
@@ -187,7 +187,7 @@ def test_a_region_has_a_style_of_its_own(folder):
     files = style_files([folder / "style1.png", folder / "several"])
     photo, settings = read_picture(folder / "photo.png"), Settings(style_scale=0.5)
     first, *others = read_region_styles(files, specs, 1, photo, settings, NETWORK)
-    assert (first.region, first.share, first.scale, first.recolouring is None) == (1, 1, 2, False)
+    assert (first.region, first.share, first.scale, first.recoloring is None) == (1, 1, 2, False)
     assert first.weights(56).shape == (40, 56)
     assert [(each.region, each.scale, each.weights(56)) for each in others] == [(2, 0.5, None)] * 3
     assert sum(each.share for each in others) == pytest.approx(1)

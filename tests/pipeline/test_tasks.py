@@ -62,8 +62,8 @@ def lay_out(job: Job, level: Level) -> None:
     """File what the driver files at the start of a level."""
     file_canvas(job.content(level), lambda rows: with_bleed(content, level, rows))
     if not is_photograph(job.settings):
-        grey = np.full((level.grid.height, level.grid.width, 3), 0.25, np.float32)
-        file_canvas(job.start(level), lambda rows: grey[slice(*rows)])
+        gray = np.full((level.grid.height, level.grid.width, 3), 0.25, np.float32)
+        file_canvas(job.start(level), lambda rows: gray[slice(*rows)])
     for number in range(len(job.shares)):
         picture = painting(seed=number + 1).astype(np.float32) / 255
         job.folder.write(job.folder.style(level, number), {"pixels": picture})

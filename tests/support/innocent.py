@@ -103,7 +103,7 @@ def _jpegs() -> Iterator[Innocent]:
     files = {
         "baseline": _saved("JPEG", image),
         "progressive": _saved("JPEG", image, progressive=True),
-        "grey": _saved("JPEG", image.convert("L"), optimize=True),
+        "gray": _saved("JPEG", image.convert("L"), optimize=True),
         "cmyk": _saved("JPEG", image.convert("CMYK")),
         "exif and profile": _saved("JPEG", image, **about),
         "xmp and iptc": _vips_with_blobs(),
@@ -128,7 +128,7 @@ def _pngs() -> Iterator[Innocent]:
         "palette": _saved("PNG", image.quantize(16), transparency=3),
         "one bit": _saved("PNG", image.convert("1")),
         "alpha": _saved("PNG", Image.fromarray(with_alpha(PIXELS))),
-        "grey 16": _saved("PNG", Image.fromarray(deep(PIXELS)[:, :, 0])),
+        "gray 16": _saved("PNG", Image.fromarray(deep(PIXELS)[:, :, 0])),
         "exif and profile": _saved("PNG", image, exif=_exif(), icc_profile=ICC, dpi=(300, 300)),
         "16 bit": _vips(deep(PIXELS), "rgb16").pngsave_buffer(),
         "interlaced": _vips(PIXELS, "srgb").pngsave_buffer(interlace=True),
@@ -161,10 +161,10 @@ def _tiffs() -> Iterator[Innocent]:
         "packbits": _vips(PIXELS, "srgb").tiffsave_buffer(compression="packbits"),
         "cmyk": _saved("TIFF", Image.fromarray(PIXELS).convert("CMYK")),
         "sloppy tags": tiff(PIXELS, tags=SLOPPY, by_number=False),
-        "luma and colour differences": tiff(PIXELS, 6, {530: (SHORT, [1, 1]), 529: (RATIONAL, [1, 2, 1, 4, 1, 4])}),
+        "luma and color differences": tiff(PIXELS, 6, {530: (SHORT, [1, 1]), 529: (RATIONAL, [1, 2, 1, 4, 1, 4])}),
         "lab": tiff(PIXELS, 8),
         "lab 16": tiff(deep(PIXELS), 9),
-        "spot colours": tiff(np.dstack([PIXELS, PIXELS, PIXELS]), 5, {338: (SHORT, [0, 2, 0, 0, 0])}),
+        "spot colors": tiff(np.dstack([PIXELS, PIXELS, PIXELS]), 5, {338: (SHORT, [0, 2, 0, 0, 0])}),
         "premultiplied": tiff(with_alpha(PIXELS), tags={338: (SHORT, [1])}),
     }
     return (Innocent("picture", f"{name}.tif", content) for name, content in files.items())
@@ -239,7 +239,7 @@ for_network:
     style_weight: 20
     tv_weight: 1e-3
 """,
-    "list": "size: 900\naspect: '4:3'\ncolours: statistics\nstyle_blend:\n  - 1\n  - 0.5\nseed: 7\ninit: blank\n",
+    "list": "size: 900\naspect: '4:3'\ncolors: statistics\nstyle_blend:\n  - 1\n  - 0.5\nseed: 7\ninit: blank\n",
 }
 ROWS: list[dict[str, object]] = [
     {"content": "a/cat.jpg", "style": "wave.jpg|monet.png", "output": "b/{stem}-{number}.png", "tile": 512},

@@ -1,4 +1,4 @@
-"""Where tiles lie: cores partition the canvas, neighbours overlap, windows sum to one."""
+"""Where tiles lie: cores partition the canvas, neighbors overlap, windows sum to one."""
 
 import pickle
 import re
@@ -83,8 +83,8 @@ def test_outer_boxes_are_aligned_to_the_stride(grid):
 
 @STEADY
 @given(grids())
-def test_neighbours_share_the_overlap(grid):
-    """Neighbours share at least the overlap, and no pixel is blended from more than two spans of an axis."""
+def test_neighbors_share_the_overlap(grid):
+    """Neighbors share at least the overlap, and no pixel is blended from more than two spans of an axis."""
     for axis in grid.axes:
         assert all(left.outer.stop - right.outer.start >= grid.overlap for left, right in pairwise(axis))
         assert all(left.outer.start < right.outer.start for left, right in pairwise(axis))
@@ -219,7 +219,7 @@ def test_other_tiles_need_whole_pieces(grid):
 
 
 def test_pieces_are_strips_along_the_edges():
-    """A tile that overlaps with a neighbour on the right has its middle, and what the neighbour sees of it."""
+    """A tile that overlaps with a neighbor on the right has its middle, and what the neighbor sees of it."""
     grid = TileGrid(height=64, width=112, tile=64, overlap=16)
     assert [piece.cols for piece in grid.pieces(grid[0])] == [Span(0, 48), Span(48, 60)]
     assert [piece.cols for piece in grid.pieces(grid[1])] == [Span(52, 64), Span(64, 112)]

@@ -67,7 +67,7 @@ def test_inputs_and_weights_are_told_by_hash(painted):
         assert sidecar["network"]["sha256"] == hashlib.file_digest(weights, "sha256").hexdigest()
     assert sidecar["network"]["name"] == "compact"
     assert (sidecar["network"]["format"], sidecar["network"]["published"]) == ("safetensors", "compact.safetensors")
-    assert sidecar["network"]["licence"].startswith("MIT")
+    assert sidecar["network"]["license"].startswith("MIT")
 
 
 def test_machine_and_versions_are_told(painted):

@@ -157,7 +157,7 @@ def test_a_worker_that_hangs_does_not_hold_up_a_round(scheduler, tmp_path, chore
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_worker_that_hangs_alone_is_replaced(tmp_path, chores, monkeypatch, workers):
-    """A level of one tile has no neighbours to compare with, and one worker nobody who could help out."""
+    """A level of one tile has no neighbors to compare with, and one worker nobody who could help out."""
     monkeypatch.setattr(dispatch, "PATIENCE_SECONDS", 0.5)
     with opened(tmp_path, workers=workers) as cluster:
         results = cluster.map("mark", [(str(tmp_path), 7, 2.0)], limits=[3.0])

@@ -161,7 +161,7 @@ def test_nothing_is_known_to_take_too_long_before_one_has_ended():
     assert floor.held("b") == []
 
 
-def test_a_call_without_neighbours_is_not_waited_for_without_end():
+def test_a_call_without_neighbors_is_not_waited_for_without_end():
     """Before any of its kind has ended, its own limit counts; after that, how earlier ones did, in proportion."""
     floor = Floor("a", "b")
     floor.add(Batch(), [None], limit=100)
