@@ -300,10 +300,12 @@ def batch(
     Rerun the same command to resume: what is painted is skipped. A photograph that fails stops no other; see
     OUTPUT/report.jsonl.
     """
-    from .pipeline.archives.batch import Wishes, paint_archive
+    from .pipeline.batch.run import BatchOptions, run_batch
 
-    wishes = Wishes(preset, flags, assignments, overwrite=overwrite, restart=restart, keep_run=keep_run, report=report)
-    found = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)
+    options = BatchOptions(
+        preset, flags, assignments, overwrite=overwrite, restart=restart, keep_run=keep_run, report=report
+    )
+    found = run_batch(inputs, style, output, options, quiet=quiet, **how)
     if as_json:
         _print(json.dumps(found.as_dict(), indent=2))
     elif not quiet:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import MuralistError
 
 if TYPE_CHECKING:
-    from .pipeline.archives.batch import render_batch
+    from .pipeline.batch.run import render_batch
     from .pipeline.estimate import plan
     from .pipeline.events import Event
     from .pipeline.notebook import notebook
@@ -49,7 +49,7 @@ _HOMES = {
     "notebook": "notebook",
     "plan": "estimate",
     "render": "render",
-    "render_batch": "archives.batch",
+    "render_batch": "batch.run",
 }
 
 

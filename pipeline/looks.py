@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from .archives.batch import REPORT, Wishes, paint_archive
+from .batch.run import REPORT, BatchOptions, run_batch
 from .errors import OutputError
 from .pictures.writing import check_place, write_file
 from .viewer.facts import assigned, render_command
@@ -71,7 +71,7 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     check_gallery(page)
     check_place(manifest, overwrite=True)
     write_file(manifest, "".join(json.dumps(_line(look, content)) + "\n" for look in LOOKS).encode())
-    paint_archive([str(manifest)], styles, output, Wishes(flags={"size": SIZE, **flags}, overwrite=True), quiet=False)
+    run_batch([str(manifest)], styles, output, BatchOptions(flags={"size": SIZE, **flags}, overwrite=True), quiet=False)
     lines = [json.loads(line) for line in (output / REPORT).read_text().splitlines()]
     reasons = {Path(line["output"]).name: line["reason"] for line in lines if line["status"] == "failed"}
     shown = [_shown(look, content, styles, reasons) for look in LOOKS]

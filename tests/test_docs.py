@@ -23,9 +23,9 @@ from distributed.cli import dask_scheduler, dask_worker
 from pictures import TINY, assignments
 
 from muralist.cli import main
-from muralist.pipeline.archives.items import find_items
-from muralist.pipeline.archives.manifest import read_manifest
-from muralist.pipeline.archives.naming import FIELDS
+from muralist.pipeline.batch.items import find_items
+from muralist.pipeline.batch.manifest import read_manifest
+from muralist.pipeline.batch.naming import FIELDS
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.report import Result, Status
@@ -33,7 +33,7 @@ from muralist.pipeline.workers.local import ALLOCATOR
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
-CLUSTERS, ARCHIVES = PAGES["clusters.md"], PAGES["archives.md"]
+CLUSTERS, ARCHIVES = PAGES["clusters.md"], PAGES["batch.md"]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DASK = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}
 FOREIGN = {"--kill-on-bad-exit"}  # of srun

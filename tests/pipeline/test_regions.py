@@ -14,8 +14,8 @@ from rendering import render
 from skimage import data
 
 from muralist.cli import main
-from muralist.pipeline.archives.items import Item
-from muralist.pipeline.archives.repeats import identity_of
+from muralist.pipeline.batch.dedup import identity_of
+from muralist.pipeline.batch.items import Item
 from muralist.pipeline.brief import make_brief
 from muralist.pipeline.errors import PictureError, SettingsError
 from muralist.pipeline.estimate import disk_bytes, driver_bytes, worker_bytes

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from muralist.pipeline.archives import manifest
+from muralist.pipeline.batch import manifest
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import identity
@@ -96,7 +96,7 @@ def test_a_new_field_has_its_effects(tmp_path, monkeypatch):
     """It enters identity and speeds, and presets and manifests are refused it, without a list to write it into."""
     assert {"stencil", "shiny"} == identity(More(), "a", [], None, "b")["settings"].keys() - Settings.model_fields
     assert conditions(More(), Shape(1, 1), "cpu", "") == {**conditions(Settings(), Shape(1, 1), "cpu", ""), "cooler": 3}
-    for module in ("presets", "archives.manifest"):
+    for module in ("presets", "batch.manifest"):
         monkeypatch.setattr(f"muralist.pipeline.{module}.Settings", More)
     for name, value in (("cooler", 4), ("stencil", "a.png")):
         (tmp_path / "mine.yaml").write_text(f"{name}: {value}\n")

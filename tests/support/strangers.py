@@ -18,7 +18,7 @@ from muralist.errors import MuralistError
 from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.model.loading import load_network
 from muralist.model.weight_files import describe, find_weights
-from muralist.pipeline.archives.items import find_items
+from muralist.pipeline.batch.items import find_items
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.carried import carried
 from muralist.pipeline.pictures.metadata import is_usable, text_tags, without_thumbnail

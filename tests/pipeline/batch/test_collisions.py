@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from muralist.pipeline.archives.collisions import check_collisions
-from muralist.pipeline.archives.items import Item
+from muralist.pipeline.batch.collisions import check_collisions
+from muralist.pipeline.batch.items import Item
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.presets import load_settings
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muralist.pipeline.archives.manifest import MAX_BYTES, Entry, is_manifest, read_manifest
+from muralist.pipeline.batch.manifest import MAX_BYTES, Entry, is_manifest, read_manifest
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.settings import Settings

@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from pictures import painting, photograph, save
 
-from muralist.pipeline.archives.items import Item
-from muralist.pipeline.archives.repeats import fingerprint, identity_of, likeness, painted_already
+from muralist.pipeline.batch.dedup import dedup_key, fingerprint, identity_of, painted_already
+from muralist.pipeline.batch.items import Item
 from muralist.pipeline.brief import make_brief
 from muralist.pipeline.errors import OutputError, PictureError
 from muralist.pipeline.pictures.reading import read_picture
@@ -84,7 +84,7 @@ def test_a_link_that_leads_nowhere_is_something(output):
 
 def key(item, settings, weights="ww"):
     """The key of an item."""
-    return likeness(identity_of(item, settings, weights), item.output)
+    return dedup_key(identity_of(item, settings, weights), item.output)
 
 
 @pytest.mark.parametrize("own", [{}, {"style_weight": 0}, {"init": "{folder}/s.png", "tile": 512}])

@@ -82,7 +82,7 @@ def identity_of(item: Item, settings: Settings, weights: str) -> dict[str, Any]:
     )
 
 
-def likeness(painting: dict[str, Any], output: Path) -> str:
+def dedup_key(painting: dict[str, Any], output: Path) -> str:
     """Give a key that two paintings share if their files will have the same bytes: same identity, same format."""
     what = json.dumps([painting, output.suffix.lower()], sort_keys=True)
     return hashlib.sha256(what.encode()).hexdigest()

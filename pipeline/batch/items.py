@@ -77,7 +77,7 @@ def find_items(
     preset : str
         The batch's, for names.
     template : str, optional
-        See `muralist.pipeline.archives.naming`.
+        See `muralist.pipeline.batch.naming`.
     each_style : bool
         Whether to paint every picture once in each of `styles`, instead of in all of them blended.
     raw_pairs : {"jpeg", "raw", "both"}

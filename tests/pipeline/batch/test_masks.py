@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from pictures import TINY, painting, photograph, save
 
-from muralist.pipeline.archives.batch import Wishes, paint_archive
-from muralist.pipeline.archives.items import Item, find_items
-from muralist.pipeline.archives.manifest import read_manifest
-from muralist.pipeline.archives.masks import with_own_masks
+from muralist.pipeline.batch.items import Item, find_items
+from muralist.pipeline.batch.manifest import read_manifest
+from muralist.pipeline.batch.masks import with_own_masks
+from muralist.pipeline.batch.run import BatchOptions, run_batch
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
 
@@ -98,9 +98,9 @@ def test_a_manifest_may_ask_for_masks(folder):
 def test_a_batch_with_masks(folder, scheduler):
     """The photograph with a mask is painted with it, the other one whole, as the report says; then all is skipped."""
     settings = {**TINY, "scheduler": scheduler, "regions": ["{stem}.sky.png=other.png"]}
-    wishes = Wishes(flags=settings)
+    options = BatchOptions(flags=settings)
     for status in ("done", "skipped"):
-        report = paint_archive(["photos"], [Path("style.png")], folder / "out", wishes).as_dict()
+        report = run_batch(["photos"], [Path("style.png")], folder / "out", options).as_dict()
         assert (report[status], report["failures"]) == (2, [])
         rows = [json.loads(line) for line in (folder / "out" / "report.jsonl").read_text().splitlines()]
         reasons = {Path(row["input"]).name: row["reason"] for row in rows}

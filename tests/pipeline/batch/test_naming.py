@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from muralist.pipeline.archives.naming import FIELDS, Template, below, writable
+from muralist.pipeline.batch.naming import FIELDS, Template, below, writable
 from muralist.pipeline.errors import SettingsError
 
 VALUES = {"stem": "cat", "style": "wave", "preset": "draft", "ext": "jpg", "number": "07", "folder": "2024"}

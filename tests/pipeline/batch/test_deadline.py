@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muralist.pipeline.archives.deadline import Deadline
+from muralist.pipeline.batch.deadline import Deadline
 from muralist.pipeline.errors import SettingsError
 
 EVENING = datetime(2026, 11, 21, 22, 30)

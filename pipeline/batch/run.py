@@ -45,11 +45,11 @@ from ..workers.cluster import Cluster, open_cluster
 from ..workers.memory import budget
 from .collisions import check_collisions
 from .deadline import Deadline
+from .dedup import dedup_key, identity_of, painted_already
 from .items import Item, find_doubles, find_items, find_unsupported, told_unsupported
 from .manifest import is_manifest
 from .masks import with_own_masks
 from .pairs import RawPairs, told_doubles
-from .repeats import identity_of, likeness, painted_already
 
 PASSING: Final = (ClusterError, DeviceMemoryError)  # what may be otherwise when tried again
 ATTEMPTS: Final = 3
@@ -58,7 +58,7 @@ MANY: Final = 1 << 20  # tiles: as many workers as the machine has room for
 
 
 @dataclass(frozen=True)
-class Wishes:
+class BatchOptions:
     """How a batch is to be painted.
 
     Attributes
@@ -134,9 +134,9 @@ def render_batch(
     settings : Settings, optional
         Those that were set explicitly beat the preset of a manifest's line; what else the line says beats them.
     overwrite, restart, report : bool
-        As of `Wishes`.
+        As of `BatchOptions`.
     name, each_style, raw_pairs, finish_by, max_hours, quiet
-        As of `paint_archive`.
+        As of `run_batch`.
 
     Returns
     -------
@@ -150,11 +150,11 @@ def render_batch(
     """
     inputs = [photos] if isinstance(photos, str | Path) else photos  # globs are no paths
     given = {} if settings is None else {key: getattr(settings, key) for key in settings.model_fields_set}
-    return paint_archive(
+    return run_batch(
         [str(path) for path in inputs],
         as_paths(style),
         Path(output),
-        Wishes(flags=given, overwrite=overwrite, restart=restart, report=report),
+        BatchOptions(flags=given, overwrite=overwrite, restart=restart, report=report),
         name=name,
         each_style=each_style,
         raw_pairs=raw_pairs,
@@ -164,11 +164,11 @@ def render_batch(
     )
 
 
-def paint_archive(
+def run_batch(
     inputs: Sequence[str],
     styles: Sequence[Path],
     output: Path,
-    wishes: Wishes,
+    options: BatchOptions,
     *,
     name: str | None = None,
     each_style: bool = False,
@@ -184,13 +184,13 @@ def paint_archive(
     Parameters
     ----------
     inputs : sequence of str
-        Folders, globs, pictures and manifests, see `muralist.pipeline.archives.items.find_items`.
+        Folders, globs, pictures and manifests, see `muralist.pipeline.batch.items.find_items`.
     styles : sequence of Path
     output : Path
         Folder for paintings, sidecars and `report.jsonl`; made if it is not there.
-    wishes : Wishes
+    options : BatchOptions
     name : str, optional
-        Template for names, see `muralist.pipeline.archives.naming`.
+        Template for names, see `muralist.pipeline.batch.naming`.
     each_style : bool
         Whether to paint every picture once in each style, instead of in all of them blended.
     raw_pairs : {"jpeg", "raw", "both"}
@@ -212,15 +212,15 @@ def paint_archive(
         If something is wrong with the batch as a whole. What is wrong with one picture is in the report.
     """
     items = find_items(
-        inputs, styles, output, preset=wishes.preset, template=name, each_style=each_style, raw_pairs=raw_pairs
+        inputs, styles, output, preset=options.preset, template=name, each_style=each_style, raw_pairs=raw_pairs
     )
-    settings = load_settings(wishes.preset, wishes.flags, wishes.assignments)
+    settings = load_settings(options.preset, options.flags, options.assignments)
     items = with_own_masks(items, settings)
     manifests = filter(is_manifest, map(Path, inputs))
-    check_collisions(items, wishes.settings_of, output / REPORT, manifests, pages=wishes.report)
+    check_collisions(items, options.settings_of, output / REPORT, manifests, pages=options.report)
     deadline = Deadline.parse(finish_by, max_hours, datetime.now())
     _make_folder(output)
-    if wishes.report:
+    if options.report:
         check_gallery(gallery_path(output / REPORT))
     with (
         open_run(output / REPORT, settings.scratch) as folder,
@@ -232,10 +232,10 @@ def paint_archive(
             PROGRESS.warning(told_doubles(left, raw_pairs))
         if unsupported := find_unsupported(inputs, output):
             PROGRESS.warning(told_unsupported(unsupported))
-        Batch(items, settings, wishes, deadline, folder, report, bar, board).run()
+        Batch(items, settings, options, deadline, folder, report, bar, board).run()
         for path in unsupported:
             report.add(Result(str(path), "", "unsupported", "its format is not read; convert it"))
-        if wishes.report:
+        if options.report:
             for notice in write_gallery(output / REPORT, pages=True, memory=budget(settings))[1]:
                 PROGRESS.warning(notice)
     return report
@@ -251,7 +251,7 @@ def _make_folder(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Errand:
+class BatchItem:
     """A picture to be painted: its own settings, what tells it from others, its size, and which attempt this is."""
 
     item: Item
@@ -270,7 +270,7 @@ class Batch:
     items : sequence of Item
     settings : Settings
         The batch's; where is computed is the same for all pictures.
-    wishes : Wishes
+    options : BatchOptions
     deadline : Deadline
     folder : RunFolder
         Of the batch as a whole, for what workers need.
@@ -282,7 +282,7 @@ class Batch:
 
     items: Sequence[Item]
     settings: Settings
-    wishes: Wishes
+    options: BatchOptions
     deadline: Deadline
     folder: RunFolder
     report: Report
@@ -295,19 +295,19 @@ class Batch:
         self._weights: dict[tuple[str, str | None], WeightFile] = {}
         self._ended: dict[str, Result] = {}  # by key: what other pictures of the same key may be copied from
         self._twins: dict[str, list[Item]] = {}  # by key: pictures that wait for one under way
-        self._commands = {str(item.output): self.wishes.command(item) for item in self.items}
+        self._commands = {str(item.output): self.options.command(item) for item in self.items}
 
     def run(self) -> None:
         """Paint what is to be painted."""
-        running: dict[Future[Sidecar], Errand] = {}
-        waiting, again = self._errands(), deque[Errand]()
+        running: dict[Future[Sidecar], BatchItem] = {}
+        waiting, again = self._queue(), deque[BatchItem]()
         with ThreadPoolExecutor(max_workers=MANY) as pool, self._stack:  # workers stop first, and with them the threads
             while True:
                 while len(running) < self._at_once:
-                    errand = next(waiting, None) or (again.popleft() if again else None)
-                    if errand is None:
+                    queued = next(waiting, None) or (again.popleft() if again else None)
+                    if queued is None:
                         break
-                    running[pool.submit(self._paint, errand, self._cluster)] = errand
+                    running[pool.submit(self._paint, queued, self._cluster)] = queued
                 if not running:
                     return
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
@@ -327,21 +327,21 @@ class Batch:
 
     # ---------------------------------------------------------------------------------------- what is to be painted
 
-    def _errands(self) -> Iterator[Errand]:
+    def _queue(self) -> Iterator[BatchItem]:
         """Take the items one by one; those that need no painting are told at once."""
         for item in self.items:
             try:
-                errand = self._errand(item)
+                queued = self._errand(item)
             except Exception as error:
                 self._tell(_failed(item, error))
                 continue
-            if errand is not None:
-                yield errand
+            if queued is not None:
+                yield queued
 
-    def _errand(self, item: Item) -> Errand | None:
+    def _errand(self, item: Item) -> BatchItem | None:
         settings = self._settings_of(item)
         identity = identity_of(item, settings, self._weights_of(settings).sha256)
-        key = likeness(identity, item.output)
+        key = dedup_key(identity, item.output)
         if self._is_painted(item, settings, identity):
             self._end(key, _result(item, "skipped", "painted already"))
         elif key in self._ended:
@@ -349,32 +349,32 @@ class Batch:
         elif key in self._twins:
             self._twins[key].append(item)
         else:
-            return self._in_time(Errand(item, settings, key, _megapixels(item, settings)))
+            return self._in_time(BatchItem(item, settings, key, _megapixels(item, settings)))
         return None
 
     def _is_painted(self, item: Item, settings: Settings, identity: dict[str, Any]) -> bool:
         """Whether nothing is to be painted; what a run that was killed at its very end left is removed then."""
         folder = RunFolder.of(item.output, settings.scratch)
         try:
-            if folder.is_begun(restart=self.wishes.restart) or not painted_already(item.output, identity):
+            if folder.is_begun(restart=self.options.restart) or not painted_already(item.output, identity):
                 return False
         except OutputError:
-            if self.wishes.overwrite:
+            if self.options.overwrite:
                 return False
             raise
-        if not self.wishes.keep_run:
-            tidy(item.output, settings.scratch, restart=self.wishes.restart)
+        if not self.options.keep_run:
+            tidy(item.output, settings.scratch, restart=self.options.restart)
         return True
 
-    def _in_time(self, errand: Errand) -> Errand | None:
-        if not self.deadline.allows(errand.megapixels, datetime.now()):
-            self._tell(_result(errand.item, "left", "it would not be finished in time"))
+    def _in_time(self, queued: BatchItem) -> BatchItem | None:
+        if not self.deadline.allows(queued.megapixels, datetime.now()):
+            self._tell(_result(queued.item, "left", "it would not be finished in time"))
             return None
-        self._twins[errand.key] = []
-        return errand
+        self._twins[queued.key] = []
+        return queued
 
     def _settings_of(self, item: Item) -> Settings:
-        own = self.wishes.settings_of(item)
+        own = self.options.settings_of(item)
         return own.model_copy(update={name: getattr(self.settings, name) for name in own.names(scope="machine")})
 
     def _weights_of(self, settings: Settings) -> WeightFile:
@@ -385,37 +385,37 @@ class Batch:
 
     # -------------------------------------------------------------------------------------------------- one picture
 
-    def _paint(self, errand: Errand, cluster: Cluster) -> Sidecar:
-        item, wishes = errand.item, self.wishes
+    def _paint(self, queued: BatchItem, cluster: Cluster) -> Sidecar:
+        item, options = queued.item, self.options
         _make_folder(item.output.parent)
         check_output(item.output, overwrite=True)  # whether it may be replaced depends on the run folder
-        restart = wishes.restart and errand.attempts == 1
-        with open_run(item.output, errand.settings.scratch, restart=restart, keep=wishes.keep_run) as folder:
-            overwrite = wishes.overwrite or folder.begun
+        restart = options.restart and queued.attempts == 1
+        with open_run(item.output, queued.settings.scratch, restart=restart, keep=options.keep_run) as folder:
+            overwrite = options.overwrite or folder.begun
             brief = make_brief(
-                item.content, item.styles, item.output, errand.settings, overwrite=overwrite, aside=folder.aside
+                item.content, item.styles, item.output, queued.settings, overwrite=overwrite, aside=folder.aside
             )
             check_room(brief, folder)
             with shown_live(self.board, item.output.name, brief.levels, Progress(), cluster, item.number) as progress:
                 sidecar = paint_picture(brief, folder, cluster, progress, item.number)
-        if wishes.report:
+        if options.report:
             with suppress(PipelineError):  # tried again in the end, and told then
-                add_report(item.output, item.content, errand.settings)
+                add_report(item.output, item.content, queued.settings)
         return sidecar
 
-    def _close(self, errand: Errand, done: Future[Sidecar]) -> list[Errand]:
+    def _close(self, queued: BatchItem, done: Future[Sidecar]) -> list[BatchItem]:
         """Tell what became of a picture; return it if it is to be tried again."""
         error = done.exception()
         if error is None:
-            result = _painted(errand, done.result())
-            self.deadline.learn(errand.megapixels, result.seconds)
+            result = _painted(queued, done.result())
+            self.deadline.learn(queued.megapixels, result.seconds)
         elif self._cluster.failed is not None:
             raise self._cluster.failed
-        elif isinstance(error, PASSING) and errand.attempts < ATTEMPTS:
-            return [replace(errand, attempts=errand.attempts + 1)]
+        elif isinstance(error, PASSING) and queued.attempts < ATTEMPTS:
+            return [replace(queued, attempts=queued.attempts + 1)]
         else:
-            result = replace(_failed(errand.item, error), attempts=errand.attempts)
-        self._end(errand.key, result)
+            result = replace(_failed(queued.item, error), attempts=queued.attempts)
+        self._end(queued.key, result)
         return []
 
     def _end(self, key: str, result: Result) -> None:
@@ -432,7 +432,7 @@ class Batch:
             return
         try:
             _make_folder(item.output.parent)
-            with open_run(item.output, self.settings.scratch, restart=self.wishes.restart) as folder:
+            with open_run(item.output, self.settings.scratch, restart=self.options.restart) as folder:
                 copy_painting(Path(first.output), item, folder, keep=self.settings.keep_times)
         except Exception as error:
             self._tell(_failed(item, error))
@@ -476,13 +476,13 @@ def _megapixels(item: Item, settings: Settings) -> float:
     return prod(target_of(*read_size(item.content), settings).painted_size) / 1e6
 
 
-def _painted(errand: Errand, sidecar: Sidecar) -> Result:
+def _painted(queued: BatchItem, sidecar: Sidecar) -> Result:
     last = sidecar["levels"][-1]
     facts = {name: sidecar[name] for name in ("seconds", "height", "width", "seam_score", "seam_threshold")}
     losses = {"style_loss": last["style_loss_last"], "content_loss": last["content_loss_last"]}
-    missing = ", ".join(errand.item.missing)
+    missing = ", ".join(queued.item.missing)
     reason = f"painted without {missing}, which it does not have" if missing else None
-    return replace(_result(errand.item, "done", reason), attempts=errand.attempts, **facts, **losses)
+    return replace(_result(queued.item, "done", reason), attempts=queued.attempts, **facts, **losses)
 
 
 def _failed(item: Item, error: BaseException) -> Result:

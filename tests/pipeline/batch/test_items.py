@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muralist.pipeline.archives.collisions import check_collisions
-from muralist.pipeline.archives.items import Item, find_doubles, find_items, find_unsupported, told_unsupported
-from muralist.pipeline.archives.pairs import told_doubles
+from muralist.pipeline.batch.collisions import check_collisions
+from muralist.pipeline.batch.items import Item, find_doubles, find_items, find_unsupported, told_unsupported
+from muralist.pipeline.batch.pairs import told_doubles
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
 

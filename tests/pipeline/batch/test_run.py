@@ -18,8 +18,8 @@ from pictures import TINY, contents, painting, photograph, save
 from rendering import render
 
 from muralist.cli import main
-from muralist.pipeline.archives import batch as module
-from muralist.pipeline.archives.batch import Wishes, paint_archive
+from muralist.pipeline.batch import batch as module
+from muralist.pipeline.batch.run import BatchOptions, run_batch
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, SettingsError
 from muralist.pipeline.records.report import Report
 
@@ -50,15 +50,15 @@ class Archive:
         return save(path, photograph(48, 64, seed))
 
     def paint(self, *inputs: str, styles: Sequence[str] = ("style.png",), **options: Any) -> dict[str, str]:
-        """Paint inputs, all photographs unless named; status by output. Settings and wishes are told apart by name."""
-        wishes = {name: options.pop(name) for name in ("overwrite", "restart", "keep_run", "report") if name in options}
+        """Paint inputs, all photographs unless named; status by output. Settings and options are told apart by name."""
+        own = {name: options.pop(name) for name in ("overwrite", "restart", "keep_run", "report") if name in options}
         how = {name: options.pop(name) for name in ("name", "each_style", "max_hours", "quiet") if name in options}
         flags = SMALL | {"scheduler": self.scheduler} | options
-        self.report = paint_archive(
+        self.report = run_batch(
             [str(self.folder / name) for name in inputs or ["photos"]],
             [self.folder / style for style in styles],
             self.out,
-            Wishes(flags=flags, **wishes),
+            BatchOptions(flags=flags, **own),
             **how,
         )
         return {name: row["status"] for name, row in self.rows.items()}
@@ -106,7 +106,7 @@ def test_pictures_of_other_formats_are_told_and_listed(tmp_path: Path, caplog: p
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(b"no picture")
     out = tmp_path / "out"
-    report = paint_archive([str(tmp_path / "photos")], [tmp_path / "s.png"], out, Wishes(flags=SMALL))
+    report = run_batch([str(tmp_path / "photos")], [tmp_path / "s.png"], out, BatchOptions(flags=SMALL))
     assert "left out: 2 .tga, 1 .exr; convert them to JPEG, PNG or TIFF" in caplog.messages
     rows = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
     found = [(row["status"], Path(row["input"]).name) for row in rows]
