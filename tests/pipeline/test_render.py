@@ -355,9 +355,8 @@ def test_a_level_ends_on_a_plateau(paint, monkeypatch):
     assert progress.work == [0, 0, 0]
 
 
-def test_losses_are_told_for_every_look(paint, folder, caplog):
+def test_losses_are_told_for_every_look(paint, folder, logged):
     """The sidecar has a row for the start of every level and for every round; lines and plot show the same."""
-    caplog.set_level("INFO", "muralist.losses")
     sidecar = paint(loss_lines=True, loss_plot=folder / "loss.svg", content_weight=0)
     looks = [(row["level"], row["step"]) for row in sidecar["losses"]]
     assert looks == [(1, 0), (1, 2), (1, 4), (2, 4), (2, 6), (2, 7)]
@@ -368,7 +367,7 @@ def test_losses_are_told_for_every_look(paint, folder, caplog):
     for row in sidecar["losses"]:
         assert row["content"] is None
         assert row["total"] == pytest.approx(1000 * row["style"] + 50 * row["tv"])
-    lines = [record.getMessage() for record in caplog.records if record.name == "muralist.losses"]
+    lines = [record.getMessage() for record in logged if record.name == "muralist.losses"]
     assert [line.split()[:4] for line in lines] == [["step", str(s), "level", f"{level}/2"] for level, s in looks]
     assert names(folder) == ["loss.svg", "out.png", "out.png.json", "photo.png", "style.png"]
 
@@ -615,13 +614,12 @@ def test_the_run_folder_can_be_kept(paint, folder):
     assert names(folder) == ["out.png", "out.png.json", "photo.png", "style.png"]
 
 
-def test_notices_are_logged_beforehand(paint, folder, caplog, capfd):
+def test_notices_are_logged_beforehand(paint, folder, logged, capfd):
     """What the sidecar keeps is logged as warnings, before anything is painted."""
-    caplog.set_level("INFO", "muralist")
     sidecar = paint(style_weight=0, noise_ratio=1, steps=[1])
-    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    told = [record.getMessage() for record in logged if record.levelname == "WARNING"]
     assert told == sidecar["notices"] != []
-    assert [record.name for record in caplog.records] == ["muralist"] * len(told) + ["muralist.progress"] * 2
+    assert [record.name for record in logged] == ["muralist"] * len(told) + ["muralist.progress"] * 2
     assert capfd.readouterr().err == ""
 
 

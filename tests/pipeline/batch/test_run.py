@@ -158,13 +158,12 @@ def test_folders_are_mirrored(archive, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_record_for_each_picture(archive, caplog):
+def test_a_record_for_each_picture(archive, logged):
     """The log says what became of each as it ends; a failure is a warning."""
-    caplog.set_level("INFO", "muralist.progress")
     archive.photos.joinpath("a.png").write_bytes(b"no picture")
     archive.paint()
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    first, second = caplog.messages
+    assert [record.levelname for record in logged] == ["WARNING", "INFO"]
+    first, second = (record.getMessage() for record in logged)
     assert first.startswith(f"1/2 failed: {archive.photos}/a.png: ")
     assert second == f"2/2 done: {archive.photos}/sub/b.png"
 
@@ -293,7 +292,7 @@ def test_what_may_pass_is_tried_again(archive, before_painting, error):
 
 
 @pytest.mark.parametrize("where", ["paint_picture", "read_size", "copy_painting"])
-def test_a_bug_stops_no_other(archive, monkeypatch, caplog, where):
+def test_a_bug_stops_no_other(archive, monkeypatch, logged, where):
     """Whatever is raised where, the picture has failed; what a programmer needs is logged."""
     archive.add("sub/c.png", 1)  # a copy of a.png
     right = getattr(module, where)
@@ -311,7 +310,7 @@ def test_a_bug_stops_no_other(archive, monkeypatch, caplog, where):
     assert failed == wanted
     assert archive.rows[failed[0]]["error"] == "ZeroDivisionError"
     assert archive.rows[failed[0]]["reason"] == "ZeroDivisionError()"
-    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+    assert [record.exc_info[0] for record in logged if record.exc_info] == [ZeroDivisionError]
 
 
 def test_a_cluster_that_is_gone_ends_the_batch(archive, before_painting):
