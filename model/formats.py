@@ -196,7 +196,7 @@ def _color(found: Mapping[str, Any], key: str) -> Color:
 
 
 def _torch(content: bytes) -> Content:
-    """Unpickle tensors; those of a training checkpoint lie one level down."""
+    """Unpickle tensors; those of a training snapshot lie one level down."""
     if content.startswith(ZIP):
         _check_archive(content)
         _check_pickle(io.BytesIO(_pickled(content)))

@@ -9,6 +9,7 @@ from typing import Any
 from ..model.architecture import Architecture, architecture
 from ..model.weight_files import WeightFile, find_weights
 from .errors import OutputError, SettingsError
+from .initialization import init_file, read_init, stretch_notice
 from .levels import Level, plan_levels
 from .pictures.images import Picture, crop_to_aspect, with_surroundings
 from .pictures.pages import fingerprint, place_of
@@ -16,14 +17,13 @@ from .pictures.profiles import BUILT_IN, KEEP, output_profile
 from .pictures.reading import read_picture
 from .pictures.sheets import MARK_MARGIN_MM, Sheet
 from .pictures.writing import MOST_JPEG_SIDE, check_output, check_place, output_formats
-from .records.checkpoints import checkpoint_paths
 from .records.identity import identity
 from .records.losses import check_plot
+from .records.snapshots import snapshot_paths
 from .region_specs import FACES
 from .regions import Regions, mask_files, read_regions, region_specs
 from .settings import Settings
 from .sizes import DEFAULT_DPI, TargetSize, pixels_of, target_size
-from .start import init_file, read_init, stretch_notice
 from .styles import Style, read_region_styles, read_styles, style_files
 from .workers.memory import budget
 
@@ -117,7 +117,7 @@ def make_brief(
     output : Path
     settings : Settings
     overwrite : bool
-        Whether an existing output may be replaced, and checkpoints and a loss plot.
+        Whether an existing output may be replaced, and snapshots and a loss plot.
     loss_plot : Path, optional
         Where to plot the losses.
     aside : Path, optional
@@ -188,7 +188,7 @@ def make_brief(
     levels = plan_levels(*target.painted_size, sides, settings, stride, network.minimum(layers))
     for level in levels:
         level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
-    extras = [*checkpoint_paths(output, levels), *filter(None, [loss_plot])]
+    extras = [*snapshot_paths(output, levels), *filter(None, [loss_plot])]
     extras += [proof_path(output)] if settings.proof else []
     extras += [faces_path(output)] if found_faces else []
     _check_extras(extras, [*inputs, output, sidecar_path(output)], overwrite)
@@ -330,7 +330,7 @@ def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:
 
 
 def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: bool) -> None:
-    """Refuse checkpoints and a loss plot that cannot be written, or would meet each other or other files."""
+    """Refuse snapshots and a loss plot that cannot be written, or would meet each other or other files."""
     taken = {place_of(path).file.resolve() for path in others}
     for path in extras:
         if path.resolve() in taken:

@@ -13,6 +13,7 @@ from ..model.state import PLANES
 from .bench import learn_speed, speed_here
 from .brief import Brief, as_paths, make_brief
 from .errors import SettingsError
+from .initialization import is_photograph
 from .levels import STYLE_TILE_PX, Level
 from .pictures.rasters import Raster
 from .presets import load_settings
@@ -21,7 +22,6 @@ from .records.course import Course
 from .settings import Settings
 from .sizes import MM_PER_INCH
 from .speeds import conditions, round_steps, usual_speeds
-from .start import is_photograph
 from .workers.cluster import Cluster
 from .workers.local import Shape, gpu_memory, local_shape
 from .workers.memory import budget

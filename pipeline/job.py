@@ -6,10 +6,10 @@ from typing import NamedTuple
 from ..model.architecture import architecture
 from ..model.state import PLANES
 from ..model.weight_files import WeightFile
+from .initialization import is_photograph
 from .levels import Level
 from .regions import Guidance
 from .settings import Settings
-from .start import is_photograph
 from .storage.canvas import Canvas
 from .storage.run_folder import RunFolder
 

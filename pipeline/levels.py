@@ -49,7 +49,7 @@ class Level:
     short_rounds : tuple of int
         Steps after the start of the level and before its end at which rounds end besides.
     snapshot_every : int or None
-        Steps between checkpoints, counted over all levels.
+        Steps between snapshots, counted over all levels.
     tile_grid : (int, int) or None
         Rows and columns of tiles, instead of by `tile`.
     learning_rate : float
@@ -134,7 +134,7 @@ class Level:
 
     @property
     def saves(self) -> range:
-        """Steps of the level after which a checkpoint is written."""
+        """Steps of the level after which a snapshot is written."""
         if self.snapshot_every is None:
             return range(0)
         return range(self.snapshot_every - self.first_step % self.snapshot_every, self.steps + 1, self.snapshot_every)

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 from ..tiling.errors import TileTooSmallError
 from .errors import ClusterError, DeviceMemoryError
 from .job import START_SECONDS, Job
-from .lay_out import Sources, lay_out
 from .levels import Level
+from .prepare_level import LevelInputs, prepare_level
 from .progress import Progress, counted, level_work
-from .records.checkpoints import Checkpoint
 from .records.course import Course, LevelReport
 from .records.journal import Journal
 from .records.losses import LossRow, best, has_levelled_off
+from .records.snapshots import Snapshot
 from .strength import content_weight
 from .workers.cluster import Cluster
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Painting:
+class RenderDriver:
     """One painting under way.
 
     Attributes
@@ -38,11 +38,11 @@ class Painting:
     job : Job
     planned : tuple of Level
     cluster : Cluster
-    sources : Sources
+    sources : LevelInputs
     progress : Progress
     journal : Journal
-    save : callable (level, rounds made) -> Checkpoint
-        Called where a checkpoint is due.
+    save : callable (level, rounds made) -> Snapshot
+        Called where a snapshot is due.
     course : Course
         How far it has come.
     """
@@ -50,10 +50,10 @@ class Painting:
     job: Job
     planned: tuple[Level, ...]
     cluster: Cluster
-    sources: Sources
+    sources: LevelInputs
     progress: Progress
     journal: Journal
-    save: Callable[[Level, int], Checkpoint]
+    save: Callable[[Level, int], Snapshot]
     course: Course
     _clock: float = field(default_factory=time.perf_counter)
 
@@ -102,7 +102,7 @@ class Painting:
         """Lay the level out and prepare its tiles."""
         before = len(self.course.levels) - 1
         origin = (self.course.cut(self.planned)[before], self.course.levels[before].kept) if before >= 0 else None
-        lay_out(self.job, self.cluster, self.sources, self.level)
+        prepare_level(self.job, self.cluster, self.sources, self.level)
         self._look(self._surviving(lambda level: self._prepare(level, 0, origin)))
         if origin is not None:
             self.job.folder.remove_level(origin[0])
@@ -114,12 +114,12 @@ class Painting:
             self.job.folder.remove_round(self.level, superseded)
 
     def _ended(self) -> bool:
-        """Save a checkpoint if one is due, then say whether the level's rounds are made or more do not help."""
+        """Save a snapshot if one is due, then say whether the level's rounds are made or more do not help."""
         current, level = self.course.current, self.level
         step = level.first_step + level.steps_after(current.made)
         due = level.steps_after(current.made) in level.saves and current.made > 0
-        if due and step not in [saved.step for saved in self.course.checkpoints]:
-            self.course.checkpoints.append(self.save(level, current.made))
+        if due and step not in [saved.step for saved in self.course.snapshots]:
+            self.course.snapshots.append(self.save(level, current.made))
             self._note()
         levelled_off = has_levelled_off(current.totals, self.job.settings.early_stop)
         return current.made == len(level.rounds) or levelled_off or self.progress.ends_level(level)

@@ -22,22 +22,22 @@ from .console import LOG
 from .errors import OutputError, PipelineError
 from .estimate import check_memory, disk_bytes, learn_speed_of, planned_by
 from .events import Event, Events
-from .finishing import Finished, score_seams, write_painting, write_proof
+from .export import FinalImage, score_seams, write_painting, write_proof
+from .initialization import init_pixels
 from .job import Job
-from .lay_out import Sources, StyleSource
 from .levels import Level
-from .painting import Painting
+from .painting import RenderDriver
 from .pictures.images import resize_rows
 from .pictures.reading import read_picture
 from .pictures.writing import check_output, write_picture
+from .prepare_level import LevelInputs, StyleSource
 from .presets import load_settings
 from .progress import Bars, Progress
-from .records.checkpoints import Checkpoint, checkpoint_path
 from .records.journal import Journal
 from .records.losses import write_plot
 from .records.sidecar import Sidecar, describe, write_sidecar
+from .records.snapshots import Snapshot, snapshot_path
 from .settings import Settings
-from .start import init_pixels
 from .storage.run_folder import RunFolder, open_run, tidy
 from .storage.store import START_OVER
 from .style_cache import StyleCache
@@ -244,7 +244,9 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     name, last = brief.output.name, brief.levels[-1]
     LOG.debug("%s: %s x %s px on %s in %s", name, last.width, last.height, cluster.device, precision)
     LOG.debug("%s: run folder %s, resumed after %s levels", name, folder.base.root, len(course.levels))
-    painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
+    painting = RenderDriver(
+        job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course
+    )
     before = course.losses + course.current.rows
     progress.watch(lambda level, made: _finished(brief, job, level, made), before, settings)
     with _storage_errors_told(folder):
@@ -315,7 +317,7 @@ def _bars(brief: Brief, quiet: bool, loss_lines: bool) -> AbstractContextManager
     return Bars(brief.levels, brief.output.name, loss_lines=loss_lines)
 
 
-def _sources(brief: Brief, job: Job) -> Sources:
+def _sources(brief: Brief, job: Job) -> LevelInputs:
     settings = brief.settings
     origin = {
         **{name: str(getattr(settings, name)) for name in settings.names(style_cache=True)},
@@ -325,7 +327,7 @@ def _sources(brief: Brief, job: Job) -> Sources:
         "device": job.device.partition(":")[0],
     }
     init = init_pixels(brief.settings, brief.content, brief.init, brief.network.mean)
-    return Sources(
+    return LevelInputs(
         content=lambda height, width, rows: resize_rows(brief.content.pixels, height, width, rows),
         init=lambda height, width, rows: resize_rows(init, height, width, rows),
         styles=tuple(_style_source(style, origin) for style in brief.styles),
@@ -342,19 +344,19 @@ def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
     )
 
 
-def _finished(brief: Brief, job: Job, level: Level, made: int) -> Finished:
+def _finished(brief: Brief, job: Job, level: Level, made: int) -> FinalImage:
     """The painting as it is after some rounds of a level."""
     guides = None if brief.regions is None else job.guides(level)
-    return Finished(brief, level, job.canvas(level, made), job.content(level), guides)
+    return FinalImage(brief, level, job.canvas(level, made), job.content(level), guides)
 
 
-def _saver(brief: Brief, job: Job) -> Callable[[Level, int], Checkpoint]:
+def _saver(brief: Brief, job: Job) -> Callable[[Level, int], Snapshot]:
     """Give a function that writes the painting as it is after some rounds of a level."""
 
-    def save(level: Level, made: int) -> Checkpoint:
+    def save(level: Level, made: int) -> Snapshot:
         step = level.first_step + level.steps_after(made)
-        path = checkpoint_path(brief.output, step)
+        path = snapshot_path(brief.output, step)
         write_painting(_finished(brief, job, level, made), path)
-        return Checkpoint(str(path), step, level.height, level.width)
+        return Snapshot(str(path), step, level.height, level.width)
 
     return save

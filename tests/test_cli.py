@@ -314,7 +314,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     table = (replace(each, url=url) if each.name == "vgg19-dcbb9e9d.pth" else each for each in weight_files.PUBLISHED)
     monkeypatch.setattr(weight_files, "PUBLISHED", tuple(table))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path / "torch" / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
+    return tmp_path / "torch" / "hub" / "snapshots" / "vgg19-dcbb9e9d.pth"
 
 
 def test_weights_that_cannot_be_downloaded(folder, offline):

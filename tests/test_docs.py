@@ -33,7 +33,7 @@ from muralist.pipeline.workers.local import ALLOCATOR
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
-CLUSTERS, ARCHIVES = PAGES["clusters.md"], PAGES["batch.md"]
+CLUSTERS, ARCHIVES = PAGES["clusters.md"], PAGES["archives.md"]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DASK = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}
 FOREIGN = {"--kill-on-bad-exit"}  # of srun

@@ -12,11 +12,11 @@ from muralist.errors import MuralistError
 
 from ..brief import proof_path, sidecar_path
 from ..errors import SettingsError
+from ..initialization import init_file
 from ..pictures.pages import place_of
 from ..pictures.profiles import BUILT_IN
-from ..records.checkpoints import checkpoint_of
+from ..records.snapshots import snapshot_of
 from ..settings import Settings
-from ..start import init_file
 from ..viewer.report import report_path
 from .items import Item
 from .naming import UNIQUE
@@ -64,12 +64,12 @@ def check_collisions(
             )
     painters = {_real(item.output): (item, own) for item, own in zip(items, settings, strict=True)}
     for real in {*read, *written}:
-        if (checkpoint := checkpoint_of(Path(real))) is None or (found := painters.get(str(checkpoint[0]))) is None:
+        if (snapshot := snapshot_of(Path(real))) is None or (found := painters.get(str(snapshot[0]))) is None:
             continue
-        (item, own), step = found, checkpoint[1]
+        (item, own), step = found, snapshot[1]
         if own and own.snapshot_every and step and step % own.snapshot_every == 0:
             raise SettingsError(
-                f"the checkpoint of {_told(item)} after {step} steps would be {real}, which is "
+                f"the snapshot of {_told(item)} after {step} steps would be {real}, which is "
                 f"{written.get(real, 'an input')}; choose another output folder or --name, or no --snapshot-every"
             )
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from ..brief import sidecar_path
 from ..errors import OutputError
+from ..initialization import init_file
 from ..pictures.pages import fingerprint
 from ..records.identity import difference, identity
 from ..regions import mask_files, region_specs
 from ..settings import Settings
-from ..start import init_file
 from ..styles import style_files
 from .items import Item
 

@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from ...model.errors import did_you_mean
 from ..errors import SettingsError
+from ..initialization import BLANK, PHOTOGRAPH
 from ..presets import parse_value
 from ..region_specs import FACES, parse_region
 from ..setting_types import can_name_file
 from ..settings import Settings
-from ..start import BLANK, PHOTOGRAPH
 
 MAX_BYTES: Final = 64 << 20
 _OWN: Final = ("content", "style", "preset", "output")

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..levels import Level
-from .checkpoints import Checkpoint
 from .losses import TERMS, LossRow
+from .snapshots import Snapshot
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Course:
         The level that is being painted.
     halvings : int
         How often the tiles of this level and those to come were halved.
-    checkpoints : list of Checkpoint
+    snapshots : list of Snapshot
         Written so far.
     device, precision : str
         What it is painted on and in; "" before it is begun.
@@ -139,7 +139,7 @@ class Course:
     losses: list[LossRow] = field(default_factory=list)
     current: Current = field(default_factory=Current)
     halvings: int = 0
-    checkpoints: list[Checkpoint] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
     device: str = ""
     precision: str = ""
     notices: list[str] = field(default_factory=list)
@@ -154,7 +154,7 @@ class Course:
             "levels": [LevelReport(**row) for row in plain["levels"]],
             "losses": [LossRow(**row) for row in plain["losses"]],
             "current": Current(**current | {"rows": [LossRow(**row) for row in current["rows"]]}),
-            "checkpoints": [Checkpoint(**row) for row in plain["checkpoints"]],
+            "snapshots": [Snapshot(**row) for row in plain["snapshots"]],
         }
         return cls(**plain | parts)
 

@@ -52,7 +52,7 @@ def describe(
         "peak_rss_bytes": peak_rss,
         "levels": [report.as_dict() for report in course.levels],
         "losses": [row.as_dict() for row in course.losses],
-        "checkpoints": [checkpoint.as_dict() for checkpoint in course.checkpoints],
+        "snapshots": [snapshot.as_dict() for snapshot in course.snapshots],
         "settings": brief.settings.model_dump(mode="json"),
         "inputs": _inputs(brief),
         "notices": [*brief.notices, *course.notices, *cluster.notices],

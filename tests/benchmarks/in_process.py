@@ -18,7 +18,7 @@ TASKS = {"prepare_tile": "prepare tiles", "measure_tile": "measure losses", "add
 # What the driver does, by the module that calls it.
 DRIVER = {
     "make_brief": (rendering, "read and decode"),
-    "lay_out": (painting, "lay out levels"),
+    "prepare_level": (painting, "lay out levels"),
     "write_painting": (rendering, "blend and encode"),
     "score_seams": (rendering, "score seams"),
 }

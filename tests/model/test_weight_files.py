@@ -30,7 +30,7 @@ def cache(tmp_path, monkeypatch):
     """torchvision's cache, which is empty; no proxy answers for an address."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("no_proxy", "*")
-    return tmp_path / "torch" / "hub" / "checkpoints"
+    return tmp_path / "torch" / "hub" / "snapshots"
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_the_cache_is_torchs(monkeypatch, variables):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert str(published.cache_folder()) == f"{hub.get_dir()}/checkpoints"
+    assert str(published.cache_folder()) == f"{hub.get_dir()}/snapshots"
 
 
 # --------------------------------------------------------------------------------------------------------- description

@@ -140,7 +140,7 @@ def test_without_consensus_a_level_is_one_round():
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=6), st.integers(1, 60), st.integers(1, 400), st.booleans())
-def test_rounds_are_cut_where_a_checkpoint_is_due(steps, steps_per_round, snapshot_every, consensus):
+def test_rounds_are_cut_where_a_snapshot_is_due(steps, steps_per_round, snapshot_every, consensus):
     """A round ends after every so many steps of the run and every so many of the level, and nowhere else."""
     settings = {
         "steps": steps,

@@ -21,13 +21,13 @@ from muralist.model.weight_files import find_weights
 from muralist.pipeline import strength, tasks
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError
 from muralist.pipeline.job import Job
-from muralist.pipeline.lay_out import Sources, StyleSource
 from muralist.pipeline.levels import Level, plan_levels
-from muralist.pipeline.painting import Painting
+from muralist.pipeline.painting import RenderDriver
+from muralist.pipeline.prepare_level import LevelInputs, StyleSource
 from muralist.pipeline.progress import Progress, level_work
-from muralist.pipeline.records.checkpoints import Checkpoint
 from muralist.pipeline.records.course import Course
 from muralist.pipeline.records.journal import Journal
+from muralist.pipeline.records.snapshots import Snapshot
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import open_run
 from muralist.pipeline.storage.store import Store
@@ -138,12 +138,12 @@ def paint(
         cache = StyleCache(output.with_suffix(".cache"), {})
         saved = []
 
-        def save(level: Level, made: int) -> Checkpoint:
+        def save(level: Level, made: int) -> Snapshot:
             saved.append((level.index, made, job.canvas(level, made).read(level.grid.box).tobytes()))
-            return Checkpoint("a picture", level.first_step + level.steps_after(made), level.height, level.width)
+            return Snapshot("a picture", level.first_step + level.steps_after(made), level.height, level.width)
 
-        sources, progress = Sources(content, content, (StyleSource(style, cache),)), Counting(levels)
-        under_way = Painting(job, levels, here, sources, progress, journal, save, journal.resume())
+        sources, progress = LevelInputs(content, content, (StyleSource(style, cache),)), Counting(levels)
+        under_way = RenderDriver(job, levels, here, sources, progress, journal, save, journal.resume())
         level, kept = under_way.paint()
         canvas = job.canvas(level, kept)
         files = [canvas.store.read(canvas.name(tile)) for tile in level.grid]
@@ -210,7 +210,7 @@ def assert_same(found: Painted, wanted: Painted) -> None:
     """The same bytes, losses and levels; but for the time it took."""
     assert found.canvas == wanted.canvas
     assert found.course.losses == wanted.course.losses
-    assert found.course.checkpoints == wanted.course.checkpoints
+    assert found.course.snapshots == wanted.course.snapshots
     told = [
         [{**row.as_dict(), "seconds": 0, "busy_seconds": 0, "fetched_bytes_per_round": 0} for row in each.course.levels]
         for each in (found, wanted)
@@ -280,7 +280,7 @@ def watched(function: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
 WAYS = {
     "best": {"iterate": "best", "optimizer": "adam", "learning_rate": [0.9, 0.9], "ema_decay": 0, "steps": [5, 4]},
     "early_stop": {"early_stop": 1, "steps": [9, 5], "steps_per_round": 2},
-    "checkpoints": {"snapshot_every": 2},
+    "snapshots": {"snapshot_every": 2},
     "adam": {"optimizer": "adam"},
     "little history": {"lbfgs_history": 2},
     "noise": {"noise_ratio": 0.5},
@@ -291,7 +291,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_whatever_the_way_of_painting(tmp_path, way):
-    """Interrupted after every few tasks, each way ends with the bytes, losses and checkpoints of an undisturbed one."""
+    """Interrupted after every few tasks, each way ends with the bytes, losses and snapshots of an undisturbed one."""
     settings = Settings(**QUICK | WAYS[way])
     wanted = paint(tmp_path / "whole.png", Here(), settings)
     for tasks_each in (3, 5):
@@ -313,18 +313,18 @@ def test_the_content_weight_for_a_strength_is_found_again(tmp_path, monkeypatch)
     assert_same(in_pieces(tmp_path / "pieces.png", 3, settings), wanted)
 
 
-def test_checkpoints_show_the_canvas_as_it_is(tmp_path):
-    """A checkpoint is due after every so many steps of the run; gone on with, none is left out."""
+def test_snapshots_show_the_canvas_as_it_is(tmp_path):
+    """A snapshot is due after every so many steps of the run; gone on with, none is left out."""
     settings = SETTINGS.model_copy(update={"snapshot_every": 2})
     whole = paint(tmp_path / "whole.png", Here(), settings)
     assert [(level, made) for level, made, _ in whole.saved] == [(0, 2), (1, 1), (1, 3)]
-    assert [(row.step, row.height) for row in whole.course.checkpoints] == [(2, 48), (4, 96), (6, 96)]
+    assert [(row.step, row.height) for row in whole.course.snapshots] == [(2, 48), (4, 96), (6, 96)]
     for number in (5, 14, 20):
         output = tmp_path / f"{number}.png"
         cut_short(output, Here(after(number)), settings)
         again = paint(output, Here(), settings)
         assert again.saved == whole.saved[len(whole.saved) - len(again.saved) :] != []
-        assert again.course.checkpoints == whole.course.checkpoints
+        assert again.course.snapshots == whole.course.snapshots
 
 
 def test_the_best_canvas_is_kept_until_it_is_needed(tmp_path):

@@ -19,10 +19,10 @@ from muralist.pipeline.batch.items import Item
 from muralist.pipeline.brief import make_brief
 from muralist.pipeline.errors import PictureError, SettingsError
 from muralist.pipeline.estimate import disk_bytes, driver_bytes, worker_bytes
-from muralist.pipeline.lay_out import in_threes
 from muralist.pipeline.pictures.colors import with_chroma_of
 from muralist.pipeline.pictures.images import Picture, crop_to_aspect
 from muralist.pipeline.pictures.reading import read_picture
+from muralist.pipeline.prepare_level import in_threes
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import difference
 from muralist.pipeline.region_specs import MOST_REGIONS, RegionSpec, parse_region

@@ -19,11 +19,11 @@ from pictures import TINY, contents, deep, painting, photograph, save, with_alph
 from PIL import ExifTags, Image
 from rendering import render
 
-from muralist.pipeline import finishing
+from muralist.pipeline import export
 from muralist.pipeline import render as module
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.levels import Level
-from muralist.pipeline.painting import Painting
+from muralist.pipeline.painting import RenderDriver
 from muralist.pipeline.pictures.colors import recoloring, with_chroma_of
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
@@ -77,7 +77,7 @@ def test_a_painting_and_its_sidecar(paint, folder):
 def test_the_painting_is_the_finished_canvas(paint, folder, monkeypatch):
     """The pixels of the file are the last canvas without its bleed, rounded, whatever bands it is read in."""
     paint("whole.png")
-    monkeypatch.setattr(finishing, "BAND_ROWS", 7)
+    monkeypatch.setattr(export, "BAND_ROWS", 7)
     paint("bands.png")
     assert (folder / "whole.png").read_bytes() == (folder / "bands.png").read_bytes()
 
@@ -261,7 +261,7 @@ def test_luminance_keeps_the_photographs_chroma(paint, folder, monkeypatch):
     nearly = [with_chroma_of(photograph() / 255, style + slip) for slip in (-half, 0, half)]
     assert (np.min(nearly, axis=0) - half <= light).all()
     assert (light <= np.max(nearly, axis=0) + half).all()
-    monkeypatch.setattr(finishing, "BAND_ROWS", 7)
+    monkeypatch.setattr(export, "BAND_ROWS", 7)
     paint("bands.tif", bit_depth=16, color="luminance")
     assert (folder / "bands.tif").read_bytes() == (folder / "light.tif").read_bytes()
 
@@ -372,11 +372,11 @@ def test_losses_are_told_for_every_look(paint, folder, logged):
     assert names(folder) == ["loss.svg", "out.png", "out.png.json", "photo.png", "style.png"]
 
 
-def test_checkpoints_are_written_on_the_way(paint, folder):
+def test_snapshots_are_written_on_the_way(paint, folder):
     """After every two steps of the run there is a picture of the level's size and the output's form."""
     save(folder / "deep.tif", deep(photograph()))
     sidecar = paint("out.tif", content="deep.tif", snapshot_every=2, steps=[4, 4], dpi=50)
-    found = [(Path(row["path"]).name, row["step"], row["height"], row["width"]) for row in sidecar["checkpoints"]]
+    found = [(Path(row["path"]).name, row["step"], row["height"], row["width"]) for row in sidecar["snapshots"]]
     assert found == [
         ("out-000002.tif", 2, 48, 64),
         ("out-000004.tif", 4, 48, 64),
@@ -391,14 +391,14 @@ def test_checkpoints_are_written_on_the_way(paint, folder):
     assert (folder / "out-000006.tif").read_bytes() != (folder / "out.tif").read_bytes()
 
 
-def test_checkpoints_have_the_colors_of_the_output(paint, folder):
+def test_snapshots_have_the_colors_of_the_output(paint, folder):
     """Where only light is painted, the pictures on the way have the photograph's colors too."""
     paint(snapshot_every=4, steps=[4], base_size=128, color="luminance")
     assert (folder / "out-000004.png").read_bytes() == (folder / "out.png").read_bytes()
 
 
-def test_an_existing_checkpoint_stops_before_any_work(paint, folder):
-    """What lies under the name of a checkpoint stays; with `overwrite` it is replaced."""
+def test_an_existing_snapshot_stops_before_any_work(paint, folder):
+    """What lies under the name of a snapshot stays; with `overwrite` it is replaced."""
     (folder / "out-000006.png").write_bytes(b"precious")
     before = contents(folder)
     with pytest.raises(OutputError, match=r"out-000006\.png: exists already; use --overwrite"):
@@ -544,7 +544,7 @@ def test_a_failure_before_the_first_look_leaves_nothing(paint, folder, monkeypat
         assert (folder / ".out.png.muralist").is_dir()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Painting, "paint", fail)
+    monkeypatch.setattr(RenderDriver, "paint", fail)
     with pytest.raises(ZeroDivisionError):
         paint(overwrite=True)
     assert contents(folder) == before
@@ -569,8 +569,8 @@ def test_what_was_painted_is_kept_and_gone_on_with(paint, folder, monkeypatch):
     assert (folder / ".out.png.muralist" / "journal.json").is_file()
     ran = []
     with monkeypatch.context() as patch:
-        everywhere = Painting._everywhere
-        patch.setattr(Painting, "_everywhere", lambda *a, **k: ran.append(a[2]) or everywhere(*a, **k))
+        everywhere = RenderDriver._everywhere
+        patch.setattr(RenderDriver, "_everywhere", lambda *a, **k: ran.append(a[2]) or everywhere(*a, **k))
         sidecar = paint()
     assert ran == []
     assert sidecar["resumed"] == 1
@@ -719,13 +719,13 @@ def test_a_damaged_journal_is_no_dead_end(paint, folder):
 def test_a_damaged_file_of_a_run_is_said(paint, folder, monkeypatch):
     """A file that somebody cut is one line that names --restart."""
 
-    def harm(painting: Painting) -> None:
+    def harm(painting: RenderDriver) -> None:
         for path in folder.rglob("*.state"):
             path.write_bytes(path.read_bytes()[:10])
         ended(painting)
 
-    ended = Painting._paint_round
-    monkeypatch.setattr(Painting, "_paint_round", harm)
+    ended = RenderDriver._paint_round
+    monkeypatch.setattr(RenderDriver, "_paint_round", harm)
     with pytest.raises(OutputError, match=r"damaged.*start over with --restart"):
         paint(steps=[1])
 
@@ -733,12 +733,12 @@ def test_a_damaged_file_of_a_run_is_said(paint, folder, monkeypatch):
 def test_a_folder_that_vanishes_is_said(paint, folder, monkeypatch):
     """One line says what is gone, and nothing is left but the pictures."""
 
-    def vanish(painting: Painting) -> None:
+    def vanish(painting: RenderDriver) -> None:
         shutil.rmtree(folder / "out")
         ended(painting)
 
-    ended = Painting._paint_round
-    monkeypatch.setattr(Painting, "_paint_round", vanish)
+    ended = RenderDriver._paint_round
+    monkeypatch.setattr(RenderDriver, "_paint_round", vanish)
     (folder / "out").mkdir()
     with pytest.raises(OutputError, match=r"out/.*: No such file or directory, wanted a file of this run; somebody"):
         paint("out/out.png", steps=[1])
@@ -780,7 +780,7 @@ def test_a_worker_whose_disk_is_full(paint, folder, monkeypatch, number):
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Painting, "paint", fail)
+    monkeypatch.setattr(RenderDriver, "paint", fail)
     with pytest.raises(OutputError, match="the disk is full"):
         paint()
     assert names(folder) == ["photo.png", "style.png"]
@@ -792,7 +792,7 @@ def test_other_errors_of_the_system_are_bugs(paint, folder, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(Painting, "paint", fail)
+    monkeypatch.setattr(RenderDriver, "paint", fail)
     with pytest.raises(OSError, match="Invalid argument") as caught:
         paint()
     assert type(caught.value) is OSError

@@ -23,12 +23,12 @@ from muralist.model.statistics import Window, style_sums
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import tasks
 from muralist.pipeline.errors import DeviceMemoryError
+from muralist.pipeline.initialization import is_photograph
 from muralist.pipeline.job import Job
-from muralist.pipeline.lay_out import file_canvas, with_bleed
 from muralist.pipeline.levels import Level, plan_levels
+from muralist.pipeline.prepare_level import file_canvas, with_bleed
 from muralist.pipeline.regions import Guidance
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.start import is_photograph
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.tiling.grid import Span
 
@@ -58,7 +58,7 @@ def content(height: int, width: int, rows: Span) -> np.ndarray:
     return np.asarray(resized, np.float32)[slice(*rows)] / 255
 
 
-def lay_out(job: Job, level: Level) -> None:
+def prepare_level(job: Job, level: Level) -> None:
     """File what the driver files at the start of a level."""
     file_canvas(job.content(level), lambda rows: with_bleed(content, level, rows))
     if not is_photograph(job.settings):
@@ -85,7 +85,7 @@ def origin_of(job: Job, level: Level) -> tuple[Level, int] | None:
 
 def paint_level(job: Job, level: Level) -> list[dict[str, float]]:
     """Paint a level as the driver would, but keep all rounds; the losses of each, and of the last canvas."""
-    lay_out(job, level)
+    prepare_level(job, level)
     losses = [everywhere(job, level, "prepare_tile", 0, 0, origin_of(job, level))]
     losses += [everywhere(job, level, "paint_tile", made + 1, made, WEIGHT) for made in range(len(level.rounds))]
     return [*losses, everywhere(job, level, "measure_tile", None, len(level.rounds))]
@@ -217,7 +217,7 @@ def test_tasks_may_run_twice(done):
 def test_two_jobs_do_not_mix(done, tmp_path):
     """What a worker keeps between tasks belongs to one job: tasks of two jobs in turn are as if alone."""
     other, level = new_job(tmp_path, SETTINGS.model_copy(update={"style_weight": 1.0})), done.levels[0]
-    lay_out(other, level)
+    prepare_level(other, level)
     everywhere(other, level, "prepare_tile", 0, 0, None)
 
     def state(job: Job, made: int) -> bytes:
@@ -283,7 +283,7 @@ def test_a_tile_in_the_margin_alone_is_painted(tmp_path):
     """Where a tile holds nothing of the picture it adds nothing to the sums, and what it paints stays finite."""
     job = new_job(tmp_path, Settings(**TINY | {"edge_margin": 100, "tile": 64, "overlap": 0}))
     level = levels_of(job)[0]
-    lay_out(job, level)
+    prepare_level(job, level)
     everywhere(job, level, "prepare_tile", 0, 0, None)
     losses = everywhere(job, level, "paint_tile", 1, 0, WEIGHT)
     outside = [tile for tile in level.grid if min((tile.outer & level.picture_box).shape) <= 0]
@@ -342,7 +342,7 @@ def test_statistics_of_several_styles_are_blended(tmp_path):
     """What the painter follows is the mean of all style pictures' statistics, by their shares."""
     job = new_job(tmp_path, shares=(0.25, 0.75))
     level = levels_of(job)[0]
-    lay_out(job, level)
+    prepare_level(job, level)
     first, second = (job.folder.read(job.folder.targets(level, number)) for number in (0, 1))
     blended = tasks._painter(job, level).objective.targets
     assert blended.keys() == first.keys() == second.keys()
@@ -355,7 +355,7 @@ def test_a_start_that_was_filed_is_started_from(tmp_path):
     """Where painting does not start from the photograph, level 0 has the filed start, and a content loss at once."""
     job = new_job(tmp_path, SETTINGS.model_copy(update={"noise_ratio": 0.5}))
     level = levels_of(job)[0]
-    lay_out(job, level)
+    prepare_level(job, level)
     first = everywhere(job, level, "prepare_tile", 0, 0, None)
     state = job.canvas(level, 0).read(level.grid.box)
     np.testing.assert_allclose(state[: AVERAGE + 1], 0.25, atol=1e-7)
@@ -369,7 +369,7 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
     changes = {f"{missing}_weight": 0.0, "noise_ratio": 1.0}
     job = new_job(tmp_path, SETTINGS.model_copy(update=changes), () if missing == "style" else (1.0,))
     level = levels_of(job)[0]
-    lay_out(job, level)
+    prepare_level(job, level)
     first = everywhere(job, level, "prepare_tile", 0, 0, None)
     everywhere(job, level, "paint_tile", 1, 0, WEIGHT)
     last = everywhere(job, level, "paint_tile", 2, 1, WEIGHT)
@@ -400,7 +400,7 @@ def test_tiles_without_strength_are_not_painted(tmp_path, monkeypatch):
     guides = np.zeros((level.grid.height, level.grid.width, 3), np.float32)
     guides[:, :60, 0] = 1
     file_canvas(job.guides(level), lambda rows: guides[slice(*rows)])
-    lay_out(job, level)
+    prepare_level(job, level)
     everywhere(job, level, "prepare_tile", 0, 0, None)
     painted = []
     paint = Painter.paint
@@ -420,7 +420,7 @@ def test_regions_have_the_targets_of_their_styles(tmp_path):
     """Every region follows its own style pictures, by their shares."""
     job = replace(new_job(tmp_path, shares=(1.0, 0.25, 0.75)), regions=Guidance(2, 2, 1.0, (0, 1, 1)))
     level = levels_of(job)[0]
-    lay_out(job, level)
+    prepare_level(job, level)
     found = tasks._blended_targets(job, level)
     first, second, third = (job.folder.read(job.folder.targets(level, number)) for number in range(3))
     np.testing.assert_array_equal(found["gram relu2_1"], first["gram relu2_1"])

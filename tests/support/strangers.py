@@ -20,11 +20,11 @@ from muralist.model.loading import load_network
 from muralist.model.weight_files import describe, find_weights
 from muralist.pipeline.batch.items import find_items
 from muralist.pipeline.errors import PictureError
+from muralist.pipeline.initialization import BLANK, PHOTOGRAPH
 from muralist.pipeline.pictures.carried import carried
 from muralist.pipeline.pictures.metadata import is_usable, text_tags, without_thumbnail
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.start import BLANK, PHOTOGRAPH
 
 SECONDS = 10  # of processor time for one file
 PATIENCE = 120  # seconds for one file whatever it waits for; also for the process to start

@@ -56,13 +56,13 @@ def check(*items: Item, manifests: tuple[str, ...] = (), pages: bool = False, **
             [("a.png", "out/a.png"), ("out/a-000001.png", "out/b.png")],
             (),
             {"snapshot_every": 1},
-            "the checkpoint of a.png (a.png) after 1 steps would be HERE/out/a-000001.png, which is an input; choose",
+            "the snapshot of a.png (a.png) after 1 steps would be HERE/out/a-000001.png, which is an input; choose",
         ),
         (
             [("a.png", "out/a.png"), ("b.png", "out/a-000050.png")],
             (),
             {"snapshot_every": 25},
-            "the checkpoint of a.png (a.png) after 50 steps would be HERE/out/a-000050.png, which is the painting of b",
+            "the snapshot of a.png (a.png) after 50 steps would be HERE/out/a-000050.png, which is the painting of b",
         ),
         (
             [("a.png", "out/a.png")],
@@ -83,7 +83,7 @@ def test_links_hide_nothing(here):
     """A file has one place, whatever it is called."""
     Path("out").mkdir()
     Path("door").symlink_to("out")
-    with pytest.raises(SettingsError, match="the checkpoint of a"):
+    with pytest.raises(SettingsError, match="the snapshot of a"):
         check(item("a.png", "out/a.png"), item("door/a-000001.png", "b.png"), snapshot_every=1)
 
 
@@ -97,7 +97,7 @@ def test_other_names_are_free(name):
 
 
 def test_settings_of_one_picture_count_for_it(here):
-    """A manifest may have checkpoints written of one picture alone; settings that make no sense are for later."""
+    """A manifest may have snapshots written of one picture alone; settings that make no sense are for later."""
     other = item("out/a-000010.png", "b.png", snapshot_every=3)
     check(item("a.png", "out/a.png", snapshot_every=3), other)
     check(item("a.png", "out/a.png", snapshot_every="often"), other)

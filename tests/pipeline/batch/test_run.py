@@ -545,13 +545,13 @@ def test_no_such_time(archive):
     assert not archive.out.exists()
 
 
-def test_a_checkpoint_never_takes_the_place_of_a_photograph(archive):
+def test_a_snapshot_never_takes_the_place_of_a_photograph(archive):
     """Not even with --overwrite; the batch does not begin."""
     archive.out.mkdir()
     shutil.copyfile(archive.photos / "a.png", archive.out / "1-000001.png")
     precious = (archive.out / "1-000001.png").read_bytes()
     with pytest.raises(
-        SettingsError, match=r"the checkpoint of \S+a.png .* after 1 steps would be .*, which is an input"
+        SettingsError, match=r"the snapshot of \S+a.png .* after 1 steps would be .*, which is an input"
     ):
         archive.paint("photos", "out/1-000001.png", snapshot_every=1, overwrite=True, name="{number}.png")
     assert (archive.out / "1-000001.png").read_bytes() == precious

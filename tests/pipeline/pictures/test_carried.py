@@ -18,7 +18,7 @@ from innocent import _exif as exif_block
 from pictures import photograph
 from PIL import ExifTags, Image
 
-from muralist.pipeline.finishing import _left_out
+from muralist.pipeline.export import _left_out
 from muralist.pipeline.pictures import iptc, xmp
 from muralist.pipeline.pictures.carried import Carried, carried
 from muralist.pipeline.pictures.images import Picture

@@ -6,9 +6,9 @@ from dataclasses import asdict, replace
 import pytest
 
 from muralist.pipeline.levels import plan_levels
-from muralist.pipeline.records.checkpoints import Checkpoint
 from muralist.pipeline.records.course import Course, Current, LevelReport
 from muralist.pipeline.records.losses import LossRow
+from muralist.pipeline.records.snapshots import Snapshot
 from muralist.pipeline.settings import Settings
 
 SETTINGS = Settings(base_size=128, steps=(10,), steps_per_round=4, tile=256, overlap=64, optimizer="adam")
@@ -27,7 +27,7 @@ def course() -> Course:
     found.finish_level(LevelReport.of(LEVELS[0], found.current, 2, {"style": 0.1, "tv": 0.2}))
     found.halvings = 1
     found.current = Current([row(1, made, 2 / (made + 1)) for made in range(2)], seconds=1.5, fetched=77)
-    found.checkpoints.append(Checkpoint("poster-000010.png", 10, 77, 128))
+    found.snapshots.append(Snapshot("poster-000010.png", 10, 77, 128))
     return found
 
 

@@ -28,7 +28,7 @@ BAND_ROWS = 64
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinalImage:
     """The painting of a level as whole numbers of the output's bit depth, read part by part.
 
     Attributes
@@ -114,7 +114,7 @@ class _Alpha:
         return resize_rows(self.stored, *self.shape, (start, stop))
 
 
-def write_painting(finished: Finished, path: Path) -> tuple[str, ...]:
+def write_painting(finished: FinalImage, path: Path) -> tuple[str, ...]:
     """Write a painting with what belongs into its file: alpha, profile, EXIF, XMP, IPTC, resolution.
 
     Returns
@@ -164,7 +164,7 @@ def _left_out(path: Path, metadata: Carried) -> Iterator[str]:
             yield f"{path}: left out {len(block)} bytes of {name}, too many for a JPEG; .tif or .png hold them"
 
 
-def write_proof(finished: Finished, path: Path, icc: bytes) -> dict[str, Any]:
+def write_proof(finished: FinalImage, path: Path, icc: bytes) -> dict[str, Any]:
     """Write a small picture of how the painting will look in print; return what the sidecar says of it.
 
     Raises
@@ -191,6 +191,6 @@ def page_of(sheet: Sheet) -> Page:
     return Page(whole.right, whole.top, whole, rectangle(sheet.trim_box), rectangle(sheet.bleed_box))
 
 
-def score_seams(finished: Finished) -> Seams:
+def score_seams(finished: FinalImage) -> Seams:
     """Say how much more a painting changes across the borders of its tiles than beside them."""
     return find_seams(finished.shape[:2], finished.read, *finished.borders, finished.photograph)

@@ -10,23 +10,23 @@ from muralist.pipeline.brief import Brief, make_brief
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.records.checkpoints import Checkpoint, checkpoint_path, checkpoint_paths
+from muralist.pipeline.records.snapshots import Snapshot, snapshot_path, snapshot_paths
 from muralist.pipeline.settings import Settings
 
 
 def brief(folder: Path, *, output: str = "out.png", content: str = "photo.png", **options: Any) -> Brief:
-    """A tiny job with checkpoints after 2, 4 and 6 steps."""
+    """A tiny job with snapshots after 2, 4 and 6 steps."""
     save(folder / content, photograph())
     save(folder / "style.png", painting())
     settings = load_settings(overrides=TINY | {"snapshot_every": 2})
     return make_brief(folder / content, folder / "style.png", folder / output, settings, **options)
 
 
-def test_checkpoints_are_named_after_their_step():
+def test_snapshots_are_named_after_their_step():
     """The step has six digits, so that names sort; the format is the output's."""
-    assert checkpoint_path(Path("a/poster.v2.tif"), 100) == Path("a/poster.v2-000100.tif")
-    assert checkpoint_path(Path("out.png"), 1_234_567) == Path("out-1234567.png")
-    found = Checkpoint("out-000100.png", 100, 48, 64)
+    assert snapshot_path(Path("a/poster.v2.tif"), 100) == Path("a/poster.v2-000100.tif")
+    assert snapshot_path(Path("out.png"), 1_234_567) == Path("out-1234567.png")
+    found = Snapshot("out-000100.png", 100, 48, 64)
     assert found.as_dict() == {"path": "out-000100.png", "step": 100, "height": 48, "width": 64}
 
 
@@ -34,11 +34,11 @@ def test_steps_are_counted_over_all_levels():
     """Every hundredth step of the run has its name, whichever level it falls into."""
     levels = plan_levels(900, 900, [], Settings(steps=(250, 40, 60), snapshot_every=100, base_size=300), 16, 32)
     assert [level.steps for level in levels] == [250, 40, 60]
-    names = [path.name for path in checkpoint_paths(Path("out.jpg"), levels)]
+    names = [path.name for path in snapshot_paths(Path("out.jpg"), levels)]
     assert names == ["out-000100.jpg", "out-000200.jpg", "out-000300.jpg"]
 
 
-def test_an_existing_checkpoint_is_not_touched(tmp_path):
+def test_an_existing_snapshot_is_not_touched(tmp_path):
     """Every name that can be foreseen is looked at before any work; with `overwrite` it may be there."""
     (tmp_path / "out-000006.png").write_bytes(b"precious")
     with pytest.raises(OutputError, match=r"out-000006\.png: exists already; use --overwrite"):
@@ -47,7 +47,7 @@ def test_an_existing_checkpoint_is_not_touched(tmp_path):
     assert (tmp_path / "out-000006.png").read_bytes() == b"precious"
 
 
-def test_a_checkpoint_never_replaces_a_picture_to_be_read(tmp_path):
+def test_a_snapshot_never_replaces_a_picture_to_be_read(tmp_path):
     """Not even with `overwrite`."""
     with pytest.raises(OutputError, match=r"out-000004\.png: this file is also to be read"):
         brief(tmp_path, content="out-000004.png", overwrite=True)
@@ -55,7 +55,7 @@ def test_a_checkpoint_never_replaces_a_picture_to_be_read(tmp_path):
 
 @pytest.mark.parametrize("plot", ["out.png", "photo.png", "style.png", "out-000002.png"])
 def test_a_loss_plot_has_a_name_of_its_own(tmp_path, plot):
-    """It is neither an input nor the painting nor a checkpoint."""
+    """It is neither an input nor the painting nor a snapshot."""
     with pytest.raises(OutputError, match=f"{plot}: this file is also to be read, or written with something else"):
         brief(tmp_path, loss_plot=tmp_path / plot, overwrite=True)
 

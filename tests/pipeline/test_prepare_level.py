@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muralist.pipeline import lay_out
-from muralist.pipeline.lay_out import file_canvas, mirrored, with_bleed
+from muralist.pipeline import prepare_level
 from muralist.pipeline.levels import BLOCK, Level, plan_levels
+from muralist.pipeline.prepare_level import file_canvas, mirrored, with_bleed
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.canvas import Canvas
 from muralist.pipeline.storage.store import Store
@@ -23,7 +23,7 @@ def level_of(height: int, width: int, bleed: int = 21) -> Level:
     return plan_levels(height, width, [], SETTINGS.model_copy(update={"edge_margin": bleed}), 16, 32)[-1]
 
 
-def reader(pixels: np.ndarray) -> lay_out.ReadRows:
+def reader(pixels: np.ndarray) -> prepare_level.ReadRows:
     """A source that knows the picture at its own size, and no row outside it."""
 
     def read(height: int, width: int, rows: Span) -> np.ndarray:

@@ -8,9 +8,16 @@ from pictures import photograph, save
 
 from muralist.pipeline import start as module
 from muralist.pipeline.errors import PictureError
+from muralist.pipeline.initialization import (
+    init_file,
+    init_pixels,
+    is_photograph,
+    read_init,
+    start_canvas,
+    stretch_notice,
+)
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.start import init_file, init_pixels, is_photograph, read_init, start_canvas, stretch_notice
 
 BASE = (0.45, 0.4, 0.5)
 MIDDLE = np.full((60, 70, 3), 0.5, np.float32)

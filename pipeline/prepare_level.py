@@ -11,9 +11,9 @@ import numpy as np
 from ..model.architecture import architecture
 from ..tiling.grid import Span
 from .console import LOG
+from .initialization import is_photograph, start_canvas
 from .job import Job
 from .levels import Level
-from .start import is_photograph, start_canvas
 from .storage.canvas import Canvas
 from .style_cache import StyleCache
 from .workers.cluster import Cluster
@@ -40,7 +40,7 @@ class StyleSource:
 
 
 @dataclass(frozen=True)
-class Sources:
+class LevelInputs:
     """What is painted, from what, and after what.
 
     Attributes
@@ -60,7 +60,7 @@ class Sources:
     guides: ReadRows | None = None
 
 
-def lay_out(job: Job, cluster: Cluster, sources: Sources, level: Level) -> None:
+def prepare_level(job: Job, cluster: Cluster, sources: LevelInputs, level: Level) -> None:
     """File what the tasks of a level read."""
     file_canvas(job.content(level), lambda rows: with_bleed(sources.content, level, rows))
     if (guides := sources.guides) is not None:
@@ -69,7 +69,7 @@ def lay_out(job: Job, cluster: Cluster, sources: Sources, level: Level) -> None:
         init = with_bleed(sources.init, level, level.grid.box.rows)  # whole: noise is drawn once, from top to bottom
         start = start_canvas(init, architecture(job.settings.network).mean, job.settings)
         file_canvas(job.start(level), lambda rows: start[slice(*rows)])
-    _lay_out_styles(job, cluster, sources.styles, level)
+    _prepare_styles(job, cluster, sources.styles, level)
 
 
 def file_canvas(canvas: Canvas, read: Callable[[Span], np.ndarray]) -> None:
@@ -89,7 +89,7 @@ def in_threes(channels: np.ndarray) -> np.ndarray:
     return np.pad(channels, ((0, 0), (0, 0), (0, -channels.shape[2] % 3)))
 
 
-def _lay_out_styles(job: Job, cluster: Cluster, styles: Sequence[StyleSource], level: Level) -> None:
+def _prepare_styles(job: Job, cluster: Cluster, styles: Sequence[StyleSource], level: Level) -> None:
     files = [job.folder.targets(level, number) for number in range(len(styles))]
     jobs = list(zip(styles, level.style_sides, files, strict=True))
     missing = [number for number, (style, side, file) in enumerate(jobs) if not _fetch(job, style.cache, side, file)]
