@@ -18,7 +18,7 @@ from .levels import STYLE_TILE_PX, Level
 from .pictures.rasters import Raster
 from .presets import load_settings
 from .progress import counted
-from .records.course import Course
+from .records.run_state import RunState
 from .settings import Settings
 from .sizes import MM_PER_INCH
 from .speeds import conditions, round_steps, usual_speeds
@@ -253,7 +253,7 @@ def estimate(brief: Brief) -> dict[str, Any]:
     }
 
 
-def learn_speed_of(brief: Brief, course: Course, cluster: Cluster, precision: str) -> None:
+def learn_speed_of(brief: Brief, course: RunState, cluster: Cluster, precision: str) -> None:
     """Keep how fast the finest level was painted, if workers of this machine painted it undisturbed and long enough."""
     settings, level, report = brief.settings, brief.final, course.levels[-1]
     disturbed = cluster.lost or cluster.again or course.resumed or report.halvings

@@ -16,9 +16,9 @@ from .job import START_SECONDS, Job
 from .levels import Level
 from .prepare_level import LevelInputs, prepare_level
 from .progress import Progress, counted, level_work
-from .records.course import Course, LevelReport
 from .records.journal import Journal
-from .records.losses import LossRow, best, has_levelled_off
+from .records.losses import LossRecord, best, has_levelled_off
+from .records.run_state import LevelReport, RunState
 from .records.snapshots import Snapshot
 from .strength import content_weight
 from .workers.cluster import Cluster
@@ -43,7 +43,7 @@ class RenderDriver:
     journal : Journal
     save : callable (level, rounds made) -> Snapshot
         Called where a snapshot is due.
-    course : Course
+    course : RunState
         How far it has come.
     """
 
@@ -54,7 +54,7 @@ class RenderDriver:
     progress: Progress
     journal: Journal
     save: Callable[[Level, int], Snapshot]
-    course: Course
+    course: RunState
     _clock: float = field(default_factory=time.perf_counter)
 
     @property
@@ -232,7 +232,7 @@ class RenderDriver:
         """Note the losses after a round, and with that the round as made."""
         self.tick()
         current = self.course.current
-        row = LossRow.of(self.level, current.made + 1, losses, self._content_weight, self.course.seconds)
+        row = LossRecord.of(self.level, current.made + 1, losses, self._content_weight, self.course.seconds)
         current.rows.append(row)
         self.progress.show_losses(current.rows[-1])
         self._note()

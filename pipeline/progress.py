@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..model.errors import printable
 from .console import LOSSES, PROGRESS, bar
 from .levels import Level
-from .records.losses import LossRow, loss_line
+from .records.losses import LossRecord, loss_line
 from .records.report import Result
 from .settings import Settings
 
@@ -71,7 +71,7 @@ class Progress:
     def advance(self, work: int) -> None:
         """Count some pixel-steps as done."""
 
-    def watch(self, look: Callable[[Level, int], Any], losses: Sequence[LossRow], settings: Settings) -> None:
+    def watch(self, look: Callable[[Level, int], Any], losses: Sequence[LossRecord], settings: Settings) -> None:
         """Be told, before all, how a canvas after some rounds of a level is read, and the losses until now."""
 
     def show_canvas(self, level: Level, made: int) -> None:
@@ -81,7 +81,7 @@ class Progress:
         """Whether somebody asked to leave the rest of a level's rounds out."""
         return False
 
-    def show_losses(self, row: LossRow) -> None:
+    def show_losses(self, row: LossRecord) -> None:
         """Tell the whole picture's losses, at the start of a level and after every round."""
         if self._levels:
             LOSSES.log(logging.INFO if self._loss_lines else logging.DEBUG, loss_line(row, len(self._levels)))
@@ -121,7 +121,7 @@ class Bars(Progress):
             if each is not None:
                 each.update(work)
 
-    def show_losses(self, row: LossRow) -> None:
+    def show_losses(self, row: LossRecord) -> None:
         """Show the losses behind the level's bar."""
         super().show_losses(row)
         if self._level is not None:

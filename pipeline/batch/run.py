@@ -29,9 +29,9 @@ from ..pictures.reading import read_size
 from ..pictures.writing import check_output, copy_file, keep_times
 from ..presets import load_settings
 from ..progress import BatchBar, Progress
-from ..records.course import Course
 from ..records.journal import Journal
 from ..records.report import Report, Result, Status
+from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
 from ..render import check_room, paint_picture
 from ..settings import Settings
@@ -463,7 +463,7 @@ def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) 
         If the copy cannot be written.
     """
     sidecar = json.loads(sidecar_path(painting).read_bytes())
-    Journal(folder, item.output, sidecar["identity"]).write(Course())  # killed now, it is gone on with
+    Journal(folder, item.output, sidecar["identity"]).write(RunState())  # killed now, it is gone on with
     copy_file(painting, item.output)
     sidecar["inputs"]["content"]["path"] = str(item.content)
     write_sidecar(item.output, {**sidecar, "output": str(item.output), "same_as": str(painting)})

@@ -21,7 +21,7 @@ PATIENCE: Final = 3  # rounds that must get somewhere together, lest the level e
 
 
 @dataclass(frozen=True)
-class LossRow:
+class LossRecord:
     """Losses of the whole picture at the start of a level or after one of its rounds.
 
     Attributes
@@ -52,7 +52,7 @@ class LossRow:
     @classmethod
     def of(
         cls, level: Level, rounds: int, losses: Mapping[str, float], content_weight: float, seconds: float
-    ) -> "LossRow":
+    ) -> "LossRecord":
         """Put a row together from what the workers added up after some rounds; terms may be missing."""
         step = level.first_step + level.steps_after(rounds)
         terms = {term: losses.get(term) for term in TERMS}
@@ -75,10 +75,10 @@ class LossRow:
         return {name: value for name, value in named.items() if value is not None}
 
 
-def loss_line(row: LossRow, levels: int) -> str:
+def loss_line(row: LossRecord, levels: int) -> str:
     """Lay a row out as a line of a log.
 
-    >>> loss_line(LossRow(level=2, step=120, style=0.0123, content=0.456, tv=None, total=12.3), 4)
+    >>> loss_line(LossRecord(level=2, step=120, style=0.0123, content=0.456, tv=None, total=12.3), 4)
     'step    120  level 2/4  style 0.0123  content 0.456  total 12.3'
     """
     terms = "  ".join(f"{name} {value:.4g}" for name, value in row.terms().items())
@@ -120,14 +120,14 @@ def check_plot(path: Path, *, overwrite: bool) -> None:
     check_place(path, overwrite=overwrite)
 
 
-def write_plot(path: Path, rows: Sequence[LossRow], settings: Settings) -> None:
+def write_plot(path: Path, rows: Sequence[LossRecord], settings: Settings) -> None:
     """Draw the terms with their weights, and the total, over the steps, and write the plot, whole.
 
     Parameters
     ----------
     path : Path
         PNG, SVG or PDF by extension.
-    rows : sequence of LossRow
+    rows : sequence of LossRecord
     settings : Settings
         Whose weights the losses had.
 
@@ -147,7 +147,7 @@ def write_plot(path: Path, rows: Sequence[LossRow], settings: Settings) -> None:
         raise OutputError(f"{error}; the painting itself is done", path=path) from error
 
 
-def _draw(axes: "Axes", rows: Sequence[LossRow], settings: Settings) -> None:
+def _draw(axes: "Axes", rows: Sequence[LossRecord], settings: Settings) -> None:
     last = rows[-1].content_weight or 0.0
     weights = {"style": settings.style_weight, "content": last, "tv": settings.tv_weight}
     for term, weight in weights.items():
@@ -162,7 +162,7 @@ def _draw(axes: "Axes", rows: Sequence[LossRow], settings: Settings) -> None:
     axes.legend()
 
 
-def _curve(rows: Sequence[LossRow], term: str, weights: Sequence[float | None]) -> tuple[list[float], list[float]]:
+def _curve(rows: Sequence[LossRecord], term: str, weights: Sequence[float | None]) -> tuple[list[float], list[float]]:
     """Steps and weighted losses; NaN, which leaves a gap, between levels and where a log axis shows nothing."""
     steps: list[float] = []
     losses: list[float] = []

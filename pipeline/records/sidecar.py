@@ -17,7 +17,7 @@ from ..pictures.masks import Mask
 from ..pictures.writing import write_file
 from ..styles import Style
 from ..workers.cluster import Cluster
-from .course import Course
+from .run_state import RunState
 
 Sidecar = dict[str, Any]
 PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", "pillow", "pyvips", "tifffile")
@@ -25,7 +25,7 @@ PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", 
 
 def describe(
     brief: Brief,
-    course: Course,
+    course: RunState,
     cluster: Cluster,
     *,
     peak_rss: int,

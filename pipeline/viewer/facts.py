@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import SettingsError
 from ..presets import load_settings
-from ..records.losses import TERMS, LossRow
+from ..records.losses import TERMS, LossRecord
 from ..records.report import spent
 from ..settings import spelled
 from ..sizes import MM_PER_INCH
@@ -194,7 +194,7 @@ def _input(name: str, picture: Input, more: str = "") -> Row:
 
 
 def loss_rows(
-    losses: Iterable[LossRow], settings: Mapping[str, Setting]
+    losses: Iterable[LossRecord], settings: Mapping[str, Setting]
 ) -> tuple[list[dict[str, float | int | None]], list[str]]:
     """Give the weighted losses after every round, with time and level, and the terms that count, the total first."""
     weights = {"style": settings.get("style_weight"), "tv": settings.get("tv_weight")}

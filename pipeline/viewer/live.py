@@ -24,7 +24,7 @@ from ..levels import Level
 from ..pace import Pace
 from ..pictures.samples import as_vips
 from ..progress import Progress
-from ..records.losses import LossRow
+from ..records.losses import LossRecord
 from ..records.report import Result
 from ..settings import Settings
 from .facts import loss_rows
@@ -92,7 +92,7 @@ class LivePicture(Progress):
     inner: Progress
     board: "Board"
     look: Look | None = None
-    losses: list[LossRow] = field(default_factory=list)
+    losses: list[LossRecord] = field(default_factory=list)
     weights: dict[str, Any] = field(default_factory=dict)
     level: int = 0
     ended: bool = False
@@ -107,7 +107,7 @@ class LivePicture(Progress):
 
     # -------------------------------------------------------------------------------------- told by the painting
 
-    def watch(self, look: Look, losses: Sequence[LossRow], settings: Settings) -> None:
+    def watch(self, look: Look, losses: Sequence[LossRecord], settings: Settings) -> None:
         """Be told how canvases are read, the losses of what was painted before, and their weights."""
         self.look, self.losses = look, list(losses)
         self.weights = settings.model_dump(include={"style_weight", "tv_weight"})
@@ -123,7 +123,7 @@ class LivePicture(Progress):
         self.pace.advance(work)
         self.inner.advance(work)
 
-    def show_losses(self, row: LossRow) -> None:
+    def show_losses(self, row: LossRecord) -> None:
         """Note the losses."""
         self.losses.append(row)
         self.inner.show_losses(row)

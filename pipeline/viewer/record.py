@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from ...tiling.grid import Box, Span
 from ..brief import sidecar_path
 from ..errors import PictureError
-from ..records.course import LevelReport
-from ..records.losses import LossRow
+from ..records.losses import LossRecord
+from ..records.run_state import LevelReport
 from ..settings import Settings
 
 MAX_BYTES: Final = 64 << 20
@@ -80,7 +80,7 @@ class Record(BaseModel):
     seconds: float
     peak_rss_bytes: int
     levels: list[LevelReport]
-    losses: list[LossRow]
+    losses: list[LossRecord]
     settings: dict[str, Setting]
     inputs: Inputs
     notices: list[str]

@@ -28,7 +28,7 @@ from muralist.pipeline.estimate import (
 )
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, counted
-from muralist.pipeline.records.course import Course, LevelReport
+from muralist.pipeline.records.run_state import LevelReport, RunState
 from muralist.pipeline.speeds import Speed, conditions, round_steps, today, usual_speeds
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.pipeline.workers.local import Shape
@@ -270,13 +270,13 @@ class Workers:
     workers, threads, device, device_name, lost, again = 2, 1, "cpu", "Abacus 9", 0, 0
 
 
-def course_of(job: Brief, **changes: object) -> Course:
+def run_state_of(job: Brief, **changes: object) -> RunState:
     """A course whose last level took its workers half a microsecond per pixel and step."""
     level = job.final
     steps = level.steps + round_steps(job.settings) * len(level.rounds)
     facts: dict[str, Any] = dict.fromkeys((field.name for field in fields(LevelReport)), 0)
     facts |= {"steps": level.steps, "rounds": len(level.rounds), "busy_seconds": level.tile_pixels * steps * 5e-7}
-    return Course(levels=[LevelReport(**facts | changes)])
+    return RunState(levels=[LevelReport(**facts | changes)])
 
 
 def test_a_painting_says_how_fast_it_was(tmp_path, monkeypatch):
@@ -285,18 +285,18 @@ def test_a_painting_says_how_fast_it_was(tmp_path, monkeypatch):
     learned = []
     monkeypatch.setattr(module, "learn_speed", lambda *facts: learned.append(facts))
     job = brief(tmp_path, precision="auto")
-    module.learn_speed_of(job, course_of(job), Workers(), "float32")
+    module.learn_speed_of(job, run_state_of(job), Workers(), "float32")
     ((settings, shape, device, precision, side, seconds),) = learned
     assert (settings, shape, device, precision) == (job.settings, Shape(2, 1), ("cpu", "Abacus 9"), "float32")
     assert side == isqrt(largest_tile(job.final))
     assert seconds == pytest.approx(5e-7)
     again = Workers()
     again.lost = 1
-    module.learn_speed_of(job, course_of(job), again, "float32")
-    module.learn_speed_of(job, course_of(job, halvings=1), Workers(), "float32")
-    module.learn_speed_of(brief(tmp_path), course_of(job), Workers(), "float32")  # a precision that was asked for
+    module.learn_speed_of(job, run_state_of(job), again, "float32")
+    module.learn_speed_of(job, run_state_of(job, halvings=1), Workers(), "float32")
+    module.learn_speed_of(brief(tmp_path), run_state_of(job), Workers(), "float32")  # a precision that was asked for
     monkeypatch.setattr(module, "LEARNED_SECONDS", 1e9)
-    module.learn_speed_of(job, course_of(job), Workers(), "float32")
+    module.learn_speed_of(job, run_state_of(job), Workers(), "float32")
     assert len(learned) == 1
 
 

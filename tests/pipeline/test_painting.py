@@ -25,8 +25,8 @@ from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.painting import RenderDriver
 from muralist.pipeline.prepare_level import LevelInputs, StyleSource
 from muralist.pipeline.progress import Progress, level_work
-from muralist.pipeline.records.course import Course
 from muralist.pipeline.records.journal import Journal
+from muralist.pipeline.records.run_state import RunState
 from muralist.pipeline.records.snapshots import Snapshot
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import open_run
@@ -121,7 +121,7 @@ class Painted:
 
     level: Level
     canvas: list[bytes]
-    course: Course
+    course: RunState
     left: int
     saved: list[tuple[int, int, bytes]]
 

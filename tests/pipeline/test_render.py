@@ -28,7 +28,7 @@ from muralist.pipeline.pictures.colors import recoloring, with_chroma_of
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.progress import Progress, level_work
-from muralist.pipeline.records.losses import LossRow
+from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.records.sidecar import Sidecar
 from muralist.pipeline.styles import Style
 
@@ -576,7 +576,7 @@ def test_what_was_painted_is_kept_and_gone_on_with(paint, folder, monkeypatch):
     assert sidecar["resumed"] == 1
     assert (folder / "out.png").read_bytes() == (folder / "whole.png").read_bytes()
     whole = json.loads((folder / "whole.png.json").read_text())
-    assert [LossRow(**row) for row in sidecar["losses"]] == [LossRow(**row) for row in whole["losses"]]
+    assert [LossRecord(**row) for row in sidecar["losses"]] == [LossRecord(**row) for row in whole["losses"]]
     assert not (folder / ".out.png.muralist").exists()
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from muralist.pipeline.records.losses import LossRow
+from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.strength import (
     FIRST_WEIGHT,
@@ -14,7 +14,7 @@ from muralist.pipeline.strength import (
     wanted_content_loss,
 )
 
-ROW = LossRow(level=1, step=SETTLING_STEPS, style=0.01, content=0.4, tv=0.1, total=1.0, content_weight=5.0)
+ROW = LossRecord(level=1, step=SETTLING_STEPS, style=0.01, content=0.4, tv=0.1, total=1.0, content_weight=5.0)
 
 
 def test_an_explicit_weight_counts():
@@ -60,7 +60,7 @@ def test_more_strength_wants_more_content_loss():
 def test_it_finds_the_loss_that_was_asked_for():
     """On pictures whose content loss answers to the weight in different ways, it ends at the wanted loss for all."""
     for scale, power in ((0.9, 0.3), (1.5, 0.5), (0.4, 0.2)):
-        rows: list[LossRow] = []
+        rows: list[LossRecord] = []
         for made in range(20):
             weight = content_weight(Settings(), rows)
             content = 0.0 if made == 0 else scale * weight**-power

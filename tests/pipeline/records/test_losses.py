@@ -11,26 +11,26 @@ from PIL import Image
 
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.levels import plan_levels
-from muralist.pipeline.records.losses import LossRow, best, check_plot, has_levelled_off, loss_line, write_plot
+from muralist.pipeline.records.losses import LossRecord, best, check_plot, has_levelled_off, loss_line, write_plot
 from muralist.pipeline.settings import Settings
 
 TOTALS = st.lists(st.floats(0, 1e12), min_size=1, max_size=12)
 ROWS = [
-    LossRow(1, 0, 0.9, 0.0, None, 900.0, 3.0),
-    LossRow(1, 10, 0.5, 0.1, None, 500.2, 2.0),
-    LossRow(2, 10, 0.6, 0.2, None, 600.4, 2.0),
-    LossRow(2, 15, 0.4, 0.3, None, 400.6, 2.0),
+    LossRecord(1, 0, 0.9, 0.0, None, 900.0, 3.0),
+    LossRecord(1, 10, 0.5, 0.1, None, 500.2, 2.0),
+    LossRecord(2, 10, 0.6, 0.2, None, 600.4, 2.0),
+    LossRecord(2, 15, 0.4, 0.3, None, 400.6, 2.0),
 ]
 
 
 def test_a_row_says_where_it_was_looked():
     """A row counts levels from 1 and steps over the run; terms that do not count are None, and left out of text."""
     level = plan_levels(64, 300, [], Settings(steps=(7, 5), steps_per_round=2, base_size=150), 16, 32)[1]
-    row = LossRow.of(level, 2, {"content": 0.25, "total": 0.5}, content_weight=2.0, seconds=1.2345)
+    row = LossRecord.of(level, 2, {"content": 0.25, "total": 0.5}, content_weight=2.0, seconds=1.2345)
     terms = {"style": None, "content": 0.25, "tv": None, "total": 0.5, "content_weight": 2.0}
-    assert LossRow.of(level, 2, {"style": 0.25, "total": 0.5}, 2.0, 1.0).content_weight is None
+    assert LossRecord.of(level, 2, {"style": 0.25, "total": 0.5}, 2.0, 1.0).content_weight is None
     assert row.as_dict() == {"level": 2, "step": 11, **terms, "seconds": 1.234}
-    assert row == LossRow(2, 11, **terms)
+    assert row == LossRecord(2, 11, **terms)
     assert loss_line(row, 2) == "step     11  level 2/2  content 0.25  total 0.5"
 
 
@@ -82,7 +82,7 @@ def test_a_plot_has_a_curve_per_term_that_counts(tmp_path):
     assert "<!-- tv" not in text
 
 
-@pytest.mark.parametrize("rows", [ROWS[:1], [LossRow(1, 0, 0.0, 0.0, 0.0, 0.0)]])
+@pytest.mark.parametrize("rows", [ROWS[:1], [LossRecord(1, 0, 0.0, 0.0, 0.0, 0.0)]])
 def test_a_plot_of_next_to_nothing(tmp_path, rows):
     """A render without steps, or losses of zero that a log axis cannot show, still give a picture and no warning."""
     with warnings.catch_warnings():

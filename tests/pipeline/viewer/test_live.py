@@ -20,7 +20,7 @@ from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, level_work
-from muralist.pipeline.records.losses import LossRow
+from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.records.report import Result
 from muralist.pipeline.viewer import server as module
 from muralist.pipeline.viewer.live import Board, Budget, pyramid_levels
@@ -75,7 +75,7 @@ def paint_round(picture, number, made):
         picture.start_level(level)
     else:
         picture.advance(level_work(level) // 4)
-    picture.show_losses(LossRow(number + 1, made * 5, 0.1 / (made + 1), 0.2, 0.3, 10 / (made + 1), 2.0, made * 3.0))
+    picture.show_losses(LossRecord(number + 1, made * 5, 0.1 / (made + 1), 0.2, 0.3, 10 / (made + 1), 2.0, made * 3.0))
     picture.show_canvas(level, made)
 
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from muralist.pipeline.levels import plan_levels
-from muralist.pipeline.records.course import Course, Current, LevelReport
-from muralist.pipeline.records.losses import LossRow
+from muralist.pipeline.records.losses import LossRecord
+from muralist.pipeline.records.run_state import LevelReport, LevelState, RunState
 from muralist.pipeline.records.snapshots import Snapshot
 from muralist.pipeline.settings import Settings
 
@@ -15,26 +15,28 @@ SETTINGS = Settings(base_size=128, steps=(10,), steps_per_round=4, tile=256, ove
 LEVELS = plan_levels(300, 500, [], SETTINGS, 16, 32)
 
 
-def row(level: int, rounds: int, total: float) -> LossRow:
+def row(level: int, rounds: int, total: float) -> LossRecord:
     """A look at the losses; the terms are not round numbers, and content does not count."""
-    return LossRow.of(LEVELS[level], rounds, {"style": total / 3, "tv": total / 7, "total": total}, 2.0, seconds=1.5)
+    return LossRecord.of(LEVELS[level], rounds, {"style": total / 3, "tv": total / 7, "total": total}, 2.0, seconds=1.5)
 
 
-def course() -> Course:
+def course() -> RunState:
     """A course in the middle of its second level."""
-    found = Course(device="cpu", precision="float32", notices=["halved"], seconds=1 / 3, resumed=2)
-    found.current = Current([row(0, made, 1 / (made + 1)) for made in range(4)], seconds=0.1, busy=0.25, fetched=3001)
+    found = RunState(device="cpu", precision="float32", notices=["halved"], seconds=1 / 3, resumed=2)
+    found.current = LevelState(
+        [row(0, made, 1 / (made + 1)) for made in range(4)], seconds=0.1, busy=0.25, fetched=3001
+    )
     found.finish_level(LevelReport.of(LEVELS[0], found.current, 2, {"style": 0.1, "tv": 0.2}))
     found.halvings = 1
-    found.current = Current([row(1, made, 2 / (made + 1)) for made in range(2)], seconds=1.5, fetched=77)
+    found.current = LevelState([row(1, made, 2 / (made + 1)) for made in range(2)], seconds=1.5, fetched=77)
     found.snapshots.append(Snapshot("poster-000010.png", 10, 77, 128))
     return found
 
 
 def test_a_way_through_json_changes_nothing():
     """What is read back is the same to the last bit, of the same types."""
-    for each in (course(), Course()):
-        assert Course.of(json.loads(json.dumps(asdict(each)))) == each
+    for each in (course(), RunState()):
+        assert RunState.of(json.loads(json.dumps(asdict(each)))) == each
 
 
 def test_a_report_tells_how_a_level_went():
@@ -52,7 +54,7 @@ def test_a_report_tells_how_a_level_went():
 @pytest.mark.parametrize(("made", "ended"), [(0, "plateau"), (2, "plateau"), (3, "steps")])
 def test_a_level_that_ended_early_says_so(made, ended):
     """Only where all rounds were made did a level end with its steps."""
-    current = Current([row(0, number, 1.0) for number in range(made + 1)], fetched=5)
+    current = LevelState([row(0, number, 1.0) for number in range(made + 1)], fetched=5)
     report = LevelReport.of(LEVELS[0], current, 0, {})
     assert (report.rounds, report.steps, report.ended) == (made, LEVELS[0].steps_after(made), ended)
     assert report.fetched_bytes_per_round == 5 // max(1, made)
@@ -60,9 +62,9 @@ def test_a_level_that_ended_early_says_so(made, ended):
 
 def test_a_level_that_is_not_begun_has_no_look():
     """The look at the start is no round."""
-    assert Current().made == -1
-    assert Current([row(0, 0, 2.0)]).made == 0
-    assert Current([row(0, 0, 2.0), row(0, 1, 1.0)]).totals == [2.0, 1.0]
+    assert LevelState().made == -1
+    assert LevelState([row(0, 0, 2.0)]).made == 0
+    assert LevelState([row(0, 0, 2.0), row(0, 1, 1.0)]).totals == [2.0, 1.0]
 
 
 def test_finishing_a_level_closes_its_looks():
@@ -71,7 +73,7 @@ def test_finishing_a_level_closes_its_looks():
     looks, report = list(found.current.rows), found.levels[0]
     found.finish_level(report)
     assert found.losses[-2:] == looks
-    assert found.current == Current()
+    assert found.current == LevelState()
     assert found.levels == [report, report]
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..levels import Level
-from .losses import TERMS, LossRow
+from .losses import TERMS, LossRecord
 from .snapshots import Snapshot
 
 
@@ -61,7 +61,7 @@ class LevelReport:
 
     @classmethod
     def of(
-        cls, level: Level, current: "Current", kept: int, last: dict[str, float], *, asked: bool = False
+        cls, level: Level, current: "LevelState", kept: int, last: dict[str, float], *, asked: bool = False
     ) -> "LevelReport":
         """Put a row together from the course of a level and the losses of the canvas that counts."""
         looks = {"first": current.rows[0].terms(), "last": last}
@@ -89,10 +89,10 @@ class LevelReport:
 
 
 @dataclass
-class Current:
+class LevelState:
     """The level that is being painted: its looks at the losses; what `LevelReport` tells in the end, so far."""
 
-    rows: list[LossRow] = field(default_factory=list)
+    rows: list[LossRecord] = field(default_factory=list)
     seconds: float = 0.0
     busy: float = 0.0
     fetched: int = 0
@@ -110,16 +110,16 @@ class Current:
 
 
 @dataclass
-class Course:
+class RunState:
     """How a painting went so far.
 
     Attributes
     ----------
     levels : list of LevelReport
         Of the levels that are finished.
-    losses : list of LossRow
+    losses : list of LossRecord
         Their looks at the losses.
-    current : Current
+    current : LevelState
         The level that is being painted.
     halvings : int
         How often the tiles of this level and those to come were halved.
@@ -136,8 +136,8 @@ class Course:
     """
 
     levels: list[LevelReport] = field(default_factory=list)
-    losses: list[LossRow] = field(default_factory=list)
-    current: Current = field(default_factory=Current)
+    losses: list[LossRecord] = field(default_factory=list)
+    current: LevelState = field(default_factory=LevelState)
     halvings: int = 0
     snapshots: list[Snapshot] = field(default_factory=list)
     device: str = ""
@@ -147,13 +147,13 @@ class Course:
     resumed: int = 0
 
     @classmethod
-    def of(cls, plain: dict[str, Any]) -> "Course":
+    def of(cls, plain: dict[str, Any]) -> "RunState":
         """Put a course together again from `dataclasses.asdict`."""
         current = plain["current"]
         parts = {
             "levels": [LevelReport(**row) for row in plain["levels"]],
-            "losses": [LossRow(**row) for row in plain["losses"]],
-            "current": Current(**current | {"rows": [LossRow(**row) for row in current["rows"]]}),
+            "losses": [LossRecord(**row) for row in plain["losses"]],
+            "current": LevelState(**current | {"rows": [LossRecord(**row) for row in current["rows"]]}),
             "snapshots": [Snapshot(**row) for row in plain["snapshots"]],
         }
         return cls(**plain | parts)
@@ -168,4 +168,4 @@ class Course:
         """Close the level that was being painted."""
         self.levels.append(report)
         self.losses += self.current.rows
-        self.current = Current()
+        self.current = LevelState()
