@@ -10,7 +10,6 @@ import numpy as np
 from ..model.state import AVERAGE
 from ..tiling.grid import Box, Span
 from ..tiling.seams import Seams, find_seams
-from .brief import Brief
 from .levels import Level
 from .pictures.carried import Carried, carried
 from .pictures.colors import with_chroma_of
@@ -22,6 +21,7 @@ from .pictures.rasters import Raster
 from .pictures.samples import Pixels, Rows
 from .pictures.sheets import Place, Sheet
 from .pictures.writing import MOST_JPEG_METADATA, keep_times, write_picture
+from .render_plan import RenderPlan
 from .storage.canvas import Canvas
 
 BAND_ROWS = 64
@@ -33,7 +33,7 @@ class FinalImage:
 
     Attributes
     ----------
-    brief : Brief
+    plan : RenderPlan
     level : Level
     canvas, content : Canvas
         The painting, and the photograph at the same size.
@@ -41,7 +41,7 @@ class FinalImage:
         Of regions, if it has some.
     """
 
-    brief: Brief
+    plan: RenderPlan
     level: Level
     canvas: Canvas
     content: Canvas
@@ -55,7 +55,7 @@ class FinalImage:
     @property
     def dtype(self) -> np.dtype:
         """uint8 or uint16."""
-        return np.dtype(f"uint{self.brief.bit_depth}")
+        return np.dtype(f"uint{self.plan.bit_depth}")
 
     @property
     def borders(self) -> tuple[list[int], list[int]]:
@@ -74,9 +74,9 @@ class FinalImage:
     def read(self, box: Box) -> np.ndarray:
         """Read a box of the picture: (h, w, 3)."""
         pixels = self.canvas.read(self._place(box), slice(AVERAGE, AVERAGE + 1))[0]
-        if self.guides is not None and self.brief.regions is not None:
-            pixels = self._by_region(box, pixels, self.guides, self.brief.regions.count)
-        elif self.brief.settings.color == "luminance":
+        if self.guides is not None and self.plan.regions is not None:
+            pixels = self._by_region(box, pixels, self.guides, self.plan.regions.count)
+        elif self.plan.settings.color == "luminance":
             pixels = with_chroma_of(self.photograph(box), pixels)
         return np.asarray(np.rint(pixels.clip(0, 1) * np.iinfo(self.dtype).max), self.dtype)
 
@@ -127,27 +127,27 @@ def write_painting(finished: FinalImage, path: Path) -> tuple[str, ...]:
     OutputError
         If it cannot be written.
     """
-    brief, content = finished.brief, finished.brief.content
-    settings, styles = brief.settings, [style.picture.path.name for style in brief.styles]
+    plan, content = finished.plan, finished.plan.content
+    settings, styles = plan.settings, [style.picture.path.name for style in plan.styles]
     metadata = carried(content, styles, wanted=settings.metadata, places=settings.gps)
     pixels: Rows = finished
     alpha: Rows | None = None if content.alpha is None else _Alpha(content.alpha, finished.shape[:2])
-    is_final = finished.level.index == brief.final.index  # it may have been cut anew since
+    is_final = finished.level.index == plan.final.index  # it may have been cut anew since
     if is_final:
-        pixels, alpha = brief.sheet.laid_out(pixels), alpha and brief.sheet.laid_out(alpha)
+        pixels, alpha = plan.sheet.laid_out(pixels), alpha and plan.sheet.laid_out(alpha)
     quality = write_picture(
         path,
         pixels,
         alpha=alpha,
-        icc=brief.profile,
+        icc=plan.profile,
         intent=settings.intent,
         exif=metadata.exif,
         xmp=metadata.xmp,
         iptc=metadata.iptc,
-        dpi=brief.dpi,
-        bit_depth=brief.bit_depth,
+        dpi=plan.dpi,
+        bit_depth=plan.bit_depth,
         quality=settings.quality,
-        page=page_of(brief.sheet) if is_final and settings.print_size else None,
+        page=page_of(plan.sheet) if is_final and settings.print_size else None,
         is_lossless=settings.pdf_image == "lossless",
         max_bytes=settings.max_file,
     )
@@ -175,7 +175,7 @@ def write_proof(finished: FinalImage, path: Path, icc: bytes) -> dict[str, Any]:
     height, width, _ = finished.shape
     scale = min(1, LONGEST_SIDE / max(height, width))
     small = resize(cast(Pixels, finished), max(1, round(height * scale)), max(1, round(width * scale)))
-    shown, share = soft_proof(np.rint(small * 255).astype(np.uint8), icc, finished.brief.settings.intent)
+    shown, share = soft_proof(np.rint(small * 255).astype(np.uint8), icc, finished.plan.settings.intent)
     write_picture(path, shown)
     return {"path": str(path), "out_of_gamut": round(share, 4)}
 

@@ -1,6 +1,6 @@
 """One photograph becomes one painting: the whole way, from paths to a picture and the record of how it was made.
 
-    run folder -> brief -> workers -> levels -> canvas -> picture and sidecar
+    run folder -> plan -> workers -> levels -> canvas -> picture and sidecar
 
 `muralist.render` is the function of that name here; it does what the command `muralist render` does.
 """
@@ -17,7 +17,6 @@ import numpy as np
 import PIL.Image
 from platformdirs import user_cache_path
 
-from .brief import Brief, as_paths, faces_path, make_brief, proof_path
 from .console import LOG
 from .errors import OutputError, PipelineError
 from .estimate import check_memory, disk_bytes, learn_speed_of, planned_by
@@ -37,6 +36,7 @@ from .records.journal import Journal
 from .records.losses import write_plot
 from .records.sidecar import Sidecar, describe, write_sidecar
 from .records.snapshots import Snapshot, snapshot_path
+from .render_plan import RenderPlan, as_paths, faces_path, plan_render, proof_path
 from .settings import Settings
 from .storage.run_folder import RunFolder, open_run, tidy
 from .storage.store import START_OVER
@@ -174,7 +174,7 @@ def render(
     if report:
         check_report(output, overwrite=overwrite or begun)
     with open_run(output, resolved.scratch, restart=restart, keep=keep_run) as folder:
-        brief = make_brief(
+        plan = plan_render(
             Path(photo),
             styles,
             output,
@@ -183,11 +183,11 @@ def render(
             loss_plot=plot,
             aside=folder.aside,
         )
-        for notice in brief.notices:
+        for notice in plan.notices:
             LOG.warning(notice)
         with open_live(output.name, live, live_host) as board:
-            sidecar = _carry_out(brief, folder, board, on_progress, quiet=quiet, loss_lines=loss_lines)
-    for notice in sidecar["notices"][len(brief.notices) :]:
+            sidecar = _carry_out(plan, folder, board, on_progress, quiet=quiet, loss_lines=loss_lines)
+    for notice in sidecar["notices"][len(plan.notices) :]:
         LOG.warning(notice)
     if report:
         add_report(output, Path(photo), resolved)
@@ -195,7 +195,7 @@ def render(
 
 
 def _carry_out(
-    brief: Brief,
+    plan: RenderPlan,
     folder: RunFolder,
     board: Board | None,
     on_progress: Callable[[Event], object] | None,
@@ -203,27 +203,27 @@ def _carry_out(
     quiet: bool,
     loss_lines: bool,
 ) -> Sidecar:
-    """Paint what a brief settles, on workers of its own."""
-    Journal(folder, brief.output, brief.identity).resume()  # refuses before workers are started
-    check_room(brief, folder)
-    settings, tiles, bars = brief.settings, brief.most_tiles, _bars(brief, quiet, loss_lines)
+    """Paint what a plan settles, on workers of its own."""
+    Journal(folder, plan.output, plan.identity).resume()  # refuses before workers are started
+    check_room(plan, folder)
+    settings, tiles, bars = plan.settings, plan.most_tiles, _bars(plan, quiet, loss_lines)
     with (
         _storage_errors_told(folder),
-        open_cluster(settings, folder.base, folder.aside, tiles, brief.weights) as cluster,
+        open_cluster(settings, folder.base, folder.aside, tiles, plan.weights) as cluster,
         bars as progress,
-        shown_live(board, brief.output.name, brief.levels, progress, cluster) as watched,
+        shown_live(board, plan.output.name, plan.levels, progress, cluster) as watched,
     ):
         if on_progress is not None:
-            watched = Events(brief.levels, brief.output.name, watched, on_progress)
-        return paint_picture(brief, folder, cluster, watched)
+            watched = Events(plan.levels, plan.output.name, watched, on_progress)
+        return paint_picture(plan, folder, cluster, watched)
 
 
-def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: Progress, rank: int = 0) -> Sidecar:
-    """Paint what a brief settles on running workers, write picture and sidecar; return what the sidecar holds.
+def paint_picture(plan: RenderPlan, folder: RunFolder, cluster: Cluster, progress: Progress, rank: int = 0) -> Sidecar:
+    """Paint what a plan settles on running workers, write picture and sidecar; return what the sidecar holds.
 
     Parameters
     ----------
-    brief : Brief
+    plan : RenderPlan
     folder : RunFolder
     cluster : Cluster
     progress : Progress
@@ -235,40 +235,40 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     OutputError
         If the disk is full, among others; the same command goes on when there is space.
     """
-    settings, journal = brief.settings, Journal(folder, brief.output, brief.identity)
-    shares = tuple(style.share for style in brief.styles)
-    guidance = None if brief.regions is None else brief.regions.guidance([style.region for style in brief.styles])
+    settings, journal = plan.settings, Journal(folder, plan.output, plan.identity)
+    shares = tuple(style.share for style in plan.styles)
+    guidance = None if plan.regions is None else plan.regions.guidance([style.region for style in plan.styles])
     precision = cluster.precision if settings.precision == "auto" else settings.precision
-    job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank, guidance)
-    course, plan = journal.resume(), planned_by(brief, cluster, precision)
-    name, last = brief.output.name, brief.levels[-1]
+    job = Job(folder, settings, plan.weights, shares, cluster.device, precision, rank, guidance)
+    course, forecast = journal.resume(), planned_by(plan, cluster, precision)
+    name, last = plan.output.name, plan.levels[-1]
     LOG.debug("%s: %s x %s px on %s in %s", name, last.width, last.height, cluster.device, precision)
     LOG.debug("%s: run folder %s, resumed after %s levels", name, folder.base.root, len(course.levels))
     painting = RenderDriver(
-        job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course
+        job, plan.levels, cluster, _sources(plan, job), progress, journal, _saver(plan, job), course
     )
     before = course.losses + course.current.rows
-    progress.watch(lambda level, made: _finished(brief, job, level, made), before, settings)
+    progress.watch(lambda level, made: _finished(plan, job, level, made), before, settings)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
-        finished = _finished(brief, job, level, kept)
-        told = write_painting(finished, brief.output)
+        finished = _finished(plan, job, level, kept)
+        told = write_painting(finished, plan.output)
         proof = (
-            write_proof(finished, proof_path(brief.output), brief.profile) if settings.proof and brief.profile else None
+            write_proof(finished, proof_path(plan.output), plan.profile) if settings.proof and plan.profile else None
         )
-        if brief.regions is not None and brief.regions.faces is not None:
-            write_picture(faces_path(brief.output), np.dstack([brief.regions.faces.values[:]] * 3))
-        if brief.loss_plot is not None:
-            write_plot(brief.loss_plot, course.losses, settings)
+        if plan.regions is not None and plan.regions.faces is not None:
+            write_picture(faces_path(plan.output), np.dstack([plan.regions.faces.values[:]] * 3))
+        if plan.loss_plot is not None:
+            write_plot(plan.loss_plot, course.losses, settings)
         seams = score_seams(finished)
         painting.tick()
         peak, borders = cluster.peak_rss() + peak_rss(), finished.borders
-        sidecar = describe(brief, course, cluster, peak_rss=peak, seams=seams, borders=borders, plan=plan)
+        sidecar = describe(plan, course, cluster, peak_rss=peak, seams=seams, borders=borders, forecast=forecast)
         sidecar = {**sidecar, "proof": proof, "notices": [*sidecar["notices"], *told]}
-        write_sidecar(brief.output, sidecar)
+        write_sidecar(plan.output, sidecar)
         journal.write(course, finished=True)
         LOG.debug("%s: written after %.0f s", name, sidecar["seconds"])
-    learn_speed_of(brief, course, cluster, job.precision)
+    learn_speed_of(plan, course, cluster, job.precision)
     return sidecar
 
 
@@ -292,7 +292,7 @@ def _storage_errors_told(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def check_room(brief: Brief, folder: RunFolder) -> None:
+def check_room(plan: RenderPlan, folder: RunFolder) -> None:
     """Refuse what will not fit into memory, or where the run folder is; what a URL has left is not known.
 
     Raises
@@ -300,10 +300,10 @@ def check_room(brief: Brief, folder: RunFolder) -> None:
     SettingsError, OutputError
         With what is needed, what is there, and what to do.
     """
-    check_memory(brief)
+    check_memory(plan)
     if folder.base.local is None or folder.begun:
         return
-    free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(brief)
+    free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(plan)
     if needed > free:
         raise OutputError(
             f"{folder.base.local.parent}: painting needs {needed / 2**30:.1f} GiB there for a while, but "
@@ -311,27 +311,27 @@ def check_room(brief: Brief, folder: RunFolder) -> None:
         )
 
 
-def _bars(brief: Brief, quiet: bool, loss_lines: bool) -> AbstractContextManager[Progress]:
+def _bars(plan: RenderPlan, quiet: bool, loss_lines: bool) -> AbstractContextManager[Progress]:
     if quiet:
-        return nullcontext(Progress(brief.levels, loss_lines=loss_lines))
-    return Bars(brief.levels, brief.output.name, loss_lines=loss_lines)
+        return nullcontext(Progress(plan.levels, loss_lines=loss_lines))
+    return Bars(plan.levels, plan.output.name, loss_lines=loss_lines)
 
 
-def _sources(brief: Brief, job: Job) -> LevelInputs:
-    settings = brief.settings
+def _sources(plan: RenderPlan, job: Job) -> LevelInputs:
+    settings = plan.settings
     origin = {
         **{name: str(getattr(settings, name)) for name in settings.names(style_cache=True)},
-        "weights": brief.weights.sha256,
+        "weights": plan.weights.sha256,
         "layers": " ".join(sorted(settings.active_style_layers)),
         "precision": job.precision,
         "device": job.device.partition(":")[0],
     }
-    init = init_pixels(brief.settings, brief.content, brief.init, brief.network.mean)
+    init = init_pixels(plan.settings, plan.content, plan.init, plan.network.mean)
     return LevelInputs(
-        content=lambda height, width, rows: resize_rows(brief.content.pixels, height, width, rows),
+        content=lambda height, width, rows: resize_rows(plan.content.pixels, height, width, rows),
         init=lambda height, width, rows: resize_rows(init, height, width, rows),
-        styles=tuple(_style_source(style, origin) for style in brief.styles),
-        guides=None if brief.regions is None else brief.regions.channels,
+        styles=tuple(_style_source(style, origin) for style in plan.styles),
+        guides=None if plan.regions is None else plan.regions.channels,
     )
 
 
@@ -344,19 +344,19 @@ def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
     )
 
 
-def _finished(brief: Brief, job: Job, level: Level, made: int) -> FinalImage:
+def _finished(plan: RenderPlan, job: Job, level: Level, made: int) -> FinalImage:
     """The painting as it is after some rounds of a level."""
-    guides = None if brief.regions is None else job.guides(level)
-    return FinalImage(brief, level, job.canvas(level, made), job.content(level), guides)
+    guides = None if plan.regions is None else job.guides(level)
+    return FinalImage(plan, level, job.canvas(level, made), job.content(level), guides)
 
 
-def _saver(brief: Brief, job: Job) -> Callable[[Level, int], Snapshot]:
+def _saver(plan: RenderPlan, job: Job) -> Callable[[Level, int], Snapshot]:
     """Give a function that writes the painting as it is after some rounds of a level."""
 
     def save(level: Level, made: int) -> Snapshot:
         step = level.first_step + level.steps_after(made)
-        path = snapshot_path(brief.output, step)
-        write_painting(_finished(brief, job, level, made), path)
+        path = snapshot_path(plan.output, step)
+        write_painting(_finished(plan, job, level, made), path)
         return Snapshot(str(path), step, level.height, level.width)
 
     return save

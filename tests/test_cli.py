@@ -250,7 +250,7 @@ def test_a_bad_option_is_refused(folder, no_work, options, words):
 
 
 def test_a_style_is_wanted_only_where_style_counts(folder, no_work):
-    """Without --style one line asks for one; with style_weight=0 the brief goes as far as to start workers."""
+    """Without --style one line asks for one; with style_weight=0 the plan goes as far as to start workers."""
     assert_refused(run("render", "photo.png", "-o", "out.png"), "got no style picture", "--style")
     with pytest.raises(pytest.fail.Exception, match="workers were started"):
         CliRunner().invoke(
@@ -374,7 +374,7 @@ def test_a_device_that_is_not_there(folder, scheduler):
 
 def test_a_bug_keeps_its_traceback(folder, monkeypatch):
     """What nobody expected is not dressed up as a user's mistake."""
-    monkeypatch.setattr("muralist.pipeline.render.make_brief", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("muralist.pipeline.render.plan_render", lambda *_, **__: 1 / 0)
     assert isinstance(render().exception, ZeroDivisionError)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from muralist.errors import MuralistError
 
-from ..brief import proof_path, sidecar_path
 from ..errors import SettingsError
 from ..initialization import init_file
 from ..pictures.pages import place_of
 from ..pictures.profiles import BUILT_IN
 from ..records.snapshots import snapshot_of
+from ..render_plan import proof_path, sidecar_path
 from ..settings import Settings
 from ..viewer.report import report_path
 from .items import Item

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..brief import sidecar_path
 from ..errors import OutputError
 from ..initialization import init_file
 from ..pictures.pages import fingerprint
 from ..records.identity import difference, identity
 from ..regions import mask_files, region_specs
+from ..render_plan import sidecar_path
 from ..settings import Settings
 from ..styles import style_files
 from .items import Item
@@ -54,7 +54,7 @@ def _identity_of(output: Path) -> dict[str, Any] | None:
 
 
 def identity_of(item: Item, settings: Settings, weights: str) -> dict[str, Any]:
-    """Give the identity of a painting that is to be, without decoding a picture: the one its brief will have.
+    """Give the identity of a painting that is to be, without decoding a picture: the one its plan will have.
 
     Parameters
     ----------

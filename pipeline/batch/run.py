@@ -1,6 +1,6 @@
 """Many photographs become paintings, side by side on one set of workers; what fails is told, and the night goes on.
 
-    names -> items -> what is not painted yet -> run folder, brief, painting (each in a thread) -> report
+    names -> items -> what is not painted yet -> run folder, plan, painting (each in a thread) -> report
 
 A picture that is large takes all workers; while it has fewer tiles than there are workers, the next ones fill them.
 """
@@ -21,7 +21,6 @@ from muralist.errors import MuralistError
 
 from ...model.architecture import architecture
 from ...model.weight_files import WeightFile, find_weights
-from ..brief import as_paths, make_brief, sidecar_path, target_of
 from ..console import LOG, PROGRESS
 from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
 from ..pictures.pages import place_of
@@ -34,6 +33,7 @@ from ..records.report import Report, Result, Status
 from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
 from ..render import check_room, paint_picture
+from ..render_plan import as_paths, plan_render, sidecar_path, target_of
 from ..settings import Settings
 from ..storage.run_folder import RunFolder, open_run, tidy
 from ..viewer.facts import assigned, render_command
@@ -392,12 +392,12 @@ class Batch:
         restart = options.restart and queued.attempts == 1
         with open_run(item.output, queued.settings.scratch, restart=restart, keep=options.keep_run) as folder:
             overwrite = options.overwrite or folder.begun
-            brief = make_brief(
+            plan = plan_render(
                 item.content, item.styles, item.output, queued.settings, overwrite=overwrite, aside=folder.aside
             )
-            check_room(brief, folder)
-            with shown_live(self.board, item.output.name, brief.levels, Progress(), cluster, item.number) as progress:
-                sidecar = paint_picture(brief, folder, cluster, progress, item.number)
+            check_room(plan, folder)
+            with shown_live(self.board, item.output.name, plan.levels, Progress(), cluster, item.number) as progress:
+                sidecar = paint_picture(plan, folder, cluster, progress, item.number)
         if options.report:
             with suppress(PipelineError):  # tried again in the end, and told then
                 add_report(item.output, item.content, queued.settings)

@@ -10,10 +10,10 @@ from typing import Final
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ...tiling.grid import Box, Span
-from ..brief import sidecar_path
 from ..errors import PictureError
 from ..records.losses import LossRecord
 from ..records.run_state import LevelReport
+from ..render_plan import sidecar_path
 from ..settings import Settings
 
 MAX_BYTES: Final = 64 << 20

@@ -18,8 +18,8 @@ import click
 from in_process import seconds_here
 from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
-from muralist.pipeline.brief import make_brief
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.sizes import MAX_SIDE_PX
 from muralist.pipeline.workers.local import ALLOCATOR
 
@@ -36,7 +36,7 @@ def measure(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]
 def summed_up(runs: list[dict[str, Any]], paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]:
     """Bring the repeats of one tile size to medians; parts that are not accounted for are dask's."""
     sidecar = runs[0]["sidecar"]
-    level = make_brief(*paths, load_settings("default", settings), overwrite=True).final
+    level = plan_render(*paths, load_settings("default", settings), overwrite=True).final
     seconds = [run["sidecar"]["levels"][0]["seconds"] for run in runs]
     work = sidecar["height"] * sidecar["width"] / 1e6 * level.steps
     parts = {label: statistics.median(run["parts"][label] for run in runs) for label in runs[0]["parts"]}

@@ -11,8 +11,8 @@ from typing import Any
 import click
 from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
-from muralist.pipeline.brief import make_brief
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render_plan import plan_render
 
 PAIRS = ("golden_gate/starry_night", "chicago/the_scream")
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -38,11 +38,11 @@ def paint(pair: tuple[Path, Path], schedule: dict[str, Any], settings: dict[str,
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "painting.png")
         sidecar = render(*pair, output, preset=preset, **options)
-        brief = make_brief(*pair, output, load_settings(preset, options), overwrite=True, aside=Path(folder))
-    cost = brief.network.operations(brief.settings.layers)
-    spent = [cost * level.tile_pixels * level.steps for level in brief.levels]
-    rows = [row for row in sidecar["losses"] if row["level"] == len(brief.levels)]
-    step = cost * brief.final.tile_pixels
+        plan = plan_render(*pair, output, load_settings(preset, options), overwrite=True, aside=Path(folder))
+    cost = plan.network.operations(plan.settings.layers)
+    spent = [cost * level.tile_pixels * level.steps for level in plan.levels]
+    rows = [row for row in sidecar["losses"] if row["level"] == len(plan.levels)]
+    step = cost * plan.final.tile_pixels
     curve = [
         {
             "tflop": (sum(spent[:-1]) + (row["step"] - rows[0]["step"]) * step) / 1e12,

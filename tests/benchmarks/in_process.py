@@ -17,7 +17,7 @@ INSIDE = {"painter": "optimizer steps", "blend": "read and blend tiles", "write"
 TASKS = {"prepare_tile": "prepare tiles", "measure_tile": "measure losses", "add_up": "add up Grams"}
 # What the driver does, by the module that calls it.
 DRIVER = {
-    "make_brief": (rendering, "read and decode"),
+    "plan_render": (rendering, "read and decode"),
     "prepare_level": (painting, "lay out levels"),
     "write_painting": (rendering, "blend and encode"),
     "score_seams": (rendering, "score seams"),

@@ -15,9 +15,9 @@ from typing import Any
 import click
 from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
-from muralist.pipeline.brief import make_brief
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.sizes import MAX_SIDE_PX
 from muralist.tiling.seams import seam_score
 
@@ -71,8 +71,8 @@ def whole_style_loss(painting: Path, style: Path, settings: Settings) -> float:
 def untiled_seams(pair: Pair, painting: Path, settings: Settings) -> float:
     """Seam score of a painting along the lines where tiles would have met."""
     options = dict(settings)
-    brief = make_brief(*pair, painting, load_settings(options.pop("preset"), options), overwrite=True)
-    lines = ([cut.core.start - brief.final.bleed for cut in axis[1:]] for axis in brief.final.grid.axes)
+    plan = plan_render(*pair, painting, load_settings(options.pop("preset"), options), overwrite=True)
+    lines = ([cut.core.start - plan.final.bleed for cut in axis[1:]] for axis in plan.final.grid.axes)
     pixels = read_picture(painting).pixels
     return round(seam_score(pixels.shape[:2], lambda box: pixels[slice(*box.rows), slice(*box.cols)], *lines), 4)
 

@@ -7,11 +7,11 @@ import pytest
 from pictures import painting, photograph, save
 
 from muralist.model.architecture import architecture
-from muralist.pipeline.brief import make_brief
 from muralist.pipeline.errors import PictureError, SettingsError
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.region_specs import parse_region
+from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.styles import Style, read_region_styles, read_styles, style_files
 
@@ -164,13 +164,13 @@ def test_widths_are_for_prints(folder):
     """A width needs a print, and too few pixels for it are told with how large strokes will be."""
     paths = folder / "photo.png", folder / "style1.png", folder / "out.png"
     with pytest.raises(SettingsError, match=r"got the width of a style picture without a print size, .*--print"):
-        make_brief(*paths, Settings(style_width="92cm"))
+        plan_render(*paths, Settings(style_width="92cm"))
     with pytest.raises(SettingsError, match="style_width: got 2 widths for 1 style"):
-        make_brief(*paths, Settings(style_width=["92cm", "40cm"], print_size="10x15cm", dpi=50))
-    brief = make_brief(*paths, Settings(style_width="30cm", print_size="10x15cm", dpi=50))
-    (told,) = [notice for notice in brief.notices if "on the wall" in notice]
+        plan_render(*paths, Settings(style_width=["92cm", "40cm"], print_size="10x15cm", dpi=50))
+    plan = plan_render(*paths, Settings(style_width="30cm", print_size="10x15cm", dpi=50))
+    (told,) = [notice for notice in plan.notices if "on the wall" in notice]
     assert "strokes will be 19% as large as on the wall, since the picture's long side has 112 px, not 591" in told
-    assert brief.final.style_sides == (112,)
+    assert plan.final.style_sides == (112,)
 
 
 @pytest.mark.parametrize("width", ["92", "0cm", "wide", "900m"])

@@ -12,10 +12,10 @@ from pictures import painting, photograph, save
 
 from muralist.pipeline.batch.dedup import dedup_key, fingerprint, identity_of, painted_already
 from muralist.pipeline.batch.items import Item
-from muralist.pipeline.brief import make_brief
 from muralist.pipeline.errors import OutputError, PictureError
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render_plan import plan_render
 
 IDENTITY = {"content": "aa", "styles": ["bb"], "settings": {"tile": 1024, "steps": [200, 100]}}
 
@@ -88,7 +88,7 @@ def key(item, settings, weights="ww"):
 
 
 @pytest.mark.parametrize("own", [{}, {"style_weight": 0}, {"init": "{folder}/s.png", "tile": 512}])
-def test_an_identity_is_that_of_the_brief(item, tmp_path, own):
+def test_an_identity_is_that_of_the_plan(item, tmp_path, own):
     """What is foretold from file names is what the sidecar will hold, also for a folder of styles."""
     (tmp_path / "out").mkdir()
     (tmp_path / "both").mkdir()
@@ -96,8 +96,8 @@ def test_an_identity_is_that_of_the_brief(item, tmp_path, own):
         save(tmp_path / "both" / name, painting(seed=ord(name[0])))
     item = replace(item, styles=(tmp_path / "both", *item.styles))
     settings = load_settings(own={name: str(value).format(folder=tmp_path) for name, value in own.items()})
-    brief = make_brief(item.content, item.styles, item.output, settings)
-    assert identity_of(item, settings, brief.weights.sha256) == brief.identity
+    plan = plan_render(item.content, item.styles, item.output, settings)
+    assert identity_of(item, settings, plan.weights.sha256) == plan.identity
 
 
 def test_copies_are_alike(item, tmp_path):

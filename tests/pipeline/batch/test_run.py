@@ -121,9 +121,9 @@ def before_painting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., 
     def install(act: Callable[..., object]) -> None:
         paint = module.paint_picture
 
-        def wrapped(brief: Any, folder: Any, cluster: Any, progress: Any, rank: int) -> Any:
-            act(brief.output.name, cluster, rank)
-            return paint(brief, folder, cluster, progress, rank)
+        def wrapped(plan: Any, folder: Any, cluster: Any, progress: Any, rank: int) -> Any:
+            act(plan.output.name, cluster, rank)
+            return paint(plan, folder, cluster, progress, rank)
 
         monkeypatch.setattr(module, "paint_picture", wrapped)
 
@@ -207,13 +207,13 @@ def test_pictures_are_painted_side_by_side(archive, monkeypatch):
         archive.add(f"c{number}.png", 10 + number)
     paint, meet, ranks, under_way, most = module.paint_picture, threading.Barrier(2), {}, set(), []
 
-    def watched(brief: Any, folder: Any, cluster: Any, progress: Any, rank: int) -> Any:
-        ranks[rank] = brief.output.name
+    def watched(plan: Any, folder: Any, cluster: Any, progress: Any, rank: int) -> Any:
+        ranks[rank] = plan.output.name
         under_way.add(rank)
         meet.wait(120)  # in pairs, or never
         most.append(len(under_way))
         try:
-            return paint(brief, folder, cluster, progress, rank)
+            return paint(plan, folder, cluster, progress, rank)
         finally:
             under_way.remove(rank)
 

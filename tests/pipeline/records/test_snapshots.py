@@ -6,20 +6,20 @@ from typing import Any
 import pytest
 from pictures import TINY, painting, photograph, save
 
-from muralist.pipeline.brief import Brief, make_brief
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.snapshots import Snapshot, snapshot_path, snapshot_paths
+from muralist.pipeline.render_plan import RenderPlan, plan_render
 from muralist.pipeline.settings import Settings
 
 
-def brief(folder: Path, *, output: str = "out.png", content: str = "photo.png", **options: Any) -> Brief:
+def planned(folder: Path, *, output: str = "out.png", content: str = "photo.png", **options: Any) -> RenderPlan:
     """A tiny job with snapshots after 2, 4 and 6 steps."""
     save(folder / content, photograph())
     save(folder / "style.png", painting())
     settings = load_settings(overrides=TINY | {"snapshot_every": 2})
-    return make_brief(folder / content, folder / "style.png", folder / output, settings, **options)
+    return plan_render(folder / content, folder / "style.png", folder / output, settings, **options)
 
 
 def test_snapshots_are_named_after_their_step():
@@ -42,26 +42,26 @@ def test_an_existing_snapshot_is_not_touched(tmp_path):
     """Every name that can be foreseen is looked at before any work; with `overwrite` it may be there."""
     (tmp_path / "out-000006.png").write_bytes(b"precious")
     with pytest.raises(OutputError, match=r"out-000006\.png: exists already; use --overwrite"):
-        brief(tmp_path)
-    assert brief(tmp_path, overwrite=True).loss_plot is None
+        planned(tmp_path)
+    assert planned(tmp_path, overwrite=True).loss_plot is None
     assert (tmp_path / "out-000006.png").read_bytes() == b"precious"
 
 
 def test_a_snapshot_never_replaces_a_picture_to_be_read(tmp_path):
     """Not even with `overwrite`."""
     with pytest.raises(OutputError, match=r"out-000004\.png: this file is also to be read"):
-        brief(tmp_path, content="out-000004.png", overwrite=True)
+        planned(tmp_path, content="out-000004.png", overwrite=True)
 
 
 @pytest.mark.parametrize("plot", ["out.png", "photo.png", "style.png", "out-000002.png"])
 def test_a_loss_plot_has_a_name_of_its_own(tmp_path, plot):
     """It is neither an input nor the painting nor a snapshot."""
     with pytest.raises(OutputError, match=f"{plot}: this file is also to be read, or written with something else"):
-        brief(tmp_path, loss_plot=tmp_path / plot, overwrite=True)
+        planned(tmp_path, loss_plot=tmp_path / plot, overwrite=True)
 
 
 def test_a_loss_plot_is_checked_before_any_picture_is_read(tmp_path):
     """A wrong extension is told first."""
     settings = Settings(**TINY)
     with pytest.raises(OutputError, match=r"loss\.gif: extension '\.gif'"):
-        make_brief(Path("none.png"), Path("none.png"), tmp_path / "out.png", settings, loss_plot=tmp_path / "loss.gif")
+        plan_render(Path("none.png"), Path("none.png"), tmp_path / "out.png", settings, loss_plot=tmp_path / "loss.gif")

@@ -29,7 +29,7 @@ from .workers.memory import budget
 
 
 @dataclass(frozen=True)
-class Brief:
+class RenderPlan:
     """One picture to be painted.
 
     Attributes
@@ -96,7 +96,7 @@ def as_paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
 
 
-def make_brief(
+def plan_render(
     content: Path,
     style: Path | Sequence[Path],
     output: Path,
@@ -105,7 +105,7 @@ def make_brief(
     overwrite: bool = False,
     loss_plot: Path | None = None,
     aside: Path | None = None,
-) -> Brief:
+) -> RenderPlan:
     """Read the pictures and settle everything.
 
     Parameters
@@ -194,7 +194,7 @@ def make_brief(
     _check_extras(extras, [*inputs, output, sidecar_path(output)], overwrite)
     weights = find_weights(network, settings.weights)
     hashes = (style.picture.sha256 for style in (*named, *apart))
-    return Brief(
+    return RenderPlan(
         photograph,
         styles,
         regions,
