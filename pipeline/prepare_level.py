@@ -11,8 +11,8 @@ import numpy as np
 from ..model.architecture import architecture
 from ..tiling.grid import Span
 from .console import LOG
+from .context import RenderContext
 from .initialization import is_photograph, start_canvas
-from .job import Job
 from .levels import Level
 from .storage.canvas import Canvas
 from .style_cache import StyleCache
@@ -60,16 +60,16 @@ class LevelInputs:
     guides: ReadRows | None = None
 
 
-def prepare_level(job: Job, cluster: Cluster, sources: LevelInputs, level: Level) -> None:
+def prepare_level(context: RenderContext, cluster: Cluster, sources: LevelInputs, level: Level) -> None:
     """File what the tasks of a level read."""
-    file_canvas(job.content(level), lambda rows: with_bleed(sources.content, level, rows))
+    file_canvas(context.content(level), lambda rows: with_bleed(sources.content, level, rows))
     if (guides := sources.guides) is not None:
-        file_canvas(job.guides(level), lambda rows: in_threes(with_bleed(guides, level, rows)))
-    if level.index == 0 and not is_photograph(job.settings):
+        file_canvas(context.guides(level), lambda rows: in_threes(with_bleed(guides, level, rows)))
+    if level.index == 0 and not is_photograph(context.settings):
         init = with_bleed(sources.init, level, level.grid.box.rows)  # whole: noise is drawn once, from top to bottom
-        start = start_canvas(init, architecture(job.settings.network).mean, job.settings)
-        file_canvas(job.start(level), lambda rows: start[slice(*rows)])
-    _prepare_styles(job, cluster, sources.styles, level)
+        start = start_canvas(init, architecture(context.settings.network).mean, context.settings)
+        file_canvas(context.start(level), lambda rows: start[slice(*rows)])
+    _prepare_styles(context, cluster, sources.styles, level)
 
 
 def file_canvas(canvas: Canvas, read: Callable[[Span], np.ndarray]) -> None:
@@ -89,28 +89,30 @@ def in_threes(channels: np.ndarray) -> np.ndarray:
     return np.pad(channels, ((0, 0), (0, 0), (0, -channels.shape[2] % 3)))
 
 
-def _prepare_styles(job: Job, cluster: Cluster, styles: Sequence[StyleSource], level: Level) -> None:
-    files = [job.folder.targets(level, number) for number in range(len(styles))]
+def _prepare_styles(context: RenderContext, cluster: Cluster, styles: Sequence[StyleSource], level: Level) -> None:
+    files = [context.folder.targets(level, number) for number in range(len(styles))]
     jobs = list(zip(styles, level.style_sides, files, strict=True))
-    missing = [number for number, (style, side, file) in enumerate(jobs) if not _fetch(job, style.cache, side, file)]
+    missing = [
+        number for number, (style, side, file) in enumerate(jobs) if not _fetch(context, style.cache, side, file)
+    ]
     for number in missing:
         style, side, _ = jobs[number]
         weights = style.weights(side)
         counting = {} if weights is None else {"weights": weights}
-        job.folder.write(job.folder.style(level, number), {"pixels": style.pixels(side), **counting})
-    limits = [job.slowest_seconds(level.style_sides[number] ** 2) for number in missing]
-    calls = [(job, level, number) for number in missing]
-    for number in cluster.map("style_targets", calls, rank=job.rank, limits=limits):
+        context.folder.write(context.folder.style(level, number), {"pixels": style.pixels(side), **counting})
+    limits = [context.slowest_seconds(level.style_sides[number] ** 2) for number in missing]
+    calls = [(context, level, number) for number in missing]
+    for number in cluster.map("style_targets", calls, priority=context.priority, limits=limits):
         style, side, file = jobs[number]
-        style.cache.keep(side, job.folder.store.read(file))
+        style.cache.keep(side, context.folder.store.read(file))
 
 
-def _fetch(job: Job, cache: StyleCache, side: int, name: str) -> bool:
+def _fetch(context: RenderContext, cache: StyleCache, side: int, name: str) -> bool:
     """Take statistics from the cache, if they are there."""
     kept = cache.fetch(side)
     LOG.debug("style statistics at %s px: %s", side, "computed" if kept is None else "from the cache")
     if kept is not None:
-        job.folder.store.write(name, kept)
+        context.folder.store.write(name, kept)
     return kept is not None
 
 

@@ -18,12 +18,12 @@ import PIL.Image
 from platformdirs import user_cache_path
 
 from .console import LOG
+from .context import RenderContext
 from .errors import OutputError, PipelineError
 from .estimate import check_memory, disk_bytes, learn_speed_of, planned_by
 from .events import Event, Events
 from .export import FinalImage, score_seams, write_painting, write_proof
 from .initialization import init_pixels
-from .job import Job
 from .levels import Level
 from .painting import RenderDriver
 from .pictures.images import resize_rows
@@ -218,7 +218,9 @@ def _carry_out(
         return paint_picture(plan, folder, cluster, watched)
 
 
-def paint_picture(plan: RenderPlan, folder: RunFolder, cluster: Cluster, progress: Progress, rank: int = 0) -> Sidecar:
+def paint_picture(
+    plan: RenderPlan, folder: RunFolder, cluster: Cluster, progress: Progress, priority: int = 0
+) -> Sidecar:
     """Paint what a plan settles on running workers, write picture and sidecar; return what the sidecar holds.
 
     Parameters
@@ -227,8 +229,8 @@ def paint_picture(plan: RenderPlan, folder: RunFolder, cluster: Cluster, progres
     folder : RunFolder
     cluster : Cluster
     progress : Progress
-    rank : int
-        Place among the pictures of a batch; lower ranks are served first.
+    priority : int
+        Place among the pictures of a batch; a lower number is served first.
 
     Raises
     ------
@@ -239,19 +241,19 @@ def paint_picture(plan: RenderPlan, folder: RunFolder, cluster: Cluster, progres
     shares = tuple(style.share for style in plan.styles)
     guidance = None if plan.regions is None else plan.regions.guidance([style.region for style in plan.styles])
     precision = cluster.precision if settings.precision == "auto" else settings.precision
-    job = Job(folder, settings, plan.weights, shares, cluster.device, precision, rank, guidance)
+    context = RenderContext(folder, settings, plan.weights, shares, cluster.device, precision, priority, guidance)
     course, forecast = journal.resume(), planned_by(plan, cluster, precision)
     name, last = plan.output.name, plan.levels[-1]
     LOG.debug("%s: %s x %s px on %s in %s", name, last.width, last.height, cluster.device, precision)
     LOG.debug("%s: run folder %s, resumed after %s levels", name, folder.base.root, len(course.levels))
     painting = RenderDriver(
-        job, plan.levels, cluster, _sources(plan, job), progress, journal, _saver(plan, job), course
+        context, plan.levels, cluster, _sources(plan, context), progress, journal, _saver(plan, context), course
     )
     before = course.losses + course.current.rows
-    progress.watch(lambda level, made: _finished(plan, job, level, made), before, settings)
+    progress.watch(lambda level, made: _finished(plan, context, level, made), before, settings)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
-        finished = _finished(plan, job, level, kept)
+        finished = _finished(plan, context, level, kept)
         told = write_painting(finished, plan.output)
         proof = (
             write_proof(finished, proof_path(plan.output), plan.profile) if settings.proof and plan.profile else None
@@ -268,7 +270,7 @@ def paint_picture(plan: RenderPlan, folder: RunFolder, cluster: Cluster, progres
         write_sidecar(plan.output, sidecar)
         journal.write(course, finished=True)
         LOG.debug("%s: written after %.0f s", name, sidecar["seconds"])
-    learn_speed_of(plan, course, cluster, job.precision)
+    learn_speed_of(plan, course, cluster, context.precision)
     return sidecar
 
 
@@ -317,14 +319,14 @@ def _bars(plan: RenderPlan, quiet: bool, loss_lines: bool) -> AbstractContextMan
     return Bars(plan.levels, plan.output.name, loss_lines=loss_lines)
 
 
-def _sources(plan: RenderPlan, job: Job) -> LevelInputs:
+def _sources(plan: RenderPlan, context: RenderContext) -> LevelInputs:
     settings = plan.settings
     origin = {
         **{name: str(getattr(settings, name)) for name in settings.names(style_cache=True)},
         "weights": plan.weights.sha256,
         "layers": " ".join(sorted(settings.active_style_layers)),
-        "precision": job.precision,
-        "device": job.device.partition(":")[0],
+        "precision": context.precision,
+        "device": context.device.partition(":")[0],
     }
     init = init_pixels(plan.settings, plan.content, plan.init, plan.network.mean)
     return LevelInputs(
@@ -344,19 +346,19 @@ def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
     )
 
 
-def _finished(plan: RenderPlan, job: Job, level: Level, made: int) -> FinalImage:
+def _finished(plan: RenderPlan, context: RenderContext, level: Level, made: int) -> FinalImage:
     """The painting as it is after some rounds of a level."""
-    guides = None if plan.regions is None else job.guides(level)
-    return FinalImage(plan, level, job.canvas(level, made), job.content(level), guides)
+    guides = None if plan.regions is None else context.guides(level)
+    return FinalImage(plan, level, context.canvas(level, made), context.content(level), guides)
 
 
-def _saver(plan: RenderPlan, job: Job) -> Callable[[Level, int], Snapshot]:
+def _saver(plan: RenderPlan, context: RenderContext) -> Callable[[Level, int], Snapshot]:
     """Give a function that writes the painting as it is after some rounds of a level."""
 
     def save(level: Level, made: int) -> Snapshot:
         step = level.first_step + level.steps_after(made)
         path = snapshot_path(plan.output, step)
-        write_painting(_finished(plan, job, level, made), path)
+        write_painting(_finished(plan, context, level, made), path)
         return Snapshot(str(path), step, level.height, level.width)
 
     return save

@@ -130,16 +130,16 @@ class Cluster:
         """Largest resident memory of the workers so far, added up, bytes; of one started again, the larger."""
         return sum(nlargest(self.workers, self._peaks.copy().values()))
 
-    def call(self, task: str, *arguments: Any, rank: int = 0, limit: float = inf) -> Any:
+    def call(self, task: str, *arguments: Any, priority: int = 0, limit: float = inf) -> Any:
         """Run one task and return its result."""
-        return next(self.map(task, [arguments], rank=rank, limits=[limit]))
+        return next(self.map(task, [arguments], priority=priority, limits=[limit]))
 
     def map(
         self,
         task: str,
         calls: Sequence[tuple[Any, ...]],
         *,
-        rank: int = 0,
+        priority: int = 0,
         homes: Sequence[Hashable] | None = None,
         limits: Sequence[float] | None = None,
     ) -> Iterator[Any]:
@@ -150,8 +150,8 @@ class Cluster:
         task : str
             Name of a function of `muralist.pipeline.tasks`.
         calls : sequence of tuple
-        rank : int
-            Tasks of lower ranks are served first.
+        priority : int
+            Tasks with a lower number are served first.
         homes : sequence of hashable, optional
             What each call works on; the worker that last worked on it is preferred.
         limits : sequence of float, optional
@@ -165,7 +165,7 @@ class Cluster:
         Exception
             Whatever a task raised; the others of this map are given up.
         """
-        batch, answers = Batch(rank), SimpleQueue[_Answer]()
+        batch, answers = Batch(priority), SimpleQueue[_Answer]()
         places = homes if homes is not None else [None] * len(calls)
         most = limits if limits is not None else [inf] * len(calls)
         parts = zip(calls, places, most, strict=True)

@@ -128,7 +128,7 @@ class Link:
             *run.call.arguments,
             key=f"{task}-{uuid.uuid4().hex}",
             workers=[run.worker],
-            priority=-run.call.batch.rank,
+            priority=-run.call.batch.priority,
         )
 
 

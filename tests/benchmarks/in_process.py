@@ -59,7 +59,7 @@ class Here:
 
         return call
 
-    def call(self, task: str, *arguments: Any, rank: int = 0, limit: float = 0) -> Any:
+    def call(self, task: str, *arguments: Any, priority: int = 0, limit: float = 0) -> Any:
         """Run a task."""
         self.task = task
         began = time.perf_counter()

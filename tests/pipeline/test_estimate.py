@@ -76,19 +76,19 @@ def test_a_plan_tells_what_a_gpu_has_room_for(tmp_path, monkeypatch, measured):
     assert estimate(planned(tmp_path))["gpu"] is None
     monkeypatch.setattr(module, "local_shape", lambda settings, tiles: Shape(5, 1, ("0", "1", "0", "1", "0")))
     monkeypatch.setattr(module, "gpu_memory", lambda gpus: 9 << 30)
-    job = planned(tmp_path, tile=512)
-    found = estimate(job)
+    context = planned(tmp_path, tile=512)
+    found = estimate(context)
     room = found["gpu"]
     assert (room["workers"], room["free_bytes"]) == (3, 9 << 30)
-    per_pixel = (worker_bytes(job, 4) - module.WORKER_BYTES) / largest_tile(job.final)
-    assert room["bytes"] == module.GPU_BYTES + int(per_pixel * largest_tile(job.final))
+    per_pixel = (worker_bytes(context, 4) - module.WORKER_BYTES) / largest_tile(context.final)
+    assert room["bytes"] == module.GPU_BYTES + int(per_pixel * largest_tile(context.final))
     for side, fits in ((room["tile"], True), (room["tile"] + 16, False)):
         assert (module.GPU_BYTES + per_pixel * side**2 <= 3 << 30) == fits
     assert f"3 workers; 9.0 GiB are free, enough for --tile {room['tile']}" in module.table(found)
     monkeypatch.setattr(module, "gpu_memory", lambda gpus: 1 << 30)
-    assert estimate(job)["gpu"]["tile"] == 0
+    assert estimate(context)["gpu"]["tile"] == 0
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1))
-    check_memory(job)  # what L-BFGS takes is the GPU's
+    check_memory(context)  # what L-BFGS takes is the GPU's
 
 
 def test_time_is_the_measured_cost_of_all_tiles(tmp_path, measured):
@@ -111,19 +111,19 @@ def test_the_speed_is_that_of_the_largest_tile(tmp_path, monkeypatch):
     """The side of a square as large as the largest tile of all levels, and the workers that will paint it."""
     asked = []
     monkeypatch.setattr(module, "speed_here", lambda *arguments: asked.append(arguments) or MEASURED)
-    job = planned(tmp_path, workers=4)
-    estimate(job)
-    assert [largest_tile(level) for level in job.levels] == [96 * 80, 96 * 80]
-    assert asked == [(job.settings, Shape(4, 1), 87)]
+    context = planned(tmp_path, workers=4)
+    estimate(context)
+    assert [largest_tile(level) for level in context.levels] == [96 * 80, 96 * 80]
+    assert asked == [(context.settings, Shape(4, 1), 87)]
 
 
 def test_operations_are_the_network_times_pixels_times_steps(tmp_path, measured):
     """Twice the steps are twice the operations, and a level counts its tiles with their overlaps."""
     once, twice = estimate(planned(tmp_path)), estimate(planned(tmp_path, steps=[8, 6]))
     assert twice["operations"] == 2 * once["operations"] == 2 * sum(row["operations"] for row in once["levels"])
-    job = planned(tmp_path)
-    per_pixel = job.network.operations(job.settings.layers)
-    assert once["levels"][1]["operations"] == per_pixel * job.final.tile_pixels * 3
+    context = planned(tmp_path)
+    per_pixel = context.network.operations(context.settings.layers)
+    assert once["levels"][1]["operations"] == per_pixel * context.final.tile_pixels * 3
 
 
 def test_memory_grows_with_the_tile_and_the_picture(tmp_path):
@@ -208,7 +208,7 @@ def folder_bytes(folder: Path) -> int:
 )
 def test_the_disk_holds_no_more_than_foretold(tmp_path, monkeypatch, scheduler, change):
     """The run folder, watched after every tile and before a level is removed, stays below the estimate."""
-    job = planned(tmp_path, style=(300, 400), scheduler=scheduler, **change)
+    context = planned(tmp_path, style=(300, 400), scheduler=scheduler, **change)
     most = 0
 
     class Watching(Progress):
@@ -237,7 +237,7 @@ def test_the_disk_holds_no_more_than_foretold(tmp_path, monkeypatch, scheduler, 
     monkeypatch.setattr(render_module, "Bars", Watching)
     monkeypatch.setattr(RunFolder, "remove_level", watched)
     render(*paths(tmp_path), **TINY | {"scheduler": scheduler} | change, quiet=False)
-    assert 0.3 * disk_bytes(job) < most <= disk_bytes(job)
+    assert 0.3 * disk_bytes(context) < most <= disk_bytes(context)
     assert sorted(os.listdir(tmp_path)) == ["out.png", "out.png.json", "photo.png", "style.png"]
 
 
@@ -272,10 +272,10 @@ class Workers:
     workers, threads, device, device_name, lost, again = 2, 1, "cpu", "Abacus 9", 0, 0
 
 
-def run_state_of(job: RenderPlan, **changes: object) -> RunState:
+def run_state_of(context: RenderPlan, **changes: object) -> RunState:
     """A course whose last level took its workers half a microsecond per pixel and step."""
-    level = job.final
-    steps = level.steps + round_steps(job.settings) * len(level.rounds)
+    level = context.final
+    steps = level.steps + round_steps(context.settings) * len(level.rounds)
     facts: dict[str, Any] = dict.fromkeys((field.name for field in fields(LevelReport)), 0)
     facts |= {"steps": level.steps, "rounds": len(level.rounds), "busy_seconds": level.tile_pixels * steps * 5e-7}
     return RunState(levels=[LevelReport(**facts | changes)])
@@ -286,19 +286,21 @@ def test_a_painting_says_how_fast_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LEARNED_SECONDS", 0)
     learned = []
     monkeypatch.setattr(module, "learn_speed", lambda *facts: learned.append(facts))
-    job = planned(tmp_path, precision="auto")
-    module.learn_speed_of(job, run_state_of(job), Workers(), "float32")
+    context = planned(tmp_path, precision="auto")
+    module.learn_speed_of(context, run_state_of(context), Workers(), "float32")
     ((settings, shape, device, precision, side, seconds),) = learned
-    assert (settings, shape, device, precision) == (job.settings, Shape(2, 1), ("cpu", "Abacus 9"), "float32")
-    assert side == isqrt(largest_tile(job.final))
+    assert (settings, shape, device, precision) == (context.settings, Shape(2, 1), ("cpu", "Abacus 9"), "float32")
+    assert side == isqrt(largest_tile(context.final))
     assert seconds == pytest.approx(5e-7)
     again = Workers()
     again.lost = 1
-    module.learn_speed_of(job, run_state_of(job), again, "float32")
-    module.learn_speed_of(job, run_state_of(job, halvings=1), Workers(), "float32")
-    module.learn_speed_of(planned(tmp_path), run_state_of(job), Workers(), "float32")  # a precision that was asked for
+    module.learn_speed_of(context, run_state_of(context), again, "float32")
+    module.learn_speed_of(context, run_state_of(context, halvings=1), Workers(), "float32")
+    module.learn_speed_of(
+        planned(tmp_path), run_state_of(context), Workers(), "float32"
+    )  # a precision that was asked for
     monkeypatch.setattr(module, "LEARNED_SECONDS", 1e9)
-    module.learn_speed_of(job, run_state_of(job), Workers(), "float32")
+    module.learn_speed_of(context, run_state_of(context), Workers(), "float32")
     assert len(learned) == 1
 
 
@@ -310,15 +312,15 @@ def test_a_plan_says_that_it_was_measured_beside_others(tmp_path, monkeypatch):
 
 def test_a_record_has_the_plan_of_workers_that_were_measured(tmp_path):
     """Of workers that were measured before, seconds of every level are foretold; of others, and elsewhere, nothing."""
-    job = planned(tmp_path, precision="auto")
-    assert module.planned_by(job, Workers(), "float32") is None
-    facts = conditions(job.settings, Shape(2, 1), "cpu", "Abacus 9")
+    context = planned(tmp_path, precision="auto")
+    assert module.planned_by(context, Workers(), "float32") is None
+    facts = conditions(context.settings, Shape(2, 1), "cpu", "Abacus 9")
     usual_speeds().keep(Speed(facts, "float32", usual=True, side=96, microseconds=0.5, date=f"{today():%Y-%m-%d}"))
-    found = module.planned_by(job, Workers(), "float32")
-    waves = [-(-len(level.grid) // 2) for level in job.levels]
+    found = module.planned_by(context, Workers(), "float32")
+    waves = [-(-len(level.grid) // 2) for level in context.levels]
     wanted = [
         wave * largest_tile(level) * (level.steps + 1.5 * len(level.rounds)) * 5e-7
-        for wave, level in zip(waves, job.levels, strict=True)
+        for wave, level in zip(waves, context.levels, strict=True)
     ]
     assert found["seconds"] == pytest.approx(wanted, abs=5e-4)
     assert found["measured_on"] == f"{today():%Y-%m-%d}"

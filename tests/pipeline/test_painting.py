@@ -19,8 +19,8 @@ from muralist.model.architecture import architecture
 from muralist.model.graphs import Graphs
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import strength, tasks
+from muralist.pipeline.context import RenderContext
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError
-from muralist.pipeline.job import Job
 from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.painting import RenderDriver
 from muralist.pipeline.prepare_level import LevelInputs, StyleSource
@@ -75,13 +75,13 @@ class Here:
     watch : callable (task, arguments)
         Called before every task; what it raises, the task raises.
     done : list of (str, tuple)
-        The tasks that were run, without the job.
+        The tasks that were run, without the context.
     """
 
     def __init__(self, watch: Watch = lambda *_: None) -> None:
         self.watch, self.done = watch, []
 
-    def call(self, task: str, *arguments: Any, rank: int = 0, limit: float = 1) -> Any:
+    def call(self, task: str, *arguments: Any, priority: int = 0, limit: float = 1) -> Any:
         """Run one task."""
         assert 0 < limit < math.inf
         self.watch(task, arguments)
@@ -92,7 +92,7 @@ class Here:
         self,
         task: str,
         calls: Sequence[tuple[Any, ...]],
-        rank: int = 0,
+        priority: int = 0,
         homes: Sequence[Any] | None = None,
         limits: Sequence[float] = (),
     ) -> Iterator[Any]:
@@ -134,18 +134,18 @@ def paint(
     levels = plan_levels(96, 128, [(112, 1.0)], settings, stride, minimum)
     with open_run(output, None, keep=True) as folder:
         journal = Journal(folder, output, {"settings": settings.model_dump(mode="json")})
-        job = Job(folder, settings, WEIGHTS, (1.0,), device, precision)
+        context = RenderContext(folder, settings, WEIGHTS, (1.0,), device, precision)
         cache = StyleCache(output.with_suffix(".cache"), {})
         saved = []
 
         def save(level: Level, made: int) -> Snapshot:
-            saved.append((level.index, made, job.canvas(level, made).read(level.grid.box).tobytes()))
+            saved.append((level.index, made, context.canvas(level, made).read(level.grid.box).tobytes()))
             return Snapshot("a picture", level.first_step + level.steps_after(made), level.height, level.width)
 
         sources, progress = LevelInputs(content, content, (StyleSource(style, cache),)), Counting(levels)
-        under_way = RenderDriver(job, levels, here, sources, progress, journal, save, journal.resume())
+        under_way = RenderDriver(context, levels, here, sources, progress, journal, save, journal.resume())
         level, kept = under_way.paint()
-        canvas = job.canvas(level, kept)
+        canvas = context.canvas(level, kept)
         files = [canvas.store.read(canvas.name(tile)) for tile in level.grid]
         journal.write(under_way.course, finished=True)
         return Painted(level, files, under_way.course, progress.left, saved)

@@ -116,14 +116,14 @@ def test_pictures_of_other_formats_are_told_and_listed(tmp_path: Path, caplog: p
 
 @pytest.fixture
 def before_painting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., object]], None]:
-    """Have something done with (name of the output, cluster, rank) before each attempt to paint a picture."""
+    """Have something done with (name of the output, cluster, priority) before each attempt to paint a picture."""
 
     def install(act: Callable[..., object]) -> None:
         paint = module.paint_picture
 
-        def wrapped(plan: Any, folder: Any, cluster: Any, progress: Any, rank: int) -> Any:
-            act(plan.output.name, cluster, rank)
-            return paint(plan, folder, cluster, progress, rank)
+        def wrapped(plan: Any, folder: Any, cluster: Any, progress: Any, priority: int) -> Any:
+            act(plan.output.name, cluster, priority)
+            return paint(plan, folder, cluster, progress, priority)
 
         monkeypatch.setattr(module, "paint_picture", wrapped)
 
@@ -202,31 +202,38 @@ def test_rows_of_a_manifest(archive):
 
 
 def test_pictures_are_painted_side_by_side(archive, monkeypatch):
-    """One for every worker, and one that is being read or written; who was named first has the lowest rank."""
+    """One for every worker, and one that is being read or written; who was named first has the lowest priority."""
     for number in range(4):
         archive.add(f"c{number}.png", 10 + number)
-    paint, meet, ranks, under_way, most = module.paint_picture, threading.Barrier(2), {}, set(), []
+    paint, meet, priorities, under_way, most = module.paint_picture, threading.Barrier(2), {}, set(), []
 
-    def watched(plan: Any, folder: Any, cluster: Any, progress: Any, rank: int) -> Any:
-        ranks[rank] = plan.output.name
-        under_way.add(rank)
+    def watched(plan: Any, folder: Any, cluster: Any, progress: Any, priority: int) -> Any:
+        priorities[priority] = plan.output.name
+        under_way.add(priority)
         meet.wait(120)  # in pairs, or never
         most.append(len(under_way))
         try:
-            return paint(plan, folder, cluster, progress, rank)
+            return paint(plan, folder, cluster, progress, priority)
         finally:
-            under_way.remove(rank)
+            under_way.remove(priority)
 
     monkeypatch.setattr(module, "paint_picture", watched)
     assert set(archive.paint().values()) == {"done"}
-    assert [ranks[rank] for rank in sorted(ranks)] == ["a.png", "c0.png", "c1.png", "c2.png", "c3.png", "b.png"]
+    assert [priorities[priority] for priority in sorted(priorities)] == [
+        "a.png",
+        "c0.png",
+        "c1.png",
+        "c2.png",
+        "c3.png",
+        "b.png",
+    ]
     assert max(most) == 2
 
 
 def test_all_workers_are_used(archive, before_painting):
     """Also where every picture is a single tile."""
     clusters = []
-    before_painting(lambda name, cluster, rank: clusters.append(cluster))
+    before_painting(lambda name, cluster, priority: clusters.append(cluster))
     archive.add("c.png", 3)
     with another_worker(archive.scheduler, archive.folder):
         assert set(archive.paint().values()) == {"done"}
@@ -316,7 +323,7 @@ def test_a_bug_stops_no_other(archive, monkeypatch, logged, where):
 def test_a_cluster_that_is_gone_ends_the_batch(archive, before_painting):
     """Once, not picture by picture."""
 
-    def act(name: str, cluster: Any, rank: int) -> None:
+    def act(name: str, cluster: Any, priority: int) -> None:
         if name == "b.png":
             cluster._post(cluster._fail, ClusterError("all workers are gone"))
             until(lambda: cluster.failed)

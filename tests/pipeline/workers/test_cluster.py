@@ -323,12 +323,12 @@ def test_a_lack_of_memory_is_told_apart(scheduler, tmp_path, chores):
 
 
 def test_an_error_ends_its_own_map_only(scheduler, tmp_path, chores):
-    """Other calls of the map are given up; a map of another thread gets all its results; lower ranks go first."""
+    """Other calls of the map are given up; a map of another thread gets all its results; lower priorities go first."""
     others: list[Any] = []
     ended: list[str] = []
 
     def other() -> None:
-        others.extend(cluster.map("mark", [(str(tmp_path), number, 0.1) for number in range(20)], rank=1))
+        others.extend(cluster.map("mark", [(str(tmp_path), number, 0.1) for number in range(20)], priority=1))
         ended.append("others")
 
     with opened(tmp_path, scheduler=scheduler) as cluster:

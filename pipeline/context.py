@@ -18,7 +18,7 @@ SLOWEST_RATE = 2e9  # floating-point operations a second; a core of 2026 makes a
 
 
 @dataclass(frozen=True)
-class Job:
+class RenderContext:
     """One render. Two jobs are equal if they have the same folder.
 
     Attributes
@@ -30,8 +30,8 @@ class Job:
         Of the style pictures, summing to one in every region; empty if style does not count.
     device, precision : str
         Chosen once for all workers, so that it does not matter who paints which tile.
-    rank : int
-        Place among the pictures of a batch; tasks of lower ranks are served first.
+    priority : int
+        Place among the pictures of a batch; tasks with a lower number are served first.
     regions : Guidance or None
         Of a picture that is not painted everywhere alike.
     """
@@ -42,7 +42,7 @@ class Job:
     shares: tuple[float, ...] = field(compare=False)
     device: str = field(compare=False)
     precision: str = field(compare=False)
-    rank: int = field(default=0, compare=False)
+    priority: int = field(default=0, compare=False)
     regions: Guidance | None = field(default=None, compare=False)
 
     def slowest_seconds(self, pixels: int, steps: int = 0) -> float:
@@ -70,7 +70,7 @@ class Job:
         return Canvas(self.folder.store, self.folder.start(level), level.blocks, 1)
 
 
-class Tally(NamedTuple):
+class TileResult(NamedTuple):
     """What a task on a tile gives back.
 
     Attributes
