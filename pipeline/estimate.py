@@ -23,7 +23,7 @@ from .settings import Settings
 from .sizes import MM_PER_INCH
 from .speeds import conditions, round_steps, usual_speeds
 from .workers.cluster import Cluster
-from .workers.local import Shape, gpu_memory, local_shape
+from .workers.local import WorkerLayout, gpu_memory, local_shape
 from .workers.memory import budget
 
 FLOAT, DOUBLE = 4, 8
@@ -88,7 +88,7 @@ def _pixel_bytes(plan: RenderPlan, itemsize: int) -> float:
     return ACTIVATION_COPIES * activations + STATE_COPIES * PLANES["adam"] * PLANE_BYTES + _pairs(plan) * PAIR_BYTES
 
 
-def gpu_room(plan: RenderPlan, shape: Shape, itemsize: int) -> dict[str, int] | None:
+def gpu_room(plan: RenderPlan, shape: WorkerLayout, itemsize: int) -> dict[str, int] | None:
     """Compare what workers take of a GPU's memory with what is free there, as foreseen; None where that is not known.
 
     Returns
@@ -263,7 +263,7 @@ def learn_speed_of(plan: RenderPlan, course: RunState, cluster: Cluster, precisi
         return
     steps = report.steps + round_steps(settings) * report.rounds
     seconds = report.busy_seconds / (level.tile_pixels * steps)
-    shape, device = Shape(cluster.workers, cluster.threads), (cluster.device, cluster.device_name)
+    shape, device = WorkerLayout(cluster.workers, cluster.threads), (cluster.device, cluster.device_name)
     learn_speed(settings, shape, device, precision, isqrt(largest_tile(level)), seconds)
 
 
@@ -284,7 +284,7 @@ def planned_by(plan: RenderPlan, cluster: Cluster, precision: str) -> dict[str, 
     dict or None
         "seconds", a list, and "measured_on", a date.
     """
-    settings, shape = plan.settings, Shape(cluster.workers, cluster.threads)
+    settings, shape = plan.settings, WorkerLayout(cluster.workers, cluster.threads)
     if settings.scheduler is not None:
         return None
     facts = conditions(settings, shape, cluster.device, cluster.device_name)

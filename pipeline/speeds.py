@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from .pictures.writing import write_file
 from .settings import Settings
-from .workers.local import Shape
+from .workers.local import WorkerLayout
 
 USUAL_SIDE: Final = 512  # px; larger tiles are painted about as fast
 KEPT_DAYS: Final = 30  # after which a machine is measured again: drivers, libraries and habits change
@@ -114,13 +114,13 @@ def usual_speeds() -> Speeds:
     return Speeds(user_cache_path("muralist") / "speeds.json")
 
 
-def conditions(settings: Settings, shape: Shape, device: str, name: str) -> Conditions:
+def conditions(settings: Settings, shape: WorkerLayout, device: str, name: str) -> Conditions:
     """Gather what a worker's speed depends on but precision and side.
 
     Parameters
     ----------
     settings : Settings
-    shape : Shape
+    shape : WorkerLayout
         Of all workers of the machine.
     device, name : str
         Kind of device and what it is called.

@@ -12,14 +12,14 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from chores import introduce, run_chore
+from chores import handshake, run_chore
 from dask_processes import dask_scheduler, dask_worker
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from moto.server import ThreadedMotoServer
 from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
-from muralist.pipeline.workers import cluster, link
+from muralist.pipeline.workers import client, cluster
 
 # Processes of tests side by side share the cores; torch, which reads this, is not yet there.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -88,21 +88,21 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def chores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers run chores instead of tasks, and are looked after often."""
-    monkeypatch.setattr(link, "run_and_measure", run_chore)
+    monkeypatch.setattr(client, "run_and_measure", run_chore)
     monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.1)
 
 
 @pytest.fixture
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers say what they are without loading torch."""
-    monkeypatch.setattr(cluster, "introduce", introduce)
+    monkeypatch.setattr(cluster, "handshake", handshake)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask tries again until the time is up; let that be soon."""
-    monkeypatch.setattr(link, "CONNECT_SECONDS", 1)
-    monkeypatch.setattr(link, "CLOSE_SECONDS", 1)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(client, "CLOSE_SECONDS", 1)
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from muralist.pipeline.errors import OutputError
 from muralist.pipeline.presets import load_settings, preset_names, preset_text
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import Speed, conditions, usual_speeds
-from muralist.pipeline.workers import link
-from muralist.pipeline.workers.local import Shape
+from muralist.pipeline.workers import client
+from muralist.pipeline.workers.local import WorkerLayout
 from muralist.pipeline.workers.processor import cpu_name
 
 Run = Callable[..., Result]
@@ -346,7 +346,7 @@ def test_bundled_weights_that_were_changed(folder, monkeypatch):
 
 def test_a_scheduler_that_does_not_answer(folder, monkeypatch, capfd):
     """The address is named with the ways out, and no log line of dask is among what is shown."""
-    monkeypatch.setattr(link, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 1)
     before = contents(folder)
     assert_refused(render("--scheduler", "tcp://127.0.0.1:9"), "no dask scheduler answers at tcp://127.0.0.1:9")
     assert capfd.readouterr() == ("", "")
@@ -506,7 +506,7 @@ finally:
 def test_a_machine_that_was_measured_is_planned_for_without_torch(folder, monkeypatch, tmp_path):
     """Where a speed was kept, `plan` says when it was measured, and waits neither for that nor for torch."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    here = conditions(load_settings(overrides=TINY), Shape(1, 1), "cpu", cpu_name())
+    here = conditions(load_settings(overrides=TINY), WorkerLayout(1, 1), "cpu", cpu_name())
     assert usual_speeds().keep(Speed(here, "float32", True, 96, 2.0, "2026-11-21"))
     options = ["photo.png", "-s", "style.png", "-o", "out.png", *assignments(TINY)]
     command = [sys.executable, "-c", WITHOUT_TORCH, "plan", *options]

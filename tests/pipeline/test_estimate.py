@@ -31,7 +31,7 @@ from muralist.pipeline.records.run_state import LevelReport, RunState
 from muralist.pipeline.render_plan import RenderPlan, plan_render
 from muralist.pipeline.speeds import Speed, conditions, round_steps, today, usual_speeds
 from muralist.pipeline.storage.run_folder import RunFolder
-from muralist.pipeline.workers.local import Shape
+from muralist.pipeline.workers.local import WorkerLayout
 
 pytestmark = pytest.mark.integration
 
@@ -74,7 +74,7 @@ def test_a_plan_tells_what_a_render_then_reports(painted, tmp_path, measured):
 def test_a_plan_tells_what_a_gpu_has_room_for(tmp_path, monkeypatch, measured):
     """The largest tile that is said to fit takes what is free for each worker of the GPU, one stride more would not."""
     assert estimate(planned(tmp_path))["gpu"] is None
-    monkeypatch.setattr(module, "local_shape", lambda settings, tiles: Shape(5, 1, ("0", "1", "0", "1", "0")))
+    monkeypatch.setattr(module, "local_shape", lambda settings, tiles: WorkerLayout(5, 1, ("0", "1", "0", "1", "0")))
     monkeypatch.setattr(module, "gpu_memory", lambda gpus: 9 << 30)
     context = planned(tmp_path, tile=512)
     found = estimate(context)
@@ -114,7 +114,7 @@ def test_the_speed_is_that_of_the_largest_tile(tmp_path, monkeypatch):
     context = planned(tmp_path, workers=4)
     estimate(context)
     assert [largest_tile(level) for level in context.levels] == [96 * 80, 96 * 80]
-    assert asked == [(context.settings, Shape(4, 1), 87)]
+    assert asked == [(context.settings, WorkerLayout(4, 1), 87)]
 
 
 def test_operations_are_the_network_times_pixels_times_steps(tmp_path, measured):
@@ -289,7 +289,12 @@ def test_a_painting_says_how_fast_it_was(tmp_path, monkeypatch):
     context = planned(tmp_path, precision="auto")
     module.learn_speed_of(context, run_state_of(context), Workers(), "float32")
     ((settings, shape, device, precision, side, seconds),) = learned
-    assert (settings, shape, device, precision) == (context.settings, Shape(2, 1), ("cpu", "Abacus 9"), "float32")
+    assert (settings, shape, device, precision) == (
+        context.settings,
+        WorkerLayout(2, 1),
+        ("cpu", "Abacus 9"),
+        "float32",
+    )
     assert side == isqrt(largest_tile(context.final))
     assert seconds == pytest.approx(5e-7)
     again = Workers()
@@ -314,7 +319,7 @@ def test_a_record_has_the_plan_of_workers_that_were_measured(tmp_path):
     """Of workers that were measured before, seconds of every level are foretold; of others, and elsewhere, nothing."""
     context = planned(tmp_path, precision="auto")
     assert module.planned_by(context, Workers(), "float32") is None
-    facts = conditions(context.settings, Shape(2, 1), "cpu", "Abacus 9")
+    facts = conditions(context.settings, WorkerLayout(2, 1), "cpu", "Abacus 9")
     usual_speeds().keep(Speed(facts, "float32", usual=True, side=96, microseconds=0.5, date=f"{today():%Y-%m-%d}"))
     found = module.planned_by(context, Workers(), "float32")
     waves = [-(-len(level.grid) // 2) for level in context.levels]

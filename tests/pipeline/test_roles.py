@@ -12,7 +12,7 @@ from muralist.pipeline.records.identity import identity
 from muralist.pipeline.roles import Group, setting
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import conditions
-from muralist.pipeline.workers.local import Shape
+from muralist.pipeline.workers.local import WorkerLayout
 
 MACHINE = {"scratch", "scheduler", "workers", "threads", "tls_ca", "tls_cert", "tls_key", "memory", "device", "fast"}
 
@@ -95,7 +95,10 @@ def test_rivals_are_each_others():
 def test_a_new_field_has_its_effects(tmp_path, monkeypatch):
     """It enters identity and speeds, and presets and manifests are refused it, without a list to write it into."""
     assert {"stencil", "shiny"} == identity(More(), "a", [], None, "b")["settings"].keys() - Settings.model_fields
-    assert conditions(More(), Shape(1, 1), "cpu", "") == {**conditions(Settings(), Shape(1, 1), "cpu", ""), "cooler": 3}
+    assert conditions(More(), WorkerLayout(1, 1), "cpu", "") == {
+        **conditions(Settings(), WorkerLayout(1, 1), "cpu", ""),
+        "cooler": 3,
+    }
     for module in ("presets", "batch.manifest"):
         monkeypatch.setattr(f"muralist.pipeline.{module}.Settings", More)
     for name, value in (("cooler", 4), ("stencil", "a.png")):

@@ -9,7 +9,7 @@ from typing import Any
 from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.storage.store import Store
 from muralist.pipeline.workers.memory import peak_rss
-from muralist.pipeline.workers.terms import Terms
+from muralist.pipeline.workers.requirements import WorkerRequirements
 
 
 def run_chore(name: str, *arguments: Any) -> tuple[Any, int]:
@@ -71,28 +71,30 @@ class Treasure:
         return str, ("found",)
 
 
-def introduce(terms: Terms, _: object, store: Store, device: str, threads: int | None, __: int) -> dict[str, Any]:
-    """Stand in for `inside.introduce`, without loading torch."""
+def handshake(
+    terms: WorkerRequirements, _: object, store: Store, device: str, threads: int | None, __: int
+) -> dict[str, Any]:
+    """Stand in for `handshake.handshake`, without loading torch."""
     token = store.read(terms.name).decode()
     machine = {"device": device, "device_name": "a chair", "precision": "float32", "threads": threads}
     return {"token": token, "weights": terms.weights.sha256} | machine
 
 
-def introduce_late(terms: Terms, settings: object, store: Store, *more: Any) -> dict[str, Any]:
+def introduce_late(terms: WorkerRequirements, settings: object, store: Store, *more: Any) -> dict[str, Any]:
     """Introduce a worker that needs two seconds the first time it is asked."""
     if not _trials(store):
         time.sleep(2)
-    return introduce(terms, settings, store, *more)
+    return handshake(terms, settings, store, *more)
 
 
-def introduce_second(terms: Terms, settings: object, store: Store, *more: Any) -> dict[str, Any]:
+def introduce_second(terms: WorkerRequirements, settings: object, store: Store, *more: Any) -> dict[str, Any]:
     """Introduce a worker unless it is the first that is asked, which dies of it."""
     if not _trials(store):
         die()
-    return introduce(terms, settings, store, *more)
+    return handshake(terms, settings, store, *more)
 
 
-def introduce_nobody(_: Terms, __: object, store: Store, *more: Any) -> None:
+def introduce_nobody(_: WorkerRequirements, __: object, store: Store, *more: Any) -> None:
     """Have every worker that is asked die of it."""
     _trials(store)
     die()

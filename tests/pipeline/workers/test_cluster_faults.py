@@ -17,8 +17,8 @@ from crews import another_worker, opened, until
 from dask_processes import dask_scheduler, dask_worker, free_port
 
 from muralist.pipeline.errors import ClusterError
+from muralist.pipeline.workers import client, dispatch
 from muralist.pipeline.workers import cluster as module
-from muralist.pipeline.workers import dispatch, link
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("light")]
 
@@ -71,17 +71,17 @@ def test_workers_that_die_while_they_start(tmp_path, chores, times):
 
 
 @pytest.mark.parametrize(
-    ("introduce", "seconds", "said", "lost"),
+    ("handshake", "seconds", "said", "lost"),
     [
         (chores.introduce_late, 1, "did not answer within 1 s; it is used once it does", 0),
         (chores.introduce_second, 60, "was lost while it got ready", 1),
     ],
 )
-def test_workers_that_are_late_or_die_while_they_get_ready(tmp_path, monkeypatch, introduce, seconds, said, lost):
+def test_workers_that_are_late_or_die_while_they_get_ready(tmp_path, monkeypatch, handshake, seconds, said, lost):
     """Loading torch takes long on a busy machine, and may take a worker down: ours are waited for, and asked again."""
-    monkeypatch.setattr(module, "introduce", introduce)
+    monkeypatch.setattr(module, "handshake", handshake)
     monkeypatch.setattr(module, "ASK_SECONDS", seconds)
-    monkeypatch.setattr(link, "run_and_measure", chores.run_chore)
+    monkeypatch.setattr(client, "run_and_measure", chores.run_chore)
     with opened(tmp_path, workers=1) as cluster:
         assert cluster.call("echo", "alive") == "alive"
         assert (cluster.workers, cluster.lost) == (1, lost)
@@ -90,7 +90,7 @@ def test_workers_that_are_late_or_die_while_they_get_ready(tmp_path, monkeypatch
 
 def test_workers_that_all_die_while_they_get_ready(tmp_path, monkeypatch):
     """After some, one clean error says what happened and what may help."""
-    monkeypatch.setattr(module, "introduce", chores.introduce_nobody)
+    monkeypatch.setattr(module, "handshake", chores.introduce_nobody)
     monkeypatch.setattr(module, "LOST_WORKERS_ALLOWED", 2)
     with pytest.raises(ClusterError, match=r"no worker on this machine got ready .*, 2 were lost .* fewer --workers"):
         opened(tmp_path, workers=1).__enter__()
@@ -121,7 +121,7 @@ def test_dask_giving_a_task_up_is_the_same_error(scheduler, tmp_path, chores, mo
     async def given_up(*_: object) -> None:
         raise module.KilledWorker("paint_tile", None, 0)
 
-    monkeypatch.setattr(link.Link, "run", given_up)
+    monkeypatch.setattr(client.SchedulerClient, "run", given_up)
     with (
         opened(tmp_path, scheduler=scheduler) as cluster,
         pytest.raises(ClusterError, match=r"task paint_tile took down .* smaller --tile"),
@@ -215,7 +215,7 @@ def test_a_scheduler_started_again_is_found(tmp_path, chores, monkeypatch, capfd
         assert cluster.notices == [f"scheduler {address} was lost and found again; tasks under way are run again"]
         assert len({pid for _, pid in marks(tmp_path)}) == 2
         monkeypatch.setattr(module, "RECONNECT_SECONDS", 1)
-        monkeypatch.setattr(link, "CONNECT_SECONDS", 1)
+        monkeypatch.setattr(client, "CONNECT_SECONDS", 1)
         kill_scheduler(port)
         with pytest.raises(
             ClusterError,
@@ -239,16 +239,16 @@ def kill_scheduler(port: int) -> None:
 
 def test_stopping_is_heard_even_if_a_wait_swallows_it(scheduler, tmp_path, chores, monkeypatch):
     """Python 3.11 may forget a cancellation that meets the end of a wait; the cluster stops all the same."""
-    looking, workers = threading.Event(), link.Link.workers
+    looking, workers = threading.Event(), client.SchedulerClient.workers
 
-    async def hard_of_hearing(self: link.Link) -> Any:
+    async def hard_of_hearing(self: client.SchedulerClient) -> Any:
         looking.set()
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(60)
         return await workers(self)
 
     with opened(tmp_path, scheduler=scheduler) as cluster:
-        monkeypatch.setattr(link.Link, "workers", hard_of_hearing)
+        monkeypatch.setattr(client.SchedulerClient, "workers", hard_of_hearing)
         assert looking.wait(10)
         stopping = threading.Thread(target=cluster.stop, daemon=True)
         stopping.start()

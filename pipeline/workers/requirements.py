@@ -1,4 +1,4 @@
-"""Which workers suit a render, judged by what they say of themselves (`inside.introduce`).
+"""Which workers suit a render, judged by what they say of themselves (`handshake.handshake`).
 
 A worker that would paint another picture, or cannot reach what it needs, is refused; one that lacks the device that
 others have is left out.
@@ -20,7 +20,7 @@ BEST_FIRST = ("cuda", "mps", "cpu")
 
 
 @dataclass(frozen=True)
-class Terms:
+class WorkerRequirements:
     """What every worker of a render has to have.
 
     Attributes
@@ -40,7 +40,7 @@ class Terms:
     token: str
 
     @classmethod
-    def of(cls, store: Store, weights: WeightFile) -> "Terms":
+    def of(cls, store: Store, weights: WeightFile) -> "WorkerRequirements":
         """Make the terms of a render on this machine."""
         versions = {package: without_build(version(package)) for package in ("muralist", "torch")}
         return cls(versions, weights, store.root, uuid.uuid4().hex)
@@ -50,7 +50,7 @@ class Terms:
         """Name of the token's file. A worker may keep what it read, so it is never the same."""
         return f".seen-by-workers-{self.token}"
 
-    def refusal(self, facts: Facts) -> str | None:
+    def incompatibility(self, facts: Facts) -> str | None:
         """Say what keeps a worker from this render and what to do about it; None if nothing does."""
         if (reason := self.other_version(facts)) is not None:
             return reason
@@ -90,14 +90,14 @@ def without_build(release: str) -> str:
 
 
 @dataclass(frozen=True)
-class Machinery:
+class Backend:
     """What all workers of a render compute on and in."""
 
     device: str
     precision: str
 
     @classmethod
-    def common(cls, workers: Collection[Facts], settings: Settings) -> "Machinery":
+    def common(cls, workers: Collection[Facts], settings: Settings) -> "Backend":
         """Choose the best device that any worker has, and the best number type that all workers with it have.
 
         Raises
@@ -113,7 +113,7 @@ class Machinery:
         automatic = "bfloat16" if fast else "float32"
         return cls(device, automatic if settings.precision == "auto" else settings.precision)
 
-    def misfit(self, facts: Facts, settings: Settings) -> str | None:
+    def incompatibility(self, facts: Facts, settings: Settings) -> str | None:
         """Say what a worker does not have; None if it can help."""
         if facts["device"] is None:
             return f"has no {self.device}, which others have"

@@ -14,7 +14,7 @@ from muralist.pipeline.errors import ClusterError, DeviceError
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.store import Store
 from muralist.pipeline.workers.cluster import open_cluster
-from muralist.pipeline.workers.terms import without_build
+from muralist.pipeline.workers.requirements import without_build
 
 pytestmark = pytest.mark.integration
 

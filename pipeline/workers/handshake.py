@@ -6,7 +6,7 @@ from typing import Any
 from ..settings import Settings
 from ..storage.store import Store, hold
 from .memory import budget, peak_rss
-from .terms import Terms
+from .requirements import WorkerRequirements
 
 
 def run_task(name: str, *arguments: Any) -> Any:
@@ -21,8 +21,8 @@ def run_and_measure(name: str, *arguments: Any) -> tuple[Any, int]:
     return run_task(name, *arguments), peak_rss()
 
 
-def introduce(
-    terms: Terms, settings: Settings, store: Store, device: str, threads: int | None, neighbors: int
+def handshake(
+    terms: WorkerRequirements, settings: Settings, store: Store, device: str, threads: int | None, neighbors: int
 ) -> dict[str, Any]:
     """Make a worker ready, one of `neighbors` on its host, and let it say what it is and sees. Runs in the worker."""
     from . import devices  # loads torch, so not for the driver

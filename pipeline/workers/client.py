@@ -15,8 +15,8 @@ from distributed.comm.core import FatalCommClosedError
 from ..errors import ClusterError
 from ..settings import Settings
 from .dispatch import Run
-from .inside import run_and_measure
-from .terms import Facts, Terms
+from .handshake import run_and_measure
+from .requirements import Facts, WorkerRequirements
 
 CONNECT_SECONDS = 8  # with what leaving takes and starting muralist, an answer within a quarter of a minute
 ANSWER_SECONDS = 15  # for a scheduler that is there, but may be busy
@@ -24,11 +24,11 @@ CLOSE_SECONDS = 3
 RESTART_SECONDS = 60
 
 
-class Dropped(Exception):
+class TaskDropped(Exception):
     """Dask dropped a task: the connection broke, or somebody restarted the workers."""
 
 
-class Link:
+class SchedulerClient:
     """A connection to a scheduler that can be made again. What needs it raises OSError while it is broken.
 
     Attributes
@@ -77,7 +77,7 @@ class Link:
         async with asyncio.timeout(ANSWER_SECONDS):  # (Python 3.11's wait_for may forget that it was cancelled)
             return dict(await self._client.scheduler.identity(n_workers=-1))
 
-    async def ask(self, address: str, terms: Terms, what: Callable[[], Facts]) -> Facts:
+    async def ask(self, address: str, terms: WorkerRequirements, what: Callable[[], Facts]) -> Facts:
         """Ask a worker for its versions, which needs nothing but Python there, and if they are right for the rest."""
         facts = {"host": await self._call(address, node)}
         for package in terms.versions:
@@ -105,19 +105,19 @@ class Link:
         return (await self._client.run(function, *arguments, workers=[address]))[address]
 
     async def run(self, run: Run) -> tuple[Any, int]:
-        """Have a task run by the worker it was given to; raises what the task raised, or `Dropped`."""
+        """Have a task run by the worker it was given to; raises what the task raised, or `TaskDropped`."""
         try:
             future = self._submit(run)
         except ClosedClientError as error:
             self._whole = False
-            raise Dropped from error
+            raise TaskDropped from error
         try:
             return await future  # type: ignore[no-any-return]
         except Exception as error:
             if future.status == "error":
                 raise
             self._whole = False
-            raise Dropped from error
+            raise TaskDropped from error
         finally:
             future.release()
 
