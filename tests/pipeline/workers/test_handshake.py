@@ -7,7 +7,7 @@ from crews import WEIGHTS
 
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.store import Store
-from muralist.pipeline.workers import inside as module
+from muralist.pipeline.workers import handshake as module
 from muralist.pipeline.workers.requirements import WorkerRequirements
 
 
