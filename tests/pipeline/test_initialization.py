@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pictures import photograph, save
 
-from muralist.pipeline import start as module
+from muralist.pipeline import initialization as module
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.initialization import (
     init_file,
