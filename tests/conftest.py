@@ -12,8 +12,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from chores import handshake, run_chore
 from dask_processes import dask_scheduler, dask_worker
+from fake_tasks import handshake, run_fake_task
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from moto.server import ThreadedMotoServer
@@ -86,9 +86,9 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def chores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers run chores instead of tasks, and are looked after often."""
-    monkeypatch.setattr(client, "run_and_measure", run_chore)
+def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers run fake tasks instead of tasks, and are looked after often."""
+    monkeypatch.setattr(client, "run_and_measure", run_fake_task)
     monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.1)
 
 

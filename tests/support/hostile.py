@@ -22,7 +22,7 @@ SMALL = np.full((16, 16, 3), 99, np.uint8)
 
 
 class Hostile(NamedTuple):
-    """A file that has to be refused; the fields are as in `innocent.Innocent`."""
+    """A file that has to be refused; the fields are as in `valid_files.ValidFile`."""
 
     kind: str
     name: str

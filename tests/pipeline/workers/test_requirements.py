@@ -108,7 +108,7 @@ def test_any_store_that_all_workers_see_will_do(object_store, tmp_path):
     assert store.names("") == set()
 
 
-def test_workers_without_the_device_are_left_out(scheduler, tmp_path, chores):
+def test_workers_without_the_device_are_left_out(scheduler, tmp_path, fake_tasks):
     """One GPU machine among others is used alone, whether the device was asked for or not, and the others are named."""
     preload = """
 import torch

@@ -12,7 +12,7 @@ from muralist.pipeline.workers.memory import peak_rss
 from muralist.pipeline.workers.requirements import WorkerRequirements
 
 
-def run_chore(name: str, *arguments: Any) -> tuple[Any, int]:
+def run_fake_task(name: str, *arguments: Any) -> tuple[Any, int]:
     """Stand in for `inside.run_and_measure`."""
     return globals()[name](*arguments), peak_rss()
 
@@ -80,21 +80,21 @@ def handshake(
     return {"token": token, "weights": terms.weights.sha256} | machine
 
 
-def introduce_late(terms: WorkerRequirements, settings: object, store: Store, *more: Any) -> dict[str, Any]:
+def handshake_late(terms: WorkerRequirements, settings: object, store: Store, *more: Any) -> dict[str, Any]:
     """Introduce a worker that needs two seconds the first time it is asked."""
     if not _trials(store):
         time.sleep(2)
     return handshake(terms, settings, store, *more)
 
 
-def introduce_second(terms: WorkerRequirements, settings: object, store: Store, *more: Any) -> dict[str, Any]:
+def handshake_second(terms: WorkerRequirements, settings: object, store: Store, *more: Any) -> dict[str, Any]:
     """Introduce a worker unless it is the first that is asked, which dies of it."""
     if not _trials(store):
         die()
     return handshake(terms, settings, store, *more)
 
 
-def introduce_nobody(_: WorkerRequirements, __: object, store: Store, *more: Any) -> None:
+def handshake_nobody(_: WorkerRequirements, __: object, store: Store, *more: Any) -> None:
     """Have every worker that is asked die of it."""
     _trials(store)
     die()

@@ -56,13 +56,13 @@ SLOPPY: dict[int, Value] = {
 }
 
 
-class Innocent(NamedTuple):
+class ValidFile(NamedTuple):
     """A whole file.
 
     Attributes
     ----------
     kind : str
-        What reads it, see `strangers.READERS`.
+        What reads it, see `foreign_files.READERS`.
     name : str
     content : bytes
     about : str
@@ -78,7 +78,7 @@ class Innocent(NamedTuple):
     damage: Damage = damaged
 
 
-def innocents() -> list[Innocent]:
+def valid_files() -> list[ValidFile]:
     """All of them, always the same."""
     return [*_jpegs(), *_pngs(), *_tiffs(), *_webps(), *_of_cameras(), *_texts(), *_weights()]
 
@@ -98,7 +98,7 @@ def _saved(form: str, image: Image.Image, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def _jpegs() -> Iterator[Innocent]:
+def _jpegs() -> Iterator[ValidFile]:
     image, about = Image.fromarray(PIXELS), {"exif": _exif(), "icc_profile": ICC}
     files = {
         "baseline": _saved("JPEG", image),
@@ -109,7 +109,7 @@ def _jpegs() -> Iterator[Innocent]:
         "xmp and iptc": _vips_with_blobs(),
         "progressive, exif": _saved("JPEG", image, progressive=True, exif=_exif(), restart_marker_blocks=2),
     }
-    return (Innocent("picture", f"{name}.jpg", content) for name, content in files.items())
+    return (ValidFile("picture", f"{name}.jpg", content) for name, content in files.items())
 
 
 def _vips_with_blobs() -> bytes:
@@ -121,7 +121,7 @@ def _vips_with_blobs() -> bytes:
     return bytes(image.jpegsave_buffer())
 
 
-def _pngs() -> Iterator[Innocent]:
+def _pngs() -> Iterator[ValidFile]:
     image = Image.fromarray(PIXELS)
     files = {
         "plain": _saved("PNG", image),
@@ -139,14 +139,14 @@ def _pngs() -> Iterator[Innocent]:
         "xmp": png(PIXELS, chunk(b"iTXt", b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>')),
         "a profile that libpng drops": png(PIXELS[:, :, 0], profile_chunk(gray_profile(1.8, intent=1 << 24))),
     }
-    return (Innocent("picture", f"{name}.png", content, damage=damaged_png) for name, content in files.items())
+    return (ValidFile("picture", f"{name}.png", content, damage=damaged_png) for name, content in files.items())
 
 
 def _vips(pixels: np.ndarray, interpretation: str) -> Any:
     return pyvips.Image.new_from_array(pixels, interpretation=interpretation)
 
 
-def _tiffs() -> Iterator[Innocent]:
+def _tiffs() -> Iterator[ValidFile]:
     files = {
         "strips": _tiff(PIXELS, rowsperstrip=8),
         "tiled, deflate": _tiff(PIXELS, tile=(16, 16), compression="zlib", predictor=True),
@@ -167,7 +167,7 @@ def _tiffs() -> Iterator[Innocent]:
         "spot colors": tiff(np.dstack([PIXELS, PIXELS, PIXELS]), 5, {338: (SHORT, [0, 2, 0, 0, 0])}),
         "premultiplied": tiff(with_alpha(PIXELS), tags={338: (SHORT, [1])}),
     }
-    return (Innocent("picture", f"{name}.tif", content) for name, content in files.items())
+    return (ValidFile("picture", f"{name}.tif", content) for name, content in files.items())
 
 
 def _tiff(pixels: np.ndarray, **options: Any) -> bytes:
@@ -176,7 +176,7 @@ def _tiff(pixels: np.ndarray, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def _webps() -> Iterator[Innocent]:
+def _webps() -> Iterator[ValidFile]:
     image = Image.fromarray(PIXELS)
     files = {
         "lossy": _saved("WEBP", image),
@@ -185,14 +185,14 @@ def _webps() -> Iterator[Innocent]:
         "exif and profile": _saved("WEBP", image, exif=_exif(), icc_profile=ICC),
         "animated": _saved("WEBP", image, save_all=True, append_images=[image.rotate(180)]),
     }
-    return (Innocent("picture", f"{name}.webp", content) for name, content in files.items())
+    return (ValidFile("picture", f"{name}.webp", content) for name, content in files.items())
 
 
 def _box(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", 8 + len(content)) + name + content
 
 
-def _of_cameras() -> Iterator[Innocent]:
+def _of_cameras() -> Iterator[ValidFile]:
     """Files of phones, cameras and Photoshop; raw ones are larger, for LibRaw takes none so small."""
     planes = PIXELS.transpose(2, 0, 1)
     samples = mosaic(np.full((48, 64, 3), (4000, 9000, 6000), np.uint16))
@@ -222,7 +222,7 @@ def _of_cameras() -> Iterator[Innocent]:
         "large, 16 bit.psb": psd(deep(PIXELS).transpose(2, 0, 1), large=True, packed=False),
         "gray.dng": dng(samples),
     }
-    return (Innocent("picture", name, content) for name, content in files.items())
+    return (ValidFile("picture", name, content) for name, content in files.items())
 
 
 PRESETS = {
@@ -253,17 +253,17 @@ a/b/bird.png,wave.jpg,poster,{folder}/{style}-{number}.{ext},,,blank,,
 """
 
 
-def _texts() -> Iterator[Innocent]:
+def _texts() -> Iterator[ValidFile]:
     for name, text in PRESETS.items():
-        yield Innocent("preset", f"{name}.yaml", text.encode(), damage=damaged_text)
-    yield Innocent("manifest", "list.csv", CSV.encode(), damage=damaged_text)
+        yield ValidFile("preset", f"{name}.yaml", text.encode(), damage=damaged_text)
+    yield ValidFile("manifest", "list.csv", CSV.encode(), damage=damaged_text)
     lines = "\n".join(map(json.dumps, ROWS)) + "\n"
-    yield Innocent("manifest", "list.jsonl", lines.encode(), damage=damaged_text)
+    yield ValidFile("manifest", "list.jsonl", lines.encode(), damage=damaged_text)
 
 
-def _weights() -> Iterator[Innocent]:
+def _weights() -> Iterator[ValidFile]:
     for name, layout in LAYOUTS.items():
         content = layout.write(random_weights(NARROW[layout.network]))
         kind = "zip" if content.startswith(b"PK") else "mat" if content.startswith(b"MATLAB") else ""
         damage: Callable[..., bytes] = {"zip": damaged_zip, "mat": damaged_mat, "": damaged}[kind]
-        yield Innocent("weights", f"{name}.weights", content, layout.network, damage)
+        yield ValidFile("weights", f"{name}.weights", content, layout.network, damage)
