@@ -28,7 +28,7 @@ from .pipeline.roles import LOOK, PICTURE
 from .pipeline.streams import Forgiving
 
 INTERRUPTED, TERMINATED = 130, 143
-GO_ON = ("render", "batch")
+RESUMABLE = ("render", "batch")
 
 
 class Terminated(KeyboardInterrupt):
@@ -89,7 +89,7 @@ def _failure_logged() -> Iterator[None]:
         raise
 
 
-class Door(click.Group):
+class ErrorHandlingGroup(click.Group):
     """Turns expected errors into one line; a bug keeps its traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
@@ -110,7 +110,7 @@ class Door(click.Group):
             error.message = printable(error.message)  # type: ignore[misc]
             raise
         except KeyboardInterrupt as stop:
-            more = "; the same command goes on where this was" if ctx.invoked_subcommand in GO_ON else ""
+            more = "; rerun the same command to resume" if ctx.invoked_subcommand in RESUMABLE else ""
             click.echo(f"muralist: interrupted{more}", err=True)
             raise click.exceptions.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
         finally:
@@ -212,7 +212,7 @@ run_options = options(
 )
 
 
-@click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="muralist")
 def main() -> None:
     """Turn photographs of any size into one seamless painting."""

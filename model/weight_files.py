@@ -199,8 +199,8 @@ def _download(files: Sequence[PublishedFile]) -> PublishedFile:
     if chosen is None:
         raise WeightsError(
             str(files[0].place),
-            f"not there, and not to be downloaded, as no hash of it is known; get it from {files[0].page} and put it "
-            f"there, or name a copy with --weights FILE{_also(files[0])}",
+            "missing; its hash is not known, so it cannot be downloaded automatically; get it from "
+            f"{files[0].page} and put it there, or name a copy with --weights FILE{_also(files[0])}",
         )
     try:
         chosen.place.parent.mkdir(parents=True, exist_ok=True)

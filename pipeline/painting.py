@@ -83,7 +83,7 @@ class RenderDriver:
         if self.course.device and now != before:
             raise ClusterError(
                 f"this painting was begun on {' in '.join(before)}, now the workers compute on {' in '.join(now)}; "
-                "use --device and --precision, or begin anew with --restart"
+                "use --device and --precision, or start over with --restart"
             )
         self.course.device, self.course.precision = now
 

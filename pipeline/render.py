@@ -116,7 +116,7 @@ def render(
     live_host: str = LOCAL,
     on_progress: Callable[[Event], object] | None = None,
 ) -> RenderResult:
-    """Paint a photograph in the style of a painting, or go on with what was interrupted.
+    """Paint a photograph in the style of a painting, or resume what was interrupted.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def render(
     overwrite : bool
         Whether an existing output may be replaced.
     restart : bool
-        Whether to begin anew what was interrupted.
+        Whether to discard an interrupted run and start over.
     keep_run : bool
         Whether to leave the run folder after a success.
     quiet : bool
@@ -154,7 +154,7 @@ def render(
     ------
     MuralistError
         With what was found, what was wanted, and what to do. Once a level was begun, what was painted stays in the run
-        folder (but for a painting that diverged), and the same call goes on with it.
+        folder (but for a painting that diverged), and the same call resumes it.
 
     Notes
     -----
@@ -235,7 +235,7 @@ def paint_picture(
     Raises
     ------
     OutputError
-        If the disk is full, among others; the same command goes on when there is space.
+        If the disk is full, among others; the same command resumes when there is space.
     """
     settings, journal = plan.settings, Journal(folder, plan.output, plan.identity)
     shares = tuple(style.share for style in plan.styles)
@@ -283,7 +283,7 @@ def _storage_errors_told(folder: RunFolder) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise OutputError(
-                f"{folder.base.root}: the disk is full; free some space and repeat the command to go on, or name "
+                f"{folder.base.root}: the disk is full; free some space and rerun the command to resume, or name "
                 "another folder with --scratch"
             ) from error
         if error.errno in GONE:

@@ -320,7 +320,7 @@ class Settings(BaseModel):
     iterate: Literal["last", "best"] = setting(
         "last",
         LOOK,
-        "Which canvas of a level counts: the last, or the one of least loss, looked at every round.",
+        "Keep the last iterate of a level, or the one with the lowest loss (checked every round).",
         was="keep",
     )
     early_stop: Share = setting(

@@ -630,7 +630,7 @@ def test_the_version_is_told():
 # ----------------------------------------------------------------------------------------------------------- interrupt
 
 
-STOPPED = "muralist: interrupted; the same command goes on where this was\n"
+STOPPED = "muralist: interrupted; rerun the same command to resume\n"
 
 
 @pytest.mark.integration
@@ -716,7 +716,7 @@ def interrupted(folder: Path, scheduler: str) -> list[str]:
 
 
 def resumed(folder: Path) -> int:
-    """How often a painting was gone on with, as its sidecar tells, of which nothing else is left."""
+    """How often a painting was resumed, as its sidecar tells, of which nothing else is left."""
     assert sorted(os.listdir(folder)) == ["out.png", "out.png.json", "photo.png", "style.png"]
     return int(json.loads((folder / "out.png.json").read_text())["resumed"])
 
@@ -750,7 +750,7 @@ def test_restart_begins_anew(folder, interrupted):
 
 
 def test_keep_leaves_the_run_folder(folder, scheduler):
-    """With --keep-run intermediate canvases stay beside the painting; they are not gone on with."""
+    """With --keep-run intermediate canvases stay beside the painting; they are not resumed."""
     options = ["--scheduler", scheduler, "--quiet"]
     assert render(*options, "--keep-run").exit_code == 0
     kept = folder / ".out.png.muralist"

@@ -230,7 +230,7 @@ def test_the_manifests_of_kubernetes_fit_together() -> None:
     """Services and deployments choose the pods that are meant, and all speak to the service by its name."""
     (manifests,) = blocks(CLUSTERS, "yaml")
     documents = list(yaml.safe_load_all(manifests))
-    assert [each["kind"] for each in documents] == ["Service", "Deployment", "Deployment", "RenderContext"]
+    assert [each["kind"] for each in documents] == ["Service", "Deployment", "Deployment", "Job"]
     service, scheduler, worker, _ = documents
     for deployment in (scheduler, worker):
         labels = deployment["spec"]["template"]["metadata"]["labels"]

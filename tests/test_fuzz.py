@@ -1,7 +1,7 @@
 """Files from strangers: whatever is in one, it is read or refused in one line; nothing hangs, crashes or is written.
 
-Every file is read by the function that reads it for users, in a process of its own with limits (`foreign_files`). A failure
-names the file, which lies where pytest keeps its folders until three runs later; the same seed makes it again.
+Every file is read by the function that reads it for users, in a process of its own with limits (`foreign_files`). A
+failure names the file, which lies where pytest keeps its folders until three runs later; the same seed makes it again.
 """
 
 import random

@@ -122,7 +122,7 @@ def render_batch(
     max_hours: float | None = None,
     quiet: bool = True,
 ) -> Report:
-    """Paint many photographs, or go on with what was interrupted; does what the command `muralist batch` does.
+    """Paint many photographs, or resume what was interrupted; does what the command `muralist batch` does.
 
     Parameters
     ----------
@@ -463,7 +463,7 @@ def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) 
         If the copy cannot be written.
     """
     sidecar = json.loads(sidecar_path(painting).read_bytes())
-    Journal(folder, item.output, sidecar["identity"]).write(RunState())  # killed now, it is gone on with
+    Journal(folder, item.output, sidecar["identity"]).write(RunState())  # killed now, it is resumed
     copy_file(painting, item.output)
     sidecar["inputs"]["content"]["path"] = str(item.content)
     write_sidecar(item.output, {**sidecar, "output": str(item.output), "same_as": str(painting)})

@@ -44,7 +44,7 @@ class Journal:
         if differs:
             raise OutputError(
                 f"{self.output}: an interrupted run of this painting began otherwise: {differs}; "
-                "repeat its command to go on with it, or begin anew with --restart",
+                "rerun its command to resume it, or start over with --restart",
                 path=self.output,
             )
         course = RunState.of(found["course"])

@@ -132,7 +132,7 @@ class RunState:
     seconds : float
         It took so far.
     resumed : int
-        How often the painting was gone on with.
+        How often the painting was resumed.
     """
 
     levels: list[LevelReport] = field(default_factory=list)

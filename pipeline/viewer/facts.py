@@ -105,7 +105,7 @@ def _plan_note(record: Record, planned: bool) -> str:
     if not planned:
         return "Nothing was planned: this machine's speed had not been measured when it was painted (muralist plan)."
     assert record.plan is not None
-    more = "; it was interrupted, and gone on with" if record.resumed else ""
+    more = "; it was interrupted and resumed" if record.resumed else ""
     return f"Planned: by the speed measured on {record.plan.measured_on}{more}."
 
 
@@ -183,7 +183,7 @@ def _origin(record: Record) -> Iterator[Row]:
     crew = f"{workers.get('count')} workers, {workers.get('threads')} threads each"
     yield Row("Painted on", f"{device.get('name')} ({device.get('kind')}, {device.get('precision')})", crew)
     lost = f"{workers.get('lost')} workers lost, {workers.get('tasks_run_again')} tasks run again"
-    lost += f", {record.resumed} times gone on with"
+    lost += f", resumed {record.resumed} times"
     yield Row("Memory", f"{record.peak_rss_bytes / 2**30:.1f} GiB at most, all processes together", lost)
     yield Row("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()))
 

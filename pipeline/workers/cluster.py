@@ -304,7 +304,7 @@ class Cluster:
             return f"no worker of {self._client.address} answered within {ASK_SECONDS} s; start them again"
         return (
             f"no worker on this machine got ready within {RECONNECT_SECONDS / 60:.0f} minutes, {self.lost} were lost "
-            "meanwhile, perhaps for want of memory; use fewer --workers, or repeat the command when less else runs"
+            "meanwhile, possibly out of memory; use fewer --workers, or repeat the command when less else runs"
         )
 
     def _settle(self, workers: Collection[Facts]) -> None:
@@ -392,8 +392,8 @@ class Cluster:
         elif time.monotonic() - self._seen > RECONNECT_SECONDS:
             where = f"at scheduler {self._settings.scheduler}" if self._settings.scheduler else "on this machine"
             raise ClusterError(
-                f"there was no worker {where} for {RECONNECT_SECONDS / 60:.0f} minutes; when there are some again, the "
-                f"same command goes on where it was (the last that was seen: {(self.notices or ['nothing'])[-1]})"
+                f"there was no worker {where} for {RECONNECT_SECONDS / 60:.0f} minutes; when there are some again, "
+                f"rerun the command to resume (the last that was seen: {(self.notices or ['nothing'])[-1]})"
             )
 
     # --------------------------------------------------------------------------------------------- in it: who does what

@@ -119,6 +119,6 @@ def _noticed() -> Iterator[None]:
         yield
     except (EOFError, ConnectionError) as error:
         raise ClusterError(
-            "a process that measured how fast this machine is has died, perhaps for want of memory; "
+            "a process that measured how fast this machine is has died, possibly out of memory; "
             "use a smaller --tile or fewer --workers"
         ) from error

@@ -200,7 +200,7 @@ def test_a_published_name_of_another_network_is_refused(cache):
 @pytest.mark.parametrize("asked", [None, "bvlc_alexnet.npy"])
 def test_what_cannot_be_checked_is_not_downloaded(cache, asked):
     """Without a known hash the error says where the file is found and where it belongs."""
-    match = r"no hash of it is known; get it from https://www\.cs\.toronto\.edu"
+    match = r"cannot be downloaded automatically; get it from https://www\.cs\.toronto\.edu"
     with pytest.raises(WeightsError, match=match) as caught:
         find_weights(ALEXNET, asked)
     assert caught.value.path == str(cache / "bvlc_alexnet.npy")

@@ -1,4 +1,4 @@
-"""A painting with real tasks, in this process: cut short anywhere and gone on with, out of memory, ended early."""
+"""A painting with real tasks, in this process: cut short anywhere and resumed, out of memory, ended early."""
 
 import math
 import os
@@ -314,7 +314,7 @@ def test_the_content_weight_for_a_strength_is_found_again(tmp_path, monkeypatch)
 
 
 def test_snapshots_show_the_canvas_as_it_is(tmp_path):
-    """A snapshot is due after every so many steps of the run; gone on with, none is left out."""
+    """A snapshot is due after every so many steps of the run; when it is resumed, none is left out."""
     settings = SETTINGS.model_copy(update={"snapshot_every": 2})
     whole = paint(tmp_path / "whole.png", Here(), settings)
     assert [(level, made) for level, made, _ in whole.saved] == [(0, 2), (1, 1), (1, 3)]

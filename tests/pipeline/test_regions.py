@@ -300,7 +300,7 @@ def test_a_part_of_a_style_picture(paint, folder):
 
 
 def test_a_mask_that_changed_is_another_painting(folder):
-    """What a painting depends on includes its masks, by what is in them, so that no other one is gone on with."""
+    """What a painting depends on includes its masks, by what is in them, so that no other one is resumed."""
     settings = load_settings(overrides=TINY | {"regions": ["box.png=other.png"], "protect": "left.png"})
 
     def identity() -> dict[str, Any]:

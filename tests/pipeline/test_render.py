@@ -587,7 +587,7 @@ def test_changed_settings_and_pictures_are_refused(paint, folder, monkeypatch):
         paint(seed=5)
     kept = (folder / "photo.png").read_bytes()
     save(folder / "photo.png", photograph(seed=8))
-    with pytest.raises(OutputError, match=r"the photograph changed; .* or begin anew with --restart"):
+    with pytest.raises(OutputError, match=r"the photograph changed; .* or start over with --restart"):
         paint()
     (folder / "photo.png").write_bytes(kept)
     assert paint(workers=3)["resumed"] == 1
@@ -605,7 +605,7 @@ def test_restart_begins_anew(paint, folder, monkeypatch):
 
 
 def test_the_run_folder_can_be_kept(paint, folder):
-    """With `keep_run` the canvases stay after a success, and the next painting of that name begins anew."""
+    """With `keep_run` the canvases stay after a success, and the next painting of that name starts over."""
     paint(keep_run=True)
     assert names(folder) == [".out.png.muralist", "out.png", "out.png.json", "photo.png", "style.png"]
     with pytest.raises(OutputError, match="exists already"):
@@ -689,7 +689,7 @@ def test_a_disk_that_fills_up_meanwhile(folder, scheduler):
     said = limited(20_000, folder, TINY | {"scheduler": scheduler})
     assert said.count("\n") == 1
     assert ".out.png.muralist" in said
-    assert "the disk is full; free some space and repeat the command to go on, or name another folder with" in said
+    assert "the disk is full; free some space and rerun the command to resume, or name another folder with" in said
     assert names(folder) == ["photo.png", "style.png"]
 
 

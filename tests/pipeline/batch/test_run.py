@@ -486,8 +486,8 @@ def test_ctrl_c_leaves_what_can_be_gone_on_with(archive, monkeypatch):
     assert not (archive.out / "report.jsonl").exists()
     assert set(archive.paint(tv_weight=7).values()) == {"failed"}
     assert archive.rows["a.png"]["reason"].endswith(
-        "an interrupted run of this painting began otherwise: tv_weight was 50.0, is 7.0; repeat its command to go on "
-        "with it, or begin anew with --restart"
+        "an interrupted run of this painting began otherwise: tv_weight was 50.0, is 7.0; rerun its command to resume "
+        "it, or start over with --restart"
     )
     assert set(archive.paint().values()) == {"done"}
     assert {name: (archive.out / name).read_bytes() for name in whole} == whole

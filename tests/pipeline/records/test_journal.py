@@ -38,7 +38,7 @@ def test_without_a_journal_a_run_is_new(folder):
 
 
 def test_a_run_goes_on_where_it_was(folder):
-    """The last note counts; that it was gone on with is counted, once it is noted again."""
+    """The last note counts; that it was resumed is counted, once it is noted again."""
     journal(folder).write(RunState())
     journal(folder).write(COURSE)
     assert folder.begun
@@ -81,7 +81,7 @@ def test_another_painting_is_refused(folder, changes, said):
         journal(folder, **changes).resume()
     assert str(caught.value) == (
         f"{folder.aside.parent}/poster.png: an interrupted run of this painting began otherwise: {said}; "
-        "repeat its command to go on with it, or begin anew with --restart"
+        "rerun its command to resume it, or start over with --restart"
     )
     assert caught.value.path == folder.aside.parent / "poster.png"
     assert (folder.aside / JOURNAL).read_bytes() == before

@@ -113,7 +113,7 @@ def test_after_a_success_nothing_is_left(output):
 
 
 def test_a_folder_is_kept_if_asked(output):
-    """With `keep` the folder stays after a success; the next run begins anew all the same."""
+    """With `keep` the folder stays after a success; the next run starts over all the same."""
     with open_run(output, None, keep=True) as folder:
         begin(folder, finished=True)
     assert os.listdir(output.parent) == [".poster.tif.muralist"]
@@ -160,7 +160,7 @@ def test_a_run_can_be_begun_anew(output):
 
 
 def test_leftovers_of_a_killed_run_are_removed(output):
-    """What was killed before its first note, or while it was deleted, cannot be gone on with and goes."""
+    """What was killed before its first note, or while it was deleted, cannot be resumed and goes."""
     left = RunFolder.of(output, None)
     gone = left.aside.with_name(f"{left.aside.name}.gone")
     for folder in (left.store.local, gone / "run"):

@@ -219,7 +219,7 @@ def test_a_scheduler_started_again_is_found(tmp_path, fake_tasks, monkeypatch, c
         kill_scheduler(port)
         with pytest.raises(
             ClusterError,
-            match=rf"no worker at scheduler {address} for .* same command goes on .*: scheduler .* found again",
+            match=rf"no worker at scheduler {address} for .* rerun the command to resume .*: scheduler .* found again",
         ):
             list(cluster.map("mark", calls))
         with pytest.raises(ClusterError, match="there was no worker"):

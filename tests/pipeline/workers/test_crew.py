@@ -35,7 +35,7 @@ def test_a_crew_is_like_the_workers(monkeypatch):
         first, second = ask("facts")
         assert first == second
         started[1].kill()
-        with pytest.raises(ClusterError, match="has died, perhaps for want of memory; use a smaller --tile"):
+        with pytest.raises(ClusterError, match="has died, possibly out of memory; use a smaller --tile"):
             ask("copy_rate")
         with pytest.raises(ClusterError, match="has died"):
             ask("facts")
