@@ -21,14 +21,14 @@ _NOT_FOR_FOLDERS: Final = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)  # file sy
 
 
 @contextmanager
-def atomic_write(path: Path, *, tidy: bool = True) -> Iterator[BufferedRandom]:
+def atomic_write(path: Path, *, clean_stale: bool = True) -> Iterator[BufferedRandom]:
     """Open a file that takes the place of `path` when the block ends; if the block fails, nothing has changed.
 
     Parameters
     ----------
     path : Path
         A link is replaced, not followed.
-    tidy : bool
+    clean_stale : bool
         Whether to remove first what killed processes left in the folder, which takes a look at all names in it.
 
     Yields
@@ -41,7 +41,7 @@ def atomic_write(path: Path, *, tidy: bool = True) -> Iterator[BufferedRandom]:
     OSError
         If the folder is missing, is not to be written to, or the disk is full.
     """
-    if tidy:
+    if clean_stale:
         _remove_abandoned(path.parent)
     with _new_file(path.parent) as (file, part):
         yield file

@@ -205,7 +205,7 @@ def plan(
     styles = as_paths(style)
     with TemporaryDirectory() as folder:
         plan = plan_render(
-            Path(photo), styles, Path(output), settings or load_settings(), overwrite=overwrite, aside=Path(folder)
+            Path(photo), styles, Path(output), settings or load_settings(), overwrite=overwrite, local_dir=Path(folder)
         )
         return {**estimate(plan), "notices": list(plan.notices)}
 

@@ -38,7 +38,7 @@ from .records.sidecar import Sidecar, describe, write_sidecar
 from .records.snapshots import Snapshot, snapshot_path
 from .render_plan import RenderPlan, as_paths, faces_path, plan_render, proof_path
 from .settings import Settings
-from .storage.run_folder import RunFolder, open_run, tidy
+from .storage.run_folder import RunFolder, clean_stale, open_run
 from .storage.store import START_OVER
 from .style_cache import StyleCache
 from .styles import Style
@@ -168,8 +168,8 @@ def render(
     styles = as_paths(style)
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
     if os.path.exists(output) and not keep_run:  # also where the name is too long to be one
-        tidy(output, resolved.scratch, restart=restart)
-    begun = RunFolder.of(output, resolved.scratch).is_begun(restart=restart)
+        clean_stale(output, resolved.scratch, restart=restart)
+    begun = RunFolder.of(output, resolved.scratch).is_resumable(restart=restart)
     check_output(output, overwrite=overwrite or begun)
     if report:
         check_report(output, overwrite=overwrite or begun)
@@ -181,7 +181,7 @@ def render(
             resolved,
             overwrite=overwrite or folder.begun,
             loss_plot=plot,
-            aside=folder.aside,
+            local_dir=folder.local_dir,
         )
         for notice in plan.notices:
             LOG.warning(notice)
@@ -209,7 +209,7 @@ def _carry_out(
     settings, tiles, bars = plan.settings, plan.most_tiles, _bars(plan, quiet, loss_lines)
     with (
         _storage_errors_told(folder),
-        open_cluster(settings, folder.base, folder.aside, tiles, plan.weights) as cluster,
+        open_cluster(settings, folder.base, folder.local_dir, tiles, plan.weights) as cluster,
         bars as progress,
         shown_live(board, plan.output.name, plan.levels, progress, cluster) as watched,
     ):

@@ -104,7 +104,7 @@ def plan_render(
     *,
     overwrite: bool = False,
     loss_plot: Path | None = None,
-    aside: Path | None = None,
+    local_dir: Path | None = None,
 ) -> RenderPlan:
     """Read the pictures and settle everything.
 
@@ -120,7 +120,7 @@ def plan_render(
         Whether an existing output may be replaced, and snapshots and a loss plot.
     loss_plot : Path, optional
         Where to plot the losses.
-    aside : Path, optional
+    local_dir : Path, optional
         Folder for pictures that do not fit into memory; without one they are read into memory anyway.
 
     Raises
@@ -146,12 +146,12 @@ def plan_render(
     _spare(inputs, output, overwrite)
     if loss_plot is not None:
         check_plot(loss_plot, overwrite=overwrite)
-    memory = None if aside is None else budget(settings) // 2  # the other half is for the workers
+    memory = None if local_dir is None else budget(settings) // 2  # the other half is for the workers
     photograph = read_picture(
         content,
         settings.max_pixels,
         memory=memory,
-        folder=aside,
+        folder=local_dir,
         decoder_memory=budget(settings),
         exposure=settings.raw_exposure,
     )
@@ -161,7 +161,7 @@ def plan_render(
             f"proof shows how a print will look: got profile {settings.profile}, which means sRGB here, wanted a "
             "printer's; name its ICC file with --profile"
         )
-    init = read_init(settings, memory=memory, folder=aside)
+    init = read_init(settings, memory=memory, folder=local_dir)
     target = target_of(photograph.height, photograph.width, settings)
     sheet = sheet_of(target, settings)
     check_output(output, overwrite=overwrite, height=sheet.height, width=sheet.width, bit_depth=asked_depth)
@@ -169,12 +169,12 @@ def plan_render(
     regions = read_regions(
         settings,
         photograph,
-        lambda picture: painted_part(picture, target, aside),
+        lambda picture: painted_part(picture, target, local_dir),
         len(paths),
         memory=memory,
-        folder=aside,
+        folder=local_dir,
     )
-    photograph = painted_part(photograph, target, aside)
+    photograph = painted_part(photograph, target, local_dir)
     found_faces = regions is not None and regions.faces is not None
     has_rest = regions is None or regions.has_rest
     named = read_styles(files, photograph, settings, network) if paths or has_rest else ()

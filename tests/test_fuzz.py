@@ -118,7 +118,7 @@ def filed(each: ValidFile, content: bytes, folder: Path) -> list[Case]:
     folder.mkdir()
     path = folder / each.name
     path.write_bytes(content)
-    return [Case(each.kind, path, about) for about in (("", "aside") if each.kind == "picture" else (each.about,))]
+    return [Case(each.kind, path, about) for about in (("", "local_dir") if each.kind == "picture" else (each.about,))]
 
 
 def fuzzed(read: Read, folder: Path, seed: str, times: int) -> dict[str, Counter[str]]:

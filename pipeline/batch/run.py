@@ -35,7 +35,7 @@ from ..records.sidecar import Sidecar, write_sidecar
 from ..render import check_room, paint_picture
 from ..render_plan import as_paths, plan_render, sidecar_path, target_of
 from ..settings import Settings
-from ..storage.run_folder import RunFolder, open_run, tidy
+from ..storage.run_folder import RunFolder, clean_stale, open_run
 from ..viewer.facts import assigned, render_command
 from ..viewer.gallery import check_gallery, gallery_path, write_gallery
 from ..viewer.live import Board
@@ -318,7 +318,7 @@ class Batch:
     def _cluster(self) -> Cluster:
         """The workers, started for the first picture that needs them."""
         weights, folder = self._weights_of(self.settings), self.folder
-        return self._stack.enter_context(open_cluster(self.settings, folder.base, folder.aside, MANY, weights))
+        return self._stack.enter_context(open_cluster(self.settings, folder.base, folder.local_dir, MANY, weights))
 
     @property
     def _at_once(self) -> int:
@@ -356,14 +356,14 @@ class Batch:
         """Whether nothing is to be painted; what a run that was killed at its very end left is removed then."""
         folder = RunFolder.of(item.output, settings.scratch)
         try:
-            if folder.is_begun(restart=self.options.restart) or not painted_already(item.output, identity):
+            if folder.is_resumable(restart=self.options.restart) or not painted_already(item.output, identity):
                 return False
         except OutputError:
             if self.options.overwrite:
                 return False
             raise
         if not self.options.keep_run:
-            tidy(item.output, settings.scratch, restart=self.options.restart)
+            clean_stale(item.output, settings.scratch, restart=self.options.restart)
         return True
 
     def _in_time(self, queued: BatchItem) -> BatchItem | None:
@@ -393,7 +393,7 @@ class Batch:
         with open_run(item.output, queued.settings.scratch, restart=restart, keep=options.keep_run) as folder:
             overwrite = options.overwrite or folder.begun
             plan = plan_render(
-                item.content, item.styles, item.output, queued.settings, overwrite=overwrite, aside=folder.aside
+                item.content, item.styles, item.output, queued.settings, overwrite=overwrite, local_dir=folder.local_dir
             )
             check_room(plan, folder)
             with shown_live(self.board, item.output.name, plan.levels, Progress(), cluster, item.number) as progress:

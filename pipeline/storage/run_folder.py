@@ -41,7 +41,7 @@ class RunFolder:
     ----------
     base : Store
         The folder. Must be the same for every worker.
-    aside : Path
+    local_dir : Path
         A folder on this machine for what only the driver needs; the same one if it is here.
     run : str
         Where in the folder the run's files are. No two runs have it in common: what a worker remembers of one that
@@ -49,7 +49,7 @@ class RunFolder:
     """
 
     base: Store
-    aside: Path
+    local_dir: Path
     run: str
 
     @classmethod
@@ -105,7 +105,7 @@ class RunFolder:
         """Whether there is something to go on with. Raises `OutputError` if its journal is damaged."""
         return self.interrupted is not None
 
-    def is_begun(self, *, restart: bool) -> bool:
+    def is_resumable(self, *, restart: bool) -> bool:
         """Whether there is something to go on with; where all starts over, what is damaged is not."""
         try:
             return self.begun
@@ -117,7 +117,7 @@ class RunFolder:
     @property
     def left(self) -> bool:
         """Whether anything is left of it here: it was kept, or its run was killed."""
-        return any(os.path.lexists(path) for path in (self.aside, self._gone, self.lock))
+        return any(os.path.lexists(path) for path in (self.local_dir, self._gone, self.lock))
 
     def check_owner(self) -> None:
         """Refuse a folder that somebody else may have put in our way, to have files written elsewhere.
@@ -127,7 +127,7 @@ class RunFolder:
         OutputError
             If the folder, its lock or its name while it is deleted is a link, or belongs to another user.
         """
-        for path in (self.aside, self._gone, self.lock):
+        for path in (self.local_dir, self._gone, self.lock):
             with suppress(FileNotFoundError, NotADirectoryError):
                 facts = path.lstat()
                 if stat.S_ISLNK(facts.st_mode) or facts.st_uid != os.geteuid():
@@ -141,12 +141,12 @@ class RunFolder:
     @property
     def lock(self) -> Path:
         """The file that says who has the folder."""
-        return self.aside.with_name(f"{self.aside.name}.lock")
+        return self.local_dir.with_name(f"{self.local_dir.name}.lock")
 
     @property
     def _gone(self) -> Path:
         """The folder while it is being deleted."""
-        return self.aside.with_name(f"{self.aside.name}.gone")
+        return self.local_dir.with_name(f"{self.local_dir.name}.gone")
 
     def remove(self) -> None:
         """Delete the folder and all in it; under another name first, so that tasks still under way cannot add to it."""
@@ -154,7 +154,7 @@ class RunFolder:
             self.base.remove("")
         shutil.rmtree(self._gone, ignore_errors=True)  # of a run that was killed while it did this
         with suppress(FileNotFoundError):
-            os.rename(self.aside, self._gone)
+            os.rename(self.local_dir, self._gone)
         shutil.rmtree(self._gone, ignore_errors=True)
 
     def style(self, level: Level, number: int) -> str:
@@ -265,7 +265,7 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
             folder.remove()
             _make(folder)
         folder = replace(folder, run=interrupted or folder.run)
-        folder.aside.mkdir(PRIVATE, exist_ok=True)  # of a run that was interrupted elsewhere
+        folder.local_dir.mkdir(PRIVATE, exist_ok=True)  # of a run that was interrupted elsewhere
         try:
             yield folder
         except BaseException as error:
@@ -276,13 +276,13 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
             folder.remove()
 
 
-def tidy(output: Path, scratch: str | None, *, restart: bool = False) -> None:
+def clean_stale(output: Path, scratch: str | None, *, restart: bool = False) -> None:
     """Remove what a run left that was killed when its painting was done, or that was kept; nothing that can go on.
 
     With `restart`, something damaged cannot go on, and goes as well.
     """
     folder = RunFolder.of(output, scratch)
-    if folder.left and not folder.is_begun(restart=restart):
+    if folder.left and not folder.is_resumable(restart=restart):
         with open_run(output, scratch, restart=restart):
             pass
 
@@ -310,11 +310,11 @@ def _only_one(path: Path, output: Path) -> Iterator[None]:
 
 def _make(folder: RunFolder) -> None:
     try:
-        folder.aside.mkdir(PRIVATE)
+        folder.local_dir.mkdir(PRIVATE)
         if folder.store.local is not None:
             folder.store.local.mkdir()
     except OSError as error:
-        raise _nowhere(folder.aside.parent, error) from error
+        raise _nowhere(folder.local_dir.parent, error) from error
     folder.base.check()
 
 

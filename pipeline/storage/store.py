@@ -178,7 +178,7 @@ class _Local:
             self._write(path, parts)
 
     def _write(self, path: Path, parts: Sequence[Buffer]) -> None:
-        with atomic_write(path, tidy=False) as file:  # what is abandoned goes with the run folder
+        with atomic_write(path, clean_stale=False) as file:  # what is abandoned goes with the run folder
             for part in parts:
                 file.write(part)
 

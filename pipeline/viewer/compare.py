@@ -36,13 +36,13 @@ def write_comparison(left: Path, right: Path, page: Path, *, overwrite: bool = F
     check_folder(tiles_path(page))
     memory = machine_memory() // 4
     with open_run(page, None, restart=True) as folder:
-        read = partial(read_picture, memory=memory, folder=folder.aside)
+        read = partial(read_picture, memory=memory, folder=folder.local_dir)
         before, after = read(left), read(right)
         _check_shapes(before, after)
         first, second = read_record(left), read_record(right)
         without = [path.name for path, record in ((left, first), (right, second)) if record is None]
         fits = after.height * after.width * 3 <= memory
-        with room_in(None if fits else folder.aside) as room:
+        with room_in(None if fits else folder.local_dir) as room:
             content = Content(
                 right,
                 after,

@@ -116,7 +116,7 @@ def publish(content: Content, page: Path, folder: RunFolder, *, single_file: boo
     OutputError
         If something cannot be written; then the page is as it was.
     """
-    made = folder.aside / "tiles"
+    made = folder.local_dir / "tiles"
     made.mkdir()
     right = cut_pyramid(content.picture.pixels, made / "painting", LOSSLESS)
     left = None if content.left is None else cut_pyramid(content.left, made / "photograph", content.left_form)

@@ -91,7 +91,7 @@ def write_report(
         check_folder(tiles_path(page))
     with open_run(page, None, restart=True) as folder:
         memory = memory or machine_memory() // 4
-        make = partial(read_picture, memory=memory, folder=folder.aside)
+        make = partial(read_picture, memory=memory, folder=folder.local_dir)
         picture, record = make(painting), read_record(painting)
         if single_file:
             check_single_file(painting, picture)
@@ -103,9 +103,9 @@ def write_report(
                 path=painting,
             )
         fits = picture.height * picture.width * 3 <= memory
-        aside = None if fits else folder.aside
-        before = find_photograph(record, painting, photograph, make, aside)
-        with room_in(aside) as room:
+        local_dir = None if fits else folder.local_dir
+        before = find_photograph(record, painting, photograph, make, local_dir)
+        with room_in(local_dir) as room:
             place = None if record is None else record.place
             left = None if before.picture is None else in_register(before.picture, picture, room, place)
             content = Content(painting, picture, record, left, notices=before.notices)

@@ -80,11 +80,11 @@ class Cluster:
         Workers that died or vanished.
     """
 
-    def __init__(self, settings: Settings, store: Store, aside: Path, tiles: int, weights: WeightFile) -> None:
+    def __init__(self, settings: Settings, store: Store, local_dir: Path, tiles: int, weights: WeightFile) -> None:
         self.workers = self.lost = self.threads = 0
         self.device = self.device_name = self.precision = ""
         self.notices: list[str] = []
-        self._settings, self._store, self._aside, self._tiles = settings, store, aside, tiles
+        self._settings, self._store, self._local_dir, self._tiles = settings, store, local_dir, tiles
         self._requirements = WorkerRequirements.of(store, weights)
         self._client = SchedulerClient(settings)
         self._dispatch = Dispatch(self._begin, self._cancel)
@@ -252,7 +252,7 @@ class Cluster:
         self._store.write(self._requirements.name, self._requirements.token.encode())
         stack.callback(self._store.remove, self._requirements.name)
         if shape:
-            self._client.address = await start_workers(stack, shape, self._aside / "dask", self._client.security)
+            self._client.address = await start_workers(stack, shape, self._local_dir / "dask", self._client.security)
         await self._client.connect()
         stack.push_async_callback(self._client.close)
         stack.callback(self._forget_workers)
@@ -443,7 +443,9 @@ class Cluster:
 
 
 @contextmanager
-def open_cluster(settings: Settings, store: Store, aside: Path, tiles: int, weights: WeightFile) -> Iterator[Cluster]:
+def open_cluster(
+    settings: Settings, store: Store, local_dir: Path, tiles: int, weights: WeightFile
+) -> Iterator[Cluster]:
     """Start workers on this machine, or connect to a running scheduler; stop what was started.
 
     Parameters
@@ -452,7 +454,7 @@ def open_cluster(settings: Settings, store: Store, aside: Path, tiles: int, weig
         `scheduler`, `workers`, `threads`, `device`, `precision`, `memory` and TLS files count.
     store : Store
         Files of the run; every worker must see it.
-    aside : Path
+    local_dir : Path
         Folder on this machine, for what dask itself files for workers here.
     tiles : int
         Most tiles that a level has.
@@ -467,7 +469,7 @@ def open_cluster(settings: Settings, store: Store, aside: Path, tiles: int, weig
         If no worker has the device that was asked for.
     """
     with dask.config.set(QUIET), _silence():
-        cluster = Cluster(settings, store, aside, tiles, weights)
+        cluster = Cluster(settings, store, local_dir, tiles, weights)
         try:
             cluster.start()
             yield cluster

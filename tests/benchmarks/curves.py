@@ -38,7 +38,7 @@ def paint(pair: tuple[Path, Path], schedule: dict[str, Any], settings: dict[str,
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "painting.png")
         sidecar = render(*pair, output, preset=preset, **options)
-        plan = plan_render(*pair, output, load_settings(preset, options), overwrite=True, aside=Path(folder))
+        plan = plan_render(*pair, output, load_settings(preset, options), overwrite=True, local_dir=Path(folder))
     cost = plan.network.operations(plan.settings.layers)
     spent = [cost * level.tile_pixels * level.steps for level in plan.levels]
     rows = [row for row in sidecar["losses"] if row["level"] == len(plan.levels)]

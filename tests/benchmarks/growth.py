@@ -36,8 +36,8 @@ LIMIT = 0.10  # apart from the cost of a picture's pixel at the largest size
 def measure(paths: tuple[Path, Path, Path], settings: dict[str, Any]) -> dict[str, Any]:
     """Render at the photograph's own size; seconds of a round, and the pixels of picture and tiles."""
     sidecar = render(*paths, overwrite=True, **settings)
-    with tempfile.TemporaryDirectory() as aside:
-        final = plan_render(*paths, load_settings("default", settings), overwrite=True, aside=Path(aside)).final
+    with tempfile.TemporaryDirectory() as local_dir:
+        final = plan_render(*paths, load_settings("default", settings), overwrite=True, local_dir=Path(local_dir)).final
     level, pixels = sidecar["levels"][-1], sidecar["height"] * sidecar["width"]
     looks = [row["seconds"] for row in sidecar["losses"] if row["level"] == len(sidecar["levels"])]
     rounds = [after - before for before, after in pairwise(looks)][1:]

@@ -34,8 +34,8 @@ def foresee(content: Path, style: Path, output: Path, sidecar: dict[str, Any]) -
     from muralist.pipeline.settings import Settings
 
     settings, workers = Settings(**sidecar["settings"]), sidecar["workers"]["count"]
-    with tempfile.TemporaryDirectory() as aside:
-        plan = plan_render(content, style, output, settings, overwrite=True, aside=Path(aside))
+    with tempfile.TemporaryDirectory() as local_dir:
+        plan = plan_render(content, style, output, settings, overwrite=True, local_dir=Path(local_dir))
     itemsize = 2 if sidecar["device"]["precision"] == "bfloat16" else 4
     return {
         "worker": estimate.worker_bytes(plan, itemsize) + estimate.held_bytes(plan, workers),

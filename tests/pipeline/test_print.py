@@ -42,9 +42,9 @@ def folder(tmp_path: Path) -> Path:
 def settle(folder: Path) -> Callable[..., RenderPlan]:
     """A function that settles a print of the folder's photograph."""
 
-    def call(output: str = "out.png", *, aside: Path | None = None, **changes: Any) -> RenderPlan:
+    def call(output: str = "out.png", *, local_dir: Path | None = None, **changes: Any) -> RenderPlan:
         settings = load_settings("default", TINY | PRINT | changes)
-        return plan_render(folder / "photo.png", folder / "style.png", folder / output, settings, aside=aside)
+        return plan_render(folder / "photo.png", folder / "style.png", folder / output, settings, local_dir=local_dir)
 
     return call
 
@@ -63,7 +63,7 @@ def paint(folder: Path, scheduler: str) -> Callable[..., Sidecar]:
 @pytest.mark.parametrize("memory", [None, "1MiB"])
 def test_the_painting_goes_on_beyond_the_trim(settle, folder, memory):
     """Where all of the photograph is seen, its mirror image is painted beyond; the trim is what was asked for."""
-    found = settle(bleed="8mm", aside=folder, memory=memory)
+    found = settle(bleed="8mm", local_dir=folder, memory=memory)
     assert (found.final.height, found.final.width) == (96 + 16, 128 + 16)
     assert found.sheet.trim_box == (8, 8, 104, 136)
     wanted = np.pad(photograph(), ((8, 8), (8, 8), (0, 0)), "symmetric")
@@ -73,7 +73,7 @@ def test_the_painting_goes_on_beyond_the_trim(settle, folder, memory):
 def test_pixels_in_a_file_are_extended_too(settle, folder):
     """What does not fit into memory stays in a file."""
     save(folder / "photo.png", photograph(700, 900))
-    found = settle(print_size="90x70cm", bleed="8cm", aside=folder, memory="1MiB")
+    found = settle(print_size="90x70cm", bleed="8cm", local_dir=folder, memory="1MiB")
     assert isinstance(found.content.pixels, Raster)
     wanted = np.pad(photograph(700, 900), ((80, 80), (80, 80), (0, 0)), "symmetric")
     assert np.array_equal(found.content.pixels[:], wanted)

@@ -42,7 +42,7 @@ class Case(NamedTuple):
         Of `READERS`.
     path : Path
     about : str
-        Which network a weight file is for; "aside" for a picture to be read into a file.
+        Which network a weight file is for; "local_dir" for a picture to be read into a file.
     """
 
     kind: str
@@ -162,8 +162,8 @@ def _peak() -> int:
 
 def _picture(case: Case, folder: Path) -> None:
     """Read a picture and what else is read of one before it is written."""
-    aside = {"memory": 1000, "folder": folder} if case.about else {}
-    picture = read_picture(case.path, MOST_PIXELS, **aside)
+    local_dir = {"memory": 1000, "folder": folder} if case.about else {}
+    picture = read_picture(case.path, MOST_PIXELS, **local_dir)
     try:
         assert picture.pixels[:].shape == (picture.height, picture.width, 3)
         text_tags(picture.exif)

@@ -22,13 +22,13 @@ COURSE = RunState(device="cpu", precision="float32", halvings=1, notices=["said"
 def folder(tmp_path: Path) -> RunFolder:
     """An empty run folder."""
     found = RunFolder.of(tmp_path / "poster.png", None)
-    found.aside.mkdir()
+    found.local_dir.mkdir()
     return found
 
 
 def journal(folder: RunFolder, **changes: object) -> Journal:
     """A journal of a painting, perhaps of another one."""
-    return Journal(folder, folder.aside.parent / "poster.png", IDENTITY | changes)
+    return Journal(folder, folder.local_dir.parent / "poster.png", IDENTITY | changes)
 
 
 def test_without_a_journal_a_run_is_new(folder):
@@ -42,7 +42,7 @@ def test_a_run_goes_on_where_it_was(folder):
     journal(folder).write(RunState())
     journal(folder).write(COURSE)
     assert folder.begun
-    assert os.listdir(folder.aside) == [JOURNAL]
+    assert os.listdir(folder.local_dir) == [JOURNAL]
     first, second = journal(folder).resume(), journal(folder).resume()
     assert first == second
     assert first.resumed == 1
@@ -58,7 +58,7 @@ def test_a_journal_names_its_run(folder):
     """A finished painting says so, and which part of the folder its files are in."""
     for finished in (False, True):
         journal(folder).write(COURSE, finished=finished)
-        found = json.loads((folder.aside / JOURNAL).read_text())
+        found = json.loads((folder.local_dir / JOURNAL).read_text())
         assert (found["run"], found["finished"]) == (folder.run, finished)
 
 
@@ -76,15 +76,15 @@ def test_a_journal_names_its_run(folder):
 def test_another_painting_is_refused(folder, changes, said):
     """What differs is named, with both ways out, and the interrupted run is left as it is."""
     journal(folder).write(COURSE)
-    before = (folder.aside / JOURNAL).read_bytes()
+    before = (folder.local_dir / JOURNAL).read_bytes()
     with pytest.raises(OutputError) as caught:
         journal(folder, **changes).resume()
     assert str(caught.value) == (
-        f"{folder.aside.parent}/poster.png: an interrupted run of this painting began otherwise: {said}; "
+        f"{folder.local_dir.parent}/poster.png: an interrupted run of this painting began otherwise: {said}; "
         "rerun its command to resume it, or start over with --restart"
     )
-    assert caught.value.path == folder.aside.parent / "poster.png"
-    assert (folder.aside / JOURNAL).read_bytes() == before
+    assert caught.value.path == folder.local_dir.parent / "poster.png"
+    assert (folder.local_dir / JOURNAL).read_bytes() == before
     assert journal(folder).resume().halvings == 1
 
 
@@ -112,11 +112,11 @@ DAMAGE = {
 def test_a_damaged_journal_is_said(folder, damage):
     """Nothing of it is believed; the way out is named, and nothing is lost."""
     journal(folder).write(COURSE)
-    path = folder.aside / JOURNAL
+    path = folder.local_dir / JOURNAL
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
-    for attempt in (journal(folder).resume, lambda: folder.begun, lambda: folder.is_begun(restart=False)):
+    for attempt in (journal(folder).resume, lambda: folder.begun, lambda: folder.is_resumable(restart=False)):
         with pytest.raises(OutputError, match=r"journal\.json: damaged, .* start over with --restart") as caught:
             attempt()
         assert "\n" not in str(caught.value)
-    assert not folder.is_begun(restart=True)
+    assert not folder.is_resumable(restart=True)
     assert path.exists()

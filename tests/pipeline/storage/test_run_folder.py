@@ -59,8 +59,8 @@ def test_a_run_folder_is_hidden_beside_its_output(output):
     """The same output has the same folder, which a file manager does not show, and every run a part of its own."""
     first, second = (RunFolder.of(output, None) for _ in range(2))
     assert first.base == second.base
-    assert first.aside == first.base.local == output.parent / ".poster.tif.muralist"
-    assert first.store.local.parent == first.aside
+    assert first.local_dir == first.base.local == output.parent / ".poster.tif.muralist"
+    assert first.store.local.parent == first.local_dir
     assert first.run != second.run
 
 
@@ -70,9 +70,9 @@ def test_outputs_of_one_name_do_not_meet_in_scratch(tmp_path):
     first, second = (RunFolder.of(tmp_path / name / "poster.tif", str(scratch)) for name in "ab")
     assert first.base != second.base
     for folder in (first, second):
-        assert folder.base.local == folder.aside
-        assert folder.aside.parent == scratch
-        assert folder.aside.name.startswith("poster.tif-")
+        assert folder.base.local == folder.local_dir
+        assert folder.local_dir.parent == scratch
+        assert folder.local_dir.name.startswith("poster.tif-")
     again = RunFolder.of(tmp_path / "b" / ".." / "a" / "poster.tif", str(scratch))
     assert again.base == first.base
 
@@ -81,7 +81,7 @@ def test_a_folder_elsewhere_has_a_part_here(output):
     """Where the folder is a URL, what only the driver needs is beside the output."""
     folder = RunFolder.of(output, "s3://bucket/runs")
     assert folder.base.root.startswith("s3://bucket/runs/poster.tif-")
-    assert folder.aside == output.parent / ".poster.tif.muralist"
+    assert folder.local_dir == output.parent / ".poster.tif.muralist"
 
 
 def test_the_names_in_a_folder_are_distinct_and_inside(output):
@@ -122,7 +122,7 @@ def test_a_folder_is_kept_if_asked(output):
     with open_run(output, None) as second:
         assert not second.begun
         assert second.run != folder.run
-        assert os.listdir(second.aside) == [second.run]
+        assert os.listdir(second.local_dir) == [second.run]
     assert os.listdir(output.parent) == []
 
 
@@ -156,18 +156,18 @@ def test_a_run_can_be_begun_anew(output):
     with open_run(output, None, restart=True) as folder:
         assert folder.run != interrupted.run
         assert not folder.begun
-        assert os.listdir(folder.aside) == [folder.run]
+        assert os.listdir(folder.local_dir) == [folder.run]
 
 
 def test_leftovers_of_a_killed_run_are_removed(output):
     """What was killed before its first note, or while it was deleted, cannot be resumed and goes."""
     left = RunFolder.of(output, None)
-    gone = left.aside.with_name(f"{left.aside.name}.gone")
+    gone = left.local_dir.with_name(f"{left.local_dir.name}.gone")
     for folder in (left.store.local, gone / "run"):
         folder.mkdir(parents=True)
         (folder / "file").touch()
     with open_run(output, None) as folder:
-        assert os.listdir(folder.aside) == [folder.run]
+        assert os.listdir(folder.local_dir) == [folder.run]
         assert not gone.exists()
     assert not left.left
 
@@ -177,7 +177,7 @@ def test_what_a_killed_run_left_is_seen(output, ending):
     """Be it killed before it removed the folder, while it did, or just after."""
     folder = RunFolder.of(output, None)
     assert not folder.left
-    folder.aside.with_name(f".poster.tif.muralist{ending}").touch()
+    folder.local_dir.with_name(f".poster.tif.muralist{ending}").touch()
     assert folder.left
 
 
@@ -202,10 +202,10 @@ def test_two_processes_do_not_paint_one_output(output):
         with pytest.raises(OutputError, match=r"poster\.tif: another muralist is painting this just now; wait for it"):
             open_run(output, None).__enter__()
         with open_run(output.with_name("other.tif"), None) as elsewhere:
-            assert elsewhere.aside.is_dir()
+            assert elsewhere.local_dir.is_dir()
         other.kill()
     with open_run(output, None) as folder:
-        assert folder.aside.is_dir()
+        assert folder.local_dir.is_dir()
     assert os.listdir(output.parent) == []
 
 
@@ -251,8 +251,8 @@ def test_a_link_in_place_of_a_run_folder_is_refused(output, tmp_path_factory, en
     """Somebody may have planted it, with a journal behind it; nothing is written or removed there."""
     behind = tmp_path_factory.mktemp("behind")
     interrupted = interrupt(behind / output.name)
-    elsewhere = interrupted.aside if not ending else behind / "new"
-    RunFolder.of(output, None).aside.with_name(f".poster.tif.muralist{ending}").symlink_to(elsewhere)
+    elsewhere = interrupted.local_dir if not ending else behind / "new"
+    RunFolder.of(output, None).local_dir.with_name(f".poster.tif.muralist{ending}").symlink_to(elsewhere)
     before = sorted(behind.rglob("*"))
     with pytest.raises(OutputError, match=r"muralist\S*: this is a link, wanted what muralist makes .*: remove it, or"):
         open_run(output, None, restart=restart).__enter__()
@@ -272,7 +272,7 @@ def test_a_run_folder_of_somebody_else_is_refused(output, monkeypatch):
 def test_a_run_folder_is_private(output):
     """Nobody else may read or write what lies between two tasks."""
     with open_run(output, None) as folder:
-        assert stat.S_IMODE(folder.aside.stat().st_mode) == 0o700
+        assert stat.S_IMODE(folder.local_dir.stat().st_mode) == 0o700
 
 
 # ------------------------------------------------------------------------------------------------------ URLs and files
@@ -307,17 +307,17 @@ def test_a_folder_elsewhere_that_was_not_begun_leaves_nothing(output, bucket):
 def test_the_part_here_is_made_anew(output, bucket):
     """Gone on with on another machine, a run has a place for what only the driver needs."""
     interrupt(output, bucket)
-    RunFolder.of(output, bucket).aside.rmdir()
+    RunFolder.of(output, bucket).local_dir.rmdir()
     with open_run(output, bucket) as folder:
         assert folder.begun
-        assert folder.aside.is_dir()
+        assert folder.local_dir.is_dir()
 
 
 def test_a_file_url_is_a_folder_here(output, tmp_path_factory):
     """A scratch folder may be written as a URL."""
     scratch = tmp_path_factory.mktemp("scratch")
     with open_run(output, scratch.as_uri()) as folder:
-        assert folder.aside.parent == scratch
+        assert folder.local_dir.parent == scratch
         begin(folder)
     assert os.listdir(scratch) == os.listdir(output.parent) == []
 
