@@ -92,7 +92,7 @@ def test_a_folder_of_another_layout_is_refused(folder, monkeypatch):
     """What an older muralist left is not taken for what this one files."""
     journal(folder).write(COURSE)
     monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
-    with pytest.raises(OutputError, match=rf"run folder was {module.FORMAT - 1}, is {module.FORMAT}; repeat"):
+    with pytest.raises(OutputError, match=rf"run folder was {module.FORMAT - 1}, is {module.FORMAT}; rerun"):
         journal(folder).resume()
 
 
