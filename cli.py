@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -22,9 +21,9 @@ import click
 from muralist.errors import MuralistError
 
 from .model.errors import printable
-from .options import Command, completed, option, options, preset_names, settings_options
-from .pipeline.console import CHANGES, ELSEWHERE, LOG, LogFile, shown
-from .pipeline.roles import LOOK, PICTURE
+from .options import Command, look_options, option, path, picture_options, run_options, settings_options
+from .pipeline.console import CHANGES, ELSEWHERE, LOG, shown
+from .pipeline.roles import PICTURE
 from .pipeline.streams import Forgiving
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -115,101 +114,6 @@ class ErrorHandlingGroup(click.Group):
             raise click.exceptions.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
         finally:
             signal.signal(signal.SIGTERM, before)
-
-
-path = click.Path(path_type=Path)
-
-
-def _set_loudness(ctx: click.Context, option: click.Parameter, given: bool) -> bool:
-    console = ctx.find_root().obj
-    setattr(console, str(option.name), given)
-    if console.quiet and console.verbose:
-        raise click.UsageError("--quiet and --verbose exclude each other", ctx)
-    return given
-
-
-def _add_log_file(ctx: click.Context, option: click.Parameter, file: Path | None) -> None:
-    if file is not None:
-        LOG.addHandler(LogFile(file))
-        LOG.debug("muralist %s, %s", version("muralist"), ctx.info_name, extra=ELSEWHERE)
-
-
-def _tell_of_keep_run(ctx: click.Context, option: click.Parameter, given: bool) -> None:
-    if given:
-        ctx.meta["keep"] = True
-        warnings.warn("--keep is called --keep-run now; write --keep-run", FutureWarning, stacklevel=1)
-
-
-look_options = options(
-    option(
-        *("-s", "--style"),
-        type=path,
-        multiple=True,
-        group=PICTURE,
-        help="Painting whose style to take; repeatable. A folder of pictures counts as one.",
-    ),
-    option(
-        *("-p", "--preset"),
-        default="default",
-        group=LOOK,
-        metavar="NAME",
-        shell_complete=completed(preset_names),
-        help="Name or file of a preset.",
-    ),
-    settings_options(),
-    option(
-        "--set", "assignments", multiple=True, metavar="KEY=VALUE", group=LOOK, help="Any other setting; repeatable."
-    ),
-    option("--overwrite", is_flag=True, help="Replace what exists."),
-)
-picture_options = options(
-    click.argument("content", type=path),
-    option(
-        *("-o", "--output"),
-        type=path,
-        required=True,
-        group=PICTURE,
-        help="Painting to write. Format by extension: .jpg .png .webp .tif .avif .pdf.",
-    ),
-    look_options,
-    option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-)
-run_options = options(
-    option("--restart", is_flag=True, help="Discard an interrupted run and start over."),
-    option(
-        "--keep-run",
-        is_flag=True,
-        common=False,
-        callback=lambda ctx, option, given: given or "keep" in ctx.meta,
-        help="Keep the folder with intermediate canvases.",
-    ),
-    option("--keep", is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_tell_of_keep_run),
-    option("--report", is_flag=True, help="Write a page to look at every painting with."),
-    option(
-        "--live",
-        type=click.IntRange(0, 65535),
-        is_flag=False,
-        flag_value=0,
-        metavar="[PORT]",
-        help="Show progress in a browser. The address is printed.",
-    ),
-    option(
-        "--live-host",
-        default="127.0.0.1",
-        show_default=True,
-        common=False,
-        help="Address to serve the page of --live on.",
-    ),
-    option("--quiet", is_flag=True, callback=_set_loudness, help="No progress bars and no last line."),
-    option("--verbose", is_flag=True, common=False, expose_value=False, callback=_set_loudness, help="Show details."),
-    option(
-        "--log-file",
-        type=path,
-        expose_value=False,
-        callback=_add_log_file,
-        help="Append what is told, with details, to a file.",
-    ),
-)
 
 
 @click.group(cls=ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

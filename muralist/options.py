@@ -1,14 +1,18 @@
 """Options of the command line: made from the roles of the settings, and shown by `--help` in groups."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, update_wrapper
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 from click.shell_completion import CompletionItem
 
-from .pipeline.roles import RUN, Group
+from .pipeline.console import ELSEWHERE, LOG, LogFile
+from .pipeline.roles import LOOK, PICTURE, RUN, Group
 from .pipeline.setting_types import Certificate, FileName, MaxFile, Memory
 from .pipeline.settings import Settings, spelled
 
@@ -181,3 +185,101 @@ def preset_names() -> Iterable[str]:
     from .pipeline.presets import preset_names
 
     return preset_names()
+
+
+# --- options that several commands have -----------------------------------------------------------
+
+
+path = click.Path(path_type=Path)
+
+
+def _set_loudness(ctx: click.Context, option: click.Parameter, given: bool) -> bool:
+    console = ctx.find_root().obj
+    setattr(console, str(option.name), given)
+    if console.quiet and console.verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other", ctx)
+    return given
+
+
+def _add_log_file(ctx: click.Context, option: click.Parameter, file: Path | None) -> None:
+    if file is not None:
+        LOG.addHandler(LogFile(file))
+        LOG.debug("muralist %s, %s", version("muralist"), ctx.info_name, extra=ELSEWHERE)
+
+
+def _tell_of_keep_run(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+    if given:
+        ctx.meta["keep"] = True
+        warnings.warn("--keep is called --keep-run now; write --keep-run", FutureWarning, stacklevel=1)
+
+
+look_options = options(
+    option(
+        *("-s", "--style"),
+        type=path,
+        multiple=True,
+        group=PICTURE,
+        help="Painting whose style to take; repeatable. A folder of pictures counts as one.",
+    ),
+    option(
+        *("-p", "--preset"),
+        default="default",
+        group=LOOK,
+        metavar="NAME",
+        shell_complete=completed(preset_names),
+        help="Name or file of a preset.",
+    ),
+    settings_options(),
+    option(
+        "--set", "assignments", multiple=True, metavar="KEY=VALUE", group=LOOK, help="Any other setting; repeatable."
+    ),
+    option("--overwrite", is_flag=True, help="Replace what exists."),
+)
+picture_options = options(
+    click.argument("content", type=path),
+    option(
+        *("-o", "--output"),
+        type=path,
+        required=True,
+        group=PICTURE,
+        help="Painting to write. Format by extension: .jpg .png .webp .tif .avif .pdf.",
+    ),
+    look_options,
+    option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+)
+run_options = options(
+    option("--restart", is_flag=True, help="Discard an interrupted run and start over."),
+    option(
+        "--keep-run",
+        is_flag=True,
+        common=False,
+        callback=lambda ctx, option, given: given or "keep" in ctx.meta,
+        help="Keep the folder with intermediate canvases.",
+    ),
+    option("--keep", is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_tell_of_keep_run),
+    option("--report", is_flag=True, help="Write a page to look at every painting with."),
+    option(
+        "--live",
+        type=click.IntRange(0, 65535),
+        is_flag=False,
+        flag_value=0,
+        metavar="[PORT]",
+        help="Show progress in a browser. The address is printed.",
+    ),
+    option(
+        "--live-host",
+        default="127.0.0.1",
+        show_default=True,
+        common=False,
+        help="Address to serve the page of --live on.",
+    ),
+    option("--quiet", is_flag=True, callback=_set_loudness, help="No progress bars and no last line."),
+    option("--verbose", is_flag=True, common=False, expose_value=False, callback=_set_loudness, help="Show details."),
+    option(
+        "--log-file",
+        type=path,
+        expose_value=False,
+        callback=_add_log_file,
+        help="Append what is told, with details, to a file.",
+    ),
+)
