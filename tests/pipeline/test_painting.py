@@ -431,7 +431,7 @@ def test_a_start_that_was_filed_is_cut_too(tmp_path):
 @pytest.mark.parametrize("watch", [too_large(120, "paint_tile", since=1), too_large(80, "prepare_tile")])
 def test_halved_tiles_are_gone_on_with(tmp_path, changes, watch):
     """Interrupted again and again before, while and after tiles were halved, the bytes are those of one go."""
-    settings, tasks_each = ROOMY.model_copy(update=changes), 4
+    settings, tasks_each = ROOMY.model_copy(update=changes), 7
     wanted = paint(tmp_path / "whole.png", Here(watch), settings)
     found = in_pieces(tmp_path / "pieces.png", tasks_each, settings, watch)
     assert found.course.halvings == 1
