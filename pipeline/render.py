@@ -46,6 +46,7 @@ from .viewer.overview import eight_bits
 from .viewer.report import add_report, check_report
 from .viewer.server import LOCAL, open_live, shown_live
 from .workers.cluster import Cluster, open_cluster
+from .workers.local import check_main
 from .workers.memory import peak_rss
 
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO)  # files of a run that were there, or whole, before
@@ -162,6 +163,7 @@ def render(
     Workers are processes of their own that import the calling script again, so a script must call this
     under `if __name__ == "__main__":`.
     """
+    check_main()
     resolved = settings or load_settings()
     styles = as_paths(style)
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)

@@ -42,6 +42,7 @@ from ..viewer.live import Board
 from ..viewer.report import add_report
 from ..viewer.server import LOCAL, open_live, shown_live
 from ..workers.cluster import Cluster, open_cluster
+from ..workers.local import check_main
 from ..workers.memory import budget
 from .collisions import check_collisions
 from .deadline import Deadline
@@ -148,6 +149,7 @@ def render_batch(
     MuralistError
         If something is wrong with the batch as a whole. What is wrong with one picture is in the report.
     """
+    check_main()
     inputs = [photos] if isinstance(photos, str | Path) else photos  # globs are no paths
     given = {} if settings is None else {key: getattr(settings, key) for key in settings.model_fields_set}
     return paint_archive(
