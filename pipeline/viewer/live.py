@@ -123,6 +123,11 @@ class LivePicture(Progress):
         self.pace.advance(work)
         self.inner.advance(work)
 
+    def skip(self, work: int) -> None:
+        """Count some pixel-steps as done that took no time."""
+        self.pace.skip(work)
+        self.inner.skip(work)
+
     def show_losses(self, row: LossRow) -> None:
         """Note the losses."""
         self.losses.append(row)
@@ -157,14 +162,16 @@ class LivePicture(Progress):
 
     def state(self) -> dict[str, Any]:
         """All that changes, as plain values."""
-        left = self.pace.left
+        left, leaving = self.pace.left, self._leave == self.level
+        if left is not None and leaving:
+            left[self.level] = 0
         return {
             "level": self.level,
             "share": self.pace.share,
             "left": [None] * len(self.levels) if left is None else [round(seconds, 1) for seconds in left],
             "version": self._version,
             "rows": len(self.losses),
-            "leaving": self._leave == self.level,
+            "leaving": leaving,
             "ended": self.ended,
         }
 

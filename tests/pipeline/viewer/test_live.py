@@ -213,7 +213,7 @@ def test_time_left_is_told_level_by_level():
     """What is left of each level follows from how fast the work so far was done; what an earlier run did is not new."""
     with under_way() as (_, picture, _):
         assert picture.state()["left"] == [None, None]
-        picture.advance(level_work(LEVELS[0]))  # at once, by an earlier run
+        picture.skip(level_work(LEVELS[0]))  # by an earlier run
         paint_round(picture, 1, 0)
         assert picture.state()["left"] == [None, None]
         picture.pace._began -= 10
@@ -229,8 +229,15 @@ def test_buttons_end_a_level_or_the_command():
         paint_round(picture, 0, 0)
         assert ask(address, "leave/1/1", "POST")[0] == 204  # not the one that is painted
         assert not picture.ends_level(LEVELS[0])
+        paint_round(picture, 0, 1)
+        picture.pace._began -= 10
+        rest, later = picture.state()["left"]
+        assert rest == pytest.approx(30, rel=0.1)
         assert ask(address, "leave/1/0", "POST")[0] == 204
         assert picture.ends_level(LEVELS[0])
+        assert picture.state()["left"] == [0, pytest.approx(later, rel=0.1)]
+        picture.skip(level_work(LEVELS[0]) * 3 // 4)
+        assert picture.state()["left"] == [0, pytest.approx(later, rel=0.1)]  # the rest was not quick, but left out
         assert not picture.ends_level(LEVELS[1])
         assert ask(address, "stop", "POST")[0] == 204
         assert board.stopping
