@@ -152,8 +152,8 @@ def _area(wanted: _Wanted, values: np.ndarray, place: Box, color: str) -> Area:
     def placed(row: float, col: float) -> Point:
         """From the middles of pixels, with one more around them, to the picture file; the edge stays the edge."""
         found = place.rows.start + (row - 0.5) * heights, place.cols.start + (col - 0.5) * widths
-        row, col = (min(max(round(at), span.start), span.stop) for at, span in zip(found, place, strict=True))
-        return row, col
+        inside = [min(max(round(at), span.start), span.stop) for at, span in zip(found, place, strict=True)]
+        return inside[0], inside[1]
 
     padded = np.pad(values, 1)
     lines: Any = contour_generator(z=padded).lines(HALF)  # arrays of (column, row)
