@@ -73,7 +73,7 @@ class Painting:
             If memory runs out even with the smallest tiles.
         """
         self._check_device()
-        self.progress.advance(sum(level_work(level) for level in self.planned[: len(self.course.levels)]))
+        self.progress.skip(sum(level_work(level) for level in self.planned[: len(self.course.levels)]))
         while len(self.course.levels) < len(self.planned):
             self._paint_level()
         return self.course.cut(self.planned)[-1], self.course.levels[-1].kept
@@ -91,7 +91,7 @@ class Painting:
         level, current = self.level, self.course.current
         self.progress.start_level(level)
         if current.rows:
-            self.progress.advance(level.steps_after(current.made) * level.tile_pixels)
+            self.progress.skip(level.steps_after(current.made) * level.tile_pixels)
         else:
             self._begin()
         while not self._ended():
@@ -130,7 +130,7 @@ class Painting:
         last = self._surviving(lambda level: self._measure(level, kept))
         self.tick()
         level = self.level
-        self.progress.advance((level.steps - level.steps_after(current.made)) * level.tile_pixels)
+        self.progress.skip((level.steps - level.steps_after(current.made)) * level.tile_pixels)
         asked = self.progress.ends_level(level)
         self.course.finish_level(LevelReport.of(level, current, kept, last, asked=asked))
         self.journal.write(self.course)
@@ -182,7 +182,7 @@ class Painting:
         pixels = [prod(level.grid[number].outer.shape) for number in numbers]
         limits = [self.job.slowest_seconds(each, steps) for each in pixels]
         waiting = sum(pixels)
-        self.progress.advance(steps * (level.tile_pixels - waiting))
+        self.progress.skip(steps * (level.tile_pixels - waiting))
         for tally in self.cluster.map(task, calls, rank=self.job.rank, homes=homes, limits=limits):
             self.progress.advance(steps * prod(level.grid[tally.number].outer.shape))
             self.course.current.fetched += tally.fetched

@@ -75,6 +75,10 @@ class Progress:
     def advance(self, work: int) -> None:
         """Count some pixel-steps as done."""
 
+    def skip(self, work: int) -> None:
+        """Count some pixel-steps as done that take no time: an earlier run made them, or they are left out."""
+        self.advance(work)
+
     def watch(self, look: Callable[[Level, int], Any], losses: Sequence[LossRow], settings: Settings) -> None:
         """Be told, before all, how a canvas after some rounds of a level is read, and the losses until now."""
 
@@ -128,6 +132,15 @@ class Bars(Progress):
         for bar in (self._picture, self._level):
             if bar is not None:
                 bar.update(work)
+
+    def skip(self, work: int) -> None:
+        """Move both bars, without the rate that their time left follows from."""
+        for bar in (self._picture, self._level):
+            if bar is not None and not bar.disable:
+                bar.n += work
+                bar.initial += work
+                bar.last_print_n += work
+                bar.refresh()
 
     def show_losses(self, row: LossRow) -> None:
         """Show the losses behind the level's bar, and as a line if asked for."""

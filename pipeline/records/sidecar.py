@@ -10,10 +10,11 @@ from typing import Any
 
 from ...model.ways import usual_ways
 from ...tiling.seams import Seams
-from ..brief import Brief, sidecar_path
+from ..brief import Brief, faces_path, sidecar_path
 from ..errors import OutputError
 from ..pictures.images import Picture
 from ..pictures.masks import Mask
+from ..pictures.pages import fingerprint
 from ..pictures.writing import write_file
 from ..styles import Style
 from ..workers.cluster import Cluster
@@ -111,6 +112,9 @@ def _inputs(brief: Brief) -> dict[str, Any]:
         others = (("strength map", regions.strength_map), ("protected", regions.protect))
         masks += [(name, mask) for name, mask in others if mask is not None]
         found["masks"] = [{**_input(mask), "name": name} for name, mask in masks]
+        if regions.faces is not None:  # which were found, and were filed beside the painting
+            filed = faces_path(brief.output)
+            found["masks"][-1] |= {"path": str(filed), "sha256": fingerprint(filed)}
     return found if brief.init is None else {**found, "init": _input(brief.init)}
 
 

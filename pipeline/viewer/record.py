@@ -32,12 +32,19 @@ class Input(BaseModel):
     scale: float | None = None
 
 
+class MaskInput(Input):
+    """A mask, and what it is for: a region's name of it, "strength map" or "protected"."""
+
+    name: str
+
+
 class Inputs(BaseModel):
     """What a painting was made from."""
 
     content: Input
     styles: list[Input] = []
     init: Input | None = None
+    masks: list[MaskInput] = []
 
 
 class Borders(BaseModel):

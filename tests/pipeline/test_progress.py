@@ -82,6 +82,22 @@ def test_work_adds_up_to_the_bars(monkeypatch):
         assert bars._picture.total == sum(map(level_work, LEVELS))
 
 
+def test_what_is_skipped_is_not_quick(monkeypatch):
+    """Work that an earlier run did, or that is left out, moves the bars, but not the rate that the time left is by."""
+    now = [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    works = [level_work(level) for level in LEVELS]
+    with Bars(LEVELS, "poster.tif") as bars:
+        bars.start_level(LEVELS[0])
+        now[0] = 8
+        bars.advance(works[0] // 4)
+        bars.skip(works[0] - works[0] // 4)
+        assert bars._level.n == works[0]
+        minutes, seconds = map(int, sys.stderr.getvalue().rpartition("passed, ")[2].split(" ")[0].split(":"))
+        assert 60 * minutes + seconds == pytest.approx(works[1] * 8 / (works[0] // 4), abs=1)
+
+
 def fail_on(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> Bars:
     """Bars that were in use when painting failed."""
     monkeypatch.setattr(sys, "stderr", stream)

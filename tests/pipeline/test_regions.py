@@ -22,6 +22,7 @@ from muralist.pipeline.estimate import disk_bytes, driver_bytes, worker_bytes
 from muralist.pipeline.lay_out import in_threes
 from muralist.pipeline.pictures.colours import with_chroma_of
 from muralist.pipeline.pictures.images import Picture, crop_to_aspect
+from muralist.pipeline.pictures.pages import fingerprint
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import difference
@@ -268,7 +269,9 @@ def test_faces_are_kept(paint, folder):
     portrait = data.astronaut()[:300, 50:400]
     save(folder / "photo.png", portrait)
     few = {"steps": [2, 1], "tile": 512}
-    found, _ = paint("faces.png", protect="faces", **few)
+    found, sidecar = paint("faces.png", protect="faces", **few)
+    (mask,) = sidecar["inputs"]["masks"]
+    assert (mask["path"], mask["sha256"]) == ("faces.png.faces.png", fingerprint(Path("faces.png.faces.png")))
     np.testing.assert_array_equal(found[90:150, 150:200], portrait[90:150, 150:200])
     assert abs(found - portrait)[:, :60].mean() > 1
     again, _ = paint("again.png", protect="faces.png.faces.png", **few)

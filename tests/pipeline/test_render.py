@@ -334,10 +334,15 @@ class Counting(Progress):
 
     def __init__(self) -> None:
         super().__init__()
-        self.work = [0]
+        self.work, self.planned, self.skipped = [0], [0], 0
 
     def start_level(self, level: Level) -> None:
         self.work.append(-level_work(level))
+        self.planned.append(level_work(level))
+
+    def skip(self, work: int) -> None:
+        self.skipped += work
+        super().skip(work)
 
     def advance(self, work: int) -> None:
         self.work[-1] += work
@@ -353,6 +358,7 @@ def test_a_level_ends_on_a_plateau(paint, monkeypatch):
         (3, 5, "steps", 3),
     ]
     assert progress.work == [0, 0, 0]
+    assert progress.skipped == progress.planned[1] * 5 // 11  # which says nothing of how fast it is
 
 
 def test_losses_are_told_for_every_look(paint, folder, capfd):
