@@ -197,12 +197,12 @@ def _input(name: str, picture: Input, more: str = "") -> Row:
 def loss_rows(losses: Iterable[LossRow]) -> tuple[list[dict[str, float | int | None]], list[str]]:
     """Give the weighted losses after every round, with time and level, and the terms that count, the total first."""
     rows: list[dict[str, float | int | None]] = []
-    names = {"total": True}
+    names = ["total"]
     for row in losses:
         terms = {name: loss if isfinite(loss) else None for name, loss in row.weighted().items()}
-        names |= dict.fromkeys((name for name, loss in terms.items() if loss), True)
+        names += [name for name in terms if name not in names]
         rows.append({**terms, "seconds": row.seconds, "level": row.level, "step": row.step})
-    return rows, list(names)
+    return rows, [name for name in names if name == "total" or any(row.get(name) for row in rows)]
 
 
 def differences(left: Record, right: Record) -> list[Difference]:
