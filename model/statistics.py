@@ -4,7 +4,7 @@ Sums of a tile count every position with the tile's blend weight, so the sums of
 those of the whole picture.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -94,19 +94,32 @@ def style_sums(
         "bfloat16" rounds w f to that, which changes nothing where a tile is not blended, if the features are bfloat16;
         others are multiplied as they are.
     """
-    matrix, weights = positions(features), window.part_at(part, *features.shape[-2:])
-    matrix = matrix if part is None else part.of_positions(matrix)
-    if product == "bfloat16" and matrix.dtype == torch.bfloat16:
+    if product == "bfloat16" and features.dtype == torch.bfloat16:
+        matrix, weights = _taken(features, window, part)
         return _sums_of_rounded(matrix, matrix * weights.to(matrix.dtype)[:, None])
-    parts = max(1, -(-len(matrix) // CACHED_ROWS)) if matrix.device.type == "cpu" else 1
-    gram = torch.zeros(matrix.shape[1], matrix.shape[1], dtype=wide(matrix.dtype), device=matrix.device)
+    channels = features.shape[1]
+    gram = torch.zeros(channels, channels, dtype=wide(features.dtype), device=features.device)
     feature = torch.zeros_like(gram[0])
-    for some, weight in zip(matrix.chunk(parts), weights.chunk(parts), strict=True):
-        values = widened(some)
-        weighted = values * weight.to(values.dtype)[:, None]
+    for values, weight in row_blocks(features, window, part):
+        weighted = values * weight[:, None]
         gram.addmm_(weighted.T, values)
         feature += weighted.sum(0)
     return gram, feature
+
+
+def row_blocks(features: Tensor, window: Window, part: Part | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give positions (n, C), at least float32, with their weights (n,): as many at a time as a cache holds on a CPU."""
+    matrix, weights = _taken(features, window, part)
+    parts = max(1, -(-len(matrix) // CACHED_ROWS)) if matrix.device.type == "cpu" else 1
+    for some, weight in zip(matrix.chunk(parts), weights.chunk(parts), strict=True):
+        values = widened(some)
+        yield values, weight.to(values.dtype)
+
+
+def _taken(features: Tensor, window: Window, part: Part | None) -> tuple[Tensor, Tensor]:
+    """Positions (n, C) of a part, or all, and their weights (n,)."""
+    matrix, weights = positions(features), window.part_at(part, *features.shape[-2:])
+    return (matrix if part is None else part.of_positions(matrix)), weights
 
 
 def _sums_of_rounded(matrix: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from ..model.loading import load_network
 from ..model.network import Features, Network
 from ..model.optimizers import Steps
 from ..model.painter import Painter, to_tensor
-from ..model.regions import ONE_REGION, Guides, guides_of, term
+from ..model.regions import ONE_REGION, Guides, guides_of, region_key
 from ..model.state import AVERAGE, MOMENT1, start_state
 from ..model.statistics import Window, total
 from ..model.ways import usual_ways
@@ -88,7 +88,7 @@ def _blended_targets(job: Job, level: Level) -> dict[str, np.ndarray]:
     for number, share in enumerate(job.shares):
         region = 0 if job.regions is None else job.regions.styles[number]
         targets = job.folder.read(job.folder.targets(level, number))
-        named = {term(name, region): targets[name] for name in sorted(targets)}
+        named = {region_key(name, region): targets[name] for name in sorted(targets)}
         blended |= {name: blended.get(name, 0) + share * value for name, value in named.items()}
     return blended
 
@@ -119,7 +119,7 @@ def _style_sums(
     window = Window.of(*grid.window(tile), job.device, guides)
     sums: dict[str, np.ndarray] = {}
     for layer, f in _network_of(job)(to_tensor(picture[place], job.device), layers).items():
-        ((_, part),) = guides.terms(layer)
+        ((_, part),) = guides.at(layer)
         found = {layer: window.part_at(part, *f.shape[-2:]).sum()}
         for name in job.settings.style_terms:
             measured = STYLE_TERMS[name].measure(f, window, part, usual_ways(job.device).gram)

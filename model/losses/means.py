@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..regions import Part, term
+from ..regions import Part, region_key
 from ..statistics import Sums, Window, as_tensor, laid_out_like, positions
 from ..ways import GramProduct
 from .terms import LossTerm, TileView
@@ -68,7 +68,7 @@ class MeansTerm(LossTerm):
     @property
     def places(self) -> dict[str, str]:
         """Every region's means at every layer, by name, and the layer."""
-        return {term(layer, region): layer for layer in self.layers for region in range(self.regions)}
+        return {region_key(layer, region): layer for layer in self.layers for region in range(self.regions)}
 
     @cached_property
     def distances(self) -> dict[str, MeansLoss]:
@@ -88,7 +88,7 @@ class MeansTerm(LossTerm):
         """Name, place, count and sums of every region at every layer of a tile."""
         for layer in self.layers:
             features = view.features[layer]
-            for name, part in view.window.guides.terms(layer):
+            for name, part in view.window.guides.at(layer):
                 count = view.window.part_at(part, *features.shape[-2:]).sum()
                 found = self.measure(features, view.window, part, view.product)
                 yield name, part, count, {f"{self.name} {kind} {name}": value for kind, value in found.items()}
@@ -144,7 +144,7 @@ class MeansTerm(LossTerm):
         """How far every region is from its style; not by how large it is."""
         values = self._values(sums)
         return [
-            sum(share * values[term(layer, region)] for layer, share in self.shares.items())
+            sum(share * values[region_key(layer, region)] for layer, share in self.shares.items())
             for region in range(self.regions)
         ]
 
@@ -157,7 +157,7 @@ class MeansTerm(LossTerm):
             factor = self.weight * share * self.size.pixels / self.size.layers[layer].positions
             matrix = positions(view.features[layer])
             gradient = torch.zeros_like(matrix) if guides.parts else matrix
-            for name, part in guides.terms(layer):
+            for name, part in guides.at(layer):
                 if part is None:
                     gradient = self.pull(matrix, self._slope(name, statistics), factor)
                 elif not part.is_empty:

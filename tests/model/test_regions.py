@@ -15,7 +15,7 @@ from muralist.model.losses.terms import Layer
 from muralist.model.network import Network
 from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter, RoundGradient, to_tensor
-from muralist.model.regions import ONE_REGION, Guides, Part, guides_of, term
+from muralist.model.regions import ONE_REGION, Guides, Part, guides_of, region_key
 from muralist.model.state import start_state
 from muralist.model.statistics import Sums, Window, style_sums, total
 from muralist.tiling.grid import Tile, TileGrid
@@ -74,8 +74,8 @@ def targets(region: int) -> dict[str, np.ndarray]:
     found = {}
     for layer, f in features.items():
         matrix = f[0].flatten(1)
-        found[f"gram {term(layer, region)}"] = (matrix @ matrix.T / matrix.shape[1]).numpy()
-        found[f"mean {term(layer, region)}"] = matrix.mean(1).numpy()
+        found[f"gram {region_key(layer, region)}"] = (matrix @ matrix.T / matrix.shape[1]).numpy()
+        found[f"mean {region_key(layer, region)}"] = matrix.mean(1).numpy()
     return found
 
 
@@ -186,7 +186,9 @@ def style_loss(goal: Goal, features: dict[str, Tensor], masks: np.ndarray) -> Te
             weights = torch.from_numpy(blocks.mean((1, 3))).flatten()
             if not weights.any():
                 continue
-            gram, mean = (torch.from_numpy(goal.targets[f"{what} {term(layer, region)}"]) for what in ("gram", "mean"))
+            gram, mean = (
+                torch.from_numpy(goal.targets[f"{what} {region_key(layer, region)}"]) for what in ("gram", "mean")
+            )
             error = FORMULAS[goal.style_loss](f.flatten(1), weights, gram, mean)
             total = total + share / sum(STYLE_LAYERS.values()) * weights.mean() * error
     return total
@@ -297,8 +299,8 @@ def test_guides_say_where_nothing_is_painted():
     nothing = guides_of(torch.zeros(2, 8, 8), {"relu1_1": 1, "relu2_1": 2}, {})
     assert nothing.is_empty
     assert not ONE_REGION.is_empty
-    assert [each.name for each in nothing.terms("relu2_1")] == ["relu2_1", "relu2_1 1"]
-    assert ONE_REGION.terms("relu2_1") == [("relu2_1", None)]
+    assert [each.name for each in nothing.at("relu2_1")] == ["relu2_1", "relu2_1 1"]
+    assert ONE_REGION.at("relu2_1") == [("relu2_1", None)]
 
 
 def test_regions_shrink_at_deep_layers():
