@@ -292,7 +292,7 @@ def _notices(
     claimed = (
         f"the regions claim all of the picture, and nothing is left for {styles[0]}" if styles and not has_rest else ""
     )
-    return tuple(filter(None, [unread if styles and not settings.style_weight else "", claimed, stretched]))
+    return tuple(filter(None, [unread if styles and not settings.active_style_layers else "", claimed, stretched]))
 
 
 def _check_widths(styles: Sequence[Style], settings: Settings) -> None:

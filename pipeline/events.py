@@ -9,7 +9,6 @@ from .levels import Level
 from .pace import Pace
 from .progress import Progress
 from .records.losses import LossRow
-from .settings import Settings
 from .viewer.overview import Look, overview
 
 
@@ -75,10 +74,10 @@ class Events(Progress):
         self._pace = Pace(levels)
         self._losses: Mapping[str, float] = {}
 
-    def watch(self, look: Look, losses: Sequence[LossRow], settings: Settings) -> None:
+    def watch(self, look: Look, losses: Sequence[LossRow]) -> None:
         """Note how canvases are read."""
         self._look = look
-        self._inner.watch(look, losses, settings)
+        self._inner.watch(look, losses)
 
     def start_level(self, level: Level) -> None:
         """Pass it on."""
@@ -100,7 +99,7 @@ class Events(Progress):
 
     def show_losses(self, row: LossRow) -> None:
         """Note the losses."""
-        self._losses = row.terms()
+        self._losses = row.named()
         self._inner.show_losses(row)
 
     def show_canvas(self, level: Level, made: int) -> None:

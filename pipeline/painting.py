@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..tiling.errors import TileTooSmallError
 from .errors import ClusterError, DeviceMemoryError
-from .job import START_SECONDS, Job
+from .job import START_SECONDS, Job, Losses
 from .lay_out import Sources, lay_out
 from .levels import Level
 from .progress import Progress, counted, level_work
@@ -25,7 +25,6 @@ from .workers.cluster import Cluster
 
 TILE_SECONDS = 1.0  # to add a tile's sums up, at most
 
-Losses = dict[str, float]
 T = TypeVar("T")
 
 
@@ -232,8 +231,7 @@ class Painting:
         """Note the losses after a round, and with that the round as made."""
         self.tick()
         current = self.course.current
-        row = LossRow.of(self.level, current.made + 1, losses, self._content_weight, self.course.seconds)
-        current.rows.append(row)
+        current.rows.append(LossRow.of(self.level, current.made + 1, losses, self.course.seconds))
         self.progress.show_losses(current.rows[-1])
         self._note()
         self.progress.show_canvas(self.level, current.made)

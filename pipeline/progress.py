@@ -13,7 +13,6 @@ from ..model.errors import printable
 from .levels import Level
 from .records.losses import LossRow, loss_line
 from .records.report import Result
-from .settings import Settings
 from .streams import standard_error
 
 T = TypeVar("T")
@@ -79,7 +78,7 @@ class Progress:
         """Count some pixel-steps as done that take no time: an earlier run made them, or they are left out."""
         self.advance(work)
 
-    def watch(self, look: Callable[[Level, int], Any], losses: Sequence[LossRow], settings: Settings) -> None:
+    def watch(self, look: Callable[[Level, int], Any], losses: Sequence[LossRow]) -> None:
         """Be told, before all, how a canvas after some rounds of a level is read, and the losses until now."""
 
     def show_canvas(self, level: Level, made: int) -> None:
@@ -146,7 +145,7 @@ class Bars(Progress):
         """Show the losses behind the level's bar, and as a line if asked for."""
         super().show_losses(row)
         if self._level is not None:
-            self._level.set_postfix_str(", ".join(f"{name} {value:.3g}" for name, value in row.terms().items()))
+            self._level.set_postfix_str(", ".join(f"{name} {value:.3g}" for name, value in row.named().items()))
 
 
 class BatchBar:

@@ -243,7 +243,7 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
     course, plan = journal.resume(), planned_by(brief, cluster, precision)
     painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
     before = course.losses + course.current.rows
-    progress.watch(lambda level, made: _finished(brief, job, level, made), before, settings)
+    progress.watch(lambda level, made: _finished(brief, job, level, made), before)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
         finished = _finished(brief, job, level, kept)
@@ -254,7 +254,7 @@ def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: P
         if brief.regions is not None and brief.regions.faces is not None:
             write_picture(faces_path(brief.output), np.dstack([brief.regions.faces.values[:]] * 3))
         if brief.loss_plot is not None:
-            write_plot(brief.loss_plot, course.losses, settings)
+            write_plot(brief.loss_plot, course.losses)
         seams = score_seams(finished)
         painting.tick()
         peak, borders = cluster.peak_rss() + peak_rss(), finished.borders
@@ -319,6 +319,7 @@ def _sources(brief: Brief, job: Job) -> Sources:
         "pool_rescale": str(brief.settings.pool_rescale),
         "padding": brief.settings.padding,
         "layers": " ".join(sorted(brief.settings.active_style_layers)),
+        "terms": " ".join(brief.settings.style_terms),
         "precision": job.precision,
         "device": job.device.partition(":")[0],
     }

@@ -239,9 +239,11 @@ class Settings(BaseModel):
     content_layers: LayerWeights = Field(
         {"relu4_2": 1.0}, description="Layers whose features describe the content, each with its weight."
     )
-    style_loss: StyleLoss = Field("relative", description="Formula of the style loss, see `model/style_losses.py`.")
-    content_loss: ContentLoss = Field("relative", description="Formula of the content loss, see `model/objective.py`.")
-    tv_loss: TvLoss = Field("l2", description="Formula of the TV loss, see `model/variation.py`.")
+    style_loss: StyleLoss = Field("relative", description="Formula of the style loss, see `model/losses/style.py`.")
+    content_loss: ContentLoss = Field(
+        "relative", description="Formula of the content loss, see `model/losses/content.py`."
+    )
+    tv_loss: TvLoss = Field("l2", description="Formula of the TV loss, see `model/losses/variation.py`.")
     style_weight: Weight = Field(1000.0, description="Weight of the style loss.")
     strength: Share = Field(
         0.5,
@@ -481,9 +483,15 @@ class Settings(BaseModel):
     )
 
     @property
+    def style_terms(self) -> tuple[str, ...]:
+        """The terms that compare with style pictures and count, by name."""
+        weights = {"style": self.style_weight}
+        return tuple(name for name, weight in weights.items() if weight and _positive(self.style_layers))
+
+    @property
     def active_style_layers(self) -> dict[str, float]:
         """The layers that measure style, none if style does not count."""
-        return _positive(self.style_layers) if self.style_weight else {}
+        return _positive(self.style_layers) if self.style_terms else {}
 
     @property
     def active_content_layers(self) -> dict[str, float]:

@@ -140,6 +140,7 @@ def conditions(settings: Settings, shape: Shape, device: str, name: str) -> Cond
         **settings.model_dump(include=WAYS),
         **(lbfgs if settings.optimizer == "lbfgs" else {}),
         "style_layers": " ".join(sorted(settings.active_style_layers)),
+        "style_terms": " ".join(settings.style_terms),
         "content_layers": " ".join(sorted(settings.active_content_layers)),
         **{package: version(package) for package in ("torch", "muralist")},
     }

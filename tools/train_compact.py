@@ -4,7 +4,7 @@ Run ``python tools/train_compact.py IMAGES... --teacher vgg19 --out compact.safe
 `compact` of `muralist.model.architecture`. At `relu4_2`, which measures content, it learns the teacher's most active
 channels. At the style layers it learns whatever it likes, as long as heads, which are learned along, map [f; 1] to what
 the teacher's own heads give: VGG-19's features. Reduced to a square matrix each, the heads become the metric in the
-file (`muralist.model.style_losses`), so that style transfer measures Gram matrices as VGG-19 does.
+file (`muralist.model.losses.style`), so that style transfer measures Gram matrices as VGG-19 does.
 
 First the lower layers learn (small crops suffice), then the upper ones on top of them, then all together. Between turns
 of the last part, the student paints: an optimizer finds whatever a network does not see, so canvases in progress join
@@ -35,12 +35,16 @@ from training_pictures import Album, batches, load_pictures, plain_crops, split
 from muralist.model.architecture import Convolution, architecture
 from muralist.model.errors import ModelError
 from muralist.model.frozen import TINY
+from muralist.model.losses.content import ContentTerm
+from muralist.model.losses.style import StyleTerm
+from muralist.model.losses.terms import Layer, PictureSize
+from muralist.model.losses.variation import VariationTerm
 from muralist.model.network import Features, Network
-from muralist.model.objective import Layer, Objective
+from muralist.model.objective import Objective
 from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter
 from muralist.model.state import PIXELS, start_state
-from muralist.model.statistics import Window, style_sums
+from muralist.model.statistics import Window
 from muralist.model.weight_files import WeightFile, find_weights
 
 STUDENT = architecture("compact")
@@ -345,24 +349,21 @@ def _sized(picture: Tensor, side: int) -> Tensor:
 def _paint(network: Network, content: Tensor, style: Tensor, style_weight: float) -> list[Tensor]:
     height, width = content.shape[-2:]
     features = network(style, STYLE_LAYERS)
-    sums = {layer: style_sums(f, Window.full(style)) for layer, f in features.items()}
     counts = {layer: f.shape[-2] * f.shape[-1] for layer, f in features.items()}
-    targets = {f"gram {layer}": (gram / counts[layer]).double().cpu().numpy() for layer, (gram, _) in sums.items()}
-    targets |= {f"mean {layer}": (mean / counts[layer]).double().cpu().numpy() for layer, (_, mean) in sums.items()}
+    targets = {
+        f"style {kind} {layer}": (value / counts[layer]).double().cpu().numpy()
+        for layer, f in features.items()
+        for kind, value in StyleTerm.measure(f, Window.full(style)).items()
+    }
     row = network.architecture
-    sizes = {layer: Layer(row.channels(layer), height * width // row.stride(layer) ** 2) for layer in LAYERS}
-    objective = Objective(
-        targets=targets,
-        style_layers=dict.fromkeys(STYLE_LAYERS, 1.0),
-        content_layers={CONTENT_LAYER: 1.0},
-        style_weight=style_weight,
-        content_weight=6.0,
-        tv_weight=50.0,
-        height=height,
-        width=width,
-        sizes=sizes,
-        metric=network.metric,
+    layers = {layer: Layer(row.channels(layer), height * width // row.stride(layer) ** 2) for layer in LAYERS}
+    size, alike = PictureSize(height, width, layers), dict.fromkeys(STYLE_LAYERS, 1.0)
+    terms = (
+        StyleTerm(weight=style_weight, size=size, layers=alike, targets=targets, metric=network.metric),
+        ContentTerm(weight=6.0, size=size, layers={CONTENT_LAYER: 1.0}),
+        VariationTerm(weight=50.0, size=size),
     )
+    objective = Objective(terms, size)
     painter, window = Painter(network, objective), Window.full(content)
     kept = painter.content_features(content)
     state, sums_now, made, canvases = _state(content), painter.measure(content, kept, window), 0, []

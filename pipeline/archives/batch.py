@@ -481,7 +481,7 @@ def _megapixels(item: Item, settings: Settings) -> float:
 def _painted(errand: Errand, sidecar: Sidecar) -> Result:
     last = sidecar["levels"][-1]
     facts = {name: sidecar[name] for name in ("seconds", "height", "width", "seam_score", "seam_threshold")}
-    losses = {"style_loss": last["style_loss_last"], "content_loss": last["content_loss_last"]}
+    losses = {f"{name}_loss": last["losses_last"].get(name) for name in ("style", "content")}
     missing = ", ".join(errand.item.missing)
     reason = f"painted without {missing}, which it does not have" if missing else None
     return replace(_result(errand.item, "done", reason), attempts=errand.attempts, **facts, **losses)

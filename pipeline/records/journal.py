@@ -9,7 +9,7 @@ from ..storage.run_folder import RunFolder
 from .course import Course
 from .identity import difference
 
-FORMAT = 1  # to be raised when the files of a run folder mean something else
+FORMAT = 2  # to be raised when the files of a run folder mean something else
 
 
 @dataclass(frozen=True)

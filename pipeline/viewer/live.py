@@ -26,7 +26,6 @@ from ..pictures.samples import as_vips
 from ..progress import Progress
 from ..records.losses import LossRow
 from ..records.report import Result
-from ..settings import Settings
 from .facts import loss_rows
 from .overview import LARGEST, Look, Shown, eight_bits, overview
 from .pyramid import TILE
@@ -99,7 +98,6 @@ class LivePicture(Progress):
     board: "Board"
     look: Look | None = None
     losses: list[LossRow] = field(default_factory=list)
-    weights: dict[str, Any] = field(default_factory=dict)
     level: int = 0
     ended: bool = False
     _canvas: tuple[Level, int] | None = None
@@ -114,11 +112,10 @@ class LivePicture(Progress):
 
     # -------------------------------------------------------------------------------------- told by the painting
 
-    def watch(self, look: Look, losses: Sequence[LossRow], settings: Settings) -> None:
-        """Be told how canvases are read, the losses of what was painted before, and their weights."""
+    def watch(self, look: Look, losses: Sequence[LossRow]) -> None:
+        """Be told how canvases are read, and the losses of what was painted before."""
         self.look, self.losses = look, list(losses)
-        self.weights = settings.model_dump(include={"style_weight", "tv_weight"})
-        self.inner.watch(look, losses, settings)
+        self.inner.watch(look, losses)
 
     def start_level(self, level: Level) -> None:
         """Begin a level."""
@@ -276,7 +273,7 @@ class Board:
     def losses(self, number: int) -> list[dict[str, Any]]:
         """All losses of a painting, with their weights."""
         picture = self.pictures[number]
-        return loss_rows(picture.losses.copy(), picture.weights)[0]
+        return loss_rows(picture.losses.copy())[0]
 
 
 def pyramid_levels(height: int, width: int) -> int:

@@ -155,7 +155,7 @@ def _page(content: Content, right: dict[str, Any], left: dict[str, Any] | None) 
     }
     notices, layers = list(content.notices), list[Layer]()
     if record is not None:
-        losses, terms = loss_rows(record.losses, record.settings)
+        losses, terms = loss_rows(record.losses)
         marks = [row["seconds"] for before, row in pairwise(losses) if row["level"] != before["level"]]
         data |= {"losses": losses, "terms": terms, "marks": marks}
         notices += record.notices

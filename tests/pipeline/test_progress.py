@@ -13,7 +13,7 @@ from muralist.pipeline.records.report import Result
 from muralist.pipeline.settings import Settings
 
 LEVELS = plan_levels(96, 128, [(112, 1.0)], Settings(**TINY), 16, 32)
-LOSSES = LossRow(level=1, step=2, style=0.01234, content=0.5, tv=None, total=12.5)
+LOSSES = LossRow(1, 2, {"style": 0.01234, "content": 0.5}, {"style": 1000, "content": 6}, total=12.5)
 
 
 class Terminal(io.StringIO):

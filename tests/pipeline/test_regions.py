@@ -232,8 +232,9 @@ def test_regions_are_painted_after_their_styles(paint):
     assert styles == [("style.png", 0), ("other.png", 1)]
     assert [mask["name"] for mask in sidecar["inputs"]["masks"]] == ["left.png"]
     last = sidecar["levels"][-1]
-    assert last["style_loss_last"] < last["style_loss_first"]
-    assert last["style_loss_last"] == pytest.approx(np.mean(last["region_style_losses"]), rel=0.01)  # two halves
+    assert last["losses_last"]["style"] < last["losses_first"]["style"]
+    halves = last["region_losses"]["style"]
+    assert last["losses_last"]["style"] == pytest.approx(np.mean(halves), rel=0.01)
 
 
 def test_regions_of_one_style_are_that_style(paint):

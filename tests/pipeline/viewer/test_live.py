@@ -60,9 +60,7 @@ def under_way(total=1):
     board = Board("poster.tif", total)
     with served(board, 0) as address, shown_live(board, "poster.tif", LEVELS, Progress(), Workers()) as picture:
         canvases = {}
-        picture.watch(
-            lambda level, made: canvases.setdefault((level.index, made), Canvas(level, made)), [], load_settings()
-        )
+        picture.watch(lambda level, made: canvases.setdefault((level.index, made), Canvas(level, made)), [])
         picture.canvases = canvases
         yield board, picture, address
 
@@ -74,7 +72,8 @@ def paint_round(picture, number, made):
         picture.start_level(level)
     else:
         picture.advance(level_work(level) // 4)
-    picture.show_losses(LossRow(number + 1, made * 5, 0.1 / (made + 1), 0.2, 0.3, 10 / (made + 1), 2.0, made * 3.0))
+    losses, weights = {"style": 0.1 / (made + 1), "content": 0.2, "tv": 0.3}, {"style": 1000, "content": 2, "tv": 50}
+    picture.show_losses(LossRow(number + 1, made * 5, losses, weights, 10 / (made + 1), made * 3.0))
     picture.show_canvas(level, made)
 
 
@@ -364,7 +363,7 @@ def test_the_page_of_a_batch_in_a_browser():
             board.tell(Result("a", "b", "failed"))
             paint_round(first, 0, 0)
             with shown_live(board, "second.png", LEVELS, Progress(), Workers(), 2) as second:
-                second.watch(Canvas, [], SETTINGS)
+                second.watch(Canvas, [])
                 paint_round(second, 0, 1)
                 seen.page.get_by_text("1 failed · 2 under way · 2 waiting").wait_for()
                 names = seen.page.locator("#pictures-under-way a").all_inner_texts()
