@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from muralist.model.architecture import architecture, vgg
+from muralist.model.loading import load_network
 from muralist.model.network import Network
 from muralist.model.objective import Layer, Objective
 from muralist.model.optimizers import Steps
@@ -17,6 +18,7 @@ from muralist.model.painter import Painter, RoundGradient, to_tensor
 from muralist.model.regions import ONE_REGION, Guides, Part, guides_of, term
 from muralist.model.state import start_state
 from muralist.model.statistics import Sums, Window, style_sums
+from muralist.model.weight_files import find_weights
 from muralist.tiling.grid import Tile, TileGrid
 
 STYLE_LAYERS = {"relu1_1": 1.0, "relu2_1": 2.0, "relu3_1": 3.0}
@@ -67,9 +69,16 @@ def network() -> Network:
     return Network(ROW, weights).prepared("cpu", torch.float64)
 
 
-def targets(region: int) -> dict[str, np.ndarray]:
+@lru_cache(maxsize=1)
+def compact() -> Network:
+    """The bundled network in float64, whose metric is VGG-19's."""
+    found = load_network("compact", find_weights(architecture("compact")), (*STYLE_LAYERS, "relu2_2"))
+    return found.prepared("cpu", torch.float64)
+
+
+def targets(region: int, net: Network) -> dict[str, np.ndarray]:
     """Statistics of a style picture, other ones for every region."""
-    features = network()(to_tensor(noise(64, 80, 3, seed=10 + region) ** (1 + region)), STYLE_LAYERS)
+    features = net(to_tensor(noise(64, 80, 3, seed=10 + region) ** (1 + region)), STYLE_LAYERS)
     found = {}
     for layer, f in features.items():
         matrix = f[0].flatten(1)
@@ -78,11 +87,12 @@ def targets(region: int) -> dict[str, np.ndarray]:
     return found
 
 
-def painter_of(regions: int, **changes: object) -> Painter:
-    """A painter of a picture with so many regions."""
-    sizes = {name: Layer(ROW.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
+def painter_of(regions: int, net: Network | None = None, **changes: object) -> Painter:
+    """A painter of a picture with so many regions, by the network of random weights if no other is given."""
+    row, net = ROW if net is None else architecture("compact"), net or network()
+    sizes = {name: Layer(row.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
     goal = Objective(
-        targets={name: value for region in range(regions) for name, value in targets(region).items()},
+        targets={name: value for region in range(regions) for name, value in targets(region, net).items()},
         style_layers=STYLE_LAYERS,
         content_layers={"relu2_2": 1.0},
         style_weight=2.0,
@@ -93,7 +103,7 @@ def painter_of(regions: int, **changes: object) -> Painter:
         sizes=sizes | {"relu2_2": sizes["relu2_1"]},
         regions=regions,
     )
-    return Painter(network(), replace(goal, **changes))
+    return Painter(net, replace(goal, **changes))
 
 
 def exact(factor: np.ndarray) -> np.ndarray:
@@ -181,7 +191,13 @@ def style_loss(goal: Objective, features: dict[str, Tensor], masks: np.ndarray) 
             if not weights.any():
                 continue
             gram, mean = (torch.from_numpy(goal.targets[f"{what} {term(layer, region)}"]) for what in ("gram", "mean"))
-            error = FORMULAS[goal.style_loss](f.flatten(1), weights, gram, mean)
+            matrix = f.flatten(1)
+            if layer in goal.metric:
+                heads, bias = torch.from_numpy(goal.metric[layer]).double().split([len(mean), 1], 1)
+                turned = heads @ mean[:, None] @ bias.T
+                gram, mean = heads @ gram @ heads.T + turned + turned.T + bias @ bias.T, heads @ mean + bias[:, 0]
+                matrix = heads @ matrix + bias
+            error = FORMULAS[goal.style_loss](matrix, weights, gram, mean)
             total = total + share / sum(STYLE_LAYERS.values()) * weights.mean() * error
     return total
 
@@ -226,6 +242,17 @@ def test_oracle_with_regions_for_other_formulas(formula):
     """Means, deviations and covariances of regions agree in tiles as well."""
     painter, masks = painter_of(2, style_loss=formula), soft(2)
     assert_same(gradients(painter, GRID, masks), written_out(painter, masks), GRID)
+
+
+def test_oracle_with_regions_in_the_metric_of_vgg():
+    """With the bundled network, whose style is measured in VGG-19's space, regions agree in tiles as well."""
+    painter, masks = painter_of(2, compact(), metric=compact().metric), soft(2)
+    assert set(STYLE_LAYERS) <= set(painter.objective.metric)
+    assert_same(gradients(painter, GRID, masks), written_out(painter, masks), GRID)
+    tiled, whole = (painter.objective.losses(measured(painter, grid, masks)).style for grid in (GRID, WHOLE))
+    features = painter.network(to_tensor(PICTURE), painter.objective.layers)
+    assert whole == pytest.approx(float(style_loss(painter.objective, features, masks)), rel=1e-9)
+    assert tiled == pytest.approx(whole, rel=1e-6)
 
 
 def test_one_region_everywhere_is_no_region():
