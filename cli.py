@@ -46,6 +46,7 @@ FLAGS = {
     "weights": "--weights",
     "style_scale": "--style-scale",
     "style_width": "--style-width",
+    "stroke": "--stroke",
     "style_blend": "--style-blend",
     "style_mask": "--style-mask",
     "regions": "--region",
@@ -86,7 +87,7 @@ FLAGS = {
 }
 
 
-REPEATABLE = ("style_width", "style_mask", "regions")
+REPEATABLE = ("style_width", "stroke", "style_mask", "regions")
 
 
 class Terminated(KeyboardInterrupt):

@@ -39,8 +39,9 @@ _RIVALS: Final = {
     "height": {"size", "print_size"},
     "strength": {"content_weight"},
     "content_weight": {"strength"},
-    "style_scale": {"style_width"},
-    "style_width": {"style_scale"},
+    "style_scale": {"style_width", "stroke"},
+    "style_width": {"style_scale", "stroke"},
+    "stroke": {"style_scale", "style_width"},
 }
 # What a later preset or the command line takes away beside: weights belong to their network, a height to its width.
 _REPLACED: Final = _RIVALS | {

@@ -31,6 +31,7 @@ from .sizes import (
     parse_aspect,
     parse_length,
     parse_print,
+    parse_stroke,
 )
 
 T = TypeVar("T")
@@ -271,6 +272,11 @@ class Settings(BaseModel):
         description="How wide the style picture is where it hangs, such as 92cm, one for all styles or one for each: "
         "with `print_size`, strokes on paper are then as large as on the wall. Instead of `style_scale`.",
     )
+    stroke: Annotated[tuple[Text, ...], BeforeValidator(_texts)] | None = Field(
+        None,
+        description="Paint with brush strokes of about this width, such as 24px, or 8mm on paper with `print_size`; "
+        "one for all styles or one for each. Instead of `style_scale` and `style_width`.",
+    )
     style_blend: Annotated[tuple[Weight, ...], BeforeValidator(_as_list)] | None = Field(
         None, description="Shares of several styles, one for each; equal ones if not given."
     )
@@ -281,7 +287,8 @@ class Settings(BaseModel):
         None,
         description="What to paint after another style, as MASK=STYLE; repeatable. MASK is a gray picture, or one "
         "color of a color-coded one, labels.png#RRGGBB; what no region claims belongs to `style`. Options follow after "
-        "commas: scale, strength (times that of the painting), color and style-mask.",
+        "commas: scale, width or stroke (as `style_scale`, `style_width` and `stroke`), strength "
+        "(times that of the painting), color and style-mask.",
     )
     region_fit: bool = Field(False, description="Stretch masks of another shape than the photograph's to fit it.")
     region_inset: Share = Field(
@@ -555,11 +562,22 @@ class Settings(BaseModel):
             parse_print(print_size)
         return print_size
 
-    @field_validator("style_width")
+    @field_validator("style_width", "stroke")
     @classmethod
-    def _are_widths(cls, lengths: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _are_lengths(cls, lengths: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         for length in lengths or ():
-            parse_length(length, "style_width", MAX_SIDE_MM)
+            if info.field_name == "stroke":
+                parse_stroke(length, "stroke")
+            else:
+                parse_length(length, "style_width", MAX_SIDE_MM)
+        return lengths
+
+    @field_validator("style_width", "stroke")
+    @classmethod
+    def _one_size_of_strokes(cls, lengths: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        for other, usual in (("style_scale", (1.0,)), ("style_width", None)):
+            if lengths is not None and info.data.get(other, usual) != usual and other != info.field_name:
+                raise ValueError(f"{other} and {info.field_name} exclude each other, wanted only one of them")
         return lengths
 
     @field_validator("bleed", "wrap")

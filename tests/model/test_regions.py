@@ -11,6 +11,7 @@ from goals import Goal
 from torch import Tensor
 
 from muralist.model.architecture import architecture, vgg
+from muralist.model.loading import load_network
 from muralist.model.losses.terms import Layer
 from muralist.model.network import Network
 from muralist.model.optimizers import Steps
@@ -18,6 +19,7 @@ from muralist.model.painter import Painter, RoundGradient, to_tensor
 from muralist.model.regions import ONE_REGION, Guides, Part, guides_of, region_key
 from muralist.model.state import start_state
 from muralist.model.statistics import Sums, Window, style_sums, total
+from muralist.model.weight_files import find_weights
 from muralist.tiling.grid import Tile, TileGrid
 
 STYLE_LAYERS = {"relu1_1": 1.0, "relu2_1": 2.0, "relu3_1": 3.0}
@@ -68,9 +70,16 @@ def network() -> Network:
     return Network(ROW, weights).prepared("cpu", torch.float64)
 
 
-def targets(region: int) -> dict[str, np.ndarray]:
+@lru_cache(maxsize=1)
+def compact() -> Network:
+    """The bundled network in float64, whose metric is VGG-19's."""
+    found = load_network("compact", find_weights(architecture("compact")), (*STYLE_LAYERS, "relu2_2"))
+    return found.prepared("cpu", torch.float64)
+
+
+def targets(region: int, net: Network) -> dict[str, np.ndarray]:
     """Statistics of a style picture, other ones for every region."""
-    features = network()(to_tensor(noise(64, 80, 3, seed=10 + region) ** (1 + region)), STYLE_LAYERS)
+    features = net(to_tensor(noise(64, 80, 3, seed=10 + region) ** (1 + region)), STYLE_LAYERS)
     found = {}
     for layer, f in features.items():
         matrix = f[0].flatten(1)
@@ -79,11 +88,12 @@ def targets(region: int) -> dict[str, np.ndarray]:
     return found
 
 
-def goal_of(regions: int, **changes: object) -> Goal:
-    """The goal of a picture with so many regions."""
-    sizes = {name: Layer(ROW.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
+def goal_of(regions: int, net: Network | None = None, **changes: object) -> Goal:
+    """The goal of a picture with so many regions, for the network of random weights if no other is given."""
+    row, net = ROW if net is None else architecture("compact"), net or network()
+    sizes = {name: Layer(row.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
     goal = Goal(
-        targets={name: value for region in range(regions) for name, value in targets(region).items()},
+        targets={name: value for region in range(regions) for name, value in targets(region, net).items()},
         style_layers=STYLE_LAYERS,
         content_layers={"relu2_2": 1.0},
         style_weight=2.0,
@@ -189,16 +199,22 @@ def style_loss(goal: Goal, features: dict[str, Tensor], masks: np.ndarray) -> Te
             gram, mean = (
                 torch.from_numpy(goal.targets[f"{what} {region_key(layer, region)}"]) for what in ("gram", "mean")
             )
-            error = FORMULAS[goal.style_loss](f.flatten(1), weights, gram, mean)
+            matrix = f.flatten(1)
+            if layer in goal.metric:
+                heads, bias = torch.from_numpy(goal.metric[layer]).double().split([len(mean), 1], 1)
+                turned = heads @ mean[:, None] @ bias.T
+                gram, mean = heads @ gram @ heads.T + turned + turned.T + bias @ bias.T, heads @ mean + bias[:, 0]
+                matrix = heads @ matrix + bias
+            error = FORMULAS[goal.style_loss](matrix, weights, gram, mean)
             total = total + share / sum(STYLE_LAYERS.values()) * weights.mean() * error
     return total
 
 
-def written_out(goal: Goal, masks: np.ndarray) -> np.ndarray:
+def written_out(goal: Goal, masks: np.ndarray, net: Network | None = None) -> np.ndarray:
     """Gradient of pixels * loss of the whole picture by plain autograd."""
-    leaf = to_tensor(PICTURE).requires_grad_()
-    features = network()(leaf, goal.objective.layers)
-    kept = network()(to_tensor(CONTENT), ["relu2_2"])["relu2_2"]
+    leaf, net = to_tensor(PICTURE).requires_grad_(), net or network()
+    features = net(leaf, goal.objective.layers)
+    kept = net(to_tensor(CONTENT), ["relu2_2"])["relu2_2"]
     content = (features["relu2_2"] - kept).square().sum() / kept.square().sum()
     loss = goal.style_weight * style_loss(goal, features, masks) + goal.content_weight * content
     (gradient,) = torch.autograd.grad(loss * goal.size.pixels, leaf)
@@ -234,6 +250,19 @@ def test_oracle_with_regions_for_other_formulas(formula):
     """Means, deviations and covariances of regions agree in tiles as well."""
     goal, masks = goal_of(2, style_loss=formula), soft(2)
     assert_same(gradients(Painter(network(), goal.objective), GRID, masks), written_out(goal, masks), GRID)
+
+
+def test_oracle_with_regions_in_the_metric_of_vgg():
+    """With the bundled network, whose style is measured in VGG-19's space, regions agree in tiles as well."""
+    net, masks = compact(), soft(2)
+    goal = goal_of(2, net, metric=net.metric)
+    painter = Painter(net, goal.objective)
+    assert set(STYLE_LAYERS) <= set(goal.metric)
+    assert_same(gradients(painter, GRID, masks), written_out(goal, masks, net), GRID)
+    tiled, whole = (painter.objective.losses(measured(painter, grid, masks))["style"] for grid in (GRID, WHOLE))
+    features = painter.network(to_tensor(PICTURE), painter.objective.layers)
+    assert whole == pytest.approx(float(style_loss(goal, features, masks)), rel=1e-9)
+    assert tiled == pytest.approx(whole, rel=1e-6)
 
 
 def test_one_region_everywhere_is_no_region():
