@@ -24,8 +24,9 @@ from muralist.model.state import start_state
 from muralist.model.statistics import Sums, Window
 from muralist.model.ways import usual_ways
 from muralist.model.weight_files import find_weights
+from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.tasks import DTYPES, objective
+from muralist.pipeline.tasks import DTYPES
 
 KINDS = ("none", "hard 2", "hard 5", "soft 2", "soft 5")
 
@@ -49,8 +50,8 @@ def targets_of(network: Network, settings: Settings, regions: int) -> dict[str, 
         noise = np.random.default_rng(region).random((128, 128, 3), np.float32) ** (1 + region)
         for layer, f in network(to_tensor(noise), tuple(settings.active_style_layers)).items():
             matrix = f[0].flatten(1).double()
-            found[f"gram {region_key(layer, region)}"] = (matrix @ matrix.T / matrix.shape[1]).numpy()
-            found[f"mean {region_key(layer, region)}"] = matrix.mean(1).numpy()
+            found[f"style gram {region_key(layer, region)}"] = (matrix @ matrix.T / matrix.shape[1]).numpy()
+            found[f"style mean {region_key(layer, region)}"] = matrix.mean(1).numpy()
     return found
 
 
@@ -60,8 +61,7 @@ class Round:
     def __init__(self, network: Network, settings: Settings, kind: str, side: int, steps: int) -> None:
         given = masks(kind, side)
         count = 1 if given is None else len(given)
-        goal = objective(settings, targets_of(network, settings, count), side, side, 2.0, network.metric)
-        object.__setattr__(goal, "regions", count)
+        goal = objective(settings, targets_of(network, settings, count), side, side, 2.0, network.metric, count)
         random = np.random.default_rng(9)
         pixels = random.random((side, side, 3), np.float32)
         self.painter, self.state = Painter(network, goal), start_state(pixels, "lbfgs")
