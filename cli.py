@@ -10,9 +10,10 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -21,73 +22,13 @@ import click
 from muralist.errors import MuralistError
 
 from .model.errors import printable
+from .options import Command, completed, option, options, preset_names, settings_options
+from .pipeline.console import CHANGES, ELSEWHERE, LOG, LogFile, shown
+from .pipeline.roles import LOOK, PICTURE
 from .pipeline.streams import Forgiving
 
 INTERRUPTED, TERMINATED = 130, 143
-GO_ON = ("render", "batch")
-RENDER_OPTIONS = ("overwrite", "restart", "report", "live", "live_host", "loss_lines", "loss_plot")
-
-# Settings with a flag of their own, in the order of the help; all others by --set.
-FLAGS = {
-    "size": "--size",
-    "width": "--width",
-    "height": "--height",
-    "aspect": "--aspect",
-    "print_size": "--print",
-    "dpi": "--dpi",
-    "fit": "--fit",
-    "bleed": "--bleed",
-    "crop_marks": "--crop-marks/--no-crop-marks",
-    "wrap": "--wrap",
-    "wrap_edge": "--wrap-edge",
-    "raw_exposure": "--raw-exposure",
-    "strength": "--strength",
-    "network": "--network",
-    "weights": "--weights",
-    "style_scale": "--style-scale",
-    "style_width": "--style-width",
-    "stroke": "--stroke",
-    "style_blend": "--style-blend",
-    "style_mask": "--style-mask",
-    "regions": "--region",
-    "region_fit": "--region-fit/--no-region-fit",
-    "strength_map": "--strength-map",
-    "protect": "--protect",
-    "colours": "--colours",
-    "init": "--init",
-    "noise_ratio": "--noise-ratio",
-    "optimizer": "--optimizer",
-    "consensus": "--consensus/--no-consensus",
-    "steps_per_round": "--steps-per-round",
-    "tile": "--tile",
-    "overlap": "--overlap",
-    "bit_depth": "--bit-depth",
-    "quality": "--quality",
-    "max_file": "--max-file",
-    "profile": "--profile",
-    "intent": "--intent",
-    "proof": "--proof/--no-proof",
-    "pdf_image": "--pdf-image",
-    "metadata": "--metadata",
-    "gps": "--gps/--no-gps",
-    "keep_times": "--keep-times/--no-keep-times",
-    "device": "--device",
-    "precision": "--precision",
-    "fast": "--fast/--no-fast",
-    "workers": "--workers",
-    "threads": "--threads",
-    "scheduler": "--scheduler",
-    "tls_ca": "--tls-ca",
-    "tls_cert": "--tls-cert",
-    "tls_key": "--tls-key",
-    "scratch": "--scratch",
-    "memory": "--memory",
-    "save_every": "--save-every",
-    "seed": "--seed",
-}
-
-
-REPEATABLE = ("style_width", "stroke", "style_mask", "regions")
+RESUMABLE = ("render", "batch")
 
 
 class Terminated(KeyboardInterrupt):
@@ -122,15 +63,33 @@ def _terminate(*_: object) -> None:
 
 
 @contextmanager
-def _future_told() -> Iterator[None]:
-    """Tell of words that are to change as of everything else, in a line, once."""
-    with warnings.catch_warnings():
+def _shown(ctx: click.Context) -> Iterator[None]:
+    """Show what is logged while a command runs, and words that are to change as of everything else, in a line, once."""
+    with shown() as ctx.obj, warnings.catch_warnings():
         warnings.simplefilter("once", FutureWarning)
-        warnings.showwarning = lambda message, *_: _tell(str(message))
+        warnings.showwarning = lambda message, *_: CHANGES.warning(str(message))
         yield
 
 
-class Door(click.Group):
+@contextmanager
+def _failure_logged() -> Iterator[None]:
+    """Log why a command ends early; on standard error it is told in another way."""
+    try:
+        yield
+    except click.exceptions.Exit:
+        raise
+    except (MuralistError, click.ClickException) as error:
+        LOG.error(getattr(error, "message", None) or " ".join(str(error).split()), extra=ELSEWHERE)
+        raise
+    except KeyboardInterrupt:
+        LOG.error("interrupted", extra=ELSEWHERE)
+        raise
+    except Exception as error:
+        LOG.critical("failed because of a bug", exc_info=error, extra=ELSEWHERE)
+        raise
+
+
+class ErrorHandlingGroup(click.Group):
     """Turns expected errors into one line; a bug keeps its traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
@@ -143,7 +102,7 @@ class Door(click.Group):
         """Run a command."""
         before = signal.signal(signal.SIGTERM, _terminate)
         try:
-            with _future_told():
+            with _shown(ctx), _failure_logged():
                 return super().invoke(ctx)
         except MuralistError as error:
             raise click.ClickException(printable(" ".join(str(error).split()))) from error
@@ -151,122 +110,139 @@ class Door(click.Group):
             error.message = printable(error.message)  # type: ignore[misc]
             raise
         except KeyboardInterrupt as stop:
-            more = "; the same command goes on where this was" if ctx.invoked_subcommand in GO_ON else ""
+            more = "; rerun the same command to resume" if ctx.invoked_subcommand in RESUMABLE else ""
             click.echo(f"muralist: interrupted{more}", err=True)
             raise click.exceptions.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
         finally:
             signal.signal(signal.SIGTERM, before)
 
 
-def settings_options(command: Callable[..., None], names: Sequence[str] = tuple(FLAGS)) -> Callable[..., None]:
-    """Give a command flags of `FLAGS`; names, help and defaults are those of the settings model."""
-    from .pipeline.settings import Settings, explained, spelled
-
-    for name in reversed(names):
-        flag = FLAGS[name]
-        default = spelled(Settings.model_fields[name].default)
-        text = f"{explained(name)}  [default: {default}]" if default else explained(name)
-        kind: Any = bool if "/" in flag else str
-        several: dict[str, Any] = {"multiple": True, "callback": _none_if_empty} if name in REPEATABLE else {}
-        command = click.option(flag, name, type=kind, default=None, help=text, **several)(command)
-    return command
+path = click.Path(path_type=Path)
 
 
-def _none_if_empty(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> list[str] | None:
-    return list(given) or None
+def _set_loudness(ctx: click.Context, option: click.Parameter, given: bool) -> bool:
+    console = ctx.find_root().obj
+    setattr(console, str(option.name), given)
+    if console.quiet and console.verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other", ctx)
+    return given
 
 
-def look_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command what says how paintings shall look, and all settings."""
-    for option in (
-        click.option("--overwrite", is_flag=True, help="Replace what exists."),
-        click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any other setting; repeatable."),
-    ):
-        command = option(command)
-    command = settings_options(command)
-    for option in (
-        click.option("-p", "--preset", default="default", help="Name or file of a preset.  [default: default]"),
-        click.option(
-            "-s",
-            "--style",
-            type=click.Path(path_type=Path),
-            multiple=True,
-            help="The painting whose style to take; repeatable. A folder of pictures counts as one.",
-        ),
-    ):
-        command = option(command)
-    return command
+def _add_log_file(ctx: click.Context, option: click.Parameter, file: Path | None) -> None:
+    if file is not None:
+        LOG.addHandler(LogFile(file))
+        LOG.debug("muralist %s, %s", version("muralist"), ctx.info_name, extra=ELSEWHERE)
 
 
-def picture_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command what `render` and `plan` take."""
-    path = click.Path(path_type=Path)
-    command = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(look_options(command))
-    text = "Painting; .jpg .png .webp .tif .avif .pdf by extension."
-    command = click.option("-o", "--output", type=path, required=True, help=text)(command)
-    return click.argument("content", type=path)(command)
+def _tell_of_keep_run(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+    if given:
+        ctx.meta["keep"] = True
+        warnings.warn("--keep is called --keep-run now; write --keep-run", FutureWarning, stacklevel=1)
 
 
-@click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+look_options = options(
+    option(
+        *("-s", "--style"),
+        type=path,
+        multiple=True,
+        group=PICTURE,
+        help="Painting whose style to take; repeatable. A folder of pictures counts as one.",
+    ),
+    option(
+        *("-p", "--preset"),
+        default="default",
+        group=LOOK,
+        metavar="NAME",
+        shell_complete=completed(preset_names),
+        help="Name or file of a preset.",
+    ),
+    settings_options(),
+    option(
+        "--set", "assignments", multiple=True, metavar="KEY=VALUE", group=LOOK, help="Any other setting; repeatable."
+    ),
+    option("--overwrite", is_flag=True, help="Replace what exists."),
+)
+picture_options = options(
+    click.argument("content", type=path),
+    option(
+        *("-o", "--output"),
+        type=path,
+        required=True,
+        group=PICTURE,
+        help="Painting to write. Format by extension: .jpg .png .webp .tif .avif .pdf.",
+    ),
+    look_options,
+    option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+)
+run_options = options(
+    option("--restart", is_flag=True, help="Discard an interrupted run and start over."),
+    option(
+        "--keep-run",
+        is_flag=True,
+        common=False,
+        callback=lambda ctx, option, given: given or "keep" in ctx.meta,
+        help="Keep the folder with intermediate canvases.",
+    ),
+    option("--keep", is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_tell_of_keep_run),
+    option("--report", is_flag=True, help="Write a page to look at every painting with."),
+    option(
+        "--live",
+        type=click.IntRange(0, 65535),
+        is_flag=False,
+        flag_value=0,
+        metavar="[PORT]",
+        help="Show progress in a browser. The address is printed.",
+    ),
+    option(
+        "--live-host",
+        default="127.0.0.1",
+        show_default=True,
+        common=False,
+        help="Address to serve the page of --live on.",
+    ),
+    option("--quiet", is_flag=True, callback=_set_loudness, help="No progress bars and no last line."),
+    option("--verbose", is_flag=True, common=False, expose_value=False, callback=_set_loudness, help="Show details."),
+    option(
+        "--log-file",
+        type=path,
+        expose_value=False,
+        callback=_add_log_file,
+        help="Append what is told, with details, to a file.",
+    ),
+)
+
+
+@click.group(cls=ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="muralist")
 def main() -> None:
     """Turn photographs of any size into one seamless painting."""
 
 
-def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command what all that paint take."""
-    for option in (
-        click.option("--quiet", is_flag=True, help="No progress bars and no last line."),
-        click.option(
-            "--live-host", default="127.0.0.1", show_default=True, help="Address to serve the page of --live on."
-        ),
-        click.option(
-            "--live",
-            type=click.IntRange(0, 65535),
-            is_flag=False,
-            flag_value=0,
-            metavar="[PORT]",
-            help="Show the painting in a browser while it grows; the address is printed.",
-        ),
-        click.option("--report", is_flag=True, help="Write a page to look at every painting with, in a browser."),
-        click.option("--keep", is_flag=True, help="Leave the folder with intermediate canvases."),
-        click.option("--restart", is_flag=True, help="Begin anew what was interrupted, instead of going on with it."),
-    ):
-        command = option(command)
-    return command
-
-
-def _tell(notice: str) -> None:
-    click.echo(f"muralist: {printable(notice)}", err=True)
-
-
-@main.command()
+@main.command(cls=Command)
 @picture_options
 @run_options
-@click.option("--loss-lines", is_flag=True, help="Print the losses after every round on standard error.")
-@click.option("--loss-plot", type=click.Path(path_type=Path), help="Plot the losses into a .png, .svg or .pdf file.")
+@option("--loss-lines", is_flag=True, common=False, help="Print the losses after every round on standard error.")
+@option("--loss-plot", type=path, common=False, help="Plot the losses into a .png, .svg or .pdf file.")
 def render(
     content: Path,
     style: tuple[Path, ...],
     output: Path,
     preset: str,
+    flags: dict[str, Any],
     assignments: tuple[str, ...],
     as_json: bool,
     quiet: bool,
-    keep: bool,
-    **options: Any,
+    **how: Any,
 ) -> None:
     """Paint the photograph CONTENT in the style of a painting.
 
-    The same command goes on with what was interrupted.
+    Rerun the same command to resume.
     """
     from .pipeline.presets import load_settings
     from .pipeline.render import render
 
-    how = {key: options.pop(key) for key in RENDER_OPTIONS}
-    settings = load_settings(preset, options, assignments)
-    tell = (lambda notice: None) if quiet else _tell
-    sidecar = render(content, style, output, settings, quiet=quiet, keep_folder=keep, tell=tell, **how).sidecar
+    settings = load_settings(preset, flags, assignments)
+    sidecar = render(content, style, output, settings, quiet=quiet, **how).sidecar
     if as_json:
         _print(json.dumps(sidecar, indent=2))
     elif not quiet:
@@ -276,63 +252,78 @@ def render(
         _print(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {score:.2f} ({chance})")
 
 
-@main.command()
+@main.command(cls=Command)
 @click.argument("inputs", nargs=-1, required=True)
-@look_options
-@run_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the paintings.")
-@click.option("--name", help="Template for their names, such as '{stem}-{style}.{ext}'.  [default: {stem}.{ext}]")
-@click.option("--each-style", is_flag=True, help="Paint every photograph once in each style, instead of blending them.")
-@click.option(
+@option("-o", "--output", type=path, required=True, group=PICTURE, help="Folder for the paintings.")
+@option(
+    "--name",
+    group=PICTURE,
+    help="Names, such as '{stem}-{style}.{ext}'.",
+)
+@option(
+    "--each-style",
+    is_flag=True,
+    group=PICTURE,
+    help="Paint every photograph in each style. By default styles are blended.",
+)
+@option(
     "--raw-pairs",
     type=click.Choice(["jpeg", "raw", "both"]),
     default="jpeg",
     show_default=True,
+    group=PICTURE,
+    common=False,
     help="What to paint of shots that are there twice, as raw and as JPEG or HEIC.",
 )
-@click.option("--finish-by", metavar="HH:MM", help="Leave photographs that would not be finished by then.")
-@click.option("--max-hours", type=float, help="Leave photographs that would not be finished in so many hours.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
+@look_options
+@run_options
+@option("--finish-by", metavar="HH:MM", help="Leave out what would not be finished by then.")
+@option("--max-hours", type=float, common=False, help="Leave out what would take longer than this.")
+@option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def batch(
     inputs: tuple[str, ...],
     style: tuple[Path, ...],
     output: Path,
     preset: str,
+    flags: dict[str, Any],
     assignments: tuple[str, ...],
     as_json: bool,
     quiet: bool,
-    **options: Any,
+    overwrite: bool,
+    restart: bool,
+    keep_run: bool,
+    report: bool,
+    **how: Any,
 ) -> None:
-    """Paint many photographs: INPUTS are folders, globs, pictures, and manifests (.csv, .jsonl).
+    """Paint many photographs: folders, globs, pictures, .csv or .jsonl manifests.
 
-    What is painted already is skipped, so the same command goes on with what was interrupted. A photograph that fails
-    stops no other; OUTPUT/report.jsonl tells what became of each.
+    Rerun the same command to resume: what is painted is skipped. A photograph that fails stops no other; see
+    OUTPUT/report.jsonl.
     """
-    from .pipeline.archives.batch import Wishes, paint_archive
+    from .pipeline.batch.run import BatchOptions, run_batch
 
-    ways = ("name", "each_style", "raw_pairs", "finish_by", "max_hours", "live", "live_host")
-    how = {key: options.pop(key) for key in ways}
-    own = {key: options.pop(key) for key in ("overwrite", "restart", "keep", "report")}
-    wishes = Wishes(preset, options, assignments, **own)
-    report = paint_archive(inputs, style, output, wishes, quiet=quiet, **how)
+    options = BatchOptions(
+        preset, flags, assignments, overwrite=overwrite, restart=restart, keep_run=keep_run, report=report
+    )
+    found = run_batch(inputs, style, output, options, quiet=quiet, **how)
     if as_json:
-        _print(json.dumps(report.as_dict(), indent=2))
+        _print(json.dumps(found.as_dict(), indent=2))
     elif not quiet:
-        _print(report.summary())
-    raise click.exceptions.Exit(report.exit_code)
+        _print(found.summary())
+    raise click.exceptions.Exit(found.exit_code)
 
 
-@main.command()
+@main.command(cls=Command)
 @picture_options
 def plan(
     content: Path,
     style: tuple[Path, ...],
     output: Path,
     preset: str,
+    flags: dict[str, Any],
     assignments: tuple[str, ...],
     overwrite: bool,
     as_json: bool,
-    **flags: Any,
 ) -> None:
     """Tell what `render` with the same options would do and take, without doing it."""
     from .pipeline.estimate import plan, table
@@ -340,7 +331,7 @@ def plan(
 
     found = plan(content, style, output, load_settings(preset, flags, assignments), overwrite=overwrite)
     for notice in found["notices"]:
-        _tell(notice)
+        LOG.warning(notice)
     _print(json.dumps(found, indent=2) if as_json else table(found))
 
 
@@ -354,17 +345,17 @@ def _browse(page: Path, browser: bool, *, wait: bool) -> None:
     address = page.resolve().as_uri()
     _print(address)
     if browser and not webbrowser.open(address):
-        _tell("no browser was found; open this address in one")
+        LOG.warning("no browser was found; open this address in one")
     if wait:
         with suppress(KeyboardInterrupt):
-            _tell("Ctrl-C ends the view")
+            LOG.info("Ctrl-C ends the view")
             signal.pause()
 
 
 @main.command()
-@click.argument("painting", type=click.Path(path_type=Path))
-@click.option("--photograph", type=click.Path(path_type=Path), help="What it was painted from, if that was moved.")
-@click.option("-o", "--output", "page", type=click.Path(path_type=Path), help="Page.  [default: PAINTING.report.html]")
+@click.argument("painting", type=path)
+@click.option("--photograph", type=path, help="What it was painted from, if that was moved.")
+@click.option("-o", "--output", "page", type=path, help="Page.  [default: PAINTING.report.html]")
 @click.option("--single-file", is_flag=True, help="Put everything into one file; for small pictures.")
 @click.option("--overwrite", is_flag=True, help="Replace what exists.")
 def report(painting: Path, **options: Any) -> None:
@@ -382,13 +373,13 @@ def report(painting: Path, **options: Any) -> None:
     else:
         page, notices = write_gallery(painting / "report.jsonl", pages=True)
         for notice in notices:
-            _tell(notice)
+            LOG.warning(notice)
     _print(str(page))
 
 
 @main.command()
-@click.argument("picture", type=click.Path(path_type=Path))
-@click.option("--photograph", type=click.Path(path_type=Path), help="Another picture, to compare it with.")
+@click.argument("picture", type=path)
+@click.option("--photograph", type=path, help="Another picture, to compare it with.")
 @browser_option
 def view(picture: Path, photograph: Path | None, browser: bool) -> None:
     """Show PICTURE under a loupe in the browser. Unless it has a page of its own, until Ctrl-C."""
@@ -399,9 +390,9 @@ def view(picture: Path, photograph: Path | None, browser: bool) -> None:
 
 
 @main.command()
-@click.argument("left", type=click.Path(path_type=Path))
-@click.argument("right", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Page to keep; without one it goes with Ctrl-C.")
+@click.argument("left", type=path)
+@click.argument("right", type=path)
+@click.option("-o", "--output", type=path, help="Page to keep; without one it goes with Ctrl-C.")
 @click.option("--overwrite", is_flag=True, help="Replace what exists.")
 @browser_option
 def compare(left: Path, right: Path, output: Path | None, overwrite: bool, browser: bool) -> None:
@@ -416,9 +407,9 @@ def compare(left: Path, right: Path, output: Path | None, overwrite: bool, brows
 
 
 @main.command()
-@click.argument("content", type=click.Path(path_type=Path))
-@click.option("-s", "--style", type=click.Path(path_type=Path), multiple=True, required=True, help="As for render.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the small paintings.")
+@click.argument("content", type=path)
+@click.option("-s", "--style", type=path, multiple=True, required=True, help="As for render.")
+@click.option("-o", "--output", type=path, required=True, help="Folder for the small paintings.")
 @browser_option
 def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -> None:
     """Paint CONTENT small, in several strengths and presets, and show each with the command to paint it large."""
@@ -426,15 +417,13 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -
 
     page, failures = paint_looks(content, style, output)
     for failure in failures:
-        _tell(failure)
+        LOG.warning(failure)
     _browse(page, browser, wait=False)
 
 
 @main.command()
-@click.argument("poster", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="A .pdf of sheets, or .tif of lanes."
-)
+@click.argument("poster", type=path)
+@click.option("-o", "--output", type=path, required=True, help="A .pdf of sheets, or .tif of lanes.")
 @click.option("--sheet", help="Paper of every panel, such as A3 or 60x90cm.")
 @click.option("--roll", help="Width of a roll, such as 61cm, for lanes of the whole height.")
 @click.option("--overlap", default="10mm", show_default=True, help="What neighbors share, to be glued.")
@@ -459,11 +448,6 @@ def panels(as_json: bool, **options: Any) -> None:
     _print(json.dumps(found, indent=2) if as_json else text)
 
 
-def machine_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command what says where to compute."""
-    return settings_options(command, ("device", "workers", "threads"))
-
-
 several = partial(click.option, multiple=True, show_default=True)
 
 
@@ -471,9 +455,9 @@ several = partial(click.option, multiple=True, show_default=True)
 @several("--network", "networks", default=["compact", "vgg19"], help="Network; repeatable.")
 @several("--precision", "precisions", default=["auto", "float32"], help="Number format of the network; repeatable.")
 @several("--tile", "sides", default=["512", "1024"], help="Side of a tile, in pixels; repeatable.")
-@machine_options
+@settings_options("device", "workers", "threads")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def bench(as_json: bool, **options: Any) -> None:
+def bench(as_json: bool, flags: dict[str, Any], **options: Any) -> None:
     """Measure how fast this machine paints, so that `plan` knows.
 
     All workers measure at the same time, as they would paint. On a few cores, vgg19 takes a minute at 512 px and
@@ -481,7 +465,7 @@ def bench(as_json: bool, **options: Any) -> None:
     """
     from .pipeline.bench import bench, table
 
-    found = bench(**options)
+    found = bench(**flags, **options)
     _print(json.dumps(found, indent=2) if as_json else table(found))
 
 
@@ -515,8 +499,8 @@ def networks(ctx: click.Context, as_json: bool) -> None:
 
 
 @networks.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("source", type=path)
+@click.argument("target", type=path)
 @click.option("--network", help="Network it holds, if its tensors alone do not tell.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
 def convert(source: Path, target: Path, network: str | None, overwrite: bool) -> None:
@@ -525,7 +509,7 @@ def convert(source: Path, target: Path, network: str | None, overwrite: bool) ->
 
     facts = convert(source, target, network, overwrite=overwrite)
     shown = {name: printable(str(fact)) for name, fact in {**facts, "target": target}.items()}
-    _print("{target}: {network}, from {source} ({format}), licence {licence}".format_map(shown))
+    _print("{target}: {network}, from {source} ({format}), license {license}".format_map(shown))
 
 
 def _network_text(row: dict[str, Any]) -> str:
@@ -544,7 +528,7 @@ def _file_text(file: dict[str, Any]) -> str:
     facts = (
         f"file      {printable(file['place'])}: {'there' if file['there'] else 'not there'}",
         f"format    {file['format']}",
-        f"licence   {file['licence']}",
+        f"license   {file['license']}",
         *(() if file["there"] else (get,)),
     )
     return "\n    ".join(facts)

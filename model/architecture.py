@@ -1,6 +1,6 @@
 """The networks muralist knows, as plain facts: one row each. Imports no torch, so that planning stays instant.
 
-A network is a sequence of steps: convolutions, each with the ReLU behind it, pooling, and local response normalisation.
+A network is a sequence of steps: convolutions, each with the ReLU behind it, pooling, and local response normalization.
 Layer `conv3_2` is what the second convolution of the third block gives, `relu3_2` the same after ReLU. (Blocks of VGG:
 Simonyan and Zisserman 2015. AlexNet, `conv1` to `relu5`: Krizhevsky et al. 2012.)
 
@@ -19,7 +19,7 @@ from .errors import UnknownLayerError, UnknownNetworkError
 
 Padding = Literal["reflect", "replicate", "zeros"]
 Pooling = Literal["average", "max", "l2"]
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 PASSES = 5  # over every activation in a step, see `Architecture.traffic`
 
@@ -63,8 +63,8 @@ class Pool(_Windowed):
 
 
 @dataclass(frozen=True)
-class Normalise:
-    """Local response normalisation among neighbouring channels (Krizhevsky et al. 2012, section 3.3).
+class Normalize:
+    """Local response normalization among neighboring channels (Krizhevsky et al. 2012, section 3.3).
 
     A value is divided by (1 + alpha / size * sum)^beta, over the squares of the `size` channels around its own.
     """
@@ -76,7 +76,7 @@ class Normalise:
     stride: ClassVar[int] = 1
 
 
-Step = Convolution | Pool | Normalise
+Step = Convolution | Pool | Normalize
 
 
 def vgg(blocks: Sequence[Sequence[int]]) -> tuple[Step, ...]:
@@ -122,8 +122,8 @@ class Architecture:
     steps: tuple[Step, ...]
     padding: Padding
     pooling: Pooling
-    mean: Colour
-    std: Colour
+    mean: Color
+    std: Color
     source: str
 
     @property
@@ -155,7 +155,7 @@ class Architecture:
         return self.convolutions[layer[4:]].fan_out
 
     def stride(self, layer: str) -> int:
-        """Return how many pixels lie between neighbouring positions of a layer.
+        """Return how many pixels lie between neighboring positions of a layer.
 
         >>> architecture("vgg19").stride("relu5_1"), architecture("alexnet").stride("conv1")
         (16, 4)
@@ -214,7 +214,7 @@ class Architecture:
         """Count the bytes per pixel that one step moves between memory and processor at least, however it is computed.
 
         Every activation is written and read once forwards and read once more for the mask of ReLU; its gradient is
-        written and read once. Pooling, padding, losses and the optimiser come on top, and caches that hold a whole
+        written and read once. Pooling, padding, losses and the optimizer come on top, and caches that hold a whole
         tile's layer would be needed to stay below.
 
         Parameters
@@ -226,7 +226,7 @@ class Architecture:
         return PASSES * itemsize * self.activations(layers)
 
     def _way(self, layer: str) -> list[tuple[Step, int]]:
-        """The steps to a layer, each with the pixels between neighbouring positions of what it is given."""
+        """The steps to a layer, each with the pixels between neighboring positions of what it is given."""
         self.check_layers([layer])
         way: list[tuple[Step, int]] = []
         stride = 1
@@ -238,9 +238,9 @@ class Architecture:
         return way
 
 
-def _alexnet(widths: Sequence[int], groups: int, normalised: bool) -> tuple[Step, ...]:
+def _alexnet(widths: Sequence[int], groups: int, normalized: bool) -> tuple[Step, ...]:
     one, two, three, four, five = widths
-    norm = (Normalise(),) if normalised else ()
+    norm = (Normalize(),) if normalized else ()
     return (
         *(Convolution("1", 3, one, kernel=11, stride=4), *norm, Pool(3)),
         *(Convolution("2", one, two, kernel=5, groups=groups), *norm, Pool(3)),
@@ -251,10 +251,10 @@ def _alexnet(widths: Sequence[int], groups: int, normalised: bool) -> tuple[Step
 
 
 # What Caffe's networks subtract from 0..255, and then nothing more.
-CAFFE_MEAN: Colour = (123.68 / 255, 116.779 / 255, 103.939 / 255)
-BYTES: Colour = (1 / 255, 1 / 255, 1 / 255)
-IMAGENET_MEAN: Colour = (0.485, 0.456, 0.406)
-IMAGENET_STD: Colour = (0.229, 0.224, 0.225)
+CAFFE_MEAN: Color = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+BYTES: Color = (1 / 255, 1 / 255, 1 / 255)
+IMAGENET_MEAN: Color = (0.485, 0.456, 0.406)
+IMAGENET_STD: Color = (0.229, 0.224, 0.225)
 
 ARCHITECTURES = {
     row.name: row
@@ -288,7 +288,7 @@ ARCHITECTURES = {
         ),
         Architecture(
             name="alexnet",
-            steps=_alexnet((96, 256, 384, 384, 256), groups=2, normalised=True),
+            steps=_alexnet((96, 256, 384, 384, 256), groups=2, normalized=True),
             padding="zeros",
             pooling="max",
             mean=(123 / 255, 117 / 255, 104 / 255),
@@ -297,7 +297,7 @@ ARCHITECTURES = {
         ),
         Architecture(
             name="alexnet-owt",
-            steps=_alexnet((64, 192, 384, 256, 256), groups=1, normalised=False),
+            steps=_alexnet((64, 192, 384, 256, 256), groups=1, normalized=False),
             padding="zeros",
             pooling="max",
             mean=IMAGENET_MEAN,

@@ -28,7 +28,7 @@ def convert(source: Path, target: Path, network: str | None = None, *, overwrite
     -------
     dict
         What is written into the file's metadata, as JSON under the key `muralist`: network, mean, std, format, source
-        (its name), source_sha256 and licence.
+        (its name), source_sha256 and license.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def _facts(network: str, file: WeightFile, weights: Weights) -> dict[str, object
         "format": weights.format,
         "source": file.published or Path(file.path).name,
         "source_sha256": file.sha256,
-        "licence": file.licence,
+        "license": file.license,
     }
 
 

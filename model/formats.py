@@ -32,7 +32,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from .architecture import ARCHITECTURES, BYTES, CAFFE_MEAN, Architecture, Colour, Convolution, Pool
+from .architecture import ARCHITECTURES, BYTES, CAFFE_MEAN, Architecture, Color, Convolution, Pool
 from .errors import WeightsError
 from .matfile import read_mat, unpacked_size
 from .weight_files import container, record
@@ -50,7 +50,7 @@ KINDS = {
     "torch": "safetensors file or torch state dict of tensors",
     "safetensors": "safetensors file or torch state dict of tensors",
 }
-GATYS_MEAN: Colour = (0.48501961, 0.45795686, 0.40760392)
+GATYS_MEAN: Color = (0.48501961, 0.45795686, 0.40760392)
 BGR = ("jcjohnson", "gatys", "npy")
 
 
@@ -70,8 +70,8 @@ class Content:
 
     container: str
     tensors: Mapping[str, Tensor]
-    mean: Colour | None = None
-    std: Colour | None = None
+    mean: Color | None = None
+    std: Color | None = None
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Weights:
 
     tensors: Mapping[str, Tensor]
     format: str
-    mean: Colour
-    std: Colour
+    mean: Color
+    std: Color
 
 
 class Refused(ValueError):
@@ -119,7 +119,7 @@ def understand(content: Content, row: Architecture) -> Weights:
     """Take a file's content for a network's."""
     tensors = _renamed(row, content.tensors)
     kind = _format(content, row)
-    known: dict[str, tuple[Colour, Colour]] = {
+    known: dict[str, tuple[Color, Color]] = {
         "jcjohnson": (CAFFE_MEAN, BYTES),
         "gatys": (GATYS_MEAN, BYTES),
         "npz": (CAFFE_MEAN, BYTES),
@@ -184,10 +184,10 @@ def _safetensors(content: bytes) -> Content:
     found = record(io.BytesIO(content))
     if "mean" not in found and "std" not in found:
         return Content("safetensors", tensors)
-    return Content("safetensors", tensors, _colour(found, "mean"), _colour(found, "std"))
+    return Content("safetensors", tensors, _color(found, "mean"), _color(found, "std"))
 
 
-def _colour(found: Mapping[str, Any], key: str) -> Colour:
+def _color(found: Mapping[str, Any], key: str) -> Color:
     values: Any = found.get(key)
     numbers = isinstance(values, list) and all(isinstance(value, float) and isfinite(value) for value in values)
     if numbers and len(values) == 3 and (key == "mean" or min(values) > 0):
@@ -196,7 +196,7 @@ def _colour(found: Mapping[str, Any], key: str) -> Colour:
 
 
 def _torch(content: bytes) -> Content:
-    """Unpickle tensors; those of a training checkpoint lie one level down."""
+    """Unpickle tensors; those of a training snapshot lie one level down."""
     if content.startswith(ZIP):
         _check_archive(content)
         _check_pickle(io.BytesIO(_pickled(content)))

@@ -1,7 +1,7 @@
 """From a weight file to a network: whether it is the right one, and whole.
 
-What a file is is told by its content, never by its name; see `muralist.model.formats`. Weights may be stored in any
-floating-point type; they are used as float32 until prepared.
+The format is detected from the file's content, never from its name; see `muralist.model.formats`. Weights may be stored
+in any floating-point type; they are used as float32 until prepared.
 """
 
 import hashlib

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .architecture import Architecture, Colour, Convolution, Normalise, Padding, Pool, Pooling
+from .architecture import Architecture, Color, Convolution, Normalize, Padding, Pool, Pooling
 from .frozen import average_pool, convolve, l2_pool
 from .ways import PADDED_CHANNELS, Ways
 
@@ -34,14 +34,14 @@ class Network(nn.Module):
     pooling : "average", "max" or "l2", optional
         As the network was trained, if not given. "l2" is the square root of the sum of squares in a window.
     padding : "reflect", "replicate" or "zeros", optional
-        As the network was trained, if not given. Zeros are put in after the mean has been subtracted: the mean colour.
+        As the network was trained, if not given. Zeros are put in after the mean has been subtracted: the mean color.
     pool_rescale : bool
         Multiply what average pooling gives by 2, and L2 pooling by 0.78, so that features stay about as large as with
         max pooling (K. Crowson, style-transfer-pytorch).
     mean, std : tuple of float, optional
         What to subtract from and divide RGB in [0, 1] by; the architecture's if not given.
     metric : mapping layer -> ndarray (rows, C + 1), optional
-        Heads in which style is measured, see `style_losses.py`; a layer without heads is measured as it is.
+        Heads in which style is measured, see `losses/style.py`; a layer without heads is measured as it is.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Network(nn.Module):
         padding: Padding | None = None,
         *,
         pool_rescale: bool = False,
-        mean: Colour | None = None,
-        std: Colour | None = None,
+        mean: Color | None = None,
+        std: Color | None = None,
         metric: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Network(nn.Module):
         return features
 
     def _normalization(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation in the picture's own number type: half precision would shift every colour a little."""
+        """Mean and deviation in the picture's own number type: half precision would shift every color a little."""
         key = picture.dtype, picture.device
         if key not in self._constants:  # once, for it waits for the device
             mean, std = (picture.new_tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
@@ -134,7 +134,7 @@ class Network(nn.Module):
                 x = F.relu(x, inplace=f"conv{step.name}" not in wanted)
                 yield f"relu{step.name}", x
             else:
-                x = self._pool(x, step) if isinstance(step, Pool) else _normalised(x, step)
+                x = self._pool(x, step) if isinstance(step, Pool) else _normalized(x, step)
 
     def _convolve(self, x: Tensor, step: Convolution) -> Tensor:
         weight, bias = (self.get_buffer(f"conv{step.name}_{kind}") for kind in ("weight", "bias"))
@@ -152,8 +152,8 @@ class Network(nn.Module):
         return pooled * self.pool_scale if self.pool_scale != 1 else pooled
 
 
-def _normalised(x: Tensor, step: Normalise) -> Tensor:
-    """Local response normalisation, channel by channel: torch's own has no bfloat16 on a CPU."""
+def _normalized(x: Tensor, step: Normalize) -> Tensor:
+    """Local response normalization, channel by channel: torch's own has no bfloat16 on a CPU."""
     side = step.size // 2
     squares = F.pad(x.square(), (0, 0, 0, 0, side, side))
     total = sum(squares[:, i : i + x.shape[1]] for i in range(step.size))

@@ -34,7 +34,7 @@ class Steps:
         Adam: in units of the pixel range, per step. L-BFGS: factor of the quasi-Newton step.
     betas : (float, float)
         Decay of Adam's moments.
-    average_decay : float
+    ema_decay : float
         Decay of the moving average; a plain mean until 1 / (1 - decay) steps have been made.
     optimizer : str
         A key of `OPTIMIZERS`.
@@ -49,7 +49,7 @@ class Steps:
     first_of_level: int
     learning_rate: float
     betas: tuple[float, float] = (0.9, 0.99)
-    average_decay: float = 0.9
+    ema_decay: float = 0.9
     optimizer: str = "adam"
     history: int = 10
     resolutions: int = 1
@@ -58,7 +58,7 @@ class Steps:
     def kind(self) -> Hashable:
         """What a round of such steps does, but for the numbers."""
         began = bool(self.first_of_level)
-        return self.count, began, self.optimizer, self.betas, self.average_decay, self.history, self.resolutions
+        return self.count, began, self.optimizer, self.betas, self.ema_decay, self.history, self.resolutions
 
     def numbers(self, rate: float) -> list[tuple[float, float, float]]:
         """What changes from step to step: factors of the step and of Adam's second moment, share of the new pixels."""
@@ -67,7 +67,7 @@ class Steps:
             (
                 rate / (1 - beta1 ** (self.first + made + 1)) if self.optimizer == "adam" else rate,
                 1 / (1 - beta2 ** (self.first + made + 1)),
-                max(1 - self.average_decay, 1 / (self.first_of_level + made + 1)),
+                max(1 - self.ema_decay, 1 / (self.first_of_level + made + 1)),
             )
             for made in range(self.count)
         ]
@@ -117,7 +117,7 @@ class Descent:
         """Make one step down a gradient (1, 3, H, W); `numbers` (3,) are those of `Steps.numbers` for it."""
         factor, other, share = numbers
         self.pixels = self._optimizer.step(self.pixels, grad, factor, other)
-        self.average = self.average.lerp(self.pixels, share) if self._steps.average_decay else self.pixels
+        self.average = self.average.lerp(self.pixels, share) if self._steps.ema_decay else self.pixels
 
 
 class Adam:

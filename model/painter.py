@@ -1,4 +1,4 @@
-"""The painter: optimises the pixels of one tile for some steps, as a share of the whole picture's optimisation.
+"""The painter: optimizes the pixels of one tile for some steps, as a share of the whole picture's optimization.
 
 Gram consensus: the style loss depends on other tiles only through the whole picture's Gram matrices (and means of
 features, which go the same way). The painter knows them as they were when the round began and supposes that the other
@@ -172,7 +172,7 @@ class RoundGradient:
     """Gradient of the whole picture's loss at one tile's pixels, within one round.
 
     Remembers the tile's own statistics at the first call, which is the start of the round; and, if gradients are to be
-    normalised, their norms, which are exact there. Norms of the whole picture are those of the round before.
+    normalized, their norms, which are exact there. Norms of the whole picture are those of the round before.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .architecture import BYTES, Colour
+from .architecture import BYTES, Color
 
 BUNDLED = Path(__file__).resolve().parent / "weights"
 
@@ -12,7 +12,7 @@ BUNDLED = Path(__file__).resolve().parent / "weights"
 def cache_folder() -> Path:
     """Where torchvision keeps its weight files; muralist shares them."""
     usual = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
-    return Path(os.environ.get("TORCH_HOME", usual)).expanduser() / "hub" / "checkpoints"
+    return Path(os.environ.get("TORCH_HOME", usual)).expanduser() / "hub" / "snapshots"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PublishedFile:
     network : str
     format : str
         As `muralist.model.formats.understand` tells it.
-    licence : str
+    license : str
         Of the weights.
     page : str
         Where it is described and can be found.
@@ -43,13 +43,13 @@ class PublishedFile:
     name: str
     network: str
     format: str
-    licence: str
+    license: str
     page: str
     url: str = ""
     sha256: str = ""
     md5: str = ""
-    mean: Colour | None = None
-    std: Colour | None = None
+    mean: Color | None = None
+    std: Color | None = None
     bundled: bool = False
 
     @property

@@ -31,14 +31,14 @@ class WeightFile:
         Of a published file, its format; of another one, what its first bytes show: see `container`.
     published : str
         Name under which a file of this hash is published; empty if it is not known.
-    licence : str
+    license : str
     """
 
     path: str
     sha256: str
     format: str = ""
     published: str = ""
-    licence: str = "unknown"
+    license: str = "unknown"
 
     @property
     def place(self) -> Path:
@@ -148,7 +148,7 @@ def _network(row: Architecture, files: Sequence[PublishedFile]) -> dict[str, Any
                 "place": str(each.place),
                 "there": each in there,
                 "format": each.format,
-                "licence": each.licence,
+                "license": each.license,
                 "url": each.url or None,
                 "page": each.page,
             }
@@ -165,12 +165,13 @@ def _described(path: Path, file: io.BufferedReader) -> WeightFile:
     sha256 = _digest(file, "sha256")
     known = recognised(sha256, _digest(file, "md5") if kind == "mat" else "")
     if known is not None:
-        return WeightFile(str(path), sha256, known.format, known.name, known.licence)
-    licence = "unknown"
+        return WeightFile(str(path), sha256, known.format, known.name, known.license)
+    license = "unknown"
     if kind == "safetensors":
         with suppress(ValueError, RecursionError):  # of a broken file, which is told when it is loaded
-            licence = str(record(file).get("licence", licence))
-    return WeightFile(str(path), sha256, kind, licence=licence)
+            written = record(file)
+            license = str(written.get("license", written.get("licence", license)))  # spelled so by muralist 0.1
+    return WeightFile(str(path), sha256, kind, license=license)
 
 
 def _digest(file: io.BufferedReader | io.BufferedRandom, algorithm: str) -> str:
@@ -198,8 +199,8 @@ def _download(files: Sequence[PublishedFile]) -> PublishedFile:
     if chosen is None:
         raise WeightsError(
             str(files[0].place),
-            f"not there, and not to be downloaded, as no hash of it is known; get it from {files[0].page} and put it "
-            f"there, or name a copy with --weights FILE{_also(files[0])}",
+            "missing; its hash is not known, so it cannot be downloaded automatically; get it from "
+            f"{files[0].page} and put it there, or name a copy with --weights FILE{_also(files[0])}",
         )
     try:
         chosen.place.parent.mkdir(parents=True, exist_ok=True)

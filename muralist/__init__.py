@@ -5,6 +5,7 @@
 Names are imported when they are used first, so that `import muralist` takes no time.
 """
 
+import logging
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import MuralistError
 
 if TYPE_CHECKING:
-    from .pipeline.archives.batch import render_batch
+    from .pipeline.batch.run import render_batch
     from .pipeline.estimate import plan
     from .pipeline.events import Event
     from .pipeline.notebook import notebook
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .pipeline.settings import Settings
 
     __version__: str
+
+logging.getLogger("muralist").addHandler(logging.NullHandler())  # what is told is for the caller to show
 
 __all__ = [
     "Event",
@@ -46,7 +49,7 @@ _HOMES = {
     "notebook": "notebook",
     "plan": "estimate",
     "render": "render",
-    "render_batch": "archives.batch",
+    "render_batch": "batch.run",
 }
 
 

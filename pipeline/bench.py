@@ -16,7 +16,7 @@ from .progress import counted, watched
 from .settings import Settings
 from .speeds import USUAL_SIDE, Speed, conditions, today, usual_speeds
 from .workers.crew import Ask, crew
-from .workers.local import Shape, has_metal, local_shape
+from .workers.local import WorkerLayout, has_metal, local_shape
 from .workers.processor import cpu_name
 
 ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float32": 4}  # of a value, at least
@@ -27,7 +27,7 @@ MANY_TILES = 1 << 30  # as many as would keep any machine busy
 Facts = dict[str, str]
 
 
-def speed_here(settings: Settings, shape: Shape, side: int) -> dict[str, Any]:
+def speed_here(settings: Settings, shape: WorkerLayout, side: int) -> dict[str, Any]:
     """Tell how fast this machine paints: as it was measured before, or else measured now for a short while.
 
     What is measured now is kept, unless other programs are busy: it would be believed when they are gone.
@@ -35,7 +35,7 @@ def speed_here(settings: Settings, shape: Shape, side: int) -> dict[str, Any]:
     Parameters
     ----------
     settings : Settings
-    shape : Shape
+    shape : WorkerLayout
         Of the workers.
     side : int
         Of the largest tile, px.
@@ -72,14 +72,14 @@ def _busy() -> float | None:
 
 
 def learn_speed(
-    settings: Settings, shape: Shape, device: tuple[str, str], precision: str, side: int, seconds: float
+    settings: Settings, shape: WorkerLayout, device: tuple[str, str], precision: str, side: int, seconds: float
 ) -> None:
     """Keep how fast a painting was really painted here, which corrects what was measured before.
 
     Parameters
     ----------
     settings : Settings
-    shape : Shape
+    shape : WorkerLayout
         Of the workers.
     device : (str, str)
         Kind of device and its name.
@@ -101,7 +101,7 @@ def learn_speed(
     )
 
 
-def _device(settings: Settings, shape: Shape) -> tuple[str, str]:
+def _device(settings: Settings, shape: WorkerLayout) -> tuple[str, str]:
     """Kind and name of the device that workers will find; only GPUs need torch for that."""
     if settings.device == "cpu" or (settings.device == "auto" and not shape.gpus and not has_metal()):
         return "cpu", cpu_name()
@@ -111,7 +111,7 @@ def _device(settings: Settings, shape: Shape) -> tuple[str, str]:
     return device, device_name(device)
 
 
-def _measured_shortly(settings: Settings, shape: Shape, side: int) -> Speed:
+def _measured_shortly(settings: Settings, shape: WorkerLayout, side: int) -> Speed:
     with crew(shape, settings.device) as ask:
         facts = ask("facts")[0]
         return _measured(ask, facts, _settled(settings, facts), shape, side)
@@ -122,7 +122,7 @@ def _settled(settings: Settings, facts: Facts) -> Settings:
     return settings.model_copy(update={"precision": facts["precision"]}) if settings.precision == "auto" else settings
 
 
-def _measured(ask: Ask, facts: Facts, settings: Settings, shape: Shape, side: int) -> Speed:
+def _measured(ask: Ask, facts: Facts, settings: Settings, shape: WorkerLayout, side: int) -> Speed:
     return Speed(
         conditions(settings, shape, facts["device"], facts["name"]),
         settings.precision,
@@ -176,7 +176,7 @@ def bench(
         return _measure_all(ask, wanted, shape)
 
 
-def _check_room(settings: Settings, shape: Shape) -> None:
+def _check_room(settings: Settings, shape: WorkerLayout) -> None:
     """Refuse a tile whose activations alone are more than this machine's memory. (What a GPU has is not known here.)"""
     if shape.gpus or settings.device not in ("auto", "cpu"):
         return
@@ -191,7 +191,7 @@ def _check_room(settings: Settings, shape: Shape) -> None:
         )
 
 
-def _measure_all(ask: Ask, wanted: Sequence[Settings], shape: Shape) -> dict[str, Any]:
+def _measure_all(ask: Ask, wanted: Sequence[Settings], shape: WorkerLayout) -> dict[str, Any]:
     facts, speeds = ask("facts")[0], usual_speeds()
     trials = _distinct([_settled(settings, facts) for settings in wanted])
     _check_precisions(trials, facts)
@@ -221,7 +221,7 @@ def _check_precisions(trials: Sequence[Settings], facts: Facts) -> None:
             )
 
 
-def _machine(ask: Ask, facts: Facts, shape: Shape, precisions: Collection[str]) -> dict[str, Any]:
+def _machine(ask: Ask, facts: Facts, shape: WorkerLayout, precisions: Collection[str]) -> dict[str, Any]:
     """What this machine can do at best, whatever it computes."""
     return {
         "device": facts["device"],

@@ -166,7 +166,7 @@ def tile_of_noise(
         first_of_level=0,
         learning_rate=0.01,
         optimizer=settings.optimizer,
-        history=settings.history,
+        history=settings.lbfgs_history,
         resolutions=settings.lbfgs_resolutions[-1],
     )
     return painter, (state, content, window, whole, steps)

@@ -11,19 +11,19 @@ import psutil
 from ..model.published import PUBLISHED
 from ..model.state import PLANES
 from .bench import learn_speed, speed_here
-from .brief import Brief, as_paths, make_brief
 from .errors import SettingsError
+from .initialization import is_photograph
 from .levels import STYLE_TILE_PX, Level
 from .pictures.rasters import Raster
 from .presets import load_settings
 from .progress import counted
-from .records.course import Course
+from .records.run_state import RunState
+from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
 from .sizes import MM_PER_INCH
 from .speeds import conditions, round_steps, usual_speeds
-from .start import is_photograph
 from .workers.cluster import Cluster
-from .workers.local import Shape, gpu_memory, local_shape
+from .workers.local import WorkerLayout, gpu_memory, local_shape
 from .workers.memory import budget
 
 FLOAT, DOUBLE = 4, 8
@@ -44,51 +44,51 @@ LEARNED_SECONDS = 5  # of workers on a level, below which what it took is mostly
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
 
-def disk_bytes(brief: Brief) -> int:
+def disk_bytes(plan: RenderPlan) -> int:
     """Most that the run folder holds at a time: two rounds of a level, or three, the level before it, and pictures."""
-    sizes = [_level_bytes(brief, level) for level in brief.levels]
-    aside = sum(pixels.nbytes for pixels in (brief.content.pixels, brief.content.alpha) if isinstance(pixels, Raster))
+    sizes = [_level_bytes(plan, level) for level in plan.levels]
+    aside = sum(pixels.nbytes for pixels in (plan.content.pixels, plan.content.alpha) if isinstance(pixels, Raster))
     return aside + int(max(before + size for before, size in zip([0.0, *sizes], sizes, strict=False)))
 
 
-def _level_bytes(brief: Brief, level: Level) -> float:
-    network, settings = brief.network, brief.settings
+def _level_bytes(plan: RenderPlan, level: Level) -> float:
+    network, settings = plan.network, plan.settings
     kept = settings.active_content_layers
     features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in kept)
     # A tile files its Gram matrices every round; the whole picture's stay, and so do the style picture's.
     grams = sum(network.channels(name) ** 2 * DOUBLE for name in settings.active_style_layers)
-    rounds = 3 if settings.keep == "best" else 2  # the best one, the last one, and the next
-    files = (rounds + 3) * len(level.grid) + len(level.rounds) + 2 * len(brief.styles)
+    rounds = 3 if settings.iterate == "best" else 2  # the best one, the last one, and the next
+    files = (rounds + 3) * len(level.grid) + len(level.rounds) + 2 * len(plan.styles)
     pictures = 1 if level.index or is_photograph(settings) else 2
-    pictures += 0 if brief.regions is None else brief.regions.planes
+    pictures += 0 if plan.regions is None else plan.regions.planes
     return (
-        sum(_style_pixels(brief, level)) * CONTENT_BYTES
+        sum(_style_pixels(plan, level)) * CONTENT_BYTES
         + level.tile_pixels * (pictures * CONTENT_BYTES + rounds * state_bytes(settings) + features)
         + files * (grams + OVERHEAD_BYTES)
     )
 
 
-def _style_pixels(brief: Brief, level: Level) -> list[int]:
-    return [prod(style.size(side)) for style, side in zip(brief.styles, level.style_sides, strict=True)]
+def _style_pixels(plan: RenderPlan, level: Level) -> list[int]:
+    return [prod(style.size(side)) for style, side in zip(plan.styles, level.style_sides, strict=True)]
 
 
-def worker_bytes(brief: Brief, itemsize: int) -> int:
+def worker_bytes(plan: RenderPlan, itemsize: int) -> int:
     """Peak memory of a worker: torch itself, and the largest tile's activations and state, or a style picture's."""
-    pixels = max(largest_tile(level) for level in brief.levels)
-    activations = itemsize * brief.network.activations(brief.settings.layers)
-    largest_style = max(max(_style_pixels(brief, level), default=0) for level in brief.levels)
+    pixels = max(largest_tile(level) for level in plan.levels)
+    activations = itemsize * plan.network.activations(plan.settings.layers)
+    largest_style = max(max(_style_pixels(plan, level), default=0) for level in plan.levels)
     style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2)
-    regions = 0 if brief.regions is None else brief.regions.count * pixels * GUIDE_BYTES
-    return WORKER_BYTES + int(max(pixels * _pixel_bytes(brief, itemsize) + regions, style))
+    regions = 0 if plan.regions is None else plan.regions.count * pixels * GUIDE_BYTES
+    return WORKER_BYTES + int(max(pixels * _pixel_bytes(plan, itemsize) + regions, style))
 
 
-def _pixel_bytes(brief: Brief, itemsize: int) -> float:
+def _pixel_bytes(plan: RenderPlan, itemsize: int) -> float:
     """What painting a tile takes per pixel: activations, state, and the pairs of L-BFGS."""
-    activations = itemsize * brief.network.activations(brief.settings.layers)
-    return ACTIVATION_COPIES * activations + STATE_COPIES * PLANES["adam"] * PLANE_BYTES + _pairs(brief) * PAIR_BYTES
+    activations = itemsize * plan.network.activations(plan.settings.layers)
+    return ACTIVATION_COPIES * activations + STATE_COPIES * PLANES["adam"] * PLANE_BYTES + _pairs(plan) * PAIR_BYTES
 
 
-def gpu_room(brief: Brief, shape: Shape, itemsize: int) -> dict[str, int] | None:
+def gpu_room(plan: RenderPlan, shape: WorkerLayout, itemsize: int) -> dict[str, int] | None:
     """Compare what workers take of a GPU's memory with what is free there, as foreseen; None where that is not known.
 
     Returns
@@ -101,27 +101,27 @@ def gpu_room(brief: Brief, shape: Shape, itemsize: int) -> dict[str, int] | None
     if free is None:
         return None
     workers = -(-shape.workers // len(set(shape.gpus)))
-    pixels, per_pixel = max(largest_tile(level) for level in brief.levels), _pixel_bytes(brief, itemsize)
+    pixels, per_pixel = max(largest_tile(level) for level in plan.levels), _pixel_bytes(plan, itemsize)
     side = isqrt(max(0, int((free / workers - GPU_BYTES) / per_pixel)))
-    side -= side % brief.network.stride(brief.network.deepest(brief.settings.layers))
+    side -= side % plan.network.stride(plan.network.deepest(plan.settings.layers))
     return {"bytes": GPU_BYTES + int(pixels * per_pixel), "workers": workers, "free_bytes": free, "tile": side}
 
 
-def history_bytes(brief: Brief) -> int:
+def history_bytes(plan: RenderPlan) -> int:
     """Memory of a worker for the pairs that L-BFGS remembers, on the largest tile; none for Adam."""
-    return _pairs(brief) * PAIR_BYTES * max(largest_tile(level) for level in brief.levels)
+    return _pairs(plan) * PAIR_BYTES * max(largest_tile(level) for level in plan.levels)
 
 
-def _pairs(brief: Brief) -> int:
-    return brief.settings.history if brief.settings.optimizer == "lbfgs" else 0
+def _pairs(plan: RenderPlan) -> int:
+    return plan.settings.lbfgs_history if plan.settings.optimizer == "lbfgs" else 0
 
 
 def state_bytes(settings: Settings) -> int:
-    """Size of the state per pixel: pixels, average, and what the optimiser remembers."""
+    """Size of the state per pixel: pixels, average, and what the optimizer remembers."""
     return PLANES[settings.optimizer] * PLANE_BYTES
 
 
-def check_memory(brief: Brief) -> None:
+def check_memory(plan: RenderPlan) -> None:
     """Refuse an L-BFGS history that does not fit into this machine's memory. On a scheduler, its workers' is not known.
 
     Raises
@@ -129,22 +129,22 @@ def check_memory(brief: Brief) -> None:
     SettingsError
         Saying what the history takes, how many pairs would fit, and what to do.
     """
-    settings = brief.settings
+    settings = plan.settings
     if settings.optimizer != "lbfgs" or settings.scheduler is not None:
         return
-    shape = local_shape(settings, brief.most_tiles)
+    shape = local_shape(settings, plan.most_tiles)
     if shape.gpus:  # whose memory it is, and tiles are halved where that is too little
         return
-    workers, needed = shape.workers, worker_bytes(brief, FLOAT)
+    workers, needed = shape.workers, worker_bytes(plan, FLOAT)
     available = MEMORY_SHARE * psutil.virtual_memory().available
     if workers * needed <= available:
         return
-    history = history_bytes(brief)
-    fitting = settings.history - ceil((needed - available / workers) / (history / settings.history))
-    some = f"{counted(fitting, 'pair')} would fit: use --set history={fitting},"
-    smaller = "a smaller --tile" if settings.chunks is None else "more chunks"
+    history = history_bytes(plan)
+    fitting = settings.lbfgs_history - ceil((needed - available / workers) / (history / settings.lbfgs_history))
+    some = f"{counted(fitting, 'pair')} would fit: use --set lbfgs_history={fitting},"
+    smaller = "a smaller --tile" if settings.tile_grid is None else "more chunks"
     raise SettingsError(
-        f"L-BFGS with a history of {counted(settings.history, 'pair')} needs {_gib(workers * needed)} of memory "
+        f"L-BFGS with a history of {counted(settings.lbfgs_history, 'pair')} needs {_gib(workers * needed)} of memory "
         f"({counted(workers, 'worker')}, {_gib(history)} each for the history), but {_gib(available)} "
         f"can be used; {some if fitting > 0 else 'not one pair would fit: use'} {smaller} or fewer --workers"
     )
@@ -154,21 +154,21 @@ def _gib(number: float) -> str:
     return f"{number / 2**30:.1f} GiB"
 
 
-def held_bytes(brief: Brief, workers: int) -> int:
+def held_bytes(plan: RenderPlan, workers: int) -> int:
     """What a worker keeps of the files it wrote and read, at most its share of what `memory` allows."""
-    canvas = max(level.tile_pixels for level in brief.levels) * (2 * state_bytes(brief.settings) + CONTENT_BYTES)
-    return min(budget(brief.settings) // 2, canvas) // workers
+    canvas = max(level.tile_pixels for level in plan.levels) * (2 * state_bytes(plan.settings) + CONTENT_BYTES)
+    return min(budget(plan.settings) // 2, canvas) // workers
 
 
-def driver_bytes(brief: Brief) -> int:
+def driver_bytes(plan: RenderPlan) -> int:
     """Peak memory of the driver: pictures that are not on disk, and bands as wide as the painting."""
-    pictures = [brief.content, *(style.picture for style in brief.styles), *filter(None, [brief.init])]
+    pictures = [plan.content, *(style.picture for style in plan.styles), *filter(None, [plan.init])]
     stored = [picture.pixels for picture in pictures]
-    if (regions := brief.regions) is not None:
+    if (regions := plan.regions) is not None:
         masks = (*regions.masks, regions.strength_map, regions.protect)
         stored += [mask.values for mask in masks if mask is not None]
     sources = sum(pixels.nbytes for pixels in stored if not isinstance(pixels, Raster))
-    return DRIVER_BYTES + sources + brief.final.width * ROW_BYTES
+    return DRIVER_BYTES + sources + plan.final.width * ROW_BYTES
 
 
 def largest_tile(level: Level) -> int:
@@ -204,13 +204,13 @@ def plan(
     """
     styles = as_paths(style)
     with TemporaryDirectory() as folder:
-        brief = make_brief(
+        plan = plan_render(
             Path(photo), styles, Path(output), settings or load_settings(), overwrite=overwrite, aside=Path(folder)
         )
-        return {**estimate(brief), "notices": list(brief.notices)}
+        return {**estimate(plan), "notices": list(plan.notices)}
 
 
-def estimate(brief: Brief) -> dict[str, Any]:
+def estimate(plan: RenderPlan) -> dict[str, Any]:
     """Foresee a render; for the time, a few steps are measured on this machine, unless that was done before.
 
     Returns
@@ -218,11 +218,11 @@ def estimate(brief: Brief) -> dict[str, Any]:
     dict
         Plain values: a row per level, and totals. Bytes, seconds, floating-point operations.
     """
-    check_memory(brief)
-    _check_weights(brief)
-    settings, shape = brief.settings, local_shape(brief.settings, brief.most_tiles)
-    measured = speed_here(settings, shape, isqrt(max(largest_tile(level) for level in brief.levels)))
-    operations = brief.network.operations(settings.layers)
+    check_memory(plan)
+    _check_weights(plan)
+    settings, shape = plan.settings, local_shape(plan.settings, plan.most_tiles)
+    measured = speed_here(settings, shape, isqrt(max(largest_tile(level) for level in plan.levels)))
+    operations = plan.network.operations(settings.layers)
     itemsize = 2 if measured["precision"] == "bfloat16" else FLOAT
     rows = [
         {
@@ -234,28 +234,28 @@ def estimate(brief: Brief) -> dict[str, Any]:
             "operations": operations * level.tile_pixels * level.steps,
             "seconds": _level_seconds(level, settings, shape.workers, measured["pixel_step_seconds"]),
         }
-        for level in brief.levels
+        for level in plan.levels
     ]
     return {
-        "height": brief.final.height,
-        "width": brief.final.width,
-        "sheet": {**brief.sheet.as_dict(), "dpi": brief.sheet.dpi} if settings.print_size else None,
+        "height": plan.final.height,
+        "width": plan.final.width,
+        "sheet": {**plan.sheet.as_dict(), "dpi": plan.sheet.dpi} if settings.print_size else None,
         "levels": rows,
         "workers": shape.workers,
         "threads": shape.threads,
         **measured,
-        "worker_bytes": worker_bytes(brief, itemsize) + held_bytes(brief, shape.workers),
-        "gpu": gpu_room(brief, shape, itemsize),
-        "driver_bytes": driver_bytes(brief),
-        "disk_bytes": disk_bytes(brief),
+        "worker_bytes": worker_bytes(plan, itemsize) + held_bytes(plan, shape.workers),
+        "gpu": gpu_room(plan, shape, itemsize),
+        "driver_bytes": driver_bytes(plan),
+        "disk_bytes": disk_bytes(plan),
         "operations": sum(row["operations"] for row in rows),
         "seconds": sum(row["seconds"] for row in rows),
     }
 
 
-def learn_speed_of(brief: Brief, course: Course, cluster: Cluster, precision: str) -> None:
+def learn_speed_of(plan: RenderPlan, course: RunState, cluster: Cluster, precision: str) -> None:
     """Keep how fast the finest level was painted, if workers of this machine painted it undisturbed and long enough."""
-    settings, level, report = brief.settings, brief.final, course.levels[-1]
+    settings, level, report = plan.settings, plan.final, course.levels[-1]
     disturbed = cluster.lost or cluster.again or course.resumed or report.halvings
     if settings.scheduler is not None or settings.precision != "auto" or disturbed:
         return
@@ -263,20 +263,20 @@ def learn_speed_of(brief: Brief, course: Course, cluster: Cluster, precision: st
         return
     steps = report.steps + round_steps(settings) * report.rounds
     seconds = report.busy_seconds / (level.tile_pixels * steps)
-    shape, device = Shape(cluster.workers, cluster.threads), (cluster.device, cluster.device_name)
+    shape, device = WorkerLayout(cluster.workers, cluster.threads), (cluster.device, cluster.device_name)
     learn_speed(settings, shape, device, precision, isqrt(largest_tile(level)), seconds)
 
 
-def _check_weights(brief: Brief) -> None:
+def _check_weights(plan: RenderPlan) -> None:
     """Refuse a weight file that painting would fail with; one that was published for the network needs no look."""
     networks = {each.name: each.network for each in PUBLISHED}
-    if networks.get(brief.weights.published) != brief.network.name:
+    if networks.get(plan.weights.published) != plan.network.name:
         from ..model.loading import load_network  # loads torch, so not without need
 
-        load_network(brief.network.name, brief.weights, brief.settings.layers)
+        load_network(plan.network.name, plan.weights, plan.settings.layers)
 
 
-def planned_by(brief: Brief, cluster: Cluster, precision: str) -> dict[str, Any] | None:
+def planned_by(plan: RenderPlan, cluster: Cluster, precision: str) -> dict[str, Any] | None:
     """Foresee the seconds of every level, if workers like these were measured before: nothing is measured now.
 
     Returns
@@ -284,15 +284,15 @@ def planned_by(brief: Brief, cluster: Cluster, precision: str) -> dict[str, Any]
     dict or None
         "seconds", a list, and "measured_on", a date.
     """
-    settings, shape = brief.settings, Shape(cluster.workers, cluster.threads)
+    settings, shape = plan.settings, WorkerLayout(cluster.workers, cluster.threads)
     if settings.scheduler is not None:
         return None
     facts = conditions(settings, shape, cluster.device, cluster.device_name)
-    speed = usual_speeds().find(facts, precision, isqrt(max(largest_tile(level) for level in brief.levels)))
+    speed = usual_speeds().find(facts, precision, isqrt(max(largest_tile(level) for level in plan.levels)))
     if speed is None:
         return None
     pixel_step = speed.microseconds / 1e6
-    seconds = [_level_seconds(level, settings, shape.workers, pixel_step) for level in brief.levels]
+    seconds = [_level_seconds(level, settings, shape.workers, pixel_step) for level in plan.levels]
     return {"seconds": [round(each, 3) for each in seconds], "measured_on": speed.date}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from .levels import Level
 from .pace import Pace
 from .progress import Progress
-from .records.losses import LossRow
+from .records.losses import LossRecord
 from .viewer.overview import Look, overview
 
 
@@ -74,7 +74,7 @@ class Events(Progress):
         self._pace = Pace(levels)
         self._losses: Mapping[str, float] = {}
 
-    def watch(self, look: Look, losses: Sequence[LossRow]) -> None:
+    def watch(self, look: Look, losses: Sequence[LossRecord]) -> None:
         """Note how canvases are read."""
         self._look = look
         self._inner.watch(look, losses)
@@ -97,7 +97,7 @@ class Events(Progress):
         """Pass the question on."""
         return self._inner.ends_level(level)
 
-    def show_losses(self, row: LossRow) -> None:
+    def show_losses(self, row: LossRecord) -> None:
         """Note the losses."""
         self._losses = row.named()
         self._inner.show_losses(row)

@@ -31,7 +31,7 @@ class Level:
     """One size of the picture.
 
     The picture lies inside a canvas with `bleed` pixels around it (more at the bottom and right, up to a multiple of
-    `stride`), which are painted and cut off, because the outermost pixels of a canvas have no neighbours to agree with.
+    `stride`), which are painted and cut off, because the outermost pixels of a canvas have no neighbors to agree with.
 
     Attributes
     ----------
@@ -44,13 +44,13 @@ class Level:
     least : int
         Smallest side of a tile that the network can see, px.
     steps, first_step : int
-        Optimiser steps here, and at all coarser levels together, were none to end early.
+        Optimizer steps here, and at all coarser levels together, were none to end early.
     steps_per_round : int
     short_rounds : tuple of int
         Steps after the start of the level and before its end at which rounds end besides.
-    save_every : int or None
-        Steps between checkpoints, counted over all levels.
-    chunks : (int, int) or None
+    snapshot_every : int or None
+        Steps between snapshots, counted over all levels.
+    tile_grid : (int, int) or None
         Rows and columns of tiles, instead of by `tile`.
     learning_rate : float
     style_sides : tuple of int
@@ -71,8 +71,8 @@ class Level:
     first_step: int
     steps_per_round: int
     short_rounds: tuple[int, ...]
-    save_every: int | None
-    chunks: tuple[int, int] | None
+    snapshot_every: int | None
+    tile_grid: tuple[int, int] | None
     learning_rate: float
     style_sides: tuple[int, ...]
     halvings: int = 0
@@ -85,14 +85,16 @@ class Level:
     def grid(self) -> TileGrid:
         """The tiles of the canvas."""
         height, width = (-(-(n + 2 * self.bleed) // self.stride) * self.stride for n in (self.height, self.width))
-        chunks = None if self.chunks is None else (self.chunks[0] << self.halvings, self.chunks[1] << self.halvings)
-        return TileGrid(height, width, self.tile >> self.halvings, self.overlap, self.stride, chunks=chunks)
+        tile_grid = (
+            None if self.tile_grid is None else (self.tile_grid[0] << self.halvings, self.tile_grid[1] << self.halvings)
+        )
+        return TileGrid(height, width, self.tile >> self.halvings, self.overlap, self.stride, tile_grid=tile_grid)
 
     @cached_property
     def blocks(self) -> TileGrid:
         """A partition of the canvas, in which pictures that are only read are filed: in rows that fit into memory."""
         height, width = self.grid.height, self.grid.width
-        return TileGrid(height, width, self.tile, 0, chunks=(-(-height // BLOCK[0]), -(-width // BLOCK[1])))
+        return TileGrid(height, width, self.tile, 0, tile_grid=(-(-height // BLOCK[0]), -(-width // BLOCK[1])))
 
     def halved(self) -> "Level":
         """Give the same level in more tiles, half as high and wide (or a quarter, ..., where half still is one tile).
@@ -104,7 +106,7 @@ class Level:
         """
         for halvings in range(self.halvings + 1, self.tile.bit_length()):
             level = replace(self, halvings=halvings)
-            if self.chunks is None and level.tile >> halvings < max(2 * level.overlap, level.least):
+            if self.tile_grid is None and level.tile >> halvings < max(2 * level.overlap, level.least):
                 break
             if min(level.grid[0].outer.shape) < level.least:
                 break
@@ -124,7 +126,7 @@ class Level:
 
     @cached_property
     def rounds(self) -> tuple[int, ...]:
-        """Steps of every round: cut after every `steps_per_round` of the level and every `save_every` of the run."""
+        """Steps of every round: cut after `steps_per_round` of the level and `snapshot_every` of the run."""
         short = [step for step in self.short_rounds if step < min(self.steps, self.steps_per_round)]
         more = {*short, *(self.steps - step for step in short)}
         ends = {*range(0, self.steps, self.steps_per_round), *more, *self.saves, self.steps}
@@ -132,10 +134,10 @@ class Level:
 
     @property
     def saves(self) -> range:
-        """Steps of the level after which a checkpoint is written."""
-        if self.save_every is None:
+        """Steps of the level after which a snapshot is written."""
+        if self.snapshot_every is None:
             return range(0)
-        return range(self.save_every - self.first_step % self.save_every, self.steps + 1, self.save_every)
+        return range(self.snapshot_every - self.first_step % self.snapshot_every, self.steps + 1, self.snapshot_every)
 
     def steps_after(self, rounds: int) -> int:
         """Steps of the level that its first rounds make."""
@@ -193,7 +195,7 @@ def plan_levels(
 
 
 def _scales(height: int, width: int, settings: Settings, minimum: int) -> list[float]:
-    first = min(1.0, max(settings.coarse / max(height, width), minimum / min(height, width)))
+    first = min(1.0, max(settings.base_size / max(height, width), minimum / min(height, width)))
     count = ceil(log(1 / first, settings.level_ratio) - 1e-9)
     return [first ** (1 - i / count) for i in range(count)] + [1.0]
 
@@ -221,8 +223,8 @@ def _level(
         first_step=first_step,
         steps_per_round=max(1, steps),
         short_rounds=(),
-        save_every=settings.save_every,
-        chunks=None if settings.chunks is None else _chunks(settings.chunks, size, minimum),
+        snapshot_every=settings.snapshot_every,
+        tile_grid=None if settings.tile_grid is None else _tile_grid(settings.tile_grid, size, minimum),
         learning_rate=at_level(settings.learning_rate, index),
         style_sides=tuple(min(side, round(max(size) * scale)) for side, scale in styles),
     )
@@ -236,11 +238,11 @@ def _level(
 
 def _meets(settings: Settings) -> bool:
     """Independent tiles meet, and are blended, only after a level; or every round if the canvas is to be looked at."""
-    looks = settings.save_every is not None or settings.keep == "best" or settings.plateau > 0
+    looks = settings.snapshot_every is not None or settings.iterate == "best" or settings.early_stop > 0
     return settings.consensus or looks
 
 
-def _chunks(wanted: tuple[int, int], size: tuple[int, int], minimum: int) -> tuple[int, int]:
+def _tile_grid(wanted: tuple[int, int], size: tuple[int, int], minimum: int) -> tuple[int, int]:
     """As many rows and columns as wanted, if none becomes too small for the network."""
     rows, cols = (min(count, side // minimum) for count, side in zip(wanted, size, strict=True))
     return rows, cols

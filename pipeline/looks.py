@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from .archives.batch import REPORT, Wishes, paint_archive
+from .batch.run import REPORT, BatchOptions, run_batch
 from .errors import OutputError
 from .pictures.writing import check_place, write_file
 from .viewer.facts import assigned, render_command
@@ -25,7 +25,7 @@ STRENGTHS: Final = (0.2, 0.35, 0.5, 0.65, 0.8)
 PRESETS: Final = ("crowson-w2", "johnson", "gatys-2016")  # published looks that the bundled network paints
 # Few steps, one tile, and hardly anything painted beyond the edge: a sheet is to be there while somebody waits.
 QUICK: Final = {"steps": [80, 30, 15], "steps_per_round": 10, "tile": 640, "edge_margin": 16}
-QUICK_PRESET: Final = {**QUICK, "steps": [60, 20], "coarse": SIZE // 2}
+QUICK_PRESET: Final = {**QUICK, "steps": [60, 20], "base_size": SIZE // 2}
 
 
 class Look(NamedTuple):
@@ -39,7 +39,7 @@ class Look(NamedTuple):
 
 LOOKS: Final = (
     *(Look(f"strength {strength}", "default", {"strength": strength}, QUICK) for strength in STRENGTHS),
-    Look("the photograph's colors", "default", {"colours": "statistics"}, QUICK),
+    Look("the photograph's colors", "default", {"color": "statistics"}, QUICK),
     *(Look(preset, preset, {"network": "compact"}, QUICK_PRESET) for preset in PRESETS),
 )
 
@@ -71,7 +71,7 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     check_gallery(page)
     check_place(manifest, overwrite=True)
     write_file(manifest, "".join(json.dumps(_line(look, content)) + "\n" for look in LOOKS).encode())
-    paint_archive([str(manifest)], styles, output, Wishes(flags={"size": SIZE, **flags}, overwrite=True), quiet=False)
+    run_batch([str(manifest)], styles, output, BatchOptions(flags={"size": SIZE, **flags}, overwrite=True), quiet=False)
     lines = [json.loads(line) for line in (output / REPORT).read_text().splitlines()]
     reasons = {Path(line["output"]).name: line["reason"] for line in lines if line["status"] == "failed"}
     shown = [_shown(look, content, styles, reasons) for look in LOOKS]

@@ -11,15 +11,15 @@ from math import prod
 from typing import Any, TypeVar
 
 from ..tiling.errors import TileTooSmallError
+from .context import START_SECONDS, Losses, RenderContext
 from .errors import ClusterError, DeviceMemoryError
-from .job import START_SECONDS, Job, Losses
-from .lay_out import Sources, lay_out
 from .levels import Level
+from .prepare_level import LevelInputs, prepare_level
 from .progress import Progress, counted, level_work
-from .records.checkpoints import Checkpoint
-from .records.course import Course, LevelReport
 from .records.journal import Journal
-from .records.losses import LossRow, best, has_levelled_off
+from .records.losses import LossRecord, best, has_levelled_off
+from .records.run_state import LevelReport, RunState
+from .records.snapshots import Snapshot
 from .strength import content_weight
 from .workers.cluster import Cluster
 
@@ -29,31 +29,31 @@ T = TypeVar("T")
 
 
 @dataclass
-class Painting:
+class RenderDriver:
     """One painting under way.
 
     Attributes
     ----------
-    job : Job
+    context : RenderContext
     planned : tuple of Level
     cluster : Cluster
-    sources : Sources
+    sources : LevelInputs
     progress : Progress
     journal : Journal
-    save : callable (level, rounds made) -> Checkpoint
-        Called where a checkpoint is due.
-    course : Course
+    save : callable (level, rounds made) -> Snapshot
+        Called where a snapshot is due.
+    course : RunState
         How far it has come.
     """
 
-    job: Job
+    context: RenderContext
     planned: tuple[Level, ...]
     cluster: Cluster
-    sources: Sources
+    sources: LevelInputs
     progress: Progress
     journal: Journal
-    save: Callable[[Level, int], Checkpoint]
-    course: Course
+    save: Callable[[Level, int], Snapshot]
+    course: RunState
     _clock: float = field(default_factory=time.perf_counter)
 
     @property
@@ -78,11 +78,11 @@ class Painting:
         return self.course.cut(self.planned)[-1], self.course.levels[-1].kept
 
     def _check_device(self) -> None:
-        now, before = (self.job.device, self.job.precision), (self.course.device, self.course.precision)
+        now, before = (self.context.device, self.context.precision), (self.course.device, self.course.precision)
         if self.course.device and now != before:
             raise ClusterError(
                 f"this painting was begun on {' in '.join(before)}, now the workers compute on {' in '.join(now)}; "
-                "use --device and --precision, or begin anew with --restart"
+                "use --device and --precision, or start over with --restart"
             )
         self.course.device, self.course.precision = now
 
@@ -101,26 +101,26 @@ class Painting:
         """Lay the level out and prepare its tiles."""
         before = len(self.course.levels) - 1
         origin = (self.course.cut(self.planned)[before], self.course.levels[before].kept) if before >= 0 else None
-        lay_out(self.job, self.cluster, self.sources, self.level)
+        prepare_level(self.context, self.cluster, self.sources, self.level)
         self._look(self._surviving(lambda level: self._prepare(level, 0, origin)))
         if origin is not None:
-            self.job.folder.remove_level(origin[0])
+            self.context.folder.remove_level(origin[0])
 
     def _paint_round(self) -> None:
         made, needed = self.course.current.made, self._needed()
         self._look(self._surviving(lambda level: self._advance(level, made)))
         for superseded in needed - self._needed():
-            self.job.folder.remove_round(self.level, superseded)
+            self.context.folder.remove_round(self.level, superseded)
 
     def _ended(self) -> bool:
-        """Save a checkpoint if one is due, then say whether the level's rounds are made or more do not help."""
+        """Save a snapshot if one is due, then say whether the level's rounds are made or more do not help."""
         current, level = self.course.current, self.level
         step = level.first_step + level.steps_after(current.made)
         due = level.steps_after(current.made) in level.saves and current.made > 0
-        if due and step not in [saved.step for saved in self.course.checkpoints]:
-            self.course.checkpoints.append(self.save(level, current.made))
+        if due and step not in [saved.step for saved in self.course.snapshots]:
+            self.course.snapshots.append(self.save(level, current.made))
             self._note()
-        levelled_off = has_levelled_off(current.totals, self.job.settings.plateau)
+        levelled_off = has_levelled_off(current.totals, self.context.settings.early_stop)
         return current.made == len(level.rounds) or levelled_off or self.progress.ends_level(level)
 
     def _finish(self) -> None:
@@ -137,13 +137,13 @@ class Painting:
     @property
     def _content_weight(self) -> float:
         """Weight of the content loss for what comes next."""
-        painted = 1.0 if self.job.regions is None else self.job.regions.painted
-        return content_weight(self.job.settings, [*self.course.losses, *self.course.current.rows], painted)
+        painted = 1.0 if self.context.regions is None else self.context.regions.painted
+        return content_weight(self.context.settings, [*self.course.losses, *self.course.current.rows], painted)
 
     def _kept(self) -> int:
         """The round whose canvas would count if the level ended now."""
         current = self.course.current
-        return best(current.totals) if self.job.settings.keep == "best" else current.made
+        return best(current.totals) if self.context.settings.iterate == "best" else current.made
 
     def _needed(self) -> set[int]:
         """The rounds whose canvases must stay: the next one starts from the last, and one counts."""
@@ -152,37 +152,39 @@ class Painting:
     # ------------------------------------------------------------------------------------------ what workers are asked
 
     def _prepare(self, level: Level, made: int, origin: tuple[Level, int] | None) -> Losses:
-        self._everywhere(level, "prepare_tile", self.job.folder.round(level, made), made, origin)
+        self._everywhere(level, "prepare_tile", self.context.folder.round(level, made), made, origin)
         return self._add_up(level, made)
 
     def _advance(self, level: Level, made: int) -> Losses:
         """Make the round after `made`."""
-        filed, steps = self.job.folder.round(level, made + 1), level.rounds[made]
+        filed, steps = self.context.folder.round(level, made + 1), level.rounds[made]
         self._everywhere(level, "paint_tile", filed, made, self._content_weight, steps=steps)
         return self._add_up(level, made + 1)
 
     def _measure(self, level: Level, made: int) -> Losses:
-        filed = self.job.folder.measured(level, 0).rpartition("/")[0]
+        filed = self.context.folder.measured(level, 0).rpartition("/")[0]
         self._everywhere(level, "measure_tile", filed, made)
         return self._add_up(level, None)
 
     def _add_up(self, level: Level, made: int | None) -> Losses:
         limit = START_SECONDS + TILE_SECONDS * len(level.grid)
         weight = self._content_weight
-        losses: Losses = self.cluster.call("add_up", self.job, level, made, weight, rank=self.job.rank, limit=limit)
+        losses: Losses = self.cluster.call(
+            "add_up", self.context, level, made, weight, priority=self.context.priority, limit=limit
+        )
         return losses
 
     def _everywhere(self, level: Level, task: str, filed: str, *arguments: Any, steps: int = 0) -> None:
         """Run a task on all tiles of a level that have not filed their sums in the folder `filed`."""
-        done = self.job.folder.store.names(filed)
+        done = self.context.folder.store.names(filed)
         numbers = [tile.index for tile in level.grid if f"{tile.index:06}" not in done]
-        calls = [(self.job, level, number, *arguments) for number in numbers]
-        homes = [(self.job.folder.run, level.index, level.halvings, number) for number in numbers]
+        calls = [(self.context, level, number, *arguments) for number in numbers]
+        homes = [(self.context.folder.run, level.index, level.halvings, number) for number in numbers]
         pixels = [prod(level.grid[number].outer.shape) for number in numbers]
-        limits = [self.job.slowest_seconds(each, steps) for each in pixels]
+        limits = [self.context.slowest_seconds(each, steps) for each in pixels]
         waiting = sum(pixels)
         self.progress.skip(steps * (level.tile_pixels - waiting))
-        for tally in self.cluster.map(task, calls, rank=self.job.rank, homes=homes, limits=limits):
+        for tally in self.cluster.map(task, calls, priority=self.context.priority, homes=homes, limits=limits):
             self.progress.advance(steps * prod(level.grid[tally.number].outer.shape))
             self.course.current.fetched += tally.fetched
             self.course.current.busy += tally.seconds
@@ -231,7 +233,7 @@ class Painting:
         """Note the losses after a round, and with that the round as made."""
         self.tick()
         current = self.course.current
-        current.rows.append(LossRow.of(self.level, current.made + 1, losses, self.course.seconds))
+        current.rows.append(LossRecord.of(self.level, current.made + 1, losses, self.course.seconds))
         self.progress.show_losses(current.rows[-1])
         self._note()
         self.progress.show_canvas(self.level, current.made)

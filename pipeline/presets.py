@@ -10,7 +10,6 @@ import errno
 import os
 import re
 import reprlib
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from ..model.architecture import ARCHITECTURES
 from ..model.errors import choices, did_you_mean
 from .errors import SettingsError
 from .region_specs import FACES
-from .settings import MACHINE_SETTINGS, PICTURE_SETTINGS, Settings
+from .settings import Settings, warn_of_old_name
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much
@@ -32,26 +31,13 @@ MAX_PROBLEMS: Final = 20  # that are told at once
 MAX_DEPTH: Final = 8  # settings need 3; the limit is for files made to exhaust the reader
 
 # The later of these to be set takes the others' place: a flag --size must beat a preset's print_size.
-_RIVALS: Final = {
-    "size": {"print_size", "width", "height"},
-    "print_size": {"size", "width", "height"},
-    "width": {"size", "print_size"},
-    "height": {"size", "print_size"},
-    "strength": {"content_weight"},
-    "content_weight": {"strength"},
-    "style_scale": {"style_width", "stroke"},
-    "style_width": {"style_scale", "stroke"},
-    "stroke": {"style_scale", "style_width"},
-}
+_RIVALS: Final = {name: Settings.rivals(name) for name in Settings.model_fields}
 # What a later preset or the command line takes away beside: weights belong to their network, a height to its width.
 _REPLACED: Final = _RIVALS | {
     "network": {"weights"},
     "width": _RIVALS["width"] | {"height"},
     "height": _RIVALS["height"] | {"width"},
 }
-# Old words that are understood for one more release, where their values can mean nothing else; not as flags (text),
-# which they were not.
-_RENAMED: Final = {"bleed": ("edge_margin", r"[0-9]+")}
 # A default can only turn wrong because of another setting, so that one is to blame.
 _BLAME: Final = {"overlap": "tile"}
 
@@ -171,12 +157,12 @@ def _check_harmless(layers: Iterable[_Layer]) -> None:
     """
     for layer in layers:
         for key, entry in layer.items():
-            if key in MACHINE_SETTINGS and entry.value not in (None, Settings.model_fields[key].default):
+            if key in Settings.names(scope="machine") and entry.value not in (None, Settings.model_fields[key].default):
                 raise SettingsError(
                     f"{entry.place}: {key}: got {_short(entry.value)} in a preset, wanted it on the command line only; "
                     f"use its flag or --set {key}=..."
                 )
-            if key in PICTURE_SETTINGS and entry.value not in (None, FACES):
+            if key in Settings.names(scope="picture") and entry.value not in (None, FACES):
                 raise SettingsError(
                     f"{entry.place}: {key}: got {_short(entry.value)} in a preset, but masks belong to one picture; "
                     "name them on the command line or in a manifest"
@@ -322,7 +308,7 @@ def _parse_foreign(text: str, source: str) -> _Layer:
         layer = _parse(text, source)
     except SettingsError:
         layer = {"": _Entry(None)}
-    if layer.keys() <= {*Settings.model_fields, "extends", "for_network"}:
+    if layer.keys() <= {*Settings.model_fields, *Settings.old_names(), "extends", "for_network"}:
         return layer
     raise SettingsError(
         f"{source}: this is no preset, wanted a file of settings; if it is yours, `muralist presets {source}` says more"
@@ -347,16 +333,15 @@ def _merged(layers: Iterable[_Layer], replaces: Mapping[str, set[str]]) -> _Laye
 
 
 def _with_new_names(layer: _Layer) -> _Layer:
-    """The layer with new words for old ones, each told as a `FutureWarning`."""
+    """The layer with new names for old ones."""
     found: _Layer = {}
     for key, entry in layer.items():
-        new, values = _RENAMED.get(key, (key, ""))
-        if new != key and not isinstance(entry.value, str) and re.fullmatch(values, str(entry.value)):
-            place = f"{entry.place}: " if entry.place else ""
-            warnings.warn(f"{place}{key} is called {new} now; write {new}: {entry.value}", FutureWarning, stacklevel=3)
-            found[new] = entry
-        else:
-            found[key] = entry
+        place, new = f"{entry.place}: " if entry.place else "", Settings.new_name(key, entry.value)
+        if new != key:
+            warn_of_old_name(key, new, entry.value, place)
+        if new in found:
+            raise SettingsError(f"{place}{new}: given twice, also by its old name, wanted it once")
+        found[new] = entry
     return found
 
 

@@ -231,7 +231,7 @@ def read_regions(
         strength_map,
         None if protect is None else protect.feathered(),
         faces,
-        settings.colours == "luminance",
+        settings.color == "luminance",
     )
     if regions.painted == 0:
         raise SettingsError("got masks that leave nothing to paint, wanted a strength above 0 somewhere")

@@ -1,6 +1,6 @@
 """One photograph becomes one painting: the whole way, from paths to a picture and the record of how it was made.
 
-    run folder -> brief -> workers -> levels -> canvas -> picture and sidecar
+    run folder -> plan -> workers -> levels -> canvas -> picture and sidecar
 
 `muralist.render` is the function of that name here; it does what the command `muralist render` does.
 """
@@ -17,26 +17,27 @@ import numpy as np
 import PIL.Image
 from platformdirs import user_cache_path
 
-from .brief import Brief, as_paths, faces_path, make_brief, proof_path
+from .console import LOG
+from .context import RenderContext
 from .errors import OutputError, PipelineError
 from .estimate import check_memory, disk_bytes, learn_speed_of, planned_by
 from .events import Event, Events
-from .finishing import Finished, score_seams, write_painting, write_proof
-from .job import Job
-from .lay_out import Sources, StyleSource
+from .export import FinalImage, score_seams, write_painting, write_proof
+from .initialization import init_pixels
 from .levels import Level
-from .painting import Painting
+from .painting import RenderDriver
 from .pictures.images import resize_rows
 from .pictures.reading import read_picture
 from .pictures.writing import check_output, write_picture
+from .prepare_level import LevelInputs, StyleSource
 from .presets import load_settings
 from .progress import Bars, Progress
-from .records.checkpoints import Checkpoint, checkpoint_path
 from .records.journal import Journal
 from .records.losses import write_plot
 from .records.sidecar import Sidecar, describe, write_sidecar
+from .records.snapshots import Snapshot, snapshot_path
+from .render_plan import RenderPlan, as_paths, faces_path, plan_render, proof_path
 from .settings import Settings
-from .start import init_pixels
 from .storage.run_folder import RunFolder, open_run, tidy
 from .storage.store import START_OVER
 from .style_cache import StyleCache
@@ -107,17 +108,16 @@ def render(
     *,
     overwrite: bool = False,
     restart: bool = False,
-    keep_folder: bool = False,
+    keep_run: bool = False,
     quiet: bool = True,
     loss_lines: bool = False,
     loss_plot: str | Path | None = None,
     report: bool = False,
     live: int | None = None,
     live_host: str = LOCAL,
-    tell: Callable[[str], object] = lambda notice: None,
     on_progress: Callable[[Event], object] | None = None,
 ) -> RenderResult:
-    """Paint a photograph in the style of a painting, or go on with what was interrupted.
+    """Paint a photograph in the style of a painting, or resume what was interrupted.
 
     Parameters
     ----------
@@ -132,13 +132,14 @@ def render(
     overwrite : bool
         Whether an existing output may be replaced.
     restart : bool
-        Whether to begin anew what was interrupted.
-    keep_folder : bool
+        Whether to discard an interrupted run and start over.
+    keep_run : bool
         Whether to leave the run folder after a success.
     quiet : bool
         Whether to leave out the progress bars.
     loss_lines : bool
-        Whether to write a line with the losses to standard error at the start of every level and after every round.
+        Whether to log the losses at the start of every level and after every round as information (`muralist.losses`),
+        not only as details.
     loss_plot : path, optional
         PNG, SVG or PDF to plot the losses into.
     report : bool
@@ -147,8 +148,6 @@ def render(
         Port for a page that shows the painting while it grows, 0 for one that is free; its address is told.
     live_host : str
         Address of this machine that the page is served on.
-    tell : callable
-        Is told what the user should know, before painting and after.
     on_progress : callable, optional
         Is told an `Event` after every round, such as `muralist.notebook()`. Painting waits for it.
 
@@ -156,10 +155,13 @@ def render(
     ------
     MuralistError
         With what was found, what was wanted, and what to do. Once a level was begun, what was painted stays in the run
-        folder (but for a painting that diverged), and the same call goes on with it.
+        folder (but for a painting that diverged), and the same call resumes it.
 
     Notes
     -----
+    What the user should know is logged as warnings of the logger `muralist`, before painting and after; see
+    `muralist.pipeline.console`.
+
     Workers are processes of their own that import the calling script again, so a script must call this
     under `if __name__ == "__main__":`.
     """
@@ -167,14 +169,14 @@ def render(
     resolved = settings or load_settings()
     styles = as_paths(style)
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
-    if os.path.exists(output) and not keep_folder:  # also where the name is too long to be one
+    if os.path.exists(output) and not keep_run:  # also where the name is too long to be one
         tidy(output, resolved.scratch, restart=restart)
     begun = RunFolder.of(output, resolved.scratch).is_begun(restart=restart)
     check_output(output, overwrite=overwrite or begun)
     if report:
         check_report(output, overwrite=overwrite or begun)
-    with open_run(output, resolved.scratch, restart=restart, keep=keep_folder) as folder:
-        brief = make_brief(
+    with open_run(output, resolved.scratch, restart=restart, keep=keep_run) as folder:
+        plan = plan_render(
             Path(photo),
             styles,
             output,
@@ -183,19 +185,19 @@ def render(
             loss_plot=plot,
             aside=folder.aside,
         )
-        for notice in brief.notices:
-            tell(notice)
-        with open_live(output.name, live, live_host, tell) as board:
-            sidecar = _carry_out(brief, folder, board, on_progress, quiet=quiet, loss_lines=loss_lines)
-    for notice in sidecar["notices"][len(brief.notices) :]:
-        tell(notice)
+        for notice in plan.notices:
+            LOG.warning(notice)
+        with open_live(output.name, live, live_host) as board:
+            sidecar = _carry_out(plan, folder, board, on_progress, quiet=quiet, loss_lines=loss_lines)
+    for notice in sidecar["notices"][len(plan.notices) :]:
+        LOG.warning(notice)
     if report:
         add_report(output, Path(photo), resolved)
     return RenderResult(output, sidecar)
 
 
 def _carry_out(
-    brief: Brief,
+    plan: RenderPlan,
     folder: RunFolder,
     board: Board | None,
     on_progress: Callable[[Event], object] | None,
@@ -203,66 +205,74 @@ def _carry_out(
     quiet: bool,
     loss_lines: bool,
 ) -> Sidecar:
-    """Paint what a brief settles, on workers of its own."""
-    Journal(folder, brief.output, brief.identity).resume()  # refuses before workers are started
-    check_room(brief, folder)
-    settings, tiles, bars = brief.settings, brief.most_tiles, _bars(brief, quiet, loss_lines)
+    """Paint what a plan settles, on workers of its own."""
+    Journal(folder, plan.output, plan.identity).resume()  # refuses before workers are started
+    check_room(plan, folder)
+    settings, tiles, bars = plan.settings, plan.most_tiles, _bars(plan, quiet, loss_lines)
     with (
         _storage_errors_told(folder),
-        open_cluster(settings, folder.base, folder.aside, tiles, brief.weights) as cluster,
+        open_cluster(settings, folder.base, folder.aside, tiles, plan.weights) as cluster,
         bars as progress,
-        shown_live(board, brief.output.name, brief.levels, progress, cluster) as watched,
+        shown_live(board, plan.output.name, plan.levels, progress, cluster) as watched,
     ):
         if on_progress is not None:
-            watched = Events(brief.levels, brief.output.name, watched, on_progress)
-        return paint_picture(brief, folder, cluster, watched)
+            watched = Events(plan.levels, plan.output.name, watched, on_progress)
+        return paint_picture(plan, folder, cluster, watched)
 
 
-def paint_picture(brief: Brief, folder: RunFolder, cluster: Cluster, progress: Progress, rank: int = 0) -> Sidecar:
-    """Paint what a brief settles on running workers, write picture and sidecar; return what the sidecar holds.
+def paint_picture(
+    plan: RenderPlan, folder: RunFolder, cluster: Cluster, progress: Progress, priority: int = 0
+) -> Sidecar:
+    """Paint what a plan settles on running workers, write picture and sidecar; return what the sidecar holds.
 
     Parameters
     ----------
-    brief : Brief
+    plan : RenderPlan
     folder : RunFolder
     cluster : Cluster
     progress : Progress
-    rank : int
-        Place among the pictures of a batch; lower ranks are served first.
+    priority : int
+        Place among the pictures of a batch; a lower number is served first.
 
     Raises
     ------
     OutputError
-        If the disk is full, among others; the same command goes on when there is space.
+        If the disk is full, among others; the same command resumes when there is space.
     """
-    settings, journal = brief.settings, Journal(folder, brief.output, brief.identity)
-    shares = tuple(style.share for style in brief.styles)
-    guidance = None if brief.regions is None else brief.regions.guidance([style.region for style in brief.styles])
+    settings, journal = plan.settings, Journal(folder, plan.output, plan.identity)
+    shares = tuple(style.share for style in plan.styles)
+    guidance = None if plan.regions is None else plan.regions.guidance([style.region for style in plan.styles])
     precision = cluster.precision if settings.precision == "auto" else settings.precision
-    job = Job(folder, settings, brief.weights, shares, cluster.device, precision, rank, guidance)
-    course, plan = journal.resume(), planned_by(brief, cluster, precision)
-    painting = Painting(job, brief.levels, cluster, _sources(brief, job), progress, journal, _saver(brief, job), course)
+    context = RenderContext(folder, settings, plan.weights, shares, cluster.device, precision, priority, guidance)
+    course, forecast = journal.resume(), planned_by(plan, cluster, precision)
+    name, last = plan.output.name, plan.levels[-1]
+    LOG.debug("%s: %s x %s px on %s in %s", name, last.width, last.height, cluster.device, precision)
+    LOG.debug("%s: run folder %s, resumed after %s levels", name, folder.base.root, len(course.levels))
+    painting = RenderDriver(
+        context, plan.levels, cluster, _sources(plan, context), progress, journal, _saver(plan, context), course
+    )
     before = course.losses + course.current.rows
-    progress.watch(lambda level, made: _finished(brief, job, level, made), before)
+    progress.watch(lambda level, made: _finished(plan, context, level, made), before)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
-        finished = _finished(brief, job, level, kept)
-        told = write_painting(finished, brief.output)
+        finished = _finished(plan, context, level, kept)
+        told = write_painting(finished, plan.output)
         proof = (
-            write_proof(finished, proof_path(brief.output), brief.profile) if settings.proof and brief.profile else None
+            write_proof(finished, proof_path(plan.output), plan.profile) if settings.proof and plan.profile else None
         )
-        if brief.regions is not None and brief.regions.faces is not None:
-            write_picture(faces_path(brief.output), np.dstack([brief.regions.faces.values[:]] * 3))
-        if brief.loss_plot is not None:
-            write_plot(brief.loss_plot, course.losses)
+        if plan.regions is not None and plan.regions.faces is not None:
+            write_picture(faces_path(plan.output), np.dstack([plan.regions.faces.values[:]] * 3))
+        if plan.loss_plot is not None:
+            write_plot(plan.loss_plot, course.losses)
         seams = score_seams(finished)
         painting.tick()
         peak, borders = cluster.peak_rss() + peak_rss(), finished.borders
-        sidecar = describe(brief, course, cluster, peak_rss=peak, seams=seams, borders=borders, plan=plan)
+        sidecar = describe(plan, course, cluster, peak_rss=peak, seams=seams, borders=borders, forecast=forecast)
         sidecar = {**sidecar, "proof": proof, "notices": [*sidecar["notices"], *told]}
-        write_sidecar(brief.output, sidecar)
+        write_sidecar(plan.output, sidecar)
         journal.write(course, finished=True)
-    learn_speed_of(brief, course, cluster, job.precision)
+        LOG.debug("%s: written after %.0f s", name, sidecar["seconds"])
+    learn_speed_of(plan, course, cluster, context.precision)
     return sidecar
 
 
@@ -275,7 +285,7 @@ def _storage_errors_told(folder: RunFolder) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise OutputError(
-                f"{folder.base.root}: the disk is full; free some space and repeat the command to go on, or name "
+                f"{folder.base.root}: the disk is full; free some space and rerun the command to resume, or name "
                 "another folder with --scratch"
             ) from error
         if error.errno in GONE:
@@ -286,7 +296,7 @@ def _storage_errors_told(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def check_room(brief: Brief, folder: RunFolder) -> None:
+def check_room(plan: RenderPlan, folder: RunFolder) -> None:
     """Refuse what will not fit into memory, or where the run folder is; what a URL has left is not known.
 
     Raises
@@ -294,10 +304,10 @@ def check_room(brief: Brief, folder: RunFolder) -> None:
     SettingsError, OutputError
         With what is needed, what is there, and what to do.
     """
-    check_memory(brief)
+    check_memory(plan)
     if folder.base.local is None or folder.begun:
         return
-    free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(brief)
+    free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(plan)
     if needed > free:
         raise OutputError(
             f"{folder.base.local.parent}: painting needs {needed / 2**30:.1f} GiB there for a while, but "
@@ -305,55 +315,53 @@ def check_room(brief: Brief, folder: RunFolder) -> None:
         )
 
 
-def _bars(brief: Brief, quiet: bool, loss_lines: bool) -> AbstractContextManager[Progress]:
+def _bars(plan: RenderPlan, quiet: bool, loss_lines: bool) -> AbstractContextManager[Progress]:
     if quiet:
-        return nullcontext(Progress(brief.levels, loss_lines=loss_lines))
-    return Bars(brief.levels, brief.output.name, loss_lines=loss_lines)
+        return nullcontext(Progress(plan.levels, loss_lines=loss_lines))
+    return Bars(plan.levels, plan.output.name, loss_lines=loss_lines)
 
 
-def _sources(brief: Brief, job: Job) -> Sources:
+def _sources(plan: RenderPlan, context: RenderContext) -> LevelInputs:
+    settings = plan.settings
     origin = {
-        "weights": brief.weights.sha256,
-        "network": brief.settings.network,
-        "pooling": brief.settings.pooling,
-        "pool_rescale": str(brief.settings.pool_rescale),
-        "padding": brief.settings.padding,
-        "layers": " ".join(sorted(brief.settings.active_style_layers)),
-        "terms": " ".join(brief.settings.style_terms),
-        "precision": job.precision,
-        "device": job.device.partition(":")[0],
+        **{name: str(getattr(settings, name)) for name in settings.names(style_cache=True)},
+        "weights": plan.weights.sha256,
+        "layers": " ".join(sorted(settings.active_style_layers)),
+        "terms": " ".join(settings.style_terms),
+        "precision": context.precision,
+        "device": context.device.partition(":")[0],
     }
-    init = init_pixels(brief.settings, brief.content, brief.init, brief.network.mean)
-    return Sources(
-        content=lambda height, width, rows: resize_rows(brief.content.pixels, height, width, rows),
+    init = init_pixels(settings, plan.content, plan.init, plan.network.mean)
+    return LevelInputs(
+        content=lambda height, width, rows: resize_rows(plan.content.pixels, height, width, rows),
         init=lambda height, width, rows: resize_rows(init, height, width, rows),
-        styles=tuple(_style_source(style, origin) for style in brief.styles),
-        guides=None if brief.regions is None else brief.regions.channels,
+        styles=tuple(_style_source(style, origin) for style in plan.styles),
+        guides=None if plan.regions is None else plan.regions.channels,
     )
 
 
 def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
-    colours = "" if style.recolouring is None else style.recolouring.sha256
-    own = {"style": style.picture.sha256, "colours": colours}
+    colors = "" if style.recoloring is None else style.recoloring.sha256
+    own = {"style": style.picture.sha256, "colors": colors}
     own |= {"mask": style.mask.key} if style.mask else {}
     return StyleSource(
         style.pixels, StyleCache(user_cache_path("muralist") / "style", {**origin, **own}), style.weights
     )
 
 
-def _finished(brief: Brief, job: Job, level: Level, made: int) -> Finished:
+def _finished(plan: RenderPlan, context: RenderContext, level: Level, made: int) -> FinalImage:
     """The painting as it is after some rounds of a level."""
-    guides = None if brief.regions is None else job.guides(level)
-    return Finished(brief, level, job.canvas(level, made), job.content(level), guides)
+    guides = None if plan.regions is None else context.guides(level)
+    return FinalImage(plan, level, context.canvas(level, made), context.content(level), guides)
 
 
-def _saver(brief: Brief, job: Job) -> Callable[[Level, int], Checkpoint]:
+def _saver(plan: RenderPlan, context: RenderContext) -> Callable[[Level, int], Snapshot]:
     """Give a function that writes the painting as it is after some rounds of a level."""
 
-    def save(level: Level, made: int) -> Checkpoint:
+    def save(level: Level, made: int) -> Snapshot:
         step = level.first_step + level.steps_after(made)
-        path = checkpoint_path(brief.output, step)
-        write_painting(_finished(brief, job, level, made), path)
-        return Checkpoint(str(path), step, level.height, level.width)
+        path = snapshot_path(plan.output, step)
+        write_painting(_finished(plan, context, level, made), path)
+        return Snapshot(str(path), step, level.height, level.width)
 
     return save

@@ -4,24 +4,43 @@ The model is flat, so that ``--set key=value`` and a preset's lines read the sam
 that the settings written beside a painting are the ones it was made with.
 """
 
-import os
-import re
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ByteSize,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
-from .region_specs import check_regions
+from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, Role, setting
+from .setting_types import (
+    Address,
+    BitDepth,
+    Certificate,
+    ContentLoss,
+    Decay,
+    Device,
+    FileName,
+    Float,
+    Int,
+    LayerWeights,
+    Listed,
+    MaxFile,
+    Memory,
+    Named,
+    Pair,
+    Rate,
+    Regions,
+    Resolutions,
+    Share,
+    Steps,
+    StyleLoss,
+    StyleScale,
+    Text,
+    TileCount,
+    TvLoss,
+    Weight,
+    by_optimizer,
+)
 from .sizes import (
     MAX_DPI,
     MAX_SIDE_MM,
@@ -36,15 +55,7 @@ from .sizes import (
 
 T = TypeVar("T")
 
-LONGEST_NAME: Final = 10_000  # bytes of a path; systems allow 4096 or less
 MOST_PROCESSES: Final = 1024  # and threads, whatever machine it is; see also `muralist.pipeline.workers.local`
-# What is taken of the machine, and whom it talks to: for its user alone to say, not for presets and manifests.
-MACHINE_SETTINGS: Final = (
-    *("scratch", "scheduler", "workers", "threads", "tls_ca", "tls_cert", "tls_key"),
-    *("memory", "device", "fast", "max_pixels"),
-)
-# What belongs to one photograph or one style picture, so that no preset can say it.
-PICTURE_SETTINGS: Final = ("regions", "strength_map", "protect", "style_mask")
 
 
 def spelled(value: object) -> str:
@@ -71,6 +82,11 @@ def explained(name: str) -> str:
     return f"{field.description} One of: {', '.join(choices)}." if len(choices) > 1 else str(field.description)
 
 
+def warn_of_old_name(name: str, new: str, value: object, place: str = "") -> None:
+    """Tell as a `FutureWarning` that a setting has another name now."""
+    warnings.warn(f"{place}{name} is called {new} now; write {new}: {value}", FutureWarning, stacklevel=4)
+
+
 def at_level(values: Sequence[T], level: int) -> T:
     """Value for a level, counted from 0 at the coarsest; the last one serves all finer levels.
 
@@ -82,128 +98,12 @@ def at_level(values: Sequence[T], level: int) -> T:
     return values[min(level, len(values) - 1)]
 
 
-# pydantic words its complaints "Input should be ..."; so do these, and presets.py rewords them all alike.
-def _wanted(what: str) -> PydanticCustomError:
-    return PydanticCustomError("wanted", "Input should be {what}", {"what": what})
-
-
-def _not_bool(value: object) -> object:
-    """Python counts True as 1; nobody writes ``tile: true`` on purpose."""
-    if isinstance(value, bool):
-        raise _wanted("a number, not true or false")
-    return value
-
-
-def _as_list(value: object) -> object:
-    """Let ``--set steps=200,100`` and ``steps: 200`` mean lists."""
-    if isinstance(value, str):
-        return value.split(",")
-    if isinstance(value, int | float):
-        return [value]
-    if not isinstance(value, list | tuple) or not value:
-        raise _wanted("one or more numbers, such as [0.5, 0.9]")
-    return value
-
-
-def _by_optimizer(**usual: object) -> BeforeValidator:
-    """Where nothing is set, take what suits the optimizer, a setting before this one."""
-
-    def choose(value: object, info: ValidationInfo) -> object:
-        return usual[info.data.get("optimizer", "lbfgs")] if value is None else value
-
-    return BeforeValidator(choose)
-
-
-def _texts(value: object) -> object:
-    """Let one text mean a list of one."""
-    return [value] if isinstance(value, str) else value
-
-
-def _are_regions(texts: tuple[str, ...]) -> tuple[str, ...]:
-    check_regions(texts)
-    return texts
-
-
-def _pair(values: Sequence[object]) -> Sequence[object]:
-    if len(values) != 2:
-        raise _wanted("two numbers")
-    return values
-
-
-def _some_positive(weights: dict[str, float]) -> dict[str, float]:
-    if not any(weight > 0 for weight in weights.values()):
-        raise _wanted("layer names with weights, at least one of them above 0")
-    return weights
+SUITS_OPTIMIZER: Any = None  # the default of settings that `by_optimizer` chooses
+EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 
 
 def _positive(weights: dict[str, float]) -> dict[str, float]:
     return {layer: weight for layer, weight in weights.items() if weight > 0}
-
-
-def can_name_file(text: str) -> bool:
-    """Say whether a text can be a path: encoded, without NUL, and not so long that following it would take for ever."""
-    try:
-        encoded = os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
-    return b"\0" not in encoded and len(encoded) <= LONGEST_NAME
-
-
-def _name_of_file(text: str) -> str:
-    if not can_name_file(text):
-        raise _wanted("a text that can name a file")
-    return text
-
-
-def _digits_as_int(value: object) -> object:
-    """A command line only has text: read "16" as 16."""
-    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value) else value
-
-
-def _matching(pattern: str, what: str) -> Callable[[str], str]:
-    """Check against a pattern, but complain in words."""
-
-    def check(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise _wanted(what)
-        return text
-
-    return check
-
-
-_HOST: Final = r"([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\])"  # a name, an IPv4 address, or an IPv6 one in brackets
-_PORT: Final = r"0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-
-Int = Annotated[int, BeforeValidator(_not_bool)]
-Float = Annotated[float, BeforeValidator(_not_bool)]
-Text = Annotated[str, AfterValidator(_matching("(?s).+", "a text of at least one character"))]
-FileName = Annotated[Text, AfterValidator(_name_of_file)]
-Weight = Annotated[Float, Field(ge=0)]
-LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]
-Steps = Annotated[Int, Field(ge=0, le=100_000)]
-Resolutions = Annotated[Int, Field(ge=1, le=6)]
-Rate = Annotated[Float, Field(gt=0, le=1)]
-Decay = Annotated[Float, Field(ge=0, lt=1)]
-Share = Annotated[Float, Field(ge=0, le=1)]
-StyleScale = Annotated[Float, Field(ge=0.05, le=10)]
-Chunks = Annotated[Int, Field(ge=1, le=1000)]
-StyleLoss = Literal[
-    "relative", "gatys", "gatys-hw", "gatys-chw", "log0", "fermilab", "gcucurull", "prisma", "spst", "w2"
-]
-ContentLoss = Literal["relative", "gatys", "mse", "sum", "log0", "fermilab", "gcucurull", "prisma"]
-TvLoss = Literal["l2", "l2-mean", "l2-sum", "l2-9point", "l1-mean", "l1-sum"]
-BitDepth = Annotated[Literal["auto", 8, 16], BeforeValidator(_digits_as_int)]
-Device = Annotated[
-    str, AfterValidator(_matching(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"))
-]
-Memory = Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 20)]
-Address = Annotated[
-    str, AfterValidator(_matching(rf"(tcp|tls)://{_HOST}:{_PORT}", "an address such as tcp://host:8786"))
-]
-Certificate = Annotated[str, AfterValidator(_matching("(?s).+", "the path of a PEM file"))]
-
-SUITS_OPTIMIZER: Any = None  # the default of settings that `_by_optimizer` chooses
-EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 
 
 class Settings(BaseModel):
@@ -220,274 +120,501 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
-    network: Text = Field("compact", description="Network whose features measure style and content.")
-    weights: FileName | None = Field(
-        None, description="File with the network's weights, or the name of a published one, instead of the usual one."
+    network: Text = setting(
+        "compact",
+        LOOK,
+        "Network that measures style and content.",
+        flag=True,
+        common=True,
+        speed=True,
+        style_cache=True,
     )
-    pooling: Literal["network", "max", "average", "l2"] = Field(
-        "network", description="How the network shrinks its features; `network` pools as it was trained."
+    weights: FileName | None = setting(
+        None,
+        LOOK,
+        "File with the network's weights, or the name of a published one, instead of the usual one.",
+        flag=True,
     )
-    pool_rescale: bool = Field(
+    pooling: Literal["network", "max", "average", "l2"] = setting(
+        "network",
+        LOOK,
+        "How the network shrinks its features; `network` pools as it was trained.",
+        speed=True,
+        style_cache=True,
+    )
+    pool_rescale: bool = setting(
         False,
-        description="Multiply what average and L2 pooling give, so that features stay as large as with max pooling.",
+        LOOK,
+        "Multiply what average and L2 pooling give, so that features stay as large as with max pooling.",
+        speed=True,
+        style_cache=True,
     )
-    padding: Literal["network", "reflect", "replicate", "zeros"] = Field(
-        "network", description="What the network sees beyond the canvas; `network` pads as it was trained."
+    padding: Literal["network", "reflect", "replicate", "zeros"] = setting(
+        "network",
+        LOOK,
+        "What the network sees beyond the canvas; `network` pads as it was trained.",
+        speed=True,
+        style_cache=True,
     )
-    style_layers: LayerWeights = Field(
-        EQUAL_STYLE_LAYERS, description="Layers whose statistics describe the style, each with its weight."
+    style_layers: LayerWeights = setting(
+        EQUAL_STYLE_LAYERS, LOOK, "Layers whose statistics describe the style, each with its weight."
     )
-    content_layers: LayerWeights = Field(
-        {"relu4_2": 1.0}, description="Layers whose features describe the content, each with its weight."
+    content_layers: LayerWeights = setting(
+        {"relu4_2": 1.0}, LOOK, "Layers whose features describe the content, each with its weight."
     )
-    style_loss: StyleLoss = Field("relative", description="Formula of the style loss, see `model/losses/style.py`.")
-    content_loss: ContentLoss = Field(
-        "relative", description="Formula of the content loss, see `model/losses/content.py`."
+    style_loss: StyleLoss = setting(
+        "relative", LOOK, "Formula of the style loss, see `model/losses/style.py`.", speed=True
     )
-    tv_loss: TvLoss = Field("l2", description="Formula of the TV loss, see `model/losses/variation.py`.")
-    style_weight: Weight = Field(1000.0, description="Weight of the style loss.")
-    strength: Share = Field(
+    content_loss: ContentLoss = setting("relative", LOOK, "Formula of the content loss, see `model/losses/content.py`.")
+    tv_loss: TvLoss = setting("l2", LOOK, "Formula of the TV loss, see `model/losses/variation.py`.", speed=True)
+    style_weight: Weight = setting(1000.0, LOOK, "Weight of the style loss.")
+    strength: Share = setting(
         0.5,
-        description="How strongly the style is painted, the same for every picture: 0 keeps the photograph, 1 gives "
-        "way to the style.",
+        LOOK,
+        "Strength of the style, 0 to 1. 0 keeps the photograph, 1 gives way to the style; the same for every picture.",
+        flag=True,
+        common=True,
     )
-    content_weight: Weight | None = Field(
-        None, description="Weight of the content loss, instead of the one that is found for `strength`."
+    content_weight: Weight | None = setting(
+        None, LOOK, "Weight of the content loss, instead of the one that is found for `strength`.", rivals=("strength",)
     )
-    tv_weight: Weight = Field(50.0, description="Weight of the TV loss, which keeps grain out of calm paint.")
-    tv_chroma: Weight = Field(19.0, description="How much more the TV loss counts specks of color than of light.")
-    loss_pixels: Int | None = Field(
-        None, ge=1, description="Losses that are sums over the picture count as if it had this many pixels."
+    tv_weight: Weight = setting(50.0, LOOK, "Weight of the TV loss, which keeps grain out of calm paint.")
+    tv_chroma: Weight = setting(19.0, LOOK, "How much more the TV loss counts specks of color than of light.")
+    loss_pixels: Int | None = setting(
+        None, LOOK, "Losses that are sums over the picture count as if it had this many pixels.", ge=1
     )
-    normalize_gradients: bool = Field(
-        False, description="Divide the gradient of every layer by its L1 norm, as jcjohnson's option of that name."
+    normalize_gradients: bool = setting(
+        False,
+        LOOK,
+        "Divide the gradient of every layer by its L1 norm, as jcjohnson's option of that name.",
+        speed=True,
     )
-    style_scale: Annotated[tuple[StyleScale, ...], BeforeValidator(_as_list)] = Field(
+    style_scale: Listed[StyleScale] = setting(
         (1.0,),
-        description="Size of the brush strokes, relative to the style picture fitted to the level; one for all "
-        "styles, or one for each.",
+        LOOK,
+        "Size of the brush strokes. "
+        "Relative to the style picture fitted to the level; one for all styles, or one for each.",
+        flag=True,
+        common=True,
     )
-    style_width: Annotated[tuple[Text, ...], BeforeValidator(_texts)] | None = Field(
+    style_width: Named[Text] | None = setting(
         None,
-        description="How wide the style picture is where it hangs, such as 92cm, one for all styles or one for each: "
+        LOOK,
+        "How wide the style picture is where it hangs, such as 92cm, one for all styles or one for each: "
         "with `print_size`, strokes on paper are then as large as on the wall. Instead of `style_scale`.",
+        flag=True,
+        repeatable=True,
+        rivals=("style_scale",),
     )
-    stroke: Annotated[tuple[Text, ...], BeforeValidator(_texts)] | None = Field(
+    stroke: Named[Text] | None = setting(
         None,
-        description="Paint with brush strokes of about this width, such as 24px, or 8mm on paper with `print_size`; "
-        "one for all styles or one for each. Instead of `style_scale` and `style_width`.",
+        LOOK,
+        "Width of the brush strokes, such as 24px, or 8mm on paper with `print_size`; one for all styles or one for "
+        "each. Instead of `style_scale` and `style_width`.",
+        flag=True,
+        repeatable=True,
+        rivals=("style_scale", "style_width"),
     )
-    style_blend: Annotated[tuple[Weight, ...], BeforeValidator(_as_list)] | None = Field(
-        None, description="Shares of several styles, one for each; equal ones if not given."
+    style_blend: Listed[Weight] | None = setting(
+        None, LOOK, "Shares of several styles, one for each; equal ones if not given.", flag=True
     )
-    style_mask: Annotated[tuple[FileName, ...], BeforeValidator(_texts)] | None = Field(
-        None, description="Gray pictures, one for each style, white where that painting counts."
-    )
-    regions: Annotated[tuple[FileName, ...], BeforeValidator(_texts), AfterValidator(_are_regions)] | None = Field(
+    style_mask: Named[FileName] | None = setting(
         None,
-        description="What to paint after another style, as MASK=STYLE; repeatable. MASK is a gray picture, or one "
-        "color of a color-coded one, labels.png#RRGGBB; what no region claims belongs to `style`. Options follow after "
-        "commas: scale, width or stroke (as `style_scale`, `style_width` and `stroke`), strength "
-        "(times that of the painting), color and style-mask.",
+        REGIONS,
+        "Gray pictures, one for each style, white where that painting counts.",
+        flag=True,
+        repeatable=True,
+        scope="picture",
     )
-    region_fit: bool = Field(False, description="Stretch masks of another shape than the photograph's to fit it.")
-    region_inset: Share = Field(
+    regions: Regions | None = setting(
+        None,
+        REGIONS,
+        "Region in another style, MASK=STYLE; repeatable. "
+        "MASK is a gray picture, or one color of a color-coded one, labels.png#RRGGBB; what no region claims belongs "
+        "to `style`. Options follow after commas: scale, width or stroke (as `style_scale`, `style_width` and "
+        "`stroke`), strength (times that of the painting), color and style-mask.",
+        flag="--region",
+        common=True,
+        repeatable=True,
+        scope="picture",
+    )
+    region_fit: bool = setting(
+        False, REGIONS, "Stretch masks of another shape than the photograph's to fit it.", flag=True
+    )
+    region_inset: Share = setting(
         0.0,
-        description="How far within a region's edge its style is measured, as a share of how far a layer sees: the "
+        REGIONS,
+        "How far within a region's edge its style is measured, as a share of how far a layer sees: the "
         "more, the less of it goes over the edge.",
     )
-    strength_map: FileName | None = Field(
-        None, description="Gray picture: black keeps the photograph, white is painted as strongly as `strength` says."
-    )
-    protect: FileName | None = Field(
+    strength_map: FileName | None = setting(
         None,
-        description="Gray picture, white where the photograph is to show through, without an edge; or `faces`, for "
-        "those that are found in it (extra `faces`).",
+        REGIONS,
+        "Gray picture: black keeps the photograph, white is painted as strongly as `strength` says.",
+        flag=True,
+        scope="picture",
     )
-    colours: Literal["style", "luminance", "statistics"] = Field(
+    protect: FileName | None = setting(
+        None,
+        REGIONS,
+        "Mask of what stays photograph, or `faces`. "
+        "A gray picture, white where the photograph shows through, without an edge; faces are found in the photograph "
+        "(extra `faces`).",
+        flag=True,
+        common=True,
+        scope="picture",
+    )
+    color: Literal["style", "luminance", "statistics"] = setting(
         "style",
-        description="Colours of the painting: the style's; the photograph's, with only light painted; or a style "
-        "picture recoloured to the photograph's mean and covariance.",
+        LOOK,
+        "Where the colors come from. "
+        "From the style; from the photograph, with only light painted (`luminance`); or from a style picture recolored "
+        "to the photograph's mean and covariance (`statistics`).",
+        flag=True,
+        common=True,
+        was="colours",
     )
 
-    init: FileName = Field(
+    init: FileName = setting(
         "content",
-        description="What the painting starts from: `content`, `blank` (the network's mean colour) or a file.",
+        LOOK,
+        "What the painting starts from: `content`, `blank` (the network's mean color) or a file.",
+        flag=True,
     )
-    noise: Literal["uniform", "gaussian"] = Field("uniform", description="Distribution of the noise in the start.")
-    noise_ratio: Share = Field(0.0, description="Share of noise in the start; 1 starts from noise alone.")
-    noise_amplitude: Share = Field(
-        0.078, description="Half width of uniform noise, deviation of gaussian, as a share of the colour range."
+    noise: Literal["uniform", "gaussian"] = setting("uniform", LOOK, "Distribution of the noise in the start.")
+    noise_ratio: Share = setting(0.0, LOOK, "Share of noise in the start; 1 starts from noise alone.", flag=True)
+    noise_amplitude: Share = setting(
+        0.078, LOOK, "Half width of uniform noise, deviation of gaussian, as a share of the color range."
     )
 
-    coarse: Int = Field(192, ge=64, le=8192, description="Long side of the coarsest level, in pixels.")
-    level_ratio: Float = Field(
-        2.0, ge=1.1, le=4, description="How many times as long a level's sides may be as those of the level before."
+    base_size: Int = setting(192, LOOK, "Long side of the coarsest level, in pixels.", ge=64, le=8192, was="coarse")
+    level_ratio: Float = setting(
+        2.0, LOOK, "How many times as long a level's sides may be as those of the level before.", ge=1.1, le=4
     )
-    detail: Share = Field(
+    detail: Share = setting(
         1.0,
-        description="Share of the photograph's finer detail that a level adds to the enlarged painting it starts from, "
+        LOOK,
+        "Share of the photograph's finer detail that a level adds to the enlarged painting it starts from, "
         "where the content counts.",
     )
-    steps: Annotated[tuple[Steps, ...], BeforeValidator(_as_list)] = Field(
+    steps: Listed[Steps] = setting(
         (150, 100, 60, 25, 20, 15),
-        description="Optimiser steps per level, coarsest first; the last value serves all finer levels.",
+        LOOK,
+        "Optimizer steps per level, coarsest first; the last value serves all finer levels.",
     )
-    optimizer: Literal["adam", "lbfgs"] = Field("lbfgs", description="Adam, or L-BFGS without line search.")
-    learning_rate: Annotated[
-        tuple[Rate, ...], BeforeValidator(_as_list), _by_optimizer(adam=(0.02, 0.02, 0.015), lbfgs=(1.0,))
-    ] = Field(
+    optimizer: Literal["adam", "lbfgs"] = setting(
+        "lbfgs", LOOK, "Adam, or L-BFGS without line search.", flag=True, speed=True
+    )
+    learning_rate: Annotated[Listed[Rate], by_optimizer(adam=(0.02, 0.02, 0.015), lbfgs=(1.0,))] = setting(
         SUITS_OPTIMIZER,
-        description="Size of a step per level, listed like `steps`. L-BFGS: a factor of its own step, by default 1. "
+        LOOK,
+        "Size of a step per level, listed like `steps`. L-BFGS: a factor of its own step, by default 1. "
         "Adam: a share of the color range, by default 0.02, 0.02, 0.015.",
     )
-    history: Int = Field(
-        10, ge=1, le=100, description="Pairs of steps and gradients that L-BFGS remembers within a round."
+    lbfgs_history: Int = setting(
+        10, LOOK, "Pairs of steps and gradients that L-BFGS remembers within a round.", ge=1, le=100, was="history"
     )
-    lbfgs_resolutions: Annotated[tuple[Resolutions, ...], BeforeValidator(_as_list)] = Field(
+    lbfgs_resolutions: Listed[Resolutions] = setting(
         (4, 1),
-        description="Sizes of the picture, each half the one before, at which L-BFGS looks for its steps at the same "
+        LOOK,
+        "Sizes of the picture, each half the one before, at which L-BFGS looks for its steps at the same "
         "time, so that large areas change color in a few steps; per level, listed like `steps`; 1 is plain L-BFGS.",
     )
-    average_decay: Annotated[Decay, _by_optimizer(adam=0.9, lbfgs=0.0)] = Field(
+    ema_decay: Annotated[Decay, by_optimizer(adam=0.9, lbfgs=0.0)] = setting(
         SUITS_OPTIMIZER,
-        description="Decay of the moving average over the steps, which calms the last ones; 0 takes the last step. By "
+        LOOK,
+        "Decay of the moving average over the steps, which calms the last ones; 0 takes the last step. By "
         "default 0.9 for Adam, 0 for L-BFGS.",
+        was="average_decay",
     )
-    betas: Annotated[tuple[Decay, Decay], BeforeValidator(_pair), BeforeValidator(_as_list)] = Field(
-        (0.9, 0.99), description="Decays of Adam's two moments."
+    betas: Pair[Decay] = setting((0.9, 0.99), LOOK, "Decays of Adam's two moments.")
+    iterate: Literal["last", "best"] = setting(
+        "last",
+        LOOK,
+        "Keep the last iterate of a level, or the one with the lowest loss (checked every round).",
+        was="keep",
     )
-    keep: Literal["last", "best"] = Field(
-        "last", description="Which canvas of a level counts: the last, or the one of least loss, looked at every round."
+    early_stop: Share = setting(
+        0.0,
+        LOOK,
+        "End a level once three rounds lowered the loss by less than this share; 0 never does.",
+        was="plateau",
     )
-    plateau: Share = Field(
-        0.0, description="End a level once three rounds lowered the loss by less than this share; 0 never does."
+    consensus: bool = setting(
+        True, LOOK, "Let all tiles agree on one style; false paints each tile on its own.", flag=True
     )
-    consensus: bool = Field(True, description="Let all tiles agree on one style; false paints each tile on its own.")
-    steps_per_round: Int | None = Field(
+    steps_per_round: Int | None = setting(
         None,
+        LOOK,
+        "Steps after which the tiles of a level sync; few are exact, many are fast on a cluster. By "
+        "default 10, and 25 in a level of one tile.",
         ge=1,
         le=10_000,
-        description="Steps after which the tiles of a level sync; few are exact, many are fast on a cluster. By "
-        "default 10, and 25 in a level of one tile.",
+        flag=True,
     )
 
     # Before `tile` and `overlap`, which do not have to suit each other where chunks are asked for.
-    chunks: Annotated[tuple[Chunks, Chunks], BeforeValidator(_pair), BeforeValidator(_as_list)] | None = Field(
-        None, description="Rows and columns of tiles to cut every level into, instead of by `tile`."
+    tile_grid: Pair[TileCount] | None = setting(
+        None, LOOK, "Rows and columns of tiles to cut every level into, instead of by `tile`.", was="chunks"
     )
-    tile: Int = Field(1024, ge=64, le=MAX_SIDE_PX, description="Side of a tile with its overlap, in pixels.")
-    overlap: Int = Field(128, ge=0, description="Pixels that neighbouring tiles share and blend.")
-    edge_margin: Int = Field(
+    tile: Int = setting(1024, LOOK, "Side of a tile with its overlap, in pixels.", ge=64, le=MAX_SIDE_PX, flag=True)
+    overlap: Int = setting(128, LOOK, "Pixels that neighboring tiles share and blend.", ge=0, flag=True)
+    edge_margin: Int = setting(
         32,
+        LOOK,
+        "Pixels painted beyond each edge of the picture and cut off, for the network's sake.",
         ge=0,
         le=512,
-        description="Pixels painted beyond each edge of the picture and cut off, for the network's sake.",
+        was="bleed",
     )
 
-    raw_exposure: Float = Field(
-        0.0, ge=-3, le=3, description="Stops to develop a raw photograph brighter by, or darker below 0."
+    raw_exposure: Float = setting(
+        0.0, PICTURE, "Stops to develop a raw photograph brighter by, or darker below 0.", ge=-3, le=3, flag=True
     )
-    size: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Long side of the painting, in pixels.")
-    width: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Width of the painting, in pixels.")
-    height: Int | None = Field(None, ge=16, le=MAX_SIDE_PX, description="Height of the painting, in pixels.")
-    aspect: Text | None = Field(None, description="Crop the photograph around its centre to this shape, such as 4:3.")
-    print_size: str | None = Field(
-        None, description="Paper to fill, such as A1, 60x90cm, 24x36in or 'A2 landscape', instead of `size`."
+    size: Int | None = setting(
+        None, SIZE, "Long side of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, common=True
     )
-    dpi: Float | None = Field(
-        None, gt=0, le=MAX_DPI, description="Dots per inch of the print; 300 if only `print_size` is given."
+    width: Int | None = setting(
+        None, SIZE, "Width of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, rivals=("size",)
     )
-    fit: Literal["fit", "crop"] = Field(
-        "fit", description="Put the whole picture inside the paper, or crop it to fill the paper."
+    height: Int | None = setting(
+        None, SIZE, "Height of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, rivals=("size",)
     )
-    bleed: str | None = Field(
+    aspect: Text | None = setting(None, SIZE, "Crop around the center, such as to 4:3.", flag=True, common=True)
+    print_size: str | None = setting(
         None,
-        description="How far the painting goes on beyond the print size on every side, to be cut off, such as 3mm or "
-        "0.125in.",
+        SIZE,
+        "Paper to fill, such as A1, 60x90cm or 24x36in. Also 'A2 landscape'. Instead of `size`.",
+        flag="--print",
+        common=True,
+        rivals=("size", "width", "height"),
     )
-    crop_marks: bool = Field(False, description="Print marks on white around the picture that say where to cut.")
-    wrap: str | None = Field(
-        None, description="How far a canvas goes round the edges of its stretcher, such as 4cm, beyond the print size."
+    dpi: Float | None = setting(
+        None,
+        SIZE,
+        "Dots per inch of the print. 300 if only `print_size` is given.",
+        gt=0,
+        le=MAX_DPI,
+        flag=True,
     )
-    wrap_edge: Edge = Field(
+    fit: Literal["fit", "crop"] = setting(
+        "fit", SIZE, "Put the whole picture inside the paper, or crop it to fill the paper.", flag=True
+    )
+    bleed: str | None = setting(
+        None,
+        SIZE,
+        "How far the painting goes on beyond the print size on every side, to be cut off, such as 3mm or 0.125in.",
+        flag=True,
+    )
+    crop_marks: bool = setting(False, SIZE, "Print marks on white around the picture that say where to cut.", flag=True)
+    wrap: str | None = setting(
+        None,
+        SIZE,
+        "How far a canvas goes round the edges of its stretcher, such as 4cm, beyond the print size.",
+        flag=True,
+    )
+    wrap_edge: Edge = setting(
         "paint",
-        description="What goes round the edges: more of the painting, its mirror image, or the mean color of its edge.",
+        SIZE,
+        "What goes round the edges: more of the painting, its mirror image, or the mean color of its edge.",
+        flag=True,
     )
-    bit_depth: BitDepth = Field(
-        "auto", description="Bits per colour channel; `auto` keeps the photograph's where the file format can."
+    bit_depth: BitDepth = setting(
+        "auto", PICTURE, "Bits per color channel; `auto` keeps the photograph's where the file format can.", flag=True
     )
-    quality: Int = Field(95, ge=1, le=100, description="Quality of lossy file formats, in percent.")
-    max_file: Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 10)] | None = Field(
-        None, description="Largest file to write, such as 128MB, with the best quality up to `quality` that fits."
+    quality: Int = setting(95, PICTURE, "Quality of lossy file formats, in percent.", ge=1, le=100, flag=True)
+    max_file: MaxFile | None = setting(
+        None,
+        PICTURE,
+        "Largest file to write, such as 128MB, with the best quality up to `quality` that fits.",
+        flag=True,
     )
-    profile: FileName = Field(
+    profile: FileName = setting(
         "keep",
-        description="Color profile of the painting's file: the photograph's (`keep`), `srgb`, `p3`, `adobergb`, or "
+        SIZE,
+        "Color profile of the painting's file: the photograph's (`keep`), `srgb`, `p3`, `adobergb`, or "
         "an ICC file, such as a print shop's for CMYK.",
+        flag=True,
     )
-    intent: Literal["relative", "perceptual", "saturation", "absolute"] = Field(
-        "relative", description="What becomes of colors that a profile does not have."
+    intent: Literal["relative", "perceptual", "saturation", "absolute"] = setting(
+        "relative", SIZE, "What becomes of colors that a profile does not have.", flag=True
     )
-    proof: bool = Field(
+    proof: bool = setting(
         False,
-        description="Write a small picture of how the print will look beside it, and what share has other colors.",
+        SIZE,
+        "Write a small picture of how the print will look beside it, and what share has other colors.",
+        flag=True,
     )
-    pdf_image: Literal["jpeg", "lossless"] = Field("jpeg", description="How a PDF stores the painting.")
-    metadata: Literal["all", "copyright", "none"] = Field(
+    pdf_image: Literal["jpeg", "lossless"] = setting("jpeg", SIZE, "How a PDF stores the painting.", flag=True)
+    metadata: Literal["all", "copyright", "none"] = setting(
         "all",
-        description="What the painting gets of the photograph's EXIF, XMP and IPTC: all, and a line in its history; "
+        PICTURE,
+        "What the painting gets of the photograph's EXIF, XMP and IPTC: all, and a line in its history; "
         "only creator and copyright; or none.",
+        flag=True,
     )
-    gps: bool = Field(
-        False, description="Carry the place where the photograph was taken over into the painting's metadata."
+    gps: bool = setting(
+        False, PICTURE, "Carry the place where the photograph was taken over into the painting's metadata.", flag=True
     )
-    keep_times: bool = Field(False, description="Give the painting the photograph's file times.")
-    max_pixels: Int = Field(2_000_000_000, ge=1, description="Refuse pictures of more pixels than this.")
+    keep_times: bool = setting(
+        False, PICTURE, "Give the painting the photograph's file times.", flag=True, identity=False
+    )
+    max_pixels: Int = setting(
+        2_000_000_000, MACHINE, "Refuse pictures of more pixels than this.", ge=1, scope="machine", identity=False
+    )
 
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Number format of the network; `auto` suits it to the device."
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto", MACHINE, "Number format of the network; `auto` suits it to the device.", flag=True
     )
-    device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")
-    fast: bool = Field(
+    device: Device = setting(
+        "auto",
+        MACHINE,
+        "Where to compute. One of: auto, cpu, cuda, cuda:N, mps.",
+        flag=True,
+        common=True,
+        scope="machine",
+    )
+    fast: bool = setting(
         False,
-        description="Let a GPU try out and take the quickest ways to compute, TF32 among them; without, the same "
+        MACHINE,
+        "Let a GPU try out and take the quickest ways to compute, TF32 among them; without, the same "
         "command gives the same bytes.",
+        flag=True,
+        scope="machine",
+        speed=True,
     )
-    workers: Int | None = Field(
-        None, ge=1, le=MOST_PROCESSES, description="Worker processes; by default as many as suit the devices."
-    )
-    threads: Int | None = Field(
-        None, ge=1, le=MOST_PROCESSES, description="Threads per worker on a CPU; by default its share of the cores."
-    )
-    scheduler: Address | None = Field(
-        None, description="Address of a running dask scheduler, such as tcp://host:8786, to paint on its workers."
-    )
-    tls_ca: Certificate | None = Field(
-        None, description="PEM file of the authority a tls:// scheduler must be signed by."
-    )
-    tls_cert: Certificate | None = Field(None, description="PEM file with this machine's certificate for tls://.")
-    tls_key: Certificate | None = Field(
-        None, description="PEM file with the key of that certificate, if apart from it."
-    )
-    scratch: FileName | None = Field(
+    workers: Int | None = setting(
         None,
-        description="Folder or fsspec URL (s3://bucket/x) for intermediate canvases; by default beside the output.",
+        MACHINE,
+        "Worker processes. By default as many as suit the devices.",
+        ge=1,
+        le=MOST_PROCESSES,
+        flag=True,
+        common=True,
+        scope="machine",
+        identity=False,
     )
-    memory: Memory | None = Field(
+    threads: Int | None = setting(
         None,
-        description="Memory for pictures and canvases, such as 4GiB; what does not fit stays on disk. By default a "
-        "quarter of the machine's.",
+        MACHINE,
+        "Threads per worker on a CPU; by default its share of the cores.",
+        ge=1,
+        le=MOST_PROCESSES,
+        flag=True,
+        scope="machine",
+        identity=False,
     )
-    save_every: Int | None = Field(
-        None, ge=1, description="Write the painting as it is after every so many steps, beside the output."
+    scheduler: Address | None = setting(
+        None,
+        MACHINE,
+        "Address of a running dask scheduler, such as tcp://host:8786, to paint on its workers.",
+        flag=True,
+        scope="machine",
+        identity=False,
     )
-    seed: Int = Field(
-        0,
-        ge=0,
-        lt=2**63,
-        description="Seed of the noise in the start; without noise nothing is random.",
+    tls_ca: Certificate | None = setting(
+        None,
+        MACHINE,
+        "PEM file of the authority a tls:// scheduler must be signed by.",
+        flag=True,
+        scope="machine",
+        identity=False,
     )
+    tls_cert: Certificate | None = setting(
+        None,
+        MACHINE,
+        "PEM file with this machine's certificate for tls://.",
+        flag=True,
+        scope="machine",
+        identity=False,
+    )
+    tls_key: Certificate | None = setting(
+        None,
+        MACHINE,
+        "PEM file with the key of that certificate, if apart from it.",
+        flag=True,
+        scope="machine",
+        identity=False,
+    )
+    scratch: FileName | None = setting(
+        None,
+        MACHINE,
+        "Folder or URL for intermediate canvases. "
+        "URLs are fsspec's, such as s3://bucket/x. By default beside the output.",
+        flag=True,
+        common=True,
+        scope="machine",
+        identity=False,
+    )
+    memory: Memory | None = setting(
+        None,
+        MACHINE,
+        "Memory for pictures and canvases, such as 4GiB. "
+        "What does not fit stays on disk. By default a quarter of the machine's.",
+        flag=True,
+        common=True,
+        scope="machine",
+        identity=False,
+    )
+    snapshot_every: Int | None = setting(
+        None,
+        RUN,
+        "Write the painting as it is after every so many steps, beside the output.",
+        ge=1,
+        flag=True,
+        was="save_every",
+    )
+    seed: Int = setting(
+        0, LOOK, "Seed of the noise in the start; without noise nothing is random.", ge=0, lt=2**63, flag=True
+    )
+
+    @classmethod
+    def role(cls, name: str) -> Role:
+        """Give what a setting is for."""
+        role = cls.model_fields[name].json_schema_extra
+        assert isinstance(role, Role), f"{name}: this field was not made by `setting`"
+        return role
+
+    @classmethod
+    @cache
+    def names(cls, **role: object) -> frozenset[str]:
+        """Give the names of all settings whose `Role` has these attributes.
+
+        Examples
+        --------
+        >>> sorted(Settings.names(style_cache=True))
+        ['network', 'padding', 'pool_rescale', 'pooling']
+        """
+        wanted = role.items()
+        return frozenset(name for name in cls.model_fields if wanted <= vars(cls.role(name)).items())
+
+    @classmethod
+    def rivals(cls, name: str) -> set[str]:
+        """Give the settings that one takes the place of, and they its."""
+        return {other for other in cls.model_fields if other in cls.role(name).rivals or name in cls.role(other).rivals}
+
+    @classmethod
+    @cache
+    def old_names(cls) -> dict[str, str]:
+        """Give the new name of every setting that had another one in the last release, by the old one."""
+        return {was: name for name in cls.model_fields if (was := cls.role(name).was) is not None}
+
+    @classmethod
+    def new_name(cls, name: str, value: object) -> str:
+        """Give the name that a setting has now; an old name that is another's now counts for a whole number only."""
+        is_others = name in cls.model_fields and type(value) is not int
+        return name if is_others else cls.old_names().get(name, name)
+
+    @classmethod
+    def flags(cls) -> dict[str, str]:
+        """Give the flag of every setting that has one, such as ``--size``, and of a switch ``--gps/--no-gps``."""
+        found = {}
+        for name, field in cls.model_fields.items():
+            flag = cls.role(name).flag
+            word = flag.removeprefix("--") if isinstance(flag, str) else name.replace("_", "-")
+            if flag:
+                found[name] = f"--{word}/--no-{word}" if field.annotation is bool else f"--{word}"
+        return found
 
     @property
     def style_terms(self) -> tuple[str, ...]:
@@ -510,6 +637,21 @@ class Settings(BaseModel):
         """Every layer that measures style or content."""
         return tuple({**self.active_style_layers, **self.active_content_layers})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_new_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        found = {}
+        for name, value in values.items():
+            new = cls.new_name(name, value)
+            if new != name:
+                warn_of_old_name(name, new, value)
+            if new in found:
+                raise ValueError(f"{new} is given twice, also by its old name, wanted it once")
+            found[new] = value
+        return found
+
     @field_validator("content_weight")
     @classmethod
     def _strength_suits_content_loss(cls, weight: float | None, info: ValidationInfo) -> float | None:
@@ -525,7 +667,7 @@ class Settings(BaseModel):
     @classmethod
     def _overlap_suits_tile(cls, overlap: int, info: ValidationInfo) -> int:
         tile = info.data.get("tile")  # missing if it was itself refused
-        if tile is not None and 2 * overlap >= tile and info.data.get("chunks") is None:
+        if tile is not None and 2 * overlap >= tile and info.data.get("tile_grid") is None:
             raise ValueError(
                 f"tile too small for its overlap: got tile {tile} and overlap {overlap}, "
                 "wanted an overlap below half the tile"

@@ -79,7 +79,7 @@ class TargetSize:
     height, width : int
         Size of what will be seen, in pixels.
     crops : tuple of float
-        Shapes (width over height) that the photograph is cropped to around its centre, one after the other; none
+        Shapes (width over height) that the photograph is cropped to around its center, one after the other; none
         paints all of it.
     bleed, wrap : int
         Pixels on every side: first what goes round the edges of a stretcher, beyond it what is cut off.

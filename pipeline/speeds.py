@@ -12,17 +12,11 @@ from pydantic import Field, TypeAdapter
 
 from .pictures.writing import write_file
 from .settings import Settings
-from .workers.local import Shape
+from .workers.local import WorkerLayout
 
 USUAL_SIDE: Final = 512  # px; larger tiles are painted about as fast
 KEPT_DAYS: Final = 30  # after which a machine is measured again: drivers, libraries and habits change
 LOOK_STEPS: Final = 0.5  # what a look at the losses costs: the way forwards, but not back
-
-# Settings that choose what is computed in a step, beside the layers.
-WAYS: Final = {
-    *("network", "pooling", "pool_rescale", "padding"),
-    *("style_loss", "tv_loss", "normalize_gradients", "optimizer", "fast"),
-}
 
 Conditions = Mapping[str, str | int | bool]
 
@@ -120,24 +114,24 @@ def usual_speeds() -> Speeds:
     return Speeds(user_cache_path("muralist") / "speeds.json")
 
 
-def conditions(settings: Settings, shape: Shape, device: str, name: str) -> Conditions:
+def conditions(settings: Settings, shape: WorkerLayout, device: str, name: str) -> Conditions:
     """Gather what a worker's speed depends on but precision and side.
 
     Parameters
     ----------
     settings : Settings
-    shape : Shape
+    shape : WorkerLayout
         Of all workers of the machine.
     device, name : str
         Kind of device and what it is called.
     """
-    lbfgs = {"history": settings.history, "lbfgs_resolutions": settings.lbfgs_resolutions[-1]}
+    lbfgs = {"lbfgs_history": settings.lbfgs_history, "lbfgs_resolutions": settings.lbfgs_resolutions[-1]}
     return {
         "device": device,
         "name": name,
         "workers": shape.workers,
         "threads": shape.threads,
-        **settings.model_dump(include=WAYS),
+        **settings.model_dump(include=set(settings.names(speed=True))),
         **(lbfgs if settings.optimizer == "lbfgs" else {}),
         "style_layers": " ".join(sorted(settings.active_style_layers)),
         "style_terms": " ".join(settings.style_terms),

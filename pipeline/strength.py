@@ -9,7 +9,7 @@ same weight again.
 from collections.abc import Sequence
 from typing import Final
 
-from .records.losses import LossRow
+from .records.losses import LossRecord
 from .settings import Settings
 
 FIRST_WEIGHT: Final = 6.0  # before anything is known
@@ -27,14 +27,14 @@ def wanted_content_loss(strength: float) -> float:
     return 0.14 + 0.6 * strength
 
 
-def content_weight(settings: Settings, rows: Sequence[LossRow], painted: float = 1.0) -> float:
+def content_weight(settings: Settings, rows: Sequence[LossRecord], painted: float = 1.0) -> float:
     """Weight of the content loss for the next round.
 
     Parameters
     ----------
     settings : Settings
         An explicit `content_weight` beats `strength`.
-    rows : sequence of LossRow
+    rows : sequence of LossRecord
         All looks at the losses so far, each with the weight it was taken with.
     painted : float
         Share of what is wanted of the content loss where masks say how strongly parts of the picture are painted.

@@ -1,6 +1,6 @@
 """Style pictures: one or several, or a folder that counts as one, each with its share of the style and its scale.
 
-Colours are the pictures' own, or with `colours: statistics` the photograph's (`muralist.pipeline.pictures.colours`).
+Colors are the pictures' own, or with `color: statistics` the photograph's (`muralist.pipeline.pictures.colors`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..model.architecture import Architecture
 from .errors import PictureError, SettingsError
-from .pictures.colours import Recolouring, recolouring
+from .pictures.colors import Recoloring, recoloring
 from .pictures.formats import supported_inputs
 from .pictures.images import Picture, resize
 from .pictures.masks import Mask, read_mask
@@ -40,8 +40,8 @@ class Style:
         Size of its brush strokes, relative to the picture fitted to the level.
     least : int
         Smallest side the network can see, px.
-    recolouring : Recolouring, optional
-        What gives the picture the photograph's colours; None leaves it its own.
+    recoloring : Recoloring, optional
+        What gives the picture the photograph's colors; None leaves it its own.
     region : int
         Which region it is painted in; 0 is the whole picture, or what no region claims.
     mask : Mask, optional
@@ -56,7 +56,7 @@ class Style:
     share: float
     scale: float
     least: int
-    recolouring: Recolouring | None = None
+    recoloring: Recoloring | None = None
     region: int = 0
     mask: Mask | None = None
     width_mm: float | None = None
@@ -113,9 +113,9 @@ class Style:
         return round(height * scale), round(width * scale)
 
     def pixels(self, side: int) -> np.ndarray:
-        """Give the picture at `size(side)`, recoloured if it is to be: (h, w, 3), float32 in [0, 1]."""
+        """Give the picture at `size(side)`, recolored if it is to be: (h, w, 3), float32 in [0, 1]."""
         resized = resize(self.picture.pixels, *self.size(side))
-        return resized if self.recolouring is None else self.recolouring(resized)
+        return resized if self.recoloring is None else self.recoloring(resized)
 
     def weights(self, side: int) -> np.ndarray | None:
         """Give the mask at `size(side)`: (h, w), float32 in [0, 1]; None if all of the picture counts."""
@@ -163,7 +163,7 @@ def read_styles(
     files : sequence of sequence of Path
         The pictures of every style, from `style_files`.
     photograph : Picture
-        Where the colours come from with `colours: statistics`.
+        Where the colors come from with `color: statistics`.
     settings : Settings
     network : Architecture
 
@@ -265,13 +265,13 @@ def _style(
             f"{path}: got a style picture of {picture.width} x {picture.height} px, wanted at least {least} px a side",
             path=path,
         )
-    matched = (spec.color or settings.colours) == "statistics"
+    matched = (spec.color or settings.color) == "statistics"
     return Style(
         picture,
         share,
         spec.scale or 1.0,
         least,
-        recolouring(picture.pixels, photograph.pixels) if matched else None,
+        recoloring(picture.pixels, photograph.pixels) if matched else None,
         mask=None if spec.style_mask is None else _mask_of(picture, spec.style_mask, settings),
         width_mm=None if spec.width is None else parse_length(spec.width, "width", MAX_SIDE_MM),
         stroke=None if spec.stroke is None else parse_stroke(spec.stroke, "stroke"),

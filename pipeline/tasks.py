@@ -28,8 +28,8 @@ from ..model.ways import usual_ways
 from ..model.weight_files import WeightFile
 from ..tiling.grid import Box, Span, Tile, TileGrid
 from ..tiling.resample import cubic, linear, resample
+from .context import Losses, RenderContext, TileResult
 from .errors import DeviceMemoryError
-from .job import Job, Losses, Tally
 from .levels import STYLE_TILE_PX, Level
 from .loss_terms import STYLE_TERMS, objective
 from .settings import Settings, at_level
@@ -63,17 +63,17 @@ def _network(settings: Settings, weights: WeightFile, device: str, precision: st
     return _load(settings.network, weights, settings.layers, ways, device, precision)
 
 
-def _network_of(job: Job) -> Network:
-    return _network(job.settings, job.weights, job.device, job.precision)
+def _network_of(context: RenderContext) -> Network:
+    return _network(context.settings, context.weights, context.device, context.precision)
 
 
 @lru_cache(maxsize=16)  # levels of pictures that are painted side by side
-def _painter(job: Job, level: Level, content_weight: float = 0.0) -> Painter:
+def _painter(context: RenderContext, level: Level, content_weight: float = 0.0) -> Painter:
     """Make what paints the tiles of a level; what is only measured does not ask for the content weight."""
-    network, targets = _network_of(job), _blended_targets(job, level)
-    regions = 1 if job.regions is None else job.regions.count
-    goal = objective(job.settings, targets, level.height, level.width, content_weight, network.metric, regions)
-    return Painter(network, goal, graphs(job.device))
+    network, targets = _network_of(context), _blended_targets(context, level)
+    regions = 1 if context.regions is None else context.regions.count
+    goal = objective(context.settings, targets, level.height, level.width, content_weight, network.metric, regions)
+    return Painter(network, goal, graphs(context.device))
 
 
 @lru_cache(maxsize=1)
@@ -82,63 +82,68 @@ def graphs(device: str) -> Graphs:
     return cuda_graphs() if usual_ways(device).graphs else Graphs()
 
 
-def _blended_targets(job: Job, level: Level) -> dict[str, np.ndarray]:
+def _blended_targets(context: RenderContext, level: Level) -> dict[str, np.ndarray]:
     """Mean of the style pictures' statistics, by their shares, for every region."""
     blended: dict[str, np.ndarray] = {}
-    for number, share in enumerate(job.shares):
-        region = 0 if job.regions is None else job.regions.styles[number]
-        targets = job.folder.read(job.folder.targets(level, number))
+    for number, share in enumerate(context.shares):
+        region = 0 if context.regions is None else context.regions.styles[number]
+        targets = context.folder.read(context.folder.targets(level, number))
         named = {region_key(name, region): targets[name] for name in sorted(targets)}
         blended |= {name: blended.get(name, 0) + share * value for name, value in named.items()}
     return blended
 
 
-def style_targets(job: Job, level: Level, number: int) -> int:
+def style_targets(context: RenderContext, level: Level, number: int) -> int:
     """Compute the statistics of a style picture, tile by tile, file them and return the picture's number."""
-    filed = job.folder.read(job.folder.style(level, number))
+    filed = context.folder.read(context.folder.style(level, number))
     picture, weights = filed["pixels"], filed.get("weights")
-    layers = tuple(job.settings.active_style_layers)
-    row = architecture(job.settings.network)
+    layers = tuple(context.settings.active_style_layers)
+    row = architecture(context.settings.network)
     stride = row.stride(row.deepest(layers))
     grid = TileGrid(picture.shape[0], picture.shape[1], tile=STYLE_TILE_PX, overlap=256, stride=stride)
-    parts = [_style_sums(job, picture, weights, grid, tile, layers) for tile in grid]
+    parts = [_style_sums(context, picture, weights, grid, tile, layers) for tile in grid]
     whole = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
     means = {name: value / whole[name.rpartition(" ")[2]] for name, value in whole.items() if " " in name}
-    job.folder.write(job.folder.targets(level, number), means)
+    context.folder.write(context.folder.targets(level, number), means)
     return number
 
 
 @torch.no_grad()
 def _style_sums(
-    job: Job, picture: np.ndarray, weights: np.ndarray | None, grid: TileGrid, tile: Tile, layers: tuple[str, ...]
+    context: RenderContext,
+    picture: np.ndarray,
+    weights: np.ndarray | None,
+    grid: TileGrid,
+    tile: Tile,
+    layers: tuple[str, ...],
 ) -> dict[str, np.ndarray]:
     """Sums that every term takes, named as its means are, and of the weights ("LAYER") over a tile."""
     place, guides = tile.outer.inside(grid.box), ONE_REGION
     if weights is not None:
-        guides = _guides_of(job, weights[None, *place], layers)
-    window = Window.of(*grid.window(tile), job.device, guides)
+        guides = _guides_of(context, weights[None, *place], layers)
+    window = Window.of(*grid.window(tile), context.device, guides)
     sums: dict[str, np.ndarray] = {}
-    for layer, f in _network_of(job)(to_tensor(picture[place], job.device), layers).items():
+    for layer, f in _network_of(context)(to_tensor(picture[place], context.device), layers).items():
         ((_, part),) = guides.at(layer)
         found = {layer: window.part_at(part, *f.shape[-2:]).sum()}
-        for name in job.settings.style_terms:
-            measured = STYLE_TERMS[name].measure(f, window, part, usual_ways(job.device).gram)
+        for name in context.settings.style_terms:
+            measured = STYLE_TERMS[name].measure(f, window, part, usual_ways(context.device).gram)
             found |= {f"{name} {kind} {layer}": value for kind, value in measured.items()}
         sums |= {name: value.cpu().double().numpy() for name, value in found.items()}
     return sums
 
 
-def _tallied(task: Callable[..., Tally]) -> Callable[..., Tally]:
+def _tallied(task: Callable[..., TileResult]) -> Callable[..., TileResult]:
     """Give a task its tile instead of the tile's number, count its seconds, and say for what memory was not enough."""
 
     @wraps(task)
-    def run(job: Job, level: Level, number: int, *arguments: Any) -> Tally:
+    def run(context: RenderContext, level: Level, number: int, *arguments: Any) -> TileResult:
         began, tile = time.perf_counter(), level.grid[number]
         try:
-            with memory_errors("a tile of {1} x {0} px".format(*tile.outer.shape), job.device):
-                tally = task(job, level, tile, *arguments)
+            with memory_errors("a tile of {1} x {0} px".format(*tile.outer.shape), context.device):
+                tally = task(context, level, tile, *arguments)
         except DeviceMemoryError:
-            graphs(job.device).clear()  # which hold memory that smaller tiles may need
+            graphs(context.device).clear()  # which hold memory that smaller tiles may need
             raise
         return tally._replace(seconds=time.perf_counter() - began)
 
@@ -146,111 +151,113 @@ def _tallied(task: Callable[..., Tally]) -> Callable[..., Tally]:
 
 
 @_tallied
-def prepare_tile(job: Job, level: Level, tile: Tile, made: int, origin: tuple[Level, int] | None) -> Tally:
+def prepare_tile(
+    context: RenderContext, level: Level, tile: Tile, made: int, origin: tuple[Level, int] | None
+) -> TileResult:
     """Begin with a tile: the photograph's features, its state, its share of the losses.
 
     Parameters
     ----------
-    job, level, tile
+    context, level, tile
     made : int
         Rounds the state counts as having made: 0 at the start of a level.
     origin : (Level, int) or None
         The canvas that the state is taken from: the level before, or this one in larger tiles; None for neither.
     """
-    painter = _painter(job, level)
-    content = job.content(level).read(tile.outer)[0]
-    state = _first_state(job, level, tile, origin, content)
-    features = painter.content_features(to_tensor(content, job.device))
+    painter = _painter(context, level)
+    content = context.content(level).read(tile.outer)[0]
+    state = _first_state(context, level, tile, origin, content)
+    features = painter.content_features(to_tensor(content, context.device))
     host = {name: f.contiguous().cpu() for name, f in features.items()}
-    job.folder.store.write(job.folder.features(level, tile.index), save_tensors(host))
-    sums = painter.measure(to_tensor(state[AVERAGE], job.device), features, _window(job, level, tile))
-    _file(job, level, made, tile, state, sums)
-    return Tally(tile.index)
+    context.folder.store.write(context.folder.features(level, tile.index), save_tensors(host))
+    sums = painter.measure(to_tensor(state[AVERAGE], context.device), features, _window(context, level, tile))
+    _file(context, level, made, tile, state, sums)
+    return TileResult(tile.index)
 
 
 @_tallied
-def paint_tile(job: Job, level: Level, tile: Tile, made: int, content_weight: float) -> Tally:
+def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, content_weight: float) -> TileResult:
     """Make a round's steps on one tile, after `made` rounds."""
-    settings, before = job.settings, fetched()
-    state = job.canvas(level, made).read(tile.outer)
-    moved, window = fetched() - before, _window(job, level, tile)
+    settings, before = context.settings, fetched()
+    state = context.canvas(level, made).read(tile.outer)
+    moved, window = fetched() - before, _window(context, level, tile)
     if window.guides.is_empty:  # nothing is painted here
-        before_it = job.folder.read(job.folder.sums(level, made, tile.index))
-        _file(job, level, made + 1, tile, state, before_it)
-        return Tally(tile.index, moved)
-    painter = _painter(job, level, content_weight)
+        before_it = context.folder.read(context.folder.sums(level, made, tile.index))
+        _file(context, level, made + 1, tile, state, before_it)
+        return TileResult(tile.index, moved)
+    painter = _painter(context, level, content_weight)
     state, sums = painter.paint(
         state,
-        _features(job, level, tile),
+        _features(context, level, tile),
         window,
-        job.folder.read(job.folder.total(level, made)),
+        context.folder.read(context.folder.total(level, made)),
         Steps(
             count=level.rounds[made],
             first=level.first_step + level.steps_after(made),
             first_of_level=level.steps_after(made),
             learning_rate=level.learning_rate,
             betas=settings.betas,
-            average_decay=settings.average_decay,
+            ema_decay=settings.ema_decay,
             optimizer=settings.optimizer,
-            history=settings.history,
+            history=settings.lbfgs_history,
             resolutions=at_level(settings.lbfgs_resolutions, level.index),
         ),
         settings.consensus,
     )
-    _file(job, level, made + 1, tile, state, sums)
-    return Tally(tile.index, moved, painter.graphs.replayed, painter.graphs.trouble)
+    _file(context, level, made + 1, tile, state, sums)
+    return TileResult(tile.index, moved, painter.graphs.replayed, painter.graphs.trouble)
 
 
 @_tallied
-def measure_tile(job: Job, level: Level, tile: Tile, made: int) -> Tally:
+def measure_tile(context: RenderContext, level: Level, tile: Tile, made: int) -> TileResult:
     """File one tile's share of the losses of the canvas after `made` rounds, as it is when blended."""
-    picture = job.canvas(level, made).read(tile.outer, slice(AVERAGE, AVERAGE + 1))[0]
-    features, window = _features(job, level, tile), _window(job, level, tile)
-    sums = _painter(job, level).measure(to_tensor(picture, job.device), features, window)
-    job.folder.write(job.folder.measured(level, tile.index), sums)
-    return Tally(tile.index)
+    picture = context.canvas(level, made).read(tile.outer, slice(AVERAGE, AVERAGE + 1))[0]
+    features, window = _features(context, level, tile), _window(context, level, tile)
+    sums = _painter(context, level).measure(to_tensor(picture, context.device), features, window)
+    context.folder.write(context.folder.measured(level, tile.index), sums)
+    return TileResult(tile.index)
 
 
-def add_up(job: Job, level: Level, made: int | None, content_weight: float) -> Losses:
+def add_up(context: RenderContext, level: Level, made: int | None, content_weight: float) -> Losses:
     """Add up the sums of all tiles, in tile order, and return the whole picture's losses.
 
     Parameters
     ----------
-    job, level
+    context, level
     made : int or None
         After how many rounds; the total is filed. None adds up what `measure_tile` filed.
     content_weight : float
         Of the content term in the total loss.
     """
-    folder, tiles = job.folder, range(len(level.grid))
+    folder, tiles = context.folder, range(len(level.grid))
     names = (folder.measured(level, n) if made is None else folder.sums(level, made, n) for n in tiles)
     sums = total(folder.read(name) for name in names)
     if made is not None:
         folder.write(folder.total(level, made), sums)
-    goal = _painter(job, level, content_weight).objective
+    goal = _painter(context, level, content_weight).objective
     losses, weights = goal.losses(sums), {term.name: term.weight for term in goal.terms}
-    regions = goal.region_losses(sums) if job.regions is not None and job.regions.count > 1 else {}
+    regions = goal.region_losses(sums) if context.regions is not None and context.regions.count > 1 else {}
     return Losses(losses, weights, goal.total(losses), regions)
 
 
 def _first_state(
-    job: Job, level: Level, tile: Tile, origin: tuple[Level, int] | None, content: np.ndarray
+    context: RenderContext, level: Level, tile: Tile, origin: tuple[Level, int] | None, content: np.ndarray
 ) -> np.ndarray:
     """State of a tile's outer box. Adam's moments come along; what L-BFGS learnt at another size would mislead.
 
     A painting that is enlarged lacks what could not be seen before; the photograph's detail is put in its place, as
     from one level of a Laplacian pyramid (Burt and Adelson 1983) to the next.
     """
-    optimizer = job.settings.optimizer
+    optimizer = context.settings.optimizer
     if origin is None:
-        return start_state(job.start(level).read(tile.outer)[0], optimizer)
-    before, canvas = origin[0], job.canvas(*origin)
+        return start_state(context.start(level).read(tile.outer)[0], optimizer)
+    before, canvas = origin[0], context.canvas(*origin)
     if before.index == level.index:
         return canvas.read(tile.outer)
     pixels = _enlarged(canvas, before, level, tile.outer, slice(AVERAGE, AVERAGE + 1), cubic)
-    if job.settings.detail and job.settings.active_content_layers:
-        coarser = _enlarged(job.content(before), before, level, tile.outer, slice(None), cubic)
-        pixels += job.settings.detail * (content - coarser)
+    if context.settings.detail and context.settings.active_content_layers:
+        coarser = _enlarged(context.content(before), before, level, tile.outer, slice(None), cubic)
+        pixels += context.settings.detail * (content - coarser)
     pixels = pixels.clip(0, 1)
     if optimizer == "lbfgs":
         return start_state(pixels[0], optimizer)
@@ -261,24 +268,24 @@ def _enlarged(canvas: Canvas, before: Level, level: Level, box: Box, part: slice
     return resample(lambda there: canvas.read(there, part), before.frame, level.frame, box, kernel)
 
 
-def _window(job: Job, level: Level, tile: Tile) -> Window:
+def _window(context: RenderContext, level: Level, tile: Tile) -> Window:
     """Give the tile's blend weights, none to the margin around the picture: what is cut off is to match nothing."""
     sides = zip(level.grid.window(tile), tile.outer, level.picture_box, strict=True)
     rows, cols = (_inside(weights, outer, picture) for weights, outer, picture in sides)
-    return Window.of(rows, cols, job.device, _guides(job, level, tile))
+    return Window.of(rows, cols, context.device, _guides(context, level, tile))
 
 
-def _guides(job: Job, level: Level, tile: Tile) -> Guides:
+def _guides(context: RenderContext, level: Level, tile: Tile) -> Guides:
     """Give what of the tile belongs to which region."""
-    if job.regions is None:
+    if context.regions is None:
         return ONE_REGION
-    row, layers = architecture(job.settings.network), tuple(job.settings.active_style_layers)
-    insets = {name: round(job.settings.region_inset * row.receptive_field(name) / 2) for name in layers}
+    row, layers = architecture(context.settings.network), tuple(context.settings.active_style_layers)
+    insets = {name: round(context.settings.region_inset * row.receptive_field(name) / 2) for name in layers}
     box = tile.outer.grown(max(insets.values(), default=0)) & level.grid.box
-    planes = job.guides(level).read(box)
+    planes = context.guides(level).read(box)
     return _guides_of(
-        job,
-        np.concatenate(planes, 2)[..., : job.regions.count].transpose(2, 0, 1),
+        context,
+        np.concatenate(planes, 2)[..., : context.regions.count].transpose(2, 0, 1),
         layers,
         insets,
         tile.outer.inside(box),
@@ -286,15 +293,15 @@ def _guides(job: Job, level: Level, tile: Tile) -> Guides:
 
 
 def _guides_of(
-    job: Job,
+    context: RenderContext,
     masks: np.ndarray,
     layers: tuple[str, ...],
     insets: Mapping[str, int] | None = None,
     place: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> Guides:
-    row = architecture(job.settings.network)
+    row = architecture(context.settings.network)
     strides = {name: row.stride(name) for name in layers}
-    return guides_of(torch.from_numpy(np.ascontiguousarray(masks)).to(job.device), strides, insets or {}, place)
+    return guides_of(torch.from_numpy(np.ascontiguousarray(masks)).to(context.device), strides, insets or {}, place)
 
 
 def _inside(weights: np.ndarray, outer: Span, picture: Span) -> np.ndarray:
@@ -303,12 +310,14 @@ def _inside(weights: np.ndarray, outer: Span, picture: Span) -> np.ndarray:
     return np.where((picture.start <= places) & (places < picture.stop), weights, np.zeros_like(weights))
 
 
-def _features(job: Job, level: Level, tile: Tile) -> Features:
-    loaded = load_tensors(job.folder.store.read(job.folder.features(level, tile.index)))
-    return {name: f.to(job.device).contiguous(memory_format=torch.channels_last) for name, f in loaded.items()}
+def _features(context: RenderContext, level: Level, tile: Tile) -> Features:
+    loaded = load_tensors(context.folder.store.read(context.folder.features(level, tile.index)))
+    return {name: f.to(context.device).contiguous(memory_format=torch.channels_last) for name, f in loaded.items()}
 
 
-def _file(job: Job, level: Level, made: int, tile: Tile, state: np.ndarray, sums: Mapping[str, np.ndarray]) -> None:
+def _file(
+    context: RenderContext, level: Level, made: int, tile: Tile, state: np.ndarray, sums: Mapping[str, np.ndarray]
+) -> None:
     """File a tile's state, then its sums, which say that it is done."""
-    job.canvas(level, made).write(tile, state[(slice(None), *tile.extent.inside(tile.outer))])
-    job.folder.write(job.folder.sums(level, made, tile.index), sums)
+    context.canvas(level, made).write(tile, state[(slice(None), *tile.extent.inside(tile.outer))])
+    context.folder.write(context.folder.sums(level, made, tile.index), sums)

@@ -12,14 +12,14 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from chores import introduce, run_chore
 from dask_processes import dask_scheduler, dask_worker
+from fake_tasks import handshake, run_fake_task
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from moto.server import ThreadedMotoServer
 from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
-from muralist.pipeline.workers import cluster, link
+from muralist.pipeline.workers import client, cluster
 
 # Processes of tests side by side share the cores; torch, which reads this, is not yet there.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -55,6 +55,29 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+class Records(logging.Handler):
+    """Keeps records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.kept.append(record)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[logging.LogRecord]]:
+    """What muralist logs, but for details. While workers are connected dask's silence extends to caplog."""
+    logger, records = logging.getLogger("muralist"), Records()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(records)
+    yield records.kept
+    logger.removeHandler(records)
+    logger.setLevel(level)
+
+
 @pytest.fixture(scope="session")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a running dask scheduler with one worker, both started as a user would: by the `dask` command."""
@@ -63,23 +86,23 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def chores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers run chores instead of tasks, and are looked after often."""
-    monkeypatch.setattr(link, "run_and_measure", run_chore)
+def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers run fake tasks instead of tasks, and are looked after often."""
+    monkeypatch.setattr(client, "run_and_measure", run_fake_task)
     monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.1)
 
 
 @pytest.fixture
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers say what they are without loading torch."""
-    monkeypatch.setattr(cluster, "introduce", introduce)
+    monkeypatch.setattr(cluster, "handshake", handshake)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask tries again until the time is up; let that be soon."""
-    monkeypatch.setattr(link, "CONNECT_SECONDS", 1)
-    monkeypatch.setattr(link, "CLOSE_SECONDS", 1)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(client, "CLOSE_SECONDS", 1)
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,15 @@ from pictures import MURALIST, TINY, assignments, contents, painting, photograph
 from PIL import ExifTags, Image
 from safetensors.torch import save_file
 
-from muralist.cli import FLAGS, main
+from muralist.cli import main
 from muralist.model import architecture, published, weight_files
 from muralist.model.weight_files import find_weights
+from muralist.pipeline.errors import OutputError
 from muralist.pipeline.presets import load_settings, preset_names, preset_text
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import Speed, conditions, usual_speeds
-from muralist.pipeline.workers import link
-from muralist.pipeline.workers.local import Shape
+from muralist.pipeline.workers import client
+from muralist.pipeline.workers.local import WorkerLayout
 from muralist.pipeline.workers.processor import cpu_name
 
 Run = Callable[..., Result]
@@ -205,7 +206,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--aspect", "abc"], ("aspect: got aspect 'abc'", "wanted width and height such as 4:3")),
         (["--aspect", "0:3"], ("aspect: got aspect '0:3'", "wanted sides above 0")),
         (["--aspect", "4:3", "--width", "80", "--height", "90"], ("contradict aspect 4:3", "leave one of the three")),
-        (["--save-every", "0"], ("save_every: got '0'", "wanted")),
+        (["--snapshot-every", "0"], ("snapshot_every: got '0'", "wanted")),
         (["--optimizer", "sgd"], ("optimizer: got 'sgd'", "'adam' or 'lbfgs'")),
         (["--loss-plot", "loss.gif"], ("loss.gif: extension '.gif'", ".svg")),
         (["--loss-plot", "nowhere/loss.png"], ("there is no folder nowhere",)),
@@ -227,7 +228,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--set", "steps=[-1]"], ("--set: steps.0: got -1", "wanted")),
         (["--set", "learning_rate=0"], ("--set: learning_rate.0: got 0", "wanted")),
         (["--set", "style_weight=-3"], ("--set: style_weight: got -3", "wanted")),
-        (["--set", "coarse=1"], ("--set: coarse: got 1", "wanted")),
+        (["--set", "base_size=1"], ("--set: base_size: got 1", "wanted")),
         (["--weights", "none.safetensors"], ("none.safetensors: cannot be read", "name a weight file")),
         (["--weights", "."], ("cannot be read", "name a weight file")),
         (["--style-blend", "1,2"], ("style_blend: got 2 shares for 1 style", "wanted one for each")),
@@ -237,7 +238,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["-s", "nothing"], ("nothing: there is no such file",)),
         (["--init", "none.png"], ("none.png: there is no such file",)),
         (["--noise-ratio", "1.1"], ("noise_ratio: got '1.1'", "wanted")),
-        (["--colours", "photo"], ("colours: got 'photo'", "'luminance'")),
+        (["--color", "photo"], ("color: got 'photo'", "'luminance'")),
         (["--set", "style_weight=0", "--set", "content_weight=0"], ("there is nothing to paint",)),
     ],
 )
@@ -249,7 +250,7 @@ def test_a_bad_option_is_refused(folder, no_work, options, words):
 
 
 def test_a_style_is_wanted_only_where_style_counts(folder, no_work):
-    """Without --style one line asks for one; with style_weight=0 the brief goes as far as to start workers."""
+    """Without --style one line asks for one; with style_weight=0 the plan goes as far as to start workers."""
     assert_refused(run("render", "photo.png", "-o", "out.png"), "got no style picture", "--style")
     with pytest.raises(pytest.fail.Exception, match="workers were started"):
         CliRunner().invoke(
@@ -313,7 +314,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     table = (replace(each, url=url) if each.name == "vgg19-dcbb9e9d.pth" else each for each in weight_files.PUBLISHED)
     monkeypatch.setattr(weight_files, "PUBLISHED", tuple(table))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path / "torch" / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
+    return tmp_path / "torch" / "hub" / "snapshots" / "vgg19-dcbb9e9d.pth"
 
 
 def test_weights_that_cannot_be_downloaded(folder, offline):
@@ -345,7 +346,7 @@ def test_bundled_weights_that_were_changed(folder, monkeypatch):
 
 def test_a_scheduler_that_does_not_answer(folder, monkeypatch, capfd):
     """The address is named with the ways out, and no log line of dask is among what is shown."""
-    monkeypatch.setattr(link, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 1)
     before = contents(folder)
     assert_refused(render("--scheduler", "tcp://127.0.0.1:9"), "no dask scheduler answers at tcp://127.0.0.1:9")
     assert capfd.readouterr() == ("", "")
@@ -373,7 +374,7 @@ def test_a_device_that_is_not_there(folder, scheduler):
 
 def test_a_bug_keeps_its_traceback(folder, monkeypatch):
     """What nobody expected is not dressed up as a user's mistake."""
-    monkeypatch.setattr("muralist.pipeline.render.make_brief", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("muralist.pipeline.render.plan_render", lambda *_, **__: 1 / 0)
     assert isinstance(render().exception, ZeroDivisionError)
 
 
@@ -419,6 +420,42 @@ def test_notices_come_before_painting(folder, scheduler):
     assert sidecar["notices"] == [lines[0].removeprefix("muralist: ")]
 
 
+def test_what_is_told_is_logged(folder, scheduler):
+    """`--log-file` appends a line per record, with details, also with --quiet; `--verbose` shows the details."""
+    options = ["--scheduler", scheduler, "--log-file", "run.log"]
+    quiet = render(*options, "--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    assert_refused(render(*options), "out.png: exists already")
+    verbose = render("--scheduler", scheduler, "--overwrite", "--verbose", "--set", "steps=[1,1]")
+    assert "muralist: out.png: 128 x 96 px on cpu in float32" in verbose.stderr.splitlines()
+    assert any(line.startswith("step ") for line in verbose.stderr.splitlines())
+    lines = [line.split(" ", 2)[1:] for line in (folder / "run.log").read_text().splitlines()]
+    assert lines[0][1].startswith("muralist ")
+    assert ["INFO", "level 2/2, 128 x 96 px: 4 tiles, 3 steps"] in lines
+    assert {level for level, text in lines if text.startswith("step ")} == {"DEBUG"}
+    assert lines[-1][0] == "ERROR"
+    assert lines[-1][1].startswith("out.png: exists already")
+
+
+@pytest.mark.parametrize("file", ["nowhere/run.log", ".", "photo.png"])
+@pytest.mark.parametrize("command", ["render", "batch"])
+def test_a_log_file_that_cannot_be_written(folder, no_work, command, file):
+    """It is refused before any work, and a picture named by mistake stays as it is."""
+    before = contents(folder)
+    output = "out.png" if command == "render" else "out"
+    result = run(command, "photo.png", "-s", "style.png", "-o", output, "--log-file", file)
+    assert_refused(result, f"{file}: ", "name another --log-file")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("options", [["--quiet", "--verbose"], ["--verbose", "--quiet"]])
+def test_quiet_and_verbose_exclude_each_other(folder, no_work, options):
+    """In either order, as wrong usage."""
+    result = render(*options)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "Error: --quiet and --verbose exclude each other"
+
+
 def test_a_history_that_does_not_fit(folder, no_work, monkeypatch):
     """L-BFGS with more than the machine can hold is refused by render as by plan, before any work."""
     monkeypatch.setattr("muralist.pipeline.estimate.MEMORY_SHARE", 0.0)
@@ -432,7 +469,7 @@ def test_a_history_that_does_not_fit(folder, no_work, monkeypatch):
 
 def test_losses_and_pictures_on_the_way(folder, scheduler):
     """With the flags that ask for them, lines come on standard error and pictures and a plot beside the painting."""
-    options = ["--loss-lines", "--loss-plot", "loss.png", "--save-every", "4", "--width", "64", "--aspect", "1:1"]
+    options = ["--loss-lines", "--loss-plot", "loss.png", "--snapshot-every", "4", "--width", "64", "--aspect", "1:1"]
     result = render("--scheduler", scheduler, "--quiet", *options)
     assert (result.exit_code, result.stdout) == (0, "")
     lines = result.stderr.splitlines()
@@ -469,7 +506,7 @@ finally:
 def test_a_machine_that_was_measured_is_planned_for_without_torch(folder, monkeypatch, tmp_path):
     """Where a speed was kept, `plan` says when it was measured, and waits neither for that nor for torch."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    here = conditions(load_settings(overrides=TINY), Shape(1, 1), "cpu", cpu_name())
+    here = conditions(load_settings(overrides=TINY), WorkerLayout(1, 1), "cpu", cpu_name())
     assert usual_speeds().keep(Speed(here, "float32", True, 96, 2.0, "2026-11-21"))
     options = ["photo.png", "-s", "style.png", "-o", "out.png", *assignments(TINY)]
     command = [sys.executable, "-c", WITHOUT_TORCH, "plan", *options]
@@ -536,7 +573,7 @@ def test_presets_are_listed_and_shown():
 
 
 def test_networks_are_listed(offline):
-    """Every network is shown with its files, their licences, its layers, and how to get what is missing."""
+    """Every network is shown with its files, their licenses, its layers, and how to get what is missing."""
     rows = {row["name"]: row for row in json.loads(run("networks", "--json").stdout)}
     assert rows["compact"]["installed"] is True
     assert rows["vgg19"]["installed"] is False
@@ -552,23 +589,14 @@ def test_weights_are_converted(folder):
     """What was made of which file is said; a painting with the converted weights can be asked for."""
     shutil.copy(published.BUNDLED / "compact.safetensors", folder / "in.bin")
     done = run("networks", "convert", "in.bin", "out.safetensors")
-    assert done.stdout == "out.safetensors: compact, from compact.safetensors (safetensors), licence MIT " + (
+    assert done.stdout == "out.safetensors: compact, from compact.safetensors (safetensors), license MIT " + (
         "(distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)\n"
     )
-    assert find_weights(architecture.architecture("compact"), str(folder / "out.safetensors")).licence.startswith("MIT")
+    assert find_weights(architecture.architecture("compact"), str(folder / "out.safetensors")).license.startswith("MIT")
     assert_refused(run("networks", "convert", "in.bin", "out.safetensors"), "exists already", "--overwrite")
     assert run("networks", "convert", "in.bin", "out.safetensors", "--overwrite", "--network", "compact").exit_code == 0
     assert_refused(run("networks", "convert", "photo.png", "x.safetensors"), "is not a whole", "photo.png")
     assert_refused(run("networks", "convert", "in.bin", "x", "--network", "vgg19"), "it fits compact: use --network")
-
-
-def test_flags_are_settings():
-    """Every flag sets the setting it is named after; help and default come from the settings."""
-    assert set(FLAGS) <= set(Settings.model_fields)
-    text = " ".join(run("render", "--help").stdout.split())
-    for name, flag in FLAGS.items():
-        assert flag.partition("/")[0] in text
-        assert str(Settings.model_fields[name].description) in text
 
 
 HELP = """
@@ -602,14 +630,14 @@ def test_the_version_is_told():
 # ----------------------------------------------------------------------------------------------------------- interrupt
 
 
-STOPPED = "muralist: interrupted; the same command goes on where this was\n"
+STOPPED = "muralist: interrupted; rerun the same command to resume\n"
 
 
 @pytest.mark.integration
 def test_ctrl_c_stops_everything(folder):
     """Ctrl-C while tiles are painted: exit 130, one line, no process and no output left, but what was painted."""
     before = contents(folder)
-    options = [*assignments(TINY | {"steps": [1, 100_000], "coarse": 64})]
+    options = [*assignments(TINY | {"steps": [1, 100_000], "base_size": 64})]
     command = [*MURALIST, "render", "photo.png", "-s", "style.png", "-o", "out.png", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -688,7 +716,7 @@ def interrupted(folder: Path, scheduler: str) -> list[str]:
 
 
 def resumed(folder: Path) -> int:
-    """How often a painting was gone on with, as its sidecar tells, of which nothing else is left."""
+    """How often a painting was resumed, as its sidecar tells, of which nothing else is left."""
     assert sorted(os.listdir(folder)) == ["out.png", "out.png.json", "photo.png", "style.png"]
     return int(json.loads((folder / "out.png.json").read_text())["resumed"])
 
@@ -722,12 +750,14 @@ def test_restart_begins_anew(folder, interrupted):
 
 
 def test_keep_leaves_the_run_folder(folder, scheduler):
-    """With --keep intermediate canvases stay beside the painting; they are not gone on with."""
+    """With --keep-run intermediate canvases stay beside the painting; they are not resumed."""
     options = ["--scheduler", scheduler, "--quiet"]
-    assert render(*options, "--keep").exit_code == 0
+    assert render(*options, "--keep-run").exit_code == 0
     kept = folder / ".out.png.muralist"
     assert list(kept.glob("*/level_01/cut_0/round_*/*.state"))
-    assert render(*options, "--overwrite").exit_code == 0
+    again = render(*options, "--overwrite", "--keep")
+    assert (again.exit_code, again.stderr) == (0, "muralist: --keep is called --keep-run now; write --keep-run\n")
+    assert kept.exists()
     assert resumed(folder) == 0
 
 
@@ -816,7 +846,7 @@ STREAMS = {
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 def test_streams_that_break_stop_no_painting(folder, scheduler, command, streams):
     """Nobody reads of the progress, and the painting is made all the same; nothing is written into it."""
-    settings = assignments(TINY | {"scheduler": scheduler, "coarse": 128, "steps": [1], "tile": 512})
+    settings = assignments(TINY | {"scheduler": scheduler, "base_size": 128, "steps": [1], "tile": 512})
     output = {"render": "out.png", "batch": "out"}[command]
     words = [*MURALIST, command, "photo.png", "-s", "style.png", "-o", output, *settings]
     done = subprocess.run(
@@ -859,3 +889,30 @@ def test_an_old_word_is_told_in_a_line(folder):
     assert result.exit_code == 0
     assert json.loads(result.stdout)["edge_margin"] == 48
     assert result.stderr == "muralist: mine.yaml:1: bleed is called edge_margin now; write edge_margin: 48\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told", "name", "value"),
+    [
+        (["--colours", "luminance"], "colours is called color now; write color: luminance", "color", "luminance"),
+        (
+            ["--save-every", "7"],
+            "save_every is called snapshot_every now; write snapshot_every: 7",
+            "snapshot_every",
+            7,
+        ),
+        (["--set", "keep=best"], "--set: keep is called iterate now; write iterate: best", "iterate", "best"),
+    ],
+)
+def test_an_old_flag_is_understood(folder, monkeypatch, options, told, name, value):
+    """By its old name a setting is set, and its new name is told in a line, also with --quiet."""
+    found = []
+
+    def painted(*paths: object, **how: object) -> None:
+        found.append(paths[3])
+        raise OutputError("enough")
+
+    monkeypatch.setattr("muralist.pipeline.render.render", painted)
+    result = render("--quiet", *options)
+    assert getattr(found[0], name) == value
+    assert result.stderr == f"muralist: {told}\nError: enough\n"

@@ -23,9 +23,9 @@ from distributed.cli import dask_scheduler, dask_worker
 from pictures import TINY, assignments
 
 from muralist.cli import main
-from muralist.pipeline.archives.items import find_items
-from muralist.pipeline.archives.manifest import read_manifest
-from muralist.pipeline.archives.naming import FIELDS
+from muralist.pipeline.batch.items import find_items
+from muralist.pipeline.batch.manifest import read_manifest
+from muralist.pipeline.batch.naming import FIELDS
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.report import Result, Status

@@ -1,4 +1,4 @@
-"""Whole commands as processes of their own, cut short at any moment: the same command goes on, and nothing is lost."""
+"""Whole commands as processes of their own, cut short at any moment: the same command resumes, and nothing is lost."""
 
 import json
 import os
@@ -29,7 +29,7 @@ COMMANDS = ["render", "batch"]
 LOCAL = ["scheduler", "own workers"]
 # What another course may change in a sidecar.
 OTHERWISE = ("seconds", "peak_rss_bytes", "resumed", "notices", "workers")
-GOES_ON = "muralist: interrupted; the same command goes on where this was\n"
+GOES_ON = "muralist: interrupted; rerun the same command to resume\n"
 
 # The command line, which kills itself before it changes the names of files for the nth time since it began to give a
 # file the name LAST; and which can write no file larger than LIMIT.

@@ -1,7 +1,7 @@
 """Files from strangers: whatever is in one, it is read or refused in one line; nothing hangs, crashes or is written.
 
-Every file is read by the function that reads it for users, in a process of its own with limits (`strangers`). A failure
-names the file, which lies where pytest keeps its folders until three runs later; the same seed makes it again.
+Every file is read by the function that reads it for users, in a process of its own with limits (`foreign_files`). A
+failure names the file, which lies where pytest keeps its folders until three runs later; the same seed makes it again.
 """
 
 import random
@@ -14,10 +14,10 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+from foreign_files import Case, Outcome, Reader
 from hostile import hostiles
-from innocent import Innocent, innocents
 from pictures import contents
-from strangers import Case, Outcome, Reader
+from valid_files import ValidFile, valid_files
 
 pytestmark = [
     pytest.mark.integration,
@@ -65,7 +65,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Read]:
 def test_whole_files_are_read(read: Read, tmp_path: Path) -> None:
     """What is mutated below is well before, pictures in memory and in files alike."""
     cases = [
-        case for number, each in enumerate(innocents()) for case in filed(each, each.content, tmp_path / f"{number}")
+        case for number, each in enumerate(valid_files()) for case in filed(each, each.content, tmp_path / f"{number}")
     ]
     outcomes = read(cases)
     assert {
@@ -113,7 +113,7 @@ def test_hostile_files_are_refused(read: Read, tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
-def filed(each: Innocent, content: bytes, folder: Path) -> list[Case]:
+def filed(each: ValidFile, content: bytes, folder: Path) -> list[Case]:
     """A file's content in a folder of its own, to be read in all ways there are."""
     folder.mkdir()
     path = folder / each.name
@@ -123,7 +123,7 @@ def filed(each: Innocent, content: bytes, folder: Path) -> list[Case]:
 
 def fuzzed(read: Read, folder: Path, seed: str, times: int) -> dict[str, Counter[str]]:
     """Count outcomes by kind of file, none of them harmful; pictures are read in memory and in files by turns."""
-    found = innocents()
+    found = valid_files()
     folder.mkdir(exist_ok=True)
     cases = []
     for number, each in enumerate(found):

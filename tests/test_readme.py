@@ -37,7 +37,7 @@ def test_python_example_runs(
         painting.resize((96, 72)).save("photo.jpg")
         painting.crop((0, 0, 160, 120)).save("painting.jpg")
     render, watch = re.findall(r"```python\n(.*?)```", PYTHON, re.DOTALL)
-    small = render.replace('"size": 800', '"size": 96, "coarse": 64, "steps": [2, 1], "edge_margin": 16')
+    small = render.replace('"size": 800', '"size": 96, "base_size": 64, "steps": [2, 1], "edge_margin": 16')
     assert small != render
     exec(compile(small, "python.md", "exec"), {"__name__": "__main__"})
     said = re.fullmatch(r"\(96, 72\) (\S+) (\S+)\n", capsys.readouterr().out)
@@ -45,7 +45,7 @@ def test_python_example_runs(
     assert all(float(number) > 0 for number in said.groups())
     with Image.open("small.png") as shown:
         assert shown.size == (200, 150)
-    small = watch.replace("size=800", "size=96, coarse=64, steps=[2, 1], edge_margin=16").replace("out.png", "b.png")
+    small = watch.replace("size=800", "size=96, base_size=64, steps=[2, 1], edge_margin=16").replace("out.png", "b.png")
     assert small != watch
     exec(compile(small, "python.md", "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.splitlines()[-1].startswith("100%, style loss 0.")

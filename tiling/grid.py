@@ -1,11 +1,11 @@
 """Where the tiles of a canvas lie.
 
-Each axis is covered on its own by spans that share `overlap` pixels with their neighbours; a tile is a row span times
+Each axis is covered on its own by spans that share `overlap` pixels with their neighbors; a tile is a row span times
 a column span. Of the shared pixels the outer `halo` on either side is only read for context, and the band between
 the halos is blended. So every tile has three boxes, one inside the other:
 
 * `core`: the cores partition the canvas (they meet in the middle of the blended bands);
-* `extent`: core plus the bands that are blended with neighbours;
+* `extent`: core plus the bands that are blended with neighbors;
 * `outer`: extent plus the halos; what the network sees.
 """
 
@@ -108,7 +108,7 @@ def cover(length: int, tile: int, overlap: int, stride: int) -> list[Span]:
 
 
 def divide(length: int, count: int, overlap: int, stride: int) -> list[Span]:
-    """Divide an axis into `count` even parts, grown so that neighbours share `overlap`; fewer where they do not fit.
+    """Divide an axis into `count` even parts, grown so that neighbors share `overlap`; fewer where they do not fit.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def divide(length: int, count: int, overlap: int, stride: int) -> list[Span]:
 
 
 def cut(spans: list[Span], band: int) -> list[Cut]:
-    """Divide the pixels that neighbours share: at most `band` are blended, the rest is halo on either side."""
+    """Divide the pixels that neighbors share: at most `band` are blended, the rest is halo on either side."""
     bands = [_middle(Span(right.start, left.stop), band) for left, right in itertools.pairwise(spans)]
     first, last = spans[0].start, spans[-1].stop
     extents = zip([first, *(b.start for b in bands)], [*(b.stop for b in bands), last], strict=True)
@@ -158,12 +158,12 @@ class TileGrid:
     tile : int
         Side of a tile's `outer` box, px, brought down to a multiple of `stride`. Larger than the canvas: one tile.
     overlap : int
-        Pixels that neighbours share, brought up to a multiple of `stride`.
+        Pixels that neighbors share, brought up to a multiple of `stride`.
     stride : int
         Total stride of the network, px, so that a feature position is the same block of pixels in every tile.
     halo : int, optional
         Pixels of the overlap on either side that are not blended; a quarter of it if not given.
-    chunks : (int, int), optional
+    tile_grid : (int, int), optional
         Rows and columns of tiles to divide the canvas into evenly, whatever `tile`; see `divide`.
 
     Raises
@@ -184,23 +184,23 @@ class TileGrid:
     overlap: int
     stride: int = 1
     halo: int | None = None
-    chunks: tuple[int, int] | None = None
+    tile_grid: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width, self.tile, self.stride, *(self.chunks or ())) < 1 or self.overlap < 0:
+        if min(self.height, self.width, self.tile, self.stride, *(self.tile_grid or ())) < 1 or self.overlap < 0:
             raise TilingError(f"a grid needs positive sizes, got {self!r}")
 
     @cached_property
     def axes(self) -> tuple[list[Cut], list[Cut]]:
         """The cuts of the rows and of the columns."""
-        rows, cols = self.chunks or (None, None)
+        rows, cols = self.tile_grid or (None, None)
         return self._axis(self.height, rows), self._axis(self.width, cols)
 
     def _axis(self, length: int, count: int | None) -> list[Cut]:
         overlap = -(-self.overlap // self.stride) * self.stride
         halo = overlap // 4 if self.halo is None else self.halo
         spans = self._tiled(length, overlap) if count is None else divide(length, count, overlap, self.stride)
-        # No wider than neighbours lie apart, so that no pixel is blended from three spans.
+        # No wider than neighbors lie apart, so that no pixel is blended from three spans.
         band = min(overlap - 2 * halo, *(b.start - a.start for a, b in itertools.pairwise(spans)), overlap)
         return cut(spans, max(0, band))
 
@@ -250,7 +250,7 @@ class TileGrid:
     def pieces(self, tile: Tile) -> list[Box]:
         """Divide a tile's extent where the outers of other tiles begin and end, in row order.
 
-        What a neighbour needs of a tile is then whole pieces: strips along its edges.
+        What a neighbor needs of a tile is then whole pieces: strips along its edges.
         """
         return [Box(*spans) for spans in itertools.product(self._parts[0][tile.row], self._parts[1][tile.col])]
 

@@ -1,6 +1,6 @@
 """Resampling of a canvas box by box, the same whatever the boxes.
 
-Pixel centres lie at half-integers: position `p` of a picture of `n` pixels is the same place as
+Pixel centers lie at half-integers: position `p` of a picture of `n` pixels is the same place as
 `p * m / n` of that picture at `m` pixels. A picture may lie inside a larger canvas (its bleed); `Frame` says where.
 """
 
@@ -42,10 +42,10 @@ def linear(distance: np.ndarray) -> np.ndarray:
 def taps(span: Span, target: Frame, source: Frame, axis: int, kernel: Callable[[np.ndarray], np.ndarray]) -> Taps:
     """Find the four source pixels of every target pixel of `span`; beyond the source canvas its edge is repeated."""
     scale = source.picture[axis] / target.picture[axis]
-    centre = (np.arange(span.start, span.stop) + 0.5 - target.start) * scale + source.start - 0.5
-    first = np.floor(centre).astype(np.int64) - 1
+    center = (np.arange(span.start, span.stop) + 0.5 - target.start) * scale + source.start - 0.5
+    first = np.floor(center).astype(np.int64) - 1
     indices = first[:, None] + np.arange(4)
-    weights = kernel(centre[:, None] - indices).astype(np.float32)
+    weights = kernel(center[:, None] - indices).astype(np.float32)
     return Taps(indices.clip(0, source.canvas[axis] - 1), weights)
 
 

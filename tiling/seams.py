@@ -1,11 +1,11 @@
 """How visible the borders between tiles are: a score, and the one that chance makes where nothing is there.
 
 Take a line between two pixel columns. For each block of `BLOCK` rows or a few more, all of about one size, take the
-mean colour of the `reach` columns left of the line minus that of the `reach` columns right of it; its square, summed
-over the colours, is the block's *jump*. The score at one reach is the geometric mean of the jumps at the lines where
-cores of neighbouring tiles meet, divided by that at reference lines, `OFFSETS` pixels to either side of them, which see
+mean color of the `reach` columns left of the line minus that of the `reach` columns right of it; its square, summed
+over the colors, is the block's *jump*. The score at one reach is the geometric mean of the jumps at the lines where
+cores of neighboring tiles meet, divided by that at reference lines, `OFFSETS` pixels to either side of them, which see
 the same part of the picture. Lines between rows likewise. The seam score is the largest over `REACHES`: a hard edge
-shows at a reach of 1 px, a step in colour that was feathered away over tens of pixels at a long reach.
+shows at a reach of 1 px, a step in color that was feathered away over tens of pixels at a long reach.
 
 Outlines of things that happen to lie on a border are no seams. What the photograph does there, compared in the same
 way, is therefore taken off, to the power `PHOTOGRAPH`: about as far as paintings follow their photographs.
@@ -17,7 +17,7 @@ only a score above it is a seam.
 
 The mean is geometric because jumps range over many powers of ten: in an arithmetic one the few blocks on the outlines
 of things drown the many on plain ground, where a seam is seen. A tenth of the median reference jump that is not zero is
-added to each, so that blocks of one colour count as small, not as nothing.
+added to each, so that blocks of one color count as small, not as nothing.
 """
 
 import itertools

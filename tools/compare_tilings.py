@@ -15,7 +15,7 @@ from muralist.pipeline.presets import load_settings
 from muralist.pipeline.render import render
 
 SIZE, GAP = 640, 12
-SETTINGS = {"size": SIZE, "coarse": SIZE, "steps": [150], "tile": 288, "overlap": 96}
+SETTINGS = {"size": SIZE, "base_size": SIZE, "steps": [150], "tile": 288, "overlap": 96}
 WAYS = {"whole": {"tile": 10 * SIZE}, "independent": {"consensus": False}, "consensus": {}}
 
 

@@ -1,6 +1,6 @@
 """Draw our own example style picture: an evening landscape under a whirling sky, painted stroke by stroke.
 
-Run ``python tools/draw_painting.py examples/painting.jpg [seed]``. Nothing is copied from any painting: a colour
+Run ``python tools/draw_painting.py examples/painting.jpg [seed]``. Nothing is copied from any painting: a color
 composition and a flow field are made up from formulas, then painted over in layers, from wide brushes to narrow ones
 (after A. Hertzmann, "Painterly rendering with curved brush strokes of multiple sizes", 1998). Every stroke follows the
 flow, carries two half-mixed paints in its bristles, and leaves a relief that is lit at the end.
@@ -213,11 +213,11 @@ class Canvas:
 
         alpha = np.clip(3 * load(along, across, total, radius) - 0.5 + bristle, 0, 0.95) * inside
         share = np.clip(self.rng.normal(0.2, 0.25) + 0.5 * streak + 0.1 * bristle, 0, 1)[..., None]
-        colour = (paint + (accent - paint) * share) * (1 + 0.07 * bristle[..., None])
+        color = (paint + (accent - paint) * share) * (1 + 0.07 * bristle[..., None])
         rim = np.exp(-(((np.abs(across) - 0.8) / 0.12) ** 2))
         relief = (0.5 + 0.35 * bristle + 0.6 * rim) * radius**0.5
         wet = alpha > 0.02
-        old, new = self.surface[spots[wet]], np.hstack([colour[wet], relief[wet][:, None]])
+        old, new = self.surface[spots[wet]], np.hstack([color[wet], relief[wet][:, None]])
         self.surface[spots[wet]] = old + (new - old) * alpha[wet][:, None]
 
     def sweep(self, path: Array, along: Array, across: Array) -> tuple[NDArray[np.int_], Mask]:

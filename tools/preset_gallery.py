@@ -48,7 +48,7 @@ def gallery() -> str:
 
 def settings_table() -> str:
     """Lay the presets' settings out side by side."""
-    head = ("preset", "network", "content", "style", "TV", "start", "optimiser", "steps", "with `compact`")
+    head = ("preset", "network", "content", "style", "TV", "start", "optimizer", "steps", "with `compact`")
     lines = [head, ("---",) * len(head), *(_row(name) for name in preset_names())]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
@@ -62,8 +62,8 @@ def _row(name: str) -> tuple[str, ...]:
         _term(used.style_weight, used.style_loss, used.style_layers),
         f"{used.tv_weight:g} {used.tv_loss}" if used.tv_weight else "",
         _start(used),
-        _optimiser(used),
-        f"{', '.join(map(str, used.steps))} from {used.coarse} px",
+        _optimizer(used),
+        f"{', '.join(map(str, used.steps))} from {used.base_size} px",
         _with_compact(name, used),
     )
 
@@ -88,13 +88,13 @@ def _start(used: Settings) -> str:
     return f"{used.noise_ratio:g} {used.noise} noise of {used.noise_amplitude:g}{rest}"
 
 
-def _optimiser(used: Settings) -> str:
+def _optimizer(used: Settings) -> str:
     rates = ", ".join(f"{rate:g}" for rate in used.learning_rate)
     if used.optimizer == "lbfgs":
         most = max(used.lbfgs_resolutions)
         seen = f", {most} resolutions" if most > 1 else ""
-        return f"L-BFGS, {used.history} pairs{seen}"
-    kept = ", the best" if used.keep == "best" else f", average {used.average_decay:g}" if used.average_decay else ""
+        return f"L-BFGS, {used.lbfgs_history} pairs{seen}"
+    kept = ", the best" if used.iterate == "best" else f", average {used.ema_decay:g}" if used.ema_decay else ""
     return f"Adam {rates}{kept}"
 
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from muralist.cli import FLAGS
 from muralist.pipeline.settings import Settings, explained, spelled
 
 BETWEEN = re.compile(r"(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)
@@ -21,7 +20,8 @@ def table() -> str:
 
 
 def _row(name: str, field: Any) -> str:
-    flag = f"`{FLAGS[name]}`" if name in FLAGS else ""
+    flags = Settings.flags()
+    flag = f"`{flags[name]}`" if name in flags else ""
     return f"| `{name}` | {flag} | {spelled(field.default)} | {explained(name)} |"
 
 

@@ -368,7 +368,7 @@ def _paint(network: Network, content: Tensor, style: Tensor, style_weight: float
     kept = painter.content_features(content)
     state, sums_now, made, canvases = _state(content), painter.measure(content, kept, window), 0, []
     for until in SNAPSHOTS:
-        steps = Steps(until - made, made, made, 1.0, average_decay=0, optimizer="lbfgs", resolutions=4)
+        steps = Steps(until - made, made, made, 1.0, ema_decay=0, optimizer="lbfgs", resolutions=4)
         state, sums_now = painter.paint(state, kept, window, sums_now, steps)
         made = until
         canvases.append((torch.from_numpy(state[PIXELS]).permute(2, 0, 1) * 255).round().byte())

@@ -1,8 +1,8 @@
 """The TV term: how much a picture changes from pixel to pixel.
 
-Sums run over all pairs of neighbours and the three colours; H and W are the canvas's; d is a difference.
+Sums run over all pairs of neighbors and the three colors; H and W are the canvas's; d is a difference.
 
-    l2          (sum d^2 + chroma * sum (d - grey)^2) / (H W)            grey: d's mean over the three colours
+    l2          (sum d^2 + chroma * sum (d - gray)^2) / (H W)            gray: d's mean over the three colors
     l2-mean     sum down^2 / (3 (H-1) W) + sum right^2 / (3 H (W-1))     anishathalye's, prisma
     l2-sum      sum d^2                                                  jcjohnson
     l2-9point   2 / (3 H W) * (sum axis^2 / 3 + sum diagonal^2 / 12)     crowsonkb
@@ -10,7 +10,7 @@ Sums run over all pairs of neighbours and the three colours; H and W are the can
     l1-sum      sum |d|                                                  neural-style-pt
 
 Sums grow with the picture; `loss_pixels` makes every picture count as one of that size.
-Differs from the usual total variation where `chroma` is not zero: specks of colour cost more than strokes of light.
+Differs from the usual total variation where `chroma` is not zero: specks of color cost more than strokes of light.
 """
 
 from collections.abc import Callable, Mapping
@@ -76,7 +76,7 @@ class VariationTerm(LossTerm):
     formula : str
         A key of `TV_LOSSES`.
     chroma : float
-        What differences in colour cost more; counts for `l2` only.
+        What differences in color cost more; counts for `l2` only.
     """
 
     name = "tv"
@@ -88,7 +88,7 @@ class VariationTerm(LossTerm):
         return TV_LOSSES[self.formula]
 
     @property
-    def _coloured(self) -> float:
+    def _colored(self) -> float:
         return self.chroma if self.formula == "l2" else 0.0
 
     def _factor(self, shift: Shift) -> float:
@@ -97,7 +97,7 @@ class VariationTerm(LossTerm):
         return form.factor(shift, self.size.height, self.size.width) * scale
 
     def sums(self, view: TileView) -> dict[str, Tensor]:
-        """Sum up |d|^power per shift ("all"), and what of it is not grey ("chroma")."""
+        """Sum up |d|^power per shift ("all"), and what of it is not gray ("chroma")."""
         found = {}
         for shift in self._form.shifts:
             first, second = _pairs(view.picture, shift)
@@ -110,7 +110,7 @@ class VariationTerm(LossTerm):
         """Compute the loss."""
         changes = (
             self._factor(shift)
-            * (sums[f"tv all {shift[0]} {shift[1]}"] + self._coloured * sums[f"tv chroma {shift[0]} {shift[1]}"])
+            * (sums[f"tv all {shift[0]} {shift[1]}"] + self._colored * sums[f"tv chroma {shift[0]} {shift[1]}"])
             for shift in self._form.shifts
         )
         return float(sum(changes))
@@ -122,8 +122,8 @@ class VariationTerm(LossTerm):
         return {PICTURE: (self.size.pixels * self.weight) * self._slope(view.picture)}
 
     def _slope(self, picture: Tensor) -> Tensor:
-        # It is linear in the differences, so what colour costs more can be brought into the pixels instead.
-        values = picture + self._coloured * chroma(picture) if self._coloured else picture
+        # It is linear in the differences, so what color costs more can be brought into the pixels instead.
+        values = picture + self._colored * chroma(picture) if self._colored else picture
         gradient = torch.zeros_like(values)
         for shift in self._form.shifts:
             first, second = _pairs(values, shift)
@@ -136,13 +136,13 @@ class VariationTerm(LossTerm):
 
 
 def _pairs(picture: Tensor, shift: Shift) -> tuple[Tensor, Tensor]:
-    """Two views of a picture (..., H, W) of which the second is the first one's neighbour at `shift`."""
+    """Two views of a picture (..., H, W) of which the second is the first one's neighbor at `shift`."""
     (down, right), (height, width) = shift, picture.shape[-2:]
     first = picture[..., : height - down, max(0, -right) : width - max(0, right)]
     return first, picture[..., down:, max(0, right) : width - max(0, -right)]
 
 
-def chroma(colours: Tensor) -> Tensor:
-    """What of colours, or of differences in colour, (1, 3, H, W) is not grey."""
-    red, green, blue = colours.unbind(1)
-    return colours - ((red + green + blue) / 3)[:, None]  # sooner than torch's mean over so few
+def chroma(colors: Tensor) -> Tensor:
+    """What of colors, or of differences in color, (1, 3, H, W) is not gray."""
+    red, green, blue = colors.unbind(1)
+    return colors - ((red + green + blue) / 3)[:, None]  # sooner than torch's mean over so few

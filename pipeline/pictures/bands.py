@@ -13,7 +13,7 @@ from .profiles import channels_of
 from .samples import BAND_BYTES, Pixels, Rows, as_vips, at_depth
 from .stored import Stored
 
-_COLOUR_TYPE = {3: 2, 4: 6}  # of a PNG, by channels
+_COLOR_TYPE = {3: 2, 4: 6}  # of a PNG, by channels
 
 
 class RowsError(Exception):
@@ -126,7 +126,7 @@ def as_png(samples: Samples | Stored) -> Iterator[bytes]:
     height, width, channels = samples.shape
     yield b"\x89PNG\r\n\x1a\n"
     yield from _chunk(
-        b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * samples.dtype.itemsize, _COLOUR_TYPE[channels], 0, 0, 0)
+        b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * samples.dtype.itemsize, _COLOR_TYPE[channels], 0, 0, 0)
     )
     stored = zlib.compressobj(0)
     for band in samples.bands():

@@ -2,7 +2,7 @@
 
 A picture is sRGB-encoded: an array (height, width, 3) of uint8 or uint16, or of float32 in [0, 1], or a `Raster` of
 these, which lies in a file. `reading.py` brings every file to that form and `writing.py` brings it back to the file's
-own colour profile.
+own color profile.
 """
 
 import math
@@ -36,7 +36,7 @@ class Picture:
     alpha
         (height, width), dtype of `pixels`, not premultiplied; None for an opaque picture.
     icc
-        The colour profile that was embedded in the file. `pixels` are already converted from it.
+        The color profile that was embedded in the file. `pixels` are already converted from it.
     exif
         The file's EXIF block. Its orientation has been applied to `pixels`.
     dpi
@@ -83,7 +83,7 @@ class Picture:
 def resize(pixels: Pixels | Raster, height: int, width: int) -> npt.NDArray[np.float32]:
     """Resample to exactly (height, width) with a Lanczos-3 filter, antialiased when shrinking.
 
-    Pixel centres lie at half-integers and the picture's borders stay where they are, so nothing shifts: flipping
+    Pixel centers lie at half-integers and the picture's borders stay where they are, so nothing shifts: flipping
     and resizing commute. The width is changed by Pillow, plane by plane in float32, because libvips 8.18 enlarges with
     a bicubic filter whose result is shifted, and shrinks with weights rounded to 1/64 of a pixel. The height is changed
     here, with Pillow's weights, because Pillow knows where a part of a picture lies in single precision only.
@@ -145,9 +145,9 @@ def _mix(old: int, new: int, row: int) -> _Mix:
     """Weights of row number `row` of `new`, mixed from `old` rows: those of Pillow's ImagingResample."""
     if old == new:
         return _Mix(row, np.ones(1))
-    centre, stretch = (row + 0.5) * old / new, max(old / new, 1)
-    top, bottom = max(0, int(centre - _LOBES * stretch + 0.5)), min(old, int(centre + _LOBES * stretch + 0.5))
-    distance = (np.arange(top, bottom) + 0.5 - centre) / stretch
+    center, stretch = (row + 0.5) * old / new, max(old / new, 1)
+    top, bottom = max(0, int(center - _LOBES * stretch + 0.5)), min(old, int(center + _LOBES * stretch + 0.5))
+    distance = (np.arange(top, bottom) + 0.5 - center) / stretch
     weights = np.where(abs(distance) < _LOBES, np.sinc(distance) * np.sinc(distance / _LOBES), 0)
     return _Mix(top, weights / weights.sum())
 
@@ -176,7 +176,7 @@ def _plane_at_width(plane: Pixels, width: int) -> Pixels:
 
 
 def crop_to_aspect(picture: Picture, aspect: float) -> Picture:
-    """Cut the largest centred part with the given aspect (width / height) out of a picture, alpha included."""
+    """Cut the largest centered part with the given aspect (width / height) out of a picture, alpha included."""
     rows, cols = _of_aspect((slice(0, picture.height), slice(0, picture.width)), aspect)
     alpha = None if picture.alpha is None else _crop(picture.alpha, rows, cols)
     return replace(picture, pixels=_crop(picture.pixels, rows, cols), alpha=alpha)
@@ -221,7 +221,7 @@ def with_surroundings(
 
 
 def _of_aspect(box: tuple[slice, slice], aspect: float) -> tuple[slice, slice]:
-    """Rows and columns of the largest centred part of a box that has an aspect."""
+    """Rows and columns of the largest centered part of a box that has an aspect."""
     rows, cols = box
     full_height, full_width = rows.stop - rows.start, cols.stop - cols.start
     height = min(full_height, max(1, round(full_width / aspect)))

@@ -1,4 +1,4 @@
-"""What travels beside the pixels: colour profile, EXIF fields and resolution.
+"""What travels beside the pixels: color profile, EXIF fields and resolution.
 
 EXIF is carried as the raw block of the file (``b"Exif\\0\\0"`` and a small TIFF structure), because that is
 what JPEG, PNG and WebP hold. A TIFF file is its own EXIF; six of its text tags are translated to and from such a block.

@@ -37,7 +37,7 @@ from .samples import (
 )
 from .stored import Stored
 
-_COLOUR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
+_COLOR_BANDS = {"b-w": 1, "gray16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
 
 # A JPEG takes at least one bit for every block of 8 x 8 pixels.
 _JPEG_PIXELS_PER_BYTE = 512
@@ -61,7 +61,7 @@ def read_picture(
 ) -> Picture:
     """Read a picture file of any kind of `supported_inputs` into the sRGB working space.
 
-    Grey, palette, 1-bit, CMYK and Lab files become RGB. An embedded colour profile is applied (relative colorimetric);
+    Gray, palette, 1-bit, CMYK and Lab files become RGB. An embedded color profile is applied (relative colorimetric);
     without one, or one that cannot be applied, the numbers are taken as sRGB, CMYK as libvips' built-in press profile.
     Files with more than 8 bits become 16 bits. The EXIF orientation is applied to the pixels. Of a file with several
     pages or frames the first is read, of a TIFF any page, as `scan.tif#2`. Raw photographs are developed.
@@ -112,7 +112,7 @@ def read_picture(
         orientation = stated_orientation(image, exif)
         icc = blob(image, "icc-profile-data")
         notices: tuple[str, ...] = ()
-        if icc and not can_convert_from(icc, _COLOUR_BANDS[image.interpretation]):
+        if icc and not can_convert_from(icc, _COLOR_BANDS[image.interpretation]):
             icc, image, notices = None, without_profile(image), (_no_profile(image, path),)
         dpi = stated_dpi(image, exif)
         xmp, iptc = blob(image, "xmp-data"), unwrapped(blob(image, "iptc-data") or b"")
@@ -168,7 +168,7 @@ def read_stored(path: Path, max_pixels: int, *, memory: int, folder: Path) -> St
         if image.format == "float":
             raise PictureError(f"{path}: float samples are for painting; export it in 8 or 16 bits", path=path)
         exif = blob(image, "exif-data")
-        colors, dpi = _COLOUR_BANDS[image.interpretation], stated_dpi(image, exif)
+        colors, dpi = _COLOR_BANDS[image.interpretation], stated_dpi(image, exif)
         orientation, icc = stated_orientation(image, exif), blob(image, "icc-profile-data")
         if colors == 1 or (colors == 4 and not icc):
             image, icc = _to_srgb(image), None
@@ -263,7 +263,7 @@ def _held_by_libvips(image: Any) -> int:
 
 
 def _check_length(image: Any, path: Path) -> None:
-    """Refuse a JPEG too short for its size. libvips makes grey of what is missing, however much it is."""
+    """Refuse a JPEG too short for its size. libvips makes gray of what is missing, however much it is."""
     if image.get_typeof("vips-loader") and str(image.get("vips-loader")).startswith("jpeg"):
         wanted, found = image.width * image.height // _JPEG_PIXELS_PER_BYTE, path.stat().st_size
         if found < wanted:
@@ -275,11 +275,11 @@ def _check_length(image: Any, path: Path) -> None:
 
 
 def _check_samples(image: Any, path: Path) -> None:
-    colours = _COLOUR_BANDS.get(image.interpretation)
-    if colours is None or image.bands - colours not in (0, 1) or image.format not in VIPS_SCALE:
+    colors = _COLOR_BANDS.get(image.interpretation)
+    if colors is None or image.bands - colors not in (0, 1) or image.format not in VIPS_SCALE:
         raise PictureError(
             f"{path}: {image.bands} channels of {image.format} samples ({image.interpretation}) are not supported; "
-            "export it as grey, RGB or CMYK, with at most one alpha channel, in 8 or 16 bits or 32-bit float",
+            "export it as gray, RGB or CMYK, with at most one alpha channel, in 8 or 16 bits or 32-bit float",
             path=path,
         )
 
@@ -295,7 +295,7 @@ def _float_as_16_bit(image: Any, path: Path) -> Any:
             f"{path}: float values from {low:g} to {high:g}, wanted 0 to 1; rescale it, or export it in 16 bits",
             path=path,
         )
-    return at_depth(image, 16).copy(interpretation="grey16" if image.bands < 3 else "rgb16")
+    return at_depth(image, 16).copy(interpretation="gray16" if image.bands < 3 else "rgb16")
 
 
 def _no_profile(image: Any, path: Path) -> str:
@@ -304,9 +304,9 @@ def _no_profile(image: Any, path: Path) -> str:
 
 
 def _to_srgb(image: Any) -> Any:
-    if alpha := image.bands - _COLOUR_BANDS[image.interpretation]:  # libvips would scale it, and not always right
-        colours = image.extract_band(0, n=image.bands - alpha)
-        return _to_srgb(colours).bandjoin(image.extract_band(image.bands - alpha))
+    if alpha := image.bands - _COLOR_BANDS[image.interpretation]:  # libvips would scale it, and not always right
+        colors = image.extract_band(0, n=image.bands - alpha)
+        return _to_srgb(colors).bandjoin(image.extract_band(image.bands - alpha))
     depth = 16 if image.format == "ushort" else 8
     is_cmyk = image.interpretation == "cmyk"
     if not is_cmyk and not image.get_typeof("icc-profile-data"):

@@ -397,7 +397,7 @@ def _save_png(samples: Samples, file: BinaryIO, extras: Extras) -> None:
 
 
 def _save_webp(samples: Samples, file: BinaryIO, extras: Extras) -> None:
-    def save(image: Any) -> None:  # exact: colours under full transparency
+    def save(image: Any) -> None:  # exact: colors under full transparency
         with_metadata(image, extras).webpsave_target(target_in(file), Q=extras.quality, exact=True, keep=kept(extras))
 
     stream(samples, save)

@@ -14,21 +14,6 @@ from typing import Any, Final
 from ..pictures.profiles import BUILT_IN, output_profile
 from ..settings import Settings
 
-# Settings that say where and how fast a painting is made, not what it becomes.
-_ELSEWHERE: Final = {
-    *(
-        "scheduler",
-        "workers",
-        "threads",
-        "memory",
-        "scratch",
-        "max_pixels",
-        "keep_times",
-        "tls_ca",
-        "tls_cert",
-        "tls_key",
-    )
-}
 PACKAGES: Final = ("muralist", "torch")
 
 _CHANGED: Final = {
@@ -75,7 +60,7 @@ def identity(
         "styles": [list(style) for style in styles],
         "init": init,
         "weights": weights,
-        "settings": settings.model_dump(mode="json", exclude=_ELSEWHERE),
+        "settings": settings.model_dump(mode="json", exclude=set(settings.names(identity=False))),
         "versions": {name: version(name) for name in PACKAGES},
     }
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from ..errors import OutputError
 from ..storage.run_folder import RunFolder
-from .course import Course
 from .identity import difference
+from .run_state import RunState
 
 FORMAT = 2  # to be raised when the files of a run folder mean something else
 
@@ -28,7 +28,7 @@ class Journal:
     output: Path
     identity: dict[str, Any]
 
-    def resume(self) -> Course:
+    def resume(self) -> RunState:
         """Give the course of the run that was interrupted; a new one if there was none.
 
         Raises
@@ -38,20 +38,20 @@ class Journal:
         """
         found = self.folder.read_journal()
         if found is None or found["finished"]:
-            return Course()
+            return RunState()
         before = {**found["identity"], "run folder": found["format"]}
         differs = difference(before, {**self.identity, "run folder": FORMAT})
         if differs:
             raise OutputError(
                 f"{self.output}: an interrupted run of this painting began otherwise: {differs}; "
-                "repeat its command to go on with it, or begin anew with --restart",
+                "rerun its command to resume it, or start over with --restart",
                 path=self.output,
             )
-        course = Course.of(found["course"])
+        course = RunState.of(found["course"])
         course.resumed += 1
         return course
 
-    def write(self, course: Course, *, finished: bool = False) -> None:
+    def write(self, course: RunState, *, finished: bool = False) -> None:
         """Note how far the painting has come. What is noted is whole and on the disk already."""
         what = {"format": FORMAT, "run": self.folder.run, "finished": finished, "identity": self.identity}
         self.folder.write_journal({**what, "course": asdict(course)})

@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ..context import Losses
 from ..errors import OutputError
-from ..job import Losses
 from ..levels import Level
 from ..pictures.writing import check_place, write_file
 
@@ -20,7 +20,7 @@ PATIENCE: Final = 3  # rounds that must get somewhere together, lest the level e
 
 
 @dataclass(frozen=True)
-class LossRow:
+class LossRecord:
     """Losses of the whole picture at the start of a level or after one of its rounds.
 
     Attributes
@@ -47,7 +47,7 @@ class LossRow:
     seconds: float = field(default=0.0, compare=False)
 
     @classmethod
-    def of(cls, level: Level, rounds: int, losses: Losses, seconds: float) -> "LossRow":
+    def of(cls, level: Level, rounds: int, losses: Losses, seconds: float) -> "LossRecord":
         """Put a row together from what the workers added up after some rounds."""
         step = level.first_step + level.steps_after(rounds)
         return cls(level.index + 1, step, losses.terms, losses.weights, losses.total, round(seconds, 3))
@@ -66,10 +66,10 @@ class LossRow:
         return {**terms, "total": self.total}
 
 
-def loss_line(row: LossRow, levels: int) -> str:
+def loss_line(row: LossRecord, levels: int) -> str:
     """Lay a row out as a line of a log.
 
-    >>> loss_line(LossRow(2, 120, {"style": 0.0123, "content": 0.456}, {"style": 1000, "content": 6}, total=12.3), 4)
+    >>> loss_line(LossRecord(2, 120, {"style": 0.0123, "content": 0.456}, {"style": 1000, "content": 6}, total=12.3), 4)
     'step    120  level 2/4  style 0.0123  content 0.456  total 12.3'
     """
     terms = "  ".join(f"{name} {value:.4g}" for name, value in row.named().items())
@@ -111,14 +111,14 @@ def check_plot(path: Path, *, overwrite: bool) -> None:
     check_place(path, overwrite=overwrite)
 
 
-def write_plot(path: Path, rows: Sequence[LossRow]) -> None:
+def write_plot(path: Path, rows: Sequence[LossRecord]) -> None:
     """Draw the terms with their weights, and the total, over the steps, and write the plot, whole.
 
     Parameters
     ----------
     path : Path
         PNG, SVG or PDF by extension.
-    rows : sequence of LossRow
+    rows : sequence of LossRecord
 
     Raises
     ------
@@ -136,7 +136,7 @@ def write_plot(path: Path, rows: Sequence[LossRow]) -> None:
         raise OutputError(f"{error}; the painting itself is done", path=path) from error
 
 
-def _draw(axes: "Axes", rows: Sequence[LossRow]) -> None:
+def _draw(axes: "Axes", rows: Sequence[LossRecord]) -> None:
     for term, weight in rows[-1].weights.items():
         if weight:
             axes.plot(*_curve(rows, term), marker=".", linewidth=1, label=f"{term}, weight {weight:.4g}")
@@ -148,7 +148,7 @@ def _draw(axes: "Axes", rows: Sequence[LossRow]) -> None:
     axes.legend()
 
 
-def _curve(rows: Sequence[LossRow], term: str) -> tuple[list[float], list[float]]:
+def _curve(rows: Sequence[LossRecord], term: str) -> tuple[list[float], list[float]]:
     """Steps and weighted losses; NaN, which leaves a gap, between levels and where a log axis shows nothing."""
     steps: list[float] = []
     losses: list[float] = []

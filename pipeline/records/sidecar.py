@@ -10,74 +10,74 @@ from typing import Any
 
 from ...model.ways import usual_ways
 from ...tiling.seams import Seams
-from ..brief import Brief, faces_path, sidecar_path
 from ..errors import OutputError
 from ..pictures.images import Picture
 from ..pictures.masks import Mask
 from ..pictures.pages import fingerprint
 from ..pictures.writing import write_file
+from ..render_plan import RenderPlan, faces_path, sidecar_path
 from ..styles import Style
 from ..workers.cluster import Cluster
-from .course import Course
+from .run_state import RunState
 
 Sidecar = dict[str, Any]
 PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", "pillow", "pyvips", "tifffile")
 
 
 def describe(
-    brief: Brief,
-    course: Course,
+    plan: RenderPlan,
+    course: RunState,
     cluster: Cluster,
     *,
     peak_rss: int,
     seams: Seams,
     borders: tuple[list[int], list[int]],
-    plan: dict[str, Any] | None,
+    forecast: dict[str, Any] | None,
 ) -> Sidecar:
     """Put the record together: plain values that JSON can hold, the keys that other tools rely on among them.
 
-    Borders are those of tiles, px of the picture; the plan is that of `muralist.pipeline.estimate.planned_by`.
+    Borders are those of tiles, px of the picture; the forecast is that of `muralist.pipeline.estimate.planned_by`.
     """
-    sides = zip(("rows", "cols"), borders, (brief.final.height, brief.final.width), strict=True)
+    sides = zip(("rows", "cols"), borders, (plan.final.height, plan.final.width), strict=True)
     return {
-        "output": str(brief.output),
-        "height": brief.final.height,
-        "width": brief.final.width,
-        "bit_depth": brief.bit_depth,
-        "sheet": brief.sheet.as_dict(),
+        "output": str(plan.output),
+        "height": plan.final.height,
+        "width": plan.final.width,
+        "bit_depth": plan.bit_depth,
+        "sheet": plan.sheet.as_dict(),
         "seam_score": round(seams.score, 4),
         "seam_threshold": round(seams.threshold, 4) if isfinite(seams.threshold) else None,
         "tile_borders": {name: [line for line in lines if 0 < line < side] for name, lines, side in sides},
         "seconds": round(course.seconds, 3),
-        "plan": plan,
+        "plan": forecast,
         "peak_rss_bytes": peak_rss,
         "levels": [report.as_dict() for report in course.levels],
         "losses": [row.as_dict() for row in course.losses],
-        "checkpoints": [checkpoint.as_dict() for checkpoint in course.checkpoints],
-        "settings": brief.settings.model_dump(mode="json"),
-        "inputs": _inputs(brief),
-        "notices": [*brief.notices, *course.notices, *cluster.notices],
+        "snapshots": [snapshot.as_dict() for snapshot in course.snapshots],
+        "settings": plan.settings.model_dump(mode="json"),
+        "inputs": _inputs(plan),
+        "notices": [*plan.notices, *course.notices, *cluster.notices],
         "resumed": course.resumed,
-        "identity": brief.identity,
+        "identity": plan.identity,
         "network": {
-            "name": brief.network.name,
-            "weights": brief.weights.path,
-            "sha256": brief.weights.sha256,
-            "format": brief.weights.format,
-            "published": brief.weights.published or None,
-            "licence": brief.weights.licence,
+            "name": plan.network.name,
+            "weights": plan.weights.path,
+            "sha256": plan.weights.sha256,
+            "format": plan.weights.format,
+            "published": plan.weights.published or None,
+            "license": plan.weights.license,
         },
         "device": {
             "kind": cluster.device,
             "name": cluster.device_name,
             "precision": course.precision,
-            "deterministic": not brief.settings.fast,
+            "deterministic": not plan.settings.fast,
             **asdict(usual_ways(cluster.device)),
         },
         "workers": {
             "count": cluster.workers,
             "threads": cluster.threads,
-            "scheduler": brief.settings.scheduler,
+            "scheduler": plan.settings.scheduler,
             "lost": cluster.lost,
             "tasks_run_again": cluster.again,
         },
@@ -100,27 +100,27 @@ def write_sidecar(output: Path, sidecar: Sidecar) -> None:
         raise OutputError(f"{error}; the painting itself is done, at {output}", path=path) from error
 
 
-def _inputs(brief: Brief) -> dict[str, Any]:
+def _inputs(plan: RenderPlan) -> dict[str, Any]:
     styles = [
-        {**_input(style.picture), "share": style.share, "scale": style.scale, **_regional(brief, style)}
-        for style in brief.styles
+        {**_input(style.picture), "share": style.share, "scale": style.scale, **_regional(plan, style)}
+        for style in plan.styles
     ]
-    found: dict[str, Any] = {"content": _input(brief.content), "styles": styles}
-    regions = brief.regions
+    found: dict[str, Any] = {"content": _input(plan.content), "styles": styles}
+    regions = plan.regions
     if regions is not None:
         masks = [(spec.mask, mask) for spec, mask in zip(regions.specs, regions.masks, strict=True)]
         others = (("strength map", regions.strength_map), ("protected", regions.protect))
         masks += [(name, mask) for name, mask in others if mask is not None]
         found["masks"] = [{**_input(mask), "name": name} for name, mask in masks]
         if regions.faces is not None:  # which were found, and were filed beside the painting
-            filed = faces_path(brief.output)
+            filed = faces_path(plan.output)
             found["masks"][-1] |= {"path": str(filed), "sha256": fingerprint(filed)}
-    return found if brief.init is None else {**found, "init": _input(brief.init)}
+    return found if plan.init is None else {**found, "init": _input(plan.init)}
 
 
-def _regional(brief: Brief, style: Style) -> dict[str, Any]:
+def _regional(plan: RenderPlan, style: Style) -> dict[str, Any]:
     """Which region a style is for, 0 being what no other claims."""
-    return {} if brief.regions is None else {"region": style.region}
+    return {} if plan.regions is None else {"region": style.region}
 
 
 def _input(picture: Picture | Mask) -> dict[str, Any]:

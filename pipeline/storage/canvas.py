@@ -1,4 +1,4 @@
-"""A canvas as it lies in a run folder: one file per tile, in pieces, so that neighbours read strips and not tiles."""
+"""A canvas as it lies in a run folder: one file per tile, in pieces, so that neighbors read strips and not tiles."""
 
 from dataclasses import dataclass
 from math import prod

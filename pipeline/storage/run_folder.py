@@ -248,7 +248,7 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
     scratch : str or None
         Folder or fsspec URL to make the run folder in; None is beside the output.
     restart : bool
-        Whether to begin anew even if there is something to go on with.
+        Whether to start over even if there is a run to resume.
     keep : bool
         Whether to leave the folder after a success.
 

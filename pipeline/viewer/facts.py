@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import SettingsError
 from ..presets import load_settings
-from ..records.losses import LossRow
+from ..records.losses import LossRecord
 from ..records.report import spent
 from ..settings import spelled
 from ..sizes import MM_PER_INCH
@@ -106,7 +106,7 @@ def _plan_note(record: Record, planned: bool) -> str:
     if not planned:
         return "Nothing was planned: this machine's speed had not been measured when it was painted (muralist plan)."
     assert record.plan is not None
-    more = "; it was interrupted, and gone on with" if record.resumed else ""
+    more = "; it was interrupted and resumed" if record.resumed else ""
     return f"Planned: by the speed measured on {record.plan.measured_on}{more}."
 
 
@@ -178,13 +178,13 @@ def _origin(record: Record) -> Iterator[Row]:
     yield Row(
         "Network",
         f"{network.get('name')}, {network.get('weights')}",
-        f"licence {network.get('licence')}; SHA-256 {network.get('sha256')}",
+        f"license {network.get('license', network.get('licence'))}; SHA-256 {network.get('sha256')}",
     )
     device, workers = record.device, record.workers
     crew = f"{workers.get('count')} workers, {workers.get('threads')} threads each"
     yield Row("Painted on", f"{device.get('name')} ({device.get('kind')}, {device.get('precision')})", crew)
     lost = f"{workers.get('lost')} workers lost, {workers.get('tasks_run_again')} tasks run again"
-    lost += f", {record.resumed} times gone on with"
+    lost += f", resumed {record.resumed} times"
     yield Row("Memory", f"{record.peak_rss_bytes / 2**30:.1f} GiB at most, all processes together", lost)
     yield Row("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()))
 
@@ -194,7 +194,7 @@ def _input(name: str, picture: Input, more: str = "") -> Row:
     return Row(name, picture.path, note)
 
 
-def loss_rows(losses: Iterable[LossRow]) -> tuple[list[dict[str, float | int | None]], list[str]]:
+def loss_rows(losses: Iterable[LossRecord]) -> tuple[list[dict[str, float | int | None]], list[str]]:
     """Give the weighted losses after every round, with time and level, and the terms that count, the total first."""
     rows: list[dict[str, float | int | None]] = []
     names = ["total"]

@@ -24,7 +24,7 @@ from ..levels import Level
 from ..pace import Pace
 from ..pictures.samples import as_vips
 from ..progress import Progress
-from ..records.losses import LossRow
+from ..records.losses import LossRecord
 from ..records.report import Result
 from .facts import loss_rows
 from .overview import LARGEST, Look, Shown, eight_bits, overview
@@ -97,7 +97,7 @@ class LivePicture(Progress):
     inner: Progress
     board: "Board"
     look: Look | None = None
-    losses: list[LossRow] = field(default_factory=list)
+    losses: list[LossRecord] = field(default_factory=list)
     level: int = 0
     ended: bool = False
     _canvas: tuple[Level, int] | None = None
@@ -112,7 +112,7 @@ class LivePicture(Progress):
 
     # -------------------------------------------------------------------------------------- told by the painting
 
-    def watch(self, look: Look, losses: Sequence[LossRow]) -> None:
+    def watch(self, look: Look, losses: Sequence[LossRecord]) -> None:
         """Be told how canvases are read, and the losses of what was painted before."""
         self.look, self.losses = look, list(losses)
         self.inner.watch(look, losses)
@@ -132,7 +132,7 @@ class LivePicture(Progress):
         self.pace.skip(work)
         self.inner.skip(work)
 
-    def show_losses(self, row: LossRow) -> None:
+    def show_losses(self, row: LossRecord) -> None:
         """Note the losses."""
         self.losses.append(row)
         self.inner.show_losses(row)

@@ -13,7 +13,7 @@ LARGEST: Final = 2048  # px, long side of what is read whole
 
 
 class Shown(Protocol):
-    """A canvas as the picture it would be, see `muralist.pipeline.finishing.Finished`."""
+    """A canvas as the picture it would be, see `muralist.pipeline.export.FinalImage`."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

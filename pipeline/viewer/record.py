@@ -7,13 +7,14 @@ from math import isfinite
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ...tiling.grid import Box, Span
-from ..brief import sidecar_path
 from ..errors import PictureError
-from ..records.course import LevelReport
-from ..records.losses import LossRow
+from ..records.losses import LossRecord
+from ..records.run_state import LevelReport
+from ..render_plan import sidecar_path
+from ..settings import Settings
 
 MAX_BYTES: Final = 64 << 20
 
@@ -108,7 +109,7 @@ class Record(BaseModel):
     seconds: float
     peak_rss_bytes: int
     levels: list[LevelReport]
-    losses: list[LossRow]
+    losses: list[LossRecord]
     settings: dict[str, Setting]
     inputs: Inputs
     notices: list[str]
@@ -144,6 +145,11 @@ class Record(BaseModel):
         if isinstance(rows, list):
             former["losses"] = [_row_by_name(row, plain.get("settings")) for row in rows]
         return {**plain, **former}
+
+    @field_validator("settings")
+    @classmethod
+    def _have_new_names(cls, settings: dict[str, Setting]) -> dict[str, Setting]:
+        return {Settings.new_name(name, value): value for name, value in settings.items()}
 
     @model_validator(mode="after")
     def _sheet_has_room(self) -> "Record":

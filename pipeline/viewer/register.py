@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ...tiling.grid import Box, Span
-from ..brief import painted_part
 from ..errors import PictureError
 from ..pictures.images import Picture, resize_rows
 from ..pictures.rasters import Raster, Room
 from ..pictures.samples import BAND_BYTES, Pixels
+from ..render_plan import painted_part
 from ..sizes import target_size
 from .record import Record
 

@@ -11,7 +11,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +20,7 @@ from socketserver import TCPServer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ..console import LOG
 from ..errors import SettingsError
 from ..levels import Level
 from ..progress import Progress
@@ -71,10 +72,8 @@ def served(board: Board, port: int, host: str = LOCAL) -> Iterator[str]:
 
 
 @contextmanager
-def open_live(
-    title: str, port: int | None, host: str, tell: Callable[[str], object], total: int = 1
-) -> Iterator[Board | None]:
-    """Serve a page of paintings under way while a block lasts, and tell its address; nothing without a port.
+def open_live(title: str, port: int | None, host: str, total: int = 1) -> Iterator[Board | None]:
+    """Serve a page of paintings under way while a block lasts, and log its address; nothing without a port.
 
     Raises
     ------
@@ -86,9 +85,11 @@ def open_live(
         return
     board = Board(title, total)
     with served(board, port, host) as address:
-        tell(f"live at {address}")
+        LOG.info("live at %s", address)
         if is_open(host):
-            tell(f"whoever can reach {host} and knows this address sees the paintings and can stop them, unencrypted")
+            LOG.warning(
+                "whoever can reach %s and knows this address sees the paintings and can stop them, unencrypted", host
+            )
         yield board
 
 

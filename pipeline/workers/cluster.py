@@ -1,6 +1,6 @@
 """Where tasks run: a set of workers, whoever comes and goes.
 
-`dispatch.py` decides which worker does what, and every call is bound to that worker; `link.py` carries it there and
+`dispatch.py` decides which worker does what, and every call is bound to that worker; `client.py` carries it there and
 brings the result. A thread of its own does that, and looks every second who is there: workers that come are asked what
 they are and used, what lost workers had is run again elsewhere, and a scheduler that is gone is waited for.
 """
@@ -26,14 +26,15 @@ from distributed.scheduler import KilledWorker
 from distributed.utils import silence_logging_cmgr
 
 from ...model.weight_files import WeightFile
+from ..console import LOG
 from ..errors import ClusterError
 from ..settings import Settings
 from ..storage.store import Store
+from .client import SchedulerClient, TaskDropped
 from .dispatch import Batch, Call, Dispatch, Run
-from .inside import introduce
-from .link import Dropped, Link
-from .local import deaf_to_ctrl_c, local_shape, start_workers
-from .terms import Facts, Machinery, Terms
+from .handshake import handshake
+from .local import block_sigint, local_shape, start_workers
+from .requirements import Backend, Facts, WorkerRequirements
 
 ASK_SECONDS = 60  # for a worker to say what it is: it loads torch and reads the weight file
 LOOK_SECONDS = 1.0
@@ -84,8 +85,8 @@ class Cluster:
         self.device = self.device_name = self.precision = ""
         self.notices: list[str] = []
         self._settings, self._store, self._aside, self._tiles = settings, store, aside, tiles
-        self._terms = Terms.of(store, weights)
-        self._link = Link(settings)
+        self._requirements = WorkerRequirements.of(store, weights)
+        self._client = SchedulerClient(settings)
         self._dispatch = Dispatch(self._begin, self._cancel)
         self._answers: dict[Batch, SimpleQueue[_Answer]] = {}
         self._known: dict[str, str] = {}  # workers that were asked what they are, and what to call them
@@ -129,16 +130,16 @@ class Cluster:
         """Largest resident memory of the workers so far, added up, bytes; of one started again, the larger."""
         return sum(nlargest(self.workers, self._peaks.copy().values()))
 
-    def call(self, task: str, *arguments: Any, rank: int = 0, limit: float = inf) -> Any:
+    def call(self, task: str, *arguments: Any, priority: int = 0, limit: float = inf) -> Any:
         """Run one task and return its result."""
-        return next(self.map(task, [arguments], rank=rank, limits=[limit]))
+        return next(self.map(task, [arguments], priority=priority, limits=[limit]))
 
     def map(
         self,
         task: str,
         calls: Sequence[tuple[Any, ...]],
         *,
-        rank: int = 0,
+        priority: int = 0,
         homes: Sequence[Hashable] | None = None,
         limits: Sequence[float] | None = None,
     ) -> Iterator[Any]:
@@ -149,8 +150,8 @@ class Cluster:
         task : str
             Name of a function of `muralist.pipeline.tasks`.
         calls : sequence of tuple
-        rank : int
-            Tasks of lower ranks are served first.
+        priority : int
+            Tasks with a lower number are served first.
         homes : sequence of hashable, optional
             What each call works on; the worker that last worked on it is preferred.
         limits : sequence of float, optional
@@ -164,7 +165,7 @@ class Cluster:
         Exception
             Whatever a task raised; the others of this map are given up.
         """
-        batch, answers = Batch(rank), SimpleQueue[_Answer]()
+        batch, answers = Batch(priority), SimpleQueue[_Answer]()
         places = homes if homes is not None else [None] * len(calls)
         most = limits if limits is not None else [inf] * len(calls)
         parts = zip(calls, places, most, strict=True)
@@ -189,7 +190,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start the thread and wait until there are workers. Ctrl-C reaches neither it nor processes begun there."""
-        with deaf_to_ctrl_c():
+        with block_sigint():
             self._thread.start()
         self._opened.result()
 
@@ -248,28 +249,28 @@ class Cluster:
     async def _open(self, stack: AsyncExitStack) -> None:
         shape = None if self._settings.scheduler else local_shape(self._settings, self._tiles)
         self._threads = shape.threads if shape else self._settings.threads
-        self._store.write(self._terms.name, self._terms.token.encode())
-        stack.callback(self._store.remove, self._terms.name)
+        self._store.write(self._requirements.name, self._requirements.token.encode())
+        stack.callback(self._store.remove, self._requirements.name)
         if shape:
-            self._link.address = await start_workers(stack, shape, self._aside / "dask", self._link.security)
-        await self._link.connect()
-        stack.push_async_callback(self._link.close)
+            self._client.address = await start_workers(stack, shape, self._aside / "dask", self._client.security)
+        await self._client.connect()
+        stack.push_async_callback(self._client.close)
         stack.callback(self._forget_workers)
         await self._meet_first()
 
     async def _meet_first(self) -> None:
         """Ask all workers what they are, choose what to compute on, and refuse those that do not suit."""
-        if not (workers := await self._link.workers()):
-            raise ClusterError(f"scheduler {self._link.address} has no workers; start some with `dask worker`")
+        if not (workers := await self._client.workers()):
+            raise ClusterError(f"scheduler {self._client.address} has no workers; start some with `dask worker`")
         found = await self._ask_all(workers)
         while not found and self._are_starting():
             await asyncio.sleep(LOOK_SECONDS)
-            workers = await self._link.workers()
+            workers = await self._client.workers()
             found = await self._ask_all(workers)
         if not found:
             raise ClusterError(self._nobody_answered())
         for address, facts in found.items():
-            if (reason := self._terms.refusal(facts)) is not None:
+            if (reason := self._requirements.incompatibility(facts)) is not None:
                 raise ClusterError(f"{self._known[address]} {reason}")
         self._settle(found.values())
         for address, facts in found.items():
@@ -300,36 +301,37 @@ class Cluster:
 
     def _nobody_answered(self) -> str:
         if self._settings.scheduler:
-            return f"no worker of {self._link.address} answered within {ASK_SECONDS} s; start them again"
+            return f"no worker of {self._client.address} answered within {ASK_SECONDS} s; start them again"
         return (
             f"no worker on this machine got ready within {RECONNECT_SECONDS / 60:.0f} minutes, {self.lost} were lost "
-            "meanwhile, perhaps for want of memory; use fewer --workers, or repeat the command when less else runs"
+            "meanwhile, possibly out of memory; use fewer --workers, or repeat the command when less else runs"
         )
 
     def _settle(self, workers: Collection[Facts]) -> None:
-        self._machinery = Machinery.common(workers, self._settings)
-        self.device, self.precision = self._machinery.device, self._machinery.precision
+        self._backend = Backend.common(workers, self._settings)
+        self.device, self.precision = self._backend.device, self._backend.precision
         first = next(facts for facts in workers if facts["device"] == self.device)
         self.device_name, self.threads = first["device_name"], first["threads"]
 
     async def _ask(self, address: str, device: str, workers: Collection[str]) -> Facts:
         host = urlsplit(address).hostname
-        neighbours = sum(urlsplit(other).hostname == host for other in workers)
-        what = partial(introduce, self._terms, self._settings, self._store, device, self._threads, neighbours)
-        return await self._link.ask(address, self._terms, what)
+        neighbors = sum(urlsplit(other).hostname == host for other in workers)
+        what = partial(handshake, self._requirements, self._settings, self._store, device, self._threads, neighbors)
+        return await self._client.ask(address, self._requirements, what)
 
     def _use(self, address: str, facts: Facts, workers: Mapping[str, Any]) -> None:
         """Let a worker work, if it suits."""
-        reason = self._terms.refusal(facts) or self._machinery.misfit(facts, self._settings)
+        reason = self._requirements.incompatibility(facts) or self._backend.incompatibility(facts, self._settings)
         if reason is not None:
             self.notices.append(f"{self._known[address]} {reason}; it is left out")
             return
+        LOG.debug("%s paints", self._known[address])
         self._dispatch.join(address, workers[address]["nthreads"])
         self.workers = max(self.workers, len(self._dispatch.workers))
 
     async def _look(self) -> None:
         """Find out who came and who left."""
-        workers = await self._link.workers()
+        workers = await self._client.workers()
         self._given_up &= workers.keys()
         for address in [address for address in self._known if address not in workers]:
             self._lose(address)
@@ -353,7 +355,7 @@ class Cluster:
         for address in [] if self._settings.scheduler else self._dispatch.overdue():
             self._given_up.add(address)
             self._lose(address, "{} took far too long and is started again; what it had under way is run again")
-            self._spawn(f"restart {address}", self._link.restart(address))
+            self._spawn(f"restart {address}", self._client.restart(address))
 
     def _lose(self, address: str, notice: str = "{} was lost; what it had under way is run again") -> None:
         who = self._known.pop(address)
@@ -370,12 +372,12 @@ class Cluster:
     async def _reconnect(self) -> None:
         """Connect again, now or at the next look; then all workers are asked again, as if they had come later."""
         self._forget_workers()
-        await self._link.close()
+        await self._client.close()
         try:
-            await self._link.connect()
+            await self._client.connect()
         except OSError:
             return
-        self.notices.append(f"scheduler {self._link.address} was lost and found again; tasks under way are run again")
+        self.notices.append(f"scheduler {self._client.address} was lost and found again; tasks under way are run again")
 
     def _forget_workers(self) -> None:
         for address in self._dispatch.workers:
@@ -390,8 +392,8 @@ class Cluster:
         elif time.monotonic() - self._seen > RECONNECT_SECONDS:
             where = f"at scheduler {self._settings.scheduler}" if self._settings.scheduler else "on this machine"
             raise ClusterError(
-                f"there was no worker {where} for {RECONNECT_SECONDS / 60:.0f} minutes; when there are some again, the "
-                f"same command goes on where it was (the last that was seen: {(self.notices or ['nothing'])[-1]})"
+                f"there was no worker {where} for {RECONNECT_SECONDS / 60:.0f} minutes; when there are some again, "
+                f"rerun the command to resume (the last that was seen: {(self.notices or ['nothing'])[-1]})"
             )
 
     # --------------------------------------------------------------------------------------------- in it: who does what
@@ -427,8 +429,8 @@ class Cluster:
         result: Any = None
         error: Exception | None = None
         try:
-            result, self._peaks[run.worker] = await self._link.run(run)
-        except Dropped:
+            result, self._peaks[run.worker] = await self._client.run(run)
+        except TaskDropped:
             return
         except KilledWorker:
             error = _given_up(run.call)

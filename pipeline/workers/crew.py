@@ -15,19 +15,19 @@ from typing import Any
 from muralist.errors import MuralistError
 
 from ..errors import ClusterError
-from .local import Shape, deaf_to_ctrl_c, environment, gpu_of
+from .local import WorkerLayout, block_sigint, environment, gpu_of
 
 Ask = Callable[..., list[Any]]
 SPAWN = get_context("spawn")
 
 
 @contextmanager
-def crew(shape: Shape, device: str) -> Iterator[Ask]:
+def crew(shape: WorkerLayout, device: str) -> Iterator[Ask]:
     """Start as many processes as there would be workers, each with what a worker has.
 
     Parameters
     ----------
-    shape : Shape
+    shape : WorkerLayout
     device : str
         As in the settings.
 
@@ -45,10 +45,10 @@ def crew(shape: Shape, device: str) -> Iterator[Ask]:
 
 
 @contextmanager
-def _member(shape: Shape, number: int, barrier: Barrier, device: str) -> Iterator[Connection]:
+def _member(shape: WorkerLayout, number: int, barrier: Barrier, device: str) -> Iterator[Connection]:
     near, far = Pipe()
     process = SPAWN.Process(target=_serve, args=(far, barrier, device, shape.threads), daemon=True)
-    with deaf_to_ctrl_c(), _environment(environment(shape) | gpu_of(shape, number)):
+    with block_sigint(), _environment(environment(shape) | gpu_of(shape, number)):
         process.start()
     try:
         far.close()  # or else nobody would notice that the process is gone
@@ -119,6 +119,6 @@ def _noticed() -> Iterator[None]:
         yield
     except (EOFError, ConnectionError) as error:
         raise ClusterError(
-            "a process that measured how fast this machine is has died, perhaps for want of memory; "
+            "a process that measured how fast this machine is has died, possibly out of memory; "
             "use a smaller --tile or fewer --workers"
         ) from error

@@ -1,7 +1,7 @@
 """Which worker works on what next: policy alone, knowing neither dask nor processes.
 
-Calls wait in one line, by rank, then in the order they came. A worker has at most two at a time: one at work and one
-to go on with at once. A call prefers the worker that last worked on its home (a tile, whose files that worker still
+Calls wait in one line, by priority, then in the order they came. A worker has at most two: one at work and one to go on
+with at once. A call prefers the worker that last worked on its home (a tile, whose files that worker still
 holds), but no worker idles while another has a queue. When nothing waits any more, an idle worker takes over what
 another has not begun, and runs a second time what takes another far too long; the first result counts. That is
 harmless, for tasks are pure and write whole files of the same bytes.
@@ -36,13 +36,13 @@ class Batch:
 
     Attributes
     ----------
-    rank : int
-        Calls of lower ranks are served first.
+    priority : int
+        Calls with a lower number are served first.
     seconds : list of float
         How long finished calls took.
     """
 
-    rank: int = 0
+    priority: int = 0
     seconds: list[float] = field(default_factory=list)
 
 
@@ -78,7 +78,7 @@ class Call:
     @property
     def place(self) -> tuple[int, int]:
         """Place in the line."""
-        return self.batch.rank, self.number
+        return self.batch.priority, self.number
 
     @property
     def task(self) -> object:
@@ -197,10 +197,10 @@ class Dispatch:
         return None
 
     def _line_by_worker(self) -> dict[str | None, list[Call]]:
-        """The calls of lowest rank in the line, by the worker where they are at home."""
+        """The calls of lowest priority in the line, by the worker where they are at home."""
         homes: dict[str | None, list[Call]] = defaultdict(list)
         for call in self._line:
-            if call.batch.rank > self._line[0].batch.rank:
+            if call.batch.priority > self._line[0].batch.priority:
                 break
             worker = None if call.home is None else self._last.get(call.home)
             homes[worker if worker in self._runs else None].append(call)

@@ -39,7 +39,7 @@ THREADING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @dataclass(frozen=True)
-class Shape:
+class WorkerLayout:
     """How many workers, how many threads each, and the GPU of each (none on CPU); several may have the same."""
 
     workers: int
@@ -74,7 +74,7 @@ def has_metal() -> bool:
     return (platform.system(), platform.machine()) == ("Darwin", "arm64")
 
 
-def local_shape(settings: Settings, tiles: int) -> Shape:
+def local_shape(settings: Settings, tiles: int) -> WorkerLayout:
     """Choose workers and threads for this machine: some per GPU, or the cores shared out, never more than tiles.
 
     Tiles side by side use cores better than threads within a tile, but every worker takes memory: so one thread each
@@ -91,11 +91,13 @@ def local_shape(settings: Settings, tiles: int) -> Shape:
     gpus = visible_gpus() if settings.device in ("auto", "cuda") else []
     if gpus:
         workers = settings.workers or min(tiles, len(gpus) * _workers_per_gpu(settings, gpus, cores))
-        return Shape(workers, settings.threads or max(1, min(2, cores // workers)), tuple(islice(cycle(gpus), workers)))
+        return WorkerLayout(
+            workers, settings.threads or max(1, min(2, cores // workers)), tuple(islice(cycle(gpus), workers))
+        )
     if settings.device not in ("cpu", "auto") or (settings.device == "auto" and has_metal()):
-        return Shape(1, settings.threads or cores)
+        return WorkerLayout(1, settings.threads or cores)
     workers = settings.workers or min(tiles, max(1, cores // (settings.threads or min(4, max(1, cores // 4)))))
-    return Shape(workers, settings.threads or max(1, cores // workers))
+    return WorkerLayout(workers, settings.threads or max(1, cores // workers))
 
 
 def _workers_per_gpu(settings: Settings, gpus: Sequence[str], cores: int) -> int:
@@ -113,18 +115,18 @@ def _check_asked(settings: Settings, cores: int) -> None:
             )
 
 
-def environment(shape: Shape) -> dict[str, str]:
+def environment(shape: WorkerLayout) -> dict[str, str]:
     """What the process of a worker has to find in its environment when it starts."""
     return {name: str(shape.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")} | ALLOCATOR | THREADING
 
 
-def gpu_of(shape: Shape, number: int) -> dict[str, str]:
+def gpu_of(shape: WorkerLayout, number: int) -> dict[str, str]:
     """What a worker, counted from 0, has to find there besides, before it loads torch: the GPU that is its own."""
     return {"CUDA_VISIBLE_DEVICES": shape.gpus[number], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if shape.gpus else {}
 
 
 @contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
+def block_sigint() -> Iterator[None]:
     """Threads and processes that are started here never see Ctrl-C; it is heard afterwards."""
     resource_tracker.ensure_running()  # otherwise the first process starts it, and that lets the signal through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -163,7 +165,7 @@ def check_main() -> None:
         )
 
 
-async def start_workers(stack: AsyncExitStack, shape: Shape, folder: Path, security: Security) -> str:
+async def start_workers(stack: AsyncExitStack, shape: WorkerLayout, folder: Path, security: Security) -> str:
     """Start a scheduler and workers until the stack is closed; return the scheduler's address.
 
     All listen on 127.0.0.1 and run code for whoever connects, so they ask everybody for the certificate in `security`.
@@ -204,7 +206,7 @@ def _scheduler(common: dict[str, Any]) -> dict[str, Any]:
     return {"cls": LocalScheduler, "options": common | {"dashboard": False}}
 
 
-def _workers(shape: Shape, common: dict[str, Any]) -> dict[str, Any]:
+def _workers(shape: WorkerLayout, common: dict[str, Any]) -> dict[str, Any]:
     options = common | {"worker_class": LocalWorker, "nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
     return {
         f"painter-{number}": {"cls": Nanny, "options": options | {"env": gpu_of(shape, number)}}

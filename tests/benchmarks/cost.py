@@ -18,8 +18,8 @@ import click
 from in_process import seconds_here
 from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
-from muralist.pipeline.brief import make_brief
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.sizes import MAX_SIDE_PX
 from muralist.pipeline.workers.local import ALLOCATOR
 
@@ -36,7 +36,7 @@ def measure(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]
 def summed_up(runs: list[dict[str, Any]], paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]:
     """Bring the repeats of one tile size to medians; parts that are not accounted for are dask's."""
     sidecar = runs[0]["sidecar"]
-    level = make_brief(*paths, load_settings("default", settings), overwrite=True).final
+    level = plan_render(*paths, load_settings("default", settings), overwrite=True).final
     seconds = [run["sidecar"]["levels"][0]["seconds"] for run in runs]
     work = sidecar["height"] * sidecar["width"] / 1e6 * level.steps
     parts = {label: statistics.median(run["parts"][label] for run in runs) for label in runs[0]["parts"]}
@@ -47,7 +47,7 @@ def summed_up(runs: list[dict[str, Any]], paths: tuple[Path, ...], settings: dic
         "area_factor": level.tile_pixels / level.pixels,
         "rate": statistics.median(seconds) / work,
         "rate_range": [min(seconds) / work, max(seconds) / work],
-        "painter_rate": parts["optimiser steps"] / (level.tile_pixels / 1e6 * level.steps),
+        "painter_rate": parts["optimizer steps"] / (level.tile_pixels / 1e6 * level.steps),
         "outside_level": statistics.median(run["sidecar"]["seconds"] for run in runs) - statistics.median(seconds),
         "parts": {label: value / work for label, value in parts.items()},
     }
@@ -65,7 +65,7 @@ def as_text(rows: list[dict[str, Any]]) -> str:
             "/ untiled": row["rate"] / untiled["rate"],
             f"<= {LIMIT}": row["rate"] <= LIMIT * untiled["rate"],
             "painted / canvas area": row["area_factor"],
-            "optimiser s per megapixel-step of tiles": row["painter_rate"],
+            "optimizer s per megapixel-step of tiles": row["painter_rate"],
             "s outside the level": row["outside_level"],
         }
         for row in rows
@@ -96,7 +96,7 @@ def main(images: Path, content: str, style: str, tiles: tuple[int, ...], results
     """Compare the time of tiled and untiled renders."""
     os.environ |= ALLOCATOR  # for the process without dask; workers get it anyway
     repeats, size, more = (options.pop(key) for key in ("repeats", "size", "settings"))
-    common = {**options, "size": size, "coarse": size, "workers": 1, **more}
+    common = {**options, "size": size, "base_size": size, "workers": 1, **more}
     sides = [MAX_SIDE_PX, *tiles]
     runs: dict[int, list[dict[str, Any]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:

@@ -11,8 +11,8 @@ from typing import Any
 import click
 from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
-from muralist.pipeline.brief import make_brief
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render_plan import plan_render
 
 PAIRS = ("golden_gate/starry_night", "chicago/the_scream")
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -21,10 +21,10 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "twice at full size": {"steps": [200, 100, 60, 80]},
     "half everywhere": {"steps": [100, 50, 30, 20]},
     "all alike": {"steps": [100]},
-    "one level": {"coarse": 8192, "steps": [150]},
+    "one level": {"base_size": 8192, "steps": [150]},
     "slower at the end": {"learning_rate": [0.02, 0.02, 0.015, 0.01]},
     "faster at the end": {"learning_rate": [0.02, 0.02, 0.02, 0.02]},
-    "no average": {"average_decay": 0},
+    "no average": {"ema_decay": 0},
     "no detail": {"detail": 0},
 }
 
@@ -33,16 +33,16 @@ Row = dict[str, Any]
 
 def paint(pair: tuple[Path, Path], schedule: dict[str, Any], settings: dict[str, Any]) -> tuple[Row, dict[str, Any]]:
     """Paint a pair with a schedule; what it took, what came out, and how the last level went."""
-    options = {**settings, **schedule, "coarse": min(schedule.get("coarse", 256), settings["size"])}
+    options = {**settings, **schedule, "base_size": min(schedule.get("base_size", 256), settings["size"])}
     preset = options.pop("preset", "default")
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "painting.png")
         sidecar = render(*pair, output, preset=preset, **options)
-        brief = make_brief(*pair, output, load_settings(preset, options), overwrite=True, aside=Path(folder))
-    cost = brief.network.operations(brief.settings.layers)
-    spent = [cost * level.tile_pixels * level.steps for level in brief.levels]
-    rows = [row for row in sidecar["losses"] if row["level"] == len(brief.levels)]
-    step = cost * brief.final.tile_pixels
+        plan = plan_render(*pair, output, load_settings(preset, options), overwrite=True, aside=Path(folder))
+    cost = plan.network.operations(plan.settings.layers)
+    spent = [cost * level.tile_pixels * level.steps for level in plan.levels]
+    rows = [row for row in sidecar["losses"] if row["level"] == len(plan.levels)]
+    step = cost * plan.final.tile_pixels
     curve = [
         {
             "tflop": (sum(spent[:-1]) + (row["step"] - rows[0]["step"]) * step) / 1e12,

@@ -1,6 +1,6 @@
 """Founding systems: does a preset paint the same picture in tiles as in one piece?
 
-Every preset of the five founding systems is rendered twice at half a megapixel with its published formulas, optimiser
+Every preset of the five founding systems is rendered twice at half a megapixel with its published formulas, optimizer
 and steps: untiled, and in six tiles that agree. Losses are those of the whole canvas, as the sidecar has them. `chunks`
 is also rendered as it is: in chunks that know nothing of each other.
 """
@@ -15,8 +15,8 @@ from machine import find_picture, images_option, input_of, render, results_optio
 from muralist.pipeline.presets import load_settings
 
 PRESETS = ("log0", "gcucurull", "prisma", "fermilab", "chunks")
-WHOLE: dict[str, Any] = {"chunks": [1, 1], "consensus": True}
-TILES: dict[str, Any] = {"chunks": [2, 3], "consensus": True, "overlap": 128}
+WHOLE: dict[str, Any] = {"tile_grid": [1, 1], "consensus": True}
+TILES: dict[str, Any] = {"tile_grid": [2, 3], "consensus": True, "overlap": 128}
 LIMIT = 0.15  # apart from the untiled render's
 
 Row = dict[str, Any]

@@ -73,14 +73,14 @@ class Sizes:
     posters: tuple[tuple[str, float, dict[str, Any]], ...] = (
         ("compact", 24, {}),
         ("compact", 100, {}),
-        ("vgg19", 24, {"coarse": 6000, "steps": 15}),
+        ("vgg19", 24, {"base_size": 6000, "steps": 15}),
         ("compact", 24, {"workers": 2}),
         ("compact", 24, {"workers": 1}),
     )
     seconds: tuple[float, ...] = (25, 60, 40, 30, 40)  # that each is thought to take
 
 
-QUICK = Sizes((64,), 1, 64, (("vgg19", 0.02, {"coarse": 192, "steps": 2, "workers": 1, "threads": 1}),), (0,))
+QUICK = Sizes((64,), 1, 64, (("vgg19", 0.02, {"base_size": 192, "steps": 2, "workers": 1, "threads": 1}),), (0,))
 
 
 @dataclass

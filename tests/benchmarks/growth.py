@@ -25,9 +25,9 @@ from machine import (
     write_result,
 )
 
-from muralist.pipeline.brief import make_brief
 from muralist.pipeline.pictures.reading import read_size
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render_plan import plan_render
 
 LARGEST = 8192  # long side of a coarsest level
 LIMIT = 0.10  # apart from the cost of a picture's pixel at the largest size
@@ -37,7 +37,7 @@ def measure(paths: tuple[Path, Path, Path], settings: dict[str, Any]) -> dict[st
     """Render at the photograph's own size; seconds of a round, and the pixels of picture and tiles."""
     sidecar = render(*paths, overwrite=True, **settings)
     with tempfile.TemporaryDirectory() as aside:
-        final = make_brief(*paths, load_settings("default", settings), overwrite=True, aside=Path(aside)).final
+        final = plan_render(*paths, load_settings("default", settings), overwrite=True, aside=Path(aside)).final
     level, pixels = sidecar["levels"][-1], sidecar["height"] * sidecar["width"]
     looks = [row["seconds"] for row in sidecar["losses"] if row["level"] == len(sidecar["levels"])]
     rounds = [after - before for before, after in pairwise(looks)][1:]
@@ -57,7 +57,7 @@ def measure(paths: tuple[Path, Path, Path], settings: dict[str, Any]) -> dict[st
 def one_level(photograph: Path, steps: int) -> dict[str, Any]:
     """Give settings that make steps at full size only; there is no coarser level but for the largest pictures."""
     longest = max(read_size(photograph))
-    return {"coarse": min(longest, LARGEST), "steps": [0, steps] if longest > LARGEST else [steps]}
+    return {"base_size": min(longest, LARGEST), "steps": [0, steps] if longest > LARGEST else [steps]}
 
 
 def as_row(run: dict[str, Any], largest: dict[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from muralist.pipeline import painting
 from muralist.pipeline import render as rendering
 from muralist.pipeline.storage.canvas import Canvas
 
-INSIDE = {"painter": "optimiser steps", "blend": "read and blend tiles", "write": "write tiles"}
+INSIDE = {"painter": "optimizer steps", "blend": "read and blend tiles", "write": "write tiles"}
 TASKS = {"prepare_tile": "prepare tiles", "measure_tile": "measure losses", "add_up": "add up Grams"}
 # What the driver does, by the module that calls it.
 DRIVER = {
-    "make_brief": (rendering, "read and decode"),
-    "lay_out": (painting, "lay out levels"),
+    "plan_render": (rendering, "read and decode"),
+    "prepare_level": (painting, "lay out levels"),
     "write_painting": (rendering, "blend and encode"),
     "score_seams": (rendering, "score seams"),
 }
@@ -59,7 +59,7 @@ class Here:
 
         return call
 
-    def call(self, task: str, *arguments: Any, rank: int = 0, limit: float = 0) -> Any:
+    def call(self, task: str, *arguments: Any, priority: int = 0, limit: float = 0) -> Any:
         """Run a task."""
         self.task = task
         began = time.perf_counter()

@@ -7,6 +7,7 @@ by more than a page costs with what else the machine does. What Chromium takes i
 processor time that the painting takes.
 """
 
+import logging
 import resource
 import shutil
 import statistics
@@ -58,11 +59,18 @@ def paint(paths: tuple[Path, Path, Path], way: str, settings: Mapping[str, Any])
     live.Budget = Counted
     with ExitStack() as browsers:
 
-        def tell(notice: str) -> None:
-            if way == WAYS[2] and notice.startswith("live at "):
-                browsers.enter_context(page_open(notice.removeprefix("live at ")))
+        class Opener(logging.Handler):
+            """Opens the page once its address is logged."""
 
-        sidecar = render(*paths, overwrite=True, live=None if way == WAYS[0] else 0, tell=tell, **settings)
+            def emit(self, record: logging.LogRecord) -> None:
+                if way == WAYS[2] and record.msg == "live at %s":
+                    browsers.enter_context(page_open(record.getMessage().removeprefix("live at ")))
+
+        logger, opener = logging.getLogger("muralist"), Opener()
+        logger.setLevel(logging.INFO)
+        logger.addHandler(opener)
+        browsers.callback(logger.removeHandler, opener)
+        sidecar = render(*paths, overwrite=True, live=None if way == WAYS[0] else 0, **settings)
         driver, workers = (sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     served = sum(budget.spent for budget in budgets)
     facts = {"seconds": sidecar["seconds"], "driver": driver, "workers": workers, "served": served}

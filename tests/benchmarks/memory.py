@@ -30,20 +30,20 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
 def foresee(content: Path, style: Path, output: Path, sidecar: dict[str, Any]) -> dict[str, int]:
     """Say what the estimate expects of a render that was made, bytes."""
     from muralist.pipeline import estimate
-    from muralist.pipeline.brief import make_brief
+    from muralist.pipeline.render_plan import plan_render
     from muralist.pipeline.settings import Settings
 
     settings, workers = Settings(**sidecar["settings"]), sidecar["workers"]["count"]
     with tempfile.TemporaryDirectory() as aside:
-        brief = make_brief(content, style, output, settings, overwrite=True, aside=Path(aside))
+        plan = plan_render(content, style, output, settings, overwrite=True, aside=Path(aside))
     itemsize = 2 if sidecar["device"]["precision"] == "bfloat16" else 4
     return {
-        "worker": estimate.worker_bytes(brief, itemsize) + estimate.held_bytes(brief, workers),
-        "driver": estimate.driver_bytes(brief),
-        "disk": estimate.disk_bytes(brief),
-        "largest_tile_pixels": max(estimate.largest_tile(level) for level in brief.levels),
-        "final_pixels": brief.final.pixels,
-        "final_tile_pixels": brief.final.tile_pixels,
+        "worker": estimate.worker_bytes(plan, itemsize) + estimate.held_bytes(plan, workers),
+        "driver": estimate.driver_bytes(plan),
+        "disk": estimate.disk_bytes(plan),
+        "largest_tile_pixels": max(estimate.largest_tile(level) for level in plan.levels),
+        "final_pixels": plan.final.pixels,
+        "final_tile_pixels": plan.final.tile_pixels,
     }
 
 

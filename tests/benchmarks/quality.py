@@ -15,9 +15,9 @@ from typing import Any
 import click
 from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
-from muralist.pipeline.brief import make_brief
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.sizes import MAX_SIDE_PX
 from muralist.tiling.seams import seam_score
 
@@ -62,7 +62,7 @@ def _row(pair: Pair, variant: str, path: Path, sidecar: dict[str, Any], settings
 
 def whole_style_loss(painting: Path, style: Path, settings: Settings) -> float:
     """Measure a finished file's style loss in one piece: render it with no step at one level."""
-    one_level = {"coarse": settings["size"], "steps": [0]}
+    one_level = {"base_size": settings["size"], "steps": [0]}
     with tempfile.TemporaryDirectory() as folder:
         unchanged = render(painting, style, Path(folder, "same.png"), **{**settings, **UNTILED, **one_level})
     return float(unchanged["levels"][0]["losses_last"]["style"])
@@ -71,8 +71,8 @@ def whole_style_loss(painting: Path, style: Path, settings: Settings) -> float:
 def untiled_seams(pair: Pair, painting: Path, settings: Settings) -> float:
     """Seam score of a painting along the lines where tiles would have met."""
     options = dict(settings)
-    brief = make_brief(*pair, painting, load_settings(options.pop("preset"), options), overwrite=True)
-    lines = ([cut.core.start - brief.final.bleed for cut in axis[1:]] for axis in brief.final.grid.axes)
+    plan = plan_render(*pair, painting, load_settings(options.pop("preset"), options), overwrite=True)
+    lines = ([cut.core.start - plan.final.bleed for cut in axis[1:]] for axis in plan.final.grid.axes)
     pixels = read_picture(painting).pixels
     return round(seam_score(pixels.shape[:2], lambda box: pixels[slice(*box.rows), slice(*box.cols)], *lines), 4)
 
@@ -138,7 +138,7 @@ def main(images: Path, names: tuple[str, ...], out: Path | None, results: Path, 
             result["settings"] = sidecar["settings"]
         text = f"Whole pyramid, tile {options['tile']}.\n\n{as_table(result['pyramid'])}"
         if one_level:
-            single = {**settings, "coarse": options["size"], "steps": [steps]}
+            single = {**settings, "base_size": options["size"], "steps": [steps]}
             result["one_level"], _ = paint_pair(pairs[0], single, folder, "one-level")
             text += f"\n\nOne level, {steps} steps from the photograph.\n\n{as_table(result['one_level'])}"
     write_result(results, "quality", sidecar, result, text)

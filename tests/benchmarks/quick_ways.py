@@ -60,12 +60,12 @@ def plain_style_gradients(self: Any, view: Any, statistics: Any, constants: Any)
 
 
 def plain_variation(self: Any, picture: Tensor) -> Tensor:
-    """Colour taken out of every difference, by a mean over three."""
+    """Color taken out of every difference, by a mean over three."""
     gradient = torch.zeros_like(picture)
     for shift in self._form.shifts:
         first, second = variation._pairs(picture, shift)
         d = second - first
-        slope = 2 * (d + self._coloured * (d - d.mean(1, keepdim=True))) * self._factor(shift)
+        slope = 2 * (d + self._colored * (d - d.mean(1, keepdim=True))) * self._factor(shift)
         behind, ahead = variation._pairs(gradient, shift)
         behind -= slope
         ahead += slope
@@ -78,7 +78,7 @@ WAYS: dict[str, Patches] = {
     "convolutions that keep no input": [(network, "convolve", plain_convolution)],
     "Gram sums in parts that fit the cache": [(style, "style_sums", plain_style_sums)],
     "style gradients as products": [(style.StyleTerm, "gradient", plain_style_gradients)],
-    "TV with colour in the pixels": [(variation.VariationTerm, "_slope", plain_variation)],
+    "TV with color in the pixels": [(variation.VariationTerm, "_slope", plain_variation)],
 }
 
 

@@ -57,7 +57,7 @@ def summed_up(workers: int, runs: list[dict[str, Any]], single: list[dict[str, A
 def main(images: Path, content: str, style: str, counts: tuple[int, ...], results: Path, **options: Any) -> None:
     """Compare the time of a level on one worker and on several."""
     repeats, size, more = (options.pop(key) for key in ("repeats", "size", "settings"))
-    common = {**options, "size": size, "coarse": size, "threads": 1, **more}
+    common = {**options, "size": size, "base_size": size, "threads": 1, **more}
     runs: dict[int, list[dict[str, Any]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         paths = (find_picture(images, "content", content), find_picture(images, "style", style), Path(folder, "o.png"))

@@ -23,7 +23,7 @@ from machine import enlarge, find_picture, images_option, input_of, results_opti
 
 from muralist.pipeline.workers.local import ALLOCATOR
 
-PAINTING = ("optimiser steps", "other in paint_tile", "style statistics", "measure losses", "add up Grams")
+PAINTING = ("optimizer steps", "other in paint_tile", "style statistics", "measure losses", "add up Grams")
 LIMIT = 0.15  # of the time, what is not painting
 HELP_SECONDS, STEP_SECONDS = 0.3, 10
 

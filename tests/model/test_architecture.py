@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchvision.models import AlexNet_Weights, VGG16_Weights, VGG19_Weights, get_model
 
-from muralist.model.architecture import ARCHITECTURES, Convolution, Normalise, Pool, architecture
+from muralist.model.architecture import ARCHITECTURES, Convolution, Normalize, Pool, architecture
 from muralist.model.errors import DivergedError, UnknownLayerError, UnknownNetworkError, WeightsError
 
 EVERY_LAYER = [(name, layer) for name, row in ARCHITECTURES.items() for layer in row.layers]
@@ -120,7 +120,7 @@ def test_traffic_passes_over_every_activation_five_times(name, layer, values):
     ],
 )
 def test_networks_are_torchvisions(name, published):
-    """Convolutions and normalisation are those that torchvision publishes."""
+    """Convolutions and normalization are those that torchvision publishes."""
     row, transform = architecture(name), published.transforms()
     assert [*row.mean, *row.std] == [*transform.mean, *transform.std]
     with torch.device("meta"):
@@ -134,13 +134,13 @@ def test_networks_are_torchvisions(name, published):
 
 
 def test_alexnet_is_caffes():
-    """Widths, groups and normalisation are those of the Caffe model; its file stores half the channels of a group."""
+    """Widths, groups and normalization are those of the Caffe model; its file stores half the channels of a group."""
     row = architecture("alexnet")
     shapes = [(96, 3, 11, 11), (256, 48, 5, 5), (384, 256, 3, 3), (384, 192, 3, 3), (256, 192, 3, 3)]
     assert [step.shape for step in row.convolutions.values()] == shapes
     kinds = [type(step).__name__ for step in row.steps]
-    assert kinds == ["Convolution", "Normalise", "Pool"] * 2 + ["Convolution"] * 3
-    assert row.steps[1] == Normalise(size=5, alpha=1e-4, beta=0.75)
+    assert kinds == ["Convolution", "Normalize", "Pool"] * 2 + ["Convolution"] * 3
+    assert row.steps[1] == Normalize(size=5, alpha=1e-4, beta=0.75)
     assert row.steps[2] == Pool(kernel=3, stride=2)
 
 

@@ -60,7 +60,7 @@ def test_a_converted_file_says_what_it_is(tmp_path):
     assert found["mean"] == [123 / 255, 117 / 255, 104 / 255]
     assert found["source"] == source.name
     assert found["source_sha256"] == describe(source).sha256
-    assert found["licence"] == "unknown"
+    assert found["license"] == "unknown"
     tensors = load_file(target)
     assert list(tensors) == sorted(random_weights(NARROW["alexnet"]))
     assert {value.dtype for value in tensors.values()} == {torch.float32}
@@ -75,15 +75,15 @@ def test_half_precision_stays_half(tmp_path):
 
 
 def test_a_published_files_facts_are_kept(tmp_path, monkeypatch):
-    """Licence, published name and input of a file whose hash is known go into the converted one."""
+    """License, published name and input of a file whose hash is known go into the converted one."""
     source, target = written(tmp_path, LAYOUTS["torchvision vgg16"]), tmp_path / "w.safetensors"
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.5, 0.25)
     sha256 = describe(source).sha256
     known = PublishedFile("p.pth", "vgg16", "torchvision", "free", "page", sha256=sha256, mean=mean, std=std)
     monkeypatch.setattr(weight_files, "PUBLISHED", (known,))
     facts = convert(source, target)
-    assert (facts["source"], facts["licence"], facts["mean"]) == ("p.pth", "free", mean)
-    assert describe(target).licence == "free"
+    assert (facts["source"], facts["license"], facts["mean"]) == ("p.pth", "free", mean)
+    assert describe(target).license == "free"
     network = load_network("vgg16", describe(target), ["relu1_1"])
     assert (network.mean, network.std) == (mean, std)
 

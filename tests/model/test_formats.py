@@ -83,7 +83,7 @@ def test_a_torch_file_of_the_compact_network_keeps_its_input(tmp_path):
 
 
 def test_a_published_files_input_goes_by_its_hash(tmp_path, monkeypatch):
-    """One of torchvision's files looks like the others but expects other colours: the hash tells."""
+    """One of torchvision's files looks like the others but expects other colors: the hash tells."""
     layout, row = LAYOUTS["torchvision vgg16"], architecture("vgg16")
     weights = random_weights(row)
     path = tmp_path / "w.pth"
@@ -102,7 +102,7 @@ def test_a_published_files_input_goes_by_its_hash(tmp_path, monkeypatch):
 
 
 def test_the_mean_of_a_matconvnet_file_is_its_own(tmp_path):
-    """A mean colour other than the usual one is heeded, and so is a mean picture's."""
+    """A mean color other than the usual one is heeded, and so is a mean picture's."""
     weights = random_weights(architecture("vgg19"))
     for old in (True, False):
         content = parse("file", matconvnet(weights, old=old, mean=(120.0, 110.0, 100.0)))
@@ -325,7 +325,7 @@ def test_a_torch_file_may_name_what_tensors_are_made_by_and_no_more(container):
 
 @pytest.mark.parametrize("names", [TUPLES, TUPLES.replace(b"q\x00", b"\x80\x02q\x01h\x01q\x00")])
 def test_a_torch_file_is_not_hashed_for_ever(names):
-    """torch takes anything for a key. A tuple may be used again, such as a setting of optimisers, but not so often."""
+    """torch takes anything for a key. A tuple may be used again, such as a setting of optimizers, but not so often."""
     content = opcodes(b"}q\x01)q\x00", 40 * names, b"Ns")
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

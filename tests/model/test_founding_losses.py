@@ -1,7 +1,7 @@
 """The loss of each founding system on one small case, worked out by hand from its write-up.
 
 Everything that is compared with is plain Python: sums over positions as the write-ups have them (Gram matrices not
-divided by anything), their own factors, layer weights and term weights, colours of 0 to 255. The presets say the same
+divided by anything), their own factors, layer weights and term weights, colors of 0 to 255. The presets say the same
 in muralist's terms.
 """
 
@@ -103,9 +103,9 @@ def prisma() -> float:
     style = sum(
         100 * 2 * (style_error(layer) / (channels(layer) * M) ** 2 / 2) / channels(layer) ** 2 for layer in STYLE
     )
-    rows = [row for colour in PICTURE for row in colour]
+    rows = [row for color in PICTURE for row in color]
     dx = [b - a for row in rows for a, b in pairwise(row)]
-    dy = [b - a for colour in PICTURE for upper, row in pairwise(colour) for a, b in zip(upper, row, strict=True)]
+    dy = [b - a for color in PICTURE for upper, row in pairwise(color) for a, b in zip(upper, row, strict=True)]
     return content + style + 100 * 2 * (l2_loss(dy) / len(dy) + l2_loss(dx) / len(dx))
 
 
@@ -152,7 +152,7 @@ CASES = {
     # 17 / (2 * 4.242641) + 1000 * (87 / 576 + 110 / 1296)
     "fermilab-6": Case(fermilab(1000, ALL_FIVE), 237.921679),
     # 17 / 2 + 1000 / 5 * (87 / 576 + 110 / 1296)
-    "chunks": Case(chunks(), 55.683642),
+    "tile_grid": Case(chunks(), 55.683642),
 }
 
 

@@ -26,7 +26,7 @@ from muralist.pipeline.settings import Settings
 
 pytestmark = pytest.mark.integration
 
-LBFGS = Steps(3, first=3, first_of_level=3, learning_rate=1.0, average_decay=0.0, optimizer="lbfgs", resolutions=4)
+LBFGS = Steps(3, first=3, first_of_level=3, learning_rate=1.0, ema_decay=0.0, optimizer="lbfgs", resolutions=4)
 ADAM = Steps(3, first=3, first_of_level=3, learning_rate=0.02)
 GOALS = ({}, {"style_loss": "w2"}, {"style_loss": "spst"}, {"normalize_gradients": True}, {"tv_loss": "l2-9point"})
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from quadratics import ONES, SHAPE, STEEPNESS, TARGET, WEIGHTS, begun, grey, noise, quadratic, stepped, take
+from quadratics import ONES, SHAPE, STEEPNESS, TARGET, WEIGHTS, begun, gray, noise, quadratic, stepped, take
 from torch import Tensor
 
 from muralist.model.lbfgs import FIRST_CHANGE, GAIN, LARGEST_CHANGE, StartMatrix
@@ -39,7 +39,7 @@ def start_of(resolutions: int) -> np.ndarray:
 
 
 def reference(count: int, history: int, resolutions: int, weights: Tensor) -> list[np.ndarray]:
-    """The pictures that L-BFGS gives from grey, by the textbook: lists of pairs, two loops, a limit."""
+    """The pictures that L-BFGS gives from gray, by the textbook: lists of pairs, two loops, a limit."""
     steepness, target, w = (value.numpy().reshape(-1) for value in (STEEPNESS, TARGET, weights.expand(SHAPE)))
     x, pairs, pictures, before, start = np.full(60, 0.5), [], [], None, start_of(resolutions)
     for _ in range(count):
@@ -76,17 +76,17 @@ def test_it_is_torchs_where_nothing_limits_it():
     first = quadratic(leaf.detach())
     # torch's first step is min(1, 1 / |g|_1) * lr * g: this rate makes it ours.
     rate = FIRST_CHANGE / float(first.abs().mean()) / min(1.0, 1 / float(first.abs().sum()))
-    optimiser = torch.optim.LBFGS([leaf], lr=rate, max_iter=1, history_size=5, tolerance_grad=0, tolerance_change=0)
+    optimizer = torch.optim.LBFGS([leaf], lr=rate, max_iter=1, history_size=5, tolerance_grad=0, tolerance_change=0)
 
     def closure() -> Tensor:
         leaf.grad = quadratic(leaf.detach())
         return leaf.new_zeros(())  # nobody looks at it
 
-    optimiser.step(closure)
+    optimizer.step(closure)
     torch.testing.assert_close(now.pixels, leaf.detach(), rtol=0, atol=1e-12)
-    optimiser.param_groups[0]["lr"] = 1.0
+    optimizer.param_groups[0]["lr"] = 1.0
     for made in range(1, 8):
-        optimiser.step(closure)
+        optimizer.step(closure)
         take(now, steps, made, quadratic(now.pixels))
         torch.testing.assert_close(now.pixels, leaf.detach(), rtol=0, atol=1e-8)
 
@@ -102,7 +102,7 @@ def test_it_finds_the_bottom_of_a_valley():
     def above(picture: Tensor) -> float:
         return float((picture - TARGET).flatten() @ slope(picture).flatten())
 
-    start = above(grey(ADAM)[PIXELS])
+    start = above(gray(ADAM)[PIXELS])
     newton = above(stepped(LBFGS, 100, slope).pixels)
     assert newton < 1e-5 * start
     assert newton < 0.1 * above(stepped(ADAM, 1000, slope).pixels)
@@ -126,7 +126,7 @@ def test_the_last_step_travels():
 
 def test_the_last_step_is_the_one_that_was_made():
     """What L-BFGS remembers of a step is where it ended, not where it would have gone without clipping."""
-    state = grey(LBFGS, value=0.999)
+    state = gray(LBFGS, value=0.999)
     now = begun(LBFGS, 1, state)
     take(now, LBFGS, 0, -torch.ones(SHAPE, dtype=torch.float64))
     assert torch.equal(now.pixels, torch.ones_like(now.pixels))
@@ -136,7 +136,7 @@ def test_the_last_step_is_the_one_that_was_made():
 @pytest.mark.parametrize("weights", [ONES, WEIGHTS])
 def test_the_first_step_has_a_size(weights):
     """Without any pair the step goes down the gradient, by a hundredth of the color range on the weighted mean."""
-    now, grad = begun(LBFGS, 1, weights=weights), 1e6 * quadratic(grey(LBFGS)[PIXELS])
+    now, grad = begun(LBFGS, 1, weights=weights), 1e6 * quadratic(gray(LBFGS)[PIXELS])
     take(now, LBFGS, 0, grad, rate=0.5)
     step = now.state[LAST_STEP]
     assert float((step.abs() * weights).sum() / weights.sum() / 3) == pytest.approx(0.5 * FIRST_CHANGE, rel=1e-9)
@@ -156,14 +156,14 @@ def test_steps_are_limited(weights):
     pair, grad = 0.001 * torch.ones(SHAPE, dtype=torch.float64), torch.full(SHAPE, -1.0, dtype=torch.float64)
     for rate in (1.0, 0.5):
         lbfgs = newton(pair, 1e-6 * pair, grad, weights)  # the Newton step is 1e6
-        lbfgs.step(grey(LBFGS)[PIXELS], grad, rate)
+        lbfgs.step(gray(LBFGS)[PIXELS], grad, rate)
         wanted = torch.full_like(grad, rate * LARGEST_CHANGE)
         torch.testing.assert_close(lbfgs.last_step, wanted, rtol=1e-7, atol=0)
 
 
 def test_a_pair_of_negative_curvature_does_not_count():
     """Where the gradient grows along the step taken, there is no minimum to jump to: only the other pairs count."""
-    pixels, good, bad = grey(LBFGS)[PIXELS], 0.01 * (noise(2) - 0.5), 0.01 * (noise(3) - 0.5)
+    pixels, good, bad = gray(LBFGS)[PIXELS], 0.01 * (noise(2) - 0.5), 0.01 * (noise(3) - 0.5)
     grads = quadratic(pixels), quadratic(pixels) - 0.1 * bad
     lbfgs = newton(good, STEEPNESS * good, grads[0])
     lbfgs.step(pixels, grads[0], 1.0)
@@ -182,7 +182,7 @@ def test_a_pair_of_negative_curvature_does_not_count():
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_pair_that_is_not_finite_does_not_count(value):
     """Where the gradient before the last step was not finite, the step is the first one's."""
-    pixels = grey(LBFGS)[PIXELS]
+    pixels = gray(LBFGS)[PIXELS]
     before = quadratic(pixels)
     before[0, 1, 2, 3] = value
     lbfgs, fresh = (Newton(0.01 * noise(2), last, ONES, 3, 2) for last in (before, None))
@@ -208,7 +208,7 @@ def test_it_does_not_depend_on_units(factor):
             6,
             lambda picture, f=f: (quadratic(picture.double()) * f).float(),
             ONES.float(),
-            tuple(plane.float() for plane in grey(LBFGS)),
+            tuple(plane.float() for plane in gray(LBFGS)),
         )
         for f in (1.0, factor)
     )

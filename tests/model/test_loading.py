@@ -95,7 +95,7 @@ def test_every_kind_of_file_is_read(tmp_path, shallow, keys, container):
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model"])
-def test_training_checkpoints_are_read(tmp_path, shallow, key):
+def test_training_snapshots_are_read(tmp_path, shallow, key):
     """The tensors may lie one level down, beside a count of epochs."""
     content = zipped({"epoch": 3, key: numbered(shallow)})
     network = load_network("vgg19", found(tmp_path / "w.pth", content), LAYERS)

@@ -82,12 +82,12 @@ def test_padding_can_be_chosen(chosen):
     torch.testing.assert_close(features, wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_zeros_are_the_mean_colour():
-    """A picture of the mean colour has no border where the padding is zeros, and one of another colour has."""
+def test_zeros_are_the_mean_color():
+    """A picture of the mean color has no border where the padding is zeros, and one of another color has."""
     row = small_row("zeros")
     network = Network(row, random_weights(row))
-    for colour, flat in ((row.mean, True), ((1.0, 1.0, 1.0), False)):
-        plain = torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 16, 16)
+    for color, flat in ((row.mean, True), ((1.0, 1.0, 1.0), False)):
+        plain = torch.tensor(color).view(1, 3, 1, 1).expand(1, 3, 16, 16)
         features = network(plain, ["conv1_1"])["conv1_1"]
         assert ((features - features[..., 8:9, 8:9]).abs().max() < 1e-6) == flat
 
@@ -275,11 +275,11 @@ def test_the_smallest_pictures_are_large_enough(name):
 
 @pytest.mark.parametrize("name", ["alexnet", "alexnet-owt"])
 def test_alexnet_is_what_plain_torch_makes_of_it(name):
-    """Groups, local response normalisation, large kernels and overlapping pooling, with zeros and max pooling."""
+    """Groups, local response normalization, large kernels and overlapping pooling, with zeros and max pooling."""
     row = EVERY[name]
-    weights = random_weights(row, gain=20)  # large enough for the normalisation to matter
+    weights = random_weights(row, gain=20)  # large enough for the normalization to matter
     x = (picture(64, 96) - torch.tensor(row.mean).view(3, 1, 1)) / torch.tensor(row.std).view(3, 1, 1)
-    wanted = alexnet_features(weights, x, 2 if name == "alexnet" else 1, normalised=name == "alexnet")
+    wanted = alexnet_features(weights, x, 2 if name == "alexnet" else 1, normalized=name == "alexnet")
     given = Network(row, weights)(picture(64, 96), row.layers)
     torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-4 * float(wanted["relu5"].max()))
 

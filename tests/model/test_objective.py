@@ -85,9 +85,9 @@ def content_gradients(goal: Goal, energy: dict[str, float], features: dict, cont
 
 
 def variation_of(picture: torch.Tensor, tv_chroma: float) -> torch.Tensor:
-    """Sum of squared differences between neighbours, those of each colour to grey counted once more by `tv_chroma`."""
-    coloured = picture - picture.mean(1, keepdim=True)
-    return sum(p.diff(dim=d).square().sum() * w for p, w in ((picture, 1), (coloured, tv_chroma)) for d in (-1, -2))
+    """Sum of squared differences between neighbors, those of each color to gray counted once more by `tv_chroma`."""
+    colored = picture - picture.mean(1, keepdim=True)
+    return sum(p.diff(dim=d).square().sum() * w for p, w in ((picture, 1), (colored, tv_chroma)) for d in (-1, -2))
 
 
 def statistics(features: dict[str, torch.Tensor]) -> dict[str, Statistics]:
@@ -400,13 +400,13 @@ def test_scale_of_layer_weights_does_not_matter():
         torch.testing.assert_close(again, gradient, rtol=1e-13, atol=0)
 
 
-def test_grey_pictures_have_no_chroma():
-    """What differs in grey only costs the same whatever colour costs; a speck of colour costs more."""
+def test_gray_pictures_have_no_chroma():
+    """What differs in gray only costs the same whatever color costs; a speck of color costs more."""
     _, features, content = scene()
-    grey = noise(1, 1, 6, 8, seed=3).expand(1, 3, 6, 8)
+    gray = noise(1, 1, 6, 8, seed=3).expand(1, 3, 6, 8)
     plain, strict = (replace(objective(), tv_chroma=factor) for factor in (0.0, 5.0))
-    assert_same(losses_of(strict, grey, features, content), losses_of(plain, grey, features, content))
-    speck = grey.clone()
+    assert_same(losses_of(strict, gray, features, content), losses_of(plain, gray, features, content))
+    speck = gray.clone()
     speck[0, 0, 3, 3] += 1
     costs = [losses_of(goal, speck, features, content)["tv"] for goal in (plain, strict)]
     assert costs[1] > costs[0] * 1.01

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from quadratics import ONES, SHAPE, TARGET, begun, grey, quadratic, stepped, take
+from quadratics import ONES, SHAPE, TARGET, begun, gray, quadratic, stepped, take
 from torch import Tensor
 
 from muralist.model.optimizers import OPTIMIZERS, Steps
@@ -16,12 +16,12 @@ LBFGS = Steps(count=1, first=0, first_of_level=0, learning_rate=1.0, optimizer="
 
 
 def torch_adam(count: int, betas: tuple[float, float]) -> Tensor:
-    """The picture that torch's own Adam gives after some steps from grey."""
+    """The picture that torch's own Adam gives after some steps from gray."""
     leaf = torch.full(SHAPE, 0.5, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.Adam([leaf], lr=0.01, betas=betas, eps=1e-8)
+    optimizer = torch.optim.Adam([leaf], lr=0.01, betas=betas, eps=1e-8)
     for _ in range(count):
         leaf.grad = quadratic(leaf.detach())
-        optimiser.step()
+        optimizer.step()
     return leaf.detach()
 
 
@@ -64,7 +64,7 @@ def test_steps_leave_what_they_were_given(steps):
 @pytest.mark.parametrize("steps", [replace(ADAM, learning_rate=0.9), LBFGS])
 def test_pixels_are_clipped(steps):
     """Pixels that a minimum outside the color range pulls stay within it, and the last step is the one really made."""
-    steps = replace(steps, average_decay=0.9)
+    steps = replace(steps, ema_decay=0.9)
     now = stepped(steps, 12, lambda picture: picture - torch.where(TARGET > 0.5, 7.0, -7.0))
     assert set(now.pixels.unique().tolist()) == {0.0, 1.0}
     assert 0 <= now.average.min() <= now.average.max() <= 1
@@ -94,7 +94,7 @@ def test_the_average_follows_whatever_optimizes(steps):
     now = stepped(steps, 3)
     iterates = [stepped(steps, count).pixels for count in (1, 2, 3)]
     torch.testing.assert_close(now.average, torch.stack(iterates).mean(0), rtol=0, atol=1e-12)
-    for anew in (replace(steps, first=3), replace(steps, average_decay=0.0, first=3, first_of_level=3)):
+    for anew in (replace(steps, first=3), replace(steps, ema_decay=0.0, first=3, first_of_level=3)):
         found = stepped(anew, 1, state=now.state)
         assert torch.equal(found.average, found.pixels)
 
@@ -108,4 +108,4 @@ def test_there_are_as_many_planes_as_are_needed():
         assert (state[:2] == 0.5).all()
         assert not state[2:].any()
         steps = Steps(1, 0, 0, 1.0, optimizer=optimizer)
-        assert len(stepped(steps, 1, state=grey(steps)).state) == count
+        assert len(stepped(steps, 1, state=gray(steps)).state) == count

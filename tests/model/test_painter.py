@@ -73,13 +73,13 @@ def w2(matrix: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
 
 def l2(picture: Tensor, tv_chroma: float) -> Tensor:
     """The default TV formula."""
-    coloured = picture - picture.mean(1, keepdim=True)
-    changes = ((x.diff(dim=d).square().sum(), w) for x, w in ((picture, 1), (coloured, tv_chroma)) for d in (2, 3))
+    colored = picture - picture.mean(1, keepdim=True)
+    changes = ((x.diff(dim=d).square().sum(), w) for x, w in ((picture, 1), (colored, tv_chroma)) for d in (2, 3))
     return sum(square * weight for square, weight in changes) / picture[0, 0].numel()
 
 
 def nine_points(picture: Tensor, tv_chroma: float) -> Tensor:
-    """Squared differences to all eight neighbours."""
+    """Squared differences to all eight neighbors."""
     axes = picture.diff(dim=2).square().sum() + picture.diff(dim=3).square().sum()
     falling = (picture[..., 1:, 1:] - picture[..., :-1, :-1]).square().sum()
     rising = (picture[..., 1:, :-1] - picture[..., :-1, 1:]).square().sum()
@@ -304,7 +304,7 @@ def test_lbfgs_in_tiles_takes_the_steps_of_one_piece_where_tiles_know_as_much(re
     assert np.corrcoef(step.ravel(), wanted.ravel())[0, 1] > 0.97
 
 
-def normalised(scene: Scene) -> tuple[Tensor, dict[str, float]]:
+def normalized(scene: Scene) -> tuple[Tensor, dict[str, float]]:
     """Gradient of the whole picture with every layer's divided by its L1 norm, by autograd; and those norms."""
     goal, leaf = scene.goal, to_tensor(scene.picture).requires_grad_()
     features = scene.painter.network(leaf, scene.painter.objective.layers)
@@ -324,11 +324,11 @@ def norms_of(sums: Sums) -> dict[str, float]:
     return {name: float(norm) for name, norm in sums.items() if name.startswith(NORM)}
 
 
-def test_oracle_with_normalised_gradients():
-    """With the norms of the whole picture given, tiled and whole gradient agree where every layer's is normalised."""
+def test_oracle_with_normalized_gradients():
+    """With the norms of the whole picture given, tiled and whole gradient agree where every layer's is normalized."""
     scene = shallow_scene().aiming_at(normalize_gradients=True)
     grid = shallow_grid(scene)
-    whole, norms = normalised(scene)
+    whole, norms = normalized(scene)
     sums = {**scene.measured(scene.picture, grid), **norms}
     for tile in grid:
         gradient = RoundGradient(scene.painter, scene.tile_content(tile), window(grid, tile), sums, consensus=True)
@@ -348,7 +348,7 @@ def test_norms_of_tiles_add_up():
         steps = Steps(2, first=0, first_of_level=0, learning_rate=0.02)
         _, part = scene.painter.paint(crop(start_state(scene.picture), tile.outer), *arguments, steps)
         found = {name: found.get(name, 0) + norm for name, norm in norms_of(part).items()}
-    _, wanted = normalised(scene)
+    _, wanted = normalized(scene)
     # Absolute values where tiles overlap: each sees the same gradient there, so weights that sum to one suffice.
     assert found == pytest.approx(wanted, rel=1e-6)
 
@@ -377,7 +377,7 @@ def test_without_norms_a_tile_takes_its_own():
     (tile,) = grid = one_tile(scene)
     sums = scene.measured(scene.picture, grid)
     gradient = RoundGradient(scene.painter, scene.tile_content(tile), window(grid, tile), sums, consensus=True)
-    whole, norms = normalised(scene)
+    whole, norms = normalized(scene)
     torch.testing.assert_close(gradient(to_tensor(scene.picture)), whole, rtol=1e-6, atol=1e-9)
     tiles = shallow_grid(scene)
     part = RoundGradient(
@@ -603,9 +603,9 @@ def failing(*calls: int, value: float = torch.nan) -> Gradient:
 
 
 def descended(gradient: Gradient, steps: Steps, state: Planes | None = None) -> Planes:
-    """The state's planes after some steps, from grey if no state is given."""
-    grey = start_state(np.full((4, 5, 3), 0.5), steps.optimizer)
-    begun = tuple(to_tensor(plane) for plane in grey) if state is None else state
+    """The state's planes after some steps, from gray if no state is given."""
+    gray = start_state(np.full((4, 5, 3), 0.5), steps.optimizer)
+    begun = tuple(to_tensor(plane) for plane in gray) if state is None else state
 
     def attempt(numbers: Tensor) -> dict[str, Tensor]:
         planes, finite = descend(begun, gradient, torch.ones(4, 5), steps, numbers)
@@ -627,14 +627,14 @@ def test_lbfgs_compares_gradients_of_one_round_only():
 
 
 def torch_adam(rates: list[float]) -> list[Tensor]:
-    """The pictures that torch's own Adam gives after each step from grey."""
+    """The pictures that torch's own Adam gives after each step from gray."""
     leaf = torch.full((1, 3, 4, 5), 0.5, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.Adam([leaf], betas=(0.9, 0.99), eps=1e-8)
+    optimizer = torch.optim.Adam([leaf], betas=(0.9, 0.99), eps=1e-8)
     pictures = []
     for rate in rates:
-        optimiser.param_groups[0]["lr"] = rate
+        optimizer.param_groups[0]["lr"] = rate
         leaf.grad = towards_target(leaf.detach())
-        optimiser.step()
+        optimizer.step()
         pictures.append(leaf.detach().clone())
     return pictures
 

@@ -30,7 +30,7 @@ def cache(tmp_path, monkeypatch):
     """torchvision's cache, which is empty; no proxy answers for an address."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("no_proxy", "*")
-    return tmp_path / "torch" / "hub" / "checkpoints"
+    return tmp_path / "torch" / "hub" / "snapshots"
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def publish(monkeypatch):
     ],
 )
 def test_torchvisions_files_are_as_torchvision_says(weights):
-    """Address, hash and normalisation."""
+    """Address, hash and normalization."""
     file = BY_NAME[weights.url.rpartition("/")[2]]
     row, transform = architecture(file.network), weights.transforms()
     assert file.url == weights.url
@@ -72,7 +72,7 @@ def test_the_table_makes_sense():
     """Every network has files; only those with a hash are downloaded; those of one name are of one network."""
     assert {each.network for each in PUBLISHED} == set(ARCHITECTURES)
     assert all(each.hashed for each in PUBLISHED if each.url or each.bundled)
-    assert all(each.licence and each.page for each in PUBLISHED)
+    assert all(each.license and each.page for each in PUBLISHED)
     assert len({(each.name, each.network) for each in PUBLISHED}) == len(BY_NAME)
     first = {each.network: each.name for each in reversed(PUBLISHED)}
     assert (first["vgg19"], first["vgg16"]) == ("vgg19-dcbb9e9d.pth", "vgg16-397923af.pth")
@@ -86,7 +86,7 @@ def test_the_cache_is_torchs(monkeypatch, variables):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert str(published.cache_folder()) == f"{hub.get_dir()}/checkpoints"
+    assert str(published.cache_folder()) == f"{hub.get_dir()}/snapshots"
 
 
 # --------------------------------------------------------------------------------------------------------- description
@@ -111,7 +111,7 @@ def test_containers_are_told_by_their_first_bytes(content, kind):
 
 
 def test_a_file_is_described(tmp_path):
-    """Its hash and container are found out; without a known hash its licence is unknown."""
+    """Its hash and container are found out; without a known hash its license is unknown."""
     (tmp_path / "w").write_bytes(npy({}))
     wanted = WeightFile(str(tmp_path / "w"), hashlib.sha256(npy({})).hexdigest(), "npy", "", "unknown")
     assert describe(tmp_path / "w") == wanted
@@ -127,15 +127,16 @@ def test_published_files_are_recognised_wherever_they_are(tmp_path, publish):
     publish(imagenet={"md5": hashlib.md5(mat).hexdigest()}, vgg19={"sha256": sha256[:8]})
     first, second = (find_weights(VGG19, str(tmp_path / name)) for name in "ab")
     assert (first.published, first.format) == ("imagenet-vgg-verydeep-19.mat", "matconvnet")
-    assert first.licence.startswith("CC BY 4.0")
+    assert first.license.startswith("CC BY 4.0")
     assert (second.published, second.format) == ("vgg19-dcbb9e9d.pth", "torchvision")
-    assert second.licence.startswith("BSD")
+    assert second.license.startswith("BSD")
 
 
 @pytest.mark.parametrize(
-    ("content", "licence"),
+    ("content", "license"),
     [
-        (save({"a": zeros(1)}, {"muralist": '{"licence": "free"}'}), "free"),
+        (save({"a": zeros(1)}, {"muralist": '{"license": "free"}'}), "free"),
+        (save({"a": zeros(1)}, {"muralist": '{"licence": "as in 0.1"}'}), "as in 0.1"),
         (save({"a": zeros(1)}, {"muralist": '["free"]'}), "unknown"),
         (save({"a": zeros(1)}, {"format": "pt"}), "unknown"),
         (bytes(8) + b"{", "unknown"),
@@ -144,10 +145,10 @@ def test_published_files_are_recognised_wherever_they_are(tmp_path, publish):
         (b"\x14" + bytes(7) + b'{"__metadata__": 12}', "unknown"),
     ],
 )
-def test_the_licence_of_a_converted_file_is_read(tmp_path, content, licence):
+def test_the_license_of_a_converted_file_is_read(tmp_path, content, license):
     """What `convert` knew stays known; a broken head is not our matter here."""
     (tmp_path / "w").write_bytes(content)
-    assert describe(tmp_path / "w").licence == licence
+    assert describe(tmp_path / "w").license == license
 
 
 # ------------------------------------------------------------------------------------------------------------- finding
@@ -199,7 +200,7 @@ def test_a_published_name_of_another_network_is_refused(cache):
 @pytest.mark.parametrize("asked", [None, "bvlc_alexnet.npy"])
 def test_what_cannot_be_checked_is_not_downloaded(cache, asked):
     """Without a known hash the error says where the file is found and where it belongs."""
-    match = r"no hash of it is known; get it from https://www\.cs\.toronto\.edu"
+    match = r"cannot be downloaded automatically; get it from https://www\.cs\.toronto\.edu"
     with pytest.raises(WeightsError, match=match) as caught:
         find_weights(ALEXNET, asked)
     assert caught.value.path == str(cache / "bvlc_alexnet.npy")

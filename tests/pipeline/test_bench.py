@@ -12,9 +12,9 @@ from muralist.pipeline.bench import bench, learn_speed, speed_here, table
 from muralist.pipeline.errors import DeviceError, SettingsError
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.speeds import usual_speeds
-from muralist.pipeline.workers.local import Shape
+from muralist.pipeline.workers.local import WorkerLayout
 
-SHAPE = Shape(2, 1)
+SHAPE = WorkerLayout(2, 1)
 DEFAULT = load_settings()
 
 
@@ -68,7 +68,7 @@ def test_a_real_painting_corrects_what_was_measured(machine):
 def test_other_workers_are_another_machine(machine):
     """A speed is that of as many workers and threads as measured it."""
     speed_here(DEFAULT, SHAPE, 512)
-    assert speed_here(DEFAULT, Shape(1, 2), 512)["measured_on"] is None
+    assert speed_here(DEFAULT, WorkerLayout(1, 2), 512)["measured_on"] is None
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(machine, tmp_path):
@@ -85,7 +85,7 @@ def test_a_gpu_is_known_by_its_name(machine, monkeypatch):
     monkeypatch.setattr("muralist.pipeline.workers.devices.resolve_device", lambda device: "cuda")
     monkeypatch.setattr("muralist.pipeline.workers.devices.device_name", lambda device: names["name"])
     monkeypatch.setattr(module, "crew", Machine(**names).crew)
-    shape = Shape(1, 2, ("0",))
+    shape = WorkerLayout(1, 2, ("0",))
     assert speed_here(DEFAULT, shape, 512)["measured_on"] is None
     assert speed_here(DEFAULT, shape, 512)["measured_on"] is not None
     names["name"] = "Loom 4"
@@ -180,7 +180,7 @@ def test_a_tile_that_cannot_fit_is_refused(machine, monkeypatch):
         bench(["compact"], ["float32"], [512])
     assert machine.asked == []
     bench(["compact"], ["bfloat16", "auto"], [512])
-    monkeypatch.setattr(module, "local_shape", lambda settings, tiles: Shape(2, 1, ("0", "1")))
+    monkeypatch.setattr(module, "local_shape", lambda settings, tiles: WorkerLayout(2, 1, ("0", "1")))
     bench(["compact"], ["float32"], [512])
     free.available = needed
     monkeypatch.setattr(module, "local_shape", lambda settings, tiles: SHAPE)

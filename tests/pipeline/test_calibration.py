@@ -37,7 +37,7 @@ def test_the_first_run_does_not_count(here, monkeypatch):
     assert did == ["meet", "run"] * 4
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "lbfgs", "history": 2}, {"network": "alexnet"}])
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "lbfgs", "lbfgs_history": 2}, {"network": "alexnet"}])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_step_takes_time(here, monkeypatch, changes, precision):
     """Whatever paints can be measured, on a side that is no multiple of the network's stride as well."""

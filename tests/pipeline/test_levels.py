@@ -14,7 +14,7 @@ from muralist.pipeline.settings import Settings
 from muralist.tiling.errors import TileTooSmallError
 
 STRIDE, MINIMUM = 16, 32
-SEVERAL = {"coarse": 400, "tile": 256, "overlap": 64}  # tiles, in a picture of 100 x 400 px
+SEVERAL = {"base_size": 400, "tile": 256, "overlap": 64}  # tiles, in a picture of 100 x 400 px
 
 
 def plan(
@@ -24,21 +24,21 @@ def plan(
     return plan_levels(height, width, styles, Settings(**settings), STRIDE, MINIMUM)
 
 
-sides = st.integers(600, 9_000)  # shapes that `coarse` does not make too thin for the network
+sides = st.integers(600, 9_000)  # shapes that `base_size` does not make too thin for the network
 odd_sides = st.integers(MINIMUM, 20_000)
 
 
 @given(sides, sides)
 def test_the_coarsest_level_always_has_the_same_long_side(height, width):
-    """A preview is the first level of the poster: its long side is `coarse`, whatever the final size."""
-    first = plan(height, width, coarse=500)[0]
+    """A preview is the first level of the poster: its long side is `base_size`, whatever the final size."""
+    first = plan(height, width, base_size=500)[0]
     assert max(first.height, first.width) == 500
 
 
 @given(odd_sides, odd_sides, st.integers(64, 1024))
 def test_levels_end_with_the_final_size_and_never_more_than_double(height, width, coarse):
     """The last level is the painting, and a side grows by a factor of at most two (plus rounding) but never shrinks."""
-    levels = plan(height, width, coarse=coarse)
+    levels = plan(height, width, base_size=coarse)
     assert (levels[-1].height, levels[-1].width) == (height, width)
     assert [level.index for level in levels] == list(range(len(levels)))
     for before, level in pairwise(levels):
@@ -49,21 +49,21 @@ def test_levels_end_with_the_final_size_and_never_more_than_double(height, width
 
 def test_sizes_are_spread_evenly():
     """The levels between the coarsest and the final one grow in proportion, without a small last step."""
-    assert [level.width for level in plan(1000, 4000, coarse=1000)] == [1000, 2000, 4000]
-    assert [level.width for level in plan(1000, 3000, coarse=1000)] == [1000, 1732, 3000]
+    assert [level.width for level in plan(1000, 4000, base_size=1000)] == [1000, 2000, 4000]
+    assert [level.width for level in plan(1000, 3000, base_size=1000)] == [1000, 1732, 3000]
 
 
 @pytest.mark.parametrize("size", [(384, 384), (40, 384), (100, 50), (32, 32)])
 def test_a_small_picture_is_one_level(size):
     """A painting no larger than the coarsest level is painted at its own size only."""
-    (level,) = plan(*size, coarse=384)
+    (level,) = plan(*size, base_size=384)
     assert (level.height, level.width) == size
 
 
 @pytest.mark.parametrize("size", [(40, 8000), (8000, 40), (32, 5000)])
 def test_an_extreme_shape_keeps_the_minimum_of_the_network(size):
-    """Where `coarse` would make the short side too small to be seen, the coarsest level is larger."""
-    levels = plan(*size, coarse=64)
+    """Where `base_size` would make the short side too small to be seen, the coarsest level is larger."""
+    levels = plan(*size, base_size=64)
     assert min(levels[0].height, levels[0].width) == MINIMUM
     assert all(min(level.height, level.width) >= MINIMUM for level in levels)
 
@@ -91,7 +91,7 @@ def test_the_pixels_of_all_tiles_are_counted(height, width):
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=6), st.integers(1, 60))
 def test_rounds_add_up_to_the_steps(steps, steps_per_round):
     """Rounds are full but for the last, the steps made before are counted, and the last value serves finer levels."""
-    levels = plan(4000, 6000, coarse=200, steps=steps, steps_per_round=steps_per_round, optimizer="adam")
+    levels = plan(4000, 6000, base_size=200, steps=steps, steps_per_round=steps_per_round, optimizer="adam")
     made = 0
     for level in levels:
         assert level.steps == steps[min(level.index, len(steps) - 1)]
@@ -134,26 +134,31 @@ def test_a_tile_alone_has_longer_rounds(asked, alone, several):
 
 def test_without_consensus_a_level_is_one_round():
     """Independent tiles never agree on anything, so all steps of a level are one round; none is no round."""
-    levels = plan(1000, 1500, coarse=750, steps=(200, 40), steps_per_round=10, consensus=False)
+    levels = plan(1000, 1500, base_size=750, steps=(200, 40), steps_per_round=10, consensus=False)
     assert [level.rounds for level in levels] == [(200,), (40,)]
     assert plan(100, 100, steps=0, consensus=False)[0].rounds == ()
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=6), st.integers(1, 60), st.integers(1, 400), st.booleans())
-def test_rounds_are_cut_where_a_checkpoint_is_due(steps, steps_per_round, save_every, consensus):
+def test_rounds_are_cut_where_a_snapshot_is_due(steps, steps_per_round, snapshot_every, consensus):
     """A round ends after every so many steps of the run and every so many of the level, and nowhere else."""
-    settings = {"steps": steps, "steps_per_round": steps_per_round, "save_every": save_every, "consensus": consensus}
+    settings = {
+        "steps": steps,
+        "steps_per_round": steps_per_round,
+        "snapshot_every": snapshot_every,
+        "consensus": consensus,
+    }
     settings["optimizer"] = "adam"
-    levels = plan(4000, 6000, coarse=200, **settings)
+    levels = plan(4000, 6000, base_size=200, **settings)
     for level in levels:
         ends = [level.steps_after(made) for made in range(1, len(level.rounds) + 1)]
-        of_run = [end for end in range(1, level.steps + 1) if (level.first_step + end) % save_every == 0]
+        of_run = [end for end in range(1, level.steps + 1) if (level.first_step + end) % snapshot_every == 0]
         of_level = list(range(steps_per_round, level.steps + 1, steps_per_round))
         assert list(level.saves) == of_run
         assert ends == sorted({*of_run, *of_level, *([level.steps] if level.steps else [])})
 
 
-@pytest.mark.parametrize("look", [{"save_every": 1000}, {"keep": "best"}, {"plateau": 0.01}])
+@pytest.mark.parametrize("look", [{"snapshot_every": 1000}, {"iterate": "best"}, {"early_stop": 0.01}])
 def test_looks_make_rounds_of_independent_tiles(look):
     """Where the canvas has to be looked at on the way, independent tiles have rounds too."""
     (level,) = plan(100, 100, steps=20, steps_per_round=8, consensus=False, **look)
@@ -162,7 +167,7 @@ def test_looks_make_rounds_of_independent_tiles(look):
 
 def test_chunks_are_the_grid_of_every_level():
     """Every level is cut into so many rows and columns, but for chunks below the network's minimum."""
-    levels = plan(300, 900, coarse=128, edge_margin=0, chunks=(2, 3), overlap=0)
+    levels = plan(300, 900, base_size=128, edge_margin=0, tile_grid=(2, 3), overlap=0)
     assert [level.grid.shape for level in levels] == [(1, 3), (2, 3), (2, 3), (2, 3)]
     assert all(min(tile.outer.shape) >= MINIMUM for level in levels for tile in level.grid)
     assert sum(tile.outer.shape[0] * tile.outer.shape[1] for tile in levels[-1].grid) == levels[-1].pixels
@@ -178,7 +183,7 @@ def test_style_pictures_are_scaled_along_but_never_enlarged(height, width, style
 
 def test_learning_rates_are_listed_like_steps():
     """Every level has its own learning rate; the last one serves all finer levels."""
-    levels = plan(4000, 4000, coarse=500, learning_rate=(0.03, 0.02))
+    levels = plan(4000, 4000, base_size=500, learning_rate=(0.03, 0.02))
     assert [level.learning_rate for level in levels] == [0.03, 0.02, 0.02, 0.02]
 
 
@@ -193,9 +198,9 @@ def test_a_painting_below_the_minimum_is_refused(size):
 
 
 @given(sides, sides, st.sampled_from([None, (1, 1), (2, 3), (1, 5)]))
-def test_half_the_tile_is_at_least_twice_as_many(height, width, chunks):
+def test_half_the_tile_is_at_least_twice_as_many(height, width, tile_grid):
     """Halving cuts the same canvas into more and smaller tiles, and changes nothing else."""
-    level = plan(height, width, tile=1024, overlap=64, chunks=chunks)[-1]
+    level = plan(height, width, tile=1024, overlap=64, tile_grid=tile_grid)[-1]
     halved = level.halved()
     assert halved.halvings > level.halvings == 0
     assert replace(halved, halvings=0) == level
@@ -226,8 +231,8 @@ def test_what_fits_one_tile_is_halved_until_it_does_not():
 
 
 def test_chunks_are_halved_too():
-    """Twice as many rows and columns of chunks, as long as the network can see each."""
-    level = plan(300, 900, coarse=1000, edge_margin=0, chunks=(2, 3), overlap=0)[-1].halved()
+    """Twice as many rows and columns of tile_grid, as long as the network can see each."""
+    level = plan(300, 900, base_size=1000, edge_margin=0, tile_grid=(2, 3), overlap=0)[-1].halved()
     assert level.grid.shape == (4, 6)
     level = level.halved()
     assert level.grid.shape == (8, 12)

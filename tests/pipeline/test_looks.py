@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def few(monkeypatch):
     """Two looks and one that cannot be painted, in a second."""
-    quick = {"steps": [1], "coarse": 64}
+    quick = {"steps": [1], "base_size": 64}
     wrong = Look("none", "draft", {"network": "nothing"}, quick)
     monkeypatch.setattr(module, "LOOKS", (*(each._replace(quick=quick) for each in LOOKS[1:3]), wrong))
 

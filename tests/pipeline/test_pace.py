@@ -7,7 +7,7 @@ from muralist.pipeline.pace import Pace
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import level_work
 
-LEVELS = plan_levels(900, 1200, [], load_settings(overrides={"coarse": 300, "steps": [20, 10, 5]}), 16, 64)
+LEVELS = plan_levels(900, 1200, [], load_settings(overrides={"base_size": 300, "steps": [20, 10, 5]}), 16, 64)
 
 
 def test_what_is_left_follows_from_the_rate():

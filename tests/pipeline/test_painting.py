@@ -1,4 +1,4 @@
-"""A painting with real tasks, in this process: cut short anywhere and gone on with, out of memory, ended early."""
+"""A painting with real tasks, in this process: cut short anywhere and resumed, out of memory, ended early."""
 
 import math
 import os
@@ -19,15 +19,15 @@ from muralist.model.architecture import architecture
 from muralist.model.graphs import Graphs
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import strength, tasks
+from muralist.pipeline.context import RenderContext
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError
-from muralist.pipeline.job import Job
-from muralist.pipeline.lay_out import Sources, StyleSource
 from muralist.pipeline.levels import Level, plan_levels
-from muralist.pipeline.painting import Painting
+from muralist.pipeline.painting import RenderDriver
+from muralist.pipeline.prepare_level import LevelInputs, StyleSource
 from muralist.pipeline.progress import Progress, level_work
-from muralist.pipeline.records.checkpoints import Checkpoint
-from muralist.pipeline.records.course import Course
 from muralist.pipeline.records.journal import Journal
+from muralist.pipeline.records.run_state import RunState
+from muralist.pipeline.records.snapshots import Snapshot
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import open_run
 from muralist.pipeline.storage.store import Store
@@ -75,13 +75,13 @@ class Here:
     watch : callable (task, arguments)
         Called before every task; what it raises, the task raises.
     done : list of (str, tuple)
-        The tasks that were run, without the job.
+        The tasks that were run, without the context.
     """
 
     def __init__(self, watch: Watch = lambda *_: None) -> None:
         self.watch, self.done = watch, []
 
-    def call(self, task: str, *arguments: Any, rank: int = 0, limit: float = 1) -> Any:
+    def call(self, task: str, *arguments: Any, priority: int = 0, limit: float = 1) -> Any:
         """Run one task."""
         assert 0 < limit < math.inf
         self.watch(task, arguments)
@@ -92,7 +92,7 @@ class Here:
         self,
         task: str,
         calls: Sequence[tuple[Any, ...]],
-        rank: int = 0,
+        priority: int = 0,
         homes: Sequence[Any] | None = None,
         limits: Sequence[float] = (),
     ) -> Iterator[Any]:
@@ -121,7 +121,7 @@ class Painted:
 
     level: Level
     canvas: list[bytes]
-    course: Course
+    course: RunState
     left: int
     saved: list[tuple[int, int, bytes]]
 
@@ -134,18 +134,18 @@ def paint(
     levels = plan_levels(96, 128, [(112, 1.0)], settings, stride, minimum)
     with open_run(output, None, keep=True) as folder:
         journal = Journal(folder, output, {"settings": settings.model_dump(mode="json")})
-        job = Job(folder, settings, WEIGHTS, (1.0,), device, precision)
+        context = RenderContext(folder, settings, WEIGHTS, (1.0,), device, precision)
         cache = StyleCache(output.with_suffix(".cache"), {})
         saved = []
 
-        def save(level: Level, made: int) -> Checkpoint:
-            saved.append((level.index, made, job.canvas(level, made).read(level.grid.box).tobytes()))
-            return Checkpoint("a picture", level.first_step + level.steps_after(made), level.height, level.width)
+        def save(level: Level, made: int) -> Snapshot:
+            saved.append((level.index, made, context.canvas(level, made).read(level.grid.box).tobytes()))
+            return Snapshot("a picture", level.first_step + level.steps_after(made), level.height, level.width)
 
-        sources, progress = Sources(content, content, (StyleSource(style, cache),)), Counting(levels)
-        under_way = Painting(job, levels, here, sources, progress, journal, save, journal.resume())
+        sources, progress = LevelInputs(content, content, (StyleSource(style, cache),)), Counting(levels)
+        under_way = RenderDriver(context, levels, here, sources, progress, journal, save, journal.resume())
         level, kept = under_way.paint()
-        canvas = job.canvas(level, kept)
+        canvas = context.canvas(level, kept)
         files = [canvas.store.read(canvas.name(tile)) for tile in level.grid]
         journal.write(under_way.course, finished=True)
         return Painted(level, files, under_way.course, progress.left, saved)
@@ -210,7 +210,7 @@ def assert_same(found: Painted, wanted: Painted) -> None:
     """The same bytes, losses and levels; but for the time it took."""
     assert found.canvas == wanted.canvas
     assert found.course.losses == wanted.course.losses
-    assert found.course.checkpoints == wanted.course.checkpoints
+    assert found.course.snapshots == wanted.course.snapshots
     told = [
         [{**row.as_dict(), "seconds": 0, "busy_seconds": 0, "fetched_bytes_per_round": 0} for row in each.course.levels]
         for each in (found, wanted)
@@ -278,11 +278,11 @@ def watched(function: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
 
 
 WAYS = {
-    "best": {"keep": "best", "optimizer": "adam", "learning_rate": [0.9, 0.9], "average_decay": 0, "steps": [5, 4]},
-    "plateau": {"plateau": 1, "steps": [9, 5], "steps_per_round": 2},
-    "checkpoints": {"save_every": 2},
+    "best": {"iterate": "best", "optimizer": "adam", "learning_rate": [0.9, 0.9], "ema_decay": 0, "steps": [5, 4]},
+    "early_stop": {"early_stop": 1, "steps": [9, 5], "steps_per_round": 2},
+    "snapshots": {"snapshot_every": 2},
     "adam": {"optimizer": "adam"},
-    "little history": {"history": 2},
+    "little history": {"lbfgs_history": 2},
     "noise": {"noise_ratio": 0.5},
     "alone": {"consensus": False},
     "no steps": {"steps": [3, 0]},
@@ -291,7 +291,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_whatever_the_way_of_painting(tmp_path, way):
-    """Interrupted after every few tasks, each way ends with the bytes, losses and checkpoints of an undisturbed one."""
+    """Interrupted after every few tasks, each way ends with the bytes, losses and snapshots of an undisturbed one."""
     settings = Settings(**QUICK | WAYS[way])
     wanted = paint(tmp_path / "whole.png", Here(), settings)
     for tasks_each in (3, 5):
@@ -313,18 +313,18 @@ def test_the_content_weight_for_a_strength_is_found_again(tmp_path, monkeypatch)
     assert_same(in_pieces(tmp_path / "pieces.png", 3, settings), wanted)
 
 
-def test_checkpoints_show_the_canvas_as_it_is(tmp_path):
-    """A checkpoint is due after every so many steps of the run; gone on with, none is left out."""
-    settings = SETTINGS.model_copy(update={"save_every": 2})
+def test_snapshots_show_the_canvas_as_it_is(tmp_path):
+    """A snapshot is due after every so many steps of the run; when it is resumed, none is left out."""
+    settings = SETTINGS.model_copy(update={"snapshot_every": 2})
     whole = paint(tmp_path / "whole.png", Here(), settings)
     assert [(level, made) for level, made, _ in whole.saved] == [(0, 2), (1, 1), (1, 3)]
-    assert [(row.step, row.height) for row in whole.course.checkpoints] == [(2, 48), (4, 96), (6, 96)]
+    assert [(row.step, row.height) for row in whole.course.snapshots] == [(2, 48), (4, 96), (6, 96)]
     for number in (5, 14, 20):
         output = tmp_path / f"{number}.png"
         cut_short(output, Here(after(number)), settings)
         again = paint(output, Here(), settings)
         assert again.saved == whole.saved[len(whole.saved) - len(again.saved) :] != []
-        assert again.course.checkpoints == whole.course.checkpoints
+        assert again.course.snapshots == whole.course.snapshots
 
 
 def test_the_best_canvas_is_kept_until_it_is_needed(tmp_path):
@@ -427,7 +427,7 @@ def test_a_start_that_was_filed_is_cut_too(tmp_path):
     assert found.course.losses[0].total == pytest.approx(wanted.course.losses[0].total, rel=0.02)
 
 
-@pytest.mark.parametrize("changes", [{"keep": "last"}, {"keep": "best"}, {"noise_ratio": 0.5}])
+@pytest.mark.parametrize("changes", [{"iterate": "last"}, {"iterate": "best"}, {"noise_ratio": 0.5}])
 @pytest.mark.parametrize("watch", [too_large(120, "paint_tile", since=1), too_large(80, "prepare_tile")])
 def test_halved_tiles_are_gone_on_with(tmp_path, changes, watch):
     """Interrupted again and again before, while and after tiles were halved, the bytes are those of one go."""

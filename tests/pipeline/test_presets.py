@@ -7,6 +7,7 @@ import pickle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.pipeline.errors import PipelineError, SettingsError
@@ -17,7 +18,7 @@ from muralist.pipeline.presets import (
     preset_names,
     preset_text,
 )
-from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
+from muralist.pipeline.settings import Settings
 
 
 @pytest.fixture
@@ -61,10 +62,10 @@ def test_the_default_preset_changes_nothing():
 
 def test_each_source_beats_those_before_it(preset):
     """Defaults, extended preset, preset, flags, assignments: the last one to speak wins."""
-    preset("coarse: 100\ntile: 600\nquality: 1\nedge_margin: 1\n", "base.yaml")
+    preset("base_size: 100\ntile: 600\nquality: 1\nedge_margin: 1\n", "base.yaml")
     mine = preset("extends: base.yaml\ntile: 700\nquality: 2\nedge_margin: 2\n")
     read = load_settings(mine, {"quality": 3, "edge_margin": 3}, ["edge_margin=4"])
-    assert read == Settings(coarse=100, tile=700, quality=3, edge_margin=4)
+    assert read == Settings(base_size=100, tile=700, quality=3, edge_margin=4)
 
 
 def test_a_flag_that_was_not_given_changes_nothing(preset):
@@ -113,7 +114,7 @@ def test_a_manifests_line_is_to_blame(preset):
     assert blamed == {"list.csv:3: size", "mine.yaml:1: tile", "quality"}
 
 
-@pytest.mark.parametrize("key", MACHINE_SETTINGS)
+@pytest.mark.parametrize("key", sorted(Settings.names(scope="machine")))
 @pytest.mark.parametrize("form", ["{key}: {value}", "for_network: {{compact: {{{key}: '{value}'}}}}"])
 def test_a_preset_does_not_say_what_of_the_machine_to_take(preset, key, form):
     """Presets are handed on; a scheduler runs code, a scratch folder is written to, and workers and memory have to be
@@ -211,7 +212,7 @@ def test_a_preset_can_extend_one_that_comes_with_muralist(preset):
 
 
 def test_extends_counts_from_its_own_file(preset, tmp_path):
-    """A preset finds its neighbours wherever muralist is started."""
+    """A preset finds its neighbors wherever muralist is started."""
     (tmp_path / "deeper").mkdir()
     preset("tile: 600", "base.yaml")
     assert load_settings(preset("extends: ../base.yaml", "deeper/mine.yaml")).tile == 600
@@ -467,8 +468,8 @@ def test_strength_and_a_content_weight_take_each_others_place(preset):
 def test_learning_rate_and_average_suit_the_optimizer(preset):
     """Unless they are set, both are what the optimizer needs: a step of L-BFGS has another unit than one of Adam."""
     lbfgs, adam = load_settings(), load_settings(overrides={"optimizer": "adam"})
-    assert (lbfgs.learning_rate, lbfgs.average_decay) == ((1.0,), 0.0)
-    assert (adam.learning_rate, adam.average_decay) == ((0.02, 0.02, 0.015), 0.9)
+    assert (lbfgs.learning_rate, lbfgs.ema_decay) == ((1.0,), 0.0)
+    assert (adam.learning_rate, adam.ema_decay) == ((0.02, 0.02, 0.015), 0.9)
     assert load_settings(preset("learning_rate: 0.5"), {"optimizer": "adam"}).learning_rate == (0.5,)
 
 
@@ -527,3 +528,45 @@ def test_old_words_are_understood_with_a_warning(preset, place):
     assert len(told) == 1
     where = {"preset": "mine.yaml:1: ", "network": "mine.yaml:1: ", "assignment": "--set: ", "flag": ""}[place]
     assert str(told[0].message).endswith(f"{where}bleed is called edge_margin now; write edge_margin: 48")
+
+
+OLD = {
+    **{"colours": ("color", "luminance"), "coarse": ("base_size", 128), "history": ("lbfgs_history", 3)},
+    **{"plateau": ("early_stop", 0.1), "average_decay": ("ema_decay", 0.5), "chunks": ("tile_grid", (2, 3))},
+    **{"save_every": ("snapshot_every", 9), "keep": ("iterate", "best"), "bleed": ("edge_margin", 48)},
+}
+
+
+@pytest.mark.parametrize("old", OLD)
+def test_every_old_name_sets_what_has_a_new_one(preset, old):
+    """In a preset, in a manifest's line, and from Python."""
+    assert old in Settings.old_names()
+    new, value = OLD[old]
+    text = list(value) if isinstance(value, tuple) else value
+    with pytest.warns(FutureWarning, match=f"mine.yaml:1: {old} is called {new} now"):
+        assert getattr(load_settings(preset(f"{old}: {text}\n")), new) == value
+    with pytest.warns(FutureWarning, match=f"list.csv:3: {old} is called {new} now"):
+        assert getattr(load_settings(own={old: text}, place="list.csv:3"), new) == value
+    with pytest.warns(FutureWarning, match=f"^{old} is called {new} now"):
+        assert getattr(Settings(**{old: text}), new) == value
+
+
+def test_all_old_names_are_known():
+    """None is left out of the test above, and the new meaning of a word is not taken for the old one."""
+    assert OLD.keys() == Settings.old_names().keys()
+    assert load_settings(overrides={"bleed": "3mm"}).bleed == "3mm"
+    assert Settings(bleed="3mm").bleed == "3mm"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_old_name_beside_the_new_one(preset):
+    """Which of them counts would be a guess."""
+    assert "mine.yaml:2: color: given twice" in complaint(preset("color: style\ncolours: luminance\n"))
+    with pytest.raises(ValidationError, match="color is given twice"):
+        Settings(**{"color": "style", "colours": "luminance"})
+
+
+def test_a_later_source_beats_an_old_name(preset):
+    """A preset's old word is the same setting as the command line's new one."""
+    with pytest.warns(FutureWarning):
+        assert load_settings(preset("colours: luminance\n"), {"color": "statistics"}).color == "statistics"

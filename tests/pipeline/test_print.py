@@ -14,13 +14,13 @@ from pictures import TINY, painting, photograph, save
 from PIL import Image
 from rendering import render
 
-from muralist.pipeline.brief import Brief, make_brief
 from muralist.pipeline.errors import OutputError, PipelineError, SettingsError
 from muralist.pipeline.pictures.rasters import Raster
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import difference
 from muralist.pipeline.records.sidecar import Sidecar
+from muralist.pipeline.render_plan import RenderPlan, plan_render
 
 pytestmark = pytest.mark.integration
 
@@ -39,12 +39,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def settle(folder: Path) -> Callable[..., Brief]:
+def settle(folder: Path) -> Callable[..., RenderPlan]:
     """A function that settles a print of the folder's photograph."""
 
-    def call(output: str = "out.png", *, aside: Path | None = None, **changes: Any) -> Brief:
+    def call(output: str = "out.png", *, aside: Path | None = None, **changes: Any) -> RenderPlan:
         settings = load_settings("default", TINY | PRINT | changes)
-        return make_brief(folder / "photo.png", folder / "style.png", folder / output, settings, aside=aside)
+        return plan_render(folder / "photo.png", folder / "style.png", folder / output, settings, aside=aside)
 
     return call
 

@@ -6,14 +6,22 @@ import sys
 import pytest
 from pictures import TINY
 
+from muralist.pipeline.console import PROGRESS, shown
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.progress import Bars, BatchBar, Progress, level_work, watched
-from muralist.pipeline.records.losses import LossRow, loss_line
+from muralist.pipeline.records.losses import LossRecord, loss_line
 from muralist.pipeline.records.report import Result
 from muralist.pipeline.settings import Settings
 
 LEVELS = plan_levels(96, 128, [(112, 1.0)], Settings(**TINY), 16, 32)
-LOSSES = LossRow(1, 2, {"style": 0.01234, "content": 0.5}, {"style": 1000, "content": 6}, total=12.5)
+LOSSES = LossRecord(1, 2, {"style": 0.01234, "content": 0.5}, {"style": 1000, "content": 6}, total=12.5)
+
+
+@pytest.fixture(autouse=True)
+def console():
+    """Records are shown as on the command line."""
+    with shown() as console:
+        yield console
 
 
 class Terminal(io.StringIO):
@@ -134,9 +142,10 @@ def test_the_base_shows_nothing(capfd):
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 @pytest.mark.parametrize("quiet", [True, False])
-def test_loss_lines_are_written_if_asked_for(monkeypatch, stream, quiet):
+def test_loss_lines_are_written_if_asked_for(monkeypatch, console, stream, quiet):
     """One line per look at the losses, on a terminal, in a log, and with nothing else to be seen."""
     monkeypatch.setattr(sys, "stderr", stream())
+    console.quiet = quiet
     if quiet:
         paint_with(Progress(LEVELS, loss_lines=True))
     else:
@@ -187,7 +196,7 @@ def test_progress_stops_nothing(monkeypatch, error, terminal):
             paint_with(bars)
         with BatchBar(2) as bar:
             bar.show(Result("a.jpg", "b.jpg", "failed", "why"))
-            bar.note("something")
+            PROGRESS.warning("something")
         assert list(watched([1, 2], str)) == [1, 2]
 
 
@@ -201,7 +210,7 @@ def test_names_steer_no_terminal_and_forge_no_line(monkeypatch, terminal):
     monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
     with BatchBar(1) as bar:
         bar.show(Result(EVIL, "b.jpg", "failed", f"{EVIL}: broken"))
-        bar.note(f"worker {EVIL} was lost")
+        PROGRESS.warning(f"worker {EVIL} was lost")
     with Bars(LEVELS, EVIL):
         pass
     shown = sys.stderr.getvalue()

@@ -14,20 +14,20 @@ from rendering import render
 from skimage import data
 
 from muralist.cli import main
-from muralist.pipeline.archives.items import Item
-from muralist.pipeline.archives.repeats import identity_of
-from muralist.pipeline.brief import make_brief
+from muralist.pipeline.batch.dedup import identity_of
+from muralist.pipeline.batch.items import Item
 from muralist.pipeline.errors import PictureError, SettingsError
 from muralist.pipeline.estimate import disk_bytes, driver_bytes, worker_bytes
-from muralist.pipeline.lay_out import in_threes
-from muralist.pipeline.pictures.colours import with_chroma_of
+from muralist.pipeline.pictures.colors import with_chroma_of
 from muralist.pipeline.pictures.images import Picture, crop_to_aspect
 from muralist.pipeline.pictures.pages import fingerprint
 from muralist.pipeline.pictures.reading import read_picture
+from muralist.pipeline.prepare_level import in_threes
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import difference
 from muralist.pipeline.region_specs import MOST_REGIONS, RegionSpec, parse_region
 from muralist.pipeline.regions import Regions, mask_files, read_regions
+from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.settings import Settings
 
 LEFT = np.zeros((96, 128), np.uint8)
@@ -157,7 +157,7 @@ def test_what_is_protected_is_not_painted(folder):
 def test_color_is_by_region(folder):
     """What is painted in light only is a region's own, and otherwise as the setting says."""
     assert (channels(read(regions=["left.png=other.png,color=luminance"]))[..., 2] == LEFT / 255).all()
-    others = read(regions=["left.png=other.png,color=style", "box.png=style.png"], colours="luminance")
+    others = read(regions=["left.png=other.png,color=style", "box.png=style.png"], color="luminance")
     np.testing.assert_allclose(channels(others)[..., 3], 1 - LEFT / 255, atol=1e-6)
 
 
@@ -285,10 +285,10 @@ def test_faces_need_scikit_image(folder, monkeypatch):
     with pytest.raises(SettingsError, match=r"pip install 'muralist\[faces\]'"):
         read(protect="faces")
     monkeypatch.undo()
-    brief = make_brief(
+    plan = plan_render(
         folder / "photo.png", folder / "style.png", folder / "out.png", Settings(**TINY, protect="faces")
     )
-    assert (brief.notices, brief.regions) == (("no face was found, so none is protected",), None)
+    assert (plan.notices, plan.regions) == (("no face was found, so none is protected",), None)
 
 
 def test_a_part_of_a_style_picture(paint, folder):
@@ -305,11 +305,11 @@ def test_a_part_of_a_style_picture(paint, folder):
 
 
 def test_a_mask_that_changed_is_another_painting(folder):
-    """What a painting depends on includes its masks, by what is in them, so that no other one is gone on with."""
+    """What a painting depends on includes its masks, by what is in them, so that no other one is resumed."""
     settings = load_settings(overrides=TINY | {"regions": ["box.png=other.png"], "protect": "left.png"})
 
     def identity() -> dict[str, Any]:
-        return make_brief(Path("photo.png"), Path("style.png"), Path("out.png"), settings).identity
+        return plan_render(Path("photo.png"), Path("style.png"), Path("out.png"), settings).identity
 
     before = identity()
     assert before["masks"].keys() == {"region 1", "protected"}
@@ -357,8 +357,8 @@ def test_sixteen_regions_are_foreseen(folder):
     """As many regions as there may be take more memory and disk than none, in the plan."""
     paths = Path("photo.png"), Path("style.png"), Path("out.png")
     many, none = (
-        make_brief(*paths, Settings(**TINY, size=2000, regions=regions))
+        plan_render(*paths, Settings(**TINY, size=2000, regions=regions))
         for regions in (["dark.png=other.png"] * MOST_REGIONS, None)
     )
-    for foreseen in (lambda brief: worker_bytes(brief, 4), disk_bytes, driver_bytes):
+    for foreseen in (lambda plan: worker_bytes(plan, 4), disk_bytes, driver_bytes):
         assert foreseen(many) > foreseen(none)

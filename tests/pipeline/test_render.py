@@ -19,16 +19,16 @@ from pictures import TINY, contents, deep, painting, photograph, save, with_alph
 from PIL import ExifTags, Image
 from rendering import render
 
-from muralist.pipeline import finishing
+from muralist.pipeline import export
 from muralist.pipeline import render as module
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.levels import Level
-from muralist.pipeline.painting import Painting
-from muralist.pipeline.pictures.colours import recolouring, with_chroma_of
+from muralist.pipeline.painting import RenderDriver
+from muralist.pipeline.pictures.colors import recoloring, with_chroma_of
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.progress import Progress, level_work
-from muralist.pipeline.records.losses import LossRow
+from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.records.sidecar import Sidecar
 from muralist.pipeline.styles import Style
 
@@ -77,7 +77,7 @@ def test_a_painting_and_its_sidecar(paint, folder):
 def test_the_painting_is_the_finished_canvas(paint, folder, monkeypatch):
     """The pixels of the file are the last canvas without its bleed, rounded, whatever bands it is read in."""
     paint("whole.png")
-    monkeypatch.setattr(finishing, "BAND_ROWS", 7)
+    monkeypatch.setattr(export, "BAND_ROWS", 7)
     paint("bands.png")
     assert (folder / "whole.png").read_bytes() == (folder / "bands.png").read_bytes()
 
@@ -102,7 +102,7 @@ def test_canvases_may_lie_in_an_object_store(paint, folder, painted, object_stor
 
 def test_several_tiles_come_near_one(paint):
     """A picture in four tiles ends with nearly the losses of the picture in one tile."""
-    settings = {"coarse": 128, "steps": [12], "steps_per_round": 2, "style_weight": 30, "optimizer": "adam"}
+    settings = {"base_size": 128, "steps": [12], "steps_per_round": 2, "style_weight": 30, "optimizer": "adam"}
     tiled = paint("tiled.png", **settings)["levels"][-1]
     whole = paint("whole.png", **settings | {"tile": 512})["levels"][-1]
     assert (tiled["tiles"], whole["tiles"]) == (4, 1)
@@ -113,7 +113,7 @@ def test_several_tiles_come_near_one(paint):
 
 def test_independent_tiles_miss_the_style_of_the_whole(paint):
     """Without consensus every tile is a painting of its own, and the whole picture's style loss says so."""
-    settings = {"coarse": 160, "size": 160, "steps": [12], "steps_per_round": 2, "optimizer": "adam"}
+    settings = {"base_size": 160, "size": 160, "steps": [12], "steps_per_round": 2, "optimizer": "adam"}
     settings["learning_rate"] = [0.05]
     agreed = paint("agreed.png", **settings)
     alone = paint("alone.png", consensus=False, **settings)
@@ -125,7 +125,7 @@ def test_independent_tiles_miss_the_style_of_the_whole(paint):
 
 def test_no_steps_give_the_photograph_back(paint, folder):
     """With no steps at all the painting is the photograph, so reading, resizing and writing lose nothing."""
-    sidecar = paint(steps=[0], coarse=128)
+    sidecar = paint(steps=[0], base_size=128)
     assert [row["rounds"] for row in sidecar["levels"]] == [0]
     np.testing.assert_array_equal(read_picture(folder / "out.png").pixels, photograph())
 
@@ -138,7 +138,7 @@ def test_a_bleed_and_tiles_that_are_odd(paint, folder):
     assert sidecar["levels"][-1]["tiles"] > 4
 
 
-# --------------------------------------------------------------------------------------- styles, starts and colours
+# --------------------------------------------------------------------------------------- styles, starts and colors
 
 
 def test_a_style_blended_with_itself_is_that_style(paint, folder):
@@ -181,10 +181,10 @@ def test_statistics_of_styles_are_cached_one_by_one(paint, folder, monkeypatch):
     paint("both.png", style=["style.png", "new.png"], steps=[1])
     assert measured == ["new.png", "new.png"]  # at two levels
     measured.clear()
-    paint("statistics.png", style=["style.png", "new.png"], steps=[1], colours="statistics")
+    paint("statistics.png", style=["style.png", "new.png"], steps=[1], color="statistics")
     assert sorted(measured) == ["new.png", "new.png", "style.png", "style.png"]
     measured.clear()
-    paint("again.png", style="new.png", steps=[1], colours="statistics")
+    paint("again.png", style="new.png", steps=[1], color="statistics")
     assert measured == []
 
 
@@ -198,20 +198,20 @@ def test_noise_comes_from_the_seed(paint, folder):
 
 
 def test_no_steps_give_the_start_back(paint, folder):
-    """With no steps the painting is what it started from: a file as it is, or the network's mean colour."""
+    """With no steps the painting is what it started from: a file as it is, or the network's mean color."""
     save(folder / "init.png", photograph(seed=9))
-    sidecar = paint("file.png", init=str(folder / "init.png"), steps=[0], coarse=128)
+    sidecar = paint("file.png", init=str(folder / "init.png"), steps=[0], base_size=128)
     np.testing.assert_allclose(read_picture(folder / "file.png").pixels, photograph(seed=9), atol=1)
     assert sidecar["inputs"]["init"]["path"] == str(folder / "init.png")
     assert sidecar["notices"] == []
-    paint("blank.png", init="blank", steps=[0], coarse=128)
+    paint("blank.png", init="blank", steps=[0], base_size=128)
     assert (read_picture(folder / "blank.png").pixels == round(0.45 * 255)).all()
 
 
 def test_an_init_of_another_shape_is_stretched_and_said_so(paint, folder):
     """A picture to start from is resized to fit exactly; the sidecar keeps the notice."""
     save(folder / "init.png", photograph(100, 60))
-    sidecar = paint(init=str(folder / "init.png"), steps=[0], coarse=128)
+    sidecar = paint(init=str(folder / "init.png"), steps=[0], base_size=128)
     (notice,) = sidecar["notices"]
     assert "init.png" in notice
     assert "60 x 100 px, another shape than the painting of 128 x 96 px; it is resized to fit exactly" in notice
@@ -232,7 +232,7 @@ def test_style_alone_is_texture_on_a_blank_canvas(paint, folder):
 
 def test_content_alone_comes_back_from_noise(paint):
     """With style_weight 0 no style picture is needed; one that is named anyway is not read, and that is said."""
-    settings = {"style_weight": 0, "noise_ratio": 1, "steps": [30], "coarse": 128, "tv_weight": 0}
+    settings = {"style_weight": 0, "noise_ratio": 1, "steps": [30], "base_size": 128, "tv_weight": 0}
     sidecar = paint("one.png", style=[], **settings)
     row = sidecar["levels"][0]
     assert row["losses_last"]["content"] < 0.8 * row["losses_first"]["content"]
@@ -250,28 +250,28 @@ def test_nothing_to_paint_is_refused(paint, folder):
 
 
 def test_luminance_keeps_the_photographs_chroma(paint, folder, monkeypatch):
-    """With `colours: luminance` light is the painting's, and chroma is the photograph's wherever there is room.
+    """With `color: luminance` light is the painting's, and chroma is the photograph's wherever there is room.
 
     What the painting was before it was rounded to 16 bits lies within half a step, and so does what is compared.
     """
     half = 0.5 / 65535 + 1e-6
     paint("style.tif", bit_depth=16)
-    paint("light.tif", bit_depth=16, colours="luminance")
+    paint("light.tif", bit_depth=16, color="luminance")
     style, light = (read_picture(folder / f"{name}.tif").pixels / 65535 for name in ("style", "light"))
     nearly = [with_chroma_of(photograph() / 255, style + slip) for slip in (-half, 0, half)]
     assert (np.min(nearly, axis=0) - half <= light).all()
     assert (light <= np.max(nearly, axis=0) + half).all()
-    monkeypatch.setattr(finishing, "BAND_ROWS", 7)
-    paint("bands.tif", bit_depth=16, colours="luminance")
+    monkeypatch.setattr(export, "BAND_ROWS", 7)
+    paint("bands.tif", bit_depth=16, color="luminance")
     assert (folder / "bands.tif").read_bytes() == (folder / "light.tif").read_bytes()
 
 
-def test_statistics_are_a_recoloured_style_picture(paint, folder):
-    """With `colours: statistics` the painting is that after a style file recoloured beforehand."""
-    recoloured = recolouring(painting(), photograph())(painting() / 255)
-    save(folder / "recoloured.png", np.round(recoloured * 65535).astype(np.uint16))
-    paint("matched.png", colours="statistics")
-    paint("wanted.png", style="recoloured.png")
+def test_statistics_are_a_recolored_style_picture(paint, folder):
+    """With `color: statistics` the painting is that after a style file recolored beforehand."""
+    recolored = recoloring(painting(), photograph())(painting() / 255)
+    save(folder / "recolored.png", np.round(recolored * 65535).astype(np.uint16))
+    paint("matched.png", color="statistics")
+    paint("wanted.png", style="recolored.png")
     paint("own.png")
     matched, wanted, own = (read_picture(folder / f"{n}.png").pixels.astype(int) for n in ("matched", "wanted", "own"))
     assert np.abs(matched - wanted).mean() < 0.2 * np.abs(matched - own).mean()
@@ -280,18 +280,18 @@ def test_statistics_are_a_recoloured_style_picture(paint, folder):
 # ------------------------------------------------------------------------- sizes, chunks, looks and pictures on the way
 
 
-def test_a_width_and_a_height_crop_around_the_centre(paint, folder):
+def test_a_width_and_a_height_crop_around_the_center(paint, folder):
     """The painting has just the size asked for and shows the middle of the photograph."""
-    paint("wide.png", width=64, height=32, steps=[0], coarse=128)
+    paint("wide.png", width=64, height=32, steps=[0], base_size=128)
     middle = photograph()[16:80].astype(np.float32) / 255
     np.testing.assert_allclose(read_picture(folder / "wide.png").pixels, resize(middle, 32, 64) * 255, atol=1)
-    paint("square.png", aspect="1:1", steps=[0], coarse=128)
+    paint("square.png", aspect="1:1", steps=[0], base_size=128)
     np.testing.assert_array_equal(read_picture(folder / "square.png").pixels, photograph()[:, 16:112])
 
 
 def test_an_aspect_is_cropped_before_the_paper_is_filled(paint, folder):
     """A photograph cropped to a tall shape fills a paper that stands upright."""
-    sidecar = paint(aspect="2:3", print_size="3x2in", dpi=30, fit="crop", steps=[0], coarse=128)
+    sidecar = paint(aspect="2:3", print_size="3x2in", dpi=30, fit="crop", steps=[0], base_size=128)
     assert (sidecar["height"], sidecar["width"]) == (90, 60)
     tall = photograph()[:, 32:96].astype(np.float32) / 255
     np.testing.assert_allclose(read_picture(folder / "out.png").pixels, resize(tall, 90, 60) * 255, atol=2)
@@ -299,19 +299,19 @@ def test_an_aspect_is_cropped_before_the_paper_is_filled(paint, folder):
 
 def test_chunks_are_painted_alone_and_stitched(paint, folder):
     """Every level is cut into so many rectangles; without steps, they give the photograph back."""
-    alone = {"chunks": [2, 3], "overlap": 0, "consensus": False}
+    alone = {"tile_grid": [2, 3], "overlap": 0, "consensus": False}
     sidecar = paint("chunks.png", **alone)
     assert [row["tiles"] for row in sidecar["levels"]] == [2, 6]  # 64 x 48 px has no room for three rows of 32 px
     assert [row["rounds"] for row in sidecar["levels"]] == [1, 1]
-    paint("none.png", **alone, steps=[0], coarse=128)
+    paint("none.png", **alone, steps=[0], base_size=128)
     np.testing.assert_array_equal(read_picture(folder / "none.png").pixels, photograph())
 
 
 def test_the_best_canvas_counts(paint, folder):
     """Of rounds that get worse and worse the best one is kept: the painting of just so many steps."""
-    settings = {"coarse": 128, "tile": 512, "average_decay": 0, "learning_rate": 0.9, "steps_per_round": 1}
+    settings = {"base_size": 128, "tile": 512, "ema_decay": 0, "learning_rate": 0.9, "steps_per_round": 1}
     settings["optimizer"] = "adam"
-    sidecar = paint("best.png", keep="best", steps=8, **settings)
+    sidecar = paint("best.png", iterate="best", steps=8, **settings)
     (level,), totals = sidecar["levels"], [row["total"] for row in sidecar["losses"]]
     assert totals[level["kept"]] == min(totals) < totals[-1]
     assert (level["rounds"], level["steps"], level["ended"]) == (8, 8, "steps")
@@ -322,9 +322,9 @@ def test_the_best_canvas_counts(paint, folder):
 
 def test_the_best_canvas_starts_the_next_level(paint):
     """A level whose later rounds are worse hands its best canvas on."""
-    settings = {"average_decay": 0, "learning_rate": [0.9, 1e-6], "steps": [8, 1], "steps_per_round": 1}
+    settings = {"ema_decay": 0, "learning_rate": [0.9, 1e-6], "steps": [8, 1], "steps_per_round": 1}
     settings["optimizer"] = "adam"
-    best, last = (paint(f"{keep}.png", keep=keep, **settings) for keep in ("best", "last"))
+    best, last = (paint(f"{keep}.png", iterate=keep, **settings) for keep in ("best", "last"))
     assert best["levels"][0]["kept"] < last["levels"][0]["kept"] == 8
     assert best["levels"][1]["losses_first"]["style"] < last["levels"][1]["losses_first"]["style"]
 
@@ -352,7 +352,7 @@ def test_a_level_ends_on_a_plateau(paint, monkeypatch):
     """With a share that nothing reaches, levels end after three rounds; their bars are full all the same."""
     progress = Counting()
     monkeypatch.setattr(module, "Bars", lambda *_, **__: nullcontext(progress))
-    rows = paint(steps=[11, 5], plateau=1, quiet=False)["levels"]
+    rows = paint(steps=[11, 5], early_stop=1, quiet=False)["levels"]
     assert [(row["rounds"], row["steps"], row["ended"], row["kept"]) for row in rows] == [
         (3, 6, "plateau", 3),
         (3, 5, "steps", 3),
@@ -361,7 +361,7 @@ def test_a_level_ends_on_a_plateau(paint, monkeypatch):
     assert progress.skipped == progress.planned[1] * 5 // 11  # which says nothing of how fast it is
 
 
-def test_losses_are_told_for_every_look(paint, folder, capfd):
+def test_losses_are_told_for_every_look(paint, folder, logged):
     """The sidecar has a row for the start of every level and for every round; lines and plot show the same."""
     sidecar = paint(loss_lines=True, loss_plot=folder / "loss.svg", content_weight=0)
     looks = [(row["level"], row["step"]) for row in sidecar["losses"]]
@@ -373,16 +373,16 @@ def test_losses_are_told_for_every_look(paint, folder, capfd):
     for row in sidecar["losses"]:
         assert row["losses"].keys() == {"style", "tv"}
         assert row["total"] == pytest.approx(1000 * row["losses"]["style"] + 50 * row["losses"]["tv"])
-    lines = capfd.readouterr().err.splitlines()
+    lines = [record.getMessage() for record in logged if record.name == "muralist.losses"]
     assert [line.split()[:4] for line in lines] == [["step", str(s), "level", f"{level}/2"] for level, s in looks]
     assert names(folder) == ["loss.svg", "out.png", "out.png.json", "photo.png", "style.png"]
 
 
-def test_checkpoints_are_written_on_the_way(paint, folder):
+def test_snapshots_are_written_on_the_way(paint, folder):
     """After every two steps of the run there is a picture of the level's size and the output's form."""
     save(folder / "deep.tif", deep(photograph()))
-    sidecar = paint("out.tif", content="deep.tif", save_every=2, steps=[4, 4], dpi=50)
-    found = [(Path(row["path"]).name, row["step"], row["height"], row["width"]) for row in sidecar["checkpoints"]]
+    sidecar = paint("out.tif", content="deep.tif", snapshot_every=2, steps=[4, 4], dpi=50)
+    found = [(Path(row["path"]).name, row["step"], row["height"], row["width"]) for row in sidecar["snapshots"]]
     assert found == [
         ("out-000002.tif", 2, 48, 64),
         ("out-000004.tif", 4, 48, 64),
@@ -397,20 +397,20 @@ def test_checkpoints_are_written_on_the_way(paint, folder):
     assert (folder / "out-000006.tif").read_bytes() != (folder / "out.tif").read_bytes()
 
 
-def test_checkpoints_have_the_colours_of_the_output(paint, folder):
-    """Where only light is painted, the pictures on the way have the photograph's colours too."""
-    paint(save_every=4, steps=[4], coarse=128, colours="luminance")
+def test_snapshots_have_the_colors_of_the_output(paint, folder):
+    """Where only light is painted, the pictures on the way have the photograph's colors too."""
+    paint(snapshot_every=4, steps=[4], base_size=128, color="luminance")
     assert (folder / "out-000004.png").read_bytes() == (folder / "out.png").read_bytes()
 
 
-def test_an_existing_checkpoint_stops_before_any_work(paint, folder):
-    """What lies under the name of a checkpoint stays; with `overwrite` it is replaced."""
+def test_an_existing_snapshot_stops_before_any_work(paint, folder):
+    """What lies under the name of a snapshot stays; with `overwrite` it is replaced."""
     (folder / "out-000006.png").write_bytes(b"precious")
     before = contents(folder)
     with pytest.raises(OutputError, match=r"out-000006\.png: exists already; use --overwrite"):
-        paint(save_every=3)
+        paint(snapshot_every=3)
     assert contents(folder) == before
-    paint(save_every=3, overwrite=True)
+    paint(snapshot_every=3, overwrite=True)
     assert read_picture(folder / "out-000006.png").pixels.shape == (96, 128, 3)
 
 
@@ -458,19 +458,19 @@ def test_a_print_has_its_size_and_resolution(paint, folder):
 
 
 def test_resolution_exif_and_profile_are_kept(paint, folder):
-    """What the photograph's file says of itself, and its colour profile, are in the painting's file."""
+    """What the photograph's file says of itself, and its color profile, are in the painting's file."""
     exif = Image.Exif()
     exif[ExifTags.Base.Model] = "Box Brownie"
     p3 = bytes(pyvips.Image.profile_load("p3"))
     save(folder / "photo.jpg", photograph(), dpi=(240, 240), exif=exif, icc_profile=p3)
-    paint("out.jpg", content="photo.jpg", steps=[0], coarse=128)
+    paint("out.jpg", content="photo.jpg", steps=[0], base_size=128)
     found = read_picture(folder / "out.jpg")
     assert found.icc == p3
     assert found.dpi == (240, 240)
     with Image.open(folder / "out.jpg") as image:
         assert image.getexif()[ExifTags.Base.Model] == "Box Brownie"
     original = read_picture(folder / "photo.jpg").pixels.astype(int)
-    assert np.abs(found.pixels - original).mean() < 2  # the same colours, not only the same numbers
+    assert np.abs(found.pixels - original).mean() < 2  # the same colors, not only the same numbers
 
 
 def test_the_place_is_left_out_unless_asked_for(paint, folder):
@@ -480,7 +480,7 @@ def test_the_place_is_left_out_unless_asked_for(paint, folder):
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
     save(folder / "photo.jpg", photograph(), exif=exif)
     for name, gps in (("without.jpg", False), ("with.jpg", True)):
-        paint(name, content="photo.jpg", steps=[0], coarse=128, gps=gps)
+        paint(name, content="photo.jpg", steps=[0], base_size=128, gps=gps)
         with Image.open(folder / name) as image:
             found = image.getexif()
         assert found[ExifTags.Base.Model] == "Box Brownie"
@@ -490,8 +490,8 @@ def test_the_place_is_left_out_unless_asked_for(paint, folder):
 def test_file_times_are_kept_on_request(paint, folder):
     """With `keep_times` the painting is as old as the photograph."""
     os.utime(folder / "photo.png", (10**9, 10**9 + 5))
-    paint("old.png", steps=[0], coarse=128, keep_times=True)
-    paint("new.png", steps=[0], coarse=128)
+    paint("old.png", steps=[0], base_size=128, keep_times=True)
+    paint("new.png", steps=[0], base_size=128)
     assert (folder / "old.png").stat().st_mtime == 10**9 + 5
     assert (folder / "new.png").stat().st_mtime > 10**9 + 5
 
@@ -500,7 +500,7 @@ def test_the_profile_can_be_left_behind(paint, folder):
     """With `profile: srgb` the painting is sRGB and looks the same."""
     p3 = bytes(pyvips.Image.profile_load("p3"))
     save(folder / "photo.jpg", photograph(), icc_profile=p3)
-    paint("out.png", content="photo.jpg", steps=[0], coarse=128, profile="srgb")
+    paint("out.png", content="photo.jpg", steps=[0], base_size=128, profile="srgb")
     found = read_picture(folder / "out.png")
     assert found.icc == bytes(pyvips.Image.profile_load("srgb"))
     np.testing.assert_allclose(found.pixels, read_picture(folder / "photo.jpg").pixels, atol=1)
@@ -550,7 +550,7 @@ def test_a_failure_before_the_first_look_leaves_nothing(paint, folder, monkeypat
         assert (folder / ".out.png.muralist").is_dir()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Painting, "paint", fail)
+    monkeypatch.setattr(RenderDriver, "paint", fail)
     with pytest.raises(ZeroDivisionError):
         paint(overwrite=True)
     assert contents(folder) == before
@@ -575,14 +575,14 @@ def test_what_was_painted_is_kept_and_gone_on_with(paint, folder, monkeypatch):
     assert (folder / ".out.png.muralist" / "journal.json").is_file()
     ran = []
     with monkeypatch.context() as patch:
-        everywhere = Painting._everywhere
-        patch.setattr(Painting, "_everywhere", lambda *a, **k: ran.append(a[2]) or everywhere(*a, **k))
+        everywhere = RenderDriver._everywhere
+        patch.setattr(RenderDriver, "_everywhere", lambda *a, **k: ran.append(a[2]) or everywhere(*a, **k))
         sidecar = paint()
     assert ran == []
     assert sidecar["resumed"] == 1
     assert (folder / "out.png").read_bytes() == (folder / "whole.png").read_bytes()
     whole = json.loads((folder / "whole.png.json").read_text())
-    assert [LossRow(**row) for row in sidecar["losses"]] == [LossRow(**row) for row in whole["losses"]]
+    assert [LossRecord(**row) for row in sidecar["losses"]] == [LossRecord(**row) for row in whole["losses"]]
     assert not (folder / ".out.png.muralist").exists()
 
 
@@ -593,7 +593,7 @@ def test_changed_settings_and_pictures_are_refused(paint, folder, monkeypatch):
         paint(seed=5)
     kept = (folder / "photo.png").read_bytes()
     save(folder / "photo.png", photograph(seed=8))
-    with pytest.raises(OutputError, match=r"the photograph changed; .* or begin anew with --restart"):
+    with pytest.raises(OutputError, match=r"the photograph changed; .* or start over with --restart"):
         paint()
     (folder / "photo.png").write_bytes(kept)
     assert paint(workers=3)["resumed"] == 1
@@ -611,8 +611,8 @@ def test_restart_begins_anew(paint, folder, monkeypatch):
 
 
 def test_the_run_folder_can_be_kept(paint, folder):
-    """With `keep_folder` the canvases stay after a success, and the next painting of that name begins anew."""
-    paint(keep_folder=True)
+    """With `keep_run` the canvases stay after a success, and the next painting of that name starts over."""
+    paint(keep_run=True)
     assert names(folder) == [".out.png.muralist", "out.png", "out.png.json", "photo.png", "style.png"]
     with pytest.raises(OutputError, match="exists already"):
         paint()
@@ -620,19 +620,20 @@ def test_the_run_folder_can_be_kept(paint, folder):
     assert names(folder) == ["out.png", "out.png.json", "photo.png", "style.png"]
 
 
-def test_notices_are_told_beforehand(paint, folder):
-    """`tell` hears what the sidecar keeps, before anything is painted."""
-    told = []
-    settings = {"style_weight": 0, "noise_ratio": 1, "steps": [1]}
-    sidecar = paint(tell=lambda notice: told.append((notice, (folder / "out.png").exists())), **settings)
-    assert told == [(notice, False) for notice in sidecar["notices"]] != []
+def test_notices_are_logged_beforehand(paint, folder, logged, capfd):
+    """What the sidecar keeps is logged as warnings, before anything is painted."""
+    sidecar = paint(style_weight=0, noise_ratio=1, steps=[1])
+    told = [record.getMessage() for record in logged if record.levelname == "WARNING"]
+    assert told == sidecar["notices"] != []
+    assert [record.name for record in logged] == ["muralist"] * len(told) + ["muralist.progress"] * 2
+    assert capfd.readouterr().err == ""
 
 
 def test_a_profile_that_is_not_applied_is_told_once(paint, folder):
     """What was said of a picture while it was read is a notice, and one of them however often it is read."""
     for name in ("photo.png", "style.png"):
         save(folder / name, photograph(), icc_profile=b"junk" * 50)
-    notices = paint(steps=[0], coarse=128, init=str(folder / "photo.png"))["notices"]
+    notices = paint(steps=[0], base_size=128, init=str(folder / "photo.png"))["notices"]
     assert [notice.partition(": ")[0] for notice in notices] == [str(folder / "photo.png"), str(folder / "style.png")]
     assert all("color profile is damaged" in notice for notice in notices)
 
@@ -694,7 +695,7 @@ def test_a_disk_that_fills_up_meanwhile(folder, scheduler):
     said = limited(20_000, folder, TINY | {"scheduler": scheduler})
     assert said.count("\n") == 1
     assert ".out.png.muralist" in said
-    assert "the disk is full; free some space and repeat the command to go on, or name another folder with" in said
+    assert "the disk is full; free some space and rerun the command to resume, or name another folder with" in said
     assert names(folder) == ["photo.png", "style.png"]
 
 
@@ -724,13 +725,13 @@ def test_a_damaged_journal_is_no_dead_end(paint, folder):
 def test_a_damaged_file_of_a_run_is_said(paint, folder, monkeypatch):
     """A file that somebody cut is one line that names --restart."""
 
-    def harm(painting: Painting) -> None:
+    def harm(painting: RenderDriver) -> None:
         for path in folder.rglob("*.state"):
             path.write_bytes(path.read_bytes()[:10])
         ended(painting)
 
-    ended = Painting._paint_round
-    monkeypatch.setattr(Painting, "_paint_round", harm)
+    ended = RenderDriver._paint_round
+    monkeypatch.setattr(RenderDriver, "_paint_round", harm)
     with pytest.raises(OutputError, match=r"damaged.*start over with --restart"):
         paint(steps=[1])
 
@@ -738,12 +739,12 @@ def test_a_damaged_file_of_a_run_is_said(paint, folder, monkeypatch):
 def test_a_folder_that_vanishes_is_said(paint, folder, monkeypatch):
     """One line says what is gone, and nothing is left but the pictures."""
 
-    def vanish(painting: Painting) -> None:
+    def vanish(painting: RenderDriver) -> None:
         shutil.rmtree(folder / "out")
         ended(painting)
 
-    ended = Painting._paint_round
-    monkeypatch.setattr(Painting, "_paint_round", vanish)
+    ended = RenderDriver._paint_round
+    monkeypatch.setattr(RenderDriver, "_paint_round", vanish)
     (folder / "out").mkdir()
     with pytest.raises(OutputError, match=r"out/.*: No such file or directory, wanted a file of this run; somebody"):
         paint("out/out.png", steps=[1])
@@ -756,7 +757,7 @@ def test_links_planted_beside_the_output_are_not_followed(paint, folder):
     precious.write_bytes(b"mine")
     for name in ("out.png", "out.png.json", "out-000001.png", "losses.png"):
         (folder / f".{name}.part").symlink_to(precious)
-    paint(steps=[1], save_every=1, loss_plot=folder / "losses.png")
+    paint(steps=[1], snapshot_every=1, loss_plot=folder / "losses.png")
     assert precious.read_bytes() == b"mine"
 
 
@@ -785,7 +786,7 @@ def test_a_worker_whose_disk_is_full(paint, folder, monkeypatch, number):
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Painting, "paint", fail)
+    monkeypatch.setattr(RenderDriver, "paint", fail)
     with pytest.raises(OutputError, match="the disk is full"):
         paint()
     assert names(folder) == ["photo.png", "style.png"]
@@ -797,7 +798,7 @@ def test_other_errors_of_the_system_are_bugs(paint, folder, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(Painting, "paint", fail)
+    monkeypatch.setattr(RenderDriver, "paint", fail)
     with pytest.raises(OSError, match="Invalid argument") as caught:
         paint()
     assert type(caught.value) is OSError

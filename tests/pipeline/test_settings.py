@@ -27,7 +27,7 @@ VALID = st.fixed_dictionaries(
         "steps": st.lists(st.integers(0, 100_000), min_size=1),
         "learning_rate": st.lists(st.floats(0, 1, exclude_min=True), min_size=1),
         "betas": st.tuples(DECAYS, DECAYS),
-        "average_decay": DECAYS,
+        "ema_decay": DECAYS,
         "tile": st.integers(257, 16_384),
         "size": st.none() | st.integers(16, 1_000_000),
         "dpi": st.none() | st.floats(0, 10_000, exclude_min=True),
@@ -101,7 +101,7 @@ def test_default_mappings_are_not_shared():
         ("aspect", "4:3", "4:3"),
         ("aspect", 1.5, "1.5"),
         ("aspect", 2, "2"),
-        ("chunks", "2,3", (2, 3)),
+        ("tile_grid", "2,3", (2, 3)),
     ],
 )
 def test_text_and_single_values_are_read(key, written, read):
@@ -139,11 +139,11 @@ def test_text_and_single_values_are_read(key, written, read):
         ("betas", [0.5], "two numbers"),
         ("betas", [0.5, 0.9, 0.9], "two numbers"),
         ("betas", [0.5, 1], "less than 1"),
-        ("average_decay", 1, "less than 1"),
+        ("ema_decay", 1, "less than 1"),
         ("style_scale", 0.01, "greater than or equal to 0.05"),
         ("style_scale", 11, "less than or equal to 10"),
-        ("coarse", 63, "greater than or equal to 64"),
-        ("coarse", 8193, "less than or equal to 8192"),
+        ("base_size", 63, "greater than or equal to 64"),
+        ("base_size", 8193, "less than or equal to 8192"),
         ("steps_per_round", 0, "greater than or equal to 1"),
         ("tile", 1_000_001, "less than or equal to 1000000"),
         ("overlap", -1, "greater than or equal to 0"),
@@ -155,9 +155,9 @@ def test_text_and_single_values_are_read(key, written, read):
         ("aspect", "abc", "wanted width and height such as 4:3"),
         ("aspect", "0:3", "wanted sides above 0"),
         ("aspect", True, "valid string"),
-        ("chunks", [2], "two numbers"),
-        ("chunks", [0, 2], "greater than or equal to 1"),
-        ("chunks", [2, 1001], "less than or equal to 1000"),
+        ("tile_grid", [2], "two numbers"),
+        ("tile_grid", [0, 2], "greater than or equal to 1"),
+        ("tile_grid", [2, 1001], "less than or equal to 1000"),
         ("print_size", "60x90", "wanted two lengths and a unit"),
         ("dpi", 0, "greater than 0"),
         ("dpi", 10_001, "less than or equal to 10000"),
@@ -208,10 +208,10 @@ def test_the_default_overlap_is_checked_too():
     assert Settings(tile=257).overlap == 128
 
 
-def test_chunks_need_no_tile_that_suits_the_overlap():
-    """Where chunks are asked for, `tile` does not count, so it cannot be too small; a refused one is one complaint."""
-    assert Settings(tile=64, overlap=200, chunks=(2, 3)).chunks == (2, 3)
-    assert "tile too small" in complaint(tile=64, overlap=200, chunks=None)
+def test_a_tile_grid_needs_no_tile_that_suits_the_overlap():
+    """With a grid of tiles `tile` does not count, so it cannot be too small; a refused one is one complaint."""
+    assert Settings(tile=64, overlap=200, tile_grid=(2, 3)).tile_grid == (2, 3)
+    assert "tile too small" in complaint(tile=64, overlap=200, tile_grid=None)
 
 
 def test_an_unreadable_tile_is_one_complaint():

@@ -10,7 +10,7 @@ import pytest
 from muralist.pipeline import speeds as module
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.speeds import Speed, Speeds, conditions, usual_speeds
-from muralist.pipeline.workers.local import Shape
+from muralist.pipeline.workers.local import WorkerLayout
 
 HERE = {"device": "cpu", "name": "Abacus 9", "workers": 2, "lively": True}
 SPEED = Speed(HERE, "bfloat16", True, 512, 0.75, "2026-11-21")
@@ -140,7 +140,7 @@ def test_speeds_lie_in_the_cache_folder(monkeypatch, tmp_path):
 
 def depended_on(**changes: object) -> dict[str, object]:
     """The conditions under settings."""
-    return dict(conditions(load_settings(overrides=changes), Shape(2, 3), "cpu", "Abacus 9"))
+    return dict(conditions(load_settings(overrides=changes), WorkerLayout(2, 3), "cpu", "Abacus 9"))
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_a_speed_does_not_depend_on_the_rest(monkeypatch):
     """Weights, sizes and steps do not matter, nor a history that Adam has none of; versions do."""
     assert depended_on(content_weight=7, size=900, tile=2048, steps=3, precision="float32") == depended_on()
     adam = {"optimizer": "adam"}
-    assert depended_on(history=4, **adam) == depended_on(history=5, **adam)
-    assert depended_on(history=4) != depended_on(history=5)
+    assert depended_on(lbfgs_history=4, **adam) == depended_on(lbfgs_history=5, **adam)
+    assert depended_on(lbfgs_history=4) != depended_on(lbfgs_history=5)
     assert depended_on(lbfgs_resolutions=2) != depended_on()
     before = depended_on()
     assert {"device": "cpu", "name": "Abacus 9", "workers": 2, "threads": 3}.items() <= before.items()

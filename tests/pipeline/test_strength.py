@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from muralist.pipeline.records.losses import LossRow
+from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.strength import (
     FIRST_WEIGHT,
@@ -15,10 +15,10 @@ from muralist.pipeline.strength import (
 )
 
 
-def row(content: float = 0.4, weight: float = 5.0, level: int = 1, step: int = SETTLING_STEPS) -> LossRow:
+def row(content: float = 0.4, weight: float = 5.0, level: int = 1, step: int = SETTLING_STEPS) -> LossRecord:
     """A look at the losses."""
     losses, weights = {"style": 0.01, "content": content}, {"style": 1000.0, "content": weight}
-    return LossRow(level, step, losses, weights, total=1.0)
+    return LossRecord(level, step, losses, weights, total=1.0)
 
 
 ROW = row()
@@ -67,7 +67,7 @@ def test_more_strength_wants_more_content_loss():
 def test_it_finds_the_loss_that_was_asked_for():
     """On pictures whose content loss answers to the weight in different ways, it ends at the wanted loss for all."""
     for scale, power in ((0.9, 0.3), (1.5, 0.5), (0.4, 0.2)):
-        rows: list[LossRow] = []
+        rows: list[LossRecord] = []
         for made in range(20):
             weight = content_weight(Settings(), rows)
             content = 0.0 if made == 0 else scale * weight**-power

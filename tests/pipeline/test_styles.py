@@ -8,13 +8,13 @@ import pytest
 from pictures import painting, photograph, save
 
 from muralist.model.architecture import architecture
-from muralist.pipeline.brief import make_brief
 from muralist.pipeline.errors import PictureError, SettingsError
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.strokes import stroke_width
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.region_specs import parse_region
+from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.styles import Style, read_region_styles, read_styles, style_files
 
@@ -54,7 +54,7 @@ def test_one_style_is_all_of_it(folder):
     assert told(read(folder, "style1.png", style_blend=[7], style_scale=0.5)) == [("style1.png", 1, 0.5)]
 
 
-def test_shares_are_normalised_and_equal_if_not_given(folder):
+def test_shares_are_normalized_and_equal_if_not_given(folder):
     """Shares sum to one; without `style_blend` all styles count the same."""
     assert told(read(folder, "style1.png", "style2.png")) == [("style1.png", 0.5, 1), ("style2.png", 0.5, 1)]
     blended = read(folder, "style1.png", "style2.png", style_blend="3,1", style_scale="1,2")
@@ -143,10 +143,10 @@ def test_pixels_fit_the_level_and_keep_the_minimum(folder):
     np.testing.assert_array_equal(style.pixels(400), resize(style.picture.pixels, 40, 400))
 
 
-def test_colours_are_matched_if_asked_for(folder):
-    """With `colours: statistics` the pixels come recoloured, with the photograph's mean; else as they are."""
-    (own,), (matched,) = (read(folder, "style1.png", colours=colours) for colours in ("luminance", "statistics"))
-    assert own.recolouring is None
+def test_colors_are_matched_if_asked_for(folder):
+    """With `color: statistics` the pixels come recolored, with the photograph's mean; else as they are."""
+    (own,), (matched,) = (read(folder, "style1.png", colors=colors) for colors in ("luminance", "statistics"))
+    assert own.recoloring is None
     photo = photograph() / 255
     assert np.abs(own.pixels(112).mean((0, 1)) - photo.mean((0, 1))).max() > 0.05
     np.testing.assert_allclose(matched.pixels(112).mean((0, 1)), photo.mean((0, 1)), atol=0.02)  # a little is clipped
@@ -167,13 +167,13 @@ def test_widths_are_for_prints(folder):
     """A width needs a print, and too few pixels for it are told with how large strokes will be."""
     paths = folder / "photo.png", folder / "style1.png", folder / "out.png"
     with pytest.raises(SettingsError, match=r"got the width of a style picture without a print size, .*--print"):
-        make_brief(*paths, Settings(style_width="92cm"))
+        plan_render(*paths, Settings(style_width="92cm"))
     with pytest.raises(SettingsError, match="style_width: got 2 widths for 1 style"):
-        make_brief(*paths, Settings(style_width=["92cm", "40cm"], print_size="10x15cm", dpi=50))
-    brief = make_brief(*paths, Settings(style_width="30cm", print_size="10x15cm", dpi=50))
-    (told,) = [notice for notice in brief.notices if "on the wall" in notice]
+        plan_render(*paths, Settings(style_width=["92cm", "40cm"], print_size="10x15cm", dpi=50))
+    plan = plan_render(*paths, Settings(style_width="30cm", print_size="10x15cm", dpi=50))
+    (told,) = [notice for notice in plan.notices if "on the wall" in notice]
     assert "strokes will be 19% as large as on the wall, since the picture's long side has 112 px, not 591" in told
-    assert brief.final.style_sides == (112,)
+    assert plan.final.style_sides == (112,)
 
 
 @pytest.mark.parametrize("width", ["92", "0cm", "wide", "900m"])
@@ -196,19 +196,19 @@ def test_strokes_that_cannot_be_as_wide(folder):
     """On paper strokes need a print; what the picture's size does not allow is told; one color has none."""
     paths = folder / "photo.png", folder / "style1.png", folder / "out.png"
     with pytest.raises(SettingsError, match=r"got a stroke on paper without a print size, .*--print .*--stroke 24px"):
-        make_brief(*paths, Settings(stroke="8mm"))
-    brief = make_brief(*paths, Settings(stroke="8mm", print_size="10x15cm", dpi=254))
+        plan_render(*paths, Settings(stroke="8mm"))
+    brief = plan_render(*paths, Settings(stroke="8mm", print_size="10x15cm", dpi=254))
     (told,) = [notice for notice in brief.notices if "strokes" in notice]
     assert re.search(
         r"strokes will be [0-9]% as wide as asked for, since the picture's long side has 112 px, not", told
     )
     assert brief.final.style_sides == (112,)
-    (told,) = [notice for notice in make_brief(*paths, Settings(stroke="0.5px")).notices if "strokes" in notice]
+    (told,) = [notice for notice in plan_render(*paths, Settings(stroke="0.5px")).notices if "strokes" in notice]
     assert re.search(r"[1-9][0-9]{2}% as wide .* short side is to have at least [0-9]+ px", told)
-    assert not [notice for notice in make_brief(*paths, Settings(stroke="2px")).notices if "strokes" in notice]
+    assert not [notice for notice in plan_render(*paths, Settings(stroke="2px")).notices if "strokes" in notice]
     save(folder / "flat.png", np.full((80, 112, 3), 90, np.uint8))
     with pytest.raises(PictureError, match=r"flat.png: got a style picture of one color"):
-        make_brief(paths[0], folder / "flat.png", paths[2], Settings(stroke="3px"))
+        plan_render(paths[0], folder / "flat.png", paths[2], Settings(stroke="3px"))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_region_has_a_style_of_its_own(folder):
     files = style_files([folder / "style1.png", folder / "several"])
     photo, settings = read_picture(folder / "photo.png"), Settings(style_scale=0.5)
     first, *others = read_region_styles(files, specs, 1, photo, settings, NETWORK)
-    assert (first.region, first.share, first.scale, first.recolouring is None) == (1, 1, 2, False)
+    assert (first.region, first.share, first.scale, first.recoloring is None) == (1, 1, 2, False)
     assert first.weights(56).shape == (40, 56)
     assert [(each.region, each.scale, each.weights(56)) for each in others] == [(2, 0.5, None)] * 3
     assert sum(each.share for each in others) == pytest.approx(1)

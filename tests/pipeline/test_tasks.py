@@ -22,13 +22,13 @@ from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES
 from muralist.model.statistics import Window, style_sums
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import tasks
+from muralist.pipeline.context import RenderContext
 from muralist.pipeline.errors import DeviceMemoryError
-from muralist.pipeline.job import Job
-from muralist.pipeline.lay_out import file_canvas, with_bleed
+from muralist.pipeline.initialization import is_photograph
 from muralist.pipeline.levels import Level, plan_levels
+from muralist.pipeline.prepare_level import file_canvas, with_bleed
 from muralist.pipeline.regions import Guidance
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.start import is_photograph
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.tiling.grid import Span
 
@@ -39,17 +39,17 @@ NETWORK = architecture(SETTINGS.network)
 WEIGHT = 2.0  # of the content loss
 
 
-def new_job(folder: Path, settings: Settings = SETTINGS, shares: tuple[float, ...] = (1.0,)) -> Job:
-    """A job as the driver makes it, with nothing filed yet."""
+def new_context(folder: Path, settings: Settings = SETTINGS, shares: tuple[float, ...] = (1.0,)) -> RenderContext:
+    """A context as the driver makes it, with nothing filed yet."""
     run = RunFolder.of(folder / "out.png", None)
     run.store.local.mkdir(parents=True)
-    return Job(run, settings, find_weights(NETWORK), shares, "cpu", "float32")
+    return RenderContext(run, settings, find_weights(NETWORK), shares, "cpu", "float32")
 
 
-def levels_of(job: Job) -> tuple[Level, ...]:
+def levels_of(context: RenderContext) -> tuple[Level, ...]:
     """The levels of the job's painting."""
-    minimum = NETWORK.minimum(job.settings.layers)
-    return plan_levels(96, 128, [(112, 1.0)] * len(job.shares), job.settings, 16, minimum)
+    minimum = NETWORK.minimum(context.settings.layers)
+    return plan_levels(96, 128, [(112, 1.0)] * len(context.shares), context.settings, 16, minimum)
 
 
 def content(height: int, width: int, rows: Span) -> np.ndarray:
@@ -58,37 +58,37 @@ def content(height: int, width: int, rows: Span) -> np.ndarray:
     return np.asarray(resized, np.float32)[slice(*rows)] / 255
 
 
-def lay_out(job: Job, level: Level) -> None:
+def prepare_level(context: RenderContext, level: Level) -> None:
     """File what the driver files at the start of a level."""
-    file_canvas(job.content(level), lambda rows: with_bleed(content, level, rows))
-    if not is_photograph(job.settings):
-        grey = np.full((level.grid.height, level.grid.width, 3), 0.25, np.float32)
-        file_canvas(job.start(level), lambda rows: grey[slice(*rows)])
-    for number in range(len(job.shares)):
+    file_canvas(context.content(level), lambda rows: with_bleed(content, level, rows))
+    if not is_photograph(context.settings):
+        gray = np.full((level.grid.height, level.grid.width, 3), 0.25, np.float32)
+        file_canvas(context.start(level), lambda rows: gray[slice(*rows)])
+    for number in range(len(context.shares)):
         picture = painting(seed=number + 1).astype(np.float32) / 255
-        job.folder.write(job.folder.style(level, number), {"pixels": picture})
-        assert tasks.style_targets(job, level, number) == number
+        context.folder.write(context.folder.style(level, number), {"pixels": picture})
+        assert tasks.style_targets(context, level, number) == number
 
 
-def everywhere(job: Job, level: Level, task: str, filed: int | None, *arguments: Any) -> dict[str, float]:
+def everywhere(context: RenderContext, level: Level, task: str, filed: int | None, *arguments: Any) -> dict[str, float]:
     """Run a task on all tiles, last tile first, and add up."""
     for tile in reversed(list(level.grid)):
-        assert getattr(tasks, task)(job, level, tile.index, *arguments).number == tile.index
-    return tasks.add_up(job, level, filed, WEIGHT)
+        assert getattr(tasks, task)(context, level, tile.index, *arguments).number == tile.index
+    return tasks.add_up(context, level, filed, WEIGHT)
 
 
-def origin_of(job: Job, level: Level) -> tuple[Level, int] | None:
+def origin_of(context: RenderContext, level: Level) -> tuple[Level, int] | None:
     """The last canvas of the level before."""
-    before = levels_of(job)[level.index - 1]
+    before = levels_of(context)[level.index - 1]
     return (before, len(before.rounds)) if level.index else None
 
 
-def paint_level(job: Job, level: Level) -> list[dict[str, float]]:
+def paint_level(context: RenderContext, level: Level) -> list[dict[str, float]]:
     """Paint a level as the driver would, but keep all rounds; the losses of each, and of the last canvas."""
-    lay_out(job, level)
-    losses = [everywhere(job, level, "prepare_tile", 0, 0, origin_of(job, level))]
-    losses += [everywhere(job, level, "paint_tile", made + 1, made, WEIGHT) for made in range(len(level.rounds))]
-    return [*losses, everywhere(job, level, "measure_tile", None, len(level.rounds))]
+    prepare_level(context, level)
+    losses = [everywhere(context, level, "prepare_tile", 0, 0, origin_of(context, level))]
+    losses += [everywhere(context, level, "paint_tile", made + 1, made, WEIGHT) for made in range(len(level.rounds))]
+    return [*losses, everywhere(context, level, "measure_tile", None, len(level.rounds))]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,9 +102,9 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Done:
-    """A job whose two levels are painted, and what each level's losses were."""
+    """A context whose two levels are painted, and what each level's losses were."""
 
-    job: Job
+    context: RenderContext
     levels: tuple[Level, ...]
     losses: list[list[dict[str, float]]]
 
@@ -112,8 +112,8 @@ class Done:
 @pytest.fixture(scope="module")
 def done(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """Everything painted; all rounds are still there."""
-    job = new_job(tmp_path_factory.mktemp("tasks"))
-    return Done(job, levels_of(job), [paint_level(job, level) for level in levels_of(job)])
+    context = new_context(tmp_path_factory.mktemp("tasks"))
+    return Done(context, levels_of(context), [paint_level(context, level) for level in levels_of(context)])
 
 
 def test_painting_brings_the_losses_down(done):
@@ -127,9 +127,9 @@ def test_painting_brings_the_losses_down(done):
 
 def test_a_level_starts_from_the_photograph(done):
     """Level 0 starts with the photograph itself: no content loss, no moments, average and pixels alike."""
-    job, level = done.job, done.levels[0]
-    state = job.canvas(level, 0).read(level.grid.box)
-    np.testing.assert_array_equal(state[PIXELS], job.content(level).read(level.grid.box)[0])
+    context, level = done.context, done.levels[0]
+    state = context.canvas(level, 0).read(level.grid.box)
+    np.testing.assert_array_equal(state[PIXELS], context.content(level).read(level.grid.box)[0])
     np.testing.assert_array_equal(state[AVERAGE], state[PIXELS])
     assert not state[MOMENT1:].any()
     assert done.losses[0][0].terms["content"] == 0
@@ -148,12 +148,12 @@ INSIDE = (slice(8, -8), slice(8, -8))  # Pillow repeats the picture's edge, we s
 )
 def test_the_next_level_starts_from_the_one_before(done, changes, share):
     """Level 1 starts with level 0's average, enlarged, and the share of what the photograph has beyond its own."""
-    job = replace(done.job, settings=done.job.settings.model_copy(update=changes))
+    context = replace(done.context, settings=done.context.settings.model_copy(update=changes))
     before, level = done.levels
-    everywhere(job, level, "prepare_tile", 9, 9, origin_of(job, level))
-    large = job.canvas(level, 9).read(level.picture_box)
-    small = job.canvas(before, len(before.rounds)).read(before.picture_box)[AVERAGE]
-    coarse, fine = (job.content(each).read(each.picture_box)[0] for each in done.levels)
+    everywhere(context, level, "prepare_tile", 9, 9, origin_of(context, level))
+    large = context.canvas(level, 9).read(level.picture_box)
+    small = context.canvas(before, len(before.rounds)).read(before.picture_box)[AVERAGE]
+    coarse, fine = (context.content(each).read(each.picture_box)[0] for each in done.levels)
     for channel in range(3):
         painted, seen = (
             enlarged(plane[..., channel], level.width, level.height, Image.Resampling.BICUBIC)
@@ -166,12 +166,12 @@ def test_the_next_level_starts_from_the_one_before(done, changes, share):
 
 def test_the_next_level_goes_on_with_the_moments(tmp_path):
     """With Adam, level 1 starts with level 0's moments, enlarged linearly."""
-    job = new_job(tmp_path, Settings(**TINY | {"optimizer": "adam"}))
-    before, level = levels_of(job)
+    context = new_context(tmp_path, Settings(**TINY | {"optimizer": "adam"}))
+    before, level = levels_of(context)
     for each in (before, level):
-        paint_level(job, each)
-    small = job.canvas(before, len(before.rounds)).read(before.picture_box)
-    large = job.canvas(level, 0).read(level.picture_box)
+        paint_level(context, each)
+    small = context.canvas(before, len(before.rounds)).read(before.picture_box)
+    large = context.canvas(level, 0).read(level.picture_box)
     for channel in range(3):
         for moment in (MOMENT1, MOMENT2):
             plane = small[moment, :, :, channel]
@@ -184,62 +184,62 @@ def test_the_next_level_goes_on_with_the_moments(tmp_path):
 
 def test_smaller_tiles_go_on_with_the_same_canvas(done):
     """Cut anew amid a level, tiles have the canvas as it was, moments and all, and nearly its losses."""
-    job, level = done.job, replace(done.levels[1], tile=64)
+    context, level = done.context, replace(done.levels[1], tile=64)
     assert len(level.grid) > len(done.levels[1].grid)
     level = replace(level, tile=128, halvings=1)  # the same tiles
-    file_canvas(job.content(level), lambda rows: with_bleed(content, level, rows))
-    losses = everywhere(job, level, "prepare_tile", 1, 1, (done.levels[1], 1))
-    before, after = (job.canvas(each, 1).read(level.grid.box) for each in (done.levels[1], level))
+    file_canvas(context.content(level), lambda rows: with_bleed(content, level, rows))
+    losses = everywhere(context, level, "prepare_tile", 1, 1, (done.levels[1], 1))
+    before, after = (context.canvas(each, 1).read(level.grid.box) for each in (done.levels[1], level))
     np.testing.assert_allclose(after, before, rtol=1e-6, atol=1e-6)
     assert losses.terms["style"] == pytest.approx(done.losses[1][1].terms["style"], rel=0.05)
-    everywhere(job, level, "paint_tile", 2, 1, WEIGHT)
+    everywhere(context, level, "paint_tile", 2, 1, WEIGHT)
 
 
 def test_tasks_may_run_twice(done):
     """Run again in another order, as after a worker died, every task files the same bytes."""
-    job = done.job
-    before = contents(job.folder.store.local)
+    context = done.context
+    before = contents(context.folder.store.local)
     for level in done.levels:
         rounds = len(level.rounds)
-        assert tasks.style_targets(job, level, 0) == 0
+        assert tasks.style_targets(context, level, 0) == 0
         for tile in level.grid:
-            tasks.prepare_tile(job, level, tile.index, 0, origin_of(job, level))
+            tasks.prepare_tile(context, level, tile.index, 0, origin_of(context, level))
             for made in reversed(range(rounds)):
-                tasks.paint_tile(job, level, tile.index, made, WEIGHT)
-            tasks.measure_tile(job, level, tile.index, rounds)
+                tasks.paint_tile(context, level, tile.index, made, WEIGHT)
+            tasks.measure_tile(context, level, tile.index, rounds)
         for made in (*range(rounds + 1), None):
-            tasks.add_up(job, level, made, WEIGHT)
-    after = contents(job.folder.store.local)
+            tasks.add_up(context, level, made, WEIGHT)
+    after = contents(context.folder.store.local)
     assert before.keys() == after.keys()
     assert [name for name in before if before[name] != after[name]] == []
 
 
 def test_two_jobs_do_not_mix(done, tmp_path):
-    """What a worker keeps between tasks belongs to one job: tasks of two jobs in turn are as if alone."""
-    other, level = new_job(tmp_path, SETTINGS.model_copy(update={"style_weight": 1.0})), done.levels[0]
-    lay_out(other, level)
+    """What a worker keeps between tasks belongs to one context: tasks of two jobs in turn are as if alone."""
+    other, level = new_context(tmp_path, SETTINGS.model_copy(update={"style_weight": 1.0})), done.levels[0]
+    prepare_level(other, level)
     everywhere(other, level, "prepare_tile", 0, 0, None)
 
-    def state(job: Job, made: int) -> bytes:
-        canvas = job.canvas(level, made)
+    def state(context: RenderContext, made: int) -> bytes:
+        canvas = context.canvas(level, made)
         return canvas.store.read(canvas.name(level.grid[0]))
 
-    alone = state(done.job, 1)
-    for job in (other, done.job):
-        tasks.paint_tile(job, level, 0, 0, WEIGHT)
-    assert state(done.job, 1) == alone
-    assert state(other, 0) == state(done.job, 0)
+    alone = state(done.context, 1)
+    for context in (other, done.context):
+        tasks.paint_tile(context, level, 0, 0, WEIGHT)
+    assert state(done.context, 1) == alone
+    assert state(other, 0) == state(done.context, 0)
     assert state(other, 1) != alone
 
 
 def test_tiles_tell_what_they_fetched(done):
     """Painting fetches a tile's outer box of its own file and its neighbors', in all planes; nothing else counts."""
-    job, level = done.job, done.levels[1]
+    context, level = done.context, done.levels[1]
     for tile in level.grid:
         reached = sum(np.prod((each.extent & tile.outer).shape) for each in level.grid.touching(tile.outer))
         painted, measured = (
-            tasks.paint_tile(job, level, tile.index, 0, WEIGHT),
-            tasks.measure_tile(job, level, tile.index, 2),
+            tasks.paint_tile(context, level, tile.index, 0, WEIGHT),
+            tasks.measure_tile(context, level, tile.index, 2),
         )
         assert painted[:2] == (tile.index, reached * PLANES[SETTINGS.optimizer] * 3 * 4)
         assert measured[:2] == (tile.index, 0)
@@ -248,8 +248,8 @@ def test_tiles_tell_what_they_fetched(done):
 
 def test_tiles_leave_out_what_is_not_theirs(done):
     """A tile files its extent only, not its halo, in all planes of float32."""
-    job, level = done.job, done.levels[1]
-    canvas = job.canvas(level, 1)
+    context, level = done.context, done.levels[1]
+    canvas = context.canvas(level, 1)
     assert len(level.grid) == 4
     for tile in level.grid:
         values = PLANES[SETTINGS.optimizer] * np.prod(tile.extent.shape) * 3
@@ -259,12 +259,12 @@ def test_tiles_leave_out_what_is_not_theirs(done):
 
 def test_sums_of_tiles_are_sums_of_the_picture(done):
     """Grams added up over four tiles are the picture's in one pass over its canvas; the margin counts for nothing."""
-    job, level = done.job, done.levels[1]
-    canvas = job.canvas(level, 0).read(level.grid.box)[AVERAGE]
+    context, level = done.context, done.levels[1]
+    canvas = context.canvas(level, 0).read(level.grid.box)[AVERAGE]
     picture = to_tensor(canvas)
     with torch.no_grad():
-        features = tasks._network_of(job)(picture, tuple(SETTINGS.style_layers))
-    total = job.folder.read(job.folder.total(level, 0))
+        features = tasks._network_of(context)(picture, tuple(SETTINGS.style_layers))
+    total = context.folder.read(context.folder.total(level, 0))
     inside = Window.of(*(_mask(span, n) for span, n in zip(level.picture_box, canvas.shape[:2], strict=True)))
     for layer in ("relu1_1", "relu2_1"):  # deeper ones see beyond the short halo of these tiles
         whole = style_sums(features[layer], inside)[0].numpy()
@@ -281,28 +281,28 @@ def _mask(span: Span, length: int) -> np.ndarray:
 
 def test_a_tile_in_the_margin_alone_is_painted(tmp_path):
     """Where a tile holds nothing of the picture it adds nothing to the sums, and what it paints stays finite."""
-    job = new_job(tmp_path, Settings(**TINY | {"edge_margin": 100, "tile": 64, "overlap": 0}))
-    level = levels_of(job)[0]
-    lay_out(job, level)
-    everywhere(job, level, "prepare_tile", 0, 0, None)
-    losses = everywhere(job, level, "paint_tile", 1, 0, WEIGHT)
+    context = new_context(tmp_path, Settings(**TINY | {"edge_margin": 100, "tile": 64, "overlap": 0}))
+    level = levels_of(context)[0]
+    prepare_level(context, level)
+    everywhere(context, level, "prepare_tile", 0, 0, None)
+    losses = everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
     outside = [tile for tile in level.grid if min((tile.outer & level.picture_box).shape) <= 0]
     assert outside
-    assert np.isfinite(job.canvas(level, 1).read(level.grid.box)).all()
+    assert np.isfinite(context.canvas(level, 1).read(level.grid.box)).all()
     assert all(np.isfinite(value) for value in [losses.total, *losses.terms.values()])
 
 
 def test_style_statistics_do_not_depend_on_their_tiles(tmp_path):
     """A style picture longer than one tile gives the Gram matrices of a single pass over it."""
-    job = new_job(tmp_path)
-    level = levels_of(job)[0]
+    context = new_context(tmp_path)
+    level = levels_of(context)[0]
     picture = painting(80, 2100).astype(np.float32) / 255
-    job.folder.write(job.folder.style(level, 0), {"pixels": picture})
-    tasks.style_targets(job, level, 0)
+    context.folder.write(context.folder.style(level, 0), {"pixels": picture})
+    tasks.style_targets(context, level, 0)
     whole = to_tensor(picture)
     with torch.no_grad():
-        features = tasks._network_of(job)(whole, tuple(SETTINGS.style_layers))
-    targets = job.folder.read(job.folder.targets(level, 0))
+        features = tasks._network_of(context)(whole, tuple(SETTINGS.style_layers))
+    targets = context.folder.read(context.folder.targets(level, 0))
     assert set(targets) == {f"style {what} {layer}" for what in ("gram", "mean") for layer in SETTINGS.style_layers}
     for layer, f in features.items():
         wanted = style_sums(f, Window.full(whole))[0].numpy() / (f.shape[2] * f.shape[3])
@@ -314,7 +314,7 @@ LOADED = "import pickle, sys; pickle.loads(bytes.fromhex(sys.argv[1])); print('t
 
 def test_what_comes_home_does_not_bring_torch(done):
     """The driver, which unpickles what tasks give back or raise, stays small."""
-    results = [tasks.measure_tile(done.job, done.levels[0], 0, 0), DeviceMemoryError("full"), DivergedError(1, 0.1)]
+    results = [tasks.measure_tile(done.context, done.levels[0], 0, 0), DeviceMemoryError("full"), DivergedError(1, 0.1)]
     command = [sys.executable, "-c", LOADED, pickle.dumps(results).hex()]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
 
@@ -328,11 +328,11 @@ def test_a_tile_that_does_not_fit_is_named(done, monkeypatch, task):
 
     for name in ("paint", "measure"):
         monkeypatch.setattr(tasks.Painter, name, exhausted)
-    job, level = done.job, done.levels[1]
+    context, level = done.context, done.levels[1]
     height, width = level.grid[3].outer.shape
-    arguments = {"prepare_tile": (0, origin_of(job, level)), "paint_tile": (0, WEIGHT), "measure_tile": (0,)}[task]
+    arguments = {"prepare_tile": (0, origin_of(context, level)), "paint_tile": (0, WEIGHT), "measure_tile": (0,)}[task]
     with pytest.raises(DeviceMemoryError, match=rf"out of memory .* for a tile of {width} x {height} px; use"):
-        getattr(tasks, task)(job, level, 3, *arguments)
+        getattr(tasks, task)(context, level, 3, *arguments)
 
 
 # ------------------------------------------------------------------------- several styles, other starts, missing terms
@@ -340,11 +340,11 @@ def test_a_tile_that_does_not_fit_is_named(done, monkeypatch, task):
 
 def test_statistics_of_several_styles_are_blended(tmp_path):
     """What the painter follows is the mean of all style pictures' statistics, by their shares."""
-    job = new_job(tmp_path, shares=(0.25, 0.75))
-    level = levels_of(job)[0]
-    lay_out(job, level)
-    first, second = (job.folder.read(job.folder.targets(level, number)) for number in (0, 1))
-    blended = tasks._painter(job, level).objective.terms[0].targets
+    context = new_context(tmp_path, shares=(0.25, 0.75))
+    level = levels_of(context)[0]
+    prepare_level(context, level)
+    first, second = (context.folder.read(context.folder.targets(level, number)) for number in (0, 1))
+    blended = tasks._painter(context, level).objective.terms[0].targets
     assert blended.keys() == first.keys() == second.keys()
     for name, found in blended.items():
         assert (first[name] != second[name]).any()
@@ -353,11 +353,11 @@ def test_statistics_of_several_styles_are_blended(tmp_path):
 
 def test_a_start_that_was_filed_is_started_from(tmp_path):
     """Where painting does not start from the photograph, level 0 has the filed start, and a content loss at once."""
-    job = new_job(tmp_path, SETTINGS.model_copy(update={"noise_ratio": 0.5}))
-    level = levels_of(job)[0]
-    lay_out(job, level)
-    first = everywhere(job, level, "prepare_tile", 0, 0, None)
-    state = job.canvas(level, 0).read(level.grid.box)
+    context = new_context(tmp_path, SETTINGS.model_copy(update={"noise_ratio": 0.5}))
+    level = levels_of(context)[0]
+    prepare_level(context, level)
+    first = everywhere(context, level, "prepare_tile", 0, 0, None)
+    state = context.canvas(level, 0).read(level.grid.box)
     np.testing.assert_allclose(state[: AVERAGE + 1], 0.25, atol=1e-7)
     assert not state[MOMENT1:].any()
     assert first.terms["content"] > 0
@@ -367,16 +367,16 @@ def test_a_start_that_was_filed_is_started_from(tmp_path):
 def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
     """Content alone and style alone are painted; the term that does not count has no features, statistics or loss."""
     changes = {f"{missing}_weight": 0.0, "noise_ratio": 1.0}
-    job = new_job(tmp_path, SETTINGS.model_copy(update=changes), () if missing == "style" else (1.0,))
-    level = levels_of(job)[0]
-    lay_out(job, level)
-    first = everywhere(job, level, "prepare_tile", 0, 0, None)
-    everywhere(job, level, "paint_tile", 1, 0, WEIGHT)
-    last = everywhere(job, level, "paint_tile", 2, 1, WEIGHT)
+    context = new_context(tmp_path, SETTINGS.model_copy(update=changes), () if missing == "style" else (1.0,))
+    level = levels_of(context)[0]
+    prepare_level(context, level)
+    first = everywhere(context, level, "prepare_tile", 0, 0, None)
+    everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
+    last = everywhere(context, level, "paint_tile", 2, 1, WEIGHT)
     assert missing not in first.terms
     assert 0 < last.terms[counts] < first.terms[counts]
-    assert set(tasks._features(job, level, level.grid[0])) == (set() if missing == "content" else {"relu4_2"})
-    assert missing not in [term.name for term in tasks._painter(job, level).objective.terms]
+    assert set(tasks._features(context, level, level.grid[0])) == (set() if missing == "content" else {"relu4_2"})
+    assert missing not in [term.name for term in tasks._painter(context, level).objective.terms]
 
 
 @pytest.mark.parametrize(
@@ -389,40 +389,40 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
 )
 def test_pooling_and_padding_reach_the_network(tmp_path, changes, wanted):
     """`network` means as it was trained; anything else is heeded."""
-    network = tasks._network_of(new_job(tmp_path, SETTINGS.model_copy(update=changes)))
+    network = tasks._network_of(new_context(tmp_path, SETTINGS.model_copy(update=changes)))
     assert (network.pooling, network.padding, network.pool_scale) == wanted
 
 
 def test_tiles_without_strength_are_not_painted(tmp_path, monkeypatch):
     """Where no guide is, a round makes no step: state and sums are filed as they were; others are painted."""
-    job = replace(new_job(tmp_path), regions=Guidance(count=1, planes=1, painted=0.5, styles=(0,)))
-    level = levels_of(job)[-1]
+    context = replace(new_context(tmp_path), regions=Guidance(count=1, planes=1, painted=0.5, styles=(0,)))
+    level = levels_of(context)[-1]
     guides = np.zeros((level.grid.height, level.grid.width, 3), np.float32)
     guides[:, :60, 0] = 1
-    file_canvas(job.guides(level), lambda rows: guides[slice(*rows)])
-    lay_out(job, level)
-    everywhere(job, level, "prepare_tile", 0, 0, None)
+    file_canvas(context.guides(level), lambda rows: guides[slice(*rows)])
+    prepare_level(context, level)
+    everywhere(context, level, "prepare_tile", 0, 0, None)
     painted = []
     paint = Painter.paint
     monkeypatch.setattr(Painter, "paint", lambda *given: painted.append(given[1].shape) or paint(*given))
-    everywhere(job, level, "paint_tile", 1, 0, WEIGHT)
+    everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
     assert level.grid.shape == (2, 2)
     assert len(painted) == 2
-    before, after = (job.canvas(level, made).read(level.grid.box)[PIXELS] for made in (0, 1))
+    before, after = (context.canvas(level, made).read(level.grid.box)[PIXELS] for made in (0, 1))
     right = level.grid[0].extent.cols.stop
     np.testing.assert_allclose(after[:, right:], before[:, right:], atol=1e-6)  # blended once more
     assert (after != before)[:, :40].any(axis=2).mean() > 0.9
-    filed = [job.folder.read(job.folder.sums(level, made, 1)) for made in (0, 1)]
+    filed = [context.folder.read(context.folder.sums(level, made, 1)) for made in (0, 1)]
     assert all((filed[0][name] == filed[1][name]).all() for name in filed[0])
 
 
 def test_regions_have_the_targets_of_their_styles(tmp_path):
     """Every region follows its own style pictures, by their shares."""
-    job = replace(new_job(tmp_path, shares=(1.0, 0.25, 0.75)), regions=Guidance(2, 2, 1.0, (0, 1, 1)))
-    level = levels_of(job)[0]
-    lay_out(job, level)
-    found = tasks._blended_targets(job, level)
-    first, second, third = (job.folder.read(job.folder.targets(level, number)) for number in range(3))
+    context = replace(new_context(tmp_path, shares=(1.0, 0.25, 0.75)), regions=Guidance(2, 2, 1.0, (0, 1, 1)))
+    level = levels_of(context)[0]
+    prepare_level(context, level)
+    found = tasks._blended_targets(context, level)
+    first, second, third = (context.folder.read(context.folder.targets(level, number)) for number in range(3))
     np.testing.assert_array_equal(found["style gram relu2_1"], first["style gram relu2_1"])
     wanted = 0.25 * second["style mean relu4_1"] + 0.75 * third["style mean relu4_1"]
     np.testing.assert_allclose(found["style mean relu4_1 1"], wanted, rtol=1e-12)

@@ -22,7 +22,7 @@ SMALL = np.full((16, 16, 3), 99, np.uint8)
 
 
 class Hostile(NamedTuple):
-    """A file that has to be refused; the fields are as in `innocent.Innocent`."""
+    """A file that has to be refused; the fields are as in `valid_files.ValidFile`."""
 
     kind: str
     name: str
@@ -111,7 +111,7 @@ def png(width: int, height: int, interlace: int = 0) -> bytes:
 
 
 def tiff(tags: dict[int, int]) -> bytes:
-    """A grey picture of 64 x 64 pixels in one strip of no data, but for these tags."""
+    """A gray picture of 64 x 64 pixels in one strip of no data, but for these tags."""
     found = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 273: 200, 277: 1, 278: 64, 279: 100} | tags
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(found.items()))
     return b"II*\0" + struct.pack("<IH", 8, len(found)) + entries + bytes(200)
@@ -188,7 +188,7 @@ def _presets() -> Iterator[Hostile]:
         "half a character": 'init: "\\ud800"',
         "a long way": "extends: " + "a/" * 30_000 + "b.yaml",
         "a long way to weights": "weights: " + "a/" * 30_000 + "b",
-        "colours of a terminal": '"\\e[2J": 1',
+        "colors of a terminal": '"\\e[2J": 1',
     }
     return (Hostile("preset", f"{name}.yaml", text.encode()) for name, text in texts.items())
 

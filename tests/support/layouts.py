@@ -144,7 +144,7 @@ class _Python2Pickler(pickle._Pickler):
 
 
 def matconvnet(weights: Tensors, *, old: bool, mean: tuple[float, ...] = CAFFE_MEAN, compress: bool = True) -> bytes:
-    """A MatConvNet file: `filters`, `biases` and a mean picture, or, later, `weights` and a mean colour."""
+    """A MatConvNet file: `filters`, `biases` and a mean picture, or, later, `weights` and a mean color."""
     layers: list[dict[str, Any]] = []
     block = "1"
     for name, (weight, bias) in pairs(weights).items():
@@ -158,9 +158,9 @@ def matconvnet(weights: Tensors, *, old: bool, mean: tuple[float, ...] = CAFFE_M
             layers[-1] |= {"weights": _cells([weight, bias[:, None]]), "opts": np.empty((0, 0), object)}
         layers.append({"type": "relu", "name": f"relu{name[4:]}"})
     layers.append({"name": "fc6", "type": "conv", "filters": np.zeros((7, 7, 2, 2)), "biases": np.zeros((1, 2))})
-    colour = np.array(mean, np.float32).reshape(1, 1, 3)
+    color = np.array(mean, np.float32).reshape(1, 1, 3)
     file = io.BytesIO()
-    about: dict[str, Any] = {"keepAspect": 1.0, "averageImage": np.tile(colour, (224, 224, 1)) if old else colour}
+    about: dict[str, Any] = {"keepAspect": 1.0, "averageImage": np.tile(color, (224, 224, 1)) if old else color}
     found = {"normalization": about} if old else {"meta": {"normalization": about, "classes": {"name": "cat"}}}
     savemat(file, {"layers": _cells(layers), **found}, do_compression=compress)
     return file.getvalue()
@@ -198,7 +198,7 @@ def vgg_features(weights: Tensors, x: Tensor) -> dict[str, Tensor]:
     return features
 
 
-def alexnet_features(weights: Tensors, x: Tensor, groups: int = 2, normalised: bool = True) -> dict[str, Tensor]:
+def alexnet_features(weights: Tensors, x: Tensor, groups: int = 2, normalized: bool = True) -> dict[str, Tensor]:
     """Features of AlexNet with zero padding and max pooling, every step to a whole share of the picture."""
     features = {}
     for i, (pad, stride) in enumerate([((3, 4), 4), ((2, 2), 1), ((1, 1), 1), ((1, 1), 1), ((1, 1), 1)], 1):
@@ -208,7 +208,7 @@ def alexnet_features(weights: Tensors, x: Tensor, groups: int = 2, normalised: b
         features[f"conv{i}"] = x
         x = features[f"relu{i}"] = x.relu()
         if i <= 2:
-            x = F.local_response_norm(x, 5, 1e-4, 0.75, 1.0) if normalised else x
+            x = F.local_response_norm(x, 5, 1e-4, 0.75, 1.0) if normalized else x
             x = F.max_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 3, 2)
     return features
 
@@ -269,7 +269,7 @@ LAYOUTS = {
         "alexnet-owt",
         "torchvision",
         _torchvision(legacy, TORCHVISION_ALEXNET),
-        lambda weights, picture: alexnet_features(weights, imagenet(picture), groups=1, normalised=False),
+        lambda weights, picture: alexnet_features(weights, imagenet(picture), groups=1, normalized=False),
     ),
     "safetensors": Layout("vgg19", "safetensors", lambda weights: save(dict(weights)), _vgg(imagenet)),
     "matconvnet": Layout("vgg19", "matconvnet", lambda weights: matconvnet(weights, old=False), _vgg(caffe)),

@@ -13,7 +13,7 @@ MURALIST = [sys.executable, "-c", "from muralist.cli import main; main()"]
 
 # Two levels, 64 px with one tile and 128 px with four; two rounds each, the last one shorter.
 TINY = {
-    "coarse": 64,
+    "base_size": 64,
     "steps": [4, 3],
     "steps_per_round": 2,
     "tile": 96,
@@ -27,7 +27,7 @@ TINY = {
 
 
 def photograph(height: int = 96, width: int = 128, seed: int = 0) -> np.ndarray:
-    """A picture (height, width, 3), uint8: smooth colours behind a disc and a bar, nowhere symmetric."""
+    """A picture (height, width, 3), uint8: smooth colors behind a disc and a bar, nowhere symmetric."""
     random = np.random.default_rng(seed)
     pixels = _field(random, height, width, cells=4)
     rows, columns = np.mgrid[0:height, 0:width]
@@ -82,6 +82,6 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 
 
 def _field(random: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
-    """Smooth random colours (height, width, 3), float64 in [0, 1]."""
+    """Smooth random colors (height, width, 3), float64 in [0, 1]."""
     coarse = (random.random((cells, cells + 1, 3)) * 255).astype(np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)) / 255

@@ -32,8 +32,8 @@ def quadratic(picture: Tensor) -> Tensor:
     return STEEPNESS * (picture - TARGET)
 
 
-def grey(steps: Steps, value: float = 0.5) -> tuple[Tensor, ...]:
-    """The state of a grey tile that nobody has painted yet, float64."""
+def gray(steps: Steps, value: float = 0.5) -> tuple[Tensor, ...]:
+    """The state of a gray tile that nobody has painted yet, float64."""
     state = start_state(np.full((HEIGHT, WIDTH, 3), value), steps.optimizer)
     return tuple(torch.from_numpy(plane).permute(2, 0, 1)[None] for plane in state)
 
@@ -45,8 +45,8 @@ def begun(
     gradient: Gradient = quadratic,
     weights: Tensor = ONES,
 ) -> Descent:
-    """A round of `count` steps that is about to begin, from grey if no state is given."""
-    return Descent(grey(steps) if state is None else state, gradient, weights, replace(steps, count=count))
+    """A round of `count` steps that is about to begin, from gray if no state is given."""
+    return Descent(gray(steps) if state is None else state, gradient, weights, replace(steps, count=count))
 
 
 def take(descent: Descent, steps: Steps, made: int, grad: Tensor, rate: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Where tiles lie: cores partition the canvas, neighbours overlap, windows sum to one."""
+"""Where tiles lie: cores partition the canvas, neighbors overlap, windows sum to one."""
 
 import pickle
 import re
@@ -28,7 +28,7 @@ def grids(draw, longest=150):
         overlap=overlap,
         stride=stride,
         halo=draw(st.none() | st.integers(0, 25)),
-        chunks=draw(st.none() | st.tuples(st.integers(1, 9), st.integers(1, 9))),
+        tile_grid=draw(st.none() | st.tuples(st.integers(1, 9), st.integers(1, 9))),
     )
 
 
@@ -83,8 +83,8 @@ def test_outer_boxes_are_aligned_to_the_stride(grid):
 
 @STEADY
 @given(grids())
-def test_neighbours_share_the_overlap(grid):
-    """Neighbours share at least the overlap, and no pixel is blended from more than two spans of an axis."""
+def test_neighbors_share_the_overlap(grid):
+    """Neighbors share at least the overlap, and no pixel is blended from more than two spans of an axis."""
     for axis in grid.axes:
         assert all(left.outer.stop - right.outer.start >= grid.overlap for left, right in pairwise(axis))
         assert all(left.outer.start < right.outer.start for left, right in pairwise(axis))
@@ -107,7 +107,7 @@ def test_halo_is_not_blended(grid):
 @given(grids())
 def test_tiles_are_no_longer_than_asked(grid):
     """An outer box is at most the tile long, plus what does not fill a stride at the canvas's end."""
-    assume(grid.chunks is None)
+    assume(grid.tile_grid is None)
     for axis in grid.axes:
         assert all(part.outer.length <= max(grid.tile, grid.stride) + grid.stride - 1 for part in axis)
 
@@ -135,9 +135,9 @@ def test_windows_sum_to_one(grid):
 @given(grids())
 def test_chunks_are_as_many_as_asked(grid):
     """A grid of chunks has just so many rows and columns, fewer only where a chunk would be below the overlap."""
-    assume(grid.chunks is not None)
+    assume(grid.tile_grid is not None)
     least = max(grid.stride, -(-grid.overlap // grid.stride) * grid.stride)
-    for found, wanted, length in zip(grid.shape, grid.chunks, (grid.height, grid.width), strict=True):
+    for found, wanted, length in zip(grid.shape, grid.tile_grid, (grid.height, grid.width), strict=True):
         assert found <= wanted
         assert found == wanted or length < (found + 1) * least
 
@@ -152,7 +152,7 @@ def test_chunks_without_overlap_are_plain_rectangles(length, count, stride):
     assert all(left.stop == right.start for left, right in pairwise(spans))
     lengths = [span.length // stride for span in spans]
     assert max(lengths) - min(lengths) <= 1
-    grid = TileGrid(length, length, tile=64, overlap=0, stride=stride, chunks=(count, 1))
+    grid = TileGrid(length, length, tile=64, overlap=0, stride=stride, tile_grid=(count, 1))
     assert all(tile.core == tile.extent == tile.outer for tile in grid)
     assert all((factor == 1).all() for tile in grid for factor in grid.window(tile))
 
@@ -160,7 +160,7 @@ def test_chunks_without_overlap_are_plain_rectangles(length, count, stride):
 def test_chunks_do_not_heed_the_tile():
     """Six chunks are six whatever the tile, and an overlap that is too large for the tile is none for them."""
     for tile in (16, 100, 4096):
-        grid = TileGrid(200, 330, tile=tile, overlap=20, stride=4, chunks=(2, 3))
+        grid = TileGrid(200, 330, tile=tile, overlap=20, stride=4, tile_grid=(2, 3))
         assert grid.shape == (2, 3)
         assert [cut.outer for cut in grid.axes[1]] == [Span(0, 120), Span(100, 228), Span(208, 330)]
 
@@ -219,7 +219,7 @@ def test_other_tiles_need_whole_pieces(grid):
 
 
 def test_pieces_are_strips_along_the_edges():
-    """A tile that overlaps with a neighbour on the right has its middle, and what the neighbour sees of it."""
+    """A tile that overlaps with a neighbor on the right has its middle, and what the neighbor sees of it."""
     grid = TileGrid(height=64, width=112, tile=64, overlap=16)
     assert [piece.cols for piece in grid.pieces(grid[0])] == [Span(0, 48), Span(48, 60)]
     assert [piece.cols for piece in grid.pieces(grid[1])] == [Span(52, 64), Span(64, 112)]
@@ -278,7 +278,7 @@ def test_too_small_a_tile_says_what_to_do():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"height": 0}, {"width": -1}, {"tile": 0}, {"stride": 0}, {"overlap": -1}, {"chunks": (2, 0)}]
+    "wrong", [{"height": 0}, {"width": -1}, {"tile": 0}, {"stride": 0}, {"overlap": -1}, {"tile_grid": (2, 0)}]
 )
 def test_sizes_that_are_not_positive_are_refused(wrong):
     """A grid without pixels, tiles or stride, or with a negative overlap, is refused with what was given."""

@@ -44,14 +44,14 @@ def enlarge(
     return resample(read, source, target, box or whole(target), kernel)
 
 
-def centres(frame: Frame, axis: int) -> np.ndarray:
-    """Where pixel centres of a canvas lie in its picture, as a share of the picture's side."""
+def centers(frame: Frame, axis: int) -> np.ndarray:
+    """Where pixel centers of a canvas lie in its picture, as a share of the picture's side."""
     return (np.arange(frame.canvas[axis]) + 0.5 - frame.start) / frame.picture[axis]
 
 
 def draw_function(frame: Frame, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     """Sample a function of (down, across), shares of the picture, at every pixel of the canvas."""
-    values = function(centres(frame, 0)[:, None], centres(frame, 1))
+    values = function(centers(frame, 0)[:, None], centers(frame, 1))
     return np.broadcast_to(values, frame.canvas).astype(np.float32)[..., None]
 
 

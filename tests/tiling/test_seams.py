@@ -195,7 +195,7 @@ def test_no_borders(borders):
 
 
 def test_a_flat_picture():
-    """One colour has no seams; one colour with a seam has nothing else."""
+    """One color has no seams; one color with a seam has nothing else."""
     flat = np.full((400, 500, 3), 0.3, np.float32)
     assert score(flat, [200], [250]) == 1.0
     flat[200:] += STEP
@@ -211,9 +211,9 @@ def test_small_pictures():
 
 def test_only_strips_are_read():
     """Of a large picture only strips along the borders are read, each once, a stretch at a time."""
-    colour = np.broadcast_to(np.float32(0.5), (9000, 7000, 3))
+    color = np.broadcast_to(np.float32(0.5), (9000, 7000, 3))
     boxes: list[Box] = []
-    assert seam_score(colour.shape[:2], reader(colour, boxes), [4000], [100, 3500]) == 1.0
+    assert seam_score(color.shape[:2], reader(color, boxes), [4000], [100, 3500]) == 1.0
     across = [(0, 4136), (4136, 8232), (8232, 9000)]  # 64 blocks each, the first 40 of 65 rows
     along = [(0, 4120), (4120, 7000)]
     assert boxes == [

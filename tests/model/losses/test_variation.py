@@ -53,8 +53,8 @@ def loss(picture: Tensor, name: str, tv_chroma: float = 0.0) -> Tensor:
     falling = picture[..., 1:, 1:] - picture[..., :-1, :-1]
     rising = picture[..., 1:, :-1] - picture[..., :-1, 1:]
     if name == "l2":
-        coloured = [d - d.mean(1, keepdim=True) for d in (down, right)]
-        square = sum(d.square().sum() for d in (down, right)) + tv_chroma * sum(d.square().sum() for d in coloured)
+        colored = [d - d.mean(1, keepdim=True) for d in (down, right)]
+        square = sum(d.square().sum() for d in (down, right)) + tv_chroma * sum(d.square().sum() for d in colored)
         return square / (height * width)
     if name == "l2-9point":
         axes, diagonals = (a.square().sum() + b.square().sum() for a, b in ((down, right), (falling, rising)))
@@ -88,14 +88,14 @@ def test_formulas_by_hand(name):
 
 
 def test_chroma_by_hand():
-    """The default formula counts what is not grey once more: of (1, 2, 0) that is (0, 1, -1), 2 of 5."""
+    """The default formula counts what is not gray once more: of (1, 2, 0) that is (0, 1, -1), 2 of 5."""
     assert chroma(torch.tensor([1.0, 2.0, 0.0]).view(1, 3, 1, 1)).flatten().tolist() == [0, 1, -1]
     assert value(PICTURE, "l2", tv_chroma=7.0) == pytest.approx((5 + 7 * 2) * (69 + 39) / 6, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", [name for name in TV_LOSSES if name != "l2"])
 def test_chroma_counts_for_the_default_formula_only(name):
-    """Published formulas stay what they are, whatever colour costs."""
+    """Published formulas stay what they are, whatever color costs."""
     picture = noise(1, 3, 4, 5)
     assert value(picture, name, tv_chroma=7.0) == value(picture, name)
     gradients = [gradient(term(name, 4, 5, tv_chroma), picture) for tv_chroma in (0.0, 7.0)]
@@ -136,7 +136,7 @@ def numbers(tensors: dict[str, Tensor]) -> dict[str, float]:
 @pytest.mark.parametrize("name", TV_LOSSES)
 @pytest.mark.parametrize(("tile", "overlap", "halo"), [(32, 16, None), (48, 8, 1), (200, 16, None), (40, 16, 8)])
 def test_sums_of_tiles_add_up(name, tile, overlap, halo):
-    """Every pair of neighbours counts once: the sums of all tiles are those of the whole picture, for odd sizes too."""
+    """Every pair of neighbors counts once: the sums of all tiles are those of the whole picture, for odd sizes too."""
     grid = TileGrid(height=93, width=118, tile=tile, overlap=overlap, stride=1, halo=halo)
     picture, variation = noise(1, 3, 93, 118), term(name, 93, 118, 1.5)
     whole, total = numbers(sums(variation, picture)), {}

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from innocent import IPTC, XMP
-from innocent import _exif as exif_block
 from pictures import photograph
 from PIL import ExifTags, Image
+from valid_files import IPTC, XMP
+from valid_files import _exif as exif_block
 
-from muralist.pipeline.finishing import _left_out
+from muralist.pipeline.export import _left_out
 from muralist.pipeline.pictures import iptc, xmp
 from muralist.pipeline.pictures.carried import Carried, carried
 from muralist.pipeline.pictures.images import Picture

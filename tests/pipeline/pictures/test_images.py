@@ -39,7 +39,7 @@ def test_resize_commutes_with_flipping(height: int, width: int, new_height: int,
 
 @pytest.mark.parametrize("width", [25, 64, 77, 300])
 def test_resize_keeps_a_gradient_in_place(width: int) -> None:
-    """A ramp over half-pixel centres is the same ramp at every size, away from the borders."""
+    """A ramp over half-pixel centers is the same ramp at every size, away from the borders."""
     old = np.tile((np.arange(100, dtype=np.float32) + 0.5) / 100, (10, 1))
     new = resize(old, 10, width)[5]
     margin = 4 + width // 25
@@ -48,7 +48,7 @@ def test_resize_keeps_a_gradient_in_place(width: int) -> None:
 
 
 def test_resize_is_antialiased() -> None:
-    """A checkerboard shrunk to a fraction is even grey."""
+    """A checkerboard shrunk to a fraction is even gray."""
     board = (np.indices((90, 90)).sum(axis=0) % 2).astype(np.float32)
     assert np.abs(resize(board, 13, 13) - 0.5).max() < 0.02
 
@@ -128,7 +128,7 @@ def test_a_huge_shrink_reads_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(("aspect", "shape"), [(1, (48, 48)), (4, (16, 64)), (64 / 48, (48, 64)), (1000, (1, 64))])
 def test_crop_to_aspect(tmp_path: Path, aspect: float, shape: tuple[int, int]) -> None:
-    """The crop is the largest of its aspect, centred, and takes the alpha with it."""
+    """The crop is the largest of its aspect, centered, and takes the alpha with it."""
     image = Image.fromarray(np.dstack([photograph(), photograph()[:, :, 0]]))
     picture = read_picture(saved(tmp_path / "a.png", image))
     part = crop_to_aspect(picture, aspect)

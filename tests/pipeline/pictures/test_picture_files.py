@@ -79,7 +79,7 @@ def test_formats_of_eight_bits_get_eight(tmp_path: Path, extension: str) -> None
 @pytest.mark.parametrize("extension", [".png", ".tif", ".webp"])
 @pytest.mark.parametrize("bit_depth", [8, 16])
 def test_alpha_round_trip(tmp_path: Path, extension: str, bit_depth: int) -> None:
-    """Alpha comes back, and so do the colours under full transparency where the format is lossless."""
+    """Alpha comes back, and so do the colors under full transparency where the format is lossless."""
     path = tmp_path / f"a{extension}"
     alpha = np.zeros((48, 64), np.float32)
     alpha[:, 32:] = 1
@@ -102,7 +102,7 @@ def test_jpeg_lays_transparent_pictures_on_white(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_profile_round_trip(tmp_path: Path, extension: str) -> None:
-    """Pixels are converted to the given profile, which is embedded, and come back as the same colours."""
+    """Pixels are converted to the given profile, which is embedded, and come back as the same colors."""
     path = tmp_path / f"a{extension}"
     pixels = np.full((32, 32, 3), (200, 60, 30), np.uint8)
     write_picture(path, pixels, icc=profile("p3"))
@@ -245,7 +245,7 @@ def test_large_tiff_is_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_jpeg_is_not_subsampled_and_quality_counts(tmp_path: Path) -> None:
-    """Colour is stored at full resolution, and quality changes the size of the file."""
+    """Color is stored at full resolution, and quality changes the size of the file."""
     noise = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     write_picture(tmp_path / "good.jpg", noise)
     write_picture(tmp_path / "small.jpg", noise, quality=30)

@@ -75,11 +75,11 @@ def test_sixteen_bits_stay_sixteen(tmp_path: Path, extension: str) -> None:
     assert np.array_equal(picture.pixels, deep_photograph())
 
 
-def test_grey_with_sixteen_bits(tmp_path: Path) -> None:
-    """A 16-bit grey PNG becomes 16-bit RGB with equal channels."""
-    grey = deep_photograph()[:, :, 1]
-    path = saved(tmp_path / "grey.png", Image.fromarray(grey))
-    assert np.array_equal(read_picture(path).pixels, np.dstack([grey] * 3))
+def test_gray_with_sixteen_bits(tmp_path: Path) -> None:
+    """A 16-bit gray PNG becomes 16-bit RGB with equal channels."""
+    gray = deep_photograph()[:, :, 1]
+    path = saved(tmp_path / "gray.png", Image.fromarray(gray))
+    assert np.array_equal(read_picture(path).pixels, np.dstack([gray] * 3))
 
 
 @pytest.mark.parametrize("extension", [".png", ".tif"])
@@ -91,7 +91,7 @@ def test_one_bit(tmp_path: Path, extension: str) -> None:
 
 
 def test_palette_with_transparency(tmp_path: Path) -> None:
-    """Palette colours are looked up, and the transparent entry becomes alpha."""
+    """Palette colors are looked up, and the transparent entry becomes alpha."""
     image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8))
     image.putpalette([10, 20, 30, 200, 100, 50])
     picture = read_picture(saved(tmp_path / "palette.png", image, transparency=1))
@@ -100,8 +100,8 @@ def test_palette_with_transparency(tmp_path: Path) -> None:
     assert picture.pixels[0, 0].tolist() == [10, 20, 30]
 
 
-def test_grey_with_alpha(tmp_path: Path) -> None:
-    """Alpha of a grey picture is kept aside."""
+def test_gray_with_alpha(tmp_path: Path) -> None:
+    """Alpha of a gray picture is kept aside."""
     picture = read_picture(saved(tmp_path / "la.png", Image.new("LA", (4, 3), (10, 100))))
     assert picture.alpha is not None
     assert (picture.pixels == 10).all()
@@ -127,7 +127,7 @@ def test_cmyk_with_its_profile(tmp_path: Path) -> None:
 
 
 def test_embedded_profile_is_converted_to_srgb(tmp_path: Path) -> None:
-    """Display-P3 numbers become the sRGB numbers of the same colour, as Pillow's LittleCMS computes them."""
+    """Display-P3 numbers become the sRGB numbers of the same color, as Pillow's LittleCMS computes them."""
     path = saved(tmp_path / "p3.png", Image.new("RGB", (4, 4), (200, 60, 30)), icc_profile=profile("p3"))
     picture = read_picture(path)
     assert picture.icc == profile("p3")
@@ -135,7 +135,7 @@ def test_embedded_profile_is_converted_to_srgb(tmp_path: Path) -> None:
 
 
 def test_embedded_profile_keeps_sixteen_bits(tmp_path: Path) -> None:
-    """Colour conversion of a 16-bit file does not pass through 8 bits."""
+    """Color conversion of a 16-bit file does not pass through 8 bits."""
     path = tmp_path / "p3.png"
     write_picture(path, deep_photograph(), icc=profile("p3"), bit_depth=16)
     picture = read_picture(path)
@@ -234,8 +234,8 @@ def test_float_tiff_is_taken_as_srgb_encoded(tmp_path: Path, dtype: type) -> Non
     assert np.abs(picture.pixels / 257 - photograph()).max() < 0.1
 
 
-def test_float_tiff_grey_with_small_overshoot(tmp_path: Path) -> None:
-    """A grey float picture is read too, and what a filter overshot is clipped."""
+def test_float_tiff_gray_with_small_overshoot(tmp_path: Path) -> None:
+    """A gray float picture is read too, and what a filter overshot is clipped."""
     path = tmp_path / "float.tif"
     tifffile.imwrite(path, np.array([[-0.1, 0.5], [1.0, 1.2]], np.float32), photometric="minisblack")
     assert read_picture(path).pixels[:, :, 2].tolist() == [[0, 32768], [65535, 65535]]
@@ -326,7 +326,7 @@ def test_other_read_errors_are_reported_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", [0.05, 0.5, 0.98])
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_truncated_file(tmp_path: Path, extension: str, part: float) -> None:
-    """A file that was cut short is an error and never a picture with a grey tail."""
+    """A file that was cut short is an error and never a picture with a gray tail."""
     path = tmp_path / f"cut{extension}"
     noise = np.random.default_rng(0).integers(0, 256, (120, 700, 3), dtype=np.uint8)
     write_picture(path, noise)
@@ -347,7 +347,7 @@ def test_truncated_tiff_with_directory_in_front(tmp_path: Path, compression: str
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_too_short_for_its_size(tmp_path: Path, progressive: bool) -> None:
-    """A small file that claims to be huge is refused before memory or disk is filled with grey."""
+    """A small file that claims to be huge is refused before memory or disk is filled with gray."""
     path = tmp_path / "bomb.jpg"
     Image.fromarray(np.full((64, 64, 3), 99, np.uint8)).save(path, progressive=progressive)
     content = bytearray(path.read_bytes())
@@ -359,10 +359,10 @@ def test_a_jpeg_too_short_for_its_size(tmp_path: Path, progressive: bool) -> Non
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_the_shortest_of_jpegs_is_read(tmp_path: Path, progressive: bool) -> None:
-    """A picture of one colour is as short as JPEG can make it, and whole."""
-    grey = Image.fromarray(np.full((4000, 4000), 99, np.uint8))
-    grey.save(tmp_path / "grey.jpg", optimize=True, quality=1, progressive=progressive)
-    assert np.ptp(read_picture(tmp_path / "grey.jpg").pixels) == 0
+    """A picture of one color is as short as JPEG can make it, and whole."""
+    gray = Image.fromarray(np.full((4000, 4000), 99, np.uint8))
+    gray.save(tmp_path / "gray.jpg", optimize=True, quality=1, progressive=progressive)
+    assert np.ptp(read_picture(tmp_path / "gray.jpg").pixels) == 0
 
 
 def test_a_broken_tag_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -448,7 +448,7 @@ def kinds_of_pictures() -> dict[str, Any]:
         "a.webp": (rgba, {}),
         "rgba.png": (rgba, {}),
         "p3.png": (rgba, {"icc_profile": profile("p3")}),
-        "grey.png": (rgb.convert("L"), {}),
+        "gray.png": (rgb.convert("L"), {}),
         "palette.png": (rgb.convert("P"), {"transparency": 3}),
         "deep.png": (Image.fromarray(deep_photograph()[:, :, 0]), {}),
         "bits.tif": (rgb.convert("1"), {"compression": "group4"}),

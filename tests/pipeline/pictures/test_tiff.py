@@ -31,7 +31,7 @@ def read(folder: Path, content: bytes) -> Picture:
     return read_picture(folder / "a.tif")
 
 
-def refusal(folder: Path, content: bytes) -> str:
+def incompatibility(folder: Path, content: bytes) -> str:
     """What is said of a file of these bytes, in one line."""
     with pytest.raises(PictureError) as caught:
         read(folder, content)
@@ -157,7 +157,7 @@ def test_a_broken_part_is_refused(tmp_path: Path, compression: str, tiled: bool)
     assert len(offsets) > 3
     start, stop = offsets[2] + lengths[2] // 3, offsets[2] + lengths[2]
     content[start:stop] = bytes([0x80] * (stop - start))
-    assert "damaged" in refusal(tmp_path, bytes(content))
+    assert "damaged" in incompatibility(tmp_path, bytes(content))
 
 
 @pytest.mark.parametrize("tiled", [False, True], ids=["strips", "tiles"])
@@ -172,7 +172,7 @@ def test_a_missing_part_is_refused(tmp_path: Path, compression: str, tiled: bool
         code, width = {3: ("<H", 2), 4: ("<I", 4)}[int(tag.dtype)]
     at = tag.valueoffset + 2 * width
     value = struct.pack(code, min(len(content), 256**width - 1) if what == "end" else 0)
-    assert "damaged" in refusal(tmp_path, content[:at] + value + content[at + width :])
+    assert "damaged" in incompatibility(tmp_path, content[:at] + value + content[at + width :])
 
 
 @pytest.mark.parametrize("compression", ["none", "lzw", "packbits", "jpeg", "deflate"])
@@ -192,13 +192,13 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, compression: str) -> None:
     found |= {273: (LONG, [front + int(n) for n in offsets]), 279: (LONG, [len(strip) for strip in strips])}
     data = tiff(NOISE, tags=found, data=b"").ljust(front, b"\0") + b"".join(strips)
     assert read(tmp_path, data).pixels.shape == NOISE.shape
-    assert "damaged" in refusal(tmp_path, data[:-100])
+    assert "damaged" in incompatibility(tmp_path, data[:-100])
 
 
 @pytest.mark.parametrize("content", [b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\0\xff", b"II+\0\x08\0\0\0"])
 def test_a_file_without_directory(tmp_path: Path, content: bytes) -> None:
     """Where the first directory cannot be read the file is damaged."""
-    assert "no directory" in refusal(tmp_path, content)
+    assert "no directory" in incompatibility(tmp_path, content)
 
 
 # ------------------------------------------------------------------------------------------------ raw and thumbnails
@@ -228,14 +228,14 @@ def with_following(first: dict[int, Value | None], second: dict[int, Value | Non
 @pytest.mark.parametrize("photometric", [32803, 34892])
 def test_raw_photographs_are_told(tmp_path: Path, made: Any, photometric: int) -> None:
     """DNG, NEF and their like hold a thumbnail first, which nobody wants painted: they are for LibRaw."""
-    message = refusal(tmp_path, made({254: (LONG, [1])}, {262: (SHORT, [photometric])}))
+    message = incompatibility(tmp_path, made({254: (LONG, [1])}, {262: (SHORT, [photometric])}))
     assert "raw photograph that LibRaw cannot develop" in message
     assert "raw converter" in message
 
 
 def test_a_raw_photograph_without_thumbnail(tmp_path: Path) -> None:
     """Nor are a sensor's own numbers a picture."""
-    assert "raw photograph" in refusal(tmp_path, tiff(PIXELS[:, :, :1], 32803))
+    assert "raw photograph" in incompatibility(tmp_path, tiff(PIXELS[:, :, :1], 32803))
 
 
 def test_canons_raw_photographs(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_canons_raw_photographs(tmp_path: Path) -> None:
     content = tiff(PIXELS)
     place = len(content)
     moved = directory(tiff_tags(PIXELS), place=place, strip=16)
-    assert "raw photograph" in refusal(
+    assert "raw photograph" in incompatibility(
         tmp_path, content[:4] + struct.pack("<I", place) + b"CR\2\0" + content[12:] + moved
     )
 
@@ -252,7 +252,7 @@ def test_canons_raw_photographs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tags", [{254: (LONG, [1])}, {255: (SHORT, [2])}])
 def test_a_thumbnail_before_the_picture(tmp_path: Path, made: Any, tags: dict[int, Value | None]) -> None:
     """A TIFF whose first picture is declared smaller than another is refused with both sizes."""
-    message = refusal(tmp_path, made(tags, {}))
+    message = incompatibility(tmp_path, made(tags, {}))
     assert "thumbnail of 16 x 12 pixels" in message
     assert "64 x 48" in message
 
@@ -328,7 +328,7 @@ def test_selections_beside_alpha(tmp_path: Path, photometric: int, colors: np.nd
 def test_gray_with_many_channels_is_refused(tmp_path: Path) -> None:
     """Nobody says which one of a microscope's channels is meant."""
     pixels = np.dstack([PIXELS, PIXELS])
-    assert "6 channels" in refusal(tmp_path, tiff(pixels, 1, {338: (SHORT, [0] * 5)}))
+    assert "6 channels" in incompatibility(tmp_path, tiff(pixels, 1, {338: (SHORT, [0] * 5)}))
 
 
 # ------------------------------------------------------------------------------------------------------------ colors
@@ -448,7 +448,7 @@ def packed(bits: int, samples: int = 1) -> bytes:
 )
 def test_what_is_not_read_is_named(tmp_path: Path, content: bytes, name: str) -> None:
     """A sound file of a kind that is not read is not called damaged, and the way out is told."""
-    message = refusal(tmp_path, content)
+    message = incompatibility(tmp_path, content)
     assert name in message
     assert "damaged" not in message
     assert "convert" in message
@@ -458,7 +458,7 @@ def test_tiles_of_planes(tmp_path: Path) -> None:
     """A plane of tiles for each channel is named."""
     file = io.BytesIO()
     tifffile.imwrite(file, np.moveaxis(PIXELS, 2, 0), photometric="rgb", planarconfig="separate", tile=(16, 16))
-    assert "a plane of tiles for each channel" in refusal(tmp_path, file.getvalue())
+    assert "a plane of tiles for each channel" in incompatibility(tmp_path, file.getvalue())
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])

@@ -77,7 +77,7 @@ def test_rows_are_written_like_arrays(tmp_path: Path, extension: str, bit_depth:
 
 @EXTENSIONS
 def test_bands_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str) -> None:
-    """The file is the same whether it was made of many bands or of one, with a conversion of colours too."""
+    """The file is the same whether it was made of many bands or of one, with a conversion of colors too."""
     icc = bytes(pyvips.Image.profile_load("p3"))
     write_picture(tmp_path / f"one{extension}", CANVAS[..., :3], icc=icc)
     monkeypatch.setattr(bands, "BAND_BYTES", 1)
@@ -193,7 +193,7 @@ def test_memory_does_not_grow_with_height(tmp_path: Path, extension: str) -> Non
 
 
 def test_large_jpegs_have_the_usual_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A JPEG whose codes were not optimised, as large ones are not, is larger and holds the same pixels."""
+    """A JPEG whose codes were not optimized, as large ones are not, is larger and holds the same pixels."""
     write_picture(tmp_path / "small.jpg", CANVAS[..., :3])
     monkeypatch.setattr(writing, "_OPTIMISED_PIXELS", HEIGHT * WIDTH - 1)
     write_picture(tmp_path / "large.jpg", CANVAS[..., :3])

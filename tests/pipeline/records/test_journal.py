@@ -8,14 +8,14 @@ import pytest
 
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.records import journal as module
-from muralist.pipeline.records.course import Course
 from muralist.pipeline.records.identity import identity
 from muralist.pipeline.records.journal import Journal
+from muralist.pipeline.records.run_state import RunState
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import JOURNAL, RunFolder
 
 IDENTITY = identity(Settings(), "aa", [["bb"], ["cc", "dd"]], None, "ee")
-COURSE = Course(device="cpu", precision="float32", halvings=1, notices=["said"], seconds=0.1)
+COURSE = RunState(device="cpu", precision="float32", halvings=1, notices=["said"], seconds=0.1)
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def journal(folder: RunFolder, **changes: object) -> Journal:
 
 def test_without_a_journal_a_run_is_new(folder):
     """Nothing to go on with is no error."""
-    assert journal(folder).resume() == Course()
+    assert journal(folder).resume() == RunState()
     assert not folder.begun
 
 
 def test_a_run_goes_on_where_it_was(folder):
-    """The last note counts; that it was gone on with is counted, once it is noted again."""
-    journal(folder).write(Course())
+    """The last note counts; that it was resumed is counted, once it is noted again."""
+    journal(folder).write(RunState())
     journal(folder).write(COURSE)
     assert folder.begun
     assert os.listdir(folder.aside) == [JOURNAL]
@@ -81,7 +81,7 @@ def test_another_painting_is_refused(folder, changes, said):
         journal(folder, **changes).resume()
     assert str(caught.value) == (
         f"{folder.aside.parent}/poster.png: an interrupted run of this painting began otherwise: {said}; "
-        "repeat its command to go on with it, or begin anew with --restart"
+        "rerun its command to resume it, or start over with --restart"
     )
     assert caught.value.path == folder.aside.parent / "poster.png"
     assert (folder.aside / JOURNAL).read_bytes() == before

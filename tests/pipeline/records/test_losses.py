@@ -12,15 +12,15 @@ from PIL import Image
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.job import Losses
 from muralist.pipeline.levels import plan_levels
-from muralist.pipeline.records.losses import LossRow, best, check_plot, has_levelled_off, loss_line, write_plot
+from muralist.pipeline.records.losses import LossRecord, best, check_plot, has_levelled_off, loss_line, write_plot
 from muralist.pipeline.settings import Settings
 
 TOTALS = st.lists(st.floats(0, 1e12), min_size=1, max_size=12)
 
 
-def row(level: int, step: int, style: float, content: float, total: float, weight: float) -> LossRow:
+def row(level: int, step: int, style: float, content: float, total: float, weight: float) -> LossRecord:
     """A look at the losses with a weight of the content."""
-    return LossRow(level, step, {"style": style, "content": content}, {"style": 1000, "content": weight}, total)
+    return LossRecord(level, step, {"style": style, "content": content}, {"style": 1000, "content": weight}, total)
 
 
 ROWS = [
@@ -33,11 +33,11 @@ ROWS = [
 
 def test_a_row_says_where_it_was_looked():
     """A row counts levels from 1 and steps over the run; it has the terms that count, and their weights."""
-    level = plan_levels(64, 300, [], Settings(steps=(7, 5), steps_per_round=2, coarse=150), 16, 32)[1]
-    found = LossRow.of(level, 2, Losses({"content": 0.25}, {"content": 2.0}, 0.5, {}), seconds=1.2345)
+    level = plan_levels(64, 300, [], Settings(steps=(7, 5), steps_per_round=2, base_size=150), 16, 32)[1]
+    found = LossRecord.of(level, 2, Losses({"content": 0.25}, {"content": 2.0}, 0.5, {}), seconds=1.2345)
     terms = {"losses": {"content": 0.25}, "weights": {"content": 2.0}, "total": 0.5}
     assert found.as_dict() == {"level": 2, "step": 11, **terms, "seconds": 1.234}
-    assert found == LossRow(2, 11, **terms)
+    assert found == LossRecord(2, 11, **terms)
     assert found.named() == {"content": 0.25, "total": 0.5}
     assert found.weighted() == {"content": 0.5, "total": 0.5}
     assert loss_line(found, 2) == "step     11  level 2/2  content 0.25  total 0.5"

@@ -8,12 +8,12 @@ import os
 import pytest
 from pictures import TINY
 
-from muralist.pipeline.brief import sidecar_path
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import identity
 from muralist.pipeline.records.sidecar import write_sidecar
-from muralist.pipeline.settings import MACHINE_SETTINGS, Settings
+from muralist.pipeline.render_plan import sidecar_path
+from muralist.pipeline.settings import Settings
 
 
 def test_the_keys_that_other_tools_rely_on(painted):
@@ -68,7 +68,7 @@ def test_inputs_and_weights_are_told_by_hash(painted):
         assert sidecar["network"]["sha256"] == hashlib.file_digest(weights, "sha256").hexdigest()
     assert sidecar["network"]["name"] == "compact"
     assert (sidecar["network"]["format"], sidecar["network"]["published"]) == ("safetensors", "compact.safetensors")
-    assert sidecar["network"]["licence"].startswith("MIT")
+    assert sidecar["network"]["license"].startswith("MIT")
 
 
 def test_machine_and_versions_are_told(painted):
@@ -108,9 +108,9 @@ def test_the_settings_can_be_used_again(painted, tmp_path):
     settings = painted.sidecar["settings"]
     assert set(settings) == set(Settings.model_fields)
     assert Settings.model_validate(settings) == Settings(**TINY)
-    looks = {key: value for key, value in settings.items() if key not in MACHINE_SETTINGS}
+    looks = {key: value for key, value in settings.items() if key not in Settings.names(scope="machine")}
     (tmp_path / "again.yaml").write_text(json.dumps(looks))
-    machine = {key: settings[key] for key in MACHINE_SETTINGS}
+    machine = {key: settings[key] for key in Settings.names(scope="machine")}
     assert load_settings(str(tmp_path / "again.yaml"), machine) == Settings(**TINY)
 
 

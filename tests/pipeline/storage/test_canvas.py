@@ -1,4 +1,4 @@
-"""A canvas in a store: any box of it reads as if it were one array, and neighbours read strips."""
+"""A canvas in a store: any box of it reads as if it were one array, and neighbors read strips."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ GRIDS = [
     TileGrid(96, 160, tile=64, overlap=16),
     TileGrid(97, 61, tile=64, overlap=20, stride=4),
     TileGrid(100, 100, tile=64, overlap=0),
-    TileGrid(120, 120, tile=64, overlap=16, chunks=(3, 2)),
+    TileGrid(120, 120, tile=64, overlap=16, tile_grid=(3, 2)),
     TileGrid(40, 50, tile=64, overlap=16),
 ]
 
@@ -60,8 +60,8 @@ def test_any_box_is_cut_out_of_the_whole(canvas, data):
     np.testing.assert_array_equal(canvas.read(box), whole[(slice(None), *box.inside(canvas.grid.box))])
 
 
-def test_neighbours_read_strips(tmp_path):
-    """What a tile fetches of its neighbours' files is what lies in its outer box, and not more."""
+def test_neighbors_read_strips(tmp_path):
+    """What a tile fetches of its neighbors' files is what lies in its outer box, and not more."""
     grid = TileGrid(256, 256, tile=128, overlap=32)
     canvas = filed(tmp_path, grid, np.zeros((4, 256, 256, 3), np.float32))
     tile, before = grid[4], fetched()

@@ -16,7 +16,7 @@ from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import RunFolder, open_run
 
-LEVELS = plan_levels(300, 400, [], Settings(tile=256, overlap=64, coarse=256), 16, 32)
+LEVELS = plan_levels(300, 400, [], Settings(tile=256, overlap=64, base_size=256), 16, 32)
 ARRAYS = {"gram relu1_1": np.arange(12.0).reshape(3, 4), "pixels": np.ones((2, 3, 3), np.float32)}
 
 
@@ -113,7 +113,7 @@ def test_after_a_success_nothing_is_left(output):
 
 
 def test_a_folder_is_kept_if_asked(output):
-    """With `keep` the folder stays after a success; the next run begins anew all the same."""
+    """With `keep` the folder stays after a success; the next run starts over all the same."""
     with open_run(output, None, keep=True) as folder:
         begin(folder, finished=True)
     assert os.listdir(output.parent) == [".poster.tif.muralist"]
@@ -160,7 +160,7 @@ def test_a_run_can_be_begun_anew(output):
 
 
 def test_leftovers_of_a_killed_run_are_removed(output):
-    """What was killed before its first note, or while it was deleted, cannot be gone on with and goes."""
+    """What was killed before its first note, or while it was deleted, cannot be resumed and goes."""
     left = RunFolder.of(output, None)
     gone = left.aside.with_name(f"{left.aside.name}.gone")
     for folder in (left.store.local, gone / "run"):

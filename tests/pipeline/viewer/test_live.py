@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import logging
 import threading
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, level_work
-from muralist.pipeline.records.losses import LossRow
+from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.records.report import Result
 from muralist.pipeline.viewer import server as module
 from muralist.pipeline.viewer.live import Board, Budget, pyramid_levels
@@ -28,7 +29,7 @@ from muralist.pipeline.viewer.server import is_open, open_live, served, shown_li
 
 pytestmark = pytest.mark.integration
 
-SETTINGS = load_settings(overrides={"coarse": 300, "level_ratio": 4, "steps": [20, 10]})
+SETTINGS = load_settings(overrides={"base_size": 300, "level_ratio": 4, "steps": [20, 10]})
 LEVELS = plan_levels(900, 1200, [], SETTINGS, 16, 64)
 
 
@@ -73,7 +74,7 @@ def paint_round(picture, number, made):
     else:
         picture.advance(level_work(level) // 4)
     losses, weights = {"style": 0.1 / (made + 1), "content": 0.2, "tv": 0.3}, {"style": 1000, "content": 2, "tv": 50}
-    picture.show_losses(LossRow(number + 1, made * 5, losses, weights, 10 / (made + 1), made * 3.0))
+    picture.show_losses(LossRecord(number + 1, made * 5, losses, weights, 10 / (made + 1), made * 3.0))
     picture.show_canvas(level, made)
 
 
@@ -273,24 +274,24 @@ def test_a_port_in_use_is_told():
         serve(0, "192.0.2.1")
 
 
-def test_what_others_can_reach_is_warned_of(monkeypatch):
+def test_what_others_can_reach_is_warned_of(monkeypatch, caplog):
     """Addresses beyond this machine are told as such; without a port nothing is served."""
     assert [is_open(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "10.1.2.3", "here.example")] == [
         *(False, False, False),
         *(True, True, True),
     ]
-    told = []
+    caplog.set_level("INFO", "muralist")
     monkeypatch.setattr(module, "is_open", lambda host: True)
-    with open_live("a", 0, "127.0.0.1", told.append) as board:
+    with open_live("a", 0, "127.0.0.1") as board:
         assert board.title == "a"
-    assert told[0].startswith("live at http://127.0.0.1:")
-    assert told[1].startswith("whoever can reach 127.0.0.1 and knows this address sees the paintings")
-    with open_live("a", None, "127.0.0.1", told.append) as board:
+    assert caplog.messages[0].startswith("live at http://127.0.0.1:")
+    assert caplog.messages[1].startswith("whoever can reach 127.0.0.1 and knows this address sees the paintings")
+    with open_live("a", None, "127.0.0.1") as board:
         assert board is None
-    assert len(told) == 2
+    assert len(caplog.messages) == 2
 
 
-def test_a_render_is_shown_while_it_paints(scheduler, tmp_path):
+def test_a_render_is_shown_while_it_paints(scheduler, tmp_path, caplog):
     """While a painting is painted its page is there, with its canvas; a level left early is in the record."""
     save(tmp_path / "photo.png", photograph())
     save(tmp_path / "style.png", painting())
@@ -310,15 +311,20 @@ def test_a_render_is_shown_while_it_paints(scheduler, tmp_path):
 
     threads = []
 
-    def tell(notice):
-        if notice.startswith("live at "):
-            threads.append(threading.Thread(target=look, args=(notice.removeprefix("live at "),)))
-            threads[0].start()
+    class Told(logging.Handler):
+        def emit(self, record):
+            if record.msg == "live at %s":
+                threads.append(threading.Thread(target=look, args=record.args))
+                threads[0].start()
 
+    caplog.set_level("INFO", "muralist")
+    logger, told = logging.getLogger("muralist"), Told()
+    logger.addHandler(told)
     settings = TINY | {"scheduler": scheduler, "steps": [200, 2], "steps_per_round": 1}
-    sidecar = render(
-        tmp_path / "photo.png", tmp_path / "style.png", tmp_path / "out.png", live=0, tell=tell, **settings
-    )
+    try:
+        sidecar = render(tmp_path / "photo.png", tmp_path / "style.png", tmp_path / "out.png", live=0, **settings)
+    finally:
+        logger.removeHandler(told)
     threads[0].join(60)
     assert (seen["tile"][0], seen["left"], seen["ended"]) == (200, 204, True)
     assert np.asarray(Image.open(io.BytesIO(seen["tile"][1]))).shape == (96, 128, 3)

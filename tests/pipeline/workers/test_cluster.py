@@ -125,7 +125,7 @@ def tls(certificates: dict[str, str], **changes: str) -> dict[str, str]:
     return {f"tls_{name}": certificates[name] for name in ("ca", "cert", "key")} | changes
 
 
-def test_tasks_go_over_tls(encrypted, certificates, tmp_path, chores, light):
+def test_tasks_go_over_tls(encrypted, certificates, tmp_path, fake_tasks, light):
     """With the three files a scheduler is used that takes nobody without."""
     assert encrypted.startswith("tls://")
     with opened(tmp_path, scheduler=encrypted, **tls(certificates)) as cluster:
@@ -312,7 +312,7 @@ def test_errors_of_tasks_keep_their_type(scheduler, tmp_path, painted):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_lack_of_memory_is_told_apart(scheduler, tmp_path, chores):
+def test_a_lack_of_memory_is_told_apart(scheduler, tmp_path, fake_tasks):
     """The driver can halve the tile, for the error comes home as what it is, with its cause."""
     with (
         opened(tmp_path, scheduler=scheduler) as cluster,
@@ -322,13 +322,13 @@ def test_a_lack_of_memory_is_told_apart(scheduler, tmp_path, chores):
     assert isinstance(caught.value.__cause__, MemoryError)
 
 
-def test_an_error_ends_its_own_map_only(scheduler, tmp_path, chores):
-    """Other calls of the map are given up; a map of another thread gets all its results; lower ranks go first."""
+def test_an_error_ends_its_own_map_only(scheduler, tmp_path, fake_tasks):
+    """Other calls of the map are given up; a map of another thread gets all its results; lower priorities go first."""
     others: list[Any] = []
     ended: list[str] = []
 
     def other() -> None:
-        others.extend(cluster.map("mark", [(str(tmp_path), number, 0.1) for number in range(20)], rank=1))
+        others.extend(cluster.map("mark", [(str(tmp_path), number, 0.1) for number in range(20)], priority=1))
         ended.append("others")
 
     with opened(tmp_path, scheduler=scheduler) as cluster:
@@ -344,7 +344,7 @@ def test_an_error_ends_its_own_map_only(scheduler, tmp_path, chores):
     assert ended == ["ours", "others"]
 
 
-def test_a_map_that_nobody_listens_to_is_given_up(scheduler, tmp_path, chores):
+def test_a_map_that_nobody_listens_to_is_given_up(scheduler, tmp_path, fake_tasks):
     """Whoever stops half way leaves no queue behind."""
     with opened(tmp_path, scheduler=scheduler) as cluster:
         results = cluster.map("mark", [(str(tmp_path), number, 0.05) for number in range(100)])
@@ -354,7 +354,7 @@ def test_a_map_that_nobody_listens_to_is_given_up(scheduler, tmp_path, chores):
         assert len(list(tmp_path.glob("*-*-*"))) < 10
 
 
-def test_ctrl_c_ends_the_waiting(scheduler, tmp_path, chores):
+def test_ctrl_c_ends_the_waiting(scheduler, tmp_path, fake_tasks):
     """While tasks are under way the driver can be interrupted at once."""
     timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
     with opened(tmp_path, scheduler=scheduler) as cluster:
@@ -393,7 +393,7 @@ def test_ctrl_c_waits_until_the_workers_have_started(monkeypatch, tmp_path):
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def test_workers_can_be_used_from_any_thread(scheduler, tmp_path, chores):
+def test_workers_can_be_used_from_any_thread(scheduler, tmp_path, fake_tasks):
     """A program that renders in a thread of its own has no Ctrl-C there, and needs none."""
     said = []
 
@@ -407,7 +407,7 @@ def test_workers_can_be_used_from_any_thread(scheduler, tmp_path, chores):
     assert said == ["done"]
 
 
-def test_a_cluster_that_was_closed_says_so(scheduler, tmp_path, chores):
+def test_a_cluster_that_was_closed_says_so(scheduler, tmp_path, fake_tasks):
     """Neither a map that waits nor a later one hangs."""
     said: list[BaseException] = []
 

@@ -9,16 +9,16 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import chores
 import dask
+import fake_tasks
 import psutil
 import pytest
 from crews import another_worker, opened, until
 from dask_processes import dask_scheduler, dask_worker, free_port
 
 from muralist.pipeline.errors import ClusterError
+from muralist.pipeline.workers import client, dispatch
 from muralist.pipeline.workers import cluster as module
-from muralist.pipeline.workers import dispatch, link
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("light")]
 
@@ -29,7 +29,7 @@ def marks(folder: Path) -> list[tuple[int, int]]:
     return [(int(number), int(pid)) for number, pid, _ in sorted(names, key=lambda name: int(name[2]))]
 
 
-def test_a_worker_killed_at_work_is_replaced(tmp_path, chores):
+def test_a_worker_killed_at_work_is_replaced(tmp_path, fake_tasks):
     """What it had is run again, elsewhere or by the worker that takes its place; every result comes once."""
     with opened(tmp_path, workers=2) as cluster:
         results = cluster.map("mark", [(str(tmp_path), number, 0.3) for number in range(20)])
@@ -56,7 +56,7 @@ if len(list(died.parent.glob("died*"))) < {times}:
 
 
 @pytest.mark.parametrize("times", [1, 100])
-def test_workers_that_die_while_they_start(tmp_path, chores, times):
+def test_workers_that_die_while_they_start(tmp_path, fake_tasks, times):
     """They are started again; if that does not help, one clean error says so, and none is left."""
     script = tmp_path / "preload.py"
     script.write_text(DIE.format(folder=str(tmp_path), times=times))
@@ -71,17 +71,17 @@ def test_workers_that_die_while_they_start(tmp_path, chores, times):
 
 
 @pytest.mark.parametrize(
-    ("introduce", "seconds", "said", "lost"),
+    ("handshake", "seconds", "said", "lost"),
     [
-        (chores.introduce_late, 1, "did not answer within 1 s; it is used once it does", 0),
-        (chores.introduce_second, 60, "was lost while it got ready", 1),
+        (fake_tasks.handshake_late, 1, "did not answer within 1 s; it is used once it does", 0),
+        (fake_tasks.handshake_second, 60, "was lost while it got ready", 1),
     ],
 )
-def test_workers_that_are_late_or_die_while_they_get_ready(tmp_path, monkeypatch, introduce, seconds, said, lost):
+def test_workers_that_are_late_or_die_while_they_get_ready(tmp_path, monkeypatch, handshake, seconds, said, lost):
     """Loading torch takes long on a busy machine, and may take a worker down: ours are waited for, and asked again."""
-    monkeypatch.setattr(module, "introduce", introduce)
+    monkeypatch.setattr(module, "handshake", handshake)
     monkeypatch.setattr(module, "ASK_SECONDS", seconds)
-    monkeypatch.setattr(link, "run_and_measure", chores.run_chore)
+    monkeypatch.setattr(client, "run_and_measure", fake_tasks.run_fake_task)
     with opened(tmp_path, workers=1) as cluster:
         assert cluster.call("echo", "alive") == "alive"
         assert (cluster.workers, cluster.lost) == (1, lost)
@@ -90,14 +90,14 @@ def test_workers_that_are_late_or_die_while_they_get_ready(tmp_path, monkeypatch
 
 def test_workers_that_all_die_while_they_get_ready(tmp_path, monkeypatch):
     """After some, one clean error says what happened and what may help."""
-    monkeypatch.setattr(module, "introduce", chores.introduce_nobody)
+    monkeypatch.setattr(module, "handshake", fake_tasks.handshake_nobody)
     monkeypatch.setattr(module, "LOST_WORKERS_ALLOWED", 2)
     with pytest.raises(ClusterError, match=r"no worker on this machine got ready .*, 2 were lost .* fewer --workers"):
         opened(tmp_path, workers=1).__enter__()
     assert len(list(tmp_path.glob("asked-*"))) == 2
 
 
-def test_a_result_lost_with_its_worker_is_computed_again(tmp_path, chores):
+def test_a_result_lost_with_its_worker_is_computed_again(tmp_path, fake_tasks):
     """A worker dies with the only copy of a result, in the moment when it is fetched; another computes it again."""
     with opened(tmp_path, workers=2) as cluster:
         assert cluster.call("treasure", str(tmp_path)) == "found"
@@ -105,7 +105,7 @@ def test_a_result_lost_with_its_worker_is_computed_again(tmp_path, chores):
         assert len(list(tmp_path.glob("dug-*"))) == 2
 
 
-def test_a_task_that_keeps_killing_workers_is_given_up(tmp_path, chores, monkeypatch):
+def test_a_task_that_keeps_killing_workers_is_given_up(tmp_path, fake_tasks, monkeypatch):
     """The error says what probably happened and what to do; the workers that come back are used for other tasks."""
     monkeypatch.setattr(module, "LOST_WORKERS_ALLOWED", 2)
     with opened(tmp_path, workers=1) as cluster:
@@ -115,13 +115,13 @@ def test_a_task_that_keeps_killing_workers_is_given_up(tmp_path, chores, monkeyp
         assert cluster.lost == 2
 
 
-def test_dask_giving_a_task_up_is_the_same_error(scheduler, tmp_path, chores, monkeypatch):
+def test_dask_giving_a_task_up_is_the_same_error(scheduler, tmp_path, fake_tasks, monkeypatch):
     """A scheduler may be set to give up earlier than we do."""
 
     async def given_up(*_: object) -> None:
         raise module.KilledWorker("paint_tile", None, 0)
 
-    monkeypatch.setattr(link.Link, "run", given_up)
+    monkeypatch.setattr(client.SchedulerClient, "run", given_up)
     with (
         opened(tmp_path, scheduler=scheduler) as cluster,
         pytest.raises(ClusterError, match=r"task paint_tile took down .* smaller --tile"),
@@ -129,7 +129,7 @@ def test_dask_giving_a_task_up_is_the_same_error(scheduler, tmp_path, chores, mo
         cluster.call("paint_tile")
 
 
-def test_a_worker_that_hangs_does_not_hold_up_a_round(scheduler, tmp_path, chores, monkeypatch):
+def test_a_worker_that_hangs_does_not_hold_up_a_round(scheduler, tmp_path, fake_tasks, monkeypatch):
     """What it had is run by another, this round and the next; one that hangs at the start is used once it answers."""
     monkeypatch.setattr(dispatch, "PATIENCE_SECONDS", 0.5)
     calls = [(str(tmp_path), number, 0.1) for number in range(8)]
@@ -156,8 +156,8 @@ def test_a_worker_that_hangs_does_not_hold_up_a_round(scheduler, tmp_path, chore
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_worker_that_hangs_alone_is_replaced(tmp_path, chores, monkeypatch, workers):
-    """A level of one tile has no neighbours to compare with, and one worker nobody who could help out."""
+def test_a_worker_that_hangs_alone_is_replaced(tmp_path, fake_tasks, monkeypatch, workers):
+    """A level of one tile has no neighbors to compare with, and one worker nobody who could help out."""
     monkeypatch.setattr(dispatch, "PATIENCE_SECONDS", 0.5)
     with opened(tmp_path, workers=workers) as cluster:
         results = cluster.map("mark", [(str(tmp_path), 7, 2.0)], limits=[3.0])
@@ -181,7 +181,7 @@ def stop(pid: int) -> None:
     os.kill(pid, signal.SIGSTOP)
 
 
-def test_workers_come_and_go(scheduler, tmp_path, chores):
+def test_workers_come_and_go(scheduler, tmp_path, fake_tasks):
     """One that joins late is asked and used, or named and left out; one that leaves is not waited for."""
     old = "import importlib.metadata as metadata; metadata.version = lambda name: '0.0.1'"
     with opened(tmp_path, scheduler=scheduler) as cluster:
@@ -196,7 +196,7 @@ def test_workers_come_and_go(scheduler, tmp_path, chores):
         assert (cluster.lost, cluster.workers, cluster.again) == (1, 2, 0)
 
 
-def test_a_scheduler_started_again_is_found(tmp_path, chores, monkeypatch, capfd):
+def test_a_scheduler_started_again_is_found(tmp_path, fake_tasks, monkeypatch, capfd):
     """The driver waits, asks the workers anew and runs again what was under way; if none comes back, it gives up."""
     port = free_port()
     calls = [(str(tmp_path), number, 0.5) for number in range(6)]
@@ -215,11 +215,11 @@ def test_a_scheduler_started_again_is_found(tmp_path, chores, monkeypatch, capfd
         assert cluster.notices == [f"scheduler {address} was lost and found again; tasks under way are run again"]
         assert len({pid for _, pid in marks(tmp_path)}) == 2
         monkeypatch.setattr(module, "RECONNECT_SECONDS", 1)
-        monkeypatch.setattr(link, "CONNECT_SECONDS", 1)
+        monkeypatch.setattr(client, "CONNECT_SECONDS", 1)
         kill_scheduler(port)
         with pytest.raises(
             ClusterError,
-            match=rf"no worker at scheduler {address} for .* same command goes on .*: scheduler .* found again",
+            match=rf"no worker at scheduler {address} for .* rerun the command to resume .*: scheduler .* found again",
         ):
             list(cluster.map("mark", calls))
         with pytest.raises(ClusterError, match="there was no worker"):
@@ -237,18 +237,18 @@ def kill_scheduler(port: int) -> None:
     raise AssertionError("no such process")
 
 
-def test_stopping_is_heard_even_if_a_wait_swallows_it(scheduler, tmp_path, chores, monkeypatch):
+def test_stopping_is_heard_even_if_a_wait_swallows_it(scheduler, tmp_path, fake_tasks, monkeypatch):
     """Python 3.11 may forget a cancellation that meets the end of a wait; the cluster stops all the same."""
-    looking, workers = threading.Event(), link.Link.workers
+    looking, workers = threading.Event(), client.SchedulerClient.workers
 
-    async def hard_of_hearing(self: link.Link) -> Any:
+    async def hard_of_hearing(self: client.SchedulerClient) -> Any:
         looking.set()
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(60)
         return await workers(self)
 
     with opened(tmp_path, scheduler=scheduler) as cluster:
-        monkeypatch.setattr(link.Link, "workers", hard_of_hearing)
+        monkeypatch.setattr(client.SchedulerClient, "workers", hard_of_hearing)
         assert looking.wait(10)
         stopping = threading.Thread(target=cluster.stop, daemon=True)
         stopping.start()

@@ -12,7 +12,7 @@ import torch
 from muralist.pipeline.errors import ClusterError, DeviceError
 from muralist.pipeline.workers import crew as module
 from muralist.pipeline.workers.crew import crew
-from muralist.pipeline.workers.local import Shape, environment
+from muralist.pipeline.workers.local import WorkerLayout, environment
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +25,7 @@ def members() -> list[psutil.Process]:
 def test_a_crew_is_like_the_workers(monkeypatch):
     """Every process has a worker's environment and answers; a lost one is noticed while the other waits for it."""
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    others, shape, before = members(), Shape(2, 1), dict(os.environ)
+    others, shape, before = members(), WorkerLayout(2, 1), dict(os.environ)
     with crew(shape, "cpu") as ask:
         started = [process for process in members() if process not in others]
         for process in started:
@@ -35,7 +35,7 @@ def test_a_crew_is_like_the_workers(monkeypatch):
         first, second = ask("facts")
         assert first == second
         started[1].kill()
-        with pytest.raises(ClusterError, match="has died, perhaps for want of memory; use a smaller --tile"):
+        with pytest.raises(ClusterError, match="has died, possibly out of memory; use a smaller --tile"):
             ask("copy_rate")
         with pytest.raises(ClusterError, match="has died"):
             ask("facts")
@@ -78,6 +78,6 @@ def test_every_gpu_has_a_process(monkeypatch):
     for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(module.SPAWN, "Process", Recorded)
-    with crew(Shape(2, 2, ("1", "GPU-5a")), "auto"):
+    with crew(WorkerLayout(2, 2, ("1", "GPU-5a")), "auto"):
         assert "CUDA_VISIBLE_DEVICES" not in os.environ
     assert seen == [("1", "PCI_BUS_ID"), ("GPU-5a", "PCI_BUS_ID")]

@@ -51,11 +51,11 @@ def test_every_worker_has_one_call_at_work_and_one_to_go_on_with():
     assert floor.held("b") == [calls[3], calls[4]]
 
 
-def test_lower_ranks_are_served_first():
-    """A picture of lower rank is served before one that waits longer; within a rank, who came first."""
+def test_lower_priorities_are_served_first():
+    """A picture of lower priority is served before one that waits longer; within a priority, who came first."""
     floor = Floor("a")
-    late = floor.add(Batch(rank=1), [None] * 4)
-    early = floor.add(Batch(rank=0), [None] * 2)
+    late = floor.add(Batch(priority=1), [None] * 4)
+    early = floor.add(Batch(priority=0), [None] * 2)
     order = [floor.held("a")[0]]
     while floor.end("a") and floor.held("a"):
         order.append(floor.held("a")[0])
@@ -161,7 +161,7 @@ def test_nothing_is_known_to_take_too_long_before_one_has_ended():
     assert floor.held("b") == []
 
 
-def test_a_call_without_neighbours_is_not_waited_for_without_end():
+def test_a_call_without_neighbors_is_not_waited_for_without_end():
     """Before any of its kind has ended, its own limit counts; after that, how earlier ones did, in proportion."""
     floor = Floor("a", "b")
     floor.add(Batch(), [None], limit=100)
@@ -278,7 +278,7 @@ def test_everything_is_done_once_and_nobody_idles(speeds, maps):
     """Whatever the workers' speeds: every call gives one result, and a worker is free only if nothing waits."""
     workers = [f"w{number}" for number in range(len(speeds))]
     floor = Floor(*workers)
-    calls = [call for rank, count in maps for call in floor.add(Batch(rank), range(count))]
+    calls = [call for priority, count in maps for call in floor.add(Batch(priority), range(count))]
     free_at = dict.fromkeys(workers, 0.0)
     results = 0
     while any(floor.held(worker) for worker in workers):

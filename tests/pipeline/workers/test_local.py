@@ -8,7 +8,7 @@ import pytest
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers import local as module
-from muralist.pipeline.workers.local import Shape, gpu_memory, local_shape, visible_gpus
+from muralist.pipeline.workers.local import WorkerLayout, gpu_memory, local_shape, visible_gpus
 
 
 @pytest.fixture
@@ -27,24 +27,24 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     ("cores", "tiles", "settings", "shape"),
     [
-        (1, 9, {}, Shape(1, 1)),
-        (2, 9, {}, Shape(2, 1)),
-        (4, 9, {}, Shape(4, 1)),
-        (8, 9, {}, Shape(4, 2)),
-        (16, 9, {}, Shape(4, 4)),
-        (30, 9, {}, Shape(7, 4)),
-        (8, 1, {}, Shape(1, 8)),
-        (8, 2, {}, Shape(2, 4)),
-        (8, 9, {"workers": 1}, Shape(1, 8)),
-        (8, 9, {"workers": 3}, Shape(3, 2)),
-        (2, 9, {"workers": 5}, Shape(5, 1)),
-        (8, 9, {"threads": 1}, Shape(8, 1)),
-        (8, 9, {"threads": 3}, Shape(2, 3)),
-        (2, 9, {"threads": 16}, Shape(1, 16)),
-        (8, 1, {"workers": 2, "threads": 3}, Shape(2, 3)),
-        (8, 9, {"device": "cpu"}, Shape(4, 2)),
-        (8, 9, {"device": "mps"}, Shape(1, 8)),
-        (8, 9, {"device": "cuda:1", "threads": 2}, Shape(1, 2)),
+        (1, 9, {}, WorkerLayout(1, 1)),
+        (2, 9, {}, WorkerLayout(2, 1)),
+        (4, 9, {}, WorkerLayout(4, 1)),
+        (8, 9, {}, WorkerLayout(4, 2)),
+        (16, 9, {}, WorkerLayout(4, 4)),
+        (30, 9, {}, WorkerLayout(7, 4)),
+        (8, 1, {}, WorkerLayout(1, 8)),
+        (8, 2, {}, WorkerLayout(2, 4)),
+        (8, 9, {"workers": 1}, WorkerLayout(1, 8)),
+        (8, 9, {"workers": 3}, WorkerLayout(3, 2)),
+        (2, 9, {"workers": 5}, WorkerLayout(5, 1)),
+        (8, 9, {"threads": 1}, WorkerLayout(8, 1)),
+        (8, 9, {"threads": 3}, WorkerLayout(2, 3)),
+        (2, 9, {"threads": 16}, WorkerLayout(1, 16)),
+        (8, 1, {"workers": 2, "threads": 3}, WorkerLayout(2, 3)),
+        (8, 9, {"device": "cpu"}, WorkerLayout(4, 2)),
+        (8, 9, {"device": "mps"}, WorkerLayout(1, 8)),
+        (8, 9, {"device": "cuda:1", "threads": 2}, WorkerLayout(1, 2)),
     ],
 )
 def test_cores_are_shared_out(machine, cores, tiles, settings, shape):
@@ -71,13 +71,13 @@ def test_a_machine_is_not_flooded(machine, name, cores, most):
 @pytest.mark.parametrize(
     ("tiles", "settings", "shape"),
     [
-        (9, {}, Shape(3, 2, ("0", "1", "4"))),
-        (9, {"device": "cuda"}, Shape(3, 2, ("0", "1", "4"))),
-        (9, {"workers": 2}, Shape(2, 2, ("0", "1"))),
-        (1, {}, Shape(1, 2, ("0",))),
-        (9, {"workers": 5, "threads": 5}, Shape(5, 5, ("0", "1", "4", "0", "1"))),
-        (9, {"device": "cpu"}, Shape(4, 2)),
-        (9, {"device": "cuda:1"}, Shape(1, 8)),
+        (9, {}, WorkerLayout(3, 2, ("0", "1", "4"))),
+        (9, {"device": "cuda"}, WorkerLayout(3, 2, ("0", "1", "4"))),
+        (9, {"workers": 2}, WorkerLayout(2, 2, ("0", "1"))),
+        (1, {}, WorkerLayout(1, 2, ("0",))),
+        (9, {"workers": 5, "threads": 5}, WorkerLayout(5, 5, ("0", "1", "4", "0", "1"))),
+        (9, {"device": "cpu"}, WorkerLayout(4, 2)),
+        (9, {"device": "cuda:1"}, WorkerLayout(1, 8)),
     ],
 )
 def test_every_gpu_gets_a_worker(machine, tiles, settings, shape):
@@ -105,14 +105,14 @@ def test_every_gpu_gets_a_worker(machine, tiles, settings, shape):
 def test_several_workers_share_a_gpu(machine, cores, gib, settings, workers, threads):
     """As many as the GPU has cores and memory for, eight at most, and the GPUs in turn; what is asked for counts."""
     machine(cores, ["0", "1"], gib << 30)
-    assert local_shape(Settings(**settings), 99) == Shape(2 * workers, threads, ("0", "1") * workers)
+    assert local_shape(Settings(**settings), 99) == WorkerLayout(2 * workers, threads, ("0", "1") * workers)
 
 
 def test_a_mac_has_one_gpu(machine):
     """Where torch computes on Apple's GPU, one worker has it, unless the CPU is asked for."""
     machine(8, metal=True)
-    assert local_shape(Settings(), 9) == Shape(1, 8)
-    assert local_shape(Settings(device="cpu"), 9) == Shape(4, 2)
+    assert local_shape(Settings(), 9) == WorkerLayout(1, 8)
+    assert local_shape(Settings(device="cpu"), 9) == WorkerLayout(4, 2)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,183 @@
+"""Options of the command line: made from the roles of the settings, and shown by `--help` in groups."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial, update_wrapper
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import click
+from click.shell_completion import CompletionItem
+
+from .pipeline.roles import RUN, Group
+from .pipeline.setting_types import Certificate, FileName, MaxFile, Memory
+from .pipeline.settings import Settings, spelled
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+HELP_ALL: Final = "show_all"
+COLUMN: Final = 24  # characters of an option at most, for its text to begin on the same line
+DEVICES: Final = ("auto", "cpu", "cuda", "mps")
+
+
+class Option(click.Option):
+    """An option with a place in the help.
+
+    Parameters
+    ----------
+    group : str
+        Its heading.
+    common : bool
+        Whether `--help` shows it, or only `--help-all`.
+    """
+
+    def __init__(self, *args: Any, group: Group = RUN, common: bool = True, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.group, self.common = group, common
+
+
+class Command(click.Command):
+    """A command with its options in groups; `--help` shows the common ones on a screen, `--help-all` all of them."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        text = "Show all options and exit."
+        self.params.append(
+            Option(["--help-all", HELP_ALL], is_flag=True, is_eager=True, expose_value=False, callback=_show, help=text)
+        )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of every group below its heading."""
+        everything = HELP_ALL in ctx.meta
+        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        shown = [each for each in options if everything or getattr(each, "common", True)]
+        rows = [(getattr(each, "group", RUN), each.get_help_record(ctx)) for each in shown]
+        width = max(len(row[0]) for _, row in rows if row and len(row[0]) <= COLUMN)
+        for group in get_args(Group):
+            said = [(row[0].ljust(width), row[1]) for each, row in rows if row and each == group]
+            if said:
+                with formatter.section(group.capitalize()):
+                    said = said if everything else [(flag, _first_sentence(text)) for flag, text in said]
+                    formatter.write_dl(said, col_max=width)
+
+
+def _show(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+    if given and not ctx.resilient_parsing:
+        ctx.meta[HELP_ALL] = True
+        click.echo(ctx.get_help(), color=ctx.color)
+        ctx.exit()
+
+
+def _first_sentence(text: str) -> str:
+    """The first sentence, and the default.
+
+    >>> _first_sentence("What to do. Or not: never.  [default: it]")
+    'What to do.  [default: it]'
+    """
+    sentence, default = re.fullmatch(r"(.*?)(  \[.*\])?", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    return re.split(r"(?<=\.) ", sentence)[0] + (default or "")
+
+
+class Words(click.Choice[str]):
+    """Words to choose from, shown and completed. The settings refuse a wrong one, together with all that is wrong."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take any text."""
+        return value
+
+
+def options(*each: Callable[[T], T]) -> Callable[[T], T]:
+    """Make one decorator of several, with the first one's option first in the help."""
+
+    def decorate(command: T) -> T:
+        for option in reversed(each):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+option = partial(click.option, cls=Option)
+
+
+def settings_options(*names: str, model: type[Settings] = Settings) -> Callable[[Callable[..., Any]], Any]:
+    """Give a command the flags of some settings, or all that have one; it takes those given as the mapping `flags`."""
+    chosen = {name: flag for name, flag in model.flags().items() if name in (names or model.flags())}
+    hints = get_type_hints(model, include_extras=True)
+    old = {was: f"--{was.replace('_', '-')}" for was, name in model.old_names().items() if name in chosen}
+    old = {was: flag for was, flag in old.items() if flag not in chosen.values()}
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        def gathered(**given: Any) -> Any:
+            return command(flags={name: given.pop(name) for name in (*chosen, *old)}, **given)
+
+        hidden = [option(flag, was, default=None, hidden=True) for was, flag in old.items()]
+        return options(*hidden, *(_setting_option(model, name, flag, hints[name]) for name, flag in chosen.items()))(
+            update_wrapper(gathered, command)
+        )
+
+    return decorate
+
+
+def _setting_option(model: type[Settings], name: str, flag: str, hint: Any) -> Callable[[T], T]:
+    role, field = model.role(name), model.model_fields[name]
+    default = spelled(field.default)
+    text = f"{field.description}  [default: {default}]" if default else field.description
+    several: dict[str, Any] = {"multiple": True, "callback": _none_if_empty} if role.repeatable else {}
+    how = {**several, **_kind(name, hint)}
+    return option(flag, name, default=None, group=role.group, common=role.common, help=text, **how)
+
+
+def _none_if_empty(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> list[str] | None:
+    return list(given) or None
+
+
+def _kind(name: str, hint: Any) -> dict[str, Any]:
+    """How click shows and completes values of a type. Whether one is good is for the settings to say."""
+    parts = list(_parts(hint))
+    words = [str(word) for part in parts if get_origin(part) is Literal for word in get_args(part)]
+    if bool in parts:
+        return {"type": bool}
+    if words:
+        return {"type": Words(words)}
+    if name == "device":
+        return {"type": Words(DEVICES)}  # and cuda:N
+    if name == "network":
+        return {"shell_complete": completed(_network_names)}
+    if name != "regions" and {FileName, Certificate} & set(parts):
+        return {"type": click.Path()}
+    if {Memory, MaxFile} & set(parts):
+        return {"metavar": "BYTES"}
+    number = "INTEGER" if int in parts else "NUMBER" if float in parts else "TEXT"
+    return {"metavar": f"{number},..." if tuple in parts and number != "TEXT" else number}
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """A type and all that it is made of."""
+    yield hint
+    if get_origin(hint) is tuple:
+        yield tuple
+    if get_origin(hint) is not Literal:
+        for part in get_args(hint):
+            yield from _parts(part)
+
+
+def completed(names: Callable[[], Iterable[str]]) -> Callable[..., list[CompletionItem]]:
+    """Give what completes a name in the shell; other texts are taken as well."""
+
+    def complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in names() if name.startswith(begun)]
+
+    return complete
+
+
+def _network_names() -> Iterable[str]:
+    from .model.architecture import ARCHITECTURES
+
+    return ARCHITECTURES
+
+
+def preset_names() -> Iterable[str]:
+    """Give the names of the presets."""
+    from .pipeline.presets import preset_names
+
+    return preset_names()

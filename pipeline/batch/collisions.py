@@ -1,0 +1,111 @@
+"""Nothing that a batch writes may take the place of what it reads, or of something else that it writes.
+
+Settled by names, before anything is painted. A name is followed through links, for a file may have several.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from muralist.errors import MuralistError
+
+from ..errors import SettingsError
+from ..initialization import init_file
+from ..pictures.pages import place_of
+from ..pictures.profiles import BUILT_IN
+from ..records.snapshots import snapshot_of
+from ..render_plan import proof_path, sidecar_path
+from ..settings import Settings
+from ..viewer.report import report_path
+from .items import Item
+from .naming import UNIQUE
+
+SettingsOf = Callable[[Item], Settings]
+
+
+def check_collisions(
+    items: Sequence[Item], settings_of: SettingsOf, report: Path, manifests: Iterable[Path], *, pages: bool = False
+) -> None:
+    """Refuse a batch in which one file would take the place of another.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    settings_of : callable
+        Gives the settings of an item. One that has none, for they make no sense, writes and reads nothing by them.
+    report : Path
+        File for the batch's report.
+    manifests : iterable of Path
+    pages : bool
+        Whether every painting gets a page.
+
+    Raises
+    ------
+    SettingsError
+        Naming the file, what would be written there, and what to do.
+    """
+    settings = _settings(items, settings_of)
+    read = {_real(path) for item in items for path in (item.content, *item.styles)}
+    read |= {_real(path) for each in settings if each for path in _named_in(each)} | {*map(_real, manifests)}
+    written = {_real(report): "the report"}
+    for item, own in zip(items, settings, strict=True):
+        _take(written, item.output, f"the painting of {_told(item)}")
+        _take(written, sidecar_path(item.output), f"the record of {_told(item)}")
+        if pages:
+            _take(written, report_path(item.output), f"the page of {_told(item)}")
+        if own and own.proof:
+            _take(written, proof_path(item.output), f"the proof of {_told(item)}")
+    for real, what in written.items():
+        if real in read or os.path.dirname(real) in read:  # a folder among the inputs is a style
+            raise SettingsError(
+                f"{what} would be {real}, which is an input or lies in a style folder; choose another output folder or "
+                "--name"
+            )
+    painters = {_real(item.output): (item, own) for item, own in zip(items, settings, strict=True)}
+    for real in {*read, *written}:
+        if (snapshot := snapshot_of(Path(real))) is None or (found := painters.get(str(snapshot[0]))) is None:
+            continue
+        (item, own), step = found, snapshot[1]
+        if own and own.snapshot_every and step and step % own.snapshot_every == 0:
+            raise SettingsError(
+                f"the snapshot of {_told(item)} after {step} steps would be {real}, which is "
+                f"{written.get(real, 'an input')}; choose another output folder or --name, or no --snapshot-every"
+            )
+
+
+def _told(item: Item) -> str:
+    return f"{item.content} ({item.place})"
+
+
+def _take(written: dict[str, str], path: Path, what: str) -> None:
+    first = written.setdefault(_real(path), what)
+    if first is not what:
+        raise SettingsError(
+            f"{first} and {what} would both be {path}; give them names of their own, such as --name '{UNIQUE}'"
+        )
+
+
+def _settings(items: Sequence[Item], settings_of: SettingsOf) -> list[Settings | None]:
+    """Settings of every item. Most have the same, which are found once."""
+    known: dict[str, Settings | None] = {}
+    for item in items:
+        if (key := _key(item)) not in known:
+            known[key] = None
+            with suppress(MuralistError):
+                known[key] = settings_of(item)
+    return [known[_key(item)] for item in items]
+
+
+def _key(item: Item) -> str:
+    return repr((item.preset, item.overrides))
+
+
+def _named_in(settings: Settings) -> Iterator[Path]:
+    """Files that settings have read."""
+    profile = None if settings.profile in BUILT_IN else Path(settings.profile)
+    yield from filter(None, [init_file(settings), settings.weights and Path(settings.weights), profile])
+
+
+def _real(path: Path) -> str:
+    return os.path.realpath(place_of(path).file)

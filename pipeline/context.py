@@ -1,0 +1,115 @@
+"""What every task of a render needs to know, and what it gives back. Small, frozen, picklable, without torch."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..model.architecture import architecture
+from ..model.state import PLANES
+from ..model.weight_files import WeightFile
+from .initialization import is_photograph
+from .levels import Level
+from .regions import Guidance
+from .settings import Settings
+from .storage.canvas import Canvas
+from .storage.run_folder import RunFolder
+
+START_SECONDS = 60.0  # that a worker takes at most to load torch and a network, and to read and file what it needs
+SLOWEST_RATE = 2e9  # floating-point operations a second; a core of 2026 makes a hundred times as many
+
+
+@dataclass(frozen=True)
+class RenderContext:
+    """One render. Two jobs are equal if they have the same folder.
+
+    Attributes
+    ----------
+    folder : RunFolder
+    settings : Settings
+    weights : WeightFile
+    shares : tuple of float
+        Of the style pictures, summing to one in every region; empty if style does not count.
+    device, precision : str
+        Chosen once for all workers, so that it does not matter who paints which tile.
+    priority : int
+        Place among the pictures of a batch; tasks with a lower number are served first.
+    regions : Guidance or None
+        Of a picture that is not painted everywhere alike.
+    """
+
+    folder: RunFolder
+    settings: Settings = field(compare=False)
+    weights: WeightFile = field(compare=False)
+    shares: tuple[float, ...] = field(compare=False)
+    device: str = field(compare=False)
+    precision: str = field(compare=False)
+    priority: int = field(default=0, compare=False)
+    regions: Guidance | None = field(default=None, compare=False)
+
+    def slowest_seconds(self, pixels: int, steps: int = 0) -> float:
+        """Seconds that a task on so many pixels takes at most, on the slowest machine: a measure before any other."""
+        operations = architecture(self.settings.network).operations(self.settings.layers)
+        return START_SECONDS + operations * pixels * (steps + 1) / SLOWEST_RATE
+
+    def canvas(self, level: Level, made: int) -> Canvas:
+        """Give the canvas of a level after `made` rounds: the state, see `muralist.model.state`."""
+        return Canvas(self.folder.store, self.folder.round(level, made), level.grid, PLANES[self.settings.optimizer])
+
+    def content(self, level: Level) -> Canvas:
+        """Give the photograph on a level's canvas: one plane."""
+        return Canvas(self.folder.store, self.folder.content(level), level.blocks, 1)
+
+    def guides(self, level: Level) -> Canvas:
+        """Give what belongs to which region, see `muralist.pipeline.regions`; only where there are some."""
+        assert self.regions is not None
+        return Canvas(self.folder.store, self.folder.guides(level), level.blocks, self.regions.planes)
+
+    def start(self, level: Level) -> Canvas:
+        """Give what a level starts from, which may be the photograph: one plane."""
+        if is_photograph(self.settings):
+            return self.content(level)
+        return Canvas(self.folder.store, self.folder.start(level), level.blocks, 1)
+
+
+class TileResult(NamedTuple):
+    """What a task on a tile gives back.
+
+    Attributes
+    ----------
+    number : int
+        Of the tile.
+    fetched : int
+        Bytes of the canvas that it had to fetch.
+    replayed : bool
+        Whether its round was a recorded one, see `muralist.model.graphs`.
+    trouble : str
+        Why rounds are not recorded any more; "" if they are, or are not meant to be.
+    seconds : float
+        It took.
+    """
+
+    number: int
+    fetched: int = 0
+    replayed: bool = False
+    trouble: str = ""
+    seconds: float = 0.0
+
+
+class Losses(NamedTuple):
+    """The losses of a whole picture.
+
+    Attributes
+    ----------
+    terms : dict str -> float
+        Those that count, by name, unweighted.
+    weights : dict str -> float
+        Of the terms in the total.
+    total : float
+        What is minimized.
+    regions : dict str -> list of float
+        Terms of every region apart, by name; empty where the picture is one.
+    """
+
+    terms: dict[str, float]
+    weights: dict[str, float]
+    total: float
+    regions: dict[str, list[float]]

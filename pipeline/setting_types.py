@@ -1,0 +1,137 @@
+"""Types of settings: what text and numbers are read as, and what is refused, in words."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from .region_specs import check_regions
+
+T = TypeVar("T")
+
+LONGEST_NAME: Final = 10_000  # bytes of a path; systems allow 4096 or less
+
+
+# pydantic words its complaints "Input should be ..."; so do these, and presets.py rewords them all alike.
+def _wanted(what: str) -> PydanticCustomError:
+    return PydanticCustomError("wanted", "Input should be {what}", {"what": what})
+
+
+def _not_bool(value: object) -> object:
+    """Python counts True as 1; nobody writes ``tile: true`` on purpose."""
+    if isinstance(value, bool):
+        raise _wanted("a number, not true or false")
+    return value
+
+
+def _as_list(value: object) -> object:
+    """Let ``--set steps=200,100`` and ``steps: 200`` mean lists."""
+    if isinstance(value, str):
+        return value.split(",")
+    if isinstance(value, int | float):
+        return [value]
+    if not isinstance(value, list | tuple) or not value:
+        raise _wanted("one or more numbers, such as [0.5, 0.9]")
+    return value
+
+
+def by_optimizer(**usual: object) -> BeforeValidator:
+    """Where nothing is set, take what suits the optimizer, a setting before this one."""
+
+    def choose(value: object, info: ValidationInfo) -> object:
+        return usual[info.data.get("optimizer", "lbfgs")] if value is None else value
+
+    return BeforeValidator(choose)
+
+
+def _texts(value: object) -> object:
+    """Let one text mean a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _are_regions(texts: tuple[str, ...]) -> tuple[str, ...]:
+    check_regions(texts)
+    return texts
+
+
+def _pair(values: Sequence[object]) -> Sequence[object]:
+    if len(values) != 2:
+        raise _wanted("two numbers")
+    return values
+
+
+def _some_positive(weights: dict[str, float]) -> dict[str, float]:
+    if not any(weight > 0 for weight in weights.values()):
+        raise _wanted("layer names with weights, at least one of them above 0")
+    return weights
+
+
+def can_name_file(text: str) -> bool:
+    """Say whether a text can be a path: encoded, without NUL, and not so long that following it would take for ever."""
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return b"\0" not in encoded and len(encoded) <= LONGEST_NAME
+
+
+def _name_of_file(text: str) -> str:
+    if not can_name_file(text):
+        raise _wanted("a text that can name a file")
+    return text
+
+
+def _digits_as_int(value: object) -> object:
+    """A command line only has text: read "16" as 16."""
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value) else value
+
+
+def _matching(pattern: str, what: str) -> Callable[[str], str]:
+    """Check against a pattern, but complain in words."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise _wanted(what)
+        return text
+
+    return check
+
+
+_HOST: Final = r"([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\])"  # a name, an IPv4 address, or an IPv6 one in brackets
+_PORT: Final = r"0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+
+Int = Annotated[int, BeforeValidator(_not_bool)]
+Float = Annotated[float, BeforeValidator(_not_bool)]
+Text = Annotated[str, AfterValidator(_matching("(?s).+", "a text of at least one character"))]
+FileName = Annotated[Text, AfterValidator(_name_of_file)]
+Weight = Annotated[Float, Field(ge=0)]
+LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]
+Steps = Annotated[Int, Field(ge=0, le=100_000)]
+Resolutions = Annotated[Int, Field(ge=1, le=6)]
+Rate = Annotated[Float, Field(gt=0, le=1)]
+Decay = Annotated[Float, Field(ge=0, lt=1)]
+Share = Annotated[Float, Field(ge=0, le=1)]
+StyleScale = Annotated[Float, Field(ge=0.05, le=10)]
+TileCount = Annotated[Int, Field(ge=1, le=1000)]
+StyleLoss = Literal[
+    "relative", "gatys", "gatys-hw", "gatys-chw", "log0", "fermilab", "gcucurull", "prisma", "spst", "w2"
+]
+ContentLoss = Literal["relative", "gatys", "mse", "sum", "log0", "fermilab", "gcucurull", "prisma"]
+TvLoss = Literal["l2", "l2-mean", "l2-sum", "l2-9point", "l1-mean", "l1-sum"]
+BitDepth = Annotated[Literal["auto", 8, 16], BeforeValidator(_digits_as_int)]
+Device = Annotated[
+    str, AfterValidator(_matching(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"))
+]
+Memory = Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 20)]
+Address = Annotated[
+    str, AfterValidator(_matching(rf"(tcp|tls)://{_HOST}:{_PORT}", "an address such as tcp://host:8786"))
+]
+Certificate = Annotated[str, AfterValidator(_matching("(?s).+", "the path of a PEM file"))]
+MaxFile = Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 10)]
+Listed = Annotated[tuple[T, ...], BeforeValidator(_as_list)]
+Pair = Annotated[tuple[T, T], BeforeValidator(_pair), BeforeValidator(_as_list)]
+Named = Annotated[tuple[T, ...], BeforeValidator(_texts)]
+Regions = Annotated[Named[FileName], AfterValidator(_are_regions)]

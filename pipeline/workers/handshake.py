@@ -1,0 +1,39 @@
+"""What a worker is asked to call. A task is named, not sent, so the driver never loads torch; the worker does."""
+
+import signal
+from typing import Any
+
+from ..settings import Settings
+from ..storage.store import Store, hold
+from .memory import budget, peak_rss
+from .requirements import WorkerRequirements
+
+
+def run_task(name: str, *arguments: Any) -> Any:
+    """Call a function of `muralist.pipeline.tasks` by name."""
+    from .. import tasks
+
+    return getattr(tasks, name)(*arguments)
+
+
+def run_and_measure(name: str, *arguments: Any) -> tuple[Any, int]:
+    """Run a task in a worker; return its result and the worker's peak memory so far, bytes."""
+    return run_task(name, *arguments), peak_rss()
+
+
+def handshake(
+    terms: WorkerRequirements, settings: Settings, store: Store, device: str, threads: int | None, neighbors: int
+) -> dict[str, Any]:
+    """Make a worker ready, one of `neighbors` on its host, and let it say what it is and sees. Runs in the worker."""
+    from . import devices  # loads torch, so not for the driver
+
+    if settings.scheduler is None:  # our own processes leave Ctrl-C to the driver
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if threads is not None:
+        devices.use_threads(threads)
+    devices.choose_algorithms(settings.fast)
+    hold(budget(settings) // 2 // neighbors)
+    facts = devices.worker_facts(store, terms.name, str(terms.weights.place), device)
+    if facts["device"] is not None:
+        devices.stay_near(str(facts["device"]))
+    return facts
