@@ -41,7 +41,7 @@ class Network(nn.Module):
     mean, std : tuple of float, optional
         What to subtract from and divide RGB in [0, 1] by; the architecture's if not given.
     metric : mapping layer -> ndarray (rows, C + 1), optional
-        Heads in which style is measured, see `style_losses.py`; a layer without heads is measured as it is.
+        Heads in which style is measured, see `losses/style.py`; a layer without heads is measured as it is.
     """
 
     def __init__(

@@ -21,16 +21,17 @@ from torch import Tensor
 from .errors import DivergedError
 from .frozen import gradient_at
 from .graphs import Graphs, Tensors, Work
+from .losses.terms import PICTURE, LossTerm, TileView
 from .network import Features, Network
-from .objective import Objective, as_tensor
+from .objective import Objective
 from .optimizers import Descent, Planes, Steps
-from .regions import ONE_REGION, Guides, Part
+from .regions import ONE_REGION, Guides
 from .state import PIXELS
-from .statistics import Sums, Window, absolute_sum, style_sums, tile_sums, wide, widened
-from .style_losses import Distance, Statistics
+from .statistics import Sums, Window, absolute_sum, as_tensor, on_host, wide, widened
 
 ATTEMPTS = 8
 TINY = 1e-30
+NORM = "norm "  # begins the names of gradients' norms among the sums
 
 
 def to_tensor(pixels: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
@@ -62,14 +63,14 @@ class Painter:
         return torch.empty(0, dtype=wide(self.network.dtype), device=self.network.device)
 
     @cached_property
-    def distances(self) -> dict[str, Distance]:
-        """The style term of every layer, with its targets on the device."""
-        return self.objective.distances(self.like)
+    def goal(self) -> Objective:
+        """The objective on the device."""
+        return self.objective.on(self.like)
 
     @torch.no_grad()
     def content_features(self, content: Tensor) -> Features:
         """Compute what of the photograph the painting is to keep."""
-        return self._features(content, tuple(self.objective.content_layers))
+        return self._features(content, self.objective.content_layers)
 
     def _features(self, picture: Tensor, layers: tuple[str, ...]) -> Features:
         features: Features = self.network(picture, layers) if layers else {}
@@ -78,13 +79,11 @@ class Painter:
     @torch.no_grad()
     def measure(self, picture: Tensor, content: Features, window: Window) -> Sums:
         """Sum up a tile's share of the losses."""
-        return Sums.of_tensors(self._sums(picture, content, window))
+        return on_host(self._sums(picture, content, window))
 
     def _sums(self, picture: Tensor, content: Features, window: Window) -> dict[str, Tensor]:
-        features, product = self._features(picture, self.objective.layers), self.network.ways.gram
-        sums = tile_sums(features, content, self.objective.style_layers, window, product)
-        variation = self.objective.variation.sums(picture, window)
-        return sums | {f"variation {name}": value for name, value in variation.items()}
+        features = self._features(picture, self.objective.layers)
+        return self.objective.sums(TileView(picture, features, content, window, self.network.ways.gram))
 
     def paint(
         self, state: np.ndarray, content: Features, window: Window, whole: Sums, steps: Steps, consensus: bool = True
@@ -123,7 +122,7 @@ class Painter:
 
         with self.graphs.lock:
             found = until_finite(attempt, steps, self.like)
-            sums = Sums.of_tensors({name: value for name, value in found.items() if " " in name})
+            sums = on_host({name: value for name, value in found.items() if " " in name})
             return found["state"].cpu().numpy(), sums
 
     def round_of(
@@ -141,15 +140,13 @@ class Painter:
         given : dict
             What to give it, but for "numbers", see `until_finite`.
         """
-        energies = tuple((layer, float(energy)) for layer, energy in whole.content_energy.items())
-        single = not whole.norms and not window.guides.parts
-        key = (state.shape, steps.kind, consensus, energies) if single else None
-        statistics = self.objective.statistics(whole, self.like)
+        constants = tuple(self.goal.constants(whole).items())
+        single = not any(name.startswith(NORM) for name in whole) and not window.guides.parts
+        key = (state.shape, steps.kind, consensus, constants) if single else None
         given = (
             {"state": torch.from_numpy(np.array(state)).to(self.like.device)}
             | {f"content {layer}": features for layer, features in content.items()}
-            | {f"gram {name}": each.gram for name, each in statistics.items()}
-            | {f"mean {name}": each.mean for name, each in statistics.items()}
+            | {f"whole {name}": value for name, value in self.goal.statistics(whole).items()}
             | {"rows": window.rows, "cols": window.cols}
         )
         work = partial(self._round, whole=whole, steps=steps, consensus=consensus, guides=window.guides)
@@ -162,15 +159,13 @@ class Painter:
         """Make the steps of a round and measure, without a look at any number."""
         window = Window(given["rows"], given["cols"], guides)
         content = {layer: given[f"content {layer}"] for layer in self.objective.content_layers}
-        names = [name.removeprefix("gram ") for name in given if name.startswith("gram ")]
-        statistics = {name: Statistics(given[f"gram {name}"], given[f"mean {name}"]) for name in names}
+        statistics = {name.removeprefix("whole "): each for name, each in given.items() if name.startswith("whole ")}
         gradient = RoundGradient(self, content, window, whole, consensus, statistics)
         state = tuple(plane[None].permute(0, 3, 1, 2) for plane in given["state"])
         planes, finite = descend(state, gradient, window.weights(), steps, given["numbers"])
         sums = self._sums(planes[PIXELS], content, window)
-        norms = {f"norms {name}": value for name, value in gradient.norms.items()}
         kept = torch.stack([plane[0].permute(1, 2, 0) for plane in planes])
-        return {"state": kept, "finite": finite, **sums, **norms}
+        return {"state": kept, "finite": finite, **sums, **gradient.norms}
 
 
 class RoundGradient:
@@ -183,8 +178,8 @@ class RoundGradient:
     ----------
     painter, content, window, whole, consensus
         As of `Painter.paint`.
-    statistics : dict term -> Statistics, optional
-        Of `whole`, if they are on the device already.
+    statistics : dict str -> Tensor, optional
+        Those of `whole`, if they are on the device already.
     """
 
     def __init__(
@@ -194,84 +189,65 @@ class RoundGradient:
         window: Window,
         whole: Sums,
         consensus: bool,
-        statistics: Mapping[str, Statistics] | None = None,
+        statistics: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.network, self.objective, self.distances = painter.network, painter.objective, painter.distances
+        self.network, self.goal = painter.network, painter.goal
         self.content, self.window, self.consensus = content, window, consensus
-        self.whole = whole
-        self.statistics = self.objective.statistics(whole, painter.like) if statistics is None else statistics
-        self.offset: dict[str, Statistics] | None = None
+        self.whole, self.constants = whole, self.goal.constants(whole)
+        self.statistics = self.goal.statistics(whole) if statistics is None else statistics
+        self.offset: dict[str, Tensor] | None = None
         self.norms: dict[str, Tensor] = {}
 
     def __call__(self, picture: Tensor) -> Tensor:
         """Return the gradient of pixels * loss at a picture (1, 3, H, W)."""
         leaf = picture.detach().requires_grad_()
         with torch.enable_grad():
-            features = self.network(leaf, self.objective.layers)
+            features = self.network(leaf, self.goal.layers)
         with torch.no_grad():
-            at = self._feature_gradients({layer: f.detach() for layer, f in features.items()})
+            detached = {layer: f.detach() for layer, f in features.items()}
+            at = self._gradients(TileView(picture, detached, self.content, self.window, self.network.ways.gram))
+        at_pixels = at.pop(PICTURE, None)
         gradient = gradient_at(leaf, features, at)
-        return gradient + self.objective.variation_gradient(picture) if self.objective.tv_weight else gradient
+        return gradient if at_pixels is None else gradient + at_pixels
 
-    def _feature_gradients(self, features: Features) -> Features:
-        gradients = self._balanced(
-            "content", self.objective.content_gradients(self.whole.content_energy, features, self.content)
-        )
-        slopes = {name: now.slope(self.distances[name]) for name, now in self._estimate(features).items()}
-        style = self._balanced("style", self.objective.style_gradients(slopes, features, self.window.guides))
-        for layer, value in style.items():
-            gradients[layer] = gradients[layer] + value if layer in gradients else value
-        return gradients
+    def _gradients(self, view: TileView) -> dict[str, Tensor]:
+        """Gradients at the features of every layer and at the pixels, of all terms together."""
+        statistics, total = self._estimate(view), dict[str, Tensor]()
+        for term in self.goal.terms:
+            for place, value in self._balanced(term, term.gradient(view, statistics, self.constants)).items():
+                total[place] = total[place] + value if place in total else value
+        return total
 
-    def _estimate(self, features: Features) -> dict[str, Statistics]:
+    def _estimate(self, view: TileView) -> dict[str, Tensor]:
         """Estimate the whole picture's statistics from the tile's own, of the regions that are in it."""
-        own = {
-            name: self._own(features[layer], part)
-            for layer in self.objective.style_layers
-            for name, part in self.window.guides.terms(layer)
-            if part is None or not part.is_empty
-        }
+        own = self.goal.tile_statistics(view)
         if not self.consensus:
             return own
         if self.offset is None:
-            self.offset = {name: _difference(self.statistics[name], now) for name, now in own.items()}
-        return {name: _sum(now, self.offset[name]) for name, now in own.items()}
+            self.offset = {name: self.statistics[name] - now for name, now in own.items()}
+        return {name: now + self.offset[name] for name, now in own.items()}
 
-    def _own(self, features: Tensor, part: Part | None) -> Statistics:
-        count = self.window.part_at(part, *features.shape[-2:]).sum().clamp(min=TINY)  # a tile may be all margin
-        sums = style_sums(features, self.window, part, self.network.ways.gram)
-        return Statistics(*(value / count for value in sums))
-
-    def _balanced(self, term: str, gradients: Features) -> Features:
-        """Divide by the L1 norms over the whole picture, if that is asked for."""
-        if not self.objective.normalize_gradients:
+    def _balanced(self, term: LossTerm, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Divide those at features by their L1 norms over the whole picture, if that is asked for."""
+        if not self.goal.normalize_gradients or PICTURE in gradients:
             return gradients
-        own = {f"{term} {layer}": absolute_sum(gradient, self.window) for layer, gradient in gradients.items()}
-        self.norms = own | self.norms
-        factors = {layer: self._weight(term, layer) / self._norm(f"{term} {layer}", own) for layer in gradients}
+        own = {layer: absolute_sum(gradient, self.window) for layer, gradient in gradients.items()}
+        names = {layer: f"{NORM}{term.name} {layer}" for layer in gradients}
+        self.norms = {names[layer]: norm for layer, norm in own.items()} | self.norms
+        weights = {layer: self.goal.size.pixels * (term.weight * share) for layer, share in term.shares.items()}
+        factors = {layer: weights[layer] / self._norm(names[layer], norm) for layer, norm in own.items()}
         return {layer: (widened(value) * factors[layer]).to(value.dtype) for layer, value in gradients.items()}
 
-    def _weight(self, term: str, layer: str) -> float:
-        return self.objective.pixels * self.objective.weight_of(term, layer)
-
-    def _norm(self, name: str, own: Mapping[str, Tensor]) -> Tensor:
+    def _norm(self, name: str, own: Tensor) -> Tensor:
         """Norm over the whole picture; as if all tiles were like this one, where none was or it was zero."""
-        whole = float(self.whole.norms.get(name, 0))
-        norm = torch.full_like(own[name], whole) if whole else own[name] / self._share
+        whole = float(self.whole.get(name, 0))
+        norm = torch.full_like(own, whole) if whole else own / self._share
         return norm.clamp(min=TINY)
 
     @property
     def _share(self) -> Tensor:
         """Share of the whole picture that is this tile's."""
-        return self.window.rows.sum() * self.window.cols.sum() / self.objective.pixels
-
-
-def _sum(a: Statistics, b: Statistics) -> Statistics:
-    return Statistics(a.gram + b.gram, a.mean + b.mean)
-
-
-def _difference(a: Statistics, b: Statistics) -> Statistics:
-    return Statistics(a.gram - b.gram, a.mean - b.mean)
+        return self.window.rows.sum() * self.window.cols.sum() / self.goal.size.pixels
 
 
 def until_finite(attempt: Callable[[Tensor], Tensors], steps: Steps, like: Tensor) -> Tensors:

@@ -18,10 +18,10 @@ EVERYWHERE = slice(None), slice(None)
 ALL_PLACES = 0.9  # share of a layer's positions from which on it is quicker to take all of them
 
 
-def term(layer: str, region: int) -> str:
+def region_key(layer: str, region: int) -> str:
     """Name of a region's statistics at a layer.
 
-    >>> term("relu3_1", 0), term("relu3_1", 2)
+    >>> region_key("relu3_1", 0), region_key("relu3_1", 2)
     ('relu3_1', 'relu3_1 2')
     """
     return f"{layer} {region}" if region else layer
@@ -65,7 +65,7 @@ class Part:
             total.index_add_(0, self.places, weighted)
 
 
-class Term(NamedTuple):
+class RegionPart(NamedTuple):
     """The statistics of a region at a layer: their name, and where in a tile the region is; None is everywhere."""
 
     name: str
@@ -84,10 +84,12 @@ class Guides:
 
     parts: Mapping[str, Sequence[Part]]
 
-    def terms(self, layer: str) -> list[Term]:
+    def at(self, layer: str) -> list[RegionPart]:
         """The statistics that are taken of a layer."""
         parts = self.parts.get(layer)
-        return [Term(layer, None)] if parts is None else [Term(term(layer, n), part) for n, part in enumerate(parts)]
+        if parts is None:
+            return [RegionPart(layer, None)]
+        return [RegionPart(region_key(layer, n), part) for n, part in enumerate(parts)]
 
     @property
     def is_empty(self) -> bool:

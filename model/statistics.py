@@ -1,22 +1,21 @@
-"""Sums over the positions of a picture that are all the losses need, and that simply add up over tiles.
+"""Sums over the positions of a picture: named arrays that are all the losses need, and that add up over tiles.
 
-A `Sums` of a tile counts every position with the tile's blend weight, so the sums of all tiles added together are
+Sums of a tile count every position with the tile's blend weight, so the sums of all tiles added together are
 those of the whole picture.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .network import Features
 from .regions import ONE_REGION, Guides, Part
 from .ways import GramProduct
 
+Sums = Mapping[str, np.ndarray]  # float64, in NumPy, so that they are cheap to move and to keep
 MIXED_PRODUCT = hasattr(torch.ops.aten.mm, "dtype")  # since torch 2.8
 CACHED_ROWS = 4096  # of positions: as many as a processor's cache holds in float32
 
@@ -95,19 +94,32 @@ def style_sums(
         "bfloat16" rounds w f to that, which changes nothing where a tile is not blended, if the features are bfloat16;
         others are multiplied as they are.
     """
-    matrix, weights = positions(features), window.part_at(part, *features.shape[-2:])
-    matrix = matrix if part is None else part.of_positions(matrix)
-    if product == "bfloat16" and matrix.dtype == torch.bfloat16:
+    if product == "bfloat16" and features.dtype == torch.bfloat16:
+        matrix, weights = _taken(features, window, part)
         return _sums_of_rounded(matrix, matrix * weights.to(matrix.dtype)[:, None])
-    parts = max(1, -(-len(matrix) // CACHED_ROWS)) if matrix.device.type == "cpu" else 1
-    gram = torch.zeros(matrix.shape[1], matrix.shape[1], dtype=wide(matrix.dtype), device=matrix.device)
+    channels = features.shape[1]
+    gram = torch.zeros(channels, channels, dtype=wide(features.dtype), device=features.device)
     feature = torch.zeros_like(gram[0])
-    for some, weight in zip(matrix.chunk(parts), weights.chunk(parts), strict=True):
-        values = widened(some)
-        weighted = values * weight.to(values.dtype)[:, None]
+    for values, weight in row_blocks(features, window, part):
+        weighted = values * weight[:, None]
         gram.addmm_(weighted.T, values)
         feature += weighted.sum(0)
     return gram, feature
+
+
+def row_blocks(features: Tensor, window: Window, part: Part | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give positions (n, C), at least float32, with their weights (n,): as many at a time as a cache holds on a CPU."""
+    matrix, weights = _taken(features, window, part)
+    parts = max(1, -(-len(matrix) // CACHED_ROWS)) if matrix.device.type == "cpu" else 1
+    for some, weight in zip(matrix.chunk(parts), weights.chunk(parts), strict=True):
+        values = widened(some)
+        yield values, weight.to(values.dtype)
+
+
+def _taken(features: Tensor, window: Window, part: Part | None) -> tuple[Tensor, Tensor]:
+    """Positions (n, C) of a part, or all, and their weights (n,)."""
+    matrix, weights = positions(features), window.part_at(part, *features.shape[-2:])
+    return (matrix if part is None else part.of_positions(matrix)), weights
 
 
 def _sums_of_rounded(matrix: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,97 +131,26 @@ def _sums_of_rounded(matrix: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
     return gram, weighted.sum(0, dtype=torch.float32)
 
 
-@dataclass(frozen=True)
-class Sums:
-    """What a picture, or a tile's share of it, adds to the losses. NumPy, so that it is cheap to move and to keep.
-
-    Attributes
-    ----------
-    gram : dict term -> ndarray (C, C), float64
-        Sum of f f^T, of every region at every layer, see `muralist.model.regions.term`.
-    feature : dict term -> ndarray (C,), float64
-        Sum of f.
-    content_error, content_energy : dict layer -> float
-        Sum of squared differences to the content's features, and of the content's squared features.
-    variation : dict str -> float
-        What `Variation.sums` gives.
-    norms : dict str -> float
-        L1 norms of the gradients at the features, if they were asked for.
-    count : dict term -> float
-        Sum of the weights of a region's positions; nothing where the picture is one region.
-    """
-
-    gram: Mapping[str, np.ndarray]
-    feature: Mapping[str, np.ndarray]
-    content_error: Mapping[str, float]
-    content_energy: Mapping[str, float]
-    variation: Mapping[str, float]
-    norms: Mapping[str, float] = field(default_factory=dict)
-    count: Mapping[str, float] = field(default_factory=dict)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Give all values as named arrays, to be filed; `of_arrays` takes them back."""
-        tables = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {f"{name} {key}": np.asarray(value) for name, table in tables.items() for key, value in table.items()}
-
-    @classmethod
-    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Sums":
-        """Put sums together again from what `arrays` gave."""
-        tables: dict[str, dict[str, Any]] = {each.name: {} for each in fields(cls)}
-        for name, value in arrays.items():
-            table, _, key = name.partition(" ")
-            tables[table][key] = value
-        return cls(**tables)
-
-    @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> "Sums":
-        """Bring what is named as `arrays` names it to NumPy, in float64. A device is asked for all of it at once."""
-        flat = torch.cat([value.flatten() for value in tensors.values()]).cpu().double().numpy()
-        ends = np.cumsum([value.numel() for value in tensors.values()])
-        parts = zip(tensors.items(), np.split(flat, ends[:-1]), strict=True)
-        return cls.of_arrays({name: part.reshape(value.shape)[()] for (name, value), part in parts})
-
-    @classmethod
-    def total(cls, parts: Iterable["Sums"]) -> "Sums":
-        """Add up, in the order given."""
-        tables = (part.arrays() for part in parts)
-        total = next(tables)
-        for table in tables:  # one at a time: a poster has hundreds of tiles, and VGG's sums are megabytes
-            total = {name: value + table[name] for name, value in total.items()}
-        return cls.of_arrays(total)
+def on_host(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Bring sums to NumPy, in float64. A device is asked for all of them at once."""
+    flat = torch.cat([value.flatten() for value in tensors.values()]).cpu().double().numpy()
+    ends = np.cumsum([value.numel() for value in tensors.values()])
+    parts = zip(tensors.items(), np.split(flat, ends[:-1]), strict=True)
+    return {name: part.reshape(value.shape) for (name, value), part in parts}
 
 
-def tile_sums(
-    features: Features,
-    content: Features,
-    style_layers: Iterable[str],
-    window: Window,
-    product: GramProduct = "float32",
-) -> dict[str, Tensor]:
-    """Sum up what the losses need of one tile's features, named as `Sums.arrays` names it; `variation` is left out.
+def total(parts: Iterable[Sums]) -> dict[str, np.ndarray]:
+    """Add up the sums of tiles, in the order given."""
+    tables = iter(parts)
+    added = dict(next(tables))
+    for table in tables:  # one at a time: a poster has hundreds of tiles, and VGG's sums are megabytes
+        added = {name: value + table[name] for name, value in added.items()}
+    return added
 
-    Parameters
-    ----------
-    features : dict layer -> Tensor
-        Of the picture; the style layers and those of `content`.
-    content : dict layer -> Tensor
-        Features of the photograph.
-    style_layers : iterable of str
-    window : Window
-    product
-        As of `style_sums`.
-    """
-    sums = {}
-    for layer in style_layers:
-        f = features[layer]
-        for name, part in window.guides.terms(layer):
-            sums[f"gram {name}"], sums[f"feature {name}"] = style_sums(f, window, part, product)
-            if part is not None:
-                sums[f"count {name}"] = window.part_at(part, *f.shape[-2:]).sum()
-    for layer, p in content.items():
-        sums[f"content_error {layer}"] = _square_sum(widened(features[layer]) - widened(p), window)
-        sums[f"content_energy {layer}"] = _square_sum(widened(p), window)
-    return sums
+
+def as_tensor(values: np.ndarray, like: Tensor) -> Tensor:
+    """Bring values to a tensor's number type and device, in this order: not every device has float64."""
+    return torch.from_numpy(np.asarray(values)).to(like.dtype).to(like.device)
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -220,10 +161,6 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 def widened(values: Tensor) -> Tensor:
     """Bring to float32 what is narrower."""
     return values.to(wide(values.dtype))
-
-
-def _square_sum(values: Tensor, window: Window) -> Tensor:
-    return positions(values).square().sum(1) @ window.at(*values.shape[-2:]).to(values.dtype)
 
 
 def absolute_sum(values: Tensor, window: Window) -> Tensor:

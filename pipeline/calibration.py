@@ -23,9 +23,10 @@ from ..model.painter import Painter, to_tensor
 from ..model.state import AVERAGE, start_state
 from ..model.statistics import Window
 from ..model.ways import Ways, usual_ways
+from .loss_terms import STYLE_TERMS, objective
 from .settings import Settings
 from .speeds import LOOK_STEPS
-from .tasks import DTYPES, graphs, objective
+from .tasks import DTYPES, graphs
 from .workers.devices import (
     best_precision,
     choose_algorithms,
@@ -178,9 +179,12 @@ def _noise(settings: Settings, side: int) -> np.ndarray:
 
 def _painter(settings: Settings, device: str, precision: str, side: int, ways: Ways) -> Painter:
     network = random_network(settings).prepared(device, DTYPES[precision], ways)
-    sizes = {name: network.architecture.channels(name) for name in settings.active_style_layers}
-    targets: dict[str, np.ndarray] = {f"gram {name}": np.eye(n) for name, n in sizes.items()}
-    targets |= {f"mean {name}": np.zeros(n) for name, n in sizes.items()}
+    targets: dict[str, np.ndarray] = {}
+    for layer in settings.active_style_layers:
+        features = torch.rand(1, network.architecture.channels(layer), 16, 16)
+        for name in settings.style_terms:
+            sums = STYLE_TERMS[name].measure(features, Window.full(features))
+            targets |= {f"{name} {kind} {layer}": value.double().numpy() / 256 for kind, value in sums.items()}
     goal = objective(settings, targets, side, side, content_weight=1.0)
     return Painter(network, goal, graphs(device) if ways.graphs else Graphs())
 

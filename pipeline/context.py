@@ -92,3 +92,24 @@ class TileResult(NamedTuple):
     replayed: bool = False
     trouble: str = ""
     seconds: float = 0.0
+
+
+class Losses(NamedTuple):
+    """The losses of a whole picture.
+
+    Attributes
+    ----------
+    terms : dict str -> float
+        Those that count, by name, unweighted.
+    weights : dict str -> float
+        Of the terms in the total.
+    total : float
+        What is minimized.
+    regions : dict str -> list of float
+        Terms of every region apart, by name; empty where the picture is one.
+    """
+
+    terms: dict[str, float]
+    weights: dict[str, float]
+    total: float
+    regions: dict[str, list[float]]

@@ -9,7 +9,6 @@ from .levels import Level
 from .pace import Pace
 from .progress import Progress
 from .records.losses import LossRecord
-from .settings import Settings
 from .viewer.overview import Look, overview
 
 
@@ -75,10 +74,10 @@ class Events(Progress):
         self._pace = Pace(levels)
         self._losses: Mapping[str, float] = {}
 
-    def watch(self, look: Look, losses: Sequence[LossRecord], settings: Settings) -> None:
+    def watch(self, look: Look, losses: Sequence[LossRecord]) -> None:
         """Note how canvases are read."""
         self._look = look
-        self._inner.watch(look, losses, settings)
+        self._inner.watch(look, losses)
 
     def start_level(self, level: Level) -> None:
         """Pass it on."""
@@ -89,13 +88,18 @@ class Events(Progress):
         self._pace.advance(work)
         self._inner.advance(work)
 
+    def skip(self, work: int) -> None:
+        """Count some pixel-steps as done that took no time."""
+        self._pace.skip(work)
+        self._inner.skip(work)
+
     def ends_level(self, level: Level) -> bool:
         """Pass the question on."""
         return self._inner.ends_level(level)
 
     def show_losses(self, row: LossRecord) -> None:
         """Note the losses."""
-        self._losses = row.terms()
+        self._losses = row.named()
         self._inner.show_losses(row)
 
     def show_canvas(self, level: Level, made: int) -> None:

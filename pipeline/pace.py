@@ -26,6 +26,11 @@ class Pace:
         """Count some pixel-steps as done."""
         self._done += work
 
+    def skip(self, work: int) -> None:
+        """Count some pixel-steps as done that took no time, and so say nothing of the rate."""
+        self._done += work
+        self._done_before += work
+
     def start(self) -> None:
         """Measure the rate from now on, if it is not measured yet: what was counted before, an earlier run did."""
         if self._began is None:

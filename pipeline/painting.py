@@ -11,7 +11,7 @@ from math import prod
 from typing import Any, TypeVar
 
 from ..tiling.errors import TileTooSmallError
-from .context import START_SECONDS, RenderContext
+from .context import START_SECONDS, Losses, RenderContext
 from .errors import ClusterError, DeviceMemoryError
 from .levels import Level
 from .prepare_level import LevelInputs, prepare_level
@@ -25,7 +25,6 @@ from .workers.cluster import Cluster
 
 TILE_SECONDS = 1.0  # to add a tile's sums up, at most
 
-Losses = dict[str, float]
 T = TypeVar("T")
 
 
@@ -73,7 +72,7 @@ class RenderDriver:
             If memory runs out even with the smallest tiles.
         """
         self._check_device()
-        self.progress.advance(sum(level_work(level) for level in self.planned[: len(self.course.levels)]))
+        self.progress.skip(sum(level_work(level) for level in self.planned[: len(self.course.levels)]))
         while len(self.course.levels) < len(self.planned):
             self._paint_level()
         return self.course.cut(self.planned)[-1], self.course.levels[-1].kept
@@ -91,7 +90,7 @@ class RenderDriver:
         level, current = self.level, self.course.current
         self.progress.start_level(level)
         if current.rows:
-            self.progress.advance(level.steps_after(current.made) * level.tile_pixels)
+            self.progress.skip(level.steps_after(current.made) * level.tile_pixels)
         else:
             self._begin()
         while not self._ended():
@@ -130,7 +129,7 @@ class RenderDriver:
         last = self._surviving(lambda level: self._measure(level, kept))
         self.tick()
         level = self.level
-        self.progress.advance((level.steps - level.steps_after(current.made)) * level.tile_pixels)
+        self.progress.skip((level.steps - level.steps_after(current.made)) * level.tile_pixels)
         asked = self.progress.ends_level(level)
         self.course.finish_level(LevelReport.of(level, current, kept, last, asked=asked))
         self.journal.write(self.course)
@@ -184,7 +183,7 @@ class RenderDriver:
         pixels = [prod(level.grid[number].outer.shape) for number in numbers]
         limits = [self.context.slowest_seconds(each, steps) for each in pixels]
         waiting = sum(pixels)
-        self.progress.advance(steps * (level.tile_pixels - waiting))
+        self.progress.skip(steps * (level.tile_pixels - waiting))
         for tally in self.cluster.map(task, calls, priority=self.context.priority, homes=homes, limits=limits):
             self.progress.advance(steps * prod(level.grid[tally.number].outer.shape))
             self.course.current.fetched += tally.fetched
@@ -234,8 +233,7 @@ class RenderDriver:
         """Note the losses after a round, and with that the round as made."""
         self.tick()
         current = self.course.current
-        row = LossRecord.of(self.level, current.made + 1, losses, self._content_weight, self.course.seconds)
-        current.rows.append(row)
+        current.rows.append(LossRecord.of(self.level, current.made + 1, losses, self.course.seconds))
         self.progress.show_losses(current.rows[-1])
         self._note()
         self.progress.show_canvas(self.level, current.made)

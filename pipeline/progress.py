@@ -13,7 +13,6 @@ from .console import LOSSES, PROGRESS, bar
 from .levels import Level
 from .records.losses import LossRecord, loss_line
 from .records.report import Result
-from .settings import Settings
 
 if TYPE_CHECKING:
     from .console import Bar
@@ -71,7 +70,11 @@ class Progress:
     def advance(self, work: int) -> None:
         """Count some pixel-steps as done."""
 
-    def watch(self, look: Callable[[Level, int], Any], losses: Sequence[LossRecord], settings: Settings) -> None:
+    def skip(self, work: int) -> None:
+        """Count some pixel-steps as done that take no time: an earlier run made them, or they are left out."""
+        self.advance(work)
+
+    def watch(self, look: Callable[[Level, int], Any], losses: Sequence[LossRecord]) -> None:
         """Be told, before all, how a canvas after some rounds of a level is read, and the losses until now."""
 
     def show_canvas(self, level: Level, made: int) -> None:
@@ -121,11 +124,20 @@ class Bars(Progress):
             if each is not None:
                 each.update(work)
 
+    def skip(self, work: int) -> None:
+        """Move both bars, without the rate that their time left follows from."""
+        for each in (self._picture, self._level):
+            if each is not None and not each.disable:
+                each.n += work
+                each.initial += work
+                each.last_print_n += work
+                each.refresh()
+
     def show_losses(self, row: LossRecord) -> None:
-        """Show the losses behind the level's bar."""
+        """Show the losses behind the level's bar, and as a line if asked for."""
         super().show_losses(row)
         if self._level is not None:
-            self._level.set_postfix_str(", ".join(f"{name} {value:.3g}" for name, value in row.terms().items()))
+            self._level.set_postfix_str(", ".join(f"{name} {value:.3g}" for name, value in row.named().items()))
 
 
 class BatchBar:

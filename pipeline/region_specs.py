@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ..model.errors import choices
 from .errors import SettingsError
-from .sizes import MAX_SIDE_MM, parse_length
+from .sizes import MAX_SIDE_MM, parse_length, parse_stroke
 
 MOST_REGIONS: Final = 16
 FACES: Final = "faces"  # what `protect` may say instead of the name of a mask
@@ -34,6 +34,8 @@ class RegionSpec:
         Mask of the part of the painting that counts.
     width : str or None
         How wide the painting is where it hangs, for strokes as large as there; instead of a scale.
+    stroke : str or None
+        How wide brush strokes are to be; instead of a scale.
     """
 
     mask: str
@@ -43,6 +45,7 @@ class RegionSpec:
     color: str | None = None
     style_mask: str | None = None
     width: str | None = None
+    stroke: str | None = None
 
     def __str__(self) -> str:
         """Write the region as `parse_region` reads it."""
@@ -79,8 +82,9 @@ def parse_region(text: str) -> RegionSpec:
         if name not in _OPTIONS:
             raise SettingsError(f"got region {text!r}, wanted options such as {EXAMPLE}; {choices(name, _OPTIONS)}")
         found[name.replace("-", "_")] = _OPTIONS[name](value, f"got region {text!r}, wanted a {name}")
-    if {"scale", "width"} <= found.keys():
-        raise SettingsError(f"got region {text!r} with scale and width, wanted only one of them")
+    sizes = [name for name in ("scale", "width", "stroke") if name in found]
+    if len(sizes) > 1:
+        raise SettingsError(f"got region {text!r} with {' and '.join(sizes)}, wanted only one of them")
     return RegionSpec(mask, style, **found)
 
 
@@ -97,9 +101,15 @@ def _between(low: float, high: float) -> Callable[[str, str], float]:
     return read
 
 
-def _width(text: str, wanted: str) -> str:
-    parse_length(text, wanted, MAX_SIDE_MM)
-    return text
+def _length(read: Callable[[str], object], such_as: str) -> Callable[[str, str], str]:
+    def checked(text: str, wanted: str) -> str:
+        try:
+            read(text)
+        except SettingsError:
+            raise SettingsError(f"{wanted} such as {such_as}") from None
+        return text
+
+    return checked
 
 
 def _color(text: str, wanted: str) -> str:
@@ -119,7 +129,8 @@ _OPTIONS: Final[dict[str, Callable[[str, str], Any]]] = {
     "strength": _between(0, 2),
     "color": _color,
     "style-mask": _name,
-    "width": _width,
+    "width": _length(lambda text: parse_length(text, "width", MAX_SIDE_MM), "92cm"),
+    "stroke": _length(lambda text: parse_stroke(text, "stroke"), "8mm or 24px"),
 }
 
 

@@ -47,6 +47,7 @@ from .viewer.overview import eight_bits
 from .viewer.report import add_report, check_report
 from .viewer.server import LOCAL, open_live, shown_live
 from .workers.cluster import Cluster, open_cluster
+from .workers.local import check_main
 from .workers.memory import peak_rss
 
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO)  # files of a run that were there, or whole, before
@@ -164,6 +165,7 @@ def render(
     Workers are processes of their own that import the calling script again, so a script must call this
     under `if __name__ == "__main__":`.
     """
+    check_main()
     resolved = settings or load_settings()
     styles = as_paths(style)
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
@@ -250,7 +252,7 @@ def paint_picture(
         context, plan.levels, cluster, _sources(plan, context), progress, journal, _saver(plan, context), course
     )
     before = course.losses + course.current.rows
-    progress.watch(lambda level, made: _finished(plan, context, level, made), before, settings)
+    progress.watch(lambda level, made: _finished(plan, context, level, made), before)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
         finished = _finished(plan, context, level, kept)
@@ -261,7 +263,7 @@ def paint_picture(
         if plan.regions is not None and plan.regions.faces is not None:
             write_picture(faces_path(plan.output), np.dstack([plan.regions.faces.values[:]] * 3))
         if plan.loss_plot is not None:
-            write_plot(plan.loss_plot, course.losses, settings)
+            write_plot(plan.loss_plot, course.losses)
         seams = score_seams(finished)
         painting.tick()
         peak, borders = cluster.peak_rss() + peak_rss(), finished.borders
@@ -325,10 +327,11 @@ def _sources(plan: RenderPlan, context: RenderContext) -> LevelInputs:
         **{name: str(getattr(settings, name)) for name in settings.names(style_cache=True)},
         "weights": plan.weights.sha256,
         "layers": " ".join(sorted(settings.active_style_layers)),
+        "terms": " ".join(settings.style_terms),
         "precision": context.precision,
         "device": context.device.partition(":")[0],
     }
-    init = init_pixels(plan.settings, plan.content, plan.init, plan.network.mean)
+    init = init_pixels(settings, plan.content, plan.init, plan.network.mean)
     return LevelInputs(
         content=lambda height, width, rows: resize_rows(plan.content.pixels, height, width, rows),
         init=lambda height, width, rows: resize_rows(init, height, width, rows),

@@ -181,8 +181,9 @@ def plan_render(
     apart = read_region_styles(region_files, specs, int(has_rest), photograph, settings, network)
     longest = max(target.height, target.width) + 2 * target.painted
     dpi = settings.dpi or DEFAULT_DPI
-    styles = tuple(style.at_true_scale(dpi, longest) for style in (*(named if has_rest else ()), *apart))
-    _check_widths(styles, settings)
+    wanted = (*(named if has_rest else ()), *apart)
+    _check_lengths(wanted, settings)
+    styles = tuple(style.at_true_scale(dpi, longest) for style in wanted)
     stride = network.stride(network.deepest(layers))
     sides = [(each.side, each.scale) for each in styles]
     levels = plan_levels(*target.painted_size, sides, settings, stride, network.minimum(layers))
@@ -211,7 +212,7 @@ def plan_render(
         (
             *_notices(settings, paths, init, levels[-1], has_rest=has_rest),
             *(["no face was found, so none is protected"] if settings.protect == FACES and not found_faces else []),
-            *filter(None, (_falls_short(style, longest) for style in styles)),
+            *filter(None, dict.fromkeys(style.falls_short(longest) for style in styles)),
             *_notices_of(photograph, *(s.picture for s in styles), init),
         ),
         loss_plot,
@@ -292,26 +293,23 @@ def _notices(
     claimed = (
         f"the regions claim all of the picture, and nothing is left for {styles[0]}" if styles and not has_rest else ""
     )
-    return tuple(filter(None, [unread if styles and not settings.style_weight else "", claimed, stretched]))
+    return tuple(filter(None, [unread if styles and not settings.active_style_layers else "", claimed, stretched]))
 
 
-def _check_widths(styles: Sequence[Style], settings: Settings) -> None:
-    if settings.print_size is None and any(style.width_mm is not None for style in styles):
+def _check_lengths(styles: Sequence[Style], settings: Settings) -> None:
+    """Refuse lengths where nothing says how long they are in pixels."""
+    if settings.print_size is not None:
+        return
+    if any(style.width_mm is not None for style in styles):
         raise SettingsError(
             "got the width of a style picture without a print size, wanted one for strokes as large as on the wall, "
             "such as --print 60x90cm"
         )
-
-
-def _falls_short(style: Style, longest: int) -> str:
-    """Say that a style picture has too few pixels for strokes as large as on the wall; "" if it has enough."""
-    wanted = round(style.scale * longest)
-    if style.width_mm is None or wanted <= style.side:
-        return ""
-    return (
-        f"{style.picture.path}: strokes will be {style.side / wanted:.0%} as large as on the wall, since the picture's "
-        f"long side has {style.side} px, not {wanted}"
-    )
+    if any(style.stroke is not None and style.stroke.is_mm for style in styles):
+        raise SettingsError(
+            "got a stroke on paper without a print size, wanted one, such as --print 60x90cm, or a stroke in pixels, "
+            "such as --stroke 24px"
+        )
 
 
 def _notices_of(*pictures: Picture | None) -> list[str]:

@@ -50,6 +50,7 @@ from .sizes import (
     parse_aspect,
     parse_length,
     parse_print,
+    parse_stroke,
 )
 
 T = TypeVar("T")
@@ -162,10 +163,10 @@ class Settings(BaseModel):
         {"relu4_2": 1.0}, LOOK, "Layers whose features describe the content, each with its weight."
     )
     style_loss: StyleLoss = setting(
-        "relative", LOOK, "Formula of the style loss, see `model/style_losses.py`.", speed=True
+        "relative", LOOK, "Formula of the style loss, see `model/losses/style.py`.", speed=True
     )
-    content_loss: ContentLoss = setting("relative", LOOK, "Formula of the content loss, see `model/objective.py`.")
-    tv_loss: TvLoss = setting("l2", LOOK, "Formula of the TV loss, see `model/variation.py`.", speed=True)
+    content_loss: ContentLoss = setting("relative", LOOK, "Formula of the content loss, see `model/losses/content.py`.")
+    tv_loss: TvLoss = setting("l2", LOOK, "Formula of the TV loss, see `model/losses/variation.py`.", speed=True)
     style_weight: Weight = setting(1000.0, LOOK, "Weight of the style loss.")
     strength: Share = setting(
         0.5,
@@ -205,6 +206,15 @@ class Settings(BaseModel):
         repeatable=True,
         rivals=("style_scale",),
     )
+    stroke: Named[Text] | None = setting(
+        None,
+        LOOK,
+        "Width of the brush strokes, such as 24px, or 8mm on paper with `print_size`; one for all styles or one for "
+        "each. Instead of `style_scale` and `style_width`.",
+        flag=True,
+        repeatable=True,
+        rivals=("style_scale", "style_width"),
+    )
     style_blend: Listed[Weight] | None = setting(
         None, LOOK, "Shares of several styles, one for each; equal ones if not given.", flag=True
     )
@@ -221,7 +231,8 @@ class Settings(BaseModel):
         REGIONS,
         "Region in another style, MASK=STYLE; repeatable. "
         "MASK is a gray picture, or one color of a color-coded one, labels.png#RRGGBB; what no region claims belongs "
-        "to `style`. Options follow after commas: scale, strength (times that of the painting), color and style-mask.",
+        "to `style`. Options follow after commas: scale, width or stroke (as `style_scale`, `style_width` and "
+        "`stroke`), strength (times that of the painting), color and style-mask.",
         flag="--region",
         common=True,
         repeatable=True,
@@ -606,9 +617,15 @@ class Settings(BaseModel):
         return found
 
     @property
+    def style_terms(self) -> tuple[str, ...]:
+        """The terms that compare with style pictures and count, by name."""
+        weights = {"style": self.style_weight}
+        return tuple(name for name, weight in weights.items() if weight and _positive(self.style_layers))
+
+    @property
     def active_style_layers(self) -> dict[str, float]:
         """The layers that measure style, none if style does not count."""
-        return _positive(self.style_layers) if self.style_weight else {}
+        return _positive(self.style_layers) if self.style_terms else {}
 
     @property
     def active_content_layers(self) -> dict[str, float]:
@@ -687,11 +704,22 @@ class Settings(BaseModel):
             parse_print(print_size)
         return print_size
 
-    @field_validator("style_width")
+    @field_validator("style_width", "stroke")
     @classmethod
-    def _are_widths(cls, lengths: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _are_lengths(cls, lengths: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         for length in lengths or ():
-            parse_length(length, "style_width", MAX_SIDE_MM)
+            if info.field_name == "stroke":
+                parse_stroke(length, "stroke")
+            else:
+                parse_length(length, "style_width", MAX_SIDE_MM)
+        return lengths
+
+    @field_validator("style_width", "stroke")
+    @classmethod
+    def _one_size_of_strokes(cls, lengths: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        for other, usual in (("style_scale", (1.0,)), ("style_width", None)):
+            if lengths is not None and info.data.get(other, usual) != usual and other != info.field_name:
+                raise ValueError(f"{other} and {info.field_name} exclude each other, wanted only one of them")
         return lengths
 
     @field_validator("bleed", "wrap")

@@ -34,6 +34,7 @@ _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _PRINT: Final = re.compile(rf'\s*{_NUMBER}\s*[x\u00d7]\s*{_NUMBER}\s*(mm|cm|inch|in|"){_LIES}', re.IGNORECASE)
 _PAPER: Final = re.compile(rf"\s*([0-9]?[a-z]+[0-9]?){_LIES}", re.IGNORECASE)
 _LENGTH: Final = re.compile(rf'\s*{_NUMBER}\s*(mm|cm|inch|in|")\s*', re.IGNORECASE)
+_STROKE: Final = re.compile(rf'\s*{_NUMBER}\s*(mm|cm|inch|in|"|px)\s*', re.IGNORECASE)
 _ASPECT: Final = re.compile(rf"\s*{_NUMBER}(?:\s*:\s*{_NUMBER})?\s*")
 
 
@@ -56,6 +57,17 @@ class Paper(NamedTuple):
             return high, wide
         is_landscape = width > height if self.lies is None else self.lies == "landscape"
         return (min(wide, high), max(wide, high)) if is_landscape else (max(wide, high), min(wide, high))
+
+
+class Stroke(NamedTuple):
+    """A width of brush strokes, in pixels or, on paper, in millimetres."""
+
+    length: float
+    is_mm: bool
+
+    def pixels(self, dpi: float) -> float:
+        """The width in pixels of a painting that is printed with so many per inch."""
+        return self.length / MM_PER_INCH * dpi if self.is_mm else self.length
 
 
 @dataclass(frozen=True)
@@ -160,6 +172,32 @@ def parse_length(text: str, what: str, longest_mm: float = MAX_BORDER_MM) -> flo
             "such as 3mm"
         )
     return found
+
+
+def parse_stroke(text: str, what: str) -> Stroke:
+    """Read a width such as ``8mm``, ``0.5cm`` or ``24px``; `what` it is of is for the message.
+
+    Raises
+    ------
+    SettingsError
+        If the text is not a number and a unit, or absurd.
+
+    Examples
+    --------
+    >>> parse_stroke("8mm", "stroke").pixels(dpi=254)
+    80.0
+    >>> parse_stroke("24 px", "stroke").pixels(dpi=254)
+    24.0
+    """
+    match = _STROKE.fullmatch(text)
+    number, unit = (float(match[1]), match[2].lower()) if match else (0.0, "px")
+    stroke = Stroke(number * _UNITS_MM.get(unit, 1), unit in _UNITS_MM)
+    if not 0 < stroke.length <= (MAX_SIDE_MM if stroke.is_mm else MAX_SIDE_PX):
+        raise SettingsError(
+            f"got {what} {text!r}, wanted a width above 0 with its unit (mm, cm or in of a print, or px), such as 8mm "
+            "or 24px"
+        )
+    return stroke
 
 
 def pixels_of(length_mm: float, dpi: float) -> int:

@@ -134,6 +134,7 @@ def conditions(settings: Settings, shape: WorkerLayout, device: str, name: str) 
         **settings.model_dump(include=set(settings.names(speed=True))),
         **(lbfgs if settings.optimizer == "lbfgs" else {}),
         "style_layers": " ".join(sorted(settings.active_style_layers)),
+        "style_terms": " ".join(settings.style_terms),
         "content_layers": " ".join(sorted(settings.active_content_layers)),
         **{package: version(package) for package in ("torch", "muralist")},
     }

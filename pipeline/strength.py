@@ -44,9 +44,10 @@ def content_weight(settings: Settings, rows: Sequence[LossRecord], painted: floa
     if not rows:
         return FIRST_WEIGHT
     last = rows[-1]
-    if last.content is None or last.content_weight is None:
+    if "content" not in last.losses:
         return FIRST_WEIGHT
+    weight = last.weights["content"]
     if last.level > 1 or last.step < SETTLING_STEPS:
-        return last.content_weight
-    factor: float = (last.content / (wanted_content_loss(settings.strength) * painted)) ** POWER
-    return last.content_weight * min(max(factor, 1 / LARGEST_FACTOR), LARGEST_FACTOR)
+        return weight
+    factor: float = (last.losses["content"] / (wanted_content_loss(settings.strength) * painted)) ** POWER
+    return weight * min(max(factor, 1 / LARGEST_FACTOR), LARGEST_FACTOR)

@@ -10,7 +10,7 @@ from safetensors.numpy import load
 
 from .pictures.writing import write_file
 
-VERSION = 3  # to be raised when the statistics of the same picture would come out different
+VERSION = 4  # to be raised when the statistics of the same picture would come out different
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class StyleCache:
         Shared by all renders; may be deleted at any time.
     origin : dict str -> str
         All that the statistics depend on but the size: hashes of the style picture and the weights, network,
-        pooling, padding, layers, number type, and what recolored the picture.
+        pooling, padding, layers, terms, number type, and what recolored the picture.
     """
 
     folder: Path

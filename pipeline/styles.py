@@ -18,11 +18,12 @@ from .pictures.formats import supported_inputs
 from .pictures.images import Picture, resize
 from .pictures.masks import Mask, read_mask
 from .pictures.reading import read_picture
+from .pictures.strokes import stroke_width
 from .progress import counted
 from .region_specs import RegionSpec
 from .regions import fitted
 from .settings import Settings
-from .sizes import MAX_SIDE_MM, parse_length, pixels_of
+from .sizes import MAX_SIDE_MM, Stroke, parse_length, parse_stroke, pixels_of
 from .workers.memory import budget
 
 
@@ -47,6 +48,8 @@ class Style:
         The part of the picture that counts.
     width_mm : float, optional
         How wide it is where it hangs.
+    stroke : Stroke, optional
+        How wide its brush strokes are to be.
     """
 
     picture: Picture
@@ -57,6 +60,7 @@ class Style:
     region: int = 0
     mask: Mask | None = None
     width_mm: float | None = None
+    stroke: Stroke | None = None
 
     @property
     def side(self) -> int:
@@ -64,7 +68,7 @@ class Style:
         return max(self.picture.height, self.picture.width)
 
     def at_true_scale(self, dpi: float, longest: int) -> "Style":
-        """Give strokes the size on paper that they have where it hangs, if that is known.
+        """Give strokes the width that is asked for, or the size on paper that they have where it hangs.
 
         Parameters
         ----------
@@ -72,10 +76,35 @@ class Style:
             Of the print.
         longest : int
             Long side of the painting, px.
+
+        Raises
+        ------
+        PictureError
+            If strokes of a picture of one color are to have a width.
         """
-        if self.width_mm is None:
+        if self.stroke is not None:
+            mask = None if self.mask is None else self.mask.values
+            enlarged = self.stroke.pixels(dpi) / stroke_width(self.picture, mask)
+        elif self.width_mm is not None:
+            enlarged = pixels_of(self.width_mm, dpi) / self.picture.width
+        else:
             return self
-        return replace(self, scale=pixels_of(self.width_mm, dpi) * self.side / self.picture.width / longest)
+        return replace(self, scale=enlarged * self.side / longest)
+
+    def falls_short(self, longest: int) -> str:
+        """Say how much smaller or larger strokes become than asked for, if the picture is not so large; "" if not.
+
+        `longest` is the long side of the painting, px.
+        """
+        wanted = self.scale * longest
+        found = max(self.size(min(round(wanted), self.side)))
+        if (self.stroke is None and self.width_mm is None) or abs(found - wanted) < max(1, wanted / 100):
+            return ""
+        asked = "as large as on the wall" if self.stroke is None else "as wide as asked for"
+        limit = f"long side has {self.side} px, not {wanted:.0f}"
+        if found > wanted:
+            limit = f"short side is to have at least {self.least} px for the network"
+        return f"{self.picture.path}: strokes will be {found / wanted:.0%} {asked}, since the picture's {limit}"
 
     def size(self, side: int) -> tuple[int, int]:
         """Height and width with a long side of `side`, no smaller than the network can see, px."""
@@ -141,26 +170,30 @@ def read_styles(
     Raises
     ------
     SettingsError
-        If there is no style, or `style_blend`, `style_scale`, `style_mask` or `style_width` do not match the styles.
+        If there is no style, or `style_blend`, `style_scale`, `style_mask`, `style_width` or `stroke` do not match the
+        styles.
     PictureError
         If a picture or a mask cannot be read, is too small, or of another shape.
     """
     if not settings.active_style_layers:
         return ()
     shares, count = _shares(settings, len(files)), len(files)
-    scales, masks, widths = (
-        _for_each(name, getattr(settings, f"style_{name}") or (None,), count) for name in ("scale", "mask", "width")
+    scales, masks, widths, strokes = (
+        _for_each(name, getattr(settings, name) or (None,), count)
+        for name in ("style_scale", "style_mask", "style_width", "stroke")
     )
     return tuple(
         _style(
             path,
-            RegionSpec("", "", scale, style_mask=mask, width=width),
+            RegionSpec("", "", scale, style_mask=mask, width=width, stroke=stroke),
             share / len(pictures),
             photograph,
             settings,
             network,
         )
-        for pictures, share, scale, mask, width in zip(files, shares, scales, masks, widths, strict=True)
+        for pictures, share, scale, mask, width, stroke in zip(
+            files, shares, scales, masks, widths, strokes, strict=True
+        )
         for path in pictures
     )
 
@@ -175,7 +208,9 @@ def read_region_styles(
 ) -> tuple[Style, ...]:
     """Read the style pictures of regions, which are numbered from `first` on; otherwise like `read_styles`."""
     return tuple(
-        replace(_style(path, spec, 1 / len(pictures), photograph, settings, network), region=region)
+        replace(
+            _style(path, _as_elsewhere(spec, settings), 1 / len(pictures), photograph, settings, network), region=region
+        )
         for region, (pictures, spec) in enumerate(zip(files, specs, strict=True), first)
         for path in pictures
     )
@@ -199,8 +234,8 @@ def _for_each(name: str, values: tuple[Any, ...], count: int) -> tuple[Any, ...]
     """One value for every style: the only one, or its own."""
     if len(values) not in (1, count):
         raise SettingsError(
-            f"style_{name}: got {counted(len(values), name)} for {counted(count, 'style')}, wanted one for all or "
-            "one for each"
+            f"{name}: got {counted(len(values), name.removeprefix('style_'))} for {counted(count, 'style')}, wanted "
+            "one for all or one for each"
         )
     return values * count if len(values) == 1 else values
 
@@ -210,14 +245,12 @@ def _picture(path: Path, _changed: tuple[int, int] | None, max_pixels: int, memo
     return read_picture(path, max_pixels, decoder_memory=memory)
 
 
-def _masks(settings: Settings, count: int) -> tuple[str | None, ...]:
-    masks = settings.style_mask
-    if masks is not None and len(masks) != count:
-        raise SettingsError(
-            f"style_mask: got {counted(len(masks), 'mask')} for {counted(count, 'style')}, wanted one for each, in "
-            "their order"
-        )
-    return masks or (None,) * count
+def _as_elsewhere(spec: RegionSpec, settings: Settings) -> RegionSpec:
+    """A region whose strokes are as large as elsewhere, if it says nothing and there is one size elsewhere."""
+    if spec.scale or spec.width or spec.stroke:
+        return spec
+    (scale, *others), (stroke, *more) = settings.style_scale, settings.stroke or (None,)
+    return replace(spec, scale=None if others else scale, stroke=None if more else stroke)
 
 
 def _style(
@@ -233,15 +266,15 @@ def _style(
             path=path,
         )
     matched = (spec.color or settings.color) == "statistics"
-    usual = settings.style_scale[0] if len(settings.style_scale) == 1 else 1.0
     return Style(
         picture,
         share,
-        spec.scale or usual,
+        spec.scale or 1.0,
         least,
         recoloring(picture.pixels, photograph.pixels) if matched else None,
         mask=None if spec.style_mask is None else _mask_of(picture, spec.style_mask, settings),
         width_mm=None if spec.width is None else parse_length(spec.width, "width", MAX_SIDE_MM),
+        stroke=None if spec.stroke is None else parse_stroke(spec.stroke, "stroke"),
     )
 
 

@@ -7,7 +7,6 @@ round `add_up` and `paint_tile` for all tiles; at the end `measure_tile` for all
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import lru_cache, wraps
 from typing import Any
 
@@ -20,19 +19,19 @@ from ..model.architecture import architecture
 from ..model.graphs import Graphs, cuda_graphs
 from ..model.loading import load_network
 from ..model.network import Features, Network
-from ..model.objective import Layer, Objective
 from ..model.optimizers import Steps
 from ..model.painter import Painter, to_tensor
-from ..model.regions import ONE_REGION, Guides, guides_of, term
+from ..model.regions import ONE_REGION, Guides, guides_of, region_key
 from ..model.state import AVERAGE, MOMENT1, start_state
-from ..model.statistics import Sums, Window, style_sums
+from ..model.statistics import Window, total
 from ..model.ways import usual_ways
 from ..model.weight_files import WeightFile
 from ..tiling.grid import Box, Span, Tile, TileGrid
 from ..tiling.resample import cubic, linear, resample
-from .context import RenderContext, TileResult
+from .context import Losses, RenderContext, TileResult
 from .errors import DeviceMemoryError
 from .levels import STYLE_TILE_PX, Level
+from .loss_terms import STYLE_TERMS, objective
 from .settings import Settings, at_level
 from .storage.canvas import Canvas
 from .storage.store import fetched
@@ -72,9 +71,8 @@ def _network_of(context: RenderContext) -> Network:
 def _painter(context: RenderContext, level: Level, content_weight: float = 0.0) -> Painter:
     """Make what paints the tiles of a level; what is only measured does not ask for the content weight."""
     network, targets = _network_of(context), _blended_targets(context, level)
-    size = level.height, level.width
-    goal = objective(context.settings, targets, *size, content_weight, network.metric)
-    goal = goal if context.regions is None else replace(goal, regions=context.regions.count)
+    regions = 1 if context.regions is None else context.regions.count
+    goal = objective(context.settings, targets, level.height, level.width, content_weight, network.metric, regions)
     return Painter(network, goal, graphs(context.device))
 
 
@@ -90,33 +88,9 @@ def _blended_targets(context: RenderContext, level: Level) -> dict[str, np.ndarr
     for number, share in enumerate(context.shares):
         region = 0 if context.regions is None else context.regions.styles[number]
         targets = context.folder.read(context.folder.targets(level, number))
-        named = {term(name, region): targets[name] for name in sorted(targets)}
+        named = {region_key(name, region): targets[name] for name in sorted(targets)}
         blended |= {name: blended.get(name, 0) + share * value for name, value in named.items()}
     return blended
-
-
-def objective(
-    settings: Settings,
-    targets: dict[str, np.ndarray],
-    height: int,
-    width: int,
-    content_weight: float,
-    metric: Mapping[str, np.ndarray] | None = None,
-) -> Objective:
-    """Make the objective of a picture of this size, with the network's metric if it has one."""
-    row = architecture(settings.network)
-    names = ("style_weight", "tv_weight", "style_loss", "content_loss", "tv_loss", "tv_chroma")
-    return Objective(
-        targets=targets,
-        style_layers=settings.active_style_layers,
-        content_layers=settings.active_content_layers,
-        content_weight=content_weight,
-        height=height,
-        width=width,
-        metric=metric or {},
-        sizes={name: Layer(row.channels(name), height * width / row.stride(name) ** 2) for name in settings.layers},
-        **settings.model_dump(include={*names, "loss_pixels", "normalize_gradients"}),
-    )
 
 
 def style_targets(context: RenderContext, level: Level, number: int) -> int:
@@ -128,8 +102,8 @@ def style_targets(context: RenderContext, level: Level, number: int) -> int:
     stride = row.stride(row.deepest(layers))
     grid = TileGrid(picture.shape[0], picture.shape[1], tile=STYLE_TILE_PX, overlap=256, stride=stride)
     parts = [_style_sums(context, picture, weights, grid, tile, layers) for tile in grid]
-    total = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
-    means = {f"{what} {name}": total[f"{what} {name}"] / total[name] for name in layers for what in ("gram", "mean")}
+    whole = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
+    means = {name: value / whole[name.rpartition(" ")[2]] for name, value in whole.items() if " " in name}
     context.folder.write(context.folder.targets(level, number), means)
     return number
 
@@ -143,20 +117,19 @@ def _style_sums(
     tile: Tile,
     layers: tuple[str, ...],
 ) -> dict[str, np.ndarray]:
-    """Sums of f f^T ("gram LAYER"), of f ("mean LAYER") and of the weights ("LAYER") over a tile."""
+    """Sums that every term takes, named as its means are, and of the weights ("LAYER") over a tile."""
     place, guides = tile.outer.inside(grid.box), ONE_REGION
     if weights is not None:
         guides = _guides_of(context, weights[None, *place], layers)
     window = Window.of(*grid.window(tile), context.device, guides)
     sums: dict[str, np.ndarray] = {}
-    for name, f in _network_of(context)(to_tensor(picture[place], context.device), layers).items():
-        ((_, part),) = guides.terms(name)
-        found = (
-            *style_sums(f, window, part, usual_ways(context.device).gram),
-            window.part_at(part, *f.shape[-2:]).sum(),
-        )
-        keys = (f"gram {name}", f"mean {name}", name)
-        sums |= {key: value.cpu().double().numpy() for key, value in zip(keys, found, strict=True)}
+    for layer, f in _network_of(context)(to_tensor(picture[place], context.device), layers).items():
+        ((_, part),) = guides.at(layer)
+        found = {layer: window.part_at(part, *f.shape[-2:]).sum()}
+        for name in context.settings.style_terms:
+            measured = STYLE_TERMS[name].measure(f, window, part, usual_ways(context.device).gram)
+            found |= {f"{name} {kind} {layer}": value for kind, value in measured.items()}
+        sums |= {name: value.cpu().double().numpy() for name, value in found.items()}
     return sums
 
 
@@ -210,14 +183,14 @@ def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, cont
     moved, window = fetched() - before, _window(context, level, tile)
     if window.guides.is_empty:  # nothing is painted here
         before_it = context.folder.read(context.folder.sums(level, made, tile.index))
-        _file(context, level, made + 1, tile, state, Sums.of_arrays(before_it))
+        _file(context, level, made + 1, tile, state, before_it)
         return TileResult(tile.index, moved)
     painter = _painter(context, level, content_weight)
     state, sums = painter.paint(
         state,
         _features(context, level, tile),
         window,
-        Sums.of_arrays(context.folder.read(context.folder.total(level, made))),
+        context.folder.read(context.folder.total(level, made)),
         Steps(
             count=level.rounds[made],
             first=level.first_step + level.steps_after(made),
@@ -241,11 +214,11 @@ def measure_tile(context: RenderContext, level: Level, tile: Tile, made: int) ->
     picture = context.canvas(level, made).read(tile.outer, slice(AVERAGE, AVERAGE + 1))[0]
     features, window = _features(context, level, tile), _window(context, level, tile)
     sums = _painter(context, level).measure(to_tensor(picture, context.device), features, window)
-    context.folder.write(context.folder.measured(level, tile.index), sums.arrays())
+    context.folder.write(context.folder.measured(level, tile.index), sums)
     return TileResult(tile.index)
 
 
-def add_up(context: RenderContext, level: Level, made: int | None, content_weight: float) -> dict[str, float]:
+def add_up(context: RenderContext, level: Level, made: int | None, content_weight: float) -> Losses:
     """Add up the sums of all tiles, in tile order, and return the whole picture's losses.
 
     Parameters
@@ -258,15 +231,13 @@ def add_up(context: RenderContext, level: Level, made: int | None, content_weigh
     """
     folder, tiles = context.folder, range(len(level.grid))
     names = (folder.measured(level, n) if made is None else folder.sums(level, made, n) for n in tiles)
-    total = Sums.total(Sums.of_arrays(folder.read(name)) for name in names)
+    sums = total(folder.read(name) for name in names)
     if made is not None:
-        folder.write(folder.total(level, made), total.arrays())
+        folder.write(folder.total(level, made), sums)
     goal = _painter(context, level, content_weight).objective
-    losses = goal.losses(total)
-    terms = {"style": losses.style, "content": losses.content, "tv": losses.variation, "total": losses.total}
-    apart = enumerate(goal.region_losses(total)) if goal.regions > 1 else ()
-    terms |= {f"style {region}": loss for region, loss in apart}
-    return {name: value for name, value in terms.items() if value is not None}
+    losses, weights = goal.losses(sums), {term.name: term.weight for term in goal.terms}
+    regions = goal.region_losses(sums) if context.regions is not None and context.regions.count > 1 else {}
+    return Losses(losses, weights, goal.total(losses), regions)
 
 
 def _first_state(
@@ -344,7 +315,9 @@ def _features(context: RenderContext, level: Level, tile: Tile) -> Features:
     return {name: f.to(context.device).contiguous(memory_format=torch.channels_last) for name, f in loaded.items()}
 
 
-def _file(context: RenderContext, level: Level, made: int, tile: Tile, state: np.ndarray, sums: Sums) -> None:
+def _file(
+    context: RenderContext, level: Level, made: int, tile: Tile, state: np.ndarray, sums: Mapping[str, np.ndarray]
+) -> None:
     """File a tile's state, then its sums, which say that it is done."""
     context.canvas(level, made).write(tile, state[(slice(None), *tile.extent.inside(tile.outer))])
-    context.folder.write(context.folder.sums(level, made, tile.index), sums.arrays())
+    context.folder.write(context.folder.sums(level, made, tile.index), sums)

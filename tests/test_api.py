@@ -1,6 +1,7 @@
 """What `import muralist` gives."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 import muralist
 from muralist.model.errors import ModelError
-from muralist.pipeline.errors import PictureError, PipelineError
+from muralist.pipeline.errors import ClusterError, PictureError, PipelineError
 from muralist.tiling.errors import TilingError
 
 
@@ -63,6 +64,15 @@ def test_a_batch_gives_its_report(paths, scheduler, tmp_path):
     assert json.loads(line)["status"] == "done"
     with Image.open(tmp_path / "painted" / "photo.png") as picture:
         assert picture.size == (128, 96)
+
+
+def test_a_worker_that_imports_the_script_does_not_paint(paths, monkeypatch):
+    """A script must say what is for the main process only: Python says of the others that they are getting ready."""
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    for call in (muralist.render, muralist.render_batch):
+        with pytest.raises(ClusterError, match='put the call under `if __name__ == "__main__":`'):
+            call(*paths)
+    assert not paths[2].exists()
 
 
 def test_importing_takes_nothing_along():

@@ -33,7 +33,8 @@ def main(photograph: str, painting: str, output: str) -> None:
 def _paint(photograph: str, painting: str, output: Path, changes: dict[str, object]) -> Image.Image:
     settings = load_settings("default", {**SETTINGS, **changes})
     level = render(photograph, painting, output, settings).sidecar["levels"][0]
-    print(f"{output.stem}: style loss {level['style_loss_last']:.2e}, content loss {level['content_loss_last']:.3f}")
+    losses = level["losses_last"]
+    print(f"{output.stem}: style loss {losses['style']:.2e}, content loss {losses['content']:.3f}")
     return Image.open(output).convert("RGB")
 
 

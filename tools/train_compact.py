@@ -4,17 +4,19 @@ Run ``python tools/train_compact.py IMAGES... --teacher vgg19 --out compact.safe
 `compact` of `muralist.model.architecture`. At `relu4_2`, which measures content, it learns the teacher's most active
 channels. At the style layers it learns whatever it likes, as long as heads, which are learned along, map [f; 1] to what
 the teacher's own heads give: VGG-19's features. Reduced to a square matrix each, the heads become the metric in the
-file (`muralist.model.style_losses`), so that style transfer measures Gram matrices as VGG-19 does.
+file (`muralist.model.losses.style`), so that style transfer measures Gram matrices as VGG-19 does.
 
 First the lower layers learn (small crops suffice), then the upper ones on top of them, then all together. Between turns
 of the last part, the student paints: an optimizer finds whatever a network does not see, so canvases in progress join
 the pictures that it learns from. One picture in ten is held out; what the heads explain on those is told at the end.
 """
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from math import cos, pi
 from pathlib import Path
 
 import click
@@ -26,26 +28,30 @@ from teacher import CONTENT_LAYER, LAYERS, STYLE_LAYERS, load_teacher
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam
-from torch.optim.lr_scheduler import OneCycleLR
 from torchvision.transforms import v2
 from tqdm import tqdm
-from training_pictures import batches, load_pictures, plain_crops, split
+from training_pictures import Album, batches, load_pictures, plain_crops, split
 
 from muralist.model.architecture import Convolution, architecture
 from muralist.model.errors import ModelError
 from muralist.model.frozen import TINY
+from muralist.model.losses.content import ContentTerm
+from muralist.model.losses.style import StyleTerm
+from muralist.model.losses.terms import Layer, PictureSize
+from muralist.model.losses.variation import VariationTerm
 from muralist.model.network import Features, Network
-from muralist.model.objective import Layer, Objective
+from muralist.model.objective import Objective
 from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter
 from muralist.model.state import PIXELS, start_state
-from muralist.model.statistics import Window, style_sums
+from muralist.model.statistics import Window
 from muralist.model.weight_files import WeightFile, find_weights
 
 STUDENT = architecture("compact")
 LOWER = ("1_1", "1_2", "2_1", "2_2", "3_1")
 LOWER_LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 SURVEYED = 24  # batches that tell how active channels are, and that heads are first fitted on
+STEPS = 60_000
 RATE, WARM_UP = 1.5e-3, 0.02
 OWN_SHARE = 0.5  # of every crop's error relative to its own energy, so that quiet crops count
 GRAM_SHARE = 0.15  # of the errors of Gram matrices
@@ -53,6 +59,32 @@ RIDGE = 1e-5
 SHARES = (0.4, 0.4)  # of the steps, for the lower layers and for the upper ones; the rest is for all together
 SIDES, STYLE_WEIGHTS = (192, 256, 320), (300.0, 1000.0, 3000.0)  # of canvases
 SNAPSHOTS = (8, 30, 80)  # steps after which a canvas is looked at
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How long to train: for a number of steps, or for some seconds."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def part(self, share: float) -> "Extent":
+        """Give a share of it, at least one step."""
+        if self.seconds is not None:
+            return Extent(seconds=share * self.seconds)
+        assert self.steps is not None
+        return Extent(steps=max(1, round(share * self.steps)))
+
+    def progress(self) -> Iterator[float]:
+        """Count the steps from now on: how far each is on the way, in [0, 1)."""
+        if self.steps is not None:
+            yield from (made / self.steps for made in range(self.steps))
+            return
+        assert self.seconds is not None
+        began = time.perf_counter()
+        yield 0.0
+        while (passed := time.perf_counter() - began) < self.seconds:
+            yield passed / self.seconds
 
 
 @dataclass(frozen=True)
@@ -218,7 +250,7 @@ def train(
     student: Student,
     lesson: Lesson,
     drawn: Iterator[Tensor],
-    steps: int,
+    extent: Extent,
     names: Collection[str] = tuple(STUDENT.convolutions),
     layers: Collection[str] = LAYERS,
     bf16: bool = False,
@@ -232,7 +264,7 @@ def train(
     lesson : Lesson
     drawn : iterator of Tensor
         Batches, on the device of both networks.
-    steps : int
+    extent : Extent
     names : collection of str
         Convolutions that learn; the others stay as they are.
     layers : collection of str
@@ -249,17 +281,26 @@ def train(
     heads = [student.heads[key(layer)].requires_grad_(True) for layer in layers if key(layer) in student.heads]
     parameters = [*(p for module in chosen for p in module.parameters()), *heads]
     optimizer = Adam(parameters, lr=rate, betas=(0.9, 0.99))
-    schedule = OneCycleLR(optimizer, rate, total_steps=steps, pct_start=WARM_UP, cycle_momentum=False)
-    bar = tqdm(islice(drawn, steps), total=steps, desc="training", unit="step")
-    for batch in bar:
+    bar = tqdm(extent.progress(), total=extent.steps, desc="training", unit="step")
+    for made, progress in enumerate(bar):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * share_of_rate(progress)
+        batch = next(drawn)
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
             loss = lesson.loss(batch, student, layers)
         optimizer.zero_grad()
         loss.backward()
         clip_grad_norm_(parameters, 1, error_if_nonfinite=True)
         optimizer.step()
-        schedule.step()
-        bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+        if made % 10 == 0:  # a look at the loss waits for the device
+            bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+
+
+def share_of_rate(progress: float) -> float:
+    """Learning rate at a point on the way, as a share of the largest: a short rise, then a cosine down to zero."""
+    if progress < WARM_UP:
+        return 0.04 + 0.96 * progress / WARM_UP
+    return (1 + cos(pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 @torch.no_grad()
@@ -294,7 +335,7 @@ def paint_canvases(network: Network, pictures: Sequence[Tensor], count: int) -> 
         content, style = (pictures[int(torch.randint(len(pictures), ()))] for _ in range(2))
         side = SIDES[int(torch.randint(len(SIDES), ()))]
         weight = STYLE_WEIGHTS[int(torch.randint(len(STYLE_WEIGHTS), ()))]
-        canvases += _paint(network, *(_sized(picture, side) for picture in (content, style)), weight)
+        canvases += _paint(network, *(_sized(picture, side).to(network.device) for picture in (content, style)), weight)
     return canvases
 
 
@@ -308,24 +349,21 @@ def _sized(picture: Tensor, side: int) -> Tensor:
 def _paint(network: Network, content: Tensor, style: Tensor, style_weight: float) -> list[Tensor]:
     height, width = content.shape[-2:]
     features = network(style, STYLE_LAYERS)
-    sums = {layer: style_sums(f, Window.full(style)) for layer, f in features.items()}
     counts = {layer: f.shape[-2] * f.shape[-1] for layer, f in features.items()}
-    targets = {f"gram {layer}": (gram / counts[layer]).double().numpy() for layer, (gram, _) in sums.items()}
-    targets |= {f"mean {layer}": (mean / counts[layer]).double().numpy() for layer, (_, mean) in sums.items()}
+    targets = {
+        f"style {kind} {layer}": (value / counts[layer]).double().cpu().numpy()
+        for layer, f in features.items()
+        for kind, value in StyleTerm.measure(f, Window.full(style)).items()
+    }
     row = network.architecture
-    sizes = {layer: Layer(row.channels(layer), height * width // row.stride(layer) ** 2) for layer in LAYERS}
-    objective = Objective(
-        targets=targets,
-        style_layers=dict.fromkeys(STYLE_LAYERS, 1.0),
-        content_layers={CONTENT_LAYER: 1.0},
-        style_weight=style_weight,
-        content_weight=6.0,
-        tv_weight=50.0,
-        height=height,
-        width=width,
-        sizes=sizes,
-        metric=network.metric,
+    layers = {layer: Layer(row.channels(layer), height * width // row.stride(layer) ** 2) for layer in LAYERS}
+    size, alike = PictureSize(height, width, layers), dict.fromkeys(STYLE_LAYERS, 1.0)
+    terms = (
+        StyleTerm(weight=style_weight, size=size, layers=alike, targets=targets, metric=network.metric),
+        ContentTerm(weight=6.0, size=size, layers={CONTENT_LAYER: 1.0}),
+        VariationTerm(weight=50.0, size=size),
     )
+    objective = Objective(terms, size)
     painter, window = Painter(network, objective), Window.full(content)
     kept = painter.content_features(content)
     state, sums_now, made, canvases = _state(content), painter.measure(content, kept, window), 0, []
@@ -338,7 +376,7 @@ def _paint(network: Network, content: Tensor, style: Tensor, style_weight: float
 
 
 def _state(content: Tensor) -> np.ndarray:
-    return start_state(content[0].permute(1, 2, 0).numpy(), "lbfgs")
+    return start_state(content[0].permute(1, 2, 0).cpu().numpy(), "lbfgs")
 
 
 def save(student: Student, path: Path) -> WeightFile:
@@ -358,9 +396,9 @@ def resume(student: Student, path: Path) -> None:
 
 
 def as_network(student: Student) -> Network:
-    """Give the student as muralist would load it, on a CPU."""
-    tensors = {name: value.float().cpu() for name, value in student.weights().items()}
-    metric = {layer: tensors.pop(f"metric.{layer}").numpy() for layer in STYLE_LAYERS}
+    """Give the student as muralist would load it, on its own device."""
+    tensors = {name: value.float() for name, value in student.weights().items()}
+    metric = {layer: tensors.pop(f"metric.{layer}").cpu().numpy() for layer in STYLE_LAYERS}
     return Network(STUDENT, tensors, metric=metric).requires_grad_(False).eval()
 
 
@@ -376,8 +414,10 @@ def one_line_errors() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
-def check_options(out: Path, device: str) -> None:
-    """Find out before the training what would fail after it."""
+def check_options(out: Path, device: str, steps: int | None, minutes: float | None) -> None:
+    """Find out before the training what would fail after it, or could mean two things."""
+    if steps is not None and minutes is not None:
+        raise click.UsageError("--steps and --minutes both say how long to train; give one of them")
     if not out.absolute().parent.is_dir():
         raise click.BadParameter(f"there is no folder {out.parent}; make it first", param_hint="--out")
     if device == "cuda" and not torch.cuda.is_available():
@@ -402,7 +442,8 @@ def gather(images: Iterable[Path], side: int) -> tuple[list[Tensor], list[Tensor
 @click.option("--teacher", default="vgg19", help="Network that muralist knows, or a compressed encoder's file.")
 @click.option("--teacher-weights", type=click.Path(exists=True, dir_okay=False), help="The named teacher's weights.")
 @click.option("--start", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File to train on from.")
-@click.option("--steps", default=60_000, type=click.IntRange(3), help="Of all parts together.")
+@click.option("--steps", type=click.IntRange(3), help=f"Of all parts together; {STEPS} if no minutes are given.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="How long all parts may take together.")
 @click.option("--turns", default=3, type=click.IntRange(1), help="Turns of the last part, each after some painting.")
 @click.option("--canvases", default=30, type=click.IntRange(0), help="Paintings before every turn.")
 @click.option("--out", default="compact.safetensors", type=click.Path(dir_okay=False, writable=True, path_type=Path))
@@ -410,6 +451,7 @@ def gather(images: Iterable[Path], side: int) -> tuple[list[Tensor], list[Tensor
 @click.option("--crop", default=128, type=click.IntRange(2 * STUDENT.minimum(LAYERS)), help="Side of a crop, px.")
 @click.option("--seed", default=0)
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]))
+@click.option("--processes", default=0, type=click.IntRange(0), help="That cut crops; a GPU waits for one alone.")
 @click.option("--bf16", is_flag=True, help="Compute convolutions in bfloat16: faster, a little less exact.")
 @one_line_errors()
 def main(
@@ -417,7 +459,8 @@ def main(
     teacher: str,
     teacher_weights: str | None,
     start: Path | None,
-    steps: int,
+    steps: int | None,
+    minutes: float | None,
     turns: int,
     canvases: int,
     out: Path,
@@ -425,33 +468,43 @@ def main(
     crop: int,
     seed: int,
     device: str,
+    processes: int,
     bf16: bool,
 ) -> None:
-    check_options(out, device)
+    check_options(out, device, steps, minutes)
+    began = time.perf_counter()
     torch.manual_seed(seed)  # all random numbers are torch's
     network = load_teacher(teacher, teacher_weights).to(device)
     learned, held_out = gather(images, 2 * crop)
     painted: list[Tensor] = []
-    drawn = batches(learned, painted, batch, crop, device)
-    survey = list(islice(drawn, SURVEYED))
+
+    def drawn(times: int = 1) -> Iterator[Tensor]:
+        """Batches of as many pixels: smaller crops are more of them."""
+        album = Album(learned, tuple(painted), batch * times, crop // times)
+        return batches(album, device, processes)
+
+    survey = list(islice(drawn(), SURVEYED))
     lesson = prepare_lesson(network, survey)
     student = Student().to(device, memory_format=torch.channels_last)
-    lower, upper = (round(steps * share) for share in SHARES)
+    whole = Extent(steps or STEPS) if minutes is None else Extent(seconds=60 * minutes)
     if start is None:
+        lower, upper = map(whole.part, SHARES)
         student.normalize(survey[0])
         student.fit_heads(lesson, survey, LOWER_LAYERS)
-        train(
-            student, lesson, batches(learned, painted, 2 * batch, crop // 2, device), lower, LOWER, LOWER_LAYERS, bf16
-        )
+        train(student, lesson, drawn(2), lower, LOWER, LOWER_LAYERS, bf16)
         student.fit_heads(lesson, survey, STYLE_LAYERS)
         above = [name for name in STUDENT.convolutions if name not in LOWER]
-        train(student, lesson, drawn, upper, above, [layer for layer in LAYERS if layer not in LOWER_LAYERS], bf16)
+        train(student, lesson, drawn(), upper, above, [layer for layer in LAYERS if layer not in LOWER_LAYERS], bf16)
     else:
         resume(student, start)
         student.fit_heads(lesson, survey, STYLE_LAYERS)
-    for _ in range(turns):
+    rest = whole.part(1 - sum(SHARES)) if start is None else whole
+    for turn in range(turns):
         painted += paint_canvases(as_network(student), learned, canvases)
-        train(student, lesson, drawn, max(1, (steps - lower - upper) // turns), bf16=bf16, rate=RATE / 3)
+        extent = rest.part(1 / turns)
+        if minutes is not None:  # painting takes time, too
+            extent = Extent(seconds=60 * minutes - (time.perf_counter() - began)).part(1 / (turns - turn))
+        train(student, lesson, drawn(), extent, bf16=bf16, rate=RATE / 3)
     file = save(student, out)
     click.echo(f"{file.sha256}  {out}")
     for layer, share in explained(student, lesson, plain_crops(held_out, 2 * crop, device)).items():

@@ -5,6 +5,7 @@ Batches are (N, 3, crop, crop) float32, RGB, sRGB-encoded, in [0, 1].
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 from torchvision.transforms import v2
 
 from muralist.pipeline.errors import PictureError
@@ -108,18 +110,33 @@ def _cut(crop: int) -> v2.Transform:
     return v2.Compose([v2.RandomChoice(sizes), v2.Resize((crop, crop), antialias=True), v2.RandomHorizontalFlip(0.5)])
 
 
-def batches(
-    pictures: Sequence[Tensor], canvases: Sequence[Tensor], batch: int, crop: int, device: str = "cpu"
-) -> Iterator[Tensor]:
-    """Draw batches without end, from pictures (3, H, W), uint8, and from canvases in progress."""
-    spoiled, mirrored = augmentation(crop), plain(crop)
-    while True:
-        crops = []
-        for _ in range(batch):
-            seen = canvases if canvases and torch.rand(()) < CANVASES else pictures
-            chosen = seen[int(torch.randint(len(seen), ()))]
-            crops.append((mirrored if seen is canvases and torch.rand(()) < 0.7 else spoiled)(chosen))
-        yield torch.stack(crops).to(device, memory_format=torch.channels_last)
+@dataclass(frozen=True)
+class Album(IterableDataset[Tensor]):
+    """Batches (N, 3, crop, crop) without end, from pictures and canvases in progress (3, H, W), uint8."""
+
+    pictures: Sequence[Tensor]
+    canvases: Sequence[Tensor]
+    batch: int
+    crop: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Draw batches."""
+        spoiled, mirrored = augmentation(self.crop), plain(self.crop)
+        while True:
+            crops = []
+            for _ in range(self.batch):
+                seen = self.canvases if self.canvases and torch.rand(()) < CANVASES else self.pictures
+                chosen = seen[int(torch.randint(len(seen), ()))]
+                way = mirrored if seen is self.canvases and torch.rand(()) < 0.7 else spoiled
+                crops.append(way(chosen))
+            yield torch.stack(crops)
+
+
+def batches(album: Album, device: str = "cpu", processes: int = 0) -> Iterator[Tensor]:
+    """Draw batches of an album, on a device; by some processes beside, which a GPU needs to be kept busy."""
+    loader = DataLoader(album, batch_size=None, num_workers=processes, pin_memory=device == "cuda")
+    for batch in loader:
+        yield batch.to(device, memory_format=torch.channels_last, non_blocking=True)
 
 
 def plain_crops(pictures: Iterable[Tensor], side: int, device: str = "cpu") -> list[Tensor]:

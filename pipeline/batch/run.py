@@ -42,6 +42,7 @@ from ..viewer.live import Board
 from ..viewer.report import add_report
 from ..viewer.server import LOCAL, open_live, shown_live
 from ..workers.cluster import Cluster, open_cluster
+from ..workers.local import check_main
 from ..workers.memory import budget
 from .collisions import check_collisions
 from .deadline import Deadline
@@ -148,6 +149,7 @@ def render_batch(
     MuralistError
         If something is wrong with the batch as a whole. What is wrong with one picture is in the report.
     """
+    check_main()
     inputs = [photos] if isinstance(photos, str | Path) else photos  # globs are no paths
     given = {} if settings is None else {key: getattr(settings, key) for key in settings.model_fields_set}
     return run_batch(
@@ -479,7 +481,7 @@ def _megapixels(item: Item, settings: Settings) -> float:
 def _painted(queued: BatchItem, sidecar: Sidecar) -> Result:
     last = sidecar["levels"][-1]
     facts = {name: sidecar[name] for name in ("seconds", "height", "width", "seam_score", "seam_threshold")}
-    losses = {"style_loss": last["style_loss_last"], "content_loss": last["content_loss_last"]}
+    losses = {f"{name}_loss": last["losses_last"].get(name) for name in ("style", "content")}
     missing = ", ".join(queued.item.missing)
     reason = f"painted without {missing}, which it does not have" if missing else None
     return replace(_result(queued.item, "done", reason), attempts=queued.attempts, **facts, **losses)

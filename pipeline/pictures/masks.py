@@ -90,7 +90,7 @@ def mask_file(name: str) -> Path:
 
 def read_mask(
     name: str,
-    max_pixels: int,
+    max_pixels: int = 2_000_000_000,
     *,
     memory: int | None = None,
     folder: Path | None = None,

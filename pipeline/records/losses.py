@@ -1,21 +1,20 @@
 """The losses of a painting over its steps: rows for the sidecar, lines, a plot. The only user of matplotlib."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ..context import Losses
 from ..errors import OutputError
 from ..levels import Level
 from ..pictures.writing import check_place, write_file
-from ..settings import Settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TERMS: Final = ("style", "content", "tv")
 PLOT_FORMATS: Final = (".png", ".svg", ".pdf")
 PATIENCE: Final = 3  # rounds that must get somewhere together, lest the level ends
 
@@ -30,58 +29,50 @@ class LossRecord:
         Counted from 1, the coarsest.
     step : int
         Steps made before, over all levels; the steps of a level that ended early are left out of the count.
-    style, content, tv : float or None
-        Unweighted; None where a term does not count.
+    losses : dict str -> float
+        The terms that count, by name, unweighted.
+    weights : dict str -> float
+        Of the terms in the total.
     total : float
-        The sum of the terms with their weights, which is what is minimised.
-    content_weight : float or None
-        Weight of the content term in the total.
+        What is minimized.
     seconds : float
         Spent on the painting before; no part of what makes two rows equal.
     """
 
     level: int
     step: int
-    style: float | None
-    content: float | None
-    tv: float | None
+    losses: dict[str, float]
+    weights: dict[str, float]
     total: float
-    content_weight: float | None = None
     seconds: float = field(default=0.0, compare=False)
 
     @classmethod
-    def of(
-        cls, level: Level, rounds: int, losses: Mapping[str, float], content_weight: float, seconds: float
-    ) -> "LossRecord":
-        """Put a row together from what the workers added up after some rounds; terms may be missing."""
+    def of(cls, level: Level, rounds: int, losses: Losses, seconds: float) -> "LossRecord":
+        """Put a row together from what the workers added up after some rounds."""
         step = level.first_step + level.steps_after(rounds)
-        terms = {term: losses.get(term) for term in TERMS}
-        return cls(
-            level=level.index + 1,
-            step=step,
-            total=losses["total"],
-            content_weight=None if terms["content"] is None else content_weight,
-            seconds=round(seconds, 3),
-            **terms,
-        )
+        return cls(level.index + 1, step, losses.terms, losses.weights, losses.total, round(seconds, 3))
 
     def as_dict(self) -> dict[str, Any]:
         """Give the row as plain values."""
         return asdict(self)
 
-    def terms(self) -> dict[str, float]:
-        """Give the losses that count, by name, the total last."""
-        named = {name: getattr(self, name) for name in (*TERMS, "total")}
-        return {name: value for name, value in named.items() if value is not None}
+    def named(self) -> dict[str, float]:
+        """Give the losses by name, the total last."""
+        return {**self.losses, "total": self.total}
+
+    def weighted(self) -> dict[str, float]:
+        """Give the losses times their weights by name, the total last."""
+        terms = {name: self.weights[name] * loss for name, loss in self.losses.items() if name in self.weights}
+        return {**terms, "total": self.total}
 
 
 def loss_line(row: LossRecord, levels: int) -> str:
     """Lay a row out as a line of a log.
 
-    >>> loss_line(LossRecord(level=2, step=120, style=0.0123, content=0.456, tv=None, total=12.3), 4)
+    >>> loss_line(LossRecord(2, 120, {"style": 0.0123, "content": 0.456}, {"style": 1000, "content": 6}, total=12.3), 4)
     'step    120  level 2/4  style 0.0123  content 0.456  total 12.3'
     """
-    terms = "  ".join(f"{name} {value:.4g}" for name, value in row.terms().items())
+    terms = "  ".join(f"{name} {value:.4g}" for name, value in row.named().items())
     return f"step {row.step:>6}  level {row.level}/{levels}  {terms}"
 
 
@@ -120,7 +111,7 @@ def check_plot(path: Path, *, overwrite: bool) -> None:
     check_place(path, overwrite=overwrite)
 
 
-def write_plot(path: Path, rows: Sequence[LossRecord], settings: Settings) -> None:
+def write_plot(path: Path, rows: Sequence[LossRecord]) -> None:
     """Draw the terms with their weights, and the total, over the steps, and write the plot, whole.
 
     Parameters
@@ -128,8 +119,6 @@ def write_plot(path: Path, rows: Sequence[LossRecord], settings: Settings) -> No
     path : Path
         PNG, SVG or PDF by extension.
     rows : sequence of LossRecord
-    settings : Settings
-        Whose weights the losses had.
 
     Raises
     ------
@@ -139,7 +128,7 @@ def write_plot(path: Path, rows: Sequence[LossRecord], settings: Settings) -> No
     from matplotlib.figure import Figure  # slow to import; without pyplot, which keeps figures and picks a window
 
     figure, file = Figure(figsize=(8, 5), layout="constrained"), BytesIO()
-    _draw(figure.subplots(), rows, settings)
+    _draw(figure.subplots(), rows)
     figure.savefig(file, format=path.suffix.lstrip(".").lower(), dpi=150)
     try:
         write_file(path, file.getvalue())
@@ -147,14 +136,11 @@ def write_plot(path: Path, rows: Sequence[LossRecord], settings: Settings) -> No
         raise OutputError(f"{error}; the painting itself is done", path=path) from error
 
 
-def _draw(axes: "Axes", rows: Sequence[LossRecord], settings: Settings) -> None:
-    last = rows[-1].content_weight or 0.0
-    weights = {"style": settings.style_weight, "content": last, "tv": settings.tv_weight}
-    for term, weight in weights.items():
+def _draw(axes: "Axes", rows: Sequence[LossRecord]) -> None:
+    for term, weight in rows[-1].weights.items():
         if weight:
-            values = [(row.content_weight if term == "content" else weight) for row in rows]
-            axes.plot(*_curve(rows, term, values), marker=".", linewidth=1, label=f"{term}, weight {weight:.4g}")
-    axes.plot(*_curve(rows, "total", [1.0] * len(rows)), marker=".", color="black", label="total")
+            axes.plot(*_curve(rows, term), marker=".", linewidth=1, label=f"{term}, weight {weight:.4g}")
+    axes.plot(*_curve(rows, "total"), marker=".", color="black", label="total")
     for row, after in pairwise(rows):
         if after.level > row.level:
             axes.axvline(after.step, color="0.8", linewidth=1, zorder=0)
@@ -162,14 +148,14 @@ def _draw(axes: "Axes", rows: Sequence[LossRecord], settings: Settings) -> None:
     axes.legend()
 
 
-def _curve(rows: Sequence[LossRecord], term: str, weights: Sequence[float | None]) -> tuple[list[float], list[float]]:
+def _curve(rows: Sequence[LossRecord], term: str) -> tuple[list[float], list[float]]:
     """Steps and weighted losses; NaN, which leaves a gap, between levels and where a log axis shows nothing."""
     steps: list[float] = []
     losses: list[float] = []
-    for number, (row, weight) in enumerate(zip(rows, weights, strict=True)):
+    for number, row in enumerate(rows):
         if number and row.level > rows[number - 1].level:
             steps.append(row.step)
             losses.append(float("nan"))
         steps.append(row.step)
-        losses.append((weight or 0.0) * row.terms().get(term, 0.0) or float("nan"))
+        losses.append(row.weighted().get(term, 0.0) or float("nan"))
     return steps, losses

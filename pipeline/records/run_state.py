@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ..context import Losses
 from ..levels import Level
-from .losses import TERMS, LossRecord
+from .losses import LossRecord
 from .snapshots import Snapshot
 
 
@@ -32,11 +33,10 @@ class LevelReport:
         Of the canvas, what all workers together had to fetch from storage or from other workers in a round.
     replayed : int
         Tiles' rounds that were replays of a recorded one, as a GPU does best.
-    style_loss_first, ... : float or None
-        Of the whole picture, unweighted, before the first step and of the canvas that counts. None where a term does
-        not count.
-    region_style_losses : list of float
-        Of every region of the canvas that counts, unweighted; empty where the picture is one.
+    losses_first, losses_last : dict str -> float
+        Of the whole picture, by name, unweighted: before the first step, and of the canvas that counts.
+    region_losses : dict str -> list of float
+        Of every region of the canvas that counts, by name, unweighted; empty where the picture is one.
     """
 
     height: int
@@ -51,21 +51,13 @@ class LevelReport:
     busy_seconds: float
     fetched_bytes_per_round: int
     replayed: int
-    style_loss_first: float | None
-    style_loss_last: float | None
-    content_loss_first: float | None
-    content_loss_last: float | None
-    tv_loss_first: float | None
-    tv_loss_last: float | None
-    region_style_losses: list[float] = field(default_factory=list)
+    losses_first: dict[str, float]
+    losses_last: dict[str, float]
+    region_losses: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, level: Level, current: "LevelState", kept: int, last: dict[str, float], *, asked: bool = False
-    ) -> "LevelReport":
+    def of(cls, level: Level, current: "LevelState", kept: int, last: Losses, *, asked: bool = False) -> "LevelReport":
         """Put a row together from the course of a level and the losses of the canvas that counts."""
-        looks = {"first": current.rows[0].terms(), "last": last}
-        losses = {f"{name}_loss_{when}": terms.get(name) for when, terms in looks.items() for name in TERMS}
         return cls(
             height=level.height,
             width=level.width,
@@ -79,8 +71,9 @@ class LevelReport:
             busy_seconds=round(current.busy, 3),
             fetched_bytes_per_round=current.fetched // max(1, current.made),
             replayed=current.replayed,
-            region_style_losses=[loss for name, loss in last.items() if name.startswith("style ")],
-            **losses,
+            losses_first=current.rows[0].losses,
+            losses_last=last.terms,
+            region_losses=last.regions,
         )
 
     def as_dict(self) -> dict[str, Any]:

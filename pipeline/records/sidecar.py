@@ -13,8 +13,9 @@ from ...tiling.seams import Seams
 from ..errors import OutputError
 from ..pictures.images import Picture
 from ..pictures.masks import Mask
+from ..pictures.pages import fingerprint
 from ..pictures.writing import write_file
-from ..render_plan import RenderPlan, sidecar_path
+from ..render_plan import RenderPlan, faces_path, sidecar_path
 from ..styles import Style
 from ..workers.cluster import Cluster
 from .run_state import RunState
@@ -111,6 +112,9 @@ def _inputs(plan: RenderPlan) -> dict[str, Any]:
         others = (("strength map", regions.strength_map), ("protected", regions.protect))
         masks += [(name, mask) for name, mask in others if mask is not None]
         found["masks"] = [{**_input(mask), "name": name} for name, mask in masks]
+        if regions.faces is not None:  # which were found, and were filed beside the painting
+            filed = faces_path(plan.output)
+            found["masks"][-1] |= {"path": str(filed), "sha256": fingerprint(filed)}
     return found if plan.init is None else {**found, "init": _input(plan.init)}
 
 

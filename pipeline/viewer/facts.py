@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import SettingsError
 from ..presets import load_settings
-from ..records.losses import TERMS, LossRecord
+from ..records.losses import LossRecord
 from ..records.report import spent
 from ..settings import spelled
 from ..sizes import MM_PER_INCH
@@ -64,8 +64,10 @@ def picture_facts(record: Record, painting: Path) -> dict[str, Any]:
     """Tell all that the page of a painting shows as text."""
     plan = record.plan if record.plan and len(record.plan.seconds) == len(record.levels) else None
     planned = plan.seconds if plan else [None] * len(record.levels)
+    terms = list(dict.fromkeys(name for level in record.levels for name in level.losses_last))
     return {
         "seams": _seams(record),
+        "terms": terms,
         "levels": [
             {
                 "size": f"{level.width} x {level.height}",
@@ -73,8 +75,7 @@ def picture_facts(record: Record, painting: Path) -> dict[str, Any]:
                 "steps": level.steps if level.ended == "steps" else f"{level.steps}, {level.ended}",
                 "time": spent(level.seconds),
                 "planned": _NONE if seconds is None else spent(seconds),
-                "style": _fall(level.style_loss_first, level.style_loss_last),
-                "content": _fall(level.content_loss_first, level.content_loss_last),
+                "losses": [_fall(level.losses_first.get(name), level.losses_last.get(name)) for name in terms],
             }
             for level, seconds in zip(record.levels, planned, strict=True)
         ],
@@ -193,23 +194,15 @@ def _input(name: str, picture: Input, more: str = "") -> Row:
     return Row(name, picture.path, note)
 
 
-def loss_rows(
-    losses: Iterable[LossRecord], settings: Mapping[str, Setting]
-) -> tuple[list[dict[str, float | int | None]], list[str]]:
+def loss_rows(losses: Iterable[LossRecord]) -> tuple[list[dict[str, float | int | None]], list[str]]:
     """Give the weighted losses after every round, with time and level, and the terms that count, the total first."""
-    weights = {"style": settings.get("style_weight"), "tv": settings.get("tv_weight")}
-    rows = []
+    rows: list[dict[str, float | int | None]] = []
+    names = ["total"]
     for row in losses:
-        factors = {**weights, "content": row.content_weight}
-        terms = {term: _product(factors[term], getattr(row, term)) for term in TERMS}
-        rows.append({"seconds": row.seconds, "level": row.level, "step": row.step, "total": row.total, **terms})
-    names = ["total", *(term for term in TERMS if any(row[term] for row in rows))]
-    return rows, names
-
-
-def _product(weight: object, loss: float | None) -> float | None:
-    product = weight * loss if loss is not None and isinstance(weight, int | float) else None
-    return product if product is not None and isfinite(product) else None
+        terms = {name: loss if isfinite(loss) else None for name, loss in row.weighted().items()}
+        names += [name for name in terms if name not in names]
+        rows.append({**terms, "seconds": row.seconds, "level": row.level, "step": row.step})
+    return rows, [name for name in names if name == "total" or any(row.get(name) for row in rows)]
 
 
 def differences(left: Record, right: Record) -> list[Difference]:
@@ -228,8 +221,7 @@ def _compared(record: Record) -> dict[str, str]:
         "styles": styles,
         "size": f"{record.width} x {record.height} px",
         "seam score": f"{record.seam_score:.2f}",
-        "style loss": _NONE if last is None or last.style_loss_last is None else f"{last.style_loss_last:.4g}",
-        "content loss": _NONE if last is None or last.content_loss_last is None else f"{last.content_loss_last:.4g}",
+        **{f"{name} loss": f"{loss:.4g}" for name, loss in (last.losses_last if last else {}).items()},
         "time": spent(record.seconds),
         "network": _spelled(record.network.get("name")),
         "device": _spelled(record.device.get("name")),

@@ -26,13 +26,12 @@ from ..pictures.samples import as_vips
 from ..progress import Progress
 from ..records.losses import LossRecord
 from ..records.report import Result
-from ..settings import Settings
 from .facts import loss_rows
 from .overview import LARGEST, Look, Shown, eight_bits, overview
 from .pyramid import TILE
 
 SHARE: Final = 0.01  # of the time, that pages may take
-GRACE_SECONDS: Final = 2.0  # that they may take before it is counted
+GRACE_SECONDS: Final = 0.5  # that they may take besides
 OVERVIEW: Final = 1024  # px, long side of the canvas as a whole
 
 
@@ -46,20 +45,26 @@ class Workers(Protocol):
 
 
 class Budget:
-    """How much of the time pages took. Safe in threads."""
+    """How much of the time pages took. Safe in threads.
+
+    Attributes
+    ----------
+    spent : float
+        Seconds of the processor.
+    """
 
     def __init__(self) -> None:
-        self._began, self._spent, self._lock = time.monotonic(), 0.0, threading.Lock()
+        self._began, self.spent, self._lock = time.monotonic(), 0.0, threading.Lock()
 
     @property
     def share(self) -> float:
         """Of the time since the beginning."""
-        return self._spent / (time.monotonic() - self._began)
+        return self.spent / (time.monotonic() - self._began)
 
     @property
     def left(self) -> bool:
         """Whether more may be done."""
-        return self._spent - GRACE_SECONDS < SHARE * (time.monotonic() - self._began)
+        return self.spent - GRACE_SECONDS < SHARE * (time.monotonic() - self._began)
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -69,7 +74,7 @@ class Budget:
             yield
         finally:
             with self._lock:
-                self._spent += time.thread_time() - before
+                self.spent += time.thread_time() - before
 
 
 @dataclass
@@ -93,25 +98,24 @@ class LivePicture(Progress):
     board: "Board"
     look: Look | None = None
     losses: list[LossRecord] = field(default_factory=list)
-    weights: dict[str, Any] = field(default_factory=dict)
     level: int = 0
     ended: bool = False
     _canvas: tuple[Level, int] | None = None
     _version: int = 0
     _overview: tuple[int, np.ndarray] | None = None
     _leave: int | None = None  # level whose rest is left out
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # never held for long: painting waits for it
+    _overview_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.pace = Pace(self.levels)
 
     # -------------------------------------------------------------------------------------- told by the painting
 
-    def watch(self, look: Look, losses: Sequence[LossRecord], settings: Settings) -> None:
-        """Be told how canvases are read, the losses of what was painted before, and their weights."""
+    def watch(self, look: Look, losses: Sequence[LossRecord]) -> None:
+        """Be told how canvases are read, and the losses of what was painted before."""
         self.look, self.losses = look, list(losses)
-        self.weights = settings.model_dump(include={"style_weight", "tv_weight"})
-        self.inner.watch(look, losses, settings)
+        self.inner.watch(look, losses)
 
     def start_level(self, level: Level) -> None:
         """Begin a level."""
@@ -122,6 +126,11 @@ class LivePicture(Progress):
         """Count some pixel-steps as done."""
         self.pace.advance(work)
         self.inner.advance(work)
+
+    def skip(self, work: int) -> None:
+        """Count some pixel-steps as done that took no time."""
+        self.pace.skip(work)
+        self.inner.skip(work)
 
     def show_losses(self, row: LossRecord) -> None:
         """Note the losses."""
@@ -157,14 +166,16 @@ class LivePicture(Progress):
 
     def state(self) -> dict[str, Any]:
         """All that changes, as plain values."""
-        left = self.pace.left
+        left, leaving = self.pace.left, self._leave == self.level
+        if left is not None and leaving:
+            left[self.level] = 0
         return {
             "level": self.level,
             "share": self.pace.share,
             "left": [None] * len(self.levels) if left is None else [round(seconds, 1) for seconds in left],
             "version": self._version,
             "rows": len(self.losses),
-            "leaving": self._leave == self.level,
+            "leaving": leaving,
             "ended": self.ended,
         }
 
@@ -182,16 +193,16 @@ class LivePicture(Progress):
         place = [Span(n * side, (n + 1) * side) & Span(0, full) for n, full in zip((row, col), self.size, strict=True)]
         if min(span.length for span in place) <= 0:
             return None
-        with self.board.budget.counted():
-            pixels = self._read(self.look(*canvas), place)
-            shape = [max(1, ceil(span.length / (1 << (finest - zoom)))) for span in place]
-            image = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
-            return bytes(as_vips(np.asarray(image)).jpegsave_buffer(Q=90, subsample_mode="off"))
+        pixels = self._read(self.look(*canvas), place)
+        shape = [max(1, ceil(span.length / (1 << (finest - zoom)))) for span in place]
+        image = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
+        return bytes(as_vips(np.asarray(image)).jpegsave_buffer(Q=90, subsample_mode="off"))
 
     def _read(self, shown: Shown, place: Sequence[Span]) -> np.ndarray:
         """Some part of the painting, of the canvas or of its overview, uint8."""
         sides = shown.shape[:2]
-        if max(span.length * side / full for span, side, full in zip(place, sides, self.size, strict=True)) > LARGEST:
+        parts = (span.length * side / full for span, side, full in zip(place, sides, self.size, strict=True))
+        if max(sides) <= OVERVIEW or max(parts) > LARGEST:
             whole = self._whole(shown)
             box = _scaled(place, self.size, whole.shape[:2])
             return whole[slice(*box.rows), slice(*box.cols)]
@@ -199,7 +210,7 @@ class LivePicture(Progress):
 
     def _whole(self, shown: Shown) -> np.ndarray:
         """The canvas as a whole, small. Made once a version."""
-        with self._lock:
+        with self._overview_lock:
             if self._overview is None or self._overview[0] != self._version:
                 self._overview = self._version, overview(shown, OVERVIEW)
             return self._overview[1]
@@ -262,7 +273,7 @@ class Board:
     def losses(self, number: int) -> list[dict[str, Any]]:
         """All losses of a painting, with their weights."""
         picture = self.pictures[number]
-        return loss_rows(picture.losses.copy(), picture.weights)[0]
+        return loss_rows(picture.losses.copy())[0]
 
 
 def pyramid_levels(height: int, width: int) -> int:

@@ -18,6 +18,7 @@ from ..pictures.rasters import Raster
 from ..pictures.samples import Pixels
 from ..pictures.writing import write_file
 from ..storage.run_folder import RunFolder
+from .areas import Area
 from .facts import Difference, loss_rows, picture_facts, size_text
 from .pages import render_page
 from .places import telling_parts, worst_seams
@@ -44,7 +45,7 @@ def tiles_path(page: Path) -> Path:
 
 
 class Layer(NamedTuple):
-    """Lines over a picture, which a button or a key shows and hides.
+    """Lines and areas over a picture, which a button or a key shows and hides.
 
     Attributes
     ----------
@@ -54,12 +55,14 @@ class Layer(NamedTuple):
         What it shows.
     lines : list of list of (row, column)
         px of the picture.
+    areas : sequence of Area
     """
 
     name: str
     key: str
     told: str
     lines: list[list[tuple[int, int]]]
+    areas: Sequence[Area] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Content:
     notices : tuple of str
     comparison : list of Difference or None
         How the two came about otherwise.
+    areas : sequence of Area
+        Of its masks.
     """
 
     painting: Path
@@ -92,6 +97,7 @@ class Content:
     title: str = ""
     notices: tuple[str, ...] = ()
     comparison: list[Difference] | None = None
+    areas: Sequence[Area] = ()
 
 
 def check_single_file(path: Path, picture: Picture) -> None:
@@ -149,7 +155,7 @@ def _page(content: Content, right: dict[str, Any], left: dict[str, Any] | None) 
     }
     notices, layers = list(content.notices), list[Layer]()
     if record is not None:
-        losses, terms = loss_rows(record.losses, record.settings)
+        losses, terms = loss_rows(record.losses)
         marks = [row["seconds"] for before, row in pairwise(losses) if row["level"] != before["level"]]
         data |= {"losses": losses, "terms": terms, "marks": marks}
         notices += record.notices
@@ -161,10 +167,12 @@ def _page(content: Content, right: dict[str, Any], left: dict[str, Any] | None) 
                 "seams": [seam._asdict() for seam in seams],
                 "seams_show": record.seam_threshold is not None and record.seam_score > record.seam_threshold,
             }
+    if content.areas:
+        layers.append(Layer("Regions", "r", "regions, and what else masks are about", [], content.areas))
     return render_page(
         "picture.html",
         SCRIPTS,
-        {**data, "layers": [layer._asdict() for layer in layers]},
+        {**data, "layers": [_as_data(layer) for layer in layers]},
         title=f"{content.title or content.painting.name} · muralist",
         name=content.title or content.painting.name,
         size=size_text(picture.height, picture.width, dpi),
@@ -172,6 +180,7 @@ def _page(content: Content, right: dict[str, Any], left: dict[str, Any] | None) 
         notices=notices,
         layers=layers,
         facts=None if record is None else picture_facts(record, content.painting),
+        areas=content.areas,
         comparison=content.comparison,
         version=version("muralist"),
     )
@@ -181,6 +190,10 @@ def _tiles(rows: Sequence[int], cols: Sequence[int], place: Box) -> list[Layer]:
     (top, bottom), (left, right) = place
     lines = [*([(row, left), (row, right)] for row in rows), *([(top, col), (bottom, col)] for col in cols)]
     return [Layer("Tiles", "g", "borders of tiles", lines)] if lines else []
+
+
+def _as_data(layer: Layer) -> dict[str, Any]:
+    return {**layer._asdict(), "areas": [area._asdict() for area in layer.areas]}
 
 
 def _linked(pyramid: Pyramid, place: str) -> dict[str, Any]:

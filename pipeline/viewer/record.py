@@ -33,12 +33,19 @@ class Input(BaseModel):
     scale: float | None = None
 
 
+class MaskInput(Input):
+    """A mask, and what it is for: a region's name of it, "strength map" or "protected"."""
+
+    name: str
+
+
 class Inputs(BaseModel):
     """What a painting was made from."""
 
     content: Input
     styles: list[Input] = []
     init: Input | None = None
+    masks: list[MaskInput] = []
 
 
 class Borders(BaseModel):
@@ -64,6 +71,28 @@ class Plan(BaseModel):
 
     seconds: list[float]
     measured_on: str
+
+
+_FORMER_TERMS: Final = ("style", "content", "tv")
+
+
+def _losses_by_name(level: object) -> object:
+    """A level of a record of before December 2026, which has a field for every loss, as it is written today."""
+    if not isinstance(level, dict) or "losses_last" in level:
+        return level
+    found = {name: {term: level.get(f"{term}_loss_{name}") for term in _FORMER_TERMS} for name in ("first", "last")}
+    named = {f"losses_{name}": {k: v for k, v in losses.items() if v is not None} for name, losses in found.items()}
+    regions = level.get("region_style_losses")
+    return {**level, **named, "region_losses": {"style": regions} if regions else {}}
+
+
+def _row_by_name(row: object, settings: object) -> object:
+    """The same of a look at the losses, whose weights were in the settings."""
+    if not isinstance(row, dict) or "losses" in row:
+        return row
+    losses = {term: row[term] for term in _FORMER_TERMS if row.get(term) is not None}
+    known = {**(settings if isinstance(settings, dict) else {}), "content_weight": row.get("content_weight")}
+    return {**row, "losses": losses, "weights": {term: known.get(f"{term}_weight") or 0.0 for term in losses}}
 
 
 class Record(BaseModel):
@@ -103,6 +132,19 @@ class Record(BaseModel):
         """Where the painting is in the file: in its middle."""
         top, left = ((whole - side) // 2 for whole, side in zip(self.file_size, (self.height, self.width), strict=True))
         return Box(Span(top, top + self.height), Span(left, left + self.width))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_today(cls, plain: object) -> object:
+        if not isinstance(plain, dict):
+            return plain
+        levels, rows = plain.get("levels"), plain.get("losses")
+        former: dict[str, object] = {}
+        if isinstance(levels, list):
+            former["levels"] = [_losses_by_name(level) for level in levels]
+        if isinstance(rows, list):
+            former["losses"] = [_row_by_name(row, plain.get("settings")) for row in rows]
+        return {**plain, **former}
 
     @field_validator("settings")
     @classmethod

@@ -19,10 +19,22 @@ from .record import Record
 
 @dataclass(frozen=True)
 class Found:
-    """The photograph of a painting, cropped as it was painted, or why there is none to be shown."""
+    """The photograph of a painting, cropped as it was painted, or why there is none to be shown.
+
+    Attributes
+    ----------
+    picture : Picture or None
+    notices : tuple of str
+    shape : (int, int) or None
+        Height and width of the whole photograph, px; with a record only.
+    crop : callable (Picture) -> Picture, or None
+        Crops a picture of that shape as the photograph was cropped.
+    """
 
     picture: Picture | None
     notices: tuple[str, ...] = ()
+    shape: tuple[int, int] | None = None
+    crop: Callable[[Picture], Picture] | None = None
 
 
 def find_photograph(
@@ -72,7 +84,11 @@ def _cropped(photograph: Picture, record: Record, folder: Path | None) -> Found:
         return Found(
             None, ("The photograph is not shown: the record's settings do not lead to a painting of this size.",)
         )
-    return Found(painted_part(photograph, target, folder))
+
+    def crop(picture: Picture) -> Picture:
+        return painted_part(picture, target, folder)
+
+    return Found(crop(photograph), shape=(photograph.height, photograph.width), crop=crop)
 
 
 def in_register(photograph: Picture, picture: Picture, room: Room, place: Box | None = None) -> Pixels | Raster:

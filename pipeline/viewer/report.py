@@ -13,12 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from ..errors import OutputError, PictureError, PipelineError
+from ..pictures.masks import read_mask
 from ..pictures.rasters import room_in
 from ..pictures.reading import read_picture
 from ..pictures.writing import check_place
 from ..settings import Settings
 from ..storage.run_folder import open_run
 from ..workers.memory import budget, machine_memory
+from .areas import find_areas
 from .publish import Content, check_single_file, publish, tiles_path
 from .record import read_record
 from .register import find_photograph, in_register
@@ -105,10 +107,12 @@ def write_report(
         fits = picture.height * picture.width * 3 <= memory
         local_dir = None if fits else folder.local_dir
         before = find_photograph(record, painting, photograph, make, local_dir)
+        read = partial(read_mask, memory=memory, folder=folder.local_dir)
+        areas, notices = find_areas(record, painting, before, read)
         with room_in(local_dir) as room:
             place = None if record is None else record.place
             left = None if before.picture is None else in_register(before.picture, picture, room, place)
-            content = Content(painting, picture, record, left, notices=before.notices)
+            content = Content(painting, picture, record, left, notices=(*before.notices, *notices), areas=areas)
             publish(content, page, folder, single_file=single_file)
     return page
 

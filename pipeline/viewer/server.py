@@ -149,12 +149,18 @@ class _Handler(BaseHTTPRequestHandler):
         if (path := self._allowed()) is None:
             return
         match path.split("/"):
+            case ["events", number] if number.isdigit():
+                self._events(int(number))
+            case parts:
+                with self.server.board.budget.counted():
+                    self._answer(parts)
+
+    def _answer(self, parts: list[str]) -> None:
+        match parts:
             case [""]:
                 self._page(None)
             case ["picture", number] if number.isdigit():
                 self._page(int(number))
-            case ["events", number] if number.isdigit():
-                self._events(int(number))
             case ["losses", number] if number.isdigit() and int(number) in self.server.board.pictures:
                 self._send("application/json", json.dumps(self.server.board.losses(int(number))).encode())
             case ["tile", number, _, zoom, name]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import platform
 import shutil
@@ -25,6 +26,7 @@ from ..settings import Settings
 MOST_PER_CORE = 4
 MOST_ON_FEW_CORES = 16
 STARTS = 3  # of all workers, if one dies in it
+MAIN = 'if __name__ == "__main__":'  # what keeps a worker from running the script that it imports
 # A GPU paints a tile sooner than one process reads, blends and files it, so several share a GPU.
 MOST_PER_GPU = 8
 GPU_BYTES_PER_PIXEL = 4 << 10  # of a tile, that a worker takes of a GPU's memory at most, with the largest network
@@ -149,6 +151,20 @@ class LocalWorker(_NoHTTP, Worker):  # type: ignore[misc]
     """A worker without a dashboard."""
 
 
+def check_main() -> None:
+    """Refuse to work while this process is a worker that imports the caller's script again, to get ready.
+
+    Raises
+    ------
+    ClusterError
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ClusterError(
+            "muralist was called while a worker was importing this script; workers do so before they start: "
+            f"put the call under `{MAIN}`"
+        )
+
+
 async def start_workers(stack: AsyncExitStack, shape: WorkerLayout, folder: Path, security: Security) -> str:
     """Start a scheduler and workers until the stack is closed; return the scheduler's address.
 
@@ -175,7 +191,8 @@ async def start_workers(stack: AsyncExitStack, shape: WorkerLayout, folder: Path
             if attempt == STARTS:
                 raise ClusterError(
                     f"the workers on this machine did not start, {STARTS} times ({type(error).__name__}: {error}), "
-                    "possibly out of memory; use fewer --workers, or look for what kills them"
+                    "perhaps for want of memory; use fewer --workers, or look for what kills them "
+                    f"(in a Python script, a call that is not under `{MAIN}` does)"
                 ) from error
     raise AssertionError("every attempt returns or raises")
 

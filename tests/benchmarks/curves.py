@@ -54,8 +54,8 @@ def paint(pair: tuple[Path, Path], schedule: dict[str, Any], settings: dict[str,
     return {
         "tflop": sum(spent) / 1e12,
         "seconds": rows[-1]["seconds"],
-        "style": last["style_loss_last"],
-        "content": last["content_loss_last"],
+        "style": last["losses_last"]["style"],
+        "content": last["losses_last"]["content"],
         "curve": curve,
     }, sidecar
 

@@ -36,7 +36,7 @@ def paint_preset(preset: str, pair: tuple[Path, Path], settings: dict[str, Any],
 
 def _row(preset: str, variant: str, sidecar: Row) -> Row:
     last, used = sidecar["levels"][-1], sidecar["settings"]
-    terms = {name: last[f"{name}_loss_last"] for name in ("style", "content", "tv")}
+    terms = last["losses_last"]
     return {
         "preset": preset,
         "variant": variant,

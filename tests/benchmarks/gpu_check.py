@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 from torch.profiler import ProfilerActivity, profile
 
 from muralist.model.architecture import architecture
-from muralist.model.objective import as_tensor
+from muralist.model.statistics import as_tensor
 from muralist.model.ways import Ways, usual_ways
 from muralist.pipeline.bench import ITEM_BYTES
 from muralist.pipeline.calibration import Calibration, random_network, tile_of_noise
@@ -276,8 +276,8 @@ def paint_poster(check: Check, network: str, megapixels: float, settings: dict[s
         "in tasks": last["busy_seconds"] / last["seconds"] / sidecar["workers"]["count"],
         "replayed": last["replayed"] / max(1, last["rounds"] * last["tiles"]),
         "busy": sum(busy) / len(busy) if busy else None,
-        "style": last["style_loss_last"],
-        "content": last["content_loss_last"],
+        "style": last["losses_last"]["style"],
+        "content": last["losses_last"]["content"],
         "notices": sidecar["notices"],
     }
 

@@ -14,10 +14,10 @@ from PIL import Image
 from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 
+from muralist.model.losses.style import STYLE_LOSSES, Statistics, in_metric
 from muralist.model.network import Features, Network
 from muralist.model.painter import to_tensor
 from muralist.model.statistics import Window, style_sums
-from muralist.model.style_losses import STYLE_LOSSES, Statistics, in_metric
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 

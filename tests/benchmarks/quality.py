@@ -51,8 +51,8 @@ def _row(pair: Pair, variant: str, path: Path, sidecar: dict[str, Any], settings
         "height": sidecar["height"],
         "tiles": last["tiles"],
         "steps": [level["steps"] for level in sidecar["levels"]],
-        "style_loss": last["style_loss_last"],
-        "content_loss": last["content_loss_last"],
+        "style_loss": last["losses_last"]["style"],
+        "content_loss": last["losses_last"]["content"],
         "style_loss_whole": whole_style_loss(path, pair[1], settings),
         "seam_score": untiled_seams(pair, path, settings) if variant == "untiled" else sidecar["seam_score"],
         "seconds": sidecar["seconds"],
@@ -65,7 +65,7 @@ def whole_style_loss(painting: Path, style: Path, settings: Settings) -> float:
     one_level = {"base_size": settings["size"], "steps": [0]}
     with tempfile.TemporaryDirectory() as folder:
         unchanged = render(painting, style, Path(folder, "same.png"), **{**settings, **UNTILED, **one_level})
-    return float(unchanged["levels"][0]["style_loss_last"])
+    return float(unchanged["levels"][0]["losses_last"]["style"])
 
 
 def untiled_seams(pair: Pair, painting: Path, settings: Settings) -> float:

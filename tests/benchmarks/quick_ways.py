@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from machine import results_option, table, write_result
 from torch import Tensor
 
-from muralist.model import network, objective, painter, variation
+from muralist.model import network
 from muralist.model import statistics as sums
+from muralist.model.losses import style, variation
 from muralist.pipeline.calibration import round_of_noise
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers.local import ALLOCATOR
@@ -40,20 +41,20 @@ def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor, step: Any, paddin
     return F.conv2d(F.pad(x, (left, right) * 2, mode=padding), weight, bias, step.stride, groups=step.groups)
 
 
-def plain_style_sums(features: Tensor, window: Any) -> tuple[Tensor, Tensor]:
+def plain_style_sums(features: Tensor, window: Any, *_: Any) -> tuple[Tensor, Tensor]:
     """All positions at once."""
     matrix = sums.widened(sums.positions(features))
     weighted = matrix * window.at(*features.shape[-2:])[:, None]
     return weighted.T @ matrix, weighted.sum(0)
 
 
-def plain_style_gradients(self: Any, slopes: Any, features: Any) -> Any:
+def plain_style_gradients(self: Any, view: Any, statistics: Any, constants: Any) -> Any:
     """By einsum, which lays features out anew."""
     gradients = {}
-    for layer, share in objective._shares(self.style_layers).items():
-        factor = self.style_weight * share * self.pixels / self.sizes[layer].positions
-        slope, f = slopes[layer], features[layer]
-        matrix, shift = (factor * (slope.gram + slope.gram.T)).to(f.dtype), (factor * slope.mean).to(f.dtype)
+    for layer, share in self.shares.items():
+        factor = self.weight * share * self.size.pixels / self.size.layers[layer].positions
+        slope, f = self._slope(layer, statistics), view.features[layer]
+        matrix, shift = (factor * (slope["gram"] + slope["gram"].T)).to(f.dtype), (factor * slope["mean"]).to(f.dtype)
         gradients[layer] = torch.einsum("bchw,cd->bdhw", f, matrix) + shift[:, None, None]
     return gradients
 
@@ -75,12 +76,9 @@ WAYS: dict[str, Patches] = {
     "as it is": [],
     "average pooling spread by copies": [(network, "POOLS", {**network.POOLS, "average": F.avg_pool2d})],
     "convolutions that keep no input": [(network, "convolve", plain_convolution)],
-    "Gram sums in parts that fit the cache": [
-        (painter, "style_sums", plain_style_sums),
-        (sums, "style_sums", plain_style_sums),
-    ],
-    "style gradients as products": [(objective.Objective, "style_gradients", plain_style_gradients)],
-    "TV with color in the pixels": [(variation.Variation, "gradient", plain_variation)],
+    "Gram sums in parts that fit the cache": [(style, "style_sums", plain_style_sums)],
+    "style gradients as products": [(style.StyleTerm, "gradient", plain_style_gradients)],
+    "TV with color in the pixels": [(variation.VariationTerm, "_slope", plain_variation)],
 }
 
 

@@ -6,10 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from goals import Goal
 
-from muralist.model.objective import CONTENT_LOSSES, Layer, Losses, Objective
-from muralist.model.statistics import Sums, Window, tile_sums
-from muralist.model.style_losses import STYLE_LOSSES, Statistics
+from muralist.model.losses.content import CONTENT_LOSSES
+from muralist.model.losses.means import slope
+from muralist.model.losses.style import STYLE_LOSSES, Statistics
+from muralist.model.losses.terms import Layer, TileView
+from muralist.model.statistics import Sums, Window, on_host
 
 LAYERS = {"relu1_1": 3.0, "relu2_1": 1.0}
 CONTENT = {"relu2_1": 2.0, "relu1_1": 0.5}
@@ -28,7 +31,7 @@ def scene(height: int = 6, width: int = 8) -> tuple[torch.Tensor, dict[str, torc
     return noise(1, 3, height, width, seed=20), features, content
 
 
-def objective(height: int = 6, width: int = 8, **choices: object) -> Objective:
+def objective(height: int = 6, width: int = 8, **choices: object) -> Goal:
     """Weights that are all different, and targets that are symmetric and positive."""
     roots = {"relu1_1": noise(3, 5, seed=30).numpy(), "relu2_1": noise(4, 5, seed=31).numpy()}
     usual = {
@@ -44,7 +47,7 @@ def objective(height: int = 6, width: int = 8, **choices: object) -> Objective:
         "sizes": {"relu1_1": Layer(3, height * width), "relu2_1": Layer(4, height * width // 4)},
         "tv_chroma": 1.7,
     }
-    return Objective(**usual | choices)
+    return Goal(**usual | choices)
 
 
 def full(picture: torch.Tensor) -> Window:
@@ -52,16 +55,33 @@ def full(picture: torch.Tensor) -> Window:
     return Window(*(torch.ones(n, dtype=picture.dtype) for n in picture.shape[-2:]))
 
 
-def losses_of(goal: Objective, picture: torch.Tensor, features: dict, content: dict) -> Losses:
+def losses_of(goal: Goal, picture: torch.Tensor, features: dict, content: dict) -> dict[str, float]:
     """Losses of a picture that is its own only tile."""
-    return goal.losses(sums_of(goal, picture, features, content))
+    return losses(goal, sums_of(goal, picture, features, content))
 
 
-def sums_of(goal: Objective, picture: torch.Tensor, features: dict, content: dict) -> Sums:
+def losses(goal: Goal, sums: Sums) -> dict[str, float]:
+    """Losses from sums, the total among them."""
+    found = goal.objective.losses(sums)
+    return {**found, "total": goal.objective.total(found)}
+
+
+def sums_of(goal: Goal, picture: torch.Tensor, features: dict, content: dict) -> Sums:
     """Sums of a picture that is its own only tile, as the painter measures them."""
-    kept = {name: content[name] for name in goal.content_layers}
-    variation = {f"variation {name}": each for name, each in goal.variation.sums(picture, full(picture)).items()}
-    return Sums.of_tensors(tile_sums(features, kept, goal.style_layers, full(picture)) | variation)
+    return on_host(goal.objective.sums(TileView(picture, features, content, full(picture))))
+
+
+def style_gradients(goal: Goal, means: dict[str, torch.Tensor], features: dict) -> dict[str, torch.Tensor]:
+    """Gradient of the style term at the features for the whole picture's means."""
+    picture = torch.zeros(1, 3, goal.height, goal.width, dtype=torch.float64)
+    return goal.style.gradient(TileView(picture, features, {}, full(picture)), means, {})
+
+
+def content_gradients(goal: Goal, energy: dict[str, float], features: dict, content: dict) -> dict[str, torch.Tensor]:
+    """Gradient of the content term at the features for the photograph's energy."""
+    picture = torch.zeros(1, 3, goal.height, goal.width, dtype=torch.float64)
+    view = TileView(picture, features, content, full(picture))
+    return goal.content.gradient(view, {}, {f"content energy {layer}": value for layer, value in energy.items()})
 
 
 def variation_of(picture: torch.Tensor, tv_chroma: float) -> torch.Tensor:
@@ -78,22 +98,19 @@ def statistics(features: dict[str, torch.Tensor]) -> dict[str, Statistics]:
     }
 
 
-def slopes(goal: Objective, now: dict[str, Statistics]) -> dict[str, Statistics]:
-    """Slopes of the style term at some statistics."""
-    distances = goal.distances(torch.empty(0, dtype=torch.float64))
-    return {name: each.slope(distances[name]) for name, each in now.items()}
+def means(now: dict[str, Statistics]) -> dict[str, torch.Tensor]:
+    """Statistics as terms name them."""
+    return {f"style {kind} {name}": value for name, each in now.items() for kind, value in vars(each).items()}
 
 
-def assert_same(found: Losses, wanted: Losses) -> None:
-    """All three terms and the total agree to 1e-12."""
-    assert (found.style, found.content, found.variation, found.total) == pytest.approx(
-        (wanted.style, wanted.content, wanted.variation, wanted.total), rel=1e-12
-    )
+def assert_same(found: dict[str, float], wanted: dict[str, float]) -> None:
+    """All terms and the total agree to 1e-12."""
+    assert found == pytest.approx(wanted, rel=1e-12)
 
 
 def test_losses_worked_out_by_hand():
     """A case small enough for pen and paper: two style layers weighing 3 to 1, one content layer, four pixels."""
-    goal = Objective(
+    goal = Goal(
         targets={
             "gram relu1_1": np.array([[2.0, 0.0], [0.0, 1.0]]),
             "mean relu1_1": np.array([1.0, 0.5]),
@@ -110,31 +127,37 @@ def test_losses_worked_out_by_hand():
         sizes={"relu1_1": Layer(2, 4), "relu2_1": Layer(1, 1)},
         tv_chroma=2.0,
     )
-    sums = Sums(
-        gram={"relu1_1": np.array([[12.0, 4.0], [4.0, 0.0]]), "relu2_1": np.array([[6.0]])},
-        feature={"relu1_1": np.array([6.0, 0.0]), "relu2_1": np.array([2.0])},
-        content_error={"relu2_1": 3.0},
-        content_energy={"relu2_1": 12.0},
-        variation={"all 1 0": 6.0, "all 0 1": 4.0, "chroma 1 0": 2.0, "chroma 0 1": 1.0},
-    )
+    sums = {
+        "style gram relu1_1": np.array([[12.0, 4.0], [4.0, 0.0]]),
+        "style gram relu2_1": np.array([[6.0]]),
+        "style mean relu1_1": np.array([6.0, 0.0]),
+        "style mean relu2_1": np.array([2.0]),
+        "content error relu2_1": np.array(3.0),
+        "content energy relu2_1": np.array(12.0),
+        "tv all 1 0": np.array(6.0),
+        "tv all 0 1": np.array(4.0),
+        "tv chroma 1 0": np.array(2.0),
+        "tv chroma 0 1": np.array(1.0),
+    }
     # relu1_1: G = [[3, 1], [1, 0]], G - S = [[1, 1], [1, -1]], 4 / 5; relu2_1: (6 - 4)^2 / 16 = 1 / 4.
     # Content: 3 / 12. TV: (6 + 4 + 2 (2 + 1)) / 4. Total: 10 * 0.6625 + 100 * 0.25 + 1000 * 4.
-    assert_same(goal.losses(sums), Losses(style=0.75 * 0.8 + 0.25 * 0.25, content=0.25, variation=4.0, total=4031.625))
+    wanted = {"style": 0.75 * 0.8 + 0.25 * 0.25, "content": 0.25, "tv": 4.0, "total": 4031.625}
+    assert_same(losses(goal, sums), wanted)
 
 
 @pytest.mark.parametrize(("style", "content"), [(True, False), (False, True), (False, False)])
-def test_terms_that_do_not_count_are_none(style, content):
-    """Without style or content layers the term is None, and the total is that of the others."""
+def test_terms_that_do_not_count_are_left_out(style, content):
+    """Without style or content layers there is no such loss, and the total is that of the others."""
     picture, features, photograph = scene()
     both = losses_of(objective(), picture, features, photograph)
     goal = objective(style_layers=LAYERS if style else {}, content_layers=CONTENT if content else {})
     found = losses_of(goal, picture, features, photograph)
-    assert found.style == (both.style if style else None)
-    assert found.content == (both.content if content else None)
-    assert found.total == pytest.approx(7.0 * (found.style or 0) + 0.3 * (found.content or 0) + 0.11 * found.variation)
+    counts = {"style": style, "content": content, "tv": True}
+    assert found.keys() - {"total"} == {name for name, does in counts.items() if does}
+    assert all(found[name] == both[name] for name, does in counts.items() if does)
+    weights = {"style": 7.0, "content": 0.3, "tv": 0.11}
+    assert found["total"] == pytest.approx(sum(weights[name] * found[name] for name, does in counts.items() if does))
 
-
-TV_SUMS = ("all 1 0", "all 0 1", "chroma 1 0", "chroma 0 1")
 
 # Name -> loss of a layer of N = 2 channels and M = 3 positions with sum (F - P)^2 = 12 and sum P^2 = 48.
 CONTENT_BY_HAND = {
@@ -153,8 +176,8 @@ CONTENT_BY_HAND = {
 def test_content_formulas_by_hand(name):
     """Every formula of the content loss, worked out for one layer; a case is written for every name."""
     goal = objective(1, 3, content_layers={"relu3_1": 2.0}, sizes={"relu3_1": Layer(2, 3)}, content_loss=name)
-    sums = Sums({}, {}, {"relu3_1": 12.0}, {"relu3_1": 48.0}, dict.fromkeys(TV_SUMS, 0.0))
-    assert replace(goal, style_layers={}).losses(sums).content == pytest.approx(CONTENT_BY_HAND[name], rel=1e-12)
+    sums = {"content error relu3_1": np.array(12.0), "content energy relu3_1": np.array(48.0)}
+    assert goal.content.value(sums) == pytest.approx(CONTENT_BY_HAND[name], rel=1e-12)
 
 
 def test_a_photograph_of_nothing():
@@ -162,8 +185,8 @@ def test_a_photograph_of_nothing():
     picture, features, content = scene()
     goal = objective(content_layers={"relu2_1": 1.0})
     black = content | {"relu2_1": torch.zeros_like(content["relu2_1"])}
-    assert losses_of(goal, picture, features, black).content == 0
-    gradients = goal.content_gradients({"relu2_1": 0.0}, features, black)
+    assert losses_of(goal, picture, features, black)["content"] == 0
+    gradients = content_gradients(goal, {"relu2_1": 0.0}, features, black)
     assert torch.equal(gradients["relu2_1"], torch.zeros_like(features["relu2_1"]))
 
 
@@ -173,11 +196,11 @@ def test_a_picture_that_meets_its_targets_has_no_loss():
     targets = {f"gram {name}": each.gram.numpy() for name, each in statistics(features).items()}
     targets |= {f"mean {name}": each.mean.numpy() for name, each in statistics(features).items()}
     found = losses_of(objective(targets=targets), picture, features, features)
-    assert found.style == pytest.approx(0, abs=1e-28)
-    assert found.content == 0
+    assert found["style"] == pytest.approx(0, abs=1e-28)
+    assert found["content"] == 0
 
 
-def style_target(goal: Objective, name: str) -> Statistics:
+def style_target(goal: Goal, name: str) -> Statistics:
     """A layer's target as tensors."""
     return Statistics(*(torch.from_numpy(goal.targets[f"{what} {name}"]) for what in ("gram", "mean")))
 
@@ -192,8 +215,8 @@ def test_style_gradient_is_that_of_the_style_loss(formula):
     loss = 0.0
     for name, now in statistics(leaves).items():
         loss = loss + share[name] * STYLE_LOSSES[formula](style_target(goal, name))(now)
-    (goal.pixels * goal.style_weight * loss).backward()
-    found = goal.style_gradients(slopes(goal, statistics(features)), features)
+    (goal.size.pixels * goal.style_weight * loss).backward()
+    found = style_gradients(goal, means(statistics(features)), features)
     assert found.keys() == LAYERS.keys()
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, leaves[name].grad, rtol=1e-11, atol=1e-12)
@@ -209,8 +232,8 @@ def test_relative_style_gradient_written_out():
     for name, now in statistics(leaves).items():
         target = style_target(goal, name).gram
         loss = loss + share[name] * (now.gram - target).square().sum() / target.square().sum()
-    (goal.pixels * goal.style_weight * loss).backward()
-    for name, gradient in goal.style_gradients(slopes(goal, statistics(features)), features).items():
+    (goal.size.pixels * goal.style_weight * loss).backward()
+    for name, gradient in style_gradients(goal, means(statistics(features)), features).items():
         torch.testing.assert_close(gradient, leaves[name].grad, rtol=1e-12, atol=1e-13)
 
 
@@ -223,13 +246,13 @@ def test_style_gradient_is_that_of_the_surrogate(formula):
         name: Statistics(each.gram + torch.eye(len(each.mean), dtype=each.gram.dtype), each.mean + 0.1)
         for name, each in statistics(features).items()
     }
-    held = slopes(goal, apart)
-    found = goal.style_gradients(held, features)
+    held = {name: slope(goal.style.distances[name], vars(each)) for name, each in apart.items()}
+    found = style_gradients(goal, means(apart), features)
     for name, share in (("relu1_1", 0.75), ("relu2_1", 0.25)):
         leaf = features[name].clone().requires_grad_()
         gram, feature = torch.einsum("bchw,bdhw->cd", leaf, leaf), leaf.sum((0, 2, 3))
-        surrogate = ((held[name].gram * gram).sum() + held[name].mean @ feature) / goal.sizes[name].positions
-        (goal.pixels * goal.style_weight * share * surrogate).backward()
+        surrogate = ((held[name]["gram"] * gram).sum() + held[name]["mean"] @ feature) / goal.sizes[name].positions
+        (goal.size.pixels * goal.style_weight * share * surrogate).backward()
         torch.testing.assert_close(found[name], leaf.grad, rtol=1e-12, atol=1e-13)
 
 
@@ -237,10 +260,10 @@ def test_slopes_of_the_default_formula():
     """By Gram matrix the slope is 2 (G - S) / |S|^2; the mean does not count."""
     goal = objective()
     now = statistics(scene()[1])
-    for name, slope in slopes(goal, now).items():
-        target = style_target(goal, name).gram
-        torch.testing.assert_close(slope.gram, 2 * (now[name].gram - target) / target.square().sum())
-        assert not slope.mean.any()
+    for name, each in now.items():
+        found, target = slope(goal.style.distances[name], vars(each)), style_target(goal, name).gram
+        torch.testing.assert_close(found["gram"], 2 * (each.gram - target) / target.square().sum())
+        assert not found["mean"].any()
 
 
 # Name -> factor of the summed squared difference of a layer of N channels and M positions.
@@ -269,10 +292,10 @@ def test_content_gradient_is_that_of_the_content_loss(formula):
         * CONTENT_FACTORS[formula](goal.sizes[name].channels, goal.sizes[name].positions, content[name])
         for name, weight in CONTENT.items()
     )
-    assert losses_of(goal, picture, features, content).content == pytest.approx(float(loss.detach()), rel=1e-12)
-    (goal.pixels * goal.content_weight * loss).backward()
-    energy = sums_of(goal, picture, features, content).content_energy
-    found = goal.content_gradients(energy, features, content)
+    assert losses_of(goal, picture, features, content)["content"] == pytest.approx(float(loss.detach()), rel=1e-12)
+    (goal.size.pixels * goal.content_weight * loss).backward()
+    energy = {name: float(content[name].square().sum()) for name in CONTENT}
+    found = content_gradients(goal, energy, features, content)
     assert found.keys() == CONTENT.keys()
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, leaves[name].grad, rtol=1e-12, atol=1e-13)
@@ -284,8 +307,8 @@ def test_variation_gradient_is_that_of_the_variation_loss(height, width, tv_chro
     """The gradient at the pixels is autograd's of pixels * weight * total variation, for narrow pictures too."""
     leaf = noise(1, 3, height, width, seed=1).requires_grad_()
     goal = objective(height, width, tv_chroma=tv_chroma)
-    (goal.pixels * goal.tv_weight * variation_of(leaf, tv_chroma) / goal.pixels).backward()
-    torch.testing.assert_close(goal.variation_gradient(leaf.detach()), leaf.grad, rtol=1e-12, atol=1e-13)
+    (goal.size.pixels * goal.tv_weight * variation_of(leaf, tv_chroma) / goal.size.pixels).backward()
+    torch.testing.assert_close(goal.tv_gradient(leaf.detach()), leaf.grad, rtol=1e-12, atol=1e-13)
 
 
 def test_losses_are_those_the_gradients_descend():
@@ -303,7 +326,10 @@ def test_losses_are_those_the_gradients_descend():
     )
     variation = float(variation_of(picture, goal.tv_chroma)) / 48
     total = 7 * float(style) + 0.3 * error + 0.11 * variation
-    assert_same(losses_of(goal, picture, features, content), Losses(float(style), error, variation, total))
+    assert_same(
+        losses_of(goal, picture, features, content),
+        {"style": float(style), "content": error, "tv": variation, "total": total},
+    )
 
 
 @pytest.mark.parametrize("factor", [0.01, 3.0, 1000.0])
@@ -342,8 +368,8 @@ def test_loss_pixels_stand_for_the_picture(formula):
     assert_same(found, wanted)
     grown = losses_of(objective(12, 16, **choices), *map(fourfold, one))
     factor = {"gatys": 4, "sum": 4, "gcucurull": 4, "fermilab": 2}.get(formula, 1)
-    assert grown.content == pytest.approx(factor * wanted.content, rel=1e-12)
-    assert grown.variation == pytest.approx(4 * wanted.variation, rel=1e-12)  # nothing changes across a mirror
+    assert grown["content"] == pytest.approx(factor * wanted["content"], rel=1e-12)
+    assert grown["tv"] == pytest.approx(4 * wanted["tv"], rel=1e-12)  # nothing changes across a mirror
 
 
 @pytest.mark.parametrize("formula", ["gatys", "fermilab"])
@@ -351,9 +377,12 @@ def test_loss_pixels_stand_for_the_picture_in_gradients(formula):
     """Four copies counted as one have gradients of pixels * loss that are those of one, copied."""
     _, features, content = scene()
     energy = {name: float(p.square().sum()) for name, p in content.items()}
-    one = objective(content_loss=formula).content_gradients(energy, features, content)
-    four = objective(12, 16, loss_pixels=48, content_loss=formula).content_gradients(
-        {name: 4 * value for name, value in energy.items()}, fourfold(features), fourfold(content)
+    one = content_gradients(objective(content_loss=formula), energy, features, content)
+    four = content_gradients(
+        objective(12, 16, loss_pixels=48, content_loss=formula),
+        {name: 4 * value for name, value in energy.items()},
+        fourfold(features),
+        fourfold(content),
     )
     for name, gradient in fourfold(one).items():
         torch.testing.assert_close(four[name], gradient, rtol=1e-12, atol=1e-13)
@@ -365,9 +394,9 @@ def test_scale_of_layer_weights_does_not_matter():
     goal = objective()
     scaled = replace(goal, style_layers={k: 9 * v for k, v in LAYERS.items()}, content_layers=CONTENT)
     assert_same(losses_of(scaled, picture, features, content), losses_of(goal, picture, features, content))
-    held = slopes(goal, statistics(features))
-    for name, gradient in goal.style_gradients(held, features).items():
-        again = scaled.style_gradients(held, features)[name]
+    held = means(statistics(features))
+    for name, gradient in style_gradients(goal, held, features).items():
+        again = style_gradients(scaled, held, features)[name]
         torch.testing.assert_close(again, gradient, rtol=1e-13, atol=0)
 
 
@@ -379,26 +408,27 @@ def test_gray_pictures_have_no_chroma():
     assert_same(losses_of(strict, gray, features, content), losses_of(plain, gray, features, content))
     speck = gray.clone()
     speck[0, 0, 3, 3] += 1
-    costs = [losses_of(goal, speck, features, content).variation for goal in (plain, strict)]
+    costs = [losses_of(goal, speck, features, content)["tv"] for goal in (plain, strict)]
     assert costs[1] > costs[0] * 1.01
 
 
 def test_every_layer_is_needed_once():
     """The layers to compute are those of style and content, without repetition."""
-    assert objective().layers == ("relu1_1", "relu2_1")
-    assert replace(objective(), content_layers={"relu4_2": 1.0}).layers == ("relu1_1", "relu2_1", "relu4_2")
+    assert objective().objective.layers == ("relu1_1", "relu2_1")
+    assert replace(objective(), content_layers={"relu4_2": 1.0}).objective.layers == ("relu1_1", "relu2_1", "relu4_2")
 
 
 def test_weight_of_a_layer():
     """A layer's part of a term weighs the term's weight times the layer's share."""
     goal = objective()
-    assert goal.weight_of("style", "relu1_1") == pytest.approx(7.0 * 0.75)
-    assert goal.weight_of("content", "relu1_1") == pytest.approx(0.3 * 0.2)
+    assert goal.style.weight * goal.style.shares["relu1_1"] == pytest.approx(7.0 * 0.75)
+    assert goal.content.weight * goal.content.shares["relu1_1"] == pytest.approx(0.3 * 0.2)
 
 
 def test_objectives_pickle():
     """An objective that was used crosses to a worker and gives the same losses there."""
     picture, features, content = scene()
-    goal = objective()
-    wanted = losses_of(goal, picture, features, content)
-    assert losses_of(pickle.loads(pickle.dumps(goal)), picture, features, content) == wanted
+    goal = objective().objective
+    sums = sums_of(objective(), picture, features, content)
+    wanted = goal.losses(sums)
+    assert pickle.loads(pickle.dumps(goal)).losses(sums) == wanted

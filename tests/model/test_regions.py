@@ -7,16 +7,19 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from goals import Goal
 from torch import Tensor
 
 from muralist.model.architecture import architecture, vgg
+from muralist.model.loading import load_network
+from muralist.model.losses.terms import Layer
 from muralist.model.network import Network
-from muralist.model.objective import Layer, Objective
 from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter, RoundGradient, to_tensor
-from muralist.model.regions import ONE_REGION, Guides, Part, guides_of, term
+from muralist.model.regions import ONE_REGION, Guides, Part, guides_of, region_key
 from muralist.model.state import start_state
-from muralist.model.statistics import Sums, Window, style_sums
+from muralist.model.statistics import Sums, Window, style_sums, total
+from muralist.model.weight_files import find_weights
 from muralist.tiling.grid import Tile, TileGrid
 
 STYLE_LAYERS = {"relu1_1": 1.0, "relu2_1": 2.0, "relu3_1": 3.0}
@@ -67,22 +70,30 @@ def network() -> Network:
     return Network(ROW, weights).prepared("cpu", torch.float64)
 
 
-def targets(region: int) -> dict[str, np.ndarray]:
+@lru_cache(maxsize=1)
+def compact() -> Network:
+    """The bundled network in float64, whose metric is VGG-19's."""
+    found = load_network("compact", find_weights(architecture("compact")), (*STYLE_LAYERS, "relu2_2"))
+    return found.prepared("cpu", torch.float64)
+
+
+def targets(region: int, net: Network) -> dict[str, np.ndarray]:
     """Statistics of a style picture, other ones for every region."""
-    features = network()(to_tensor(noise(64, 80, 3, seed=10 + region) ** (1 + region)), STYLE_LAYERS)
+    features = net(to_tensor(noise(64, 80, 3, seed=10 + region) ** (1 + region)), STYLE_LAYERS)
     found = {}
     for layer, f in features.items():
         matrix = f[0].flatten(1)
-        found[f"gram {term(layer, region)}"] = (matrix @ matrix.T / matrix.shape[1]).numpy()
-        found[f"mean {term(layer, region)}"] = matrix.mean(1).numpy()
+        found[f"gram {region_key(layer, region)}"] = (matrix @ matrix.T / matrix.shape[1]).numpy()
+        found[f"mean {region_key(layer, region)}"] = matrix.mean(1).numpy()
     return found
 
 
-def painter_of(regions: int, **changes: object) -> Painter:
-    """A painter of a picture with so many regions."""
-    sizes = {name: Layer(ROW.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
-    goal = Objective(
-        targets={name: value for region in range(regions) for name, value in targets(region).items()},
+def goal_of(regions: int, net: Network | None = None, **changes: object) -> Goal:
+    """The goal of a picture with so many regions, for the network of random weights if no other is given."""
+    row, net = ROW if net is None else architecture("compact"), net or network()
+    sizes = {name: Layer(row.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
+    goal = Goal(
+        targets={name: value for region in range(regions) for name, value in targets(region, net).items()},
         style_layers=STYLE_LAYERS,
         content_layers={"relu2_2": 1.0},
         style_weight=2.0,
@@ -93,7 +104,12 @@ def painter_of(regions: int, **changes: object) -> Painter:
         sizes=sizes | {"relu2_2": sizes["relu2_1"]},
         regions=regions,
     )
-    return Painter(network(), replace(goal, **changes))
+    return replace(goal, **changes)
+
+
+def painter_of(regions: int, **changes: object) -> Painter:
+    """What paints it."""
+    return Painter(network(), goal_of(regions, **changes).objective)
 
 
 def exact(factor: np.ndarray) -> np.ndarray:
@@ -123,7 +139,7 @@ PICTURE, CONTENT = noise(*SHAPE, 3, seed=2), noise(*SHAPE, 3, seed=3)
 
 def measured(painter: Painter, grid: TileGrid, masks: np.ndarray | None) -> Sums:
     """Sums of the picture, tile by tile."""
-    return Sums.total(
+    return total(
         painter.measure(
             to_tensor(crop(PICTURE, tile)),
             painter.content_features(to_tensor(crop(CONTENT, tile))),
@@ -170,7 +186,7 @@ def w2(matrix: Tensor, weights: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
 FORMULAS = {"relative": relative, "spst": spst, "w2": w2}
 
 
-def style_loss(goal: Objective, features: dict[str, Tensor], masks: np.ndarray) -> Tensor:
+def style_loss(goal: Goal, features: dict[str, Tensor], masks: np.ndarray) -> Tensor:
     """The style term of a whole picture with regions, written out."""
     total = torch.zeros((), dtype=torch.float64)
     for layer, share in STYLE_LAYERS.items():
@@ -180,21 +196,29 @@ def style_loss(goal: Objective, features: dict[str, Tensor], masks: np.ndarray) 
             weights = torch.from_numpy(blocks.mean((1, 3))).flatten()
             if not weights.any():
                 continue
-            gram, mean = (torch.from_numpy(goal.targets[f"{what} {term(layer, region)}"]) for what in ("gram", "mean"))
-            error = FORMULAS[goal.style_loss](f.flatten(1), weights, gram, mean)
+            gram, mean = (
+                torch.from_numpy(goal.targets[f"{what} {region_key(layer, region)}"]) for what in ("gram", "mean")
+            )
+            matrix = f.flatten(1)
+            if layer in goal.metric:
+                heads, bias = torch.from_numpy(goal.metric[layer]).double().split([len(mean), 1], 1)
+                turned = heads @ mean[:, None] @ bias.T
+                gram, mean = heads @ gram @ heads.T + turned + turned.T + bias @ bias.T, heads @ mean + bias[:, 0]
+                matrix = heads @ matrix + bias
+            error = FORMULAS[goal.style_loss](matrix, weights, gram, mean)
             total = total + share / sum(STYLE_LAYERS.values()) * weights.mean() * error
     return total
 
 
-def written_out(painter: Painter, masks: np.ndarray) -> np.ndarray:
+def written_out(goal: Goal, masks: np.ndarray, net: Network | None = None) -> np.ndarray:
     """Gradient of pixels * loss of the whole picture by plain autograd."""
-    goal, leaf = painter.objective, to_tensor(PICTURE).requires_grad_()
-    features = painter.network(leaf, goal.layers)
-    kept = painter.network(to_tensor(CONTENT), ["relu2_2"])["relu2_2"]
+    leaf, net = to_tensor(PICTURE).requires_grad_(), net or network()
+    features = net(leaf, goal.objective.layers)
+    kept = net(to_tensor(CONTENT), ["relu2_2"])["relu2_2"]
     content = (features["relu2_2"] - kept).square().sum() / kept.square().sum()
     loss = goal.style_weight * style_loss(goal, features, masks) + goal.content_weight * content
-    (gradient,) = torch.autograd.grad(loss * goal.pixels, leaf)
-    return (gradient + goal.variation_gradient(leaf.detach())).numpy()
+    (gradient,) = torch.autograd.grad(loss * goal.size.pixels, leaf)
+    return (gradient + goal.tv_gradient(leaf.detach())).numpy()
 
 
 def assert_same(found: list[np.ndarray], wanted: np.ndarray, grid: TileGrid) -> None:
@@ -209,14 +233,14 @@ def assert_same(found: list[np.ndarray], wanted: np.ndarray, grid: TileGrid) -> 
 @pytest.mark.parametrize("regions", [1, 2, 5])
 def test_oracle_with_regions(regions, kind):
     """In tiles, gradient and losses are those of the whole picture written out, whatever the regions."""
-    painter, masks = painter_of(regions), MASKS[kind](regions)
+    goal, painter, masks = goal_of(regions), painter_of(regions), MASKS[kind](regions)
     assert GRID.shape == (2, 2)
-    assert_same(gradients(painter, GRID, masks), written_out(painter, masks), GRID)
+    assert_same(gradients(painter, GRID, masks), written_out(goal, masks), GRID)
     tiled, whole = (painter.objective.losses(measured(painter, grid, masks)) for grid in (GRID, WHOLE))
     features = painter.network(to_tensor(PICTURE), painter.objective.layers)
-    assert whole.style == pytest.approx(float(style_loss(painter.objective, features, masks)), rel=1e-9)
-    assert tiled.style == pytest.approx(whole.style, rel=1e-6)
-    apart = [painter.objective.region_losses(measured(painter, grid, masks)) for grid in (GRID, WHOLE)]
+    assert whole["style"] == pytest.approx(float(style_loss(goal, features, masks)), rel=1e-9)
+    assert tiled["style"] == pytest.approx(whole["style"], rel=1e-6)
+    apart = [painter.objective.region_losses(measured(painter, grid, masks))["style"] for grid in (GRID, WHOLE)]
     assert apart[0] == pytest.approx(apart[1], rel=1e-5)
     assert len(apart[0]) == regions
 
@@ -224,8 +248,21 @@ def test_oracle_with_regions(regions, kind):
 @pytest.mark.parametrize("formula", ["spst", "w2"])
 def test_oracle_with_regions_for_other_formulas(formula):
     """Means, deviations and covariances of regions agree in tiles as well."""
-    painter, masks = painter_of(2, style_loss=formula), soft(2)
-    assert_same(gradients(painter, GRID, masks), written_out(painter, masks), GRID)
+    goal, masks = goal_of(2, style_loss=formula), soft(2)
+    assert_same(gradients(Painter(network(), goal.objective), GRID, masks), written_out(goal, masks), GRID)
+
+
+def test_oracle_with_regions_in_the_metric_of_vgg():
+    """With the bundled network, whose style is measured in VGG-19's space, regions agree in tiles as well."""
+    net, masks = compact(), soft(2)
+    goal = goal_of(2, net, metric=net.metric)
+    painter = Painter(net, goal.objective)
+    assert set(STYLE_LAYERS) <= set(goal.metric)
+    assert_same(gradients(painter, GRID, masks), written_out(goal, masks, net), GRID)
+    tiled, whole = (painter.objective.losses(measured(painter, grid, masks))["style"] for grid in (GRID, WHOLE))
+    features = painter.network(to_tensor(PICTURE), painter.objective.layers)
+    assert whole == pytest.approx(float(style_loss(goal, features, masks)), rel=1e-9)
+    assert tiled == pytest.approx(whole, rel=1e-6)
 
 
 def test_one_region_everywhere_is_no_region():
@@ -233,9 +270,9 @@ def test_one_region_everywhere_is_no_region():
     painter, ones = painter_of(1), np.ones((1, *SHAPE))
     for with_mask, without in zip(gradients(painter, GRID, ones), gradients(painter, GRID, None), strict=True):
         np.testing.assert_allclose(with_mask, without, rtol=0, atol=1e-12 * abs(without).max())
-    assert measured(painter, GRID, None).count == {}
+    assert not [name for name in measured(painter, GRID, None) if "count" in name]
     losses = [painter.objective.losses(measured(painter, GRID, masks)) for masks in (ones, None)]
-    assert losses[0].style == pytest.approx(losses[1].style, rel=1e-6)
+    assert losses[0]["style"] == pytest.approx(losses[1]["style"], rel=1e-6)
 
 
 def test_a_region_half_as_strong_pulls_half_as_hard():
@@ -262,9 +299,8 @@ def test_a_tile_paints_with_regions_that_are_elsewhere():
     arguments = painter.content_features(to_tensor(crop(CONTENT, tile))), window(GRID, tile, masks), sums
     state, part = painter.paint(crop(start_state(PICTURE), tile), *arguments, Steps(2, 0, 0, 0.02))
     assert abs(state[0] - crop(PICTURE, tile)).max() > 0.01
-    assert part.count["relu3_1"] == 0 < part.count["relu3_1 1"]
-    assert not part.gram["relu3_1"].any()
-    assert Sums.of_arrays(part.arrays()).count == part.count
+    assert part["style count relu3_1"] == 0 < part["style count relu3_1 1"]
+    assert not part["style gram relu3_1"].any()
 
 
 def test_sums_of_a_part_are_weighted():
@@ -292,8 +328,8 @@ def test_guides_say_where_nothing_is_painted():
     nothing = guides_of(torch.zeros(2, 8, 8), {"relu1_1": 1, "relu2_1": 2}, {})
     assert nothing.is_empty
     assert not ONE_REGION.is_empty
-    assert [each.name for each in nothing.terms("relu2_1")] == ["relu2_1", "relu2_1 1"]
-    assert ONE_REGION.terms("relu2_1") == [("relu2_1", None)]
+    assert [each.name for each in nothing.at("relu2_1")] == ["relu2_1", "relu2_1 1"]
+    assert ONE_REGION.at("relu2_1") == [("relu2_1", None)]
 
 
 def test_regions_shrink_at_deep_layers():

@@ -1,13 +1,15 @@
 """Sums over positions: right for one picture, and adding up over tiles."""
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
-from muralist.model.statistics import Sums, Window, absolute_sum, positions, style_sums, tile_sums
+from muralist.model.losses.content import ContentTerm
+from muralist.model.losses.style import StyleTerm
+from muralist.model.losses.terms import Layer, PictureSize, TileView
+from muralist.model.losses.variation import VariationTerm
+from muralist.model.objective import Objective
+from muralist.model.statistics import Window, absolute_sum, on_host, positions, style_sums, total
 from muralist.tiling.grid import TileGrid
 
 STRIDES = {"fine": 1, "coarse": 4}
@@ -111,11 +113,6 @@ def test_memory_layout_does_not_matter():
         torch.testing.assert_close(found, wanted, rtol=1e-13, atol=0)
 
 
-def measure(*arguments: Any) -> Sums:
-    """What `tile_sums` gives, brought to NumPy."""
-    return Sums.of_tensors(tile_sums(*arguments))
-
-
 def test_absolute_sum_counts_under_the_window():
     """The L1 norm is the sum over positions and channels of w |v|, and at least float32."""
     features, weights = noise(1, 5, 3, 4), window(6, 8)
@@ -125,46 +122,70 @@ def test_absolute_sum_counts_under_the_window():
     assert absolute_sum(many, Window.full(many)) == 8192
 
 
-def measured(seed: int) -> Sums:
-    """Sums of a small random picture."""
-    sums = measure(
-        {"fine": noise(1, 4, 8, 8, seed=seed + 1), "coarse": noise(1, 5, 2, 2, seed=seed + 2)},
-        {"coarse": noise(1, 5, 2, 2, seed=seed + 3)},
-        ("fine", "coarse"),
-        window(8, 8),
-    )
-    return replace(sums, variation={"all 1 -1": seed + 0.1}, norms={"style fine": seed + 0.2, "content coarse": 0.3})
+def sums_of(seed: int) -> dict[str, np.ndarray]:
+    """Sums of a tile, drawn at random: a matrix and a number."""
+    return on_host({"style gram fine": noise(4, 4, seed=seed), "tv all 1 0": noise(1, seed=seed + 1)[0]})
 
 
-def test_measure_sums_squares_under_the_window():
+def test_sums_come_to_numpy_in_float64():
+    """Every sum keeps its shape and its number, also where it was float32 or there is none."""
+    found = on_host({"style gram fine": noise(3, 2).float(), "tv all 1 0": torch.tensor(0.5)})
+    np.testing.assert_array_equal(found["style gram fine"], noise(3, 2).float())
+    assert found["tv all 1 0"] == 0.5
+    assert {value.dtype for value in found.values()} == {np.dtype(np.float64)}
+
+
+SIZE = PictureSize(8, 12, {"coarse": Layer(5, 6)})
+COARSE = {"weight": 1.0, "size": SIZE, "layers": {"coarse": 1.0}}
+
+
+def view(features: torch.Tensor, content: torch.Tensor | None = None) -> TileView:
+    """A tile with features of one layer, of which what is on the left and below counts more."""
+    of_photograph = {} if content is None else {"coarse": content}
+    return TileView(noise(1, 3, 8, 12), {"coarse": features}, of_photograph, window(8, 12))
+
+
+def test_the_content_term_sums_squares_under_the_window():
     """Content error and content energy are weighted sums of squares, written out with einsum."""
-    features, content, weights = noise(1, 5, 2, 3, seed=1), noise(1, 5, 2, 3, seed=2), window(8, 12)
-    sums = measure({"coarse": features}, {"coarse": content}, (), weights)
-    coarse = weights.at(2, 3).reshape(2, 3)
+    features, content = noise(1, 5, 2, 3, seed=1), noise(1, 5, 2, 3, seed=2)
+    sums = on_host(ContentTerm(**COARSE).sums(view(features, content)))
+    coarse = window(8, 12).at(2, 3).reshape(2, 3)
     error = torch.einsum("chw,hw->", (features - content)[0] ** 2, coarse)
     energy = torch.einsum("chw,hw->", content[0] ** 2, coarse)
-    assert (sums.gram, sums.feature, sums.variation, sums.norms) == ({}, {}, {}, {})
-    assert sums.content_error == {"coarse": pytest.approx(float(error), rel=1e-13)}
-    assert sums.content_energy == {"coarse": pytest.approx(float(energy), rel=1e-13)}
+    assert sums.keys() == {"content error coarse", "content energy coarse"}
+    assert sums["content error coarse"] == pytest.approx(float(error), rel=1e-13)
+    assert sums["content energy coarse"] == pytest.approx(float(energy), rel=1e-13)
 
 
-def test_measure_takes_the_style_sums():
-    """The sums of the style layers are those of `style_sums`, in float64 and NumPy."""
+def test_the_style_term_takes_the_style_sums():
+    """The sums of the style term are those of `style_sums`, and nothing else where the picture is one region."""
     features = noise(1, 5, 2, 3).float()
-    sums = measure({"coarse": features}, {}, ("coarse",), window(8, 12))
+    sums = on_host(StyleTerm(**COARSE, targets={}).sums(view(features)))
     gram, feature = style_sums(features, window(8, 12))
-    assert sums.gram["coarse"].dtype == sums.feature["coarse"].dtype == np.float64
-    np.testing.assert_array_equal(sums.gram["coarse"], gram)
-    np.testing.assert_array_equal(sums.feature["coarse"], feature)
-    assert (sums.content_error, sums.content_energy) == ({}, {})
+    assert sums.keys() == {"style gram coarse", "style mean coarse"}
+    np.testing.assert_array_equal(sums["style gram coarse"], gram)
+    np.testing.assert_array_equal(sums["style mean coarse"], feature)
+
+
+def exact(factor: np.ndarray) -> np.ndarray:
+    """Bring float32 weights, which sum to one within 6e-8, to a grid on which they sum to exactly one."""
+    return np.round(factor.astype(np.float64) * 2**20) / 2**20
 
 
 @pytest.mark.parametrize(("tile", "overlap", "halo"), [(32, 16, None), (48, 8, 4), (200, 16, None), (40, 16, 8)])
 def test_sums_of_tiles_add_up(tile, overlap, halo):
-    """The sums of all tiles added together are those of the whole picture, for odd sizes too."""
+    """The sums of all tiles added together are those of the whole picture, for odd sizes and every term."""
     grid = TileGrid(height=93, width=118, tile=tile, overlap=overlap, stride=4, halo=halo)
     features = {"fine": noise(1, 4, 93, 118, seed=1), "coarse": noise(1, 5, 93 // 4, 118 // 4, seed=2)}
     content = {name: f + noise(*f.shape, seed=3) for name, f in features.items()}
+    size = PictureSize(93, 118, {"fine": Layer(4, 93 * 118), "coarse": Layer(5, 23 * 29)})
+    layers = dict.fromkeys(STRIDES, 1.0)
+    terms = (
+        StyleTerm(weight=1.0, size=size, layers=layers, targets={}),
+        ContentTerm(weight=1.0, size=size, layers=layers),
+        VariationTerm(weight=1.0, size=size),
+    )
+    goal, picture = Objective(terms, size), noise(1, 3, 93, 118, seed=4)
     parts = []
     for part in grid:
         rows, cols = part.outer
@@ -176,56 +197,29 @@ def test_sums_of_tiles_add_up(tile, overlap, halo):
             }
 
         factors = Window.of(*(exact(factor) for factor in grid.window(part)))
-        parts.append(measure(crop(features), crop(content), STRIDES, factors))
-    total = Sums.total(parts)
+        seen = picture[(..., *part.outer.inside(grid.box))]
+        parts.append(on_host(goal.sums(TileView(seen, crop(features), crop(content), factors))))
     full = Window(torch.ones(93, dtype=torch.float64), torch.ones(118, dtype=torch.float64))
-    whole = measure(features, content, STRIDES, full)
-    for name in STRIDES:
-        np.testing.assert_allclose(total.gram[name], whole.gram[name], rtol=0, atol=1e-9 * whole.gram[name].max())
-        scale = np.sqrt(whole.gram[name].max() * 93 * 118)
-        np.testing.assert_allclose(total.feature[name], whole.feature[name], rtol=0, atol=1e-9 * scale)
-    assert total.content_error == pytest.approx(whole.content_error, rel=1e-9)
-    assert total.content_energy == pytest.approx(whole.content_energy, rel=1e-9)
-
-
-def exact(factor: np.ndarray) -> np.ndarray:
-    """Bring float32 weights, which sum to one within 6e-8, to a grid on which they sum to exactly one."""
-    return np.round(factor.astype(np.float64) * 2**20) / 2**20
+    found, whole = total(parts), on_host(goal.sums(TileView(picture, features, content, full)))
+    assert found.keys() == whole.keys()
+    for name, value in whole.items():
+        scale = np.sqrt(whole[f"style gram {name.split()[-1]}"].max() * 93 * 118) if "mean" in name else value.max()
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-9 * scale)
 
 
 def test_total_adds_in_the_order_given():
     """The total is the left-to-right sum to the last bit, so that it does not depend on which tile finished first."""
-    first, second, third = (measured(seed) for seed in (0, 10, 20))
-    total = Sums.total([first, second, third])
-    for name in STRIDES:
-        np.testing.assert_array_equal(total.gram[name], (first.gram[name] + second.gram[name]) + third.gram[name])
-        features = [part.feature[name] for part in (first, second, third)]
-        np.testing.assert_array_equal(total.feature[name], (features[0] + features[1]) + features[2])
-    assert total.content_error["coarse"] == sum(s.content_error["coarse"] for s in (first, second, third))
-    assert total.content_energy["coarse"] == sum(s.content_energy["coarse"] for s in (first, second, third))
-    assert total.variation == {"all 1 -1": (0.1 + 10.1) + 20.1}
-    assert total.norms == {"style fine": (0.2 + 10.2) + 20.2, "content coarse": (0.3 + 0.3) + 0.3}
-    assert Sums.total(iter([first, second, third])).variation == total.variation
-
-
-def test_sums_can_be_filed():
-    """Sums come back whole from the named arrays they are filed as, which are plain numbers that need no pickle."""
-    sums = measured(0)
-    arrays = sums.arrays()
-    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float64)}
-    again = Sums.of_arrays(arrays)
-    assert again.gram.keys() == sums.gram.keys()
-    for name in STRIDES:
-        np.testing.assert_array_equal(again.gram[name], sums.gram[name])
-        np.testing.assert_array_equal(again.feature[name], sums.feature[name])
-    assert (again.content_error, again.content_energy) == (sums.content_error, sums.content_energy)
-    assert (again.variation, again.norms) == (sums.variation, sums.norms)
+    first, second, third = (sums_of(seed) for seed in (0, 10, 20))
+    found = total(iter([first, second, third]))
+    assert found.keys() == first.keys()
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, (first[name] + second[name]) + third[name])
 
 
 def test_total_leaves_its_parts_alone():
     """Adding up changes none of the parts, and the total of one part is that part."""
-    first, second = measured(0), measured(10)
-    kept = first.gram["fine"].copy()
-    Sums.total([first, second])
-    np.testing.assert_array_equal(first.gram["fine"], kept)
-    np.testing.assert_array_equal(Sums.total([first]).gram["fine"], kept)
+    first, second = sums_of(0), sums_of(10)
+    kept = first["style gram fine"].copy()
+    total([first, second])
+    np.testing.assert_array_equal(first["style gram fine"], kept)
+    np.testing.assert_array_equal(total([first])["style gram fine"], kept)

@@ -17,14 +17,14 @@ from muralist.model.painter import Painter, to_tensor
 from muralist.model.state import start_state
 from muralist.model.statistics import Window, positions
 from muralist.model.weight_files import find_weights
+from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.tasks import objective
 
 pytestmark = pytest.mark.integration
 
 MANY = {"steps": [40, 20], "steps_per_round": 10, "size": 128, "optimizer": "adam", "content_weight": 6}
 UNTILED = {"tile": 1024, "overlap": 128}
-LOSSES = ("style_loss_last", "content_loss_last")
+LOSSES = ("style", "content")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def paint(tmp_path, scheduler):
     def render_with(**changes):
         settings = {**SMALL, **MANY, "scheduler": scheduler, **changes}
         last = render(*pictures, tmp_path / "out.png", overwrite=True, **settings)["levels"][-1]
-        return {name: last[name] for name in LOSSES}
+        return {name: last["losses_last"][name] for name in LOSSES}
 
     return render_with
 
@@ -46,7 +46,7 @@ def test_bfloat16_reaches_the_losses_of_float32(paint):
     for changes in ({}, UNTILED):
         full, half = (paint(precision=name, **changes) for name in ("float32", "bfloat16"))
         assert full != half
-        assert full["style_loss_last"] < 0.5 * begun["style_loss_last"]
+        assert full["style"] < 0.5 * begun["style"]
         for name in LOSSES:
             assert half[name] == pytest.approx(full[name], rel=0.03)
 
@@ -58,8 +58,8 @@ def test_our_operations_end_where_those_of_torch_do(monkeypatch, dtype):
     monkeypatch.setattr(module, "convolve", plain_convolution)
     monkeypatch.setitem(module.POOLS, "l2", lambda x, kernel, stride: (F.avg_pool2d(x**2, kernel) * 4 + TINY).sqrt())
     plain = descent(dtype)
-    assert ours.style == pytest.approx(plain.style, rel=0.03)
-    assert ours.content == pytest.approx(plain.content, rel=0.03)
+    assert ours["style"] == pytest.approx(plain["style"], rel=0.03)
+    assert ours["content"] == pytest.approx(plain["content"], rel=0.03)
 
 
 def plain_convolution(x, weight, bias, step, padding, masked):
@@ -80,7 +80,7 @@ def descent(dtype):
     begun = painter.objective.losses(whole)
     _, sums = painter.paint(start_state(content), features, window, whole, Steps(40, 0, 0, 0.02))
     losses = painter.objective.losses(sums)
-    assert losses.style < 0.5 * begun.style
+    assert losses["style"] < 0.5 * begun["style"]
     return losses
 
 
@@ -89,5 +89,5 @@ def targets(network, style, settings):
     with torch.no_grad():
         features = network(to_tensor(style), settings.active_style_layers)
     matrices = {layer: positions(f).double().numpy() for layer, f in features.items()}
-    grams = {f"gram {layer}": f.T @ f / len(f) for layer, f in matrices.items()}
-    return grams | {f"mean {layer}": f.mean(0) for layer, f in matrices.items()}
+    grams = {f"style gram {layer}": f.T @ f / len(f) for layer, f in matrices.items()}
+    return grams | {f"style mean {layer}": f.mean(0) for layer, f in matrices.items()}

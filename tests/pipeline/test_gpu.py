@@ -23,12 +23,12 @@ def paint(tmp_path):
 def test_a_gpu_paints_what_a_cpu_paints(paint):
     """In float32 the whole picture's losses on a GPU are within 3 % of those on a CPU."""
     cpu, gpu = (paint(device, precision="float32")["levels"][-1] for device in ("cpu", "cuda"))
-    for loss in ("style_loss_last", "content_loss_last"):
-        assert gpu[loss] == pytest.approx(cpu[loss], rel=0.03)
+    for loss in ("style", "content"):
+        assert gpu["losses_last"][loss] == pytest.approx(cpu["losses_last"][loss], rel=0.03)
 
 
 def test_half_precision_on_a_gpu_reaches_the_same_losses(paint):
     """In bfloat16 the whole picture's losses on a GPU are within 3 % of those in float32."""
     full, half = (paint("cuda", precision=name, overwrite=True)["levels"][-1] for name in ("float32", "bfloat16"))
-    for loss in ("style_loss_last", "content_loss_last"):
-        assert half[loss] == pytest.approx(full[loss], rel=0.03)
+    for loss in ("style", "content"):
+        assert half["losses_last"][loss] == pytest.approx(full["losses_last"][loss], rel=0.03)

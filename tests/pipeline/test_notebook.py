@@ -1,14 +1,17 @@
 """A painting under way in a notebook."""
 
 import base64
+import inspect
 import io
 import sys
 
+import nbformat
 import numpy as np
 import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
-from pictures import painting
+from nbclient import NotebookClient
+from pictures import TINY, painting, photograph, save
 from PIL import Image
 from traitlets.config import Config
 
@@ -69,3 +72,26 @@ def test_without_a_notebook_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython.display", None)
     with pytest.raises(PipelineError, match=r"IPython is not installed.*pip install 'muralist\[notebook\]'"):
         notebook()
+
+
+def test_a_notebook_that_paints(scheduler, tmp_path, monkeypatch):
+    """In a real kernel, a cell that renders ends with one line, which says that all is painted, and the painting."""
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "jupyter"))
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "photo.png", photograph())
+    save(tmp_path / "style.png", painting())
+    settings = {**TINY, "scheduler": scheduler}
+    cell = f"""
+        import muralist
+        settings = muralist.load_settings(overrides={settings})
+        show = muralist.notebook(side=128)
+        result = muralist.render("photo.png", "style.png", "out.png", settings, on_progress=show)
+    """
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(inspect.cleandoc(cell))])
+    sockets = Config({"KernelManager": {"transport": "ipc"}})
+    NotebookClient(notebook, kernel_name="python3", timeout=120, config=sockets).execute()
+    line, picture = notebook.cells[0].outputs
+    assert line.data["text/plain"].startswith("out.png: 100 % painted")
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.data["image/jpeg"]))))
+    assert abs(shown.astype(int) - np.asarray(Image.open("out.png"))).mean() < 6

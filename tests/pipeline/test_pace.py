@@ -37,3 +37,20 @@ def test_what_an_earlier_run_did_makes_no_rate():
     pace.advance(level_work(LEVELS[1]))
     pace.start()
     assert pace.left == pytest.approx([0, 0, level_work(LEVELS[2]) / level_work(LEVELS[1]) * 10])
+
+
+def test_what_is_left_out_makes_no_rate():
+    """The rest of a level that is left out counts as done, not as quick: the others take as long as before."""
+    now = [0.0]
+    pace = Pace(LEVELS, lambda: now[0])
+    works = [level_work(level) for level in LEVELS]
+    pace.start()
+    pace.advance(works[0])
+    now[0] = 10
+    pace.advance(works[1] // 4)
+    now[0] += 10 * (works[1] // 4) / works[0]
+    before = pace.left
+    pace.skip(works[1] - works[1] // 4)
+    assert pace.left == pytest.approx([0, 0, before[2]])
+    assert before[2] == pytest.approx(10 * works[2] / works[0])
+    assert pace.share == pytest.approx((works[0] + works[1]) / sum(works))

@@ -223,7 +223,7 @@ def test_a_painting_that_nobody_disturbs(whole):
     course = whole.painted.course
     found = [(row.tiles, row.rounds, row.steps, row.ended) for row in course.levels]
     assert found == [(1, 3, 3, "steps"), (2, 4, 4, "steps")]
-    assert all(row.style_loss_last < row.style_loss_first for row in course.levels)
+    assert all(row.losses_last["style"] < row.losses_first["style"] for row in course.levels)
     looks = [(row.level, row.step) for row in course.losses]
     assert looks == [*((1, step) for step in range(4)), *((2, step) for step in range(3, 8))]
     assert all(row.fetched_bytes_per_round > 0 for row in course.levels)
@@ -306,7 +306,7 @@ def test_the_content_weight_for_a_strength_is_found_again(tmp_path, monkeypatch)
     monkeypatch.setattr(strength, "SETTLING_STEPS", 1)
     settings = SETTINGS.model_copy(update={"strength": 0.9})
     wanted = paint(tmp_path / "whole.png", Here(), settings)
-    weights = [[row.content_weight for row in wanted.course.losses if row.level == level] for level in (1, 2)]
+    weights = [[row.weights["content"] for row in wanted.course.losses if row.level == level] for level in (1, 2)]
     assert weights[0][:2] == [strength.FIRST_WEIGHT] * 2
     assert len({*weights[0][1:], weights[1][0]}) == 4  # another after every round
     assert set(weights[1]) == {weights[1][0]}
@@ -386,8 +386,8 @@ def test_out_of_memory_tiles_are_halved(roomy, tmp_path, task, since):
     (notice,) = found.course.notices
     assert notice == "level 1 was painted in 4 tiles: no memory for 96 x 80 px"
     for row, wanted in zip(found.course.levels, roomy.course.levels, strict=True):
-        for loss in ("style_loss_last", "content_loss_last", "tv_loss_last"):
-            assert getattr(row, loss) == pytest.approx(getattr(wanted, loss), rel=0.05)
+        assert row.losses_last.keys() == {"style", "content", "tv"}
+        assert row.losses_last == pytest.approx(wanted.losses_last, rel=0.05)
     looks = [[(row.level, row.step) for row in each.course.losses] for each in (found, roomy)]
     assert looks[0] == looks[1]
 
@@ -415,7 +415,7 @@ def test_tiles_are_halved_until_they_fit(roomy, tmp_path):
     (notice,) = found.course.notices
     assert notice.startswith("level 1 was painted in 20 tiles: no memory for 96 x 80 px")
     for row, wanted in zip(found.course.levels, roomy.course.levels, strict=True):
-        assert row.style_loss_last == pytest.approx(wanted.style_loss_last, rel=0.1)
+        assert row.losses_last["style"] == pytest.approx(wanted.losses_last["style"], rel=0.1)
 
 
 def test_a_start_that_was_filed_is_cut_too(tmp_path):
@@ -431,7 +431,7 @@ def test_a_start_that_was_filed_is_cut_too(tmp_path):
 @pytest.mark.parametrize("watch", [too_large(120, "paint_tile", since=1), too_large(80, "prepare_tile")])
 def test_halved_tiles_are_gone_on_with(tmp_path, changes, watch):
     """Interrupted again and again before, while and after tiles were halved, the bytes are those of one go."""
-    settings, tasks_each = ROOMY.model_copy(update=changes), 4
+    settings, tasks_each = ROOMY.model_copy(update=changes), 7
     wanted = paint(tmp_path / "whole.png", Here(watch), settings)
     found = in_pieces(tmp_path / "pieces.png", tasks_each, settings, watch)
     assert found.course.halvings == 1

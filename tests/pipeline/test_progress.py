@@ -14,7 +14,7 @@ from muralist.pipeline.records.report import Result
 from muralist.pipeline.settings import Settings
 
 LEVELS = plan_levels(96, 128, [(112, 1.0)], Settings(**TINY), 16, 32)
-LOSSES = LossRecord(level=1, step=2, style=0.01234, content=0.5, tv=None, total=12.5)
+LOSSES = LossRecord(1, 2, {"style": 0.01234, "content": 0.5}, {"style": 1000, "content": 6}, total=12.5)
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +88,22 @@ def test_work_adds_up_to_the_bars(monkeypatch):
         assert bars._level.n == bars._level.total == level_work(LEVELS[0])
         assert bars._picture.n == level_work(LEVELS[0])
         assert bars._picture.total == sum(map(level_work, LEVELS))
+
+
+def test_what_is_skipped_is_not_quick(monkeypatch):
+    """Work that an earlier run did, or that is left out, moves the bars, but not the rate that the time left is by."""
+    now = [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    works = [level_work(level) for level in LEVELS]
+    with Bars(LEVELS, "poster.tif") as bars:
+        bars.start_level(LEVELS[0])
+        now[0] = 8
+        bars.advance(works[0] // 4)
+        bars.skip(works[0] - works[0] // 4)
+        assert bars._level.n == works[0]
+        minutes, seconds = map(int, sys.stderr.getvalue().rpartition("passed, ")[2].split(" ")[0].split(":"))
+        assert 60 * minutes + seconds == pytest.approx(works[1] * 8 / (works[0] // 4), abs=1)
 
 
 def fail_on(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> Bars:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from muralist.model.objective import CONTENT_LOSSES
+from muralist.model.losses.content import CONTENT_LOSSES
+from muralist.model.losses.style import STYLE_LOSSES
+from muralist.model.losses.variation import TV_LOSSES
 from muralist.model.optimizers import OPTIMIZERS
-from muralist.model.style_losses import STYLE_LOSSES
-from muralist.model.variation import TV_LOSSES
 from muralist.pipeline.settings import ContentLoss, Settings, StyleLoss, TvLoss, at_level
 
 DECAYS = st.floats(0, 1, exclude_max=True)

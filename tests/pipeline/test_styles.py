@@ -1,5 +1,6 @@
 """One style, several, or a folder: which pictures are read, what share and scale each has, and what is refused."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from muralist.model.architecture import architecture
 from muralist.pipeline.errors import PictureError, SettingsError
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
+from muralist.pipeline.pictures.strokes import stroke_width
+from muralist.pipeline.presets import load_settings
 from muralist.pipeline.region_specs import parse_region
 from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.settings import Settings
@@ -178,6 +181,65 @@ def test_what_is_no_width(width):
     """A width is a length with a unit."""
     with pytest.raises(ValueError, match="style_width"):
         Settings(style_width=width)
+
+
+def test_strokes_are_as_wide_as_asked_for(folder):
+    """The scale brings the strokes that were measured to the width that is asked for, on paper or in pixels."""
+    (measured,) = (stroke_width(read_picture(folder / "style1.png")),)
+    on_paper, in_pixels = read(folder, "style1.png", "style2.png", stroke=["8mm", "24px"])
+    assert on_paper.at_true_scale(dpi=254, longest=1000).scale == pytest.approx(80 / measured * 112 / 1000)
+    other = stroke_width(read_picture(folder / "style2.png"))
+    assert in_pixels.at_true_scale(dpi=254, longest=1000).scale == pytest.approx(24 / other * 112 / 1000)
+
+
+def test_strokes_that_cannot_be_as_wide(folder):
+    """On paper strokes need a print; what the picture's size does not allow is told; one color has none."""
+    paths = folder / "photo.png", folder / "style1.png", folder / "out.png"
+    with pytest.raises(SettingsError, match=r"got a stroke on paper without a print size, .*--print .*--stroke 24px"):
+        plan_render(*paths, Settings(stroke="8mm"))
+    brief = plan_render(*paths, Settings(stroke="8mm", print_size="10x15cm", dpi=254))
+    (told,) = [notice for notice in brief.notices if "strokes" in notice]
+    assert re.search(
+        r"strokes will be [0-9]% as wide as asked for, since the picture's long side has 112 px, not", told
+    )
+    assert brief.final.style_sides == (112,)
+    (told,) = [notice for notice in plan_render(*paths, Settings(stroke="0.5px")).notices if "strokes" in notice]
+    assert re.search(r"[1-9][0-9]{2}% as wide .* short side is to have at least [0-9]+ px", told)
+    assert not [notice for notice in plan_render(*paths, Settings(stroke="2px")).notices if "strokes" in notice]
+    save(folder / "flat.png", np.full((80, 112, 3), 90, np.uint8))
+    with pytest.raises(PictureError, match=r"flat.png: got a style picture of one color"):
+        plan_render(paths[0], folder / "flat.png", paths[2], Settings(stroke="3px"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"stroke": "8"}, "got stroke '8', wanted a width above 0 with its unit"),
+        ({"stroke": "0px"}, "wanted a width above 0"),
+        ({"stroke": "8mm", "style_scale": 2}, "style_scale and stroke exclude each other"),
+        ({"stroke": "8mm", "style_width": "9cm"}, "style_width and stroke exclude each other"),
+        ({"style_scale": [1, 2], "style_width": "9cm"}, "style_scale and style_width exclude each other"),
+    ],
+)
+def test_strokes_have_one_size(settings, told):
+    """A stroke is a width with a unit, and scale, width and stroke exclude each other."""
+    with pytest.raises(SettingsError, match=told):
+        load_settings(overrides=settings)
+
+
+def test_the_later_size_of_strokes_counts():
+    """A flag beats what a preset says about the size of strokes in other words; the last assignment counts."""
+    chosen = load_settings(overrides={"style_scale": 2}, assignments=["stroke=8px"])
+    assert (chosen.stroke, chosen.style_scale) == (("8px",), (1.0,))
+
+
+def test_a_region_has_strokes_of_its_own(folder):
+    """A region's strokes are as wide as it says, and as elsewhere where it says nothing."""
+    specs = [parse_region(f"m.png=x{size}") for size in ("", ",stroke=3px", ",scale=2")]
+    files, photo = style_files([folder / "style1.png"]) * 3, read_picture(folder / "photo.png")
+    found = read_region_styles(files, specs, 1, photo, Settings(stroke="8px"), NETWORK)
+    assert [each.stroke and each.stroke.length for each in found] == [8, 3, None]
+    assert found[2].scale == 2
 
 
 def test_a_region_has_a_style_of_its_own(folder):

@@ -119,10 +119,10 @@ def done(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Done:
 def test_painting_brings_the_losses_down(done):
     """Every round lowers the style loss, and the blended canvas is near the last round's tiles."""
     for losses in done.losses:
-        style = [each["style"] for each in losses[:-1]]
+        style = [each.terms["style"] for each in losses[:-1]]
         assert all(after < before for before, after in pairwise(style))
-        assert losses[-1]["style"] < style[0]
-        assert all(np.isfinite(value) for each in losses for value in each.values())
+        assert losses[-1].terms["style"] < style[0]
+        assert all(np.isfinite(value) for each in losses for value in [each.total, *each.terms.values()])
 
 
 def test_a_level_starts_from_the_photograph(done):
@@ -132,7 +132,7 @@ def test_a_level_starts_from_the_photograph(done):
     np.testing.assert_array_equal(state[PIXELS], context.content(level).read(level.grid.box)[0])
     np.testing.assert_array_equal(state[AVERAGE], state[PIXELS])
     assert not state[MOMENT1:].any()
-    assert done.losses[0][0]["content"] == 0
+    assert done.losses[0][0].terms["content"] == 0
 
 
 def enlarged(plane: np.ndarray, width: int, height: int, filter: Image.Resampling) -> np.ndarray:
@@ -191,7 +191,7 @@ def test_smaller_tiles_go_on_with_the_same_canvas(done):
     losses = everywhere(context, level, "prepare_tile", 1, 1, (done.levels[1], 1))
     before, after = (context.canvas(each, 1).read(level.grid.box) for each in (done.levels[1], level))
     np.testing.assert_allclose(after, before, rtol=1e-6, atol=1e-6)
-    assert losses["style"] == pytest.approx(done.losses[1][1]["style"], rel=0.05)
+    assert losses.terms["style"] == pytest.approx(done.losses[1][1].terms["style"], rel=0.05)
     everywhere(context, level, "paint_tile", 2, 1, WEIGHT)
 
 
@@ -268,7 +268,7 @@ def test_sums_of_tiles_are_sums_of_the_picture(done):
     inside = Window.of(*(_mask(span, n) for span, n in zip(level.picture_box, canvas.shape[:2], strict=True)))
     for layer in ("relu1_1", "relu2_1"):  # deeper ones see beyond the short halo of these tiles
         whole = style_sums(features[layer], inside)[0].numpy()
-        found = total[f"gram {layer}"]
+        found = total[f"style gram {layer}"]
         assert np.linalg.norm(found - whole) < 1e-2 * np.linalg.norm(whole)
 
 
@@ -289,7 +289,7 @@ def test_a_tile_in_the_margin_alone_is_painted(tmp_path):
     outside = [tile for tile in level.grid if min((tile.outer & level.picture_box).shape) <= 0]
     assert outside
     assert np.isfinite(context.canvas(level, 1).read(level.grid.box)).all()
-    assert all(np.isfinite(value) for value in losses.values())
+    assert all(np.isfinite(value) for value in [losses.total, *losses.terms.values()])
 
 
 def test_style_statistics_do_not_depend_on_their_tiles(tmp_path):
@@ -303,10 +303,10 @@ def test_style_statistics_do_not_depend_on_their_tiles(tmp_path):
     with torch.no_grad():
         features = tasks._network_of(context)(whole, tuple(SETTINGS.style_layers))
     targets = context.folder.read(context.folder.targets(level, 0))
-    assert set(targets) == {f"{what} {layer}" for what in ("gram", "mean") for layer in SETTINGS.style_layers}
+    assert set(targets) == {f"style {what} {layer}" for what in ("gram", "mean") for layer in SETTINGS.style_layers}
     for layer, f in features.items():
         wanted = style_sums(f, Window.full(whole))[0].numpy() / (f.shape[2] * f.shape[3])
-        assert np.linalg.norm(targets[f"gram {layer}"] - wanted) < 2e-3 * np.linalg.norm(wanted)
+        assert np.linalg.norm(targets[f"style gram {layer}"] - wanted) < 2e-3 * np.linalg.norm(wanted)
 
 
 LOADED = "import pickle, sys; pickle.loads(bytes.fromhex(sys.argv[1])); print('torch' in sys.modules)"
@@ -344,7 +344,7 @@ def test_statistics_of_several_styles_are_blended(tmp_path):
     level = levels_of(context)[0]
     prepare_level(context, level)
     first, second = (context.folder.read(context.folder.targets(level, number)) for number in (0, 1))
-    blended = tasks._painter(context, level).objective.targets
+    blended = tasks._painter(context, level).objective.terms[0].targets
     assert blended.keys() == first.keys() == second.keys()
     for name, found in blended.items():
         assert (first[name] != second[name]).any()
@@ -360,7 +360,7 @@ def test_a_start_that_was_filed_is_started_from(tmp_path):
     state = context.canvas(level, 0).read(level.grid.box)
     np.testing.assert_allclose(state[: AVERAGE + 1], 0.25, atol=1e-7)
     assert not state[MOMENT1:].any()
-    assert first["content"] > 0
+    assert first.terms["content"] > 0
 
 
 @pytest.mark.parametrize(("missing", "counts"), [("style", "content"), ("content", "style")])
@@ -373,10 +373,10 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
     first = everywhere(context, level, "prepare_tile", 0, 0, None)
     everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
     last = everywhere(context, level, "paint_tile", 2, 1, WEIGHT)
-    assert missing not in first
-    assert 0 < last[counts] < first[counts]
+    assert missing not in first.terms
+    assert 0 < last.terms[counts] < first.terms[counts]
     assert set(tasks._features(context, level, level.grid[0])) == (set() if missing == "content" else {"relu4_2"})
-    assert bool(tasks._painter(context, level).objective.targets) == (missing == "content")
+    assert missing not in [term.name for term in tasks._painter(context, level).objective.terms]
 
 
 @pytest.mark.parametrize(
@@ -423,7 +423,7 @@ def test_regions_have_the_targets_of_their_styles(tmp_path):
     prepare_level(context, level)
     found = tasks._blended_targets(context, level)
     first, second, third = (context.folder.read(context.folder.targets(level, number)) for number in range(3))
-    np.testing.assert_array_equal(found["gram relu2_1"], first["gram relu2_1"])
-    wanted = 0.25 * second["mean relu4_1"] + 0.75 * third["mean relu4_1"]
-    np.testing.assert_allclose(found["mean relu4_1 1"], wanted, rtol=1e-12)
+    np.testing.assert_array_equal(found["style gram relu2_1"], first["style gram relu2_1"])
+    wanted = 0.25 * second["style mean relu4_1"] + 0.75 * third["style mean relu4_1"]
+    np.testing.assert_allclose(found["style mean relu4_1 1"], wanted, rtol=1e-12)
     assert len(found) == 2 * len(first)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,3 +72,31 @@ def visit(browser: Any, address: str, *, width: int = 1280, height: int = 800, *
         seen.check()
     finally:
         context.close()
+
+
+def address(page: Path) -> str:
+    """How a browser calls a file."""
+    return page.resolve().as_uri()
+
+
+def settled(seen: Visit) -> None:
+    """Wait until all tiles that are to be shown are there."""
+    until(seen, "[...document.querySelectorAll('#map img')].every((tile) => tile.complete)")
+    seen.page.wait_for_timeout(150)
+
+
+def until(seen: Visit, fact: str) -> None:
+    """Wait for something to be true. Playwright's own way evaluates texts in the page, which its policy forbids."""
+    for _ in range(200):
+        if seen.page.evaluate(fact):
+            return
+        seen.page.wait_for_timeout(50)
+    raise AssertionError(f"not true within ten seconds: {fact}")
+
+
+def check_axe(seen: Visit) -> None:
+    """Fail on what axe calls serious or worse."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = [each for each in Axe().run(seen.page).response["violations"] if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found] == []

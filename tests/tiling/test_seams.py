@@ -1,6 +1,7 @@
 """The seam score: about one where nothing is there, more the more there is to see."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -38,8 +39,9 @@ def score(picture: np.ndarray, rows, cols, photograph: np.ndarray | None = None)
     )
 
 
+@lru_cache(maxsize=16)
 def texture(seed: int, blur: int = 8) -> np.ndarray:
-    """A random picture (1200, 1200, 3), float32, without details smaller than `blur` px."""
+    """A random picture (1200, 1200, 3), float32, read-only, without details smaller than `blur` px."""
     rng = np.random.default_rng(seed)
     picture = rng.standard_normal((SIDE, SIDE, 3))
     if blur > 1:
@@ -47,7 +49,9 @@ def texture(seed: int, blur: int = 8) -> np.ndarray:
         rows, cols = np.fft.fftfreq(SIDE)[:, None, None], np.fft.rfftfreq(SIDE)[:, None]
         wave *= np.exp(-2 * (np.pi * blur) ** 2 * (rows**2 + cols**2))
         picture = np.fft.irfft2(wave, (SIDE, SIDE), axes=(0, 1))
-    return (0.5 + 0.1 * picture / picture.std()).astype(np.float32)
+    picture = (0.5 + 0.1 * picture / picture.std()).astype(np.float32)
+    picture.flags.writeable = False
+    return picture
 
 
 def landscape(seed: int) -> np.ndarray:

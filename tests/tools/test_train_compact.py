@@ -1,6 +1,7 @@
 """Retraining the compact network: a few steps from a small teacher with random weights."""
 
 import re
+import time
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -60,8 +61,8 @@ def images(tmp_path_factory):
 @pytest.fixture
 def lesson(tool, encoder, images):
     torch.manual_seed(0)
-    drawn = tool.batches(tool.load_pictures([images], 2 * CROP), [], 2, CROP)
-    return tool.prepare_lesson(tool.load_teacher(str(encoder)), islice(drawn, 3)), drawn
+    drawn = tool.batches(tool.Album(tool.load_pictures([images], 2 * CROP), (), 2, CROP))
+    return tool.prepare_lesson(tool.load_teacher(str(encoder)), islice(drawn, 12)), drawn
 
 
 def student_of(tool, lesson, batch):
@@ -73,8 +74,9 @@ def student_of(tool, lesson, batch):
 
 
 def train(tool, images, encoder, out, *options):
-    few = ["--steps", 3, "--turns", 1, "--canvases", 0, "--batch", 2, "--crop", CROP]
-    command = [images, "--teacher", encoder, "--out", out, *few, *options]
+    few = ["--turns", 1, "--canvases", 0, "--batch", 2, "--crop", CROP]
+    many = [] if {"--minutes", "--steps"} & set(options) else ["--steps", 3]
+    command = [images, "--teacher", encoder, "--out", out, *few, *many, *options]
     return CliRunner().invoke(tool.main, [str(part) for part in command])
 
 
@@ -98,7 +100,7 @@ def test_what_is_wanted_keeps_all_distances(tool, lesson):
 def test_the_content_channels_are_the_most_active(tool, encoder, lesson):
     """As many as the student has, with a mean square of about one."""
     taught, drawn = lesson
-    content = torch.cat([taught.wanted(batch, ["relu4_2"])["relu4_2"] for batch in islice(drawn, 4)])
+    content = torch.cat([taught.wanted(batch, ["relu4_2"])["relu4_2"] for batch in islice(drawn, 12)])
     assert content.shape[1] == architecture("compact").channels("relu4_2")
     assert content.square().mean() == pytest.approx(1, rel=0.5)
 
@@ -117,9 +119,10 @@ def test_batches_are_crops_in_range(tool, images):
     pictures = tool.load_pictures([images], 2 * CROP)
     canvases = [torch.randint(1, 256, (3, 96, 112), dtype=torch.uint8) * torch.tensor([[[1]], [[1]], [[0]]])]
     torch.manual_seed(3)
-    first = list(islice(tool.batches(pictures, canvases, 2, CROP), 12))
+    album = tool.Album(pictures, canvases, 2, CROP)
+    first = list(islice(tool.batches(album), 12))
     torch.manual_seed(3)
-    again = list(islice(tool.batches(pictures, canvases, 2, CROP), 12))
+    again = list(islice(tool.batches(album), 12))
     assert all(batch.shape == (2, 3, CROP, CROP) and batch.dtype == torch.float32 for batch in first)
     assert all(batch.min() >= 0 and batch.max() <= 1 for batch in first)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
@@ -187,7 +190,7 @@ def test_a_few_steps_lower_the_loss(tool, lesson):
     with torch.no_grad():
         before = taught.loss(same, student, tool.LAYERS)
     names = [name for name in student.convolutions if name != "1_1"]
-    tool.train(student, taught, iter([same] * 20), 20, names, rate=3e-4)
+    tool.train(student, taught, iter([same] * 20), tool.Extent(20), names, rate=3e-4)
     with torch.no_grad():
         after = taught.loss(same, student, tool.LAYERS)
     assert after < 0.9 * before
@@ -239,6 +242,31 @@ def test_training_goes_on_from_a_file(tool, images, encoder, tmp_path):
     assert not torch.equal(after["metric.relu5_1"], before["metric.relu5_1"])
 
 
+def test_training_ends_when_its_time_is_up(tool, images, encoder, tmp_path):
+    """With --minutes, steps are made until the time of every part is over; at least one in each, in either case."""
+    extent = tool.Extent(seconds=0.05)
+    began = time.perf_counter()
+    points = [(time.sleep(0.004), progress)[1] for progress in extent.progress()]
+    assert time.perf_counter() - began == pytest.approx(0.05, abs=0.5)
+    assert points == sorted(points)
+    assert (points[0], len(points) > 1, points[-1] < 1) == (0, True, True)
+    assert list(tool.Extent(seconds=-1).progress()) == [0]
+    assert list(tool.Extent(4).part(0.5).progress()) == [0, 0.5]
+    assert list(tool.Extent(4).part(0.01).progress()) == [0]
+    result = train(tool, images, encoder, tmp_path / "out.safetensors", "--minutes", 0.001, "--processes", 1)
+    assert result.exit_code == 0, result.output
+    assert find_weights(architecture("compact"), str(tmp_path / "out.safetensors")).sha256 in result.stdout
+
+
+def test_the_rate_rises_and_falls(tool):
+    """The learning rate is largest after a short rise and ends at nothing."""
+    rates = [tool.share_of_rate(progress) for progress in np.linspace(0, 1, 501)]
+    assert (max(rates), rates[-1]) == (1, pytest.approx(0, abs=1e-9))
+    assert rates.index(1) == 10
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
 def test_bfloat16_trains(tool, images, encoder, tmp_path):
     """Half precision is for the convolutions in training only; the result is a whole network."""
     result = train(tool, images, encoder, tmp_path / "out.safetensors", "--bf16")
@@ -248,6 +276,7 @@ def test_bfloat16_trains(tool, images, encoder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "code", "problem"),
     [
+        (["--steps", 9, "--minutes", 1], 2, "--steps and --minutes both say how long to train; give one of them"),
         (["--out", "nowhere/out.safetensors"], 2, "there is no folder nowhere; make it first"),
         (["--crop", 63], 2, "63 is not in the range x>=64"),
         (["--crop", 128], 1, "found 0 pictures with no side shorter than 256 px, wanted at least 2: name more images"),

@@ -40,7 +40,7 @@
     }
   }
   function draw(found) {
-    const names = ["total", "style", "content", "tv"].filter((name) => found.some((row) => row[name] > 0));
+    const names = [...new Set(["total", ...found.flatMap(Object.keys)])].filter((name) => !["seconds", "level", "step"].includes(name) && found.some((row) => row[name] > 0));
     const marks = found.filter((row, index) => index && row.level !== found[index - 1].level).map((row) => row.seconds);
     chart(find("chart"), found, names, marks);
   }

@@ -119,8 +119,19 @@ const loupe = (() => {
   // ------------------------------------------------------------------------------------------------ layers and places
   const lines = (paths, color, weight) => L.polyline(paths, { color, weight, interactive: false, noClip: false });
   const toggles = {}; // by key
-  function addLayer({ name, key, lines: paths }) {
-    const layer = L.layerGroup([lines(paths, "#000", 3), lines(paths, "#fff", 1)]);
+  // What lies within an odd number of rings is colored, its name in its heart.
+  const areaOf = ({ name, color, rings, heart }) => {
+    const label = document.createElement("span");
+    label.textContent = name;
+    return [
+      L.polygon(rings, { color: "#000", weight: 4, fill: false, interactive: false }),
+      L.polygon(rings, { color, weight: 2, fillColor: color, fillOpacity: 0.25, interactive: false }),
+      L.tooltip({ permanent: true, direction: "center", className: "area" }).setLatLng(heart).setContent(label),
+    ];
+  };
+  function addLayer({ name, key, lines: paths, areas }) {
+    const shown = areas.filter(({ heart }) => heart).flatMap(areaOf);
+    const layer = L.layerGroup([lines(paths, "#000", 3), lines(paths, "#fff", 1), ...shown]);
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = name;

@@ -151,7 +151,7 @@ def test_folders_are_mirrored(archive, capfd):
     assert (row["input"], row["attempts"], row["error"]) == (str(archive.photos / "a.png"), 1, None)
     assert (row["width"], row["height"], row["seam_score"]) == (64, 48, sidecar["seam_score"])
     assert row["seam_threshold"] == sidecar["seam_threshold"]
-    assert (row["style_loss"], row["content_loss"]) == (last["style_loss_last"], last["content_loss_last"])
+    assert (row["style_loss"], row["content_loss"]) == (last["losses_last"]["style"], last["losses_last"]["content"])
     assert row["seconds"] == archive.sidecar("a.png")["seconds"] > 0
     assert archive.report.exit_code == 0
     assert archive.report.summary().startswith("2 painted, ")

@@ -10,28 +10,37 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from muralist.pipeline.errors import OutputError
+from muralist.pipeline.job import Losses
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.records.losses import LossRecord, best, check_plot, has_levelled_off, loss_line, write_plot
 from muralist.pipeline.settings import Settings
 
 TOTALS = st.lists(st.floats(0, 1e12), min_size=1, max_size=12)
+
+
+def row(level: int, step: int, style: float, content: float, total: float, weight: float) -> LossRecord:
+    """A look at the losses with a weight of the content."""
+    return LossRecord(level, step, {"style": style, "content": content}, {"style": 1000, "content": weight}, total)
+
+
 ROWS = [
-    LossRecord(1, 0, 0.9, 0.0, None, 900.0, 3.0),
-    LossRecord(1, 10, 0.5, 0.1, None, 500.2, 2.0),
-    LossRecord(2, 10, 0.6, 0.2, None, 600.4, 2.0),
-    LossRecord(2, 15, 0.4, 0.3, None, 400.6, 2.0),
+    row(1, 0, 0.9, 0.0, 900.0, 3.0),
+    row(1, 10, 0.5, 0.1, 500.2, 2.0),
+    row(2, 10, 0.6, 0.2, 600.4, 2.0),
+    row(2, 15, 0.4, 0.3, 400.6, 2.0),
 ]
 
 
 def test_a_row_says_where_it_was_looked():
-    """A row counts levels from 1 and steps over the run; terms that do not count are None, and left out of text."""
+    """A row counts levels from 1 and steps over the run; it has the terms that count, and their weights."""
     level = plan_levels(64, 300, [], Settings(steps=(7, 5), steps_per_round=2, base_size=150), 16, 32)[1]
-    row = LossRecord.of(level, 2, {"content": 0.25, "total": 0.5}, content_weight=2.0, seconds=1.2345)
-    terms = {"style": None, "content": 0.25, "tv": None, "total": 0.5, "content_weight": 2.0}
-    assert LossRecord.of(level, 2, {"style": 0.25, "total": 0.5}, 2.0, 1.0).content_weight is None
-    assert row.as_dict() == {"level": 2, "step": 11, **terms, "seconds": 1.234}
-    assert row == LossRecord(2, 11, **terms)
-    assert loss_line(row, 2) == "step     11  level 2/2  content 0.25  total 0.5"
+    found = LossRecord.of(level, 2, Losses({"content": 0.25}, {"content": 2.0}, 0.5, {}), seconds=1.2345)
+    terms = {"losses": {"content": 0.25}, "weights": {"content": 2.0}, "total": 0.5}
+    assert found.as_dict() == {"level": 2, "step": 11, **terms, "seconds": 1.234}
+    assert found == LossRecord(2, 11, **terms)
+    assert found.named() == {"content": 0.25, "total": 0.5}
+    assert found.weighted() == {"content": 0.5, "total": 0.5}
+    assert loss_line(found, 2) == "step     11  level 2/2  content 0.25  total 0.5"
 
 
 @given(TOTALS)
@@ -66,35 +75,34 @@ def test_a_plot_is_written_in_each_format(tmp_path, extension):
     """Every format is written whole, with nothing beside it."""
     path = tmp_path / f"loss{extension}"
     check_plot(path, overwrite=False)
-    write_plot(path, ROWS, Settings())
+    write_plot(path, ROWS)
     start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[extension.lower()]
     assert path.read_bytes().startswith(start)
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_plot_has_a_curve_per_term_that_counts(tmp_path):
-    """The legend names terms with their weights, and the total; a term of weight 0 is left out."""
-    settings = Settings(style_weight=1000, tv_weight=0)
-    write_plot(tmp_path / "loss.svg", ROWS, settings)
+    """The legend names terms with their weights, and the total; a term that does not count is left out."""
+    write_plot(tmp_path / "loss.svg", ROWS)
     text = (tmp_path / "loss.svg").read_text()
     for words in ("style, weight 1000", "content, weight 2", "total", "loss, weighted"):
         assert f"<!-- {words} -->" in text
     assert "<!-- tv" not in text
 
 
-@pytest.mark.parametrize("rows", [ROWS[:1], [LossRecord(1, 0, 0.0, 0.0, 0.0, 0.0)]])
+@pytest.mark.parametrize("rows", [ROWS[:1], [row(1, 0, 0.0, 0.0, 0.0, 0.0)]])
 def test_a_plot_of_next_to_nothing(tmp_path, rows):
     """A render without steps, or losses of zero that a log axis cannot show, still give a picture and no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_plot(tmp_path / "loss.png", rows, Settings())
+        write_plot(tmp_path / "loss.png", rows)
     with Image.open(tmp_path / "loss.png") as image:
         assert min(image.size) > 500
 
 
 def test_plotting_leaves_no_global_state(tmp_path):
     """pyplot, which keeps figures and picks a window system, is not even imported."""
-    write_plot(tmp_path / "loss.png", ROWS, Settings())
+    write_plot(tmp_path / "loss.png", ROWS)
     assert "matplotlib.pyplot" not in sys.modules
 
 
@@ -123,4 +131,4 @@ def test_a_plot_that_fails_at_the_end_says_that_the_painting_is_done(tmp_path):
     """The folder vanished meanwhile: one clean error."""
     path = Path(tmp_path, "gone", "deep", "loss.png")
     with pytest.raises(OutputError, match=r"loss\.png: could not be written .* the painting itself is done"):
-        write_plot(path, ROWS, Settings())
+        write_plot(path, ROWS)

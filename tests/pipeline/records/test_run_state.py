@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from muralist.pipeline.job import Losses
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.records.run_state import LevelReport, LevelState, RunState
@@ -15,9 +16,14 @@ SETTINGS = Settings(base_size=128, steps=(10,), steps_per_round=4, tile=256, ove
 LEVELS = plan_levels(300, 500, [], SETTINGS, 16, 32)
 
 
+def losses(style: float, tv: float, total: float) -> Losses:
+    """Losses of a picture in two regions."""
+    return Losses({"style": style, "tv": tv}, {"style": 2.0, "tv": 3.0}, total, {"style": [style, 2 * style]})
+
+
 def row(level: int, rounds: int, total: float) -> LossRecord:
     """A look at the losses; the terms are not round numbers, and content does not count."""
-    return LossRecord.of(LEVELS[level], rounds, {"style": total / 3, "tv": total / 7, "total": total}, 2.0, seconds=1.5)
+    return LossRecord.of(LEVELS[level], rounds, losses(total / 3, total / 7, total), seconds=1.5)
 
 
 def course() -> RunState:
@@ -26,7 +32,7 @@ def course() -> RunState:
     found.current = LevelState(
         [row(0, made, 1 / (made + 1)) for made in range(4)], seconds=0.1, busy=0.25, fetched=3001
     )
-    found.finish_level(LevelReport.of(LEVELS[0], found.current, 2, {"style": 0.1, "tv": 0.2}))
+    found.finish_level(LevelReport.of(LEVELS[0], found.current, 2, losses(0.1, 0.2, 0.8)))
     found.halvings = 1
     found.current = LevelState([row(1, made, 2 / (made + 1)) for made in range(2)], seconds=1.5, fetched=77)
     found.snapshots.append(Snapshot("poster-000010.png", 10, 77, 128))
@@ -45,9 +51,9 @@ def test_a_report_tells_how_a_level_went():
     assert (report.height, report.width, report.tiles) == (77, 128, len(LEVELS[0].grid))
     assert (report.rounds, report.steps, report.ended, report.kept) == (3, 10, "steps", 2)
     assert (report.seconds, report.busy_seconds, report.fetched_bytes_per_round) == (0.1, 0.25, 1000)
-    assert (report.style_loss_first, report.style_loss_last) == (1 / 3, 0.1)
-    assert (report.tv_loss_first, report.tv_loss_last) == (1 / 7, 0.2)
-    assert report.content_loss_first is report.content_loss_last is None
+    assert report.losses_first == {"style": 1 / 3, "tv": 1 / 7}
+    assert report.losses_last == {"style": 0.1, "tv": 0.2}
+    assert report.region_losses == {"style": [0.1, 0.2]}
     assert report.as_dict() == asdict(report)
 
 
@@ -55,7 +61,7 @@ def test_a_report_tells_how_a_level_went():
 def test_a_level_that_ended_early_says_so(made, ended):
     """Only where all rounds were made did a level end with its steps."""
     current = LevelState([row(0, number, 1.0) for number in range(made + 1)], fetched=5)
-    report = LevelReport.of(LEVELS[0], current, 0, {})
+    report = LevelReport.of(LEVELS[0], current, 0, losses(0.1, 0.2, 0.8))
     assert (report.rounds, report.steps, report.ended) == (made, LEVELS[0].steps_after(made), ended)
     assert report.fetched_bytes_per_round == 5 // max(1, made)
 

@@ -33,13 +33,14 @@ def test_the_keys_that_other_tools_rely_on(painted):
     assert wanted | {"peak_rss_bytes", "seconds", "notices", "resumed", "identity", "losses"} <= set(sidecar)
     assert (sidecar["resumed"], sidecar["notices"]) == (0, [])
     for level in sidecar["levels"]:
-        losses = {f"{term}_loss_{when}" for term in ("style", "content", "tv") for when in ("first", "last")}
         facts = {"height", "width", "tiles", "halvings", "rounds", "steps", "ended", "kept", "seconds"}
-        facts |= {"busy_seconds", "fetched_bytes_per_round", "replayed", "region_style_losses"}
-        assert facts | losses == set(level)
+        facts |= {"busy_seconds", "fetched_bytes_per_round", "replayed", "losses_first", "losses_last", "region_losses"}
+        assert facts == set(level)
         assert level["ended"] == "steps"
         assert level["kept"] == level["rounds"]
-        assert all(math.isfinite(level[key]) for key in {"seconds", *losses})
+        assert level["losses_first"].keys() == level["losses_last"].keys() == {"style", "content", "tv"}
+        losses = [*level["losses_first"].values(), *level["losses_last"].values()]
+        assert all(math.isfinite(number) for number in [level["seconds"], *losses])
 
 
 def test_the_levels_tell_how_it_was_painted(painted):
@@ -47,8 +48,8 @@ def test_the_levels_tell_how_it_was_painted(painted):
     rows = painted.sidecar["levels"]
     shown = [tuple(row[key] for key in ("height", "width", "tiles", "rounds", "steps")) for row in rows]
     assert shown == [(48, 64, 1, 2, 4), (96, 128, 4, 2, 3)]
-    assert all(0 < row["style_loss_last"] < row["style_loss_first"] for row in rows)
-    assert rows[0]["content_loss_first"] == 0 < rows[0]["content_loss_last"]
+    assert all(0 < row["losses_last"]["style"] < row["losses_first"]["style"] for row in rows)
+    assert rows[0]["losses_first"]["content"] == 0 < rows[0]["losses_last"]["content"]
     assert 0 < sum(row["busy_seconds"] for row in rows) < sum(row["seconds"] for row in rows)
     assert sum(row["seconds"] for row in rows) <= painted.sidecar["seconds"] + 0.002  # rounded
 

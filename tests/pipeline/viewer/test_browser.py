@@ -1,14 +1,12 @@
-"""The pages in a real Chromium, opened from the disk: what they show, by mouse, touch and keys, and how they behave."""
+"""The page of a picture in a real Chromium, opened from the disk: what it shows, by mouse, touch and keys."""
 
 import json
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from browser import chromium, needs_chromium, visit
+from browser import address, check_axe, chromium, needs_chromium, settled, until, visit
 from pictures import painting, photograph, save
 from PIL import Image
 
@@ -43,30 +41,10 @@ def page_of_painting(painted):
     return write_report(painted.output, overwrite=True)
 
 
-def address(page: Path) -> str:
-    """How a browser calls a file."""
-    return page.resolve().as_uri()
-
-
 def show(seen, row, col):
     """Show a place at 1:1, the painting alone."""
     seen.page.evaluate("([row, col]) => loupe.show(row, col)", [row, col])
     settled(seen)
-
-
-def settled(seen):
-    """Wait until all tiles that are to be shown are there."""
-    until(seen, "[...document.querySelectorAll('#map img')].every((tile) => tile.complete)")
-    seen.page.wait_for_timeout(150)
-
-
-def until(seen, fact):
-    """Wait for something to be true. Playwright's own way evaluates texts in the page, which its policy forbids."""
-    for _ in range(200):
-        if seen.page.evaluate(fact):
-            return
-        seen.page.wait_for_timeout(50)
-    raise AssertionError(f"not true within ten seconds: {fact}")
 
 
 def shown_at(seen, x, y):
@@ -148,6 +126,38 @@ def test_the_divider_by_mouse_touch_and_keys(browser, large):
         assert share() == 0
 
 
+def test_fingers_zoom_and_move_on_a_phone(browser, large):
+    """Two fingers that part zoom in around their middle, two that close zoom out, one moves; the page itself stays."""
+    phone = {"width": 390, "height": 844, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+    with visit(browser, report_of(large), **phone) as seen:
+        touch = seen.page.context.new_cdp_session(seen.page)
+
+        def move(*steps):
+            """Put fingers down at the first places, move them over the others, and lift them."""
+            kinds = ["touchStart", *(["touchMove"] * (len(steps) - 1)), "touchEnd"]
+            for kind, places in zip(kinds, [*steps, []], strict=True):
+                points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+                touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+                seen.page.wait_for_timeout(30)
+            settled(seen)
+
+        def zoom():
+            return seen.page.evaluate("loupe.map.getZoom()")
+
+        before, place = zoom(), shown_at(seen, 120, 250)
+        move(*([(120 - by, 250), (120 + by, 250)] for by in (20, 25, 30, 35, 40)))
+        until(seen, f"Math.abs(loupe.map.getZoom() - {before} - 1) < 0.02")
+        np.testing.assert_allclose(shown_at(seen, 120, 250), place, atol=12)
+        assert seen.page.evaluate("visualViewport.scale") == 1
+        before, place = zoom(), shown_at(seen, 120, 250)
+        move(*([(120 + by, 250)] for by in (0, -10, -25, -40, -50)))
+        until(seen, f"loupe.map.containerPointToLatLng([70, 250]).lng > {place[1] - 30}")
+        assert zoom() == before
+        move(*([(120 - by, 250 - by), (120 + by, 250 + by)] for by in (40, 35, 30, 25, 20)))
+        until(seen, f"Math.abs(loupe.map.getZoom() - {before} + 1) < 0.02")
+        assert seen.page.evaluate("[visualViewport.scale, scrollY]") == [1, 0]
+
+
 def test_keys_and_wheel_zoom_and_move(browser, large):
     """Plus, minus, arrows, 0 and the wheel do what they say, and the ruler tells millimeters on paper."""
     with visit(browser, report_of(large)) as seen:
@@ -183,12 +193,6 @@ def test_no_serious_fault_for_those_who_do_not_see_well(browser, page_of_paintin
         check_axe(seen)
         ground = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 384) == (scheme == "dark")
-
-
-def check_axe(seen):
-    """Fail on what axe calls serious or worse."""
-    found = [each for each in Axe().run(seen.page).response["violations"] if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found] == []
 
 
 def test_a_painting_tells_how_it_was_made(browser, page_of_painting, painted):
@@ -249,51 +253,3 @@ def test_names_from_strangers_are_text(browser, tmp_path):
         seen.page.get_by_role("link", name=f"{EVIL}.png").click()
         seen.page.wait_for_selector("#map img.leaflet-tile-loaded")
         assert seen.page.inner_text("h1") == f"{EVIL}.png"
-
-
-def many(folder, count):
-    """A batch's report of so many pictures."""
-    for number in range(count):
-        name, facts = f"{number:05}.jpg", {"seam_score": 1 + number % 10 / 10, "seam_threshold": 1.5, "seconds": number}
-        failed = {"status": "failed", "reason": "damaged"} if number % 25 == 7 else facts
-        row = Result(
-            f"photos/{name}", str(folder / "out" / name), "done", width=60, height=40, command=f"muralist {number}"
-        )
-        yield json.dumps({**vars(row), **failed, "time": "2026-11-28T03:00:00+00:00"})
-
-
-@pytest.fixture(scope="module")
-def night(tmp_path_factory):
-    """The page of a batch of ten thousand."""
-    report = tmp_path_factory.mktemp("night") / "report.jsonl"
-    report.write_text("\n".join(many(report.parent, 10_000)))
-    return write_gallery(report)[0]
-
-
-def test_ten_thousand_pictures_open_at_once(browser, night):
-    """The page of ten thousand pictures is there within two seconds, failures first, and is searched and sorted."""
-    with visit(browser, address(night)) as seen:
-        page = seen.page
-        assert page.evaluate("performance.getEntriesByType('navigation')[0].loadEventStart") < 2000
-        assert page.locator("#pictures li").count() == 60
-        assert page.locator("#pictures li.failed").count() == 60
-        assert page.inner_text("#page") == "Page 1 of 167"
-        page.locator("#after").click()
-        assert page.inner_text("#page") == "Page 2 of 167"
-        page.select_option("#sort", "seconds")
-        assert page.locator("#pictures b").first.inner_text() == "out/09999.jpg"
-        page.fill("#search", "0123")
-        assert page.inner_text("#found") == "11 of 10000 pictures"
-        page.select_option("#status", "failed")
-        assert page.locator("#pictures b").all_inner_texts() == ["out/01232.jpg"]
-        assert page.locator("#pictures [data-copy]").get_attribute("data-copy") == "muralist 1232"
-        page.get_by_role("button", name="Copy the command for out/01232.jpg").click()
-        page.get_by_text("Copied").wait_for()
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_of_a_batch_has_no_serious_fault(browser, night, width, scheme):
-    """Axe finds nothing serious on the page of a batch, and nothing is wider than a phone."""
-    with visit(browser, address(night), width=width, color_scheme=scheme) as seen:
-        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
-        check_axe(seen)

@@ -1,10 +1,11 @@
-"""The page of a batch as a file: what it lists, and what is refused."""
+"""The page of a batch: what it lists, what is refused, and what a real Chromium shows of ten thousand pictures."""
 
 import json
 import os
 import re
 
 import pytest
+from browser import address, check_axe, chromium, needs_chromium, visit
 from click.testing import CliRunner
 from pictures import painting, save
 
@@ -118,3 +119,63 @@ def test_the_command_takes_a_folder(tmp_path):
     assert done.stderr == f"muralist: no page: {tmp_path / 'b.png'}: there is no such file; check the path\n"
     wrong = CliRunner().invoke(main, ["report", str(tmp_path), "--single-file"])
     assert (wrong.exit_code, "is for the page of one picture" in wrong.output) == (2, True)
+
+
+# -------------------------------------------------------------------------------------- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One browser for all tests here."""
+    with chromium() as found:
+        yield found
+
+
+def many(folder, count):
+    """A batch's report of so many pictures."""
+    for number in range(count):
+        name, facts = f"{number:05}.jpg", {"seam_score": 1 + number % 10 / 10, "seam_threshold": 1.5, "seconds": number}
+        failed = {"status": "failed", "reason": "damaged"} if number % 25 == 7 else facts
+        row = Result(
+            f"photos/{name}", str(folder / "out" / name), "done", width=60, height=40, command=f"muralist {number}"
+        )
+        yield json.dumps({**vars(row), **failed, "time": "2026-11-28T03:00:00+00:00"})
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """The page of a batch of ten thousand."""
+    report = tmp_path_factory.mktemp("night") / "report.jsonl"
+    report.write_text("\n".join(many(report.parent, 10_000)))
+    return write_gallery(report)[0]
+
+
+@needs_chromium
+def test_ten_thousand_pictures_open_at_once(browser, night):
+    """The page of ten thousand pictures is there within two seconds, failures first, and is searched and sorted."""
+    with visit(browser, address(night)) as seen:
+        page = seen.page
+        assert page.evaluate("performance.getEntriesByType('navigation')[0].loadEventStart") < 2000
+        assert page.locator("#pictures li").count() == 60
+        assert page.locator("#pictures li.failed").count() == 60
+        assert page.inner_text("#page") == "Page 1 of 167"
+        page.locator("#after").click()
+        assert page.inner_text("#page") == "Page 2 of 167"
+        page.select_option("#sort", "seconds")
+        assert page.locator("#pictures b").first.inner_text() == "out/09999.jpg"
+        page.fill("#search", "0123")
+        assert page.inner_text("#found") == "11 of 10000 pictures"
+        page.select_option("#status", "failed")
+        assert page.locator("#pictures b").all_inner_texts() == ["out/01232.jpg"]
+        assert page.locator("#pictures [data-copy]").get_attribute("data-copy") == "muralist 1232"
+        page.get_by_role("button", name="Copy the command for out/01232.jpg").click()
+        page.get_by_text("Copied").wait_for()
+
+
+@needs_chromium
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_page_of_a_batch_has_no_serious_fault(browser, night, width, scheme):
+    """Axe finds nothing serious on the page of a batch, and nothing is wider than a phone."""
+    with visit(browser, address(night), width=width, color_scheme=scheme) as seen:
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        check_axe(seen)

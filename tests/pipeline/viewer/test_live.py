@@ -61,9 +61,7 @@ def under_way(total=1):
     board = Board("poster.tif", total)
     with served(board, 0) as address, shown_live(board, "poster.tif", LEVELS, Progress(), Workers()) as picture:
         canvases = {}
-        picture.watch(
-            lambda level, made: canvases.setdefault((level.index, made), Canvas(level, made)), [], load_settings()
-        )
+        picture.watch(lambda level, made: canvases.setdefault((level.index, made), Canvas(level, made)), [])
         picture.canvases = canvases
         yield board, picture, address
 
@@ -75,7 +73,8 @@ def paint_round(picture, number, made):
         picture.start_level(level)
     else:
         picture.advance(level_work(level) // 4)
-    picture.show_losses(LossRecord(number + 1, made * 5, 0.1 / (made + 1), 0.2, 0.3, 10 / (made + 1), 2.0, made * 3.0))
+    losses, weights = {"style": 0.1 / (made + 1), "content": 0.2, "tv": 0.3}, {"style": 1000, "content": 2, "tv": 50}
+    picture.show_losses(LossRecord(number + 1, made * 5, losses, weights, 10 / (made + 1), made * 3.0))
     picture.show_canvas(level, made)
 
 
@@ -166,6 +165,20 @@ def test_a_whole_canvas_is_looked_at_once_a_round(monkeypatch):
         assert picture.canvases[1, 2].read_pixels == 225 * 1200
 
 
+def test_a_small_canvas_is_read_once_a_round():
+    """All tiles of a canvas that is no larger than its overview come from that, with all its pixels."""
+    with under_way() as (board, picture, address):
+        paint_round(picture, 0, 2)
+        before = board.budget.spent
+        tiles = [ask(address, f"tile/1/1/2/{col}_{row}.jpg") for col in (0, 1, 2) for row in (0, 1)]
+        assert {status for status, *_ in tiles} == {200}
+        assert picture.canvases[0, 2].read_pixels == 225 * 300
+        corner = np.asarray(Image.open(io.BytesIO(tiles[0][1]))).astype(int)
+        wanted = Image.fromarray(painting(225, 300, seed=2)[:128, :128]).resize((512, 512), Image.Resampling.BILINEAR)
+        assert abs(corner - np.asarray(wanted)).mean() < 4
+        assert board.budget.spent > before  # whatever is served counts
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (512, 512), (513, 20), (1024, 1025), (5000, 9000)])
 def test_levels_are_those_of_the_tiles_of_a_picture(tmp_path, shape):
     """A picture under way has as many levels as its page will have when it is done."""
@@ -214,7 +227,7 @@ def test_time_left_is_told_level_by_level():
     """What is left of each level follows from how fast the work so far was done; what an earlier run did is not new."""
     with under_way() as (_, picture, _):
         assert picture.state()["left"] == [None, None]
-        picture.advance(level_work(LEVELS[0]))  # at once, by an earlier run
+        picture.skip(level_work(LEVELS[0]))  # by an earlier run
         paint_round(picture, 1, 0)
         assert picture.state()["left"] == [None, None]
         picture.pace._began -= 10
@@ -230,8 +243,15 @@ def test_buttons_end_a_level_or_the_command():
         paint_round(picture, 0, 0)
         assert ask(address, "leave/1/1", "POST")[0] == 204  # not the one that is painted
         assert not picture.ends_level(LEVELS[0])
+        paint_round(picture, 0, 1)
+        picture.pace._began -= 10
+        rest, later = picture.state()["left"]
+        assert rest == pytest.approx(30, rel=0.1)
         assert ask(address, "leave/1/0", "POST")[0] == 204
         assert picture.ends_level(LEVELS[0])
+        assert picture.state()["left"] == [0, pytest.approx(later, rel=0.1)]
+        picture.skip(level_work(LEVELS[0]) * 3 // 4)
+        assert picture.state()["left"] == [0, pytest.approx(later, rel=0.1)]  # the rest was not quick, but left out
         assert not picture.ends_level(LEVELS[1])
         assert ask(address, "stop", "POST")[0] == 204
         assert board.stopping
@@ -349,7 +369,7 @@ def test_the_page_of_a_batch_in_a_browser():
             board.tell(Result("a", "b", "failed"))
             paint_round(first, 0, 0)
             with shown_live(board, "second.png", LEVELS, Progress(), Workers(), 2) as second:
-                second.watch(Canvas, [], SETTINGS)
+                second.watch(Canvas, [])
                 paint_round(second, 0, 1)
                 seen.page.get_by_text("1 failed · 2 under way · 2 waiting").wait_for()
                 names = seen.page.locator("#pictures-under-way a").all_inner_texts()

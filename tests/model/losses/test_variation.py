@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from muralist.model.losses.terms import PICTURE as PIXELS
+from muralist.model.losses.terms import PictureSize, TileView
+from muralist.model.losses.variation import TV_LOSSES, VariationTerm, chroma
 from muralist.model.statistics import Window
-from muralist.model.variation import TV_LOSSES, Variation, chroma
 from muralist.tiling.grid import TileGrid
 
 SUM_FORMS = ("l2-sum", "l1-sum")
@@ -22,10 +24,26 @@ def full(picture: Tensor) -> Window:
     return Window(*(torch.ones(n, dtype=picture.dtype) for n in picture.shape[-2:]))
 
 
+def term(name: str, height: int, width: int, tv_chroma: float = 0.0, sum_scale: float = 1.0) -> VariationTerm:
+    """The term for a canvas, with a weight that undoes the count of its pixels."""
+    size = PictureSize(height, width, loss_pixels=round(sum_scale * height * width))
+    return VariationTerm(weight=1 / size.pixels, size=size, formula=name, chroma=tv_chroma)
+
+
+def sums(variation: VariationTerm, picture: Tensor, window: Window | None = None) -> dict[str, Tensor]:
+    """Sums of a tile, or of a picture that is its own only tile."""
+    return variation.sums(TileView(picture, {}, {}, window or full(picture)))
+
+
+def gradient(variation: VariationTerm, picture: Tensor) -> Tensor:
+    """Gradient at the pixels."""
+    return variation.gradient(TileView(picture, {}, {}, full(picture)), {}, {})[PIXELS]
+
+
 def value(picture: Tensor, name: str, tv_chroma: float = 0.0, sum_scale: float = 1.0) -> float:
     """Loss of a picture that is its own only tile."""
-    variation = Variation(name, *picture.shape[-2:], tv_chroma, sum_scale)
-    return variation.value(variation.sums(picture, full(picture)))
+    variation = term(name, *picture.shape[-2:], tv_chroma, sum_scale)
+    return variation.value(sums(variation, picture))
 
 
 def loss(picture: Tensor, name: str, tv_chroma: float = 0.0) -> Tensor:
@@ -80,7 +98,7 @@ def test_chroma_counts_for_the_default_formula_only(name):
     """Published formulas stay what they are, whatever color costs."""
     picture = noise(1, 3, 4, 5)
     assert value(picture, name, tv_chroma=7.0) == value(picture, name)
-    gradients = [Variation(name, 4, 5, tv_chroma).gradient(picture) for tv_chroma in (0.0, 7.0)]
+    gradients = [gradient(term(name, 4, 5, tv_chroma), picture) for tv_chroma in (0.0, 7.0)]
     assert torch.equal(*gradients)
 
 
@@ -91,10 +109,10 @@ def test_gradients_are_autograds(name, height, width, tv_chroma):
     """Value and gradient are those of the formula written for a whole picture, for rows and columns of pixels too."""
     leaf = noise(1, 3, height, width, seed=1).requires_grad_()
     wanted = loss(leaf, name, tv_chroma)
-    (gradient,) = torch.autograd.grad(wanted, leaf)
-    variation = Variation(name, height, width, tv_chroma)
+    (slope,) = torch.autograd.grad(wanted, leaf)
     assert value(leaf.detach(), name, tv_chroma) == pytest.approx(float(wanted.detach()), rel=1e-12)
-    torch.testing.assert_close(variation.gradient(leaf.detach()), gradient, rtol=1e-12, atol=1e-14)
+    found = gradient(term(name, height, width, tv_chroma), leaf.detach())
+    torch.testing.assert_close(found, slope, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", TV_LOSSES)
@@ -102,7 +120,7 @@ def test_a_flat_picture_does_not_vary(name):
     """Where nothing changes there is neither loss nor gradient."""
     flat = torch.full((1, 3, 5, 6), 0.4)
     assert value(flat, name) == 0
-    assert not Variation(name, 5, 6).gradient(flat).any()
+    assert not gradient(term(name, 5, 6), flat).any()
 
 
 def exact(factor: np.ndarray) -> np.ndarray:
@@ -110,9 +128,9 @@ def exact(factor: np.ndarray) -> np.ndarray:
     return np.round(factor.astype(np.float64) * 2**20) / 2**20
 
 
-def numbers(sums: dict[str, Tensor]) -> dict[str, float]:
+def numbers(tensors: dict[str, Tensor]) -> dict[str, float]:
     """Sums as plain numbers."""
-    return {name: float(value) for name, value in sums.items()}
+    return {name: float(value) for name, value in tensors.items()}
 
 
 @pytest.mark.parametrize("name", TV_LOSSES)
@@ -120,12 +138,12 @@ def numbers(sums: dict[str, Tensor]) -> dict[str, float]:
 def test_sums_of_tiles_add_up(name, tile, overlap, halo):
     """Every pair of neighbors counts once: the sums of all tiles are those of the whole picture, for odd sizes too."""
     grid = TileGrid(height=93, width=118, tile=tile, overlap=overlap, stride=1, halo=halo)
-    picture, variation = noise(1, 3, 93, 118), Variation(name, 93, 118, 1.5)
-    whole, total = numbers(variation.sums(picture, full(picture))), {}
+    picture, variation = noise(1, 3, 93, 118), term(name, 93, 118, 1.5)
+    whole, total = numbers(sums(variation, picture)), {}
     for part in grid:
         window = Window.of(*(exact(factor) for factor in grid.window(part)))
-        sums = numbers(variation.sums(picture[(..., *part.outer.inside(grid.box))], window))
-        total = {key: total.get(key, 0) + sums[key] for key in sums}
+        found = numbers(sums(variation, picture[(..., *part.outer.inside(grid.box))], window))
+        total = {key: total.get(key, 0) + found[key] for key in found}
     assert len(grid) > 1 or tile == 200
     assert total == pytest.approx(whole, rel=1e-9)
     assert variation.value(total) == pytest.approx(value(picture, name, 1.5), rel=1e-9)
@@ -134,8 +152,8 @@ def test_sums_of_tiles_add_up(name, tile, overlap, halo):
 @pytest.mark.parametrize("name", TV_LOSSES)
 def test_gradient_inside_a_tile_is_the_pictures(name):
     """One pixel of context suffices: inside, a tile's gradient is the whole canvas's to the last bit."""
-    picture, variation = noise(1, 3, 12, 14), Variation(name, 12, 14, 1.5)
-    whole, tile = variation.gradient(picture), variation.gradient(picture[..., 2:9, 3:11])
+    picture, variation = noise(1, 3, 12, 14), term(name, 12, 14, 1.5)
+    whole, tile = (gradient(variation, part) for part in (picture, picture[..., 2:9, 3:11]))
     assert torch.equal(tile[..., 1:-1, 1:-1], whole[..., 3:8, 4:10])
 
 
@@ -144,5 +162,5 @@ def test_sum_scale_acts_on_sums_only(name):
     """Value and gradient of formulas that grow with the picture are scaled, those of means are not."""
     picture, factor = noise(1, 3, 4, 5), 0.25 if name in SUM_FORMS else 1.0
     assert value(picture, name, sum_scale=0.25) == pytest.approx(factor * value(picture, name), rel=1e-12)
-    scaled, plain = (Variation(name, 4, 5, sum_scale=scale).gradient(picture) for scale in (0.25, 1.0))
+    scaled, plain = (gradient(term(name, 4, 5, sum_scale=scale), picture) for scale in (0.25, 1.0))
     torch.testing.assert_close(scaled, factor * plain, rtol=1e-12, atol=0)

@@ -1,4 +1,4 @@
-"""Formulas of the style loss: how far a layer's statistics are from the style picture's.
+"""The style term: how far Gram matrices and means of features are from the style picture's.
 
 A layer's statistics are means over all positions of a picture: G = mean of f f^T (the Gram matrix), m = mean of f.
 S and t are the same of the style picture, N is the number of channels, |.| the Frobenius norm. Everything is
@@ -25,11 +25,17 @@ H [f; 1] is H A H^T with A = [[G, m], [m^T, 1]], and its mean the last column of
 network's, and a step costs what it costs without.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from ..regions import Part
+from ..statistics import Window, as_tensor, style_sums
+from ..ways import GramProduct
+from .means import Means, MeansLoss, MeansTerm
 
 COVARIANCE_EPSILON = 1e-4
 DEVIATION_EPSILON = 1e-8
@@ -58,13 +64,6 @@ class Statistics:
     def deviation(self) -> Tensor:
         """Standard deviation of every channel (C,); never quite zero, so that it has a slope."""
         return (self.gram.diagonal() - self.mean.square()).clamp(min=0).add(DEVIATION_EPSILON).sqrt()
-
-    def slope(self, distance: "Distance") -> "Statistics":
-        """Derivative of a distance with respect to gram and mean."""
-        leaves = [value.detach().requires_grad_() for value in (self.gram, self.mean)]
-        with torch.enable_grad():
-            loss = distance(Statistics(*leaves))
-        return Statistics(*torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
 
 
 Distance = Callable[[Statistics], Tensor]
@@ -149,3 +148,42 @@ STYLE_LOSSES: dict[str, Callable[[Statistics], Distance]] = {
     "spst": _spst,
     "w2": _w2,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleTerm(MeansTerm):
+    """The style term.
+
+    Attributes
+    ----------
+    formula : str
+        A key of `STYLE_LOSSES`.
+    metric : mapping layer -> ndarray (rows, C + 1)
+        Heads of the layers that are measured in a larger network's space.
+    """
+
+    name = "style"
+    kinds = ("gram", "mean")
+    formula: str = "relative"
+    metric: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def measure(
+        cls, features: Tensor, window: Window, part: Part | None = None, product: GramProduct = "float32"
+    ) -> dict[str, Tensor]:
+        """Sum up f f^T (C, C) and f (C,), see `style_sums`."""
+        return dict(zip(cls.kinds, style_sums(features, window, part, product), strict=True))
+
+    def distance(self, layer: str, target: Means) -> MeansLoss:
+        """Make the formula's loss of a layer."""
+        distance_to, wanted = STYLE_LOSSES[self.formula], Statistics(**target)
+        if layer in self.metric:
+            distance = in_metric(distance_to, as_tensor(self.metric[layer], self.like), wanted)
+        else:
+            distance = distance_to(wanted)
+        return lambda now: distance(Statistics(**now))
+
+    def pull(self, matrix: Tensor, slope: Means, factor: float) -> Tensor:
+        """Compute (D + D^T) f + d: constant matrix times feature."""
+        change = (factor * (slope["gram"] + slope["gram"].T)).to(matrix.dtype)
+        return torch.addmm((factor * slope["mean"]).to(matrix.dtype), matrix, change)

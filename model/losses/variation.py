@@ -1,4 +1,4 @@
-"""Formulas of the TV loss: how much a picture changes from pixel to pixel.
+"""The TV term: how much a picture changes from pixel to pixel.
 
 Sums run over all pairs of neighbors and the three colors; H and W are the canvas's; d is a difference.
 
@@ -9,6 +9,7 @@ Sums run over all pairs of neighbors and the three colors; H and W are the canva
     l1-mean     as l2-mean with |d|
     l1-sum      sum |d|                                                  neural-style-pt
 
+Sums grow with the picture; `loss_pixels` makes every picture count as one of that size.
 Differs from the usual total variation where `chroma` is not zero: specks of color cost more than strokes of light.
 """
 
@@ -19,7 +20,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .statistics import Window
+from ..statistics import Sums
+from .terms import PICTURE, LossTerm, TileView
 
 Shift = tuple[int, int]
 DOWN, RIGHT, FALLING, RISING = SHIFTS = ((1, 0), (0, 1), (1, 1), (1, -1))
@@ -65,61 +67,61 @@ TV_LOSSES: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Variation:
-    """One formula for one canvas.
+@dataclass(frozen=True, kw_only=True)
+class VariationTerm(LossTerm):
+    """The TV term.
 
     Attributes
     ----------
-    name : str
+    formula : str
         A key of `TV_LOSSES`.
-    height, width : int
-        Of the whole canvas, px.
     chroma : float
         What differences in color cost more; counts for `l2` only.
-    sum_scale : float
-        Factor of formulas that are sums over the picture.
     """
 
-    name: str
-    height: int
-    width: int
+    name = "tv"
+    formula: str = "l2"
     chroma: float = 0.0
-    sum_scale: float = 1.0
 
     @property
     def _form(self) -> _Form:
-        return TV_LOSSES[self.name]
+        return TV_LOSSES[self.formula]
 
     @property
     def _colored(self) -> float:
-        return self.chroma if self.name == "l2" else 0.0
+        return self.chroma if self.formula == "l2" else 0.0
 
     def _factor(self, shift: Shift) -> float:
         form = self._form
-        return form.factor(shift, self.height, self.width) * (self.sum_scale if form.is_sum else 1.0)
+        scale = self.size.sum_scale if form.is_sum else 1.0
+        return form.factor(shift, self.size.height, self.size.width) * scale
 
-    def sums(self, picture: Tensor, window: Window) -> dict[str, Tensor]:
-        """Sum what a tile (1, 3, H, W) adds: |d|^power per shift, and what of it is not gray."""
+    def sums(self, view: TileView) -> dict[str, Tensor]:
+        """Sum up |d|^power per shift ("all"), and what of it is not gray ("chroma")."""
         found = {}
         for shift in self._form.shifts:
-            first, second = _pairs(picture, shift)
-            weights = _pairs(window.weights()[None, None], shift)[0]
+            first, second = _pairs(view.picture, shift)
+            weights = _pairs(view.window.weights()[None, None], shift)[0]
             for name, d in (("all", second - first), ("chroma", chroma(second - first))):
-                found[f"{name} {shift[0]} {shift[1]}"] = (d.abs() ** self._form.power * weights).sum()
+                found[f"tv {name} {shift[0]} {shift[1]}"] = (d.abs() ** self._form.power * weights).sum()
         return found
 
-    def value(self, sums: Mapping[str, float]) -> float:
-        """Compute the loss of a whole canvas from the sums of all its tiles."""
+    def value(self, sums: Sums) -> float:
+        """Compute the loss."""
         changes = (
             self._factor(shift)
-            * (sums[f"all {shift[0]} {shift[1]}"] + self._colored * sums[f"chroma {shift[0]} {shift[1]}"])
+            * (sums[f"tv all {shift[0]} {shift[1]}"] + self._colored * sums[f"tv chroma {shift[0]} {shift[1]}"])
             for shift in self._form.shifts
         )
         return float(sum(changes))
 
-    def gradient(self, picture: Tensor) -> Tensor:
-        """Gradient of the loss at a tile's pixels, (1, 3, H, W)."""
+    def gradient(
+        self, view: TileView, statistics: Mapping[str, Tensor], constants: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """Compute the gradient at the pixels."""
+        return {PICTURE: (self.size.pixels * self.weight) * self._slope(view.picture)}
+
+    def _slope(self, picture: Tensor) -> Tensor:
         # It is linear in the differences, so what color costs more can be brought into the pixels instead.
         values = picture + self._colored * chroma(picture) if self._colored else picture
         gradient = torch.zeros_like(values)

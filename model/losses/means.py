@@ -1,0 +1,178 @@
+"""Terms that depend on a picture only through means over its positions, and compare these with a style picture's.
+
+The derivative of the loss with respect to the means is found by autograd; the gradient at a position is then a function
+of its own features (`pull`). Of regions with styles of their own, every one is such a picture; the loss of a layer is
+the mean of theirs, each by its share of the picture.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..regions import Part, region_key
+from ..statistics import Sums, Window, as_tensor, laid_out_like, positions
+from ..ways import GramProduct
+from .terms import LossTerm, TileView
+
+TINY = 1e-30  # what is divided by, at least
+Means = Mapping[str, Tensor]
+MeansLoss = Callable[[Means], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeansTerm(LossTerm):
+    """A term that compares means with a style picture's.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        The means that `measure` sums up for.
+    targets : mapping str -> ndarray
+        Means of the style pictures of every region, named as the sums are.
+    regions : int
+        With styles of their own; one is the whole picture, or what of it is painted.
+    like : Tensor
+        Of the number type and on the device to compute with.
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
+    targets: Mapping[str, np.ndarray] = field(repr=False)
+    regions: int = 1
+    like: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64), repr=False, compare=False)
+
+    @classmethod
+    @abstractmethod
+    def measure(
+        cls, features: Tensor, window: Window, part: Part | None = None, product: GramProduct = "float32"
+    ) -> dict[str, Tensor]:
+        """Sum up weighted over positions of features (1, C, h, w), or over a part of them: one sum for each kind."""
+
+    @abstractmethod
+    def distance(self, layer: str, target: Means) -> MeansLoss:
+        """Make the loss of a layer, as a function of its means."""
+
+    @abstractmethod
+    def pull(self, matrix: Tensor, slope: Means, factor: float) -> Tensor:
+        """Compute the gradient of factor * sum over positions and kinds of <slope, summand>, at (positions, C)."""
+
+    def on(self, like: Tensor) -> Self:
+        """Give the term for gradients on the device and in the number type of `like`."""
+        return replace(self, like=like)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Every region's means at every layer, by name, and the layer."""
+        return {region_key(layer, region): layer for layer in self.layers for region in range(self.regions)}
+
+    @cached_property
+    def distances(self) -> dict[str, MeansLoss]:
+        """The loss of every region at every layer, with its targets on the device."""
+        return {
+            name: self.distance(
+                layer, {k: as_tensor(self.targets[f"{self.name} {k} {name}"], self.like) for k in self.kinds}
+            )
+            for name, layer in self.places.items()
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made again where it is needed."""
+        return {name: value for name, value in vars(self).items() if name != "distances"}
+
+    def _measured(self, view: TileView) -> Iterator[tuple[str, Part | None, Tensor, dict[str, Tensor]]]:
+        """Name, place, count and sums of every region at every layer of a tile."""
+        for layer in self.layers:
+            features = view.features[layer]
+            for name, part in view.window.guides.at(layer):
+                count = view.window.part_at(part, *features.shape[-2:]).sum()
+                found = self.measure(features, view.window, part, view.product)
+                yield name, part, count, {f"{self.name} {kind} {name}": value for kind, value in found.items()}
+
+    def sums(self, view: TileView) -> dict[str, Tensor]:
+        """Sum up every kind, and the weights of every region's positions ("count"), if there are regions."""
+        sums: dict[str, Tensor] = {}
+        for name, part, count, found in self._measured(view):
+            sums |= found if part is None else {**found, f"{self.name} count {name}": count}
+        return sums
+
+    def tile_statistics(self, view: TileView) -> dict[str, Tensor]:
+        """Give the tile's own means, of the regions that are in it."""
+        return {
+            key: value / count.clamp(min=TINY)  # a tile may be all margin
+            for _, part, count, found in self._measured(view)
+            if part is None or not part.is_empty
+            for key, value in found.items()
+        }
+
+    def statistics(self, sums: Sums) -> dict[str, Tensor]:
+        """Give the whole picture's means."""
+        return {
+            key: as_tensor(sums[key] / self._count(name, layer, sums), self.like)
+            for name, layer in self.places.items()
+            for key in (f"{self.name} {kind} {name}" for kind in self.kinds)
+        }
+
+    def _count(self, name: str, layer: str, sums: Sums) -> float:
+        """Positions of a region at a layer of the whole picture."""
+        count = sums.get(f"{self.name} count {name}")
+        return self.size.layers[layer].positions if count is None else max(float(count), TINY)
+
+    def _area(self, name: str, layer: str, sums: Sums) -> float:
+        """Share of the whole picture that is a region's at a layer."""
+        count = sums.get(f"{self.name} count {name}")
+        return 1.0 if count is None else float(count) / self.size.layers[layer].positions
+
+    def _means(self, name: str, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {kind: statistics[f"{self.name} {kind} {name}"] for kind in self.kinds}
+
+    def _values(self, sums: Sums) -> dict[str, float]:
+        """How far every region is from its style at every layer."""
+        now = self.statistics(sums)
+        return {name: float(distance(self._means(name, now))) for name, distance in self.distances.items()}
+
+    def value(self, sums: Sums) -> float:
+        """Compute the mean over layers and regions."""
+        values, shares = self._values(sums), self.shares
+        return sum(shares[layer] * self._area(name, layer, sums) * values[name] for name, layer in self.places.items())
+
+    def region_values(self, sums: Sums) -> list[float]:
+        """How far every region is from its style; not by how large it is."""
+        values = self._values(sums)
+        return [
+            sum(share * values[region_key(layer, region)] for layer, share in self.shares.items())
+            for region in range(self.regions)
+        ]
+
+    def gradient(
+        self, view: TileView, statistics: Mapping[str, Tensor], constants: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """Compute the gradient at the features; where there are regions, times what counts of the position."""
+        gradients, guides = {}, view.window.guides
+        for layer, share in self.shares.items():
+            factor = self.weight * share * self.size.pixels / self.size.layers[layer].positions
+            matrix = positions(view.features[layer])
+            gradient = torch.zeros_like(matrix) if guides.parts else matrix
+            for name, part in guides.at(layer):
+                if part is None:
+                    gradient = self.pull(matrix, self._slope(name, statistics), factor)
+                elif not part.is_empty:
+                    part.add_to(gradient, self.pull(part.of_positions(matrix), self._slope(name, statistics), factor))
+            gradients[layer] = laid_out_like(view.features[layer], gradient)
+        return gradients
+
+    def _slope(self, name: str, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return slope(self.distances[name], self._means(name, statistics))
+
+
+def slope(distance: MeansLoss, means: Means) -> dict[str, Tensor]:
+    """Derivative of a distance with respect to the means."""
+    leaves = {kind: value.detach().requires_grad_() for kind, value in means.items()}
+    with torch.enable_grad():
+        loss = distance(leaves)
+    found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(leaves, found, strict=True))

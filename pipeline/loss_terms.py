@@ -1,0 +1,52 @@
+"""From settings to the terms of the loss."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..model.architecture import architecture
+from ..model.losses.content import ContentTerm
+from ..model.losses.means import MeansTerm
+from ..model.losses.style import StyleTerm
+from ..model.losses.terms import Layer, LossTerm, PictureSize
+from ..model.losses.variation import VariationTerm
+from ..model.objective import Objective
+from .settings import Settings
+
+# Terms that compare with style pictures, by name.
+STYLE_TERMS: dict[str, type[MeansTerm]] = {"style": StyleTerm}
+
+
+def objective(
+    settings: Settings,
+    targets: Mapping[str, np.ndarray],
+    height: int,
+    width: int,
+    content_weight: float,
+    metric: Mapping[str, np.ndarray] | None = None,
+    regions: int = 1,
+) -> Objective:
+    """Make the objective of a picture of this size, px, with the network's metric if it has one."""
+    row = architecture(settings.network)
+    layers = {name: Layer(row.channels(name), height * width / row.stride(name) ** 2) for name in settings.layers}
+    size = PictureSize(height, width, layers, settings.loss_pixels)
+    terms: list[LossTerm] = []
+    if "style" in settings.style_terms:
+        terms.append(
+            StyleTerm(
+                weight=settings.style_weight,
+                size=size,
+                layers=settings.active_style_layers,
+                targets=targets,
+                regions=regions,
+                formula=settings.style_loss,
+                metric=metric or {},
+            )
+        )
+    if settings.active_content_layers:
+        kept = settings.active_content_layers
+        terms.append(ContentTerm(weight=content_weight, size=size, layers=kept, formula=settings.content_loss))
+    if settings.tv_weight:
+        weight, chroma = settings.tv_weight, settings.tv_chroma
+        terms.append(VariationTerm(weight=weight, size=size, formula=settings.tv_loss, chroma=chroma))
+    return Objective(tuple(terms), size, settings.normalize_gradients)

@@ -1,0 +1,173 @@
+"""Where the masks of a painting lie: areas over its picture, each with an outline and a name.
+
+An area is where a mask means at least half a pixel. The record names the masks with their hashes. A mask that is gone
+or was changed since is not shown, because nobody knows where it lay. The only user of contourpy.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from contourpy import contour_generator
+from PIL import Image, ImageFilter
+
+from ...tiling.grid import Box
+from ..errors import PictureError, SettingsError
+from ..pictures.images import resize
+from ..pictures.masks import Mask, mask_file
+from ..region_specs import FACES, RegionSpec, parse_region
+from ..regions import fitted
+from .record import Input, Record
+from .register import Found
+
+Point = tuple[int, int]
+ReadMask = Callable[[str], Mask]
+
+SIDE: Final = 512  # px, long side at which outlines are traced
+HALF: Final = 0.5
+SPECK: Final = 8  # points, of which an outline has at least so many
+COLORS: Final = ("#ffb000", "#3ea6ff", "#ff5ea8", "#5ed66b", "#b98cff", "#ff7a3d", "#2fd0c5", "#e8e24a")
+
+
+class Area(NamedTuple):
+    """A part of a painting that a mask is about.
+
+    Attributes
+    ----------
+    name : str
+        Of the style there, or what else is special.
+    note : str
+        The mask, its share of the painting, and how else it is painted.
+    color : str
+        As CSS has it.
+    rings : list of list of (row, column)
+        px of the picture file; what lies within an odd number of them belongs to the area. May be empty.
+    heart : (row, column) or None
+        Far from the outline; None where there is no ring.
+    """
+
+    name: str
+    note: str
+    color: str
+    rings: list[list[Point]]
+    heart: Point | None
+
+
+class _Wanted(NamedTuple):
+    """A mask that a painting was asked for with: its name, and in the record; whether black is meant."""
+
+    mask: str
+    recorded: str
+    name: str
+    note: str = ""
+    inverse: bool = False
+
+
+def find_areas(
+    record: Record | None, painting: Path, photograph: Found, read: ReadMask
+) -> tuple[list[Area], tuple[str, ...]]:
+    """Find the areas of a painting's masks; return what the user should know, too.
+
+    Parameters
+    ----------
+    record : Record or None
+    painting : Path
+    photograph : Found
+        Its shape and crop are those of the masks.
+    read : callable
+        Reads the mask of a name, see `muralist.pipeline.pictures.masks.read_mask`.
+    """
+    if record is None or not record.inputs.masks:
+        return [], ()
+    if photograph.crop is None:
+        return [], ("The regions are not shown: they lie on the photograph, which is not shown either.",)
+    try:
+        wanted = list(_wanted(record, painting))
+    except (SettingsError, LookupError, TypeError, AttributeError) as error:
+        return [], (f"The regions are not shown: the record's settings do not tell them ({error}).",)
+    recorded = {mask.name: mask for mask in record.inputs.masks}
+    areas, lost = list[Area](), list[str]()
+    for each in wanted:
+        mask = _found(each, recorded.get(each.recorded), painting, read)
+        if mask is None:
+            lost.append(each.mask)
+            continue
+        shown = _shown(mask, photograph, stretch=record.settings.get("region_fit") is True)
+        areas.append(_area(each, shown, record.place, COLORS[len(areas) % len(COLORS)]))
+    if not lost:
+        return areas, ()
+    return areas, (f"Where {', '.join(lost)} was is not shown: the mask is not there, or was changed.",)
+
+
+def _wanted(record: Record, painting: Path) -> Iterator[_Wanted]:
+    names = {mask.name for mask in record.inputs.masks}
+    for spec in map(parse_region, record.settings.get("regions") or ()):  # type: ignore[arg-type]
+        if spec.mask in names:  # where style does not count, regions do not
+            yield _Wanted(spec.mask, spec.mask, Path(spec.style).name, _options(spec))
+    if "strength map" in names:
+        yield _Wanted(str(record.settings["strength_map"]), "strength map", "half the strength or less", inverse=True)
+    if "protected" in names:
+        name = record.settings["protect"]
+        faces = next(mask.path for mask in record.inputs.masks if mask.name == "protected")
+        yield _Wanted(faces if name == FACES else str(name), "protected", "stays a photograph")
+
+
+def _options(spec: RegionSpec) -> str:
+    """How else a region is painted.
+
+    >>> _options(RegionSpec("sky.png", "starry.jpg", scale=1.5, strength=0.7))
+    'scale=1.5, strength=0.7'
+    """
+    return ", ".join(filter(None, str(spec).removeprefix(f"{spec.mask}={spec.style}").split(",")))
+
+
+def _found(wanted: _Wanted, recorded: Input | None, painting: Path, read: ReadMask) -> Mask | None:
+    """A mask as it was when it was painted by, wherever it is now; None if it is not there any more."""
+    file = mask_file(wanted.mask)
+    color = wanted.mask.removeprefix(str(file))
+    for place in dict.fromkeys([file, painting.parent / file.name]):
+        try:
+            mask = read(f"{place}{color}")
+        except PictureError:
+            continue
+        if recorded is not None and mask.sha256 == recorded.sha256:
+            return mask
+    return None
+
+
+def _shown(mask: Mask, photograph: Found, *, stretch: bool) -> np.ndarray:
+    """The part of a mask that was painted by, small: (h, w), in [0, 1]."""
+    assert photograph.crop is not None
+    assert photograph.shape is not None
+    values = photograph.crop(fitted(mask, str(mask.path), photograph.shape, stretch=stretch).picture).pixels
+    scale = min(1, SIDE / max(values.shape))
+    return resize(values, *(max(1, round(side * scale)) for side in values.shape))
+
+
+def _area(wanted: _Wanted, values: np.ndarray, place: Box, color: str) -> Area:
+    values = 1 - values if wanted.inverse else values
+    heights, widths = (span.length / side for span, side in zip(place, values.shape, strict=True))
+
+    def placed(row: float, col: float) -> Point:
+        """From the middles of pixels, with one more around them, to the picture file; the edge stays the edge."""
+        found = place.rows.start + (row - 0.5) * heights, place.cols.start + (col - 0.5) * widths
+        inside = [min(max(round(at), span.start), span.stop) for at, span in zip(found, place, strict=True)]
+        return inside[0], inside[1]
+
+    padded = np.pad(values, 1)
+    lines: Any = contour_generator(z=padded).lines(HALF)  # arrays of (column, row)
+    rings = [[placed(row, col) for col, row in line.tolist()] for line in lines if len(line) >= SPECK]
+    nowhere = "" if rings else "nowhere as much as half"
+    note = ", ".join(filter(None, [wanted.mask, f"{values.mean():.0%} of the painting", nowhere, wanted.note]))
+    return Area(wanted.name, note, color, rings, placed(*_heart(padded >= HALF)) if rings else None)
+
+
+def _heart(meant: np.ndarray) -> Point:
+    """A point that is as far as can be from where nothing is meant, of (h, w) booleans with none at the edge."""
+    left = Image.fromarray(meant)
+    while (worn := left.convert("L").filter(ImageFilter.MinFilter(3))).getbbox():
+        left = worn
+    rows, cols = np.nonzero(np.asarray(left))
+    middle = len(rows) // 2
+    return int(rows[middle]), int(cols[middle])
