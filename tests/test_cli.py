@@ -731,7 +731,7 @@ def test_the_same_command_goes_on(folder, interrupted, painted):
 def test_another_command_does_not_go_on(folder, interrupted):
     """Changed settings or pictures are named in one line with both ways out; nothing is lost."""
     before = contents(folder)
-    words = ("out.png: an interrupted run of this painting began otherwise: ", "repeat its command", "--restart")
+    words = ("out.png: an interrupted run of this painting began otherwise: ", "rerun its command", "--restart")
     assert_refused(render(*interrupted, "--seed", "7"), *words, "seed was 0, is 7;")
     assert_refused(render(*interrupted, "--gps"), *words, "gps was false, is true;")
     shutil.copy(folder / "style.png", folder / "kept.png")
@@ -758,7 +758,7 @@ def test_keep_leaves_the_run_folder(folder, scheduler):
     again = render(*options, "--overwrite", "--keep")
     assert (again.exit_code, again.stderr) == (0, "muralist: --keep is called --keep-run now; write --keep-run\n")
     assert kept.exists()
-    assert resumed(folder) == 0
+    assert json.loads((folder / "out.png.json").read_text())["resumed"] == 0
 
 
 def test_gps_is_dropped_unless_asked_for(folder, scheduler):

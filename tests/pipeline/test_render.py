@@ -589,7 +589,7 @@ def test_what_was_painted_is_kept_and_gone_on_with(paint, folder, monkeypatch):
 def test_changed_settings_and_pictures_are_refused(paint, folder, monkeypatch):
     """What was interrupted goes on only as it was begun; what differs is named, and nothing is lost."""
     failing(monkeypatch, paint, KeyboardInterrupt())
-    with pytest.raises(OutputError, match=r"out\.png: an interrupted run .*: seed was 0, is 5; repeat its command"):
+    with pytest.raises(OutputError, match=r"out\.png: an interrupted run .*: seed was 0, is 5; rerun its command"):
         paint(seed=5)
     kept = (folder / "photo.png").read_bytes()
     save(folder / "photo.png", photograph(seed=8))

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from muralist.pipeline.job import Losses
+from muralist.pipeline.context import Losses
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.records.run_state import LevelReport, LevelState, RunState
