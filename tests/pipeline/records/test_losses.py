@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from muralist.pipeline.errors import OutputError
 from muralist.pipeline.context import Losses
+from muralist.pipeline.errors import OutputError
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.records.losses import LossRecord, best, check_plot, has_levelled_off, loss_line, write_plot
 from muralist.pipeline.settings import Settings
