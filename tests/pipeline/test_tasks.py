@@ -18,6 +18,7 @@ from PIL import Image
 from muralist.model.architecture import architecture
 from muralist.model.errors import DivergedError
 from muralist.model.painter import Painter, to_tensor
+from muralist.model.regions import ONE_REGION, Part
 from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES
 from muralist.model.statistics import Window, style_sums
 from muralist.model.weight_files import find_weights
@@ -255,6 +256,20 @@ def test_tiles_leave_out_what_is_not_theirs(done):
         values = PLANES[SETTINGS.optimizer] * np.prod(tile.extent.shape) * 3
         assert len(canvas.store.read(canvas.name(tile))) == 4 * values
     assert any(tile.extent != tile.outer for tile in level.grid)
+
+
+def test_without_masks_nothing_is_done_for_them(done, monkeypatch):
+    """A picture without masks has no guides and no regions, and no round asks for any."""
+    job, level = done.job, done.levels[1]
+    assert not job.folder.store.names(job.folder.guides(level))
+    assert tasks._window(job, level, level.grid[0]).guides is ONE_REGION
+    filed = job.folder.read(job.folder.sums(level, 1, 0))
+    assert {name for name in filed if name.startswith(("gram", "count"))} == {f"gram relu{n}_1" for n in range(1, 6)}
+    before = contents(job.folder.store.local)
+    monkeypatch.setattr(Part, "of", lambda *given: pytest.fail("asked for a part of a region"))
+    monkeypatch.setattr(Part, "add_to", lambda *given: pytest.fail("weighted by a region"))
+    everywhere(job, level, "paint_tile", 1, 0, WEIGHT)
+    assert contents(job.folder.store.local) == before
 
 
 def test_sums_of_tiles_are_sums_of_the_picture(done):
