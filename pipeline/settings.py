@@ -245,6 +245,11 @@ class Settings(BaseModel):
     )
     tv_loss: TvLoss = Field("l2", description="Formula of the TV loss, see `model/losses/variation.py`.")
     style_weight: Weight = Field(1000.0, description="Weight of the style loss.")
+    moments_weight: Weight = Field(
+        0.0,
+        description="Weight of the moments loss, which matches the distribution of every channel of the style layers, "
+        "see `model/losses/moments.py`.",
+    )
     strength: Share = Field(
         0.5,
         description="How strongly the style is painted, the same for every picture: 0 keeps the photograph, 1 gives "
@@ -485,7 +490,7 @@ class Settings(BaseModel):
     @property
     def style_terms(self) -> tuple[str, ...]:
         """The terms that compare with style pictures and count, by name."""
-        weights = {"style": self.style_weight}
+        weights = {"style": self.style_weight, "moments": self.moments_weight}
         return tuple(name for name, weight in weights.items() if weight and _positive(self.style_layers))
 
     @property

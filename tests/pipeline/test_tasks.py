@@ -379,6 +379,20 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
     assert missing not in [term.name for term in tasks._painter(job, level).objective.terms]
 
 
+def test_moments_take_the_place_of_style(tmp_path):
+    """With a weight of their own and none of style, moments alone are measured of the style picture, and painted."""
+    job = new_job(tmp_path, SETTINGS.model_copy(update={"style_weight": 0.0, "moments_weight": 300.0}))
+    level = levels_of(job)[0]
+    lay_out(job, level)
+    assert {name.split()[0] for name in job.folder.read(job.folder.targets(level, 0))} == {"moments"}
+    first = everywhere(job, level, "prepare_tile", 0, 0, None)
+    everywhere(job, level, "paint_tile", 1, 0, WEIGHT)
+    last = everywhere(job, level, "paint_tile", 2, 1, WEIGHT)
+    assert last.terms.keys() == {"moments", "content", "tv"}
+    assert last.weights["moments"] == 300
+    assert last.terms["moments"] < first.terms["moments"]
+
+
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
