@@ -7,6 +7,7 @@ import numpy as np
 from ..model.architecture import architecture
 from ..model.losses.content import ContentTerm
 from ..model.losses.means import MeansTerm
+from ..model.losses.moments import MomentsTerm
 from ..model.losses.style import StyleTerm
 from ..model.losses.terms import Layer, LossTerm, PictureSize
 from ..model.losses.variation import VariationTerm
@@ -14,7 +15,7 @@ from ..model.objective import Objective
 from .settings import Settings
 
 # Terms that compare with style pictures, by name.
-STYLE_TERMS: dict[str, type[MeansTerm]] = {"style": StyleTerm}
+STYLE_TERMS: dict[str, type[MeansTerm]] = {"style": StyleTerm, "moments": MomentsTerm}
 
 
 def objective(
@@ -41,6 +42,16 @@ def objective(
                 regions=regions,
                 formula=settings.style_loss,
                 metric=metric or {},
+            )
+        )
+    if "moments" in settings.style_terms:
+        terms.append(
+            MomentsTerm(
+                weight=settings.moments_weight,
+                size=size,
+                layers=settings.active_style_layers,
+                targets=targets,
+                regions=regions,
             )
         )
     if settings.active_content_layers:

@@ -168,6 +168,12 @@ class Settings(BaseModel):
     content_loss: ContentLoss = setting("relative", LOOK, "Formula of the content loss, see `model/losses/content.py`.")
     tv_loss: TvLoss = setting("l2", LOOK, "Formula of the TV loss, see `model/losses/variation.py`.", speed=True)
     style_weight: Weight = setting(1000.0, LOOK, "Weight of the style loss.")
+    moments_weight: Weight = setting(
+        0.0,
+        LOOK,
+        "Weight of the moments loss, which matches the distribution of every channel of the style layers, see "
+        "`model/losses/moments.py`.",
+    )
     strength: Share = setting(
         0.5,
         LOOK,
@@ -619,7 +625,7 @@ class Settings(BaseModel):
     @property
     def style_terms(self) -> tuple[str, ...]:
         """The terms that compare with style pictures and count, by name."""
-        weights = {"style": self.style_weight}
+        weights = {"style": self.style_weight, "moments": self.moments_weight}
         return tuple(name for name, weight in weights.items() if weight and _positive(self.style_layers))
 
     @property

@@ -15,6 +15,7 @@ from muralist.model.architecture import architecture
 from muralist.model.graphs import MOST, Graphs
 from muralist.model.loading import load_network
 from muralist.model.losses.means import MeansTerm
+from muralist.model.losses.moments import MomentsTerm
 from muralist.model.optimizers import Steps
 from muralist.model.painter import Painter, to_tensor
 from muralist.model.state import start_state
@@ -28,7 +29,15 @@ pytestmark = pytest.mark.integration
 
 LBFGS = Steps(3, first=3, first_of_level=3, learning_rate=1.0, ema_decay=0.0, optimizer="lbfgs", resolutions=4)
 ADAM = Steps(3, first=3, first_of_level=3, learning_rate=0.02)
-GOALS = ({}, {"style_loss": "w2"}, {"style_loss": "spst"}, {"normalize_gradients": True}, {"tv_loss": "l2-9point"})
+KINDS = MomentsTerm.kinds
+GOALS = (
+    {},
+    {"style_loss": "w2"},
+    {"style_loss": "spst"},
+    {"normalize_gradients": True},
+    {"tv_loss": "l2-9point"},
+    {"moments_weight": 30.0},
+)
 
 
 class Looks(TorchDispatchMode):
@@ -61,10 +70,9 @@ def scene(ways: Ways | None = None, graphs: Graphs | None = None, **goal: object
     targets = {}
     for layer in settings.active_style_layers:
         features = random.random((3 * row.channels(layer), row.channels(layer)))
-        targets |= {
-            f"style gram {layer}": features.T @ features / len(features),
-            f"style mean {layer}": features.mean(0),
-        }
+        targets[f"style gram {layer}"] = features.T @ features / len(features)
+        targets[f"style mean {layer}"] = features.mean(0)
+        targets |= {f"moments {kind} {layer}": (features / 4).mean(0) ** k for k, kind in enumerate(KINDS, 1)}
     goal = objective(settings, targets, 48, 128, 3.0, network.metric)
     return Painter(network, goal, graphs or Graphs())
 

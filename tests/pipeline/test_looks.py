@@ -23,7 +23,7 @@ def few(monkeypatch):
     """Two looks and one that cannot be painted, in a second."""
     quick = {"steps": [1], "base_size": 64}
     wrong = Look("none", "draft", {"network": "nothing"}, quick)
-    monkeypatch.setattr(module, "LOOKS", (*(each._replace(quick=quick) for each in LOOKS[1:3]), wrong))
+    monkeypatch.setattr(module, "LOOKS", (*(each._replace(quick=quick) for each in LOOKS[:2]), wrong))
 
 
 def test_a_page_shows_what_was_painted(few, scheduler, tmp_path):
@@ -33,13 +33,13 @@ def test_a_page_shows_what_was_painted(few, scheduler, tmp_path):
     assert len(failures) == 1
     assert failures[0].startswith("none: unknown network 'nothing'")
     shown = re.findall(r'<img src="([^"]*)"', page.read_text())
-    assert shown == ["strength-0.35.jpg", "strength-0.5.jpg"]
-    for name, strength in zip(shown, (0.35, 0.5), strict=True):
+    assert shown == ["strength-0.2.jpg", "strength-0.5.jpg"]
+    for name, strength in zip(shown, (0.2, 0.5), strict=True):
         assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["settings"]["strength"] == strength
     commands = [shlex.split(html.unescape(text)) for text in re.findall(r'data-copy="([^"]*)"', page.read_text())]
     assert commands[0] == [
         *("muralist", "render", str(content), "-s", str(style), "-o", "my photo-painted.tif"),
-        *("--set", "strength=0.35"),
+        *("--set", "strength=0.2"),
     ]
     assert paint_looks(content, [style], tmp_path / "out", scheduler=scheduler, device="cpu")[0] == page
 

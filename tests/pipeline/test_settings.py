@@ -24,6 +24,7 @@ VALID = st.fixed_dictionaries(
     optional={
         "style_layers": WEIGHTS,
         "style_weight": st.floats(0, allow_infinity=False),
+        "moments_weight": st.floats(0, allow_infinity=False),
         "steps": st.lists(st.integers(0, 100_000), min_size=1),
         "learning_rate": st.lists(st.floats(0, 1, exclude_min=True), min_size=1),
         "betas": st.tuples(DECAYS, DECAYS),

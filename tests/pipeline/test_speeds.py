@@ -152,6 +152,7 @@ def depended_on(**changes: object) -> dict[str, object]:
         {"padding": "zeros"},
         {"optimizer": "adam"},
         {"style_loss": "w2"},
+        {"moments_weight": 30},
         {"tv_loss": "l1-sum"},
         {"normalize_gradients": True},
         {"style_layers": {"relu1_1": 1, "relu2_1": 1}},

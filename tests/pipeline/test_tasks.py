@@ -394,6 +394,20 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
     assert missing not in [term.name for term in tasks._painter(context, level).objective.terms]
 
 
+def test_moments_take_the_place_of_style(tmp_path):
+    """With a weight of their own and none of style, moments alone are measured of the style picture, and painted."""
+    context = new_context(tmp_path, SETTINGS.model_copy(update={"style_weight": 0.0, "moments_weight": 300.0}))
+    level = levels_of(context)[0]
+    prepare_level(context, level)
+    assert {name.split()[0] for name in context.folder.read(context.folder.targets(level, 0))} == {"moments"}
+    first = everywhere(context, level, "prepare_tile", 0, 0, None)
+    everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
+    last = everywhere(context, level, "paint_tile", 2, 1, WEIGHT)
+    assert last.terms.keys() == {"moments", "content", "tv"}
+    assert last.weights["moments"] == 300
+    assert last.terms["moments"] < first.terms["moments"]
+
+
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
