@@ -328,6 +328,7 @@ def _sources(plan: RenderPlan, context: RenderContext) -> LevelInputs:
         "weights": plan.weights.sha256,
         "layers": " ".join(sorted(settings.active_style_layers)),
         "terms": " ".join(settings.style_terms),
+        **{name: number for name, number in plan.identity["versions"].items() if name != "muralist"},
         "precision": context.precision,
         "device": context.device.partition(":")[0],
     }

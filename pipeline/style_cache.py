@@ -23,7 +23,7 @@ class StyleCache:
         Shared by all renders; may be deleted at any time.
     origin : dict str -> str
         All that the statistics depend on but the size: hashes of the style picture and the weights, network,
-        pooling, padding, layers, terms, number type, and what recolored the picture.
+        pooling, padding, layers, terms, number type, versions of the libraries, and what recolored the picture.
     """
 
     folder: Path

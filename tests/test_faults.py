@@ -348,7 +348,7 @@ def test_a_full_disk(stage, command, workers, limit):
     scene, (whole, _) = stage.scene(command, workers), stage.whole(command)
     code, said = scene.run(LIMIT=str(limit))
     assert (code, "Traceback" in said) == (1, False), said
-    assert "the disk is full; free some space and repeat the command to go on" in said + str(_reasons(scene))
+    assert "the disk is full; free some space and rerun the command to resume" in said + str(_reasons(scene))
     until(lambda: not scene.processes())
     assert_gone_on_with(scene, whole)
 

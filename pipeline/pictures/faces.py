@@ -17,7 +17,7 @@ SIDE: Final = 512  # px, long side at which faces are looked for
 LEAST_FACE: Final = 30  # px, there
 AGREEING: Final = 12  # hits that make a face; with four, a cat's cheek was one
 STEP: Final = 1.1  # from a size of faces to the next
-HALF_WIDTH, HALF_HEIGHT, RISE = 0.62, 0.85, 0.08  # of the ellipse around a face, in sides of the square that was found
+HALF_WIDTH, HALF_HEIGHT, RISE = 0.5, 0.66, 0.0  # of the ellipse around a face, in sides of the square that was found
 
 
 def find_faces(photograph: Picture) -> Mask | None:

@@ -18,7 +18,7 @@ BROKEN = (
 
 _MOST_SIDE = 10_000_000  # of a libvips image
 _HDR = {16: "PQ", 18: "HLG"}  # of ITU-T H.273
-_GRAY = {8: "b-w", 16: "gray16"}
+_GRAY = {8: "b-w", 16: "grey16"}
 
 
 class Asked(NamedTuple):

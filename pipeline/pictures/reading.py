@@ -37,7 +37,7 @@ from .samples import (
 )
 from .stored import Stored
 
-_COLOR_BANDS = {"b-w": 1, "gray16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
+_COLOR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
 
 # A JPEG takes at least one bit for every block of 8 x 8 pixels.
 _JPEG_PIXELS_PER_BYTE = 512
@@ -295,7 +295,7 @@ def _float_as_16_bit(image: Any, path: Path) -> Any:
             f"{path}: float values from {low:g} to {high:g}, wanted 0 to 1; rescale it, or export it in 16 bits",
             path=path,
         )
-    return at_depth(image, 16).copy(interpretation="gray16" if image.bands < 3 else "rgb16")
+    return at_depth(image, 16).copy(interpretation="grey16" if image.bands < 3 else "rgb16")
 
 
 def _no_profile(image: Any, path: Path) -> str:

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
+from ..pictures.libraries import library_versions
 from ..pictures.profiles import BUILT_IN, output_profile
 from ..settings import Settings
 
-PACKAGES: Final = ("muralist", "torch")
+PACKAGES: Final = ("muralist", "torch", "numpy")
 
 _CHANGED: Final = {
     "content": "the photograph changed",
@@ -61,7 +62,7 @@ def identity(
         "init": init,
         "weights": weights,
         "settings": settings.model_dump(mode="json", exclude=set(settings.names(identity=False))),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES} | library_versions(),
     }
 
 

@@ -145,7 +145,7 @@ def test_pixels_fit_the_level_and_keep_the_minimum(folder):
 
 def test_colors_are_matched_if_asked_for(folder):
     """With `color: statistics` the pixels come recolored, with the photograph's mean; else as they are."""
-    (own,), (matched,) = (read(folder, "style1.png", colors=colors) for colors in ("luminance", "statistics"))
+    (own,), (matched,) = (read(folder, "style1.png", color=color) for color in ("luminance", "statistics"))
     assert own.recoloring is None
     photo = photograph() / 255
     assert np.abs(own.pixels(112).mean((0, 1)) - photo.mean((0, 1))).max() > 0.05

@@ -260,16 +260,18 @@ def test_tiles_leave_out_what_is_not_theirs(done):
 
 def test_without_masks_nothing_is_done_for_them(done, monkeypatch):
     """A picture without masks has no guides and no regions, and no round asks for any."""
-    job, level = done.job, done.levels[1]
-    assert not job.folder.store.names(job.folder.guides(level))
-    assert tasks._window(job, level, level.grid[0]).guides is ONE_REGION
-    filed = job.folder.read(job.folder.sums(level, 1, 0))
-    assert {name for name in filed if name.startswith(("gram", "count"))} == {f"gram relu{n}_1" for n in range(1, 6)}
-    before = contents(job.folder.store.local)
+    context, level = done.context, done.levels[1]
+    assert not context.folder.store.names(context.folder.guides(level))
+    assert tasks._window(context, level, level.grid[0]).guides is ONE_REGION
+    filed = context.folder.read(context.folder.sums(level, 1, 0))
+    assert {name for name in filed if "gram" in name or "count" in name} == {
+        f"style gram relu{n}_1" for n in range(1, 6)
+    }
+    before = contents(context.folder.store.local)
     monkeypatch.setattr(Part, "of", lambda *given: pytest.fail("asked for a part of a region"))
     monkeypatch.setattr(Part, "add_to", lambda *given: pytest.fail("weighted by a region"))
-    everywhere(job, level, "paint_tile", 1, 0, WEIGHT)
-    assert contents(job.folder.store.local) == before
+    everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
+    assert contents(context.folder.store.local) == before
 
 
 def test_sums_of_tiles_are_sums_of_the_picture(done):

@@ -239,7 +239,7 @@ for_network:
     style_weight: 20
     tv_weight: 1e-3
 """,
-    "list": "size: 900\naspect: '4:3'\ncolors: statistics\nstyle_blend:\n  - 1\n  - 0.5\nseed: 7\ninit: blank\n",
+    "list": "size: 900\naspect: '4:3'\ncolor: statistics\nstyle_blend:\n  - 1\n  - 0.5\nseed: 7\ninit: blank\n",
 }
 ROWS: list[dict[str, object]] = [
     {"content": "a/cat.jpg", "style": "wave.jpg|monet.png", "output": "b/{stem}-{number}.png", "tile": 512},

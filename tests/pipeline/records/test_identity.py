@@ -1,6 +1,7 @@
 """Identities: what is in them, and what is said about two that differ."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -87,7 +88,8 @@ def test_an_identity_is_plain():
     assert json.loads(json.dumps(found)) == found
     assert (found["content"], found["init"], found["weights"]) == ("aa", None, "ee")
     assert found["styles"] == [["bb"], ["cc", "dd"]]
-    assert set(found["versions"]) == {"muralist", "torch"}
+    assert set(found["versions"]) == {"muralist", "torch", "numpy", "pillow", "libvips"}
+    assert all(re.match(r"\d+\.\d+", number) for number in found["versions"].values())
 
 
 @pytest.mark.parametrize(

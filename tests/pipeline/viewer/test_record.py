@@ -92,7 +92,15 @@ def test_a_record_deeper_than_any_is_refused(tmp_path):
 
 def test_text_is_escaped_and_printable(painted, tmp_path):
     """What is put into a page is text in it, with control codes written out."""
-    facts = {"name": NASTY[0], "size": "", "labels": ["Painting"], "layers": [], "notices": [], "facts": None}
+    facts = {
+        "name": NASTY[0],
+        "size": "",
+        "labels": ["Painting"],
+        "layers": [],
+        "areas": [],
+        "notices": [],
+        "facts": None,
+    }
     page = render_page("picture.html", (), {"x": NASTY[0]}, title="t", comparison=None, version="0", **facts).decode()
     assert "<h1>&lt;b&gt;&amp;&#34;&#39;\\u202e\\x1b[2J\\ud800</h1>" in page
     assert "\\u003cb\\u003e\\u0026" in page
