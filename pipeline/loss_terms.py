@@ -1,6 +1,7 @@
 """From settings to the terms of the loss."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -32,28 +33,12 @@ def objective(
     layers = {name: Layer(row.channels(name), height * width / row.stride(name) ** 2) for name in settings.layers}
     size = PictureSize(height, width, layers, settings.loss_pixels)
     terms: list[LossTerm] = []
+    compared: dict[str, Any] = {"layers": settings.active_style_layers, "targets": targets, "regions": regions}
     if "style" in settings.style_terms:
-        terms.append(
-            StyleTerm(
-                weight=settings.style_weight,
-                size=size,
-                layers=settings.active_style_layers,
-                targets=targets,
-                regions=regions,
-                formula=settings.style_loss,
-                metric=metric or {},
-            )
-        )
+        how: dict[str, Any] = {"formula": settings.style_loss, "metric": metric or {}}
+        terms.append(StyleTerm(weight=settings.style_weight, size=size, **compared, **how))
     if "moments" in settings.style_terms:
-        terms.append(
-            MomentsTerm(
-                weight=settings.moments_weight,
-                size=size,
-                layers=settings.active_style_layers,
-                targets=targets,
-                regions=regions,
-            )
-        )
+        terms.append(MomentsTerm(weight=settings.moments_weight, size=size, **compared))
     if settings.active_content_layers:
         kept = settings.active_content_layers
         terms.append(ContentTerm(weight=content_weight, size=size, layers=kept, formula=settings.content_loss))

@@ -1,9 +1,10 @@
 """What a setting is for, said once, on its field: every list of settings follows from it, see `Settings.names`."""
 
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 Group = Literal["picture", "look", "size and print", "regions", "machine", "run"]
 PICTURE: Final = "picture"
@@ -87,3 +88,61 @@ def setting(
         The other attributes of `Role`.
     """
     return Field(default, description=description, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=Role(group, **role))
+
+
+def machine_setting(default: Any, description: str, **role: Any) -> Any:
+    """Give a field that says where and how fast to compute, and changes nothing in the painting."""
+    return setting(default, MACHINE, description, scope="machine", identity=False, **role)
+
+
+class WithRoles(BaseModel):
+    """A model whose fields were made by `setting`: which of them have a role, a flag, or another name now."""
+
+    @classmethod
+    def role(cls, name: str) -> Role:
+        """Give what a setting is for."""
+        role = cls.model_fields[name].json_schema_extra
+        assert isinstance(role, Role), f"{name}: this field was not made by `setting`"
+        return role
+
+    @classmethod
+    @cache
+    def names(cls, **role: object) -> frozenset[str]:
+        """Give the names of all settings whose `Role` has these attributes.
+
+        Examples
+        --------
+        >>> from .settings import Settings
+        >>> sorted(Settings.names(style_cache=True))
+        ['network', 'padding', 'pool_rescale', 'pooling']
+        """
+        wanted = role.items()
+        return frozenset(name for name in cls.model_fields if wanted <= vars(cls.role(name)).items())
+
+    @classmethod
+    def rivals(cls, name: str) -> set[str]:
+        """Give the settings that one takes the place of, and they its."""
+        return {other for other in cls.model_fields if other in cls.role(name).rivals or name in cls.role(other).rivals}
+
+    @classmethod
+    @cache
+    def old_names(cls) -> dict[str, str]:
+        """Give the new name of every setting that had another one in the last release, by the old one."""
+        return {was: name for name in cls.model_fields if (was := cls.role(name).was) is not None}
+
+    @classmethod
+    def new_name(cls, name: str, value: object) -> str:
+        """Give the name that a setting has now; an old name that is another's now counts for a whole number only."""
+        is_others = name in cls.model_fields and type(value) is not int
+        return name if is_others else cls.old_names().get(name, name)
+
+    @classmethod
+    def flags(cls) -> dict[str, str]:
+        """Give the flag of every setting that has one, such as ``--size``, and of a switch ``--gps/--no-gps``."""
+        found = {}
+        for name, field in cls.model_fields.items():
+            flag = cls.role(name).flag
+            word = flag.removeprefix("--") if isinstance(flag, str) else name.replace("_", "-")
+            if flag:
+                found[name] = f"--{word}/--no-{word}" if field.annotation is bool else f"--{word}"
+        return found

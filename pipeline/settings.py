@@ -6,12 +6,11 @@ that the settings written beside a painting are the ones it was made with.
 
 import warnings
 from collections.abc import Sequence
-from functools import cache
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
 
-from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, Role, setting
+from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, WithRoles, machine_setting, setting
 from .setting_types import (
     Address,
     BitDepth,
@@ -75,13 +74,6 @@ def spelled(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
-def explained(name: str) -> str:
-    """Say what a setting does, and between which words it chooses if it does."""
-    field = Settings.model_fields[name]
-    choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
-    return f"{field.description} One of: {', '.join(choices)}." if len(choices) > 1 else str(field.description)
-
-
 def warn_of_old_name(name: str, new: str, value: object, place: str = "") -> None:
     """Tell as a `FutureWarning` that a setting has another name now."""
     warnings.warn(f"{place}{name} is called {new} now; write {new}: {value}", FutureWarning, stacklevel=4)
@@ -106,7 +98,7 @@ def _positive(weights: dict[str, float]) -> dict[str, float]:
     return {layer: weight for layer, weight in weights.items() if weight > 0}
 
 
-class Settings(BaseModel):
+class Settings(WithRoles):
     """The settings of one painting; see each field's description.
 
     Text that spells a number is read as one (YAML reads ``1e-3`` as text), but a truth value is
@@ -396,12 +388,7 @@ class Settings(BaseModel):
         rivals=("size", "width", "height"),
     )
     dpi: Float | None = setting(
-        None,
-        SIZE,
-        "Dots per inch of the print. 300 if only `print_size` is given.",
-        gt=0,
-        le=MAX_DPI,
-        flag=True,
+        None, SIZE, "Dots per inch of the print. 300 if only `print_size` is given.", gt=0, le=MAX_DPI, flag=True
     )
     fit: Literal["fit", "crop"] = setting(
         "fit", SIZE, "Put the whole picture inside the paper, or crop it to fill the paper.", flag=True
@@ -465,9 +452,7 @@ class Settings(BaseModel):
     keep_times: bool = setting(
         False, PICTURE, "Give the painting the photograph's file times.", flag=True, identity=False
     )
-    max_pixels: Int = setting(
-        2_000_000_000, MACHINE, "Refuse pictures of more pixels than this.", ge=1, scope="machine", identity=False
-    )
+    max_pixels: Int = machine_setting(2_000_000_000, "Refuse pictures of more pixels than this.", ge=1)
 
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", MACHINE, "Number format of the network; `auto` suits it to the device.", flag=True
@@ -489,78 +474,42 @@ class Settings(BaseModel):
         scope="machine",
         speed=True,
     )
-    workers: Int | None = setting(
+    workers: Int | None = machine_setting(
         None,
-        MACHINE,
         "Worker processes. By default as many as suit the devices.",
         ge=1,
         le=MOST_PROCESSES,
         flag=True,
         common=True,
-        scope="machine",
-        identity=False,
     )
-    threads: Int | None = setting(
-        None,
-        MACHINE,
-        "Threads per worker on a CPU; by default its share of the cores.",
-        ge=1,
-        le=MOST_PROCESSES,
-        flag=True,
-        scope="machine",
-        identity=False,
+    threads: Int | None = machine_setting(
+        None, "Threads per worker on a CPU; by default its share of the cores.", ge=1, le=MOST_PROCESSES, flag=True
     )
-    scheduler: Address | None = setting(
-        None,
-        MACHINE,
-        "Address of a running dask scheduler, such as tcp://host:8786, to paint on its workers.",
-        flag=True,
-        scope="machine",
-        identity=False,
+    scheduler: Address | None = machine_setting(
+        None, "Address of a running dask scheduler, such as tcp://host:8786, to paint on its workers.", flag=True
     )
-    tls_ca: Certificate | None = setting(
-        None,
-        MACHINE,
-        "PEM file of the authority a tls:// scheduler must be signed by.",
-        flag=True,
-        scope="machine",
-        identity=False,
+    tls_ca: Certificate | None = machine_setting(
+        None, "PEM file of the authority a tls:// scheduler must be signed by.", flag=True
     )
-    tls_cert: Certificate | None = setting(
-        None,
-        MACHINE,
-        "PEM file with this machine's certificate for tls://.",
-        flag=True,
-        scope="machine",
-        identity=False,
+    tls_cert: Certificate | None = machine_setting(
+        None, "PEM file with this machine's certificate for tls://.", flag=True
     )
-    tls_key: Certificate | None = setting(
-        None,
-        MACHINE,
-        "PEM file with the key of that certificate, if apart from it.",
-        flag=True,
-        scope="machine",
-        identity=False,
+    tls_key: Certificate | None = machine_setting(
+        None, "PEM file with the key of that certificate, if apart from it.", flag=True
     )
-    scratch: FileName | None = setting(
+    scratch: FileName | None = machine_setting(
         None,
-        MACHINE,
         "Folder or URL for intermediate canvases. "
         "URLs are fsspec's, such as s3://bucket/x. By default beside the output.",
         flag=True,
         common=True,
-        scope="machine",
-        identity=False,
     )
-    memory: Memory | None = setting(
+    memory: Memory | None = machine_setting(
         None,
-        MACHINE,
         "Memory for pictures and canvases, such as 4GiB. "
         "What does not fit stays on disk. By default a quarter of the machine's.",
         flag=True,
         common=True,
-        scope="machine",
-        identity=False,
     )
     snapshot_every: Int | None = setting(
         None,
@@ -573,54 +522,6 @@ class Settings(BaseModel):
     seed: Int = setting(
         0, LOOK, "Seed of the noise in the start; without noise nothing is random.", ge=0, lt=2**63, flag=True
     )
-
-    @classmethod
-    def role(cls, name: str) -> Role:
-        """Give what a setting is for."""
-        role = cls.model_fields[name].json_schema_extra
-        assert isinstance(role, Role), f"{name}: this field was not made by `setting`"
-        return role
-
-    @classmethod
-    @cache
-    def names(cls, **role: object) -> frozenset[str]:
-        """Give the names of all settings whose `Role` has these attributes.
-
-        Examples
-        --------
-        >>> sorted(Settings.names(style_cache=True))
-        ['network', 'padding', 'pool_rescale', 'pooling']
-        """
-        wanted = role.items()
-        return frozenset(name for name in cls.model_fields if wanted <= vars(cls.role(name)).items())
-
-    @classmethod
-    def rivals(cls, name: str) -> set[str]:
-        """Give the settings that one takes the place of, and they its."""
-        return {other for other in cls.model_fields if other in cls.role(name).rivals or name in cls.role(other).rivals}
-
-    @classmethod
-    @cache
-    def old_names(cls) -> dict[str, str]:
-        """Give the new name of every setting that had another one in the last release, by the old one."""
-        return {was: name for name in cls.model_fields if (was := cls.role(name).was) is not None}
-
-    @classmethod
-    def new_name(cls, name: str, value: object) -> str:
-        """Give the name that a setting has now; an old name that is another's now counts for a whole number only."""
-        is_others = name in cls.model_fields and type(value) is not int
-        return name if is_others else cls.old_names().get(name, name)
-
-    @classmethod
-    def flags(cls) -> dict[str, str]:
-        """Give the flag of every setting that has one, such as ``--size``, and of a switch ``--gps/--no-gps``."""
-        found = {}
-        for name, field in cls.model_fields.items():
-            flag = cls.role(name).flag
-            word = flag.removeprefix("--") if isinstance(flag, str) else name.replace("_", "-")
-            if flag:
-                found[name] = f"--{word}/--no-{word}" if field.annotation is bool else f"--{word}"
-        return found
 
     @property
     def style_terms(self) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ usage: python tools/settings_table.py docs/settings.md
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from muralist.pipeline.settings import Settings, explained, spelled
+from muralist.pipeline.settings import Settings, spelled
 
 BETWEEN = re.compile(r"(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)
 
@@ -19,10 +19,16 @@ def table() -> str:
     return "\n".join(["| setting | flag | default | |", "|---|---|---|---|", *rows]) + "\n"
 
 
+def _explained(field: Any) -> str:
+    """Say what a setting does, and between which words it chooses if it does."""
+    choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
+    return f"{field.description} One of: {', '.join(choices)}." if len(choices) > 1 else str(field.description)
+
+
 def _row(name: str, field: Any) -> str:
     flags = Settings.flags()
     flag = f"`{flags[name]}`" if name in flags else ""
-    return f"| `{name}` | {flag} | {spelled(field.default)} | {explained(name)} |"
+    return f"| `{name}` | {flag} | {spelled(field.default)} | {_explained(field)} |"
 
 
 def main(page: str) -> None:
