@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from goals import Goal
+from layouts import random_network
 from torch import Tensor
 
 from muralist.model.architecture import Architecture, architecture, vgg
@@ -29,17 +30,6 @@ DEEP = {
 LBFGS = {"optimizer": "lbfgs", "learning_rate": 1.0}
 ALL_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 SHALLOW_LAYERS = ("relu1_1", "relu2_1", "relu3_1")
-
-
-def random_network(row: Architecture) -> Network:
-    """A float64 network with weights that keep the magnitude of what passes through."""
-    generator = torch.Generator().manual_seed(5)
-    weights = {}
-    for name, step in row.convolutions.items():
-        scale = (2 / 9 / step.fan_in) ** 0.5
-        weights[f"conv{name}.weight"] = torch.randn(step.shape, generator=generator) * scale
-        weights[f"conv{name}.bias"] = torch.randn(step.fan_out, generator=generator) * 0.1
-    return Network(row, weights).prepared("cpu", torch.float64)
 
 
 def smooth(height: int, width: int, seed: int) -> np.ndarray:

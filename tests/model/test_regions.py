@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from goals import Goal
+from layouts import random_network
 from torch import Tensor
 
 from muralist.model.architecture import architecture, vgg
@@ -63,11 +64,7 @@ MASKS = {"soft": soft, "hard": hard, "some nowhere": with_nothing}
 @lru_cache(maxsize=1)
 def network() -> Network:
     """A float64 network of random weights."""
-    generator, weights = torch.Generator().manual_seed(5), {}
-    for name, step in ROW.convolutions.items():
-        weights[f"conv{name}.weight"] = torch.randn(step.shape, generator=generator) * (2 / 9 / step.fan_in) ** 0.5
-        weights[f"conv{name}.bias"] = torch.randn(step.fan_out, generator=generator) * 0.1
-    return Network(ROW, weights).prepared("cpu", torch.float64)
+    return random_network(ROW)
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ from scipy.io import savemat
 from torch import Tensor
 
 from muralist.model.architecture import ARCHITECTURES, Architecture, Convolution
+from muralist.model.network import Network
 
 Tensors = Mapping[str, Tensor]
 CAFFE_MEAN = (123.68, 116.779, 103.939)
@@ -47,6 +48,11 @@ def random_weights(row: Architecture, seed: int = 0, gain: float = 1.0) -> dict[
         weights[f"conv{name}.weight"] = gain * torch.randn(step.shape, generator=rng) * (2 / fan) ** 0.5
         weights[f"conv{name}.bias"] = 0.1 * torch.randn(step.fan_out, generator=rng)
     return weights
+
+
+def random_network(row: Architecture) -> Network:
+    """A network with such weights, in float64."""
+    return Network(row, random_weights(row, seed=5)).prepared("cpu", torch.float64)
 
 
 # ------------------------------------------------------------------------------------------------------------- layouts

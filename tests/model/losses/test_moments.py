@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from layouts import random_network
 from torch import Tensor
 
 from muralist.model.architecture import architecture, vgg
 from muralist.model.losses.moments import MomentsTerm, central
 from muralist.model.losses.terms import Layer, PictureSize, TileView
-from muralist.model.network import Network
 from muralist.model.objective import Objective
 from muralist.model.painter import Painter, RoundGradient, to_tensor
 from muralist.model.regions import guides_of, region_key
@@ -116,15 +116,6 @@ def test_sums_are_at_least_float32(dtype):
 # --------------------------------------------------------------------------------------------------------- in tiles
 
 
-def network() -> Network:
-    """A float64 network of random weights."""
-    generator, weights = torch.Generator().manual_seed(5), {}
-    for name, step in ROW.convolutions.items():
-        weights[f"conv{name}.weight"] = torch.randn(step.shape, generator=generator) * (2 / 9 / step.fan_in) ** 0.5
-        weights[f"conv{name}.bias"] = torch.randn(step.fan_out, generator=generator) * 0.1
-    return Network(ROW, weights).prepared("cpu", torch.float64)
-
-
 def window(tile: Tile, masks: Tensor | None) -> Window:
     """Blend weights that sum to exactly one, and guides."""
     factors = (np.round(factor.astype(np.float64) * 2**20) / 2**20 for factor in GRID.window(tile))
@@ -136,7 +127,7 @@ def window(tile: Tile, masks: Tensor | None) -> Window:
 @pytest.mark.parametrize("regions", [1, 2])
 def test_oracle(regions):
     """In tiles, gradient and value are those of the whole picture written out, with regions and without."""
-    net, picture = network(), to_tensor(np.random.default_rng(2).random((*SHAPE, 3)))
+    net, picture = random_network(ROW), to_tensor(np.random.default_rng(2).random((*SHAPE, 3)))
     masks = None
     if regions == 2:
         left = torch.linspace(0, 1, SHAPE[1], dtype=torch.float64).expand(*SHAPE)
