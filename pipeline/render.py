@@ -247,7 +247,9 @@ def paint_picture(
     course, forecast = journal.resume(), planned_by(plan, cluster, precision)
     name, last = plan.output.name, plan.levels[-1]
     LOG.debug("%s: %s x %s px on %s in %s", name, last.width, last.height, cluster.device, precision)
-    LOG.debug("%s: run folder %s, resumed after %s levels", name, folder.base.root, len(course.levels))
+    LOG.debug("%s: run folder %s", name, folder.base.root)
+    if course.resumed:
+        LOG.debug("%s: resumed at level %s of %s", name, len(course.levels) + 1, len(plan.levels))
     painting = RenderDriver(
         context, plan.levels, cluster, _sources(plan, context), progress, journal, _saver(plan, context), course
     )

@@ -80,7 +80,9 @@ def address(page: Path) -> str:
 
 
 def settled(seen: Visit) -> None:
-    """Wait until all tiles that are to be shown are there."""
+    """Wait until all tiles to be shown are there, and no zoom is under way, in which Leaflet hears no finger."""
+    seen.page.wait_for_timeout(50)
+    until(seen, "!document.querySelector('.leaflet-zoom-anim')")
     until(seen, "[...document.querySelectorAll('#map img')].every((tile) => tile.complete)")
     seen.page.wait_for_timeout(150)
 
