@@ -19,9 +19,9 @@ setup: .venv/.ok ## make .venv with everything pinned in constraints.txt
 	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: .venv/.ok ## paint the example photograph at 640 px, in several tiles
+demo: .venv/.ok ## paint the example photograph at 560 px, in several tiles
 	$(BIN)/python tools/example_photograph.py demo/photograph.png
-	$(BIN)/muralist render demo/photograph.png -s examples/painting.jpg -o demo/painting.png --size 640 --tile 512 --overwrite
+	$(BIN)/muralist render demo/photograph.png -s examples/painting.jpg -o demo/painting.png --size 560 --tile 512 --overwrite
 	@echo "Your painting is at $(CURDIR)/demo/painting.png"
 
 test: lint typecheck pytest ## lint, types, import contracts and all tests; `make -j3 test` does them side by side
