@@ -1,5 +1,6 @@
 """What all tests share: a cache of their own, and workers that are started only once."""
 
+import gc
 import json
 import logging
 import os
@@ -43,6 +44,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if STARTING & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
+
+
+gc.disable()  # while modules are imported and tests collected, next to nothing is garbage
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is looked for in what the tests make, not each time in torch and five thousand tests as well."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -398,9 +398,10 @@ def test_render_says_one_line_when_it_is_done(folder, scheduler):
         r"out\.png: 128 x 96 px, \d+ s, seam score \d\.\d\d \((up to \d+\.\d\d is chance|too few to tell)\)\n",
         result.stdout,
     )
-    quiet = render("--scheduler", scheduler, "--quiet", "--overwrite")
+    quick = ("--scheduler", scheduler, "--overwrite", "--quiet", "--set", "steps=1")
+    quiet = render(*quick)
     assert (quiet.exit_code, quiet.output) == (0, "")
-    both = render("--scheduler", scheduler, "--quiet", "--json", "--overwrite", "--no-consensus")
+    both = render(*quick, "--json", "--no-consensus")
     assert (both.exit_code, both.stderr) == (0, "")
     assert json.loads(both.stdout)["settings"]["consensus"] is False
     assert sorted(os.listdir(folder)) == ["out.png", "out.png.json", "photo.png", "style.png"]
@@ -410,6 +411,7 @@ def test_notices_come_before_painting(folder, scheduler):
     """What is done otherwise than one may think is told on standard error, but not with --quiet."""
     save(folder / "init.png", photograph(60, 60))
     options = ["--scheduler", scheduler, "--init", "init.png", "-s", "style.png", "--style-blend", "3,1"]
+    options += ["--set", "steps=1"]
     lines = render(*options).stderr.splitlines()
     assert lines[0].startswith("muralist: init.png: the picture to start from is 60 x 60 px, another shape")
     assert lines[1].startswith("level 1/2")
@@ -503,6 +505,7 @@ finally:
 """
 
 
+@pytest.mark.integration
 def test_a_machine_that_was_measured_is_planned_for_without_torch(folder, monkeypatch, tmp_path):
     """Where a speed was kept, `plan` says when it was measured, and waits neither for that nor for torch."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -27,6 +27,7 @@ pytestmark = [
 
 COMMANDS = ["render", "batch"]
 LOCAL = ["scheduler", "own workers"]
+ONE = "own worker"  # starts with half the work
 # What another course may change in a sidecar.
 OTHERWISE = ("seconds", "peak_rss_bytes", "resumed", "notices", "workers")
 GOES_ON = "muralist: interrupted; rerun the same command to resume\n"
@@ -164,8 +165,8 @@ class Stage:
             "batch": ["photos", "-o", ".", "--quiet"],
         }[command]
         words = [str(self.folder / word) if word.startswith("photos") else word for word in what]
-        where = {"scheduler": self.scheduler} if workers == "scheduler" else {"workers": 2}
-        settings = assignments(TINY | where)
+        where = {"scheduler": {"scheduler": self.scheduler}, "own workers": {"workers": 2}, ONE: {"workers": 1}}
+        settings = assignments(TINY | where[workers])
         folder = self.folder / f"scene-{len(list(self.folder.iterdir()))}"
         return Scene(folder, (command, *words, "-s", str(self.folder / "style.png"), *settings))
 
@@ -260,10 +261,13 @@ def test_killed_at_any_moment(stage, command, number, of):
     killed(stage, command, "scheduler", moments(number, of), group=False)
 
 
-@pytest.mark.parametrize(("command", "group"), [("render", False), pytest.param("batch", True, marks=pytest.mark.slow)])
-def test_killed_with_workers_of_its_own(stage, command, group):
+@pytest.mark.parametrize(
+    ("command", "workers", "group"),
+    [("render", ONE, False), *(pytest.param(each, "own workers", True, marks=pytest.mark.slow) for each in COMMANDS)],
+)
+def test_killed_with_workers_of_its_own(stage, command, workers, group):
     """They end by themselves, or are killed with it."""
-    killed(stage, command, "own workers", 0.8, group=group)
+    killed(stage, command, workers, 0.8, group=group)
 
 
 @pytest.mark.slow
@@ -300,7 +304,7 @@ def test_killed_at_the_very_end(stage, command, last, nth):
 @pytest.mark.parametrize(
     ("command", "workers", "signum"),
     [
-        ("render", "own workers", signal.SIGINT),
+        ("render", ONE, signal.SIGINT),
         ("batch", "scheduler", signal.SIGTERM),
         pytest.param("render", "scheduler", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("batch", "own workers", signal.SIGINT, marks=pytest.mark.slow),

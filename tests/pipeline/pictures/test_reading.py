@@ -589,6 +589,7 @@ print(peak_rss() - before)
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("extension", [".jpg", ".tif"])
 def test_a_large_photograph_takes_little_memory(tmp_path: Path, extension: str) -> None:
     """A photograph of 270 MB is read, cropped and resized in less than 128 MiB."""

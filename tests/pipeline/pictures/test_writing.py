@@ -180,6 +180,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read as Linux tells it")
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".tif"])
 def test_memory_does_not_grow_with_height(tmp_path: Path, extension: str) -> None:

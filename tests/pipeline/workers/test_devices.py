@@ -136,6 +136,7 @@ def test_a_process_stays_near_its_gpu(monkeypatch, tmp_path):
     assert set(map(tuple, moved.values())) == {(1, 5)}
 
 
+@pytest.mark.integration
 def test_a_tile_that_does_not_fit_is_one_clean_error():
     """A process that may take little memory says what did not fit, where, and what to do; torch and Python alike."""
     script = """
