@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import pytest
 import torch
+from facts import having
 from goals import Goal
 from layouts import random_network
 from torch import Tensor
@@ -667,9 +668,7 @@ def test_the_rate_is_halved_until_it_helps():
 def test_divergence_is_reported_with_its_facts():
     """A gradient that stays broken ends the round: step, last rate and a way out, also on the other side of a wire."""
     steps = Steps(9, first=0, first_of_level=0, learning_rate=0.01)
-    with pytest.raises(
-        DivergedError, match=r"at step 4 of a round .* learning rate of 3.9e-05 at last; use --precision"
-    ) as caught:
+    with pytest.raises(DivergedError, match=r"\b4\b.*\b3\.9e-05\b.*--precision") as caught:
         descended(failing(*(call for call in range(1000) if call % 9 == 4)), steps)
     assert (caught.value.step, caught.value.learning_rate) == (4, 0.01 / 2**8)
     again = pickle.loads(pickle.dumps(caught.value))
@@ -690,7 +689,7 @@ def test_a_broken_state_is_reported():
     scene = shallow_scene()
     state, sums = start_state(scene.picture), scene.measured(scene.picture, one_tile(scene))
     state[PIXELS, 40, 50, 1] = np.nan
-    with pytest.raises(DivergedError, match="at step 0 of a round"):
+    with pytest.raises(DivergedError, check=having(step=0)):
         paint_alone(scene, state, sums, Steps(3, first=0, first_of_level=0, learning_rate=0.02))
 
 

@@ -382,7 +382,7 @@ def test_no_more_problems_are_told_than_are_read(preset):
 def test_the_text_of_a_preset_can_be_shown(preset):
     """Names and paths work alike, and a wrong name is an error here too."""
     assert preset_text(preset("tile: 12")) == "tile: 12"
-    with pytest.raises(SettingsError, match="did you mean 'draft'"):
+    with pytest.raises(SettingsError, match="'draft'"):
         preset_text("drft")
 
 
@@ -500,20 +500,20 @@ def test_a_strangers_preset_shows_no_other_file(preset, tmp_path, secret):
     assert f"{path}: this is no preset, wanted a file of settings; if it is yours, `muralist presets" in said
     for word in ("hunter2", "root", "password", "bash"):
         assert word not in said.replace(str(tmp_path), "")
-    with pytest.raises(SettingsError, match="this is no preset") as caught:
+    with pytest.raises(SettingsError, match="no preset") as caught:
         load_settings(str(path), own={}, place="list.csv:2", foreign=True)
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_bleed_without_its_unit_is_no_old_word():
     """A flag is a text, and `--bleed 3` lacks its unit; it never meant the edge margin."""
-    with pytest.raises(SettingsError, match=r"got bleed '3', wanted a length .* such as 3mm"):
+    with pytest.raises(SettingsError, match=r"bleed '3', .* 3mm"):
         load_settings("default", {"bleed": "3", "print_size": "A1"})
 
 
 def test_sizes_in_bytes_are_explained():
     """What is no number of bytes is told with an example."""
-    with pytest.raises(SettingsError, match=r"max_file: got 'banana', wanted bytes, .* such as 128MB or 4GiB"):
+    with pytest.raises(SettingsError, match=r"max_file: got 'banana', .* 128MB .* 4GiB"):
         load_settings("default", {"max_file": "banana"})
 
 
@@ -522,7 +522,7 @@ def test_old_words_are_understood_with_a_warning(preset, place):
     """For one release, wherever they stand; the warning says where, and the new word."""
     text = {"preset": "bleed: 48\n", "network": "for_network: {compact: {bleed: 48}}\n"}.get(place, "size: 100\n")
     flags, assignments = {"bleed": 48} if place == "flag" else {}, ["bleed=48"] if place == "assignment" else []
-    with pytest.warns(FutureWarning, match=r"bleed is called edge_margin now; write edge_margin: 48") as told:
+    with pytest.warns(FutureWarning, match=r"bleed .*edge_margin: 48") as told:
         found = load_settings(preset(text), flags, assignments)
     assert found.edge_margin == 48
     assert len(told) == 1
@@ -543,11 +543,11 @@ def test_every_old_name_sets_what_has_a_new_one(preset, old):
     assert old in Settings.old_names()
     new, value = OLD[old]
     text = list(value) if isinstance(value, tuple) else value
-    with pytest.warns(FutureWarning, match=f"mine.yaml:1: {old} is called {new} now"):
+    with pytest.warns(FutureWarning, match=f"mine.yaml:1: {old} .*{new}"):
         assert getattr(load_settings(preset(f"{old}: {text}\n")), new) == value
-    with pytest.warns(FutureWarning, match=f"list.csv:3: {old} is called {new} now"):
+    with pytest.warns(FutureWarning, match=f"list.csv:3: {old} .*{new}"):
         assert getattr(load_settings(own={old: text}, place="list.csv:3"), new) == value
-    with pytest.warns(FutureWarning, match=f"^{old} is called {new} now"):
+    with pytest.warns(FutureWarning, match=f"^{old} .*{new}"):
         assert getattr(Settings(**{old: text}), new) == value
 
 
@@ -562,7 +562,7 @@ def test_all_old_names_are_known():
 def test_an_old_name_beside_the_new_one(preset):
     """Which of them counts would be a guess."""
     assert "mine.yaml:2: color: given twice" in complaint(preset("color: style\ncolours: luminance\n"))
-    with pytest.raises(ValidationError, match="color is given twice"):
+    with pytest.raises(ValidationError, match=r"color .*twice"):
         Settings(**{"color": "style", "colours": "luminance"})
 
 

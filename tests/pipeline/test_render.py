@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import pyvips
 from dask_processes import ENVIRONMENT
+from facts import having
 from pictures import TINY, contents, deep, painting, photograph, save, with_alpha
 from PIL import ExifTags, Image
 from rendering import render
@@ -244,7 +245,7 @@ def test_content_alone_comes_back_from_noise(paint):
 
 def test_nothing_to_paint_is_refused(paint, folder):
     """With both weights 0 there is nothing to do, and that is said before anything is read."""
-    with pytest.raises(SettingsError, match="got style_weight 0 and content_weight 0, so there is nothing to paint"):
+    with pytest.raises(SettingsError, match=r"style_weight 0\b.*content_weight 0\b"):
         paint(style_weight=0, content_weight=0, content="none.png")
     assert names(folder) == ["photo.png", "style.png"]
 
@@ -407,7 +408,7 @@ def test_an_existing_snapshot_stops_before_any_work(paint, folder):
     """What lies under the name of a snapshot stays; with `overwrite` it is replaced."""
     (folder / "out-000006.png").write_bytes(b"precious")
     before = contents(folder)
-    with pytest.raises(OutputError, match=r"out-000006\.png: exists already; use --overwrite"):
+    with pytest.raises(OutputError, match=r"out-000006\.png: .*--overwrite"):
         paint(snapshot_every=3)
     assert contents(folder) == before
     paint(snapshot_every=3, overwrite=True)
@@ -513,7 +514,7 @@ def test_an_existing_output_is_not_touched(paint, folder):
     """Without `overwrite` an existing file stays as it is; with it, it is replaced."""
     (folder / "out.png").write_bytes(b"precious")
     before = contents(folder)
-    with pytest.raises(OutputError, match="exists already; use --overwrite"):
+    with pytest.raises(OutputError, match="--overwrite"):
         paint()
     assert contents(folder) == before
     paint(overwrite=True, steps=[0])
@@ -523,7 +524,7 @@ def test_an_existing_output_is_not_touched(paint, folder):
 def test_a_sidecar_of_another_painting_is_not_touched(paint, folder):
     """Without `overwrite` a sidecar that lies there already stays as it is, even where its painting is gone."""
     (folder / "out.png.json").write_text("precious")
-    with pytest.raises(OutputError, match=r"out\.png\.json: exists already; use --overwrite"):
+    with pytest.raises(OutputError, match=r"out\.png\.json: .*--overwrite"):
         paint()
     assert (folder / "out.png.json").read_text() == "precious"
     assert not (folder / "out.png").exists()
@@ -536,7 +537,7 @@ def test_an_input_is_never_overwritten(paint, folder, picture):
     for name in ("several/one.png", "init.png"):
         save(folder / name, painting())
     before = (folder / picture).read_bytes()
-    with pytest.raises(OutputError, match="one of the files to be read"):
+    with pytest.raises(OutputError, match="to be read"):
         paint(picture, style=["style.png", "several"], init=str(folder / "init.png"), overwrite=True)
     assert (folder / picture).read_bytes() == before
 
@@ -589,11 +590,11 @@ def test_what_was_painted_is_kept_and_gone_on_with(paint, folder, monkeypatch):
 def test_changed_settings_and_pictures_are_refused(paint, folder, monkeypatch):
     """What was interrupted goes on only as it was begun; what differs is named, and nothing is lost."""
     failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1])
-    with pytest.raises(OutputError, match=r"out\.png: an interrupted run .*: seed was 0, is 5; rerun its command"):
+    with pytest.raises(OutputError, match=r"out\.png: .*: seed was 0, is 5; .*--restart"):
         paint(seed=5, steps=[1])
     kept = (folder / "photo.png").read_bytes()
     save(folder / "photo.png", photograph(seed=8))
-    with pytest.raises(OutputError, match=r"the photograph changed; .* or start over with --restart"):
+    with pytest.raises(OutputError, match=r"photograph changed; .*--restart"):
         paint(steps=[1])
     (folder / "photo.png").write_bytes(kept)
     assert paint(workers=3, steps=[1])["resumed"] == 1
@@ -603,7 +604,7 @@ def test_restart_begins_anew(paint, folder, monkeypatch):
     """With `restart`, what was interrupted is given up; an existing output needs `overwrite` again."""
     failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1])
     (folder / "out.png").write_bytes(b"precious")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="--overwrite"):
         paint(seed=5, steps=[1], restart=True)
     assert (folder / "out.png").read_bytes() == b"precious"
     sidecar = paint(seed=5, steps=[1], restart=True, overwrite=True)
@@ -614,7 +615,7 @@ def test_the_run_folder_can_be_kept(paint, folder):
     """With `keep_run` the canvases stay after a success, and the next painting of that name starts over."""
     paint(keep_run=True, steps=[1])
     assert names(folder) == [".out.png.muralist", "out.png", "out.png.json", "photo.png", "style.png"]
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="--overwrite"):
         paint()
     assert paint(overwrite=True, steps=[1])["resumed"] == 0
     assert names(folder) == ["out.png", "out.png.json", "photo.png", "style.png"]
@@ -652,7 +653,7 @@ def test_the_run_folder_can_be_elsewhere(paint, folder, tmp_path_factory, monkey
 
 def test_a_scratch_folder_that_is_not_there(paint, folder):
     """A missing scratch folder is one clean error."""
-    with pytest.raises(OutputError, match=r"nowhere: no folder to write to .* --scratch"):
+    with pytest.raises(OutputError, match=r"nowhere: .*--scratch"):
         paint(scratch=str(folder / "nowhere"))
     assert names(folder) == ["photo.png", "style.png"]
 
@@ -661,7 +662,7 @@ def test_too_little_room_is_found_out_before_any_work(paint, folder, monkeypatch
     """The free space is compared with what painting will need; the message tells both."""
     usage = shutil.disk_usage(folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(OutputError, match=r"needs .* GiB there for a while, but 0\.0 GiB are free.* --scratch"):
+    with pytest.raises(OutputError, match=r" GiB .* 0\.0 GiB .*--scratch"):
         paint()
     assert names(folder) == ["photo.png", "style.png"]
 
@@ -704,7 +705,7 @@ def test_a_disk_that_fills_up_meanwhile(folder, scheduler):
 def test_what_is_read_is_never_replaced(paint, folder, name, setting):
     """Neither by the painting nor by its record, even with `overwrite`."""
     shutil.copyfile(folder / "photo.png", folder / name)
-    with pytest.raises(OutputError, match=f"{name}: this is one of the files to be read; name another output"):
+    with pytest.raises(OutputError, match=f"{name}: .*to be read"):
         paint(overwrite=True, **{setting: str(folder / name)})
 
 
@@ -715,7 +716,7 @@ def test_a_damaged_journal_is_no_dead_end(paint, folder):
     for journal in (b"", b"{}", b'{"finished": '):
         run.mkdir()
         (run / "journal.json").write_bytes(journal)
-        with pytest.raises(OutputError, match=r"journal\.json: damaged, .*start over with --restart"):
+        with pytest.raises(OutputError, match=r"journal\.json: .*--restart"):
             paint(steps=[0], base_size=128, overwrite=True)
         assert (run / "journal.json").read_bytes() == journal
         assert paint(steps=[0], base_size=128, overwrite=True, restart=True)["resumed"] == 0
@@ -732,7 +733,7 @@ def test_a_damaged_file_of_a_run_is_said(paint, folder, monkeypatch):
 
     ended = RenderDriver._paint_round
     monkeypatch.setattr(RenderDriver, "_paint_round", harm)
-    with pytest.raises(OutputError, match=r"damaged.*start over with --restart"):
+    with pytest.raises(OutputError, match=r"\.state: damaged.*--restart"):
         paint(steps=[1])
 
 
@@ -746,7 +747,7 @@ def test_a_folder_that_vanishes_is_said(paint, folder, monkeypatch):
     ended = RenderDriver._paint_round
     monkeypatch.setattr(RenderDriver, "_paint_round", vanish)
     (folder / "out").mkdir()
-    with pytest.raises(OutputError, match=r"out/.*: No such file or directory, wanted a file of this run; somebody"):
+    with pytest.raises(OutputError, match=r"out/.*--restart", check=having(FileNotFoundError)):
         paint("out/out.png", steps=[1])
     assert names(folder) == ["photo.png", "style.png"]
 
@@ -773,7 +774,7 @@ def test_a_disk_that_fills_up_at_the_end(paint, folder, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fail)
-        with pytest.raises(OutputError, match=r"out\.png: could not be written \(No space left on device\)"):
+        with pytest.raises(OutputError, check=having(OSError, path=folder / "out.png")):
             paint(overwrite=True, steps=[1])
     assert {name: found for name, found in contents(folder).items() if not name.startswith(".")} == before
     assert paint(overwrite=True, steps=[1])["resumed"] == 1
@@ -787,7 +788,7 @@ def test_a_worker_whose_disk_is_full(paint, folder, monkeypatch, number):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(RenderDriver, "paint", fail)
-    with pytest.raises(OutputError, match="the disk is full"):
+    with pytest.raises(OutputError, match="--scratch", check=lambda error: error.__cause__.errno == number):
         paint()
     assert names(folder) == ["photo.png", "style.png"]
 
@@ -799,16 +800,15 @@ def test_other_errors_of_the_system_are_bugs(paint, folder, monkeypatch):
         raise OSError(22, "Invalid argument")
 
     monkeypatch.setattr(RenderDriver, "paint", fail)
-    with pytest.raises(OSError, match="Invalid argument") as caught:
+    with pytest.raises(OSError, check=lambda error: type(error) is OSError and error.errno == 22):
         paint()
-    assert type(caught.value) is OSError
     assert names(folder) == ["photo.png", "style.png"]
 
 
 def test_a_style_picture_below_the_minimum_is_refused(paint, folder):
     """A style picture too small for the network is told with its size."""
     save(folder / "style.png", painting(20, 200))
-    with pytest.raises(PictureError, match=r"style.png: got a style picture of 200 x 20 px, wanted at least 32 px"):
+    with pytest.raises(PictureError, match=r"style\.png: .*200 x 20 px.*32 px"):
         paint()
 
 
@@ -825,7 +825,7 @@ def test_a_page_is_written_with_the_painting(paint, folder):
     assert "Seam score" in (folder / "out.report.html").read_text()
     for name in ("out.png", "out.png.json"):
         (folder / name).unlink()
-    with pytest.raises(OutputError, match=r"out\.report\.html: exists already; use --overwrite"):
+    with pytest.raises(OutputError, match=r"out\.report\.html: .*--overwrite"):
         paint(report=True)
     assert not (folder / "out.png").exists()
 
@@ -837,6 +837,6 @@ def test_a_page_that_fails_leaves_the_painting(paint, folder, monkeypatch):
         raise OutputError("the disk is full")
 
     monkeypatch.setattr("muralist.pipeline.viewer.report.write_report", fail)
-    with pytest.raises(OutputError, match="the disk is full; the painting itself is done, and `muralist report` makes"):
+    with pytest.raises(OutputError, match=r"the disk is full; .*`muralist report`"):
         paint(report=True, steps=[1, 1])
     assert (folder / "out.png.json").exists()

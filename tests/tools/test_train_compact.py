@@ -110,7 +110,7 @@ def test_a_teacher_narrower_than_the_student_is_refused(tool, lesson):
     teacher = lesson[0].teacher
     teacher.conv4_2_weight, teacher.conv4_2_bias = teacher.conv4_2_weight[:100], teacher.conv4_2_bias[:100]
     teacher.conv4_3_weight = teacher.conv4_3_weight[:, :100]
-    with pytest.raises(ModelError, match="the teacher has 100 channels at relu4_2; wanted at least 128"):
+    with pytest.raises(ModelError, match=r"\b100 channels .*relu4_2; .*\b128\b"):
         tool.prepare_lesson(teacher, [torch.rand(1, 3, CROP, CROP)])
 
 

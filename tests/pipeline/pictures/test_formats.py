@@ -472,9 +472,9 @@ def test_a_page_that_is_not_there(tmp_path: Path) -> None:
     """The number of pages is told; a file that is not there is missing with or without a page."""
     (tmp_path / "scan.tif").write_bytes(two_pages())
     for page in ("0", "3"):
-        with pytest.raises(PictureError, match=f"got page {page}, wanted 1 to 2, which this file has"):
+        with pytest.raises(PictureError, match=f"page {page}, wanted 1 to 2,"):
             read_picture(tmp_path / f"scan.tif#{page}")
-    with pytest.raises(PictureError, match=r"other.tif#2: there is no such file"):
+    with pytest.raises(PictureError, match=r"other\.tif#2: .*file;"):
         read_picture(tmp_path / "other.tif#2")
 
 
