@@ -14,6 +14,7 @@ from facts import having
 from layouts import matconvnet, npy, random_weights
 from safetensors.torch import save
 from torch import hub, zeros
+from torch import save as save_pickled
 from torchvision.models import AlexNet_Weights, VGG16_Weights, VGG19_Weights
 
 from muralist.model import published, weight_files
@@ -31,7 +32,7 @@ def cache(tmp_path, monkeypatch):
     """torchvision's cache, which is empty; no proxy answers for an address."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("no_proxy", "*")
-    return tmp_path / "torch" / "hub" / "snapshots"
+    return tmp_path / "torch" / "hub" / "checkpoints"
 
 
 @pytest.fixture
@@ -87,7 +88,15 @@ def test_the_cache_is_torchs(monkeypatch, variables):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert str(published.cache_folder()) == f"{hub.get_dir()}/snapshots"
+    assert str(published.cache_folder()) == f"{hub.get_dir()}/checkpoints"
+
+
+def test_a_download_of_torchs_is_found(monkeypatch, tmp_path):
+    """The folder is the one that torch itself puts weights into."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    save_pickled({}, tmp_path / "w.pth")
+    hub.load_state_dict_from_url((tmp_path / "w.pth").as_uri(), progress=False)
+    assert (published.cache_folder() / "w.pth").is_file()
 
 
 # --------------------------------------------------------------------------------------------------------- description
