@@ -3,17 +3,13 @@
 import json
 import os
 import re
-from collections.abc import Callable
 
 import pytest
-from click.testing import Result
 from commands import assert_refused, render, run
 from pictures import TINY, assignments, contents, photograph, save
 from PIL import ExifTags, Image
 
 from muralist.pipeline.workers import client
-
-Run = Callable[..., Result]
 
 
 def test_a_scheduler_that_does_not_answer(folder, monkeypatch, capfd):

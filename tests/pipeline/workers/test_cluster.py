@@ -20,7 +20,7 @@ import trustme
 from crews import opened, until
 from dask_processes import dask_scheduler, dask_worker
 from distributed import Client, Security
-from pictures import TINY
+from pictures import TINY, contents
 from rendering import render
 
 from muralist.model.errors import DivergedError, UnknownNetworkError
@@ -349,18 +349,27 @@ def test_a_map_that_nobody_listens_to_is_given_up(scheduler, tmp_path, fake_task
         next(results)
         results.close()
         assert cluster.call("echo", "next") == "next"
-        assert len(list(tmp_path.glob("*-*-*"))) < 10
+        begun = contents(tmp_path)
+        assert len(begun) < 100
+        assert cluster.call("echo", "again") == "again"
+        assert contents(tmp_path) == begun
 
 
 def test_ctrl_c_ends_the_waiting(scheduler, tmp_path, fake_tasks):
     """While tasks are under way the driver can be interrupted at once."""
-    timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
+    end = tmp_path / "end"  # without it the task does not end
+
+    def interrupt() -> None:
+        until(lambda: Path(f"{end}-begun").exists())
+        os.kill(os.getpid(), signal.SIGINT)
+
     with opened(tmp_path, scheduler=scheduler) as cluster:
-        timer.start()
+        threading.Thread(target=interrupt).start()
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            cluster.call("pid", 4)
-        assert time.monotonic() - began < 3
+            cluster.call("wait_for", str(end))
+        assert time.monotonic() - began < 30
+        end.touch()
 
 
 def test_ctrl_c_waits_until_the_workers_have_started(monkeypatch, tmp_path):
