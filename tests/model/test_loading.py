@@ -5,7 +5,6 @@ import torch
 from layouts import JCJOHNSON, LAYOUTS, NARROW, TORCHVISION_VGG16, legacy, random_weights, zipped
 from layouts import numbered as full_numbered
 from safetensors.torch import save
-from torchvision.models.vgg import cfgs, make_layers
 
 from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.model.errors import UnknownLayerError, UnknownNetworkError, WeightsError
@@ -18,6 +17,8 @@ LAYERS = ("relu1_1", "relu1_2", "relu2_1")
 
 
 def torchvision_features(plan):
+    from torchvision.models.vgg import make_layers  # takes as long as torch itself
+
     torch.manual_seed(0)
     return make_layers(plan, batch_norm=False).eval().requires_grad_(False)
 
@@ -54,6 +55,8 @@ def shallow():
 @pytest.fixture(scope="session")
 def torchvision_file(tmp_path_factory):
     """Random weights up to conv5_1 under torchvision's keys, with the network they belong to."""
+    from torchvision.models.vgg import cfgs
+
     features = torchvision_features(cfgs["E"][:-4])  # without conv5_2 and what follows
     path = tmp_path_factory.mktemp("weights") / "vgg19.pth"
     torch.save(numbered(features), path)
