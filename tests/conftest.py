@@ -34,26 +34,27 @@ hypothesis_settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Whoever asks for one of these starts processes.
-STARTING = {"scheduler", "painted", "object_store", "browser"}
+# Who asks for one of these fixtures, or uses this module, starts processes.
+STARTING = {"scheduler", "painted", "object_store", "browser", "subprocess"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start processes through a fixture are integration tests, wherever they are."""
+    """Tests that start processes, through a fixture or themselves, are integration tests, wherever they are."""
     for item in items:
-        if STARTING & set(getattr(item, "fixturenames", ())):
+        if isinstance(item, pytest.Function) and STARTING & {*item.fixturenames, *item.function.__code__.co_names}:
             item.add_marker(pytest.mark.integration)
-
-
-gc.disable()  # while modules are imported and tests collected, next to nothing is garbage
 
 
 def pytest_collection_finish() -> None:
     """Garbage is looked for in what the tests make, not each time in torch and five thousand tests as well."""
-    gc.enable()
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Extensions complain of what is left of them when Python ends."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -94,7 +94,7 @@ def compare(before: House, after: House) -> str:
         found = [getattr(house, what) for house in (before, after)]
         counts = [sum(lines > least for lines, _ in each) for each in found]
         parts.append(f"{what} of more than {least} lines: {counts[0]} before, {counts[1]} after\n")
-        longest = zip(*(each[:SHOWN] for each in found), strict=True)
+        longest = zip(*(each[:SHOWN] for each in found), strict=False)
         parts.append(
             table((f"longest {what} before", "after"), [(f"{a[0]} {a[1]}", f"{b[0]} {b[1]}") for a, b in longest])
         )

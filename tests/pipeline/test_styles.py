@@ -167,7 +167,7 @@ def test_strokes_as_large_as_on_the_wall(folder):
 def test_widths_are_for_prints(folder):
     """A width needs a print, and too few pixels for it are told with how large strokes will be."""
     paths = folder / "photo.png", folder / "style1.png", folder / "out.png"
-    with pytest.raises(SettingsError, match=r"style_width: .*--print"):
+    with pytest.raises(SettingsError, match=r"\bwidth .*--print "):
         plan_render(*paths, Settings(style_width="92cm"))
     with pytest.raises(SettingsError, match=r"style_width: .*2 widths .*1 style"):
         plan_render(*paths, Settings(style_width=["92cm", "40cm"], print_size="10x15cm", dpi=50))
