@@ -2,7 +2,8 @@
 
 A network is a sequence of steps: convolutions, each with the ReLU behind it, pooling, and local response normalization.
 Layer `conv3_2` is what the second convolution of the third block gives, `relu3_2` the same after ReLU. (Blocks of VGG:
-Simonyan and Zisserman 2015. AlexNet, `conv1` to `relu5`: Krizhevsky et al. 2012.)
+Simonyan and Zisserman 2015. AlexNet, `conv1` to `relu5`: Krizhevsky et al. 2012.) `relu3_2/2` is layer `relu3_2` of the
+picture at half its size, `relu3_2/4` at a quarter.
 
 Every step turns n positions into n // stride, whatever its kernel: it pads (kernel - stride) // 2 on the left and on
 top, and the rest of kernel - stride on the right and below. So a position of a layer stands for the same block of
@@ -10,6 +11,7 @@ pixels in every tile. (That is why AlexNet's features near the borders differ fr
 less there, and lie a pixel or more from theirs.)
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -21,6 +23,7 @@ Padding = Literal["reflect", "replicate", "zeros"]
 Pooling = Literal["average", "max", "l2"]
 Color = tuple[float, float, float]
 
+SCALES = (1, 2, 4, 8)  # how many times smaller than it is the network may see a picture
 PASSES = 5  # over every activation in a step, see `Architecture.traffic`
 
 
@@ -77,6 +80,17 @@ class Normalize:
 
 
 Step = Convolution | Pool | Normalize
+
+
+def unscaled(layer: str) -> tuple[str, int]:
+    """Split a layer's name into that of the network, and how many times smaller the network sees the picture.
+
+    >>> unscaled("relu3_1"), unscaled("relu3_1/2")
+    (('relu3_1', 1), ('relu3_1', 2))
+    """
+    name, _, scale = layer.partition("/")
+    known = {str(number): number for number in SCALES[1:]}
+    return (name, known[scale]) if scale in known else (layer, 1)
 
 
 def vgg(blocks: Sequence[Sequence[int]]) -> tuple[Step, ...]:
@@ -147,18 +161,18 @@ class Architecture:
     def check_layers(self, layers: Iterable[str]) -> None:
         """Raise `UnknownLayerError` for the first layer that the network does not have."""
         for layer in layers:
-            if layer not in self.layers:
+            if unscaled(layer)[0] not in self.layers:
                 raise UnknownLayerError(layer, self.name, self.layers)
 
     def channels(self, layer: str) -> int:
         """Return how many channels a layer has."""
-        return self.convolutions[layer[4:]].fan_out
+        return self.convolutions[unscaled(layer)[0][4:]].fan_out
 
     def stride(self, layer: str) -> int:
         """Return how many pixels lie between neighboring positions of a layer.
 
-        >>> architecture("vgg19").stride("relu5_1"), architecture("alexnet").stride("conv1")
-        (16, 4)
+        >>> architecture("vgg19").stride("relu5_1"), architecture("vgg19").stride("relu4_1/2")
+        (16, 16)
         """
         step, stride = self._way(layer)[-1]
         return stride * step.stride
@@ -171,9 +185,9 @@ class Architecture:
         """
         return 1 + sum((step.kernel - 1) * stride for step, stride in self._way(layer))
 
-    def deepest(self, layers: Iterable[str]) -> str:
-        """Return which of the layers comes last."""
-        return max(layers, key=self.layers.index)
+    def largest_stride(self, layers: Iterable[str]) -> int:
+        """Return the side of the blocks of pixels that tiles must be made of, so that none cuts through a position."""
+        return max(map(self.stride, layers))
 
     def halo(self, layers: Iterable[str]) -> int:
         """Return the context a tile needs on every side for an exact gradient, px: receptive field - 1, to the stride.
@@ -181,34 +195,30 @@ class Architecture:
         >>> architecture("vgg19").halo(["relu1_1", "relu5_1"])
         160
         """
-        deepest = self.deepest(layers)
-        stride = self.stride(deepest)
-        return -(-(self.receptive_field(deepest) - 1) // stride) * stride
+        layers = tuple(layers)
+        stride = self.largest_stride(layers)
+        return -(-(max(map(self.receptive_field, layers)) - 1) // stride) * stride
 
     def minimum(self, layers: Iterable[str]) -> int:
         """Return the smallest side of a picture that the layers can be computed on, px.
 
         Reflecting needs one position more than it adds.
         """
-        way = self._way(self.deepest(layers))
-        return max((step.padding[1] + 1) * stride for step, stride in way if isinstance(step, Convolution))
+        ways = itertools.chain.from_iterable(map(self._way, layers))
+        return max((step.padding[1] + 1) * stride for step, stride in ways if isinstance(step, Convolution))
 
     def operations(self, layers: Iterable[str]) -> float:
         """Count floating-point operations per pixel of one step: forward, and gradient to the picture only."""
-        way = self._way(self.deepest(layers))
-        forward = sum(
-            2 * prod(step.shape) / (stride * step.stride) ** 2 for step, stride in way if isinstance(step, Convolution)
-        )
+        forward = sum(2 * prod(step.shape) / stride**2 for step, stride in self._computed(layers))
         return 2 * forward
 
     def activations(self, layers: Iterable[str]) -> float:
-        """Count the values per pixel that the convolutions give, up to the deepest of some layers.
+        """Count the values per pixel that the convolutions give, for some layers.
 
-        >>> architecture("vgg19").activations(["relu2_1"])
-        160.0
+        >>> architecture("vgg19").activations(["relu2_1"]), architecture("vgg19").activations(["relu2_1", "relu2_1/2"])
+        (160.0, 200.0)
         """
-        way = self._way(self.deepest(layers))
-        return sum(step.fan_out / (stride * step.stride) ** 2 for step, stride in way if isinstance(step, Convolution))
+        return sum(step.fan_out / stride**2 for step, stride in self._computed(layers))
 
     def traffic(self, layers: Iterable[str], itemsize: int) -> float:
         """Count the bytes per pixel that one step moves between memory and processor at least, however it is computed.
@@ -225,15 +235,22 @@ class Architecture:
         """
         return PASSES * itemsize * self.activations(layers)
 
+    def _computed(self, layers: Iterable[str]) -> list[tuple[Convolution, int]]:
+        """The convolutions that some layers need, each with the pixels between neighboring positions of its result."""
+        ways = itertools.chain.from_iterable(map(self._way, layers))
+        given = dict.fromkeys(ways)
+        return [(step, stride * step.stride) for step, stride in given if isinstance(step, Convolution)]
+
     def _way(self, layer: str) -> list[tuple[Step, int]]:
         """The steps to a layer, each with the pixels between neighboring positions of what it is given."""
         self.check_layers([layer])
-        way: list[tuple[Step, int]] = []
-        stride = 1
+        name, scale = unscaled(layer)
+        way: list[tuple[Step, int]] = [(Pool(scale, scale), 1)] if scale > 1 else []
+        stride = scale
         for step in self.steps:
             way.append((step, stride))
             stride *= step.stride
-            if isinstance(step, Convolution) and step.name == layer[4:]:
+            if isinstance(step, Convolution) and step.name == name[4:]:
                 break
         return way
 

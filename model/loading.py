@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .architecture import Architecture, Padding, Pooling, architecture
+from .architecture import Architecture, Padding, Pooling, architecture, unscaled
 from .errors import WeightsError
 from .formats import Content, Weights, fitting, parse, rgb, shapes, understand
 from .network import Network
@@ -45,8 +45,9 @@ def load_network(
     row = architecture(name)
     row.check_layers(layers)
     weights = taken(row, file, read(file), layers)
-    tensors = {key: value.float() for key, value in weights.tensors.items()}
-    metric = {layer: tensors.pop(key).numpy() for layer, key in metric_keys(layers).items() if key in tensors}
+    tensors, keys = {key: value.float() for key, value in weights.tensors.items()}, metric_keys(layers)
+    metric = {layer: tensors[key].numpy() for layer, key in keys.items() if key in tensors}
+    tensors = {key: value for key, value in tensors.items() if key not in keys.values()}
     network = Network(
         row, tensors, pooling, padding, pool_rescale=pool_rescale, mean=weights.mean, std=weights.std, metric=metric
     )
@@ -89,15 +90,15 @@ def taken(row: Architecture, file: WeightFile, content: Content, layers: Collect
 
 def _needed(row: Architecture, layers: Collection[str]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors that the deepest layer needs."""
-    last = row.deepest(layers)[4:]
     names = list(row.convolutions)
-    there = {f"conv{name}" for name in names[: names.index(last) + 1]}
+    last = max(names.index(unscaled(layer)[0][4:]) for layer in layers)
+    there = {f"conv{name}" for name in names[: last + 1]}
     return {key: shape for key, shape in shapes(row).items() if key.partition(".")[0] in there}
 
 
 def metric_keys(layers: Collection[str]) -> dict[str, str]:
     """Names of the tensors in which a weight file keeps the metric of some layers."""
-    return {layer: f"metric.{layer}" for layer in layers}
+    return {layer: f"metric.{unscaled(layer)[0]}" for layer in layers}
 
 
 def _heads(row: Architecture, layers: Collection[str], tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .architecture import Architecture, Color, Convolution, Normalize, Padding, Pool, Pooling
+from .architecture import Architecture, Color, Convolution, Normalize, Padding, Pool, Pooling, unscaled
 from .frozen import average_pool, convolve, l2_pool
 from .ways import PADDED_CHANNELS, Ways
 
@@ -105,11 +105,24 @@ class Network(nn.Module):
         Returns
         -------
         dict str -> Tensor (1, C, H // stride, W // stride), in the network's number type
+            For `relu3_1/2` and the like the picture is shrunk to the mean of its blocks first.
         """
-        wanted, features = set(layers), {}
+        features: Features = {}
         mean, std = self._normalization(picture)
-        x = ((picture - mean) / std).to(self.dtype)
-        for layer, feature in self._walk(x, wanted) if wanted else ():
+        by_scale: dict[int, dict[str, str]] = {}
+        for layer in layers:
+            name, scale = unscaled(layer)
+            by_scale.setdefault(scale, {})[name] = layer
+        for scale, wanted in by_scale.items():
+            seen = picture if scale == 1 else average_pool(picture, scale, scale)
+            found = self._compute(((seen - mean) / std).to(self.dtype), wanted)
+            features |= {wanted[name]: feature for name, feature in found.items()}
+        return features
+
+    def _compute(self, x: Tensor, wanted: Collection[str]) -> Features:
+        """Compute layers of the picture as it is given, as far as the last of them."""
+        features: Features = {}
+        for layer, feature in self._walk(x, wanted):
             if layer in wanted:
                 features[layer] = feature
             if len(features) == len(wanted):

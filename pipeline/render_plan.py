@@ -184,7 +184,7 @@ def plan_render(
     wanted = (*(named if has_rest else ()), *apart)
     _check_lengths(wanted, settings)
     styles = tuple(style.at_true_scale(dpi, longest) for style in wanted)
-    stride = network.stride(network.deepest(layers))
+    stride = network.largest_stride(layers)
     sides = [(each.side, each.scale) for each in styles]
     levels = plan_levels(*target.painted_size, sides, settings, stride, network.minimum(layers))
     for level in levels:

@@ -91,7 +91,10 @@ def at_level(values: Sequence[T], level: int) -> T:
 
 
 SUITS_OPTIMIZER: Any = None  # the default of settings that `by_optimizer` chooses
-EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
+# Those of Gatys et al., and of the picture at half its size as well: forms up to twice as large.
+EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)} | {
+    f"relu{block}_1/2": 1.0 for block in range(1, 5)
+}
 
 
 def _positive(weights: dict[str, float]) -> dict[str, float]:
@@ -149,7 +152,10 @@ class Settings(WithRoles):
         style_cache=True,
     )
     style_layers: LayerWeights = setting(
-        EQUAL_STYLE_LAYERS, LOOK, "Layers whose statistics describe the style, each with its weight."
+        EQUAL_STYLE_LAYERS,
+        LOOK,
+        "Layers whose statistics describe the style, each with its weight. `relu4_1/2` is the layer "
+        "of the picture at half its size; so are /4 and /8.",
     )
     content_layers: LayerWeights = setting(
         {"relu4_2": 1.0}, LOOK, "Layers whose features describe the content, each with its weight."

@@ -50,13 +50,32 @@ def test_a_halo_covers_the_receptive_field_and_keeps_the_stride(name, layer):
 
 @pytest.mark.parametrize("name", ["compact", "vgg19", "vgg16"])
 def test_the_deepest_layer_decides(name):
-    """Halo, smallest picture and operations of several layers are those of the deepest, in whatever order."""
+    """Halo, stride, smallest picture and operations of several layers are those of the deepest, in whatever order."""
     row = architecture(name)
     layers = ["relu3_1", "relu5_1", "conv5_1", "relu1_1"]
-    assert row.deepest(layers) == "relu5_1"
+    assert row.largest_stride(layers) == row.stride("relu5_1")
     assert row.halo(layers) == row.halo(["relu5_1"])
     assert row.minimum(layers) == 32
     assert row.operations(layers) == row.operations(["conv5_1"]) > row.operations(["relu3_1"])
+
+
+def test_layers_of_smaller_pictures():
+    """At half size a layer sees twice as far at twice the stride, for a quarter of the operations, which add up."""
+    row = architecture("compact")
+    assert (row.channels("relu4_1/2"), row.stride("relu4_1/2"), row.stride("relu2_1/8")) == (128, 16, 16)
+    assert row.receptive_field("relu4_1/2") == 2 * row.receptive_field("relu4_1")
+    assert row.halo(["relu5_1", "relu4_1/2"]) == 160
+    assert row.minimum(["relu5_1", "relu4_1/2"]) == 32
+    assert row.operations(["relu3_1/2"]) == row.operations(["relu3_1"]) / 4
+    assert row.operations(["relu3_1", "relu2_1", "relu3_1/2", "relu1_1/2"]) == row.operations(["relu3_1"]) * 1.25
+
+
+@pytest.mark.parametrize("layer", ["relu6_1/2", "relu1_1/3", "relu1_1/1", "relu1_1/", "relu1_1/16"])
+def test_layers_of_no_such_picture(layer):
+    """The network must have the layer, and the size must be one of those known."""
+    with pytest.raises(UnknownLayerError) as caught:
+        architecture("compact").check_layers([layer])
+    assert caught.value.layer == layer
 
 
 @pytest.mark.parametrize(("layer", "side"), [("conv1", 5), ("relu1", 5), ("conv2", 24), ("conv3", 32), ("relu5", 32)])

@@ -181,12 +181,13 @@ def deep_scene(name: str, padding: str, pooling: str, height: int, width: int) -
     return Scene.of(row, (height, width), ALL_LAYERS, "relu4_2")
 
 
-@lru_cache(maxsize=1)
-def shallow_scene() -> Scene:
-    """A small scene for a network that sees 24 px, so that small tiles are exact."""
+@lru_cache(maxsize=2)
+def shallow_scene(*more: str) -> Scene:
+    """A small scene for a network that sees 24 px, so that small tiles are exact, with more style layers if wanted."""
     row = replace(architecture("compact"), steps=vgg(((4, 4), (6, 6), (8,))), pooling="average")
-    assert row.halo(SHALLOW_LAYERS) == 24
-    return Scene.of(row, (131, 150), SHALLOW_LAYERS, "relu2_2")
+    layers = (*SHALLOW_LAYERS, *more)
+    assert row.halo(layers) == 24
+    return Scene.of(row, (131, 150), layers, "relu2_2")
 
 
 def shallow_grid(scene: Scene) -> TileGrid:
@@ -264,6 +265,14 @@ def test_oracle_of_every_kind_of_goal(goal):
     """Whatever the formulas and the terms that count, the tiled gradient is the whole picture's written out."""
     scene = shallow_scene().aiming_at(**goal)
     assert shallow_grid(scene).shape == (2, 2)
+    for error, largest in errors(scene, shallow_grid(scene), "extent"):
+        assert error < 1e-6
+        assert largest < 1e-6
+
+
+def test_oracle_of_smaller_pictures():
+    """With layers of the picture at half and a quarter of its size, too."""
+    scene = shallow_scene("relu2_1/2", "relu1_2/4")
     for error, largest in errors(scene, shallow_grid(scene), "extent"):
         assert error < 1e-6
         assert largest < 1e-6
