@@ -302,7 +302,7 @@ class Settings(WithRoles):
         "where the content counts.",
     )
     steps: Listed[Steps] = setting(
-        (150, 100, 60, 25, 20, 15),
+        (120, 80, 50, 20, 16, 12),
         LOOK,
         "Optimizer steps per level, coarsest first; the last value serves all finer levels.",
     )

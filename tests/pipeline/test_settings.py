@@ -49,7 +49,8 @@ def complaint(**values):
 
 def test_the_defaults_are_valid():
     """No settings at all is a complete set of settings."""
-    assert Settings().style_layers == dict.fromkeys(["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"], 1.0)
+    full, half = (f"relu{n}_1" for n in range(1, 6)), (f"relu{n}_1/2" for n in range(1, 5))
+    assert Settings().style_layers == dict.fromkeys([*full, *half], 1.0)
 
 
 @pytest.mark.parametrize("key", Settings.model_fields)

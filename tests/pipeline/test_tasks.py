@@ -265,7 +265,7 @@ def test_without_masks_nothing_is_done_for_them(done, monkeypatch):
     assert tasks._window(context, level, level.grid[0]).guides is ONE_REGION
     filed = context.folder.read(context.folder.sums(level, 1, 0))
     assert {name for name in filed if "gram" in name or "count" in name} == {
-        f"style gram relu{n}_1" for n in range(1, 6)
+        f"style gram {layer}" for layer in SETTINGS.style_layers
     }
     before = contents(context.folder.store.local)
     monkeypatch.setattr(Part, "of", lambda *given: pytest.fail("asked for a part of a region"))
