@@ -108,8 +108,6 @@ class Architecture:
 
     Parameters
     ----------
-    name : str
-    steps : tuple of Step
     padding, pooling
         As the network was trained.
     mean, std : tuple of float
@@ -219,7 +217,6 @@ class Architecture:
 
         Parameters
         ----------
-        layers : iterable of str
         itemsize : int
             Bytes of a value.
         """

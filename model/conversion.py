@@ -18,7 +18,6 @@ def convert(source: Path, target: Path, network: str | None = None, *, overwrite
 
     Parameters
     ----------
-    source, target : Path
     network : str, optional
         Told by the tensors' shapes if not given.
     overwrite : bool

@@ -82,7 +82,6 @@ class Weights:
     ----------
     tensors : mapping str -> Tensor
         Under muralist's names: convolutions, and whatever else is there. May be the wrong ones.
-    format : str
     mean, std : tuple of float
         What the network subtracts from and divides RGB in [0, 1] by.
     """

@@ -30,9 +30,6 @@ def load_network(
 
     Parameters
     ----------
-    name : str
-    file : WeightFile
-    layers : collection of str
     pooling, padding, pool_rescale
         As for `Network`.
 

@@ -27,7 +27,6 @@ class Network(nn.Module):
 
     Parameters
     ----------
-    architecture : Architecture
     weights : mapping str -> Tensor
         `conv1_1.weight` (out, in / groups, height, width), `conv1_1.bias` (out,), ... for as many layers as are to be
         computed. The first convolution is given red, green and blue in this order.
@@ -83,7 +82,6 @@ class Network(nn.Module):
 
         Parameters
         ----------
-        device, dtype
         ways : Ways, optional
             How to compute; the plain ways if not given.
         """
@@ -100,7 +98,6 @@ class Network(nn.Module):
         Parameters
         ----------
         picture : Tensor (1, 3, H, W), float, in [0, 1]
-        layers : collection of str
 
         Returns
         -------

@@ -23,7 +23,6 @@ class Objective:
     ----------
     terms : tuple of LossTerm
         Only those that count.
-    size : PictureSize
     normalize_gradients : bool
         Divide the gradient at every layer by its L1 norm over the whole picture (jcjohnson).
     """

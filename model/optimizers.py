@@ -95,7 +95,6 @@ class Descent:
         At a picture (1, 3, H, W).
     weights : Tensor (H, W)
         Blend weights of the tile, not all zero.
-    steps : Steps
 
     Attributes
     ----------

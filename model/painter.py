@@ -100,7 +100,6 @@ class Painter:
             The tile's blend weights.
         whole : Sums
             Of the whole picture at the start of the round.
-        steps : Steps
         consensus : bool
             False: the tile's own Gram stands for the whole picture's.
 
@@ -259,7 +258,6 @@ def until_finite(attempt: Callable[[Tensor], Tensors], steps: Steps, like: Tenso
     ----------
     attempt : callable (Tensor (steps, 3)) -> tensors
         Makes the steps, given their `Steps.numbers`, and says of each in "finite" whether its gradient is.
-    steps : Steps
     like : Tensor
         Of the number type and on the device of the numbers.
 

@@ -23,7 +23,6 @@ class PublishedFile:
     ----------
     name : str
         Of the file. Two editions may share it.
-    network : str
     format : str
         As `muralist.model.formats.understand` tells it.
     license : str

@@ -87,7 +87,6 @@ def style_sums(
     Parameters
     ----------
     features : Tensor (1, C, h, w)
-    window : Window
     part : Part, optional
         Of the one region that counts.
     product : {"float32", "bfloat16"}

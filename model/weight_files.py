@@ -31,7 +31,6 @@ class WeightFile:
         Of a published file, its format; of another one, what its first bytes show: see `container`.
     published : str
         Name under which a file of this hash is published; empty if it is not known.
-    license : str
     """
 
     path: str
@@ -52,7 +51,6 @@ def find_weights(row: Architecture, weights: str | None = None) -> WeightFile:
 
     Parameters
     ----------
-    row : Architecture
     weights : str, optional
         A file of the user's, whatever its hash, or the name of a published one. Without it, the network's first
         published file: the same on every machine, whatever else lies there.

@@ -34,7 +34,6 @@ def speed_here(settings: Settings, shape: WorkerLayout, side: int) -> dict[str, 
 
     Parameters
     ----------
-    settings : Settings
     shape : WorkerLayout
         Of the workers.
     side : int
@@ -78,12 +77,10 @@ def learn_speed(
 
     Parameters
     ----------
-    settings : Settings
     shape : WorkerLayout
         Of the workers.
     device : (str, str)
         Kind of device and its name.
-    precision : str
     side : int
         Of the largest tile, px.
     seconds : float

@@ -23,9 +23,6 @@ class RenderContext:
 
     Attributes
     ----------
-    folder : RunFolder
-    settings : Settings
-    weights : WeightFile
     shares : tuple of float
         Of the style pictures, summing to one in every region; empty if style does not count.
     device, precision : str

@@ -61,9 +61,6 @@ class Events(Progress):
 
     Parameters
     ----------
-    levels : sequence of Level
-    name : str
-    inner : Progress
     tell : callable
         Takes an `Event`.
     """

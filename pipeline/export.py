@@ -33,8 +33,6 @@ class FinalImage:
 
     Attributes
     ----------
-    plan : RenderPlan
-    level : Level
     canvas, content : Canvas
         The painting, and the photograph at the same size.
     guides : Canvas or None

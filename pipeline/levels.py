@@ -45,14 +45,12 @@ class Level:
         Smallest side of a tile that the network can see, px.
     steps, first_step : int
         Optimizer steps here, and at all coarser levels together, were none to end early.
-    steps_per_round : int
     short_rounds : tuple of int
         Steps after the start of the level and before its end at which rounds end besides.
     snapshot_every : int or None
         Steps between snapshots, counted over all levels.
     tile_grid : (int, int) or None
         Rows and columns of tiles, instead of by `tile`.
-    learning_rate : float
     style_sides : tuple of int
         Long side that every style picture is scaled to, px.
     halvings : int
@@ -171,7 +169,6 @@ def plan_levels(
         Of the painting, px.
     styles : sequence of (int, float)
         Long side of every style picture as it is, px, and its scale. Style pictures are never enlarged.
-    settings : Settings
     stride, minimum : int
         Of the network, px.
 

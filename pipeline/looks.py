@@ -58,7 +58,6 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     ----------
     content : Path
         The photograph.
-    styles : sequence of Path
     output : Path
         Folder; made if it is not there.
     **flags

@@ -34,12 +34,6 @@ class RenderDriver:
 
     Attributes
     ----------
-    context : RenderContext
-    planned : tuple of Level
-    cluster : Cluster
-    sources : LevelInputs
-    progress : Progress
-    journal : Journal
     save : callable (level, rounds made) -> Snapshot
         Called where a snapshot is due.
     course : RunState

@@ -25,12 +25,10 @@ def write_pages(file: BinaryIO, picture: Stored, plan: Plan, name: str, quality:
     ----------
     file : BinaryIO
         Open, and empty.
-    picture : Stored
     plan : Plan
         On sheets.
     name : str
         The poster's, for labels.
-    quality : int or None
     """
     pdf = Pdf(file, encode_jpeg)
     shown = picture.at_depth(8)

@@ -26,10 +26,8 @@ class Plan:
 
     Attributes
     ----------
-    rows, cols : sequence of Cut
     overlap : int
         px that neighbors share.
-    dpi : float
     sheet : (float, float) or None
         Height and width of a sheet, mm.
     """

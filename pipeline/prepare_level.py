@@ -29,7 +29,6 @@ class StyleSource:
     ----------
     pixels : callable (long side) -> ndarray (h, w, 3), float32
         The picture at any size up to its own.
-    cache : StyleCache
     weights : callable (long side) -> ndarray (h, w), float32, or None
         How much every pixel counts; None if all do alike.
     """
@@ -49,7 +48,6 @@ class LevelInputs:
         Some rows of the photograph at any size.
     init : callable (height, width, rows) -> ndarray (rows, width, 3), float32
         The same of what the coarsest level starts from, but for noise.
-    styles : tuple of StyleSource
     guides : callable (height, width, rows) -> ndarray (rows, width, channels), float32, or None
         The same of the guides of regions.
     """

@@ -59,12 +59,10 @@ class Regions:
 
     Attributes
     ----------
-    specs : tuple of RegionSpec
     masks : tuple of Mask
         One for each, cropped like the photograph.
     has_rest : bool
         Whether there is a first region, beside those, of what they do not claim.
-    strength_map, protect : Mask or None
     faces : Mask or None
         The protected faces that were found, of the whole photograph.
     luminance : bool
@@ -185,7 +183,6 @@ def read_regions(
 
     Parameters
     ----------
-    settings : Settings
     photograph : Picture
         Not cropped yet.
     crop : callable (Picture) -> Picture

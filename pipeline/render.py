@@ -227,10 +227,6 @@ def paint_picture(
 
     Parameters
     ----------
-    plan : RenderPlan
-    folder : RunFolder
-    cluster : Cluster
-    progress : Progress
     priority : int
         Place among the pictures of a batch; a lower number is served first.
 

@@ -42,11 +42,6 @@ class RenderPlan:
         Where it is painted after which, and how strongly; None where it is all one.
     init : Picture or None
         The picture to start from, if it is a file.
-    output : Path
-    settings : Settings
-    network : Architecture
-    weights : WeightFile
-    levels : tuple of Level
     sheet : Sheet
         How the painting lies on what is printed.
     profile : bytes or None
@@ -114,8 +109,6 @@ def plan_render(
         The photograph.
     style : Path or sequence of Path
         One style, or several; a folder of pictures is one style.
-    output : Path
-    settings : Settings
     overwrite : bool
         Whether an existing output may be replaced, and snapshots and a loss plot.
     loss_plot : Path, optional

@@ -34,7 +34,6 @@ class Speed:
     ----------
     conditions : mapping str -> plain value
         All that it depends on but precision and side, see `conditions`.
-    precision : str
     usual : bool
         Whether the precision is what `auto` chooses there.
     side : int
@@ -119,7 +118,6 @@ def conditions(settings: Settings, shape: WorkerLayout, device: str, name: str) 
 
     Parameters
     ----------
-    settings : Settings
     shape : WorkerLayout
         Of all workers of the machine.
     device, name : str

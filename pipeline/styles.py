@@ -33,7 +33,6 @@ class Style:
 
     Attributes
     ----------
-    picture : Picture
     share : float
         Of the style that is painted; the shares of all pictures sum to one.
     scale : float
@@ -164,8 +163,6 @@ def read_styles(
         The pictures of every style, from `style_files`.
     photograph : Picture
         Where the colors come from with `color: statistics`.
-    settings : Settings
-    network : Architecture
 
     Raises
     ------

@@ -158,7 +158,6 @@ def prepare_tile(
 
     Parameters
     ----------
-    context, level, tile
     made : int
         Rounds the state counts as having made: 0 at the start of a level.
     origin : (Level, int) or None
@@ -223,7 +222,6 @@ def add_up(context: RenderContext, level: Level, made: int | None, content_weigh
 
     Parameters
     ----------
-    context, level
     made : int or None
         After how many rounds; the total is filed. None adds up what `measure_tile` filed.
     content_weight : float

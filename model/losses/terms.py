@@ -87,8 +87,6 @@ class LossTerm(ABC):
         In sums and records; its weight is the setting `NAME_weight`.
     compares : bool
         Whether it needs the photograph's features.
-    weight : float
-    size : PictureSize
     layers : mapping layer -> float
         Whose features it needs, with weights of any positive scale.
     """
@@ -141,7 +139,6 @@ class LossTerm(ABC):
 
         Parameters
         ----------
-        view : TileView
         statistics, constants
             Of the whole picture, as `statistics` and `constants` give them.
 

@@ -31,12 +31,10 @@ def check_collisions(
 
     Parameters
     ----------
-    items : sequence of Item
     settings_of : callable
         Gives the settings of an item. One that has none, for they make no sense, writes and reads nothing by them.
     report : Path
         File for the batch's report.
-    manifests : iterable of Path
     pages : bool
         Whether every painting gets a page.
 

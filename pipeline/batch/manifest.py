@@ -46,7 +46,6 @@ class Entry:
         Where its painting goes, below the output folder.
     styles : tuple of Path, optional
         Its own, None for those of the command line.
-    preset : str, optional
     overrides : dict
         Settings that beat all others.
     output : str, optional

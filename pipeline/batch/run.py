@@ -129,7 +129,6 @@ def render_batch(
     ----------
     photos : path, str or sequence of them
         Folders, globs, pictures and manifests.
-    style : path or sequence of paths
     output : path
         Folder for paintings, sidecars and `report.jsonl`; made if it is not there.
     settings : Settings, optional
@@ -187,10 +186,8 @@ def run_batch(
     ----------
     inputs : sequence of str
         Folders, globs, pictures and manifests, see `muralist.pipeline.batch.items.find_items`.
-    styles : sequence of Path
     output : Path
         Folder for paintings, sidecars and `report.jsonl`; made if it is not there.
-    options : BatchOptions
     name : str, optional
         Template for names, see `muralist.pipeline.batch.naming`.
     each_style : bool
@@ -269,15 +266,10 @@ class Batch:
 
     Attributes
     ----------
-    items : sequence of Item
     settings : Settings
         The batch's; where is computed is the same for all pictures.
-    options : BatchOptions
-    deadline : Deadline
     folder : RunFolder
         Of the batch as a whole, for what workers need.
-    report : Report
-    bar : BatchBar
     board : Board or None
         Of the page that shows what is painted.
     """

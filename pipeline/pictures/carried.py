@@ -31,7 +31,6 @@ def carried(photograph: Picture, styles: Sequence[str], *, wanted: Wanted = "all
 
     Parameters
     ----------
-    photograph : Picture
     styles : sequence of str
         Names of the files whose style was painted.
     wanted : {"all", "copyright", "none"}

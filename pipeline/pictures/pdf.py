@@ -58,7 +58,6 @@ class Page:
 
     Attributes
     ----------
-    width, height : float
     picture : Rectangle
         Where the picture is.
     trim, bleed : Rectangle

@@ -42,7 +42,6 @@ class Sheet:
         What bleed and wrap are made of where there is a wrap.
     margin : int
         Of white on every side, for crop marks; 0 for none.
-    dpi : float
     """
 
     front_height: int
@@ -154,7 +153,6 @@ class Marked:
     ----------
     picture : Rows
         (height, width, 3), or (height, width) of alpha, which is opaque around it.
-    sheet : Sheet
     """
 
     picture: Rows

@@ -28,7 +28,6 @@ def stroke_width(picture: Picture, mask: Pixels | Raster | None = None) -> float
 
     Parameters
     ----------
-    picture : Picture
     mask : (h, w), uint8 or uint16, optional
         Bright where the picture counts.
 

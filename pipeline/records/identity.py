@@ -39,7 +39,6 @@ def identity(
 
     Parameters
     ----------
-    settings : Settings
     content, init, weights : str
         SHA-256 of the photograph, of the picture to start from if there is one, and of the network's weights.
     styles : sequence of sequence of str

@@ -18,8 +18,6 @@ class Journal:
 
     Attributes
     ----------
-    folder : RunFolder
-    output : Path
     identity : dict
         All that the painting depends on, see `muralist.pipeline.records.identity`.
     """

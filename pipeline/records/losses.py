@@ -118,7 +118,6 @@ def write_plot(path: Path, rows: Sequence[LossRecord]) -> None:
     ----------
     path : Path
         PNG, SVG or PDF by extension.
-    rows : sequence of LossRecord
 
     Raises
     ------

@@ -46,8 +46,6 @@ class Result:
         Of a failure, or why it was skipped or left.
     error : str or None
         Class of the error.
-    seconds : float
-    attempts : int
     width, height : int or None
         Of the painting, px.
     seam_score, seam_threshold, style_loss, content_loss : float or None
@@ -90,7 +88,6 @@ class Report:
 
     Parameters
     ----------
-    path : Path
     clock : callable
         Seconds, for the time the batch takes.
 

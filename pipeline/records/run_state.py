@@ -18,7 +18,6 @@ class LevelReport:
     ----------
     height, width : int
         Picture, px.
-    tiles : int
     halvings : int
         How often the tiles were halved because memory ran out, at this level or before.
     rounds, steps : int

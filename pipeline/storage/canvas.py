@@ -18,10 +18,8 @@ class Canvas:
 
     Attributes
     ----------
-    store : Store
     folder : str
         Where in the store its files lie.
-    grid : TileGrid
     planes : int
         Planes of the state.
     """

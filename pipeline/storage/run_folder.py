@@ -244,7 +244,6 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
 
     Parameters
     ----------
-    output : Path
     scratch : str or None
         Folder or fsspec URL to make the run folder in; None is beside the output.
     restart : bool

@@ -71,8 +71,6 @@ def find_areas(
 
     Parameters
     ----------
-    record : Record or None
-    painting : Path
     photograph : Found
         Its shape and crop are those of the masks.
     read : callable

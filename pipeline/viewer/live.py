@@ -85,10 +85,6 @@ class LivePicture(Progress):
     ----------
     number : int
         From 1, in a batch.
-    name : str
-    levels : sequence of Level
-    inner : Progress
-    board : Board
     """
 
     number: int
@@ -221,8 +217,6 @@ class Board:
 
     Attributes
     ----------
-    title : str
-    budget : Budget
     pages : set of int
         Open just now, by thread.
     stopping : bool

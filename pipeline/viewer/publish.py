@@ -55,7 +55,6 @@ class Layer(NamedTuple):
         What it shows.
     lines : list of list of (row, column)
         px of the picture.
-    areas : sequence of Area
     """
 
     name: str
@@ -71,17 +70,12 @@ class Content:
 
     Attributes
     ----------
-    painting : Path
-    picture : Picture
-    record : Record or None
     left : (H, W, 3) or None
         Another picture in register, to be seen left of the divider.
     labels : (str, str)
         Of the left one and of the picture.
     left_form : str
         In which its tiles are stored, see `muralist.pipeline.viewer.pyramid`.
-    title : str
-    notices : tuple of str
     comparison : list of Difference or None
         How the two came about otherwise.
     areas : sequence of Area

@@ -34,8 +34,6 @@ class Pyramid:
     ----------
     folder : Path
         Has a folder per level, with tiles `COL_ROW.EXTENSION`.
-    extension : str
-    levels : int
     """
 
     folder: Path

@@ -23,8 +23,6 @@ class Found:
 
     Attributes
     ----------
-    picture : Picture or None
-    notices : tuple of str
     shape : (int, int) or None
         Height and width of the whole photograph, px; with a record only.
     crop : callable (Picture) -> Picture, or None

@@ -42,7 +42,6 @@ def served(board: Board, port: int, host: str = LOCAL) -> Iterator[str]:
 
     Parameters
     ----------
-    board : Board
     port : int
         0 for any that is free.
     host : str

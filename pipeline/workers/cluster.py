@@ -149,7 +149,6 @@ class Cluster:
         ----------
         task : str
             Name of a function of `muralist.pipeline.tasks`.
-        calls : sequence of tuple
         priority : int
             Tasks with a lower number are served first.
         homes : sequence of hashable, optional

@@ -27,7 +27,6 @@ def crew(shape: WorkerLayout, device: str) -> Iterator[Ask]:
 
     Parameters
     ----------
-    shape : WorkerLayout
     device : str
         As in the settings.
 

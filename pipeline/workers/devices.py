@@ -22,7 +22,6 @@ def worker_facts(store: Store, token: str, weights: str, device: str) -> dict[st
 
     Parameters
     ----------
-    store : Store
     token : str
         Name of a small file there.
     weights : str
@@ -117,7 +116,6 @@ def memory_errors(what: str, device: str) -> Iterator[None]:
     ----------
     what : str
         Such as "a tile of 1024 x 1024 px".
-    device : str
 
     Raises
     ------

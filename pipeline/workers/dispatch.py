@@ -52,8 +52,6 @@ class Call:
 
     Attributes
     ----------
-    batch : Batch
-    arguments : tuple
     home : hashable, optional
         What it works on.
     limit : float

@@ -27,7 +27,6 @@ class WorkerRequirements:
     ----------
     versions : dict
         Of packages, without build labels: a driver without a GPU may have another build of torch.
-    weights : WeightFile
     store : str
         Root of the store.
     token : str
