@@ -73,17 +73,36 @@ class PublishedFile:
         return bool(self.md5) and md5 == self.md5
 
 
-VGG_LICENCE = "CC BY 4.0 (Visual Geometry Group, University of Oxford); trained on ImageNet"
-TORCHVISION_LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet"
+VGG_LICENSE = "CC BY 4.0 (Visual Geometry Group, University of Oxford); trained on ImageNet"
+BSD_LICENSE = "BSD-3-Clause (torchvision); trained on ImageNet"
 TORCHVISION = "https://download.pytorch.org/models"
 TORCHVISION_PAGE = "https://docs.pytorch.org/vision/stable/models"
-JCJOHNSON = "https://web.eecs.umich.edu/~justincj/models"
-JCJOHNSON_PAGE = "https://github.com/jcjohnson/pytorch-vgg"
-MATCONVNET = "https://www.vlfeat.org/matconvnet/models"
-MATCONVNET_PAGE = "https://www.vlfeat.org/matconvnet/pretrained"
+MATCONVNET = "https://www.vlfeat.org/matconvnet"
 
-# In the order in which a network's files are looked for. Hashes: of torch files, the digits in the name; MD5 of the
-# MatConvNet files as other projects give them.
+
+def _digits(name: str) -> str:
+    """First digits of the SHA-256 of a torch file, which its name tells."""
+    return Path(name).stem.rpartition("-")[2]
+
+
+def _torchvision(
+    name: str, network: str, page: str = "vgg", mean: Color | None = None, std: Color | None = None
+) -> PublishedFile:
+    about, url, digits = f"{TORCHVISION_PAGE}/{page}.html", f"{TORCHVISION}/{name}", _digits(name)
+    return PublishedFile(name, network, "torchvision", BSD_LICENSE, about, url, sha256=digits, mean=mean, std=std)
+
+
+def _jcjohnson(name: str, network: str) -> PublishedFile:
+    page, url = "https://github.com/jcjohnson/pytorch-vgg", f"https://web.eecs.umich.edu/~justincj/models/{name}"
+    return PublishedFile(name, network, "jcjohnson", VGG_LICENSE, page, url, sha256=_digits(name))
+
+
+def _matconvnet(name: str, network: str, md5: str, folder: str = "models") -> PublishedFile:
+    page, url = f"{MATCONVNET}/pretrained", f"{MATCONVNET}/{folder}/{name}"
+    return PublishedFile(name, network, "matconvnet", VGG_LICENSE, page, url, md5=md5)
+
+
+# In the order in which a network's files are searched for. MD5 of the MatConvNet files as other projects give them.
 PUBLISHED = (
     PublishedFile(
         "compact.safetensors",
@@ -94,94 +113,18 @@ PUBLISHED = (
         sha256="7221146e06606952947302a189d1a31281501b235a8bddb147d39debd2abf171",
         bundled=True,
     ),
+    _torchvision("vgg19-dcbb9e9d.pth", "vgg19"),
+    _jcjohnson("vgg19-d01eb7cb.pth", "vgg19"),
+    _matconvnet("imagenet-vgg-verydeep-19.mat", "vgg19", "106118b7cf60435e6d8e04f6a6dc3657"),
+    _matconvnet("imagenet-vgg-verydeep-19.mat", "vgg19", "8ee3263992981a1d26e73b3ca028a123", "models/beta16"),
     PublishedFile(
-        "vgg19-dcbb9e9d.pth",
-        "vgg19",
-        "torchvision",
-        TORCHVISION_LICENCE,
-        f"{TORCHVISION_PAGE}/vgg.html",
-        url=f"{TORCHVISION}/vgg19-dcbb9e9d.pth",
-        sha256="dcbb9e9d",
+        "vgg_conv.pth", "vgg19", "gatys", VGG_LICENSE, "https://github.com/leongatys/PytorchNeuralStyleTransfer"
     ),
-    PublishedFile(
-        "vgg19-d01eb7cb.pth",
-        "vgg19",
-        "jcjohnson",
-        VGG_LICENCE,
-        JCJOHNSON_PAGE,
-        url=f"{JCJOHNSON}/vgg19-d01eb7cb.pth",
-        sha256="d01eb7cb",
-    ),
-    PublishedFile(
-        "imagenet-vgg-verydeep-19.mat",
-        "vgg19",
-        "matconvnet",
-        VGG_LICENCE,
-        MATCONVNET_PAGE,
-        url=f"{MATCONVNET}/imagenet-vgg-verydeep-19.mat",
-        md5="106118b7cf60435e6d8e04f6a6dc3657",
-    ),
-    PublishedFile(
-        "imagenet-vgg-verydeep-19.mat",
-        "vgg19",
-        "matconvnet",
-        VGG_LICENCE,
-        MATCONVNET_PAGE,
-        url=f"{MATCONVNET}/beta16/imagenet-vgg-verydeep-19.mat",
-        md5="8ee3263992981a1d26e73b3ca028a123",
-    ),
-    PublishedFile(
-        "vgg_conv.pth",
-        "vgg19",
-        "gatys",
-        VGG_LICENCE,
-        "https://github.com/leongatys/PytorchNeuralStyleTransfer",
-    ),
-    PublishedFile(
-        "vgg16-397923af.pth",
-        "vgg16",
-        "torchvision",
-        TORCHVISION_LICENCE,
-        f"{TORCHVISION_PAGE}/vgg.html",
-        url=f"{TORCHVISION}/vgg16-397923af.pth",
-        sha256="397923af",
-    ),
-    PublishedFile(
-        "vgg16_features-amdegroot-88682ab5.pth",
-        "vgg16",
-        "torchvision",
-        TORCHVISION_LICENCE,
-        f"{TORCHVISION_PAGE}/vgg.html",
-        url=f"{TORCHVISION}/vgg16_features-amdegroot-88682ab5.pth",
-        sha256="88682ab5",
-        mean=(0.48235, 0.45882, 0.40784),
-        std=BYTES,
-    ),
-    PublishedFile(
-        "vgg16-00b39a1b.pth",
-        "vgg16",
-        "jcjohnson",
-        VGG_LICENCE,
-        JCJOHNSON_PAGE,
-        url=f"{JCJOHNSON}/vgg16-00b39a1b.pth",
-        sha256="00b39a1b",
-    ),
-    PublishedFile(
-        "imagenet-vgg-verydeep-16.mat",
-        "vgg16",
-        "matconvnet",
-        VGG_LICENCE,
-        MATCONVNET_PAGE,
-        url=f"{MATCONVNET}/imagenet-vgg-verydeep-16.mat",
-        md5="f72d927587ca4c97fbd165ec9cb9997f",
-    ),
-    PublishedFile(
-        "vgg16_weights.npz",
-        "vgg16",
-        "npz",
-        VGG_LICENCE,
-        "https://www.cs.toronto.edu/~frossard/post/vgg16",
-    ),
+    _torchvision("vgg16-397923af.pth", "vgg16"),
+    _torchvision("vgg16_features-amdegroot-88682ab5.pth", "vgg16", mean=(0.48235, 0.45882, 0.40784), std=BYTES),
+    _jcjohnson("vgg16-00b39a1b.pth", "vgg16"),
+    _matconvnet("imagenet-vgg-verydeep-16.mat", "vgg16", "f72d927587ca4c97fbd165ec9cb9997f"),
+    PublishedFile("vgg16_weights.npz", "vgg16", "npz", VGG_LICENSE, "https://www.cs.toronto.edu/~frossard/post/vgg16"),
     PublishedFile(
         "bvlc_alexnet.npy",
         "alexnet",
@@ -189,13 +132,5 @@ PUBLISHED = (
         "unrestricted (BAIR/BVLC); trained on ImageNet",
         "https://www.cs.toronto.edu/~guerzhoy/tf_alexnet",
     ),
-    PublishedFile(
-        "alexnet-owt-7be5be79.pth",
-        "alexnet-owt",
-        "torchvision",
-        TORCHVISION_LICENCE,
-        f"{TORCHVISION_PAGE}/alexnet.html",
-        url=f"{TORCHVISION}/alexnet-owt-7be5be79.pth",
-        sha256="7be5be79",
-    ),
+    _torchvision("alexnet-owt-7be5be79.pth", "alexnet-owt", "alexnet"),
 )
