@@ -14,7 +14,7 @@ import numpy as np
 from ..model.architecture import Architecture
 from .errors import PictureError, SettingsError
 from .pictures.colors import Recoloring, recoloring
-from .pictures.formats import supported_inputs
+from .pictures.formats import INPUT_EXTENSIONS
 from .pictures.images import Picture, resize
 from .pictures.masks import Mask, read_mask
 from .pictures.reading import read_picture
@@ -133,23 +133,22 @@ def style_files(paths: Sequence[Path]) -> tuple[tuple[Path, ...], ...]:
 
 
 def _pictures_in(folder: Path) -> tuple[Path, ...]:
-    known = [extension for kind in supported_inputs() for extension in kind.extensions]
     try:
-        found = sorted(path for path in folder.iterdir() if _is_picture(path, known))
+        found = sorted(path for path in folder.iterdir() if _is_picture(path))
     except OSError as error:
         raise PictureError(f"{folder}: cannot be listed ({error.strerror}); name the pictures", path=folder) from error
     if not found:
         raise PictureError(
             f"{folder}: got a style folder without pictures, wanted at least one file in it with the extension "
-            f"{' '.join(known)}; put some there, or name a picture",
+            f"{' '.join(INPUT_EXTENSIONS)}; put some there, or name a picture",
             path=folder,
         )
     return tuple(found)
 
 
-def _is_picture(path: Path, extensions: Sequence[str]) -> bool:
+def _is_picture(path: Path) -> bool:
     """Hidden files are what systems leave beside pictures."""
-    return path.suffix.lower() in extensions and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in INPUT_EXTENSIONS and not path.name.startswith(".") and path.is_file()
 
 
 def read_styles(

@@ -6,7 +6,6 @@ upright.
 """
 
 import io
-import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ RAW_EXTENSIONS = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos"),
     *(".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 )
-RAW_SIGNATURE = re.compile(rb"FUJIFILMCCD-RAW|IIRO|IIRS|MMOR|IIU\0|FOVb|\0MRM|II.{4}HEAPCCDR", re.DOTALL)
+RAW_SIGNATURE = rb"FUJIFILMCCD-RAW|IIRO|IIRS|MMOR|IIU\0|FOVb|\0MRM|II.{4}HEAPCCDR"
 """What raw files begin with that are neither TIFF nor boxes: Fujifilm's, Olympus', Panasonic's, Sigma's, Minolta's and
 Canon's old ones."""
 

@@ -59,7 +59,7 @@ def read_picture(
     decoder_memory: int | None = None,
     exposure: float = 0.0,
 ) -> Picture:
-    """Read a picture file of any kind of `supported_inputs` into the sRGB working space.
+    """Read a picture file of any kind of `INPUT_FORMATS` into the sRGB working space.
 
     Gray, palette, 1-bit, CMYK and Lab files become RGB. An embedded color profile is applied (relative colorimetric);
     without one, or one that cannot be applied, the numbers are taken as sRGB, CMYK as libvips' built-in press profile.

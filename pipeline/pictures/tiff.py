@@ -20,7 +20,7 @@ from tifffile import COMPRESSION, PHOTOMETRIC
 from ..errors import PictureError
 from .directories import Directory, View, pages, read_directories
 from .metadata import dpi_of_tags, with_blob, with_dpi
-from .opened import Opened
+from .opened import Asked, Opened
 from .samples import DTYPE, VIPS_SCALE, source_of
 
 
@@ -98,8 +98,8 @@ _ROW_BY_ROW = 128  # rows, of which libvips reads a taller strip one by one, unl
 
 
 @contextmanager
-def open_tiff(file: BinaryIO, path: Path, page: int = 1) -> Iterator[Opened]:
-    """Open a page of a TIFF file.
+def open_tiff(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
+    """A page of a TIFF file.
 
     Raises
     ------
@@ -109,11 +109,11 @@ def open_tiff(file: BinaryIO, path: Path, page: int = 1) -> Iterator[Opened]:
     """
     try:
         directories = read_directories(file)
-        first = _page(directories, page, path)
+        first = _page(directories, asked.page, path)
         view = View(file, _magic(file), first.form, _shown(first))
     except struct.error as error:
         raise PictureError(f"{path}: damaged: it has no directory; copy or export it again", path=path) from error
-    if page == 1:
+    if asked.page == 1:
         _check_purpose(directories, path)
     _check_storage(first, path)
     try:
