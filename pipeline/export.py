@@ -11,6 +11,7 @@ from ..model.state import AVERAGE
 from ..tiling.grid import Box, Span
 from ..tiling.seams import Seams, find_seams
 from .levels import Level
+from .output_files import keep_times
 from .pictures.carried import Carried, carried
 from .pictures.colors import with_chroma_of
 from .pictures.images import resize, resize_rows
@@ -20,7 +21,7 @@ from .pictures.proof import LONGEST_SIDE, soft_proof
 from .pictures.rasters import Raster
 from .pictures.samples import Pixels, Rows
 from .pictures.sheets import Place, Sheet
-from .pictures.writing import MOST_JPEG_METADATA, keep_times, write_picture
+from .pictures.writing import MOST_JPEG_METADATA, write_picture
 from .render_plan import RenderPlan
 from .storage.canvas import Canvas
 

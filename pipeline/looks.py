@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from .batch.run import REPORT, BatchOptions, run_batch
 from .errors import OutputError
-from .pictures.writing import check_place, write_file
+from .output_files import check_place, write_file
 from .viewer.facts import assigned, render_command
 from .viewer.gallery import check_gallery
 from .viewer.pages import render_page

@@ -8,9 +8,9 @@ from PIL import Image
 
 from ..model.errors import printable
 from .panel_plan import MARGIN_MM, Plan
+from .pictures.encoding import encode_jpeg
 from .pictures.pdf import POINTS_PER_INCH, Page, Pdf, Rectangle
 from .pictures.stored import Stored
-from .pictures.writing import encode_jpeg
 from .sizes import MM_PER_INCH
 
 _TICK_MM, _LABEL_POINTS, _LABEL_MM = 6.0, 8, 3.0

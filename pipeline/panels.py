@@ -8,11 +8,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .errors import OutputError, SettingsError
+from .output_files import check_place, writing
 from .panel_pages import write_pages
 from .panel_plan import plan_panels
 from .pictures.reading import read_stored
 from .pictures.stored import Stored
-from .pictures.writing import check_place, write_stored, writing
+from .pictures.writing import write_stored
 from .presets import load_settings
 from .sizes import MAX_DPI, MM_PER_INCH
 from .workers.memory import budget

@@ -11,12 +11,14 @@ from ..model.weight_files import WeightFile, find_weights
 from .errors import OutputError, SettingsError
 from .initialization import init_file, read_init, stretch_notice
 from .levels import Level, plan_levels
+from .output_files import check_place
+from .pictures.encoding import MOST_JPEG_SIDE, OUTPUT_EXTENSIONS
 from .pictures.images import Picture, crop_to_aspect, with_surroundings
 from .pictures.pages import fingerprint, place_of
 from .pictures.profiles import BUILT_IN, KEEP, output_profile
 from .pictures.reading import read_picture
 from .pictures.sheets import MARK_MARGIN_MM, Sheet
-from .pictures.writing import MOST_JPEG_SIDE, check_output, check_place, output_formats
+from .pictures.writing import check_output
 from .records.identity import identity
 from .records.losses import check_plot
 from .records.snapshots import snapshot_paths
@@ -348,7 +350,7 @@ def faces_path(output: Path) -> Path:
 
 
 def _depth_for(output: Path, wanted: int) -> int:
-    depths = next(kind.bit_depths for kind in output_formats() if output.suffix.lower() in kind.extensions)
+    depths = OUTPUT_EXTENSIONS[output.suffix.lower()].bit_depths
     return wanted if wanted in depths else max(depths)
 
 

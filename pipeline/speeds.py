@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from platformdirs import user_cache_path
 from pydantic import Field, TypeAdapter
 
-from .pictures.writing import write_file
+from .output_files import write_file
 from .settings import Settings
 from .workers.local import WorkerLayout
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from .pictures.writing import write_file
+from .output_files import write_file
 
 VERSION = 4  # to be raised when the statistics of the same picture would come out different
 

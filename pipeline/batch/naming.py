@@ -11,7 +11,7 @@ from typing import Final
 
 from ...model.errors import choices
 from ..errors import SettingsError
-from ..pictures.writing import output_formats
+from ..pictures.encoding import OUTPUT_EXTENSIONS
 from ..setting_types import can_name_file
 
 FIELDS: Final = ("stem", "style", "preset", "ext", "number", "folder")
@@ -23,7 +23,7 @@ OTHERWISE: Final = "png"  # for photographs whose extension is none that can be 
 
 def writable(suffix: str) -> bool:
     """Say whether an extension such as ".tif" is of a format that can be written."""
-    return any(suffix.lower() in kind.extensions for kind in output_formats())
+    return suffix.lower() in OUTPUT_EXTENSIONS
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Template:
         if not can_name_file(filled):
             raise SettingsError(f"{self.place}: got {reprlib.repr(filled)}, wanted a text that can name a file")
         if not writable(PurePath(filled).suffix):
-            known = " ".join(extension for kind in output_formats() for extension in kind.extensions)
+            known = " ".join(OUTPUT_EXTENSIONS)
             raise SettingsError(f"{self.place}: got {filled!r}, wanted a name that ends in one of {known}")
         return PurePath(filled)
 

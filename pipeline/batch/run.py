@@ -23,9 +23,10 @@ from ...model.architecture import architecture
 from ...model.weight_files import WeightFile, find_weights
 from ..console import LOG, PROGRESS
 from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
+from ..output_files import copy_file, keep_times
 from ..pictures.pages import place_of
 from ..pictures.reading import read_size
-from ..pictures.writing import check_output, copy_file, keep_times
+from ..pictures.writing import check_output
 from ..presets import load_settings
 from ..progress import BatchBar, Progress
 from ..records.journal import Journal

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..context import Losses
 from ..errors import OutputError
 from ..levels import Level
-from ..pictures.writing import check_place, write_file
+from ..output_files import check_place, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

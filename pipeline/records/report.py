@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from ...model.errors import printable
 from ..errors import OutputError
-from ..pictures.writing import check_place, write_file
+from ..output_files import check_place, write_file
 
 Status = Literal["done", "skipped", "copied", "failed", "left", "unsupported"]
 

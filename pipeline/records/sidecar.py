@@ -11,10 +11,10 @@ from typing import Any
 from ...model.ways import usual_ways
 from ...tiling.seams import Seams
 from ..errors import OutputError
+from ..output_files import write_file
 from ..pictures.images import Picture
 from ..pictures.masks import Mask
 from ..pictures.pages import fingerprint
-from ..pictures.writing import write_file
 from ..render_plan import RenderPlan, faces_path, sidecar_path
 from ..styles import Style
 from ..workers.cluster import Cluster

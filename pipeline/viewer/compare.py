@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from ..errors import PictureError
+from ..output_files import check_place
 from ..pictures.images import Picture
 from ..pictures.rasters import room_in
 from ..pictures.reading import read_picture
-from ..pictures.writing import check_place
 from ..storage.run_folder import open_run
 from ..workers.memory import machine_memory
 from .facts import differences

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ...model.errors import printable
 from ..errors import OutputError, PictureError, PipelineError
-from ..pictures.writing import check_place, write_file
+from ..output_files import check_place, write_file
 from ..records.report import WORDS, Result, spent
 from .facts import Row
 from .pages import is_our_page, render_page

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from ...tiling.grid import Box
 from ..errors import SettingsError
+from ..output_files import write_file
 from ..pictures.images import Picture
 from ..pictures.rasters import Raster
 from ..pictures.samples import Pixels
-from ..pictures.writing import write_file
 from ..storage.run_folder import RunFolder
 from .areas import Area
 from .facts import Difference, loss_rows, picture_facts, size_text

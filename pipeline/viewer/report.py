@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from ..errors import OutputError, PictureError, PipelineError
+from ..output_files import check_place
 from ..pictures.masks import read_mask
 from ..pictures.rasters import room_in
 from ..pictures.reading import read_picture
-from ..pictures.writing import check_place
 from ..settings import Settings
 from ..storage.run_folder import open_run
 from ..workers.memory import budget, machine_memory

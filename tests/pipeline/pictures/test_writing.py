@@ -13,9 +13,10 @@ import pytest
 import pyvips
 
 from muralist.pipeline.errors import ClusterError, OutputError
-from muralist.pipeline.pictures import bands, writing
+from muralist.pipeline.output_files import keep_times
+from muralist.pipeline.pictures import bands, encoding
 from muralist.pipeline.pictures.reading import read_picture
-from muralist.pipeline.pictures.writing import keep_times, write_picture
+from muralist.pipeline.pictures.writing import write_picture
 from muralist.pipeline.sizes import MAX_SIDE_PX
 
 EXTENSIONS = pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tif"])
@@ -195,7 +196,7 @@ def test_memory_does_not_grow_with_height(tmp_path: Path, extension: str) -> Non
 def test_large_jpegs_have_the_usual_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A JPEG whose codes were not optimized, as large ones are not, is larger and holds the same pixels."""
     write_picture(tmp_path / "small.jpg", CANVAS[..., :3])
-    monkeypatch.setattr(writing, "_OPTIMISED_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr(encoding, "_OPTIMISED_PIXELS", HEIGHT * WIDTH - 1)
     write_picture(tmp_path / "large.jpg", CANVAS[..., :3])
     assert (tmp_path / "large.jpg").stat().st_size > (tmp_path / "small.jpg").stat().st_size
     assert np.array_equal(*(read_picture(tmp_path / name).pixels for name in ("small.jpg", "large.jpg")))
