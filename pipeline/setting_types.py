@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, Validatio
 from pydantic_core import PydanticCustomError
 
 from .region_specs import check_regions
+from .sizes import MAX_SIDE_MM, parse_aspect, parse_length, parse_print, parse_stroke
 
 T = TypeVar("T")
 
@@ -100,6 +101,22 @@ def _matching(pattern: str, what: str) -> Callable[[str], str]:
     return check
 
 
+def _readable(parse: Callable[[str, str], object]) -> AfterValidator:
+    """Refuse a text, or a tuple of them, that cannot be parsed; the parser is given the setting's name as well."""
+
+    def check(value: T, info: ValidationInfo) -> T:
+        for text in (value,) if isinstance(value, str) else value:  # type: ignore[attr-defined]
+            parse(text, str(info.field_name))
+        return value
+
+    return AfterValidator(check)
+
+
+def _number_as_text(value: object) -> object:
+    """YAML reads 1.5 as a number."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 _HOST: Final = r"([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\])"  # a name, an IPv4 address, or an IPv6 one in brackets
 _PORT: Final = r"0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 
@@ -135,3 +152,8 @@ Listed = Annotated[tuple[T, ...], BeforeValidator(_as_list)]
 Pair = Annotated[tuple[T, T], BeforeValidator(_pair), BeforeValidator(_as_list)]
 Named = Annotated[tuple[T, ...], BeforeValidator(_texts)]
 Regions = Annotated[Named[FileName], AfterValidator(_are_regions)]
+Aspect = Annotated[Text, _readable(lambda text, _: parse_aspect(text)), BeforeValidator(_number_as_text)]
+PrintSize = Annotated[str, _readable(lambda text, _: parse_print(text))]
+Border = Annotated[str, _readable(parse_length)]
+StyleWidth = Annotated[Named[Text], _readable(lambda text, name: parse_length(text, name, MAX_SIDE_MM))]
+Stroke = Annotated[Named[Text], _readable(parse_stroke)]
