@@ -236,7 +236,7 @@ look_options = options(
     option("--overwrite", is_flag=True, help="Replace what exists."),
 )
 picture_options = options(
-    click.argument("content", type=path),
+    click.argument("photo", metavar="CONTENT", type=path),
     option(
         *("-o", "--output"),
         type=path,

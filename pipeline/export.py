@@ -14,7 +14,7 @@ from .levels import Level
 from .output_files import keep_times
 from .pictures.carried import Carried, carried
 from .pictures.colors import with_chroma_of
-from .pictures.images import resize, resize_rows
+from .pictures.images import resize, resize_rows, size_within
 from .pictures.pages import place_of
 from .pictures.pdf import POINTS_PER_INCH, Page, Rectangle
 from .pictures.proof import LONGEST_SIDE, soft_proof
@@ -171,9 +171,7 @@ def write_proof(finished: FinalImage, path: Path, icc: bytes) -> dict[str, Any]:
     OutputError
         If it cannot be written.
     """
-    height, width, _ = finished.shape
-    scale = min(1, LONGEST_SIDE / max(height, width))
-    small = resize(cast(Pixels, finished), max(1, round(height * scale)), max(1, round(width * scale)))
+    small = resize(cast(Pixels, finished), *size_within(LONGEST_SIDE, *finished.shape[:2]))
     shown, share = soft_proof(np.rint(small * 255).astype(np.uint8), icc, finished.plan.settings.intent)
     write_picture(path, shown)
     return {"path": str(path), "out_of_gamut": round(share, 4)}

@@ -12,8 +12,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from .batch.run import REPORT, BatchOptions, run_batch
-from .errors import OutputError
-from .output_files import check_place, write_file
+from .output_files import check_place, make_folder, write_file
 from .viewer.facts import assigned, render_command
 from .viewer.gallery import check_gallery
 from .viewer.pages import render_page
@@ -68,11 +67,7 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     MuralistError
         If something is wrong with all of them.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = f"the folder cannot be made ({error.strerror}); name another"
-        raise OutputError(f"{output}: {reason}", path=output) from error
+    make_folder(output)
     page, manifest = output / PAGE, output / MANIFEST
     check_gallery(page)
     check_place(manifest, overwrite=True)

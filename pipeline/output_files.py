@@ -67,6 +67,22 @@ def copy_file(source: Path, target: Path) -> None:
         shutil.copyfileobj(original, file, 1 << 20)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, if they are not there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: the folder cannot be made ({error.strerror}); name another", path=folder
+        ) from error
+
+
 def keep_times(source: Path, output: Path) -> None:
     """Give a file the times of another: of its last change and last reading.
 

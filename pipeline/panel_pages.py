@@ -9,6 +9,7 @@ from PIL import Image
 from ..model.errors import printable
 from .panel_plan import MARGIN_MM, Plan
 from .pictures.encoding import encode_jpeg
+from .pictures.images import size_within
 from .pictures.pdf import POINTS_PER_INCH, Page, Pdf, Rectangle
 from .pictures.stored import Stored
 from .sizes import MM_PER_INCH
@@ -124,7 +125,6 @@ def _shrunk(picture: Stored) -> Stored:
     height, width, channels = picture.shape
     step = max(1, max(height, width) // (2 * _OVERVIEW_SIDE))
     coarse = np.concatenate([band[::step, ::step] for band in picture.bands(16 * step)])
-    scale = min(1, _OVERVIEW_SIDE / max(coarse.shape))
-    size = max(1, round(coarse.shape[1] * scale)), max(1, round(coarse.shape[0] * scale))
-    planes = [np.asarray(Image.fromarray(coarse[:, :, channel]).resize(size)) for channel in range(channels)]
+    rows, cols = size_within(_OVERVIEW_SIDE, *coarse.shape[:2])
+    planes = [np.asarray(Image.fromarray(coarse[:, :, channel]).resize((cols, rows))) for channel in range(channels)]
     return Stored(np.dstack(planes), picture.profile, None, 8)

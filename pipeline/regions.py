@@ -16,7 +16,7 @@ import numpy as np
 
 from .errors import PictureError, SettingsError
 from .pictures.faces import find_faces
-from .pictures.images import Picture, resize, resize_rows
+from .pictures.images import Picture, resize, resize_rows, size_within
 from .pictures.masks import Mask, mask_file, read_mask
 from .pictures.rasters import Raster
 from .region_specs import FACES, RegionSpec, parse_region
@@ -98,9 +98,8 @@ class Regions:
         The content loss answers to about the root of what a style pulls with, see `muralist.pipeline.strength`.
         """
         first = (*self.masks, self.strength_map, self.protect)
-        shape = next(mask.values.shape for mask in first if mask is not None)
-        scale = min(1, _SMALL / max(shape))
-        height, width = (max(1, round(side * scale)) for side in shape)
+        shape = next((mask.height, mask.width) for mask in first if mask is not None)
+        height, width = size_within(_SMALL, *shape)
         guides = self.channels(height, width, (0, height))[..., : self.count]
         return float(np.sqrt(guides.sum(2)).mean())
 
@@ -272,7 +271,6 @@ def _rest(masks: Sequence[Mask]) -> float:
     """The largest share of any pixel that no mask claims, looked at in a small size."""
     if not masks:
         return 1.0
-    scale = min(1, _SMALL / max(masks[0].values.shape))
-    height, width = (max(1, round(side * scale)) for side in masks[0].values.shape)
-    claims = np.sum([resize(mask.values, height, width) for mask in masks], axis=0)
+    size = size_within(_SMALL, masks[0].height, masks[0].width)
+    claims = np.sum([resize(mask.values, *size) for mask in masks], axis=0)
     return float(1 - claims.min())

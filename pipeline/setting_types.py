@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -104,8 +104,8 @@ def _matching(pattern: str, what: str) -> Callable[[str], str]:
 def _readable(parse: Callable[[str, str], object]) -> AfterValidator:
     """Refuse a text, or a tuple of them, that cannot be parsed; the parser is given the setting's name as well."""
 
-    def check(value: T, info: ValidationInfo) -> T:
-        for text in (value,) if isinstance(value, str) else value:  # type: ignore[attr-defined]
+    def check(value: Any, info: ValidationInfo) -> Any:
+        for text in (value,) if isinstance(value, str) else value:
             parse(text, str(info.field_name))
         return value
 

@@ -23,7 +23,7 @@ from ...model.architecture import architecture
 from ...model.weight_files import WeightFile, find_weights
 from ..console import LOG, PROGRESS
 from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
-from ..output_files import copy_file, keep_times
+from ..output_files import copy_file, keep_times, make_folder
 from ..pictures.pages import place_of
 from ..pictures.reading import read_size
 from ..pictures.writing import check_output
@@ -219,7 +219,7 @@ def run_batch(
     manifests = filter(is_manifest, map(Path, inputs))
     check_collisions(items, options.settings_of, output / REPORT, manifests, pages=options.report)
     deadline = Deadline.parse(finish_by, max_hours, datetime.now())
-    _make_folder(output)
+    make_folder(output)
     if options.report:
         check_gallery(gallery_path(output / REPORT))
     with (
@@ -239,15 +239,6 @@ def run_batch(
             for notice in write_gallery(output / REPORT, pages=True, memory=budget(settings))[1]:
                 PROGRESS.warning(notice)
     return report
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: the folder cannot be made ({error.strerror}); name another", path=folder
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -382,7 +373,7 @@ class Batch:
 
     def _paint(self, queued: BatchItem, cluster: Cluster) -> Sidecar:
         item, options = queued.item, self.options
-        _make_folder(item.output.parent)
+        make_folder(item.output.parent)
         check_output(item.output, overwrite=True)  # whether it may be replaced depends on the run folder
         restart = options.restart and queued.attempts == 1
         with open_run(item.output, queued.settings.scratch, restart=restart, keep=options.keep_run) as folder:
@@ -426,7 +417,7 @@ class Batch:
             self._tell(replace(first, input=str(item.content), output=str(item.output), same_as=first.output))
             return
         try:
-            _make_folder(item.output.parent)
+            make_folder(item.output.parent)
             with open_run(item.output, self.settings.scratch, restart=self.options.restart) as folder:
                 copy_painting(Path(first.output), item, folder, keep=self.settings.keep_times)
         except Exception as error:

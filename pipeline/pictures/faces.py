@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..region_specs import FACES
-from .images import Picture, resize
+from .images import Picture, resize, size_within
 from .masks import Mask
 
 SIDE: Final = 512  # px, long side at which faces are looked for
@@ -28,8 +28,7 @@ def find_faces(photograph: Picture) -> Mask | None:
     SettingsError
         If scikit-image is not installed.
     """
-    scale = min(1, SIDE / max(photograph.height, photograph.width))
-    height, width = (max(1, round(side * scale)) for side in (photograph.height, photograph.width))
+    height, width = size_within(SIDE, photograph.height, photograph.width)
     squares = _squares(np.rint(resize(photograph.pixels, height, width) * 255).astype(np.uint8))
     if not squares:
         return None

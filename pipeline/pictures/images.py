@@ -175,6 +175,16 @@ def _plane_at_width(plane: Pixels, width: int) -> Pixels:
     return np.asarray(Image.fromarray(values).resize((width, len(values)), Image.Resampling.LANCZOS))
 
 
+def size_within(side: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width shrunk to a long side of `side` px, if it is longer; at least 1.
+
+    >>> size_within(512, 1000, 2000), size_within(512, 300, 200)
+    ((256, 512), (300, 200))
+    """
+    scale = min(1, side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def crop_to_aspect(picture: Picture, aspect: float) -> Picture:
     """Cut the largest centered part with the given aspect (width / height) out of a picture, alpha included."""
     rows, cols = _of_aspect((slice(0, picture.height), slice(0, picture.width)), aspect)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from ..errors import PictureError
-from .images import Picture, resize
+from .images import Picture, resize, size_within
 from .rasters import Raster, room_in
 from .reading import read_picture
 from .samples import Pixels, full_scale
@@ -70,8 +70,7 @@ class Mask:
 
     def feathered(self) -> "Mask":
         """Let the mask go on for a little beyond its edges, ever less, so that what is blended by it has no edge."""
-        scale = min(1, _FEATHER_SIDE / max(self.height, self.width))
-        small = resize(self.values, max(1, round(self.height * scale)), max(1, round(self.width * scale)))
+        small = resize(self.values, *size_within(_FEATHER_SIDE, self.height, self.width))
         grown, reach = Image.fromarray(np.rint(small * 255).astype(np.uint8)), round(_FEATHER * max(small.shape))
         for _ in range(reach):
             grown = grown.filter(ImageFilter.MaxFilter(3))

@@ -108,14 +108,17 @@ def stated_orientation(image: Any, exif: bytes | None) -> int:
     return next((number for number in stated if isinstance(number, int) and 1 <= number <= 8), 1)
 
 
-def stated_dpi(image: Any, exif: bytes | None) -> Dpi | None:
-    """The resolution that the file states: in EXIF first, as libvips does. libvips invents one where there is none."""
+def stated_dpi(image: Any, exif: bytes | None, *, sideways: bool = False) -> Dpi | None:
+    """The resolution that the file states, of the picture as it is looked at.
+
+    In EXIF first, as libvips does. libvips invents one where there is none.
+    """
     loader = str(image.get("vips-loader")) if image.get_typeof("vips-loader") else ""
     in_header = image.get_typeof("resolution-unit") or (loader.startswith("png") and image.xres != _PNG_UNSTATED)
     stated = dpi_of_exif(exif)
-    if stated or not in_header or loader.startswith("webp"):  # WebP holds a resolution only in EXIF
-        return stated
-    return (round(image.xres * _MILLIMETRES_PER_INCH, 2), round(image.yres * _MILLIMETRES_PER_INCH, 2))
+    if not stated and in_header and not loader.startswith("webp"):  # WebP holds a resolution only in EXIF
+        stated = (round(image.xres * _MILLIMETRES_PER_INCH, 2), round(image.yres * _MILLIMETRES_PER_INCH, 2))
+    return (stated[1], stated[0]) if stated and sideways else stated
 
 
 def with_metadata(image: Any, extras: Extras) -> Any:

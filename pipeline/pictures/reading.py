@@ -1,7 +1,7 @@
 """Reading of picture files into the sRGB working space. Whatever is wrong with a file is a `PictureError`."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -23,7 +23,7 @@ from .metadata import (
     stated_orientation,
     without_profile,
 )
-from .opened import Asked, Opened
+from .opened import Asked, Opened, damaged
 from .pages import digest_of, place_of
 from .rasters import Raster, Room, room_in
 from .samples import (
@@ -114,19 +114,21 @@ def read_picture(
         notices: tuple[str, ...] = ()
         if icc and not can_convert_from(icc, _COLOR_BANDS[image.interpretation]):
             icc, image, notices = None, without_profile(image), (_no_profile(image, path),)
-        dpi = stated_dpi(image, exif)
+        dpi = stated_dpi(image, exif, sideways=orientation in _SIDEWAYS)
         xmp, iptc = blob(image, "xmp-data"), unwrapped(blob(image, "iptc-data") or b"")
         with file.open("rb") as stored:
             digest = digest_of(hashlib.file_digest(stored, "sha256").hexdigest(), page)
         ready = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
         with room_in(_folder_for(ready, memory, folder)) as room:
-            pixels, alpha = _decode(ready, orientation, room, digest)
+            parts: dict[str, slice | int] = {f"{digest}-pixels": slice(3)}
+            parts |= {f"{digest}-alpha": 3} if ready.bands == 4 else {}
+            pixels, *alpha = _decoded(ready, orientation, room, parts)
     return Picture(
         pixels=pixels,
-        alpha=alpha,
+        alpha=alpha[0] if alpha else None,
         icc=icc,
         exif=exif,
-        dpi=(dpi[1], dpi[0]) if dpi and orientation in _SIDEWAYS else dpi,
+        dpi=dpi,
         path=path,
         sha256=digest,
         xmp=xmp,
@@ -167,29 +169,20 @@ def read_stored(path: Path, max_pixels: int, *, memory: int, folder: Path) -> St
         _check_samples(image, path)
         if image.format == "float":
             raise PictureError(f"{path}: float samples are for painting; export it in 8 or 16 bits", path=path)
-        exif = blob(image, "exif-data")
-        colors, dpi = _COLOR_BANDS[image.interpretation], stated_dpi(image, exif)
-        orientation, icc = stated_orientation(image, exif), blob(image, "icc-profile-data")
+        exif, icc, colors = (
+            blob(image, "exif-data"),
+            blob(image, "icc-profile-data"),
+            _COLOR_BANDS[image.interpretation],
+        )
+        orientation = stated_orientation(image, exif)
+        dpi = stated_dpi(image, exif, sideways=orientation in _SIDEWAYS)
         if colors == 1 or (colors == 4 and not icc):
             image, icc = _to_srgb(image), None
         if image.bands > (4 if icc and colors == 4 else 3):
             image = image.flatten(background=VIPS_SCALE[image.format], max_alpha=VIPS_SCALE[image.format])
         with room_in(_folder_for(image, memory, folder)) as room:
-            pixels = _filed(image, orientation, room, "stored")
-    turned = dpi and orientation in _SIDEWAYS
-    return Stored(pixels, icc or srgb_profile(), (dpi[1], dpi[0]) if dpi and turned else dpi)
-
-
-def _filed(image: Any, orientation: int, room: Room, name: str) -> Pixels | Raster:
-    """All channels of an image, upright."""
-    shape = (image.height, image.width)[:: -1 if orientation in _SIDEWAYS else 1]
-    pixels = room(name, (*shape, image.bands), DTYPE[image.format])
-
-    def take(top: int, band: Pixels) -> None:
-        pixels[_place_of(top, len(band), image.height, orientation)] = _UPRIGHT.get(orientation, np.asarray)(band)
-
-    each_band(image, take)
-    return pixels
+            (pixels,) = _decoded(image, orientation, room, {"stored": slice(None)})
+    return Stored(pixels, icc or srgb_profile(), dpi)
 
 
 _READ_ERRORS: dict[type[OSError], str] = {
@@ -211,11 +204,7 @@ def _reading(path: Path) -> Iterator[None]:
         reason = _READ_ERRORS.get(type(error), f"cannot be read ({error.strerror})")
         raise PictureError(f"{path}: {reason}", path=path) from error
     except pyvips.Error as error:
-        raise PictureError(
-            f"{path}: damaged, cut short, or stored in a way that cannot be read ({one_line(error)}); "
-            "copy or export it again",
-            path=path,
-        ) from error
+        raise damaged(path, one_line(error)) from error
 
 
 @contextmanager
@@ -337,24 +326,23 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
 _SIDEWAYS, _BACKWARDS = (5, 6, 7, 8), (3, 4, 6, 7)  # rows become columns; the first come last
 
 
-def _decode(image: Any, orientation: int, room: Room, name: str) -> tuple[Pixels | Raster, Pixels | Raster | None]:
-    """Pixels (height, width, 3) and alpha (height, width) or None, turned as the EXIF orientation asks for.
+def _decoded(image: Any, orientation: int, room: Room, parts: Mapping[str, slice | int]) -> list[Pixels | Raster]:
+    """Parts of an image's channels, each filed under its name, turned as the orientation asks for.
 
     Orientation 1 and unknown ones change nothing.
     """
     shape = (image.height, image.width)[:: -1 if orientation in _SIDEWAYS else 1]
-    pixels = room(f"{name}-pixels", (*shape, 3), DTYPE[image.format])
-    alpha = room(f"{name}-alpha", shape, DTYPE[image.format]) if image.bands == 4 else None
+    channels = np.arange(image.bands)
+    found = [room(name, (*shape, *channels[part].shape), DTYPE[image.format]) for name, part in parts.items()]
     upright = _UPRIGHT.get(orientation, np.asarray)
 
     def take(top: int, band: Pixels) -> None:
         place = _place_of(top, len(band), image.height, orientation)
-        pixels[place] = upright(band[:, :, :3])
-        if alpha is not None:
-            alpha[place] = upright(band[:, :, 3])
+        for pixels, part in zip(found, parts.values(), strict=True):
+            pixels[place] = upright(band[:, :, part])
 
     each_band(image, take)
-    return pixels, alpha
+    return found
 
 
 def _place_of(top: int, rows: int, height: int, orientation: int) -> tuple[slice, slice]:

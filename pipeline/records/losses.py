@@ -1,11 +1,11 @@
 """The losses of a painting over its steps: rows for the sidecar, lines, a plot. The only user of matplotlib."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..context import Losses
 from ..errors import OutputError
@@ -51,10 +51,6 @@ class LossRecord:
         """Put a row together from what the workers added up after some rounds."""
         step = level.first_step + level.steps_after(rounds)
         return cls(level.index + 1, step, losses.terms, losses.weights, losses.total, round(seconds, 3))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the row as plain values."""
-        return asdict(self)
 
     def named(self) -> dict[str, float]:
         """Give the losses by name, the total last."""

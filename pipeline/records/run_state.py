@@ -1,7 +1,7 @@
 """How a painting went so far: what its record tells in the end, and what an interrupted run goes on from."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..context import Losses
@@ -74,10 +74,6 @@ class LevelReport:
             losses_last=last.terms,
             region_losses=last.regions,
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the row as plain values."""
-        return asdict(self)
 
 
 @dataclass

@@ -4,7 +4,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +212,7 @@ def assert_same(found: Painted, wanted: Painted) -> None:
     assert found.course.losses == wanted.course.losses
     assert found.course.snapshots == wanted.course.snapshots
     told = [
-        [{**row.as_dict(), "seconds": 0, "busy_seconds": 0, "fetched_bytes_per_round": 0} for row in each.course.levels]
+        [{**asdict(row), "seconds": 0, "busy_seconds": 0, "fetched_bytes_per_round": 0} for row in each.course.levels]
         for each in (found, wanted)
     ]
     assert told[0] == told[1]
