@@ -87,8 +87,6 @@ def vgg(blocks: Sequence[Sequence[int]]) -> tuple[Step, ...]:
     blocks : sequence of sequences of int
         Channels of every convolution, block by block.
 
-    Examples
-    --------
     >>> [step.name if isinstance(step, Convolution) else "pool" for step in vgg([(4, 4), (8,)])]
     ['1_1', '1_2', 'pool', '2_1']
     """

@@ -53,10 +53,7 @@ def load_network(
 def read(file: WeightFile) -> Content:
     """Read and parse a file that was found before.
 
-    Raises
-    ------
-    WeightsError
-        If it is gone, has changed since, or is broken.
+    Raises `WeightsError` if it is gone, has changed since, or is broken.
     """
     try:
         content = file.place.read_bytes()
@@ -70,10 +67,7 @@ def read(file: WeightFile) -> Content:
 def taken(row: Architecture, file: WeightFile, content: Content, layers: Collection[str]) -> Weights:
     """Take from a file's content what some layers of a network need, for RGB pictures.
 
-    Raises
-    ------
-    WeightsError
-        If it is not that network's, or not finite.
+    Raises `WeightsError` if it is not that network's, or not finite.
     """
     weights, needed = understand(content, row), _needed(row, layers)
     needed |= _heads(row, layers, weights.tensors)
@@ -104,11 +98,7 @@ def _heads(row: Architecture, layers: Collection[str], tensors: Mapping[str, Ten
 
 
 def _check(
-    row: Architecture,
-    path: str,
-    tensors: Mapping[str, Tensor],
-    needed: Mapping[str, tuple[int, ...]],
-    fits: str | None,
+    row: Architecture, path: str, tensors: Mapping[str, Tensor], needed: Mapping[str, tuple[int, ...]], fits: str | None
 ) -> None:
     """Refuse another network's tensors, even where the first ones have the right shapes, and broken ones."""
     advice = f"it fits {fits}: use --network {fits}" if fits else "check --weights and network"

@@ -74,13 +74,7 @@ def find_weights(row: Architecture, weights: str | None = None) -> WeightFile:
 
 
 def describe(path: Path) -> WeightFile:
-    """Hash a file and tell what it is.
-
-    Raises
-    ------
-    WeightsError
-        If it cannot be read.
-    """
+    """Hash a file and tell what it is. Raises `WeightsError` if it cannot be read."""
     try:
         if path.exists() and not path.is_file():  # a device may have no end, and a pipe no beginning
             raise OSError(errno.EINVAL, "not a file")
@@ -114,10 +108,7 @@ def container(file: BinaryIO) -> str:
 def record(file: BinaryIO) -> dict[str, Any]:
     """Return what `muralist networks convert` wrote into the head of a safetensors file; nothing if it did not.
 
-    Raises
-    ------
-    ValueError
-        If the head is broken.
+    Raises `ValueError` if the head is broken.
     """
     file.seek(0)
     size = int.from_bytes(file.read(8), "little")

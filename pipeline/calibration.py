@@ -27,13 +27,7 @@ from .loss_terms import STYLE_TERMS, objective
 from .settings import Settings
 from .speeds import LOOK_STEPS
 from .tasks import DTYPES, graphs
-from .workers.devices import (
-    best_precision,
-    choose_algorithms,
-    device_name,
-    memory_errors,
-    resolve_device,
-)
+from .workers.devices import best_precision, choose_algorithms, device_name, memory_errors, resolve_device
 
 STEPS = {"adam": 2, "lbfgs": 8}  # of a run, which ends with a look, as a round does; L-BFGS remembers more each step
 RUNS = 3  # that count, at most
@@ -64,10 +58,7 @@ class Calibration:
     def facts(self) -> dict[str, str]:
         """Say what is measured: "device" and its "name", and the "precision" that suits it.
 
-        Raises
-        ------
-        DeviceError
-            If the device is not there.
+        Raises `DeviceError` if the device is not there.
         """
         device = self._device
         return {"device": device, "name": device_name(device), "precision": best_precision(device)}

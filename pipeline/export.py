@@ -166,10 +166,7 @@ def _left_out(path: Path, metadata: Carried) -> Iterator[str]:
 def write_proof(finished: FinalImage, path: Path, icc: bytes) -> dict[str, Any]:
     """Write a small picture of how the painting will look in print; return what the sidecar says of it.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
+    Raises `OutputError` if it cannot be written.
     """
     small = resize(cast(Pixels, finished), *size_within(LONGEST_SIDE, *finished.shape[:2]))
     shown, share = soft_proof(np.rint(small * 255).astype(np.uint8), icc, finished.plan.settings.intent)

@@ -33,10 +33,7 @@ def init_file(settings: Settings) -> Path | None:
 def read_init(settings: Settings, *, memory: int | None = None, folder: Path | None = None) -> Picture | None:
     """Read the picture to start from, if it is a file; `memory` and `folder` as for `read_picture`.
 
-    Raises
-    ------
-    PictureError
-        If it cannot be read.
+    Raises `PictureError` if it cannot be read.
     """
     path = init_file(settings)
     if path is None:

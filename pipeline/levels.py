@@ -97,10 +97,7 @@ class Level:
     def halved(self) -> "Level":
         """Give the same level in more tiles, half as high and wide (or a quarter, ..., where half still is one tile).
 
-        Raises
-        ------
-        TileTooSmallError
-            If they would be too small for their overlap.
+        Raises `TileTooSmallError` if they would be too small for their overlap.
         """
         for halvings in range(self.halvings + 1, self.tile.bit_length()):
             level = replace(self, halvings=halvings)
@@ -154,12 +151,7 @@ class Level:
 
 
 def plan_levels(
-    height: int,
-    width: int,
-    styles: Sequence[tuple[int, float]],
-    settings: Settings,
-    stride: int,
-    minimum: int,
+    height: int, width: int, styles: Sequence[tuple[int, float]], settings: Settings, stride: int, minimum: int
 ) -> tuple[Level, ...]:
     """Plan the pyramid.
 

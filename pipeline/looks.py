@@ -28,10 +28,7 @@ QUICK_PRESET: Final = {
     **{"tile": 640, "edge_margin": 8, "precision": "auto"},
 }
 # Published looks that the bundled network paints, and what a few steps need: no mean over them.
-PRESETS: Final[dict[str, dict[str, Any]]] = {
-    "crowson-w2": {"steps": [40, 20], "ema_decay": 0},
-    "gatys-2016": {},
-}
+PRESETS: Final[dict[str, dict[str, Any]]] = {"crowson-w2": {"steps": [40, 20], "ema_decay": 0}, "gatys-2016": {}}
 
 
 class Look(NamedTuple):
@@ -77,10 +74,7 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     reasons = {Path(line["output"]).name: line["reason"] for line in lines if line["status"] == "failed"}
     shown = [_shown(look, content, styles, reasons) for look in LOOKS]
     title = f"{content.name} after {', '.join(style.name for style in styles)}"
-    write_file(
-        page,
-        render_page("looks.html", ("copy.js",), {}, title=title, looks=shown, version=version("muralist")),
-    )
+    write_file(page, render_page("looks.html", ("copy.js",), {}, title=title, looks=shown, version=version("muralist")))
     return page, [f"{look['name']}: {look['reason']}" for look in shown if look["reason"]]
 
 

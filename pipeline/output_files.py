@@ -44,37 +44,19 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a small file beside a picture, whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Write a small file beside a picture, whole or not at all. Raises `OutputError` if it cannot be written."""
     with writing(path) as file:
         file.write(content)
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be read or written.
-    """
+    """Copy a file, whole or not at all. Raises `OutputError` if it cannot be read or written."""
     with writing(target) as file, source.open("rb") as original:
         shutil.copyfileobj(original, file, 1 << 20)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, if they are not there.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made.
-    """
+    """Make a folder and those above it, if they are not there. Raises `OutputError` if it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -86,10 +68,7 @@ def make_folder(folder: Path) -> None:
 def keep_times(source: Path, output: Path) -> None:
     """Give a file the times of another: of its last change and last reading.
 
-    Raises
-    ------
-    OutputError
-        If the other is gone, or the file system takes no times.
+    Raises `OutputError` if the other is gone, or the file system takes no times.
     """
     try:
         times = source.stat()

@@ -54,8 +54,6 @@ def plan_panels(
     SettingsError
         If a sheet or roll is not wide enough for its overlap, or there would be thousands of panels.
 
-    Examples
-    --------
     >>> plan = plan_panels(1000, 1000, 100, "10mm", roll="13cm")
     >>> [(cut.start, cut.stop) for cut in plan.cols]
     [(0, 512), (473, 985), (946, 1000)]

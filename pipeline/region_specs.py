@@ -62,8 +62,6 @@ def parse_region(text: str) -> RegionSpec:
     SettingsError
         If a mask or a style is missing, or an option is none.
 
-    Examples
-    --------
     >>> parse_region("sky.png=starry.jpg,scale=1.5").scale
     1.5
     >>> str(parse_region("sky.png=starry.jpg,strength=0.5"))
@@ -135,12 +133,7 @@ _OPTIONS: Final[dict[str, Callable[[str, str], Any]]] = {
 
 
 def check_regions(texts: Sequence[str]) -> None:
-    """Refuse regions that cannot be read, and too many of them.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """Refuse regions that cannot be read, and too many of them. Raises `SettingsError`."""
     if len(texts) > MOST_REGIONS:
         raise SettingsError(f"got {len(texts)} regions, wanted at most {MOST_REGIONS}; join those of the same style")
     for text in texts:

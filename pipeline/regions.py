@@ -237,9 +237,7 @@ def read_regions(
 def fitted(mask: Mask, name: str, shape: tuple[int, int], *, stretch: bool) -> Mask:
     """Give a mask of a picture's shape, within a pixel; another one only if it may be stretched.
 
-    Raises
-    ------
-    PictureError
+    Raises `PictureError`.
     """
     (height, width), sides = shape, (mask.height, mask.width, *shape)
     if abs(mask.height * width / (mask.width * height) - 1) * min(sides) <= 1:

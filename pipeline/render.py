@@ -92,10 +92,7 @@ class RenderResult:
     def image(self) -> PIL.Image.Image:
         """Read the painting: sRGB, 8 bits.
 
-        Raises
-        ------
-        PictureError
-            If the file is gone or has changed into none, or is a PDF.
+        Raises `PictureError` if the file is gone or has changed into none, or is a PDF.
         """
         return PIL.Image.fromarray(eight_bits(read_picture(self.output).pixels[:]))
 

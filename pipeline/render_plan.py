@@ -223,23 +223,13 @@ def plan_render(
 
 
 def target_of(height: int, width: int, settings: Settings) -> TargetSize:
-    """Size of the painting of a photograph of this size, px.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """Size of the painting of a photograph of this size, px. Raises `SettingsError`."""
     names = {"size", "width", "height", "aspect", "print_size", "dpi", "fit", "bleed", "wrap", "wrap_edge"}
     return target_size(height, width, **settings.model_dump(include=names))
 
 
 def sheet_of(target: TargetSize, settings: Settings) -> Sheet:
-    """How a painting of this size lies on what is printed.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """How a painting of this size lies on what is printed. Raises `SettingsError`."""
     if settings.crop_marks and settings.print_size is None:
         raise SettingsError("got crop_marks without a print size, wanted one, such as --print 60x90cm")
     dpi = settings.dpi or DEFAULT_DPI
@@ -260,10 +250,7 @@ def _check_pdf(output: Path, settings: Settings, sheet: Sheet) -> None:
 def painted_part(photograph: Picture, target: TargetSize, folder: Path | None) -> Picture:
     """The part of a photograph that is to be painted; pixels on the disk are copied to a folder where that is needed.
 
-    Raises
-    ------
-    OutputError
-        If they cannot be filed there.
+    Raises `OutputError` if they cannot be filed there.
     """
     if target.painted:
         share = target.painted / target.height, target.painted / target.width

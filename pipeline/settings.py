@@ -55,8 +55,6 @@ MOST_PROCESSES: Final = 1024  # and threads, whatever machine it is; see also `m
 def spelled(value: object) -> str:
     """Spell a default as a user would write it; "" for none.
 
-    Examples
-    --------
     >>> spelled((0.02, 1.0)), spelled({"relu4_2": 1.0}), spelled(True), spelled(None)
     ('0.02, 1', 'relu4_2: 1', 'true', '')
     """
@@ -77,8 +75,6 @@ def warn_of_old_name(name: str, new: str, value: object, place: str = "") -> Non
 def at_level(values: Sequence[T], level: int) -> T:
     """Value for a level, counted from 0 at the coarsest; the last one serves all finer levels.
 
-    Examples
-    --------
     >>> [at_level((200, 100, 40), level) for level in range(5)]
     [200, 100, 40, 40, 40]
     """

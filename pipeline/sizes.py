@@ -120,8 +120,6 @@ def parse_print(text: str, what: str = "print size") -> Paper:
     SettingsError
         If the text is neither the name of a paper nor two lengths and a unit, or a side is zero or longer than 100 m.
 
-    Examples
-    --------
     >>> parse_print("60x90cm")
     Paper(a=60.0, b=90.0, unit_mm=10.0, lies=None)
     >>> parse_print('24 x 36"').unit_mm
@@ -159,8 +157,6 @@ def parse_length(text: str, what: str, longest_mm: float = MAX_BORDER_MM) -> flo
     SettingsError
         If the text is not a number and a unit, or longer than `longest_mm`.
 
-    Examples
-    --------
     >>> parse_length("3mm", "bleed"), parse_length("0.125 in", "bleed")
     (3.0, 3.175)
     """
@@ -182,8 +178,6 @@ def parse_stroke(text: str, what: str) -> Stroke:
     SettingsError
         If the text is not a number and a unit, or absurd.
 
-    Examples
-    --------
     >>> parse_stroke("8mm", "stroke").pixels(dpi=254)
     80.0
     >>> parse_stroke("24 px", "stroke").pixels(dpi=254)
@@ -213,8 +207,6 @@ def parse_aspect(text: str) -> float:
     SettingsError
         If the text is not one or two numbers, or one side is more than 100 times the other.
 
-    Examples
-    --------
     >>> parse_aspect("3:4"), parse_aspect("1.5")
     (0.75, 1.5)
     """
@@ -228,12 +220,7 @@ def parse_aspect(text: str) -> float:
 
 
 def check_sides(width: int, height: int, aspect: str) -> None:
-    """Refuse a width and a height that contradict an aspect by a pixel or more.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """Refuse a width and a height that contradict an aspect by a pixel or more. Raises `SettingsError`."""
     ratio = parse_aspect(aspect)
     if abs(width / ratio - height) >= 1 and abs(height * ratio - width) >= 1:
         raise SettingsError(
@@ -290,8 +277,6 @@ def target_size(
     SettingsError
         If a number makes no sense, two contradict each other, or a side of the painting would exceed `MAX_SIDE_PX`.
 
-    Examples
-    --------
     >>> target_size(4000, 6000, print_size="60x90cm")
     TargetSize(height=7087, width=10630, crops=())
     >>> target_size(4000, 6000, size=1500)
@@ -344,10 +329,7 @@ def _paper_pixels(print_size: str, dpi: float, shape: tuple[float, float]) -> tu
 def _bordered(size: TargetSize, bleed: str | None, wrap: str | None, edge: Edge, dpi: float) -> TargetSize:
     """The size with what goes round a stretcher, and what is cut off.
 
-    Raises
-    ------
-    SettingsError
-        If the wrap is wider than half the picture, or the whole too large.
+    Raises `SettingsError` if the wrap is wider than half the picture, or the whole too large.
     """
     around, beyond = (
         0 if text is None else pixels_of(parse_length(text, what), dpi)

@@ -124,10 +124,7 @@ class Style:
 def style_files(paths: Sequence[Path]) -> tuple[tuple[Path, ...], ...]:
     """List the pictures of every style: a file is its own, a folder's are those in it, by name, without subfolders.
 
-    Raises
-    ------
-    PictureError
-        If there is no picture in a folder.
+    Raises `PictureError` if there is no picture in a folder.
     """
     return tuple(_pictures_in(path) if path.is_dir() else (path,) for path in paths)
 

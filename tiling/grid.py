@@ -171,8 +171,6 @@ class TileGrid:
     TileTooSmallError
         If a tile is smaller than two overlaps and the canvas needs more than one.
 
-    Examples
-    --------
     >>> grid = TileGrid(height=100, width=200, tile=64, overlap=16)
     >>> len(grid), grid.shape, grid[1].core
     (8, (2, 4), Box(rows=Span(start=0, stop=50), cols=Span(start=54, stop=100)))

@@ -69,10 +69,7 @@ def is_manifest(path: Path) -> bool:
 def read_manifest(path: Path) -> list[Entry]:
     """Read all entries of a manifest. Whether their pictures, styles and values are good is not looked at.
 
-    Raises
-    ------
-    SettingsError
-        If the file or one of its lines cannot be understood; the message begins with `file:line`.
+    Raises `SettingsError` if the file or one of its lines cannot be understood; the message begins with `file:line`.
     """
     return [_entry(path.parent, place, said) for place, said in _READERS[path.suffix.lower()](_text(path), str(path))]
 

@@ -57,10 +57,7 @@ class Template:
     def path(self, fields: Mapping[str, str]) -> PurePath:
         """Fill the fields in.
 
-        Raises
-        ------
-        SettingsError
-            If the result leads out of its folder or is no name of a picture that can be written.
+        Raises `SettingsError` if the result leads out of its folder or is no name of a picture that can be written.
         """
         filled = "".join(
             literal + ("" if field is None else _plain(fields[field])) for literal, field, _, _ in self._parts()
@@ -96,10 +93,7 @@ def _is_name(part: str) -> bool:
 def below(output: Path, path: PurePath, place: str) -> Path:
     """Give the absolute path of a painting, made sure to lie in the output folder whatever links lead through it.
 
-    Raises
-    ------
-    SettingsError
-        If it does not.
+    Raises `SettingsError` if it does not.
     """
     root = Path(os.path.abspath(output))
     real = Path(os.path.realpath(root / path))

@@ -90,12 +90,7 @@ class BatchOptions:
     report: bool = False
 
     def settings_of(self, item: Item) -> Settings:
-        """Give the settings of a picture, from its preset and what a manifest says of it.
-
-        Raises
-        ------
-        SettingsError
-        """
+        """Give the settings of a picture, from its preset and what a manifest says of it. Raises `SettingsError`."""
         preset = item.preset or self.preset
         foreign = item.preset is not None
         return load_settings(preset, self.flags, self.assignments, item.overrides, item.place, foreign=foreign)
@@ -443,10 +438,7 @@ class Batch:
 def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) -> None:
     """Copy a painting and its sidecar for a photograph that is the same.
 
-    Raises
-    ------
-    OutputError
-        If the copy cannot be written.
+    Raises `OutputError` if the copy cannot be written.
     """
     sidecar = json.loads(sidecar_path(painting).read_bytes())
     Journal(folder, item.output, sidecar["identity"]).write(RunState())  # killed now, it is resumed

@@ -98,8 +98,7 @@ def _jpeg(samples: Samples | Stored, quality: int) -> dict[str, Any]:
 def _save_by(saver: str, samples: Samples, file: BinaryIO, extras: Extras, **how: Any) -> None:
     """Have one of libvips' savers write samples and metadata."""
     stream(
-        samples,
-        lambda image: getattr(with_metadata(image, extras), saver)(target_in(file), keep=kept(extras), **how),
+        samples, lambda image: getattr(with_metadata(image, extras), saver)(target_in(file), keep=kept(extras), **how)
     )
 
 

@@ -23,10 +23,7 @@ HALF_WIDTH, HALF_HEIGHT, RISE = 0.5, 0.66, 0.0  # of the ellipse around a face, 
 def find_faces(photograph: Picture) -> Mask | None:
     """Find the faces in a photograph and give the mask of them, at a small size; None if there are none.
 
-    Raises
-    ------
-    SettingsError
-        If scikit-image is not installed.
+    Raises `SettingsError` if scikit-image is not installed.
     """
     height, width = size_within(SIDE, photograph.height, photograph.width)
     squares = _squares(np.rint(resize(photograph.pixels, height, width) * 255).astype(np.uint8))

@@ -49,13 +49,7 @@ class InputFormat:
 
 
 def kind_of(file: BinaryIO, path: Path) -> InputFormat:
-    """The kind of an open file.
-
-    Raises
-    ------
-    PictureError
-        If it is empty, or of none.
-    """
+    """The kind of an open file. Raises `PictureError` if it is empty, or of none."""
     file.seek(0)
     head = file.read(_HEAD)
     if not head:
@@ -65,8 +59,7 @@ def kind_of(file: BinaryIO, path: Path) -> InputFormat:
         kind = _RAW
     if kind is None:
         raise PictureError(
-            f"{path}: not a picture of a supported kind ({INPUT_NAMES}); convert it to JPEG, PNG or TIFF",
-            path=path,
+            f"{path}: not a picture of a supported kind ({INPUT_NAMES}); convert it to JPEG, PNG or TIFF", path=path
         )
     return kind
 
@@ -104,12 +97,7 @@ INPUT_FORMATS = (
     _HEIC,
     _AVIF,
     InputFormat("JPEG XL", JXL_EXTENSIONS, rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", open_jpeg_xl),
-    InputFormat(
-        "JPEG 2000",
-        JPEG_2000_EXTENSIONS,
-        rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n",
-        open_jpeg_2000,
-    ),
+    InputFormat("JPEG 2000", JPEG_2000_EXTENSIONS, rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n", open_jpeg_2000),
     InputFormat("GIF", (".gif",), rb"GIF8[79]a", _by_libvips("gifload_source", _GIF_BYTES)),
     InputFormat("BMP", (".bmp", ".dib"), rb"BM", open_bmp),
     InputFormat("PSD", (".psd", ".psb"), rb"8BPS\0[\1\2]", open_psd),

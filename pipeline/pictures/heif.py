@@ -87,10 +87,7 @@ def _check_stills(file: BinaryIO, path: Path) -> None:
 def _with_coded_colors(image: Any, file: BinaryIO, path: Path) -> Any:
     """The image with a profile for colors that the file states by numbers.
 
-    Raises
-    ------
-    PictureError
-        If they are of a kind that a print cannot have.
+    Raises `PictureError` if they are of a kind that a print cannot have.
     """
     colors = coded_colors(file)
     if colors is None:

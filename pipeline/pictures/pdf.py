@@ -109,11 +109,7 @@ class Pdf:
         drawn = f"{1 / unit:.8f} 0 0 {1 / unit:.8f} 0 0 cm q {place} cm /Picture Do Q {page.drawn}"
         content = self._stream("", drawn.encode("cp1252", "replace"))
         number = self._new()
-        boxes = {
-            "MediaBox": Rectangle(0, 0, page.width, page.height),
-            "BleedBox": page.bleed,
-            "TrimBox": page.trim,
-        }
+        boxes = {"MediaBox": Rectangle(0, 0, page.width, page.height), "BleedBox": page.bleed, "TrimBox": page.trim}
         told = " ".join(f"/{name} {box.scaled(unit)}" for name, box in boxes.items())
         resources = f"<< /XObject << /Picture {image} 0 R >> /Font << /Label {self._font} 0 R >> >>"
         self._write(

@@ -67,10 +67,7 @@ class Raster:
     def __getitem__(self, part: slice | tuple[slice, slice]) -> Pixels:
         """Read `[rows]` or `[rows, cols]`, with or without steps forward.
 
-        Raises
-        ------
-        OSError
-            If the file is gone, or shorter than it was.
+        Raises `OSError` if the file is gone, or shorter than it was.
         """
         rows, cols = part if isinstance(part, tuple) else (part, slice(None))
         place = self.crop(slice(rows.start, rows.stop), slice(cols.start, cols.stop))
@@ -87,10 +84,7 @@ class Raster:
     def __setitem__(self, part: tuple[slice, slice], pixels: Pixels) -> None:
         """Write a rectangle `[rows, cols]`, slices without a step.
 
-        Raises
-        ------
-        OutputError
-            If the disk is full, or does not take it for another reason.
+        Raises `OutputError` if the disk is full, or does not take it for another reason.
         """
         place = self.crop(*part)
         with _filing(self.path), self.path.open("r+b") as file:
@@ -102,10 +96,7 @@ class Raster:
 def new_raster(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Raster:
     """Make a file for pixels of this shape, which are to be written into it; an existing one is replaced.
 
-    Raises
-    ------
-    OutputError
-        If the file cannot be made.
+    Raises `OutputError` if the file cannot be made.
     """
     with _filing(path):
         stored = np.lib.format.open_memmap(path, "w+", dtype, shape)

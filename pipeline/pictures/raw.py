@@ -42,10 +42,7 @@ _ELSEWHERE = 0xFFFFFFFF  # of a Panasonic strip, which another tag places
 def open_raw(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     """A raw photograph.
 
-    Raises
-    ------
-    PictureError
-        If there is no picture in it that LibRaw can develop, or nothing but white comes out.
+    Raises `PictureError` if there is no picture in it that LibRaw can develop, or nothing but white comes out.
     """
     import rawpy
 

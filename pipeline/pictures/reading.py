@@ -26,15 +26,7 @@ from .metadata import (
 from .opened import Asked, Opened, damaged
 from .pages import digest_of, place_of
 from .rasters import Raster, Room, room_in
-from .samples import (
-    DTYPE,
-    INTERPRETATION,
-    VIPS_SCALE,
-    Pixels,
-    at_depth,
-    each_band,
-    one_line,
-)
+from .samples import DTYPE, INTERPRETATION, VIPS_SCALE, Pixels, at_depth, each_band, one_line
 from .stored import Stored
 
 _COLOR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
@@ -140,10 +132,7 @@ def read_picture(
 def read_size(path: Path) -> tuple[int, int]:
     """Read height and width of a picture as it is looked at, px, from its header alone.
 
-    Raises
-    ------
-    PictureError
-        If the file is missing, unreadable or no picture.
+    Raises `PictureError` if the file is missing, unreadable or no picture.
     """
     with _reading(path), _opened(path) as opened:
         image = opened.image
@@ -169,12 +158,8 @@ def read_stored(path: Path, max_pixels: int, *, memory: int, folder: Path) -> St
         _check_samples(image, path)
         if image.format == "float":
             raise PictureError(f"{path}: float samples are for painting; export it in 8 or 16 bits", path=path)
-        exif, icc, colors = (
-            blob(image, "exif-data"),
-            blob(image, "icc-profile-data"),
-            _COLOR_BANDS[image.interpretation],
-        )
-        orientation = stated_orientation(image, exif)
+        exif, icc = blob(image, "exif-data"), blob(image, "icc-profile-data")
+        colors, orientation = _COLOR_BANDS[image.interpretation], stated_orientation(image, exif)
         dpi = stated_dpi(image, exif, sideways=orientation in _SIDEWAYS)
         if colors == 1 or (colors == 4 and not icc):
             image, icc = _to_srgb(image), None

@@ -189,13 +189,7 @@ def _save_within(
 
 
 def write_stored(path: Path, picture: Stored, dpi: Dpi) -> None:
-    """Write a picture's own numbers as a TIFF.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Write a picture's own numbers as a TIFF. Raises `OutputError` if it cannot be written."""
     with writing(path) as file:
         save_tiff(picture, file, Extras(None, dpi, 100))
 

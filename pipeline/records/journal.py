@@ -29,10 +29,7 @@ class Journal:
     def resume(self) -> RunState:
         """Give the course of the run that was interrupted; a new one if there was none.
 
-        Raises
-        ------
-        OutputError
-            If something else was being painted, or the journal is damaged; nothing is lost then.
+        Raises `OutputError` if something else was being painted, or the journal is damaged; nothing is lost then.
         """
         found = self.folder.read_journal()
         if found is None or found["finished"]:

@@ -118,13 +118,7 @@ class Report:
         return int(bool(self._failed))
 
     def add(self, result: Result) -> None:
-        """Write a line about a picture that ended, with the time.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
+        """Write a line about a picture that ended, with the time. Raises `OutputError` if it cannot be written."""
         row = {**asdict(result), "time": datetime.now().astimezone().isoformat(timespec="seconds")}
         row |= {name: self._from_here(row[name]) for name in ("output", "same_as")}
         with self._lock:

@@ -75,10 +75,7 @@ class RunFolder:
     def read_journal(self) -> dict[str, Any] | None:
         """Read what `write_journal` wrote; None if there is none.
 
-        Raises
-        ------
-        OutputError
-            If it is damaged: empty, cut short, or not as it was written.
+        Raises `OutputError` if it is damaged: empty, cut short, or not as it was written.
         """
         if not self.base.exists(JOURNAL):
             return None
@@ -202,13 +199,7 @@ class RunFolder:
         self.store.write(name, save({key: np.asarray(array, order="C") for key, array in arrays.items()}))
 
     def read(self, name: str) -> dict[str, np.ndarray]:
-        """Read what `write` filed.
-
-        Raises
-        ------
-        OutputError
-            If the file is damaged.
-        """
+        """Read what `write` filed. Raises `OutputError` if the file is damaged."""
         try:
             return dict(load(self.store.read(name)))
         except SafetensorError as error:

@@ -36,12 +36,7 @@ def gallery_path(report: Path) -> Path:
 
 
 def check_gallery(page: Path) -> None:
-    """Refuse to replace a page that is not one of ours: nobody was asked about it.
-
-    Raises
-    ------
-    OutputError
-    """
+    """Refuse to replace a page that is not one of ours: nobody was asked about it. Raises `OutputError`."""
     check_place(page, overwrite=True)
     if page.exists() and not (page.is_file() and is_our_page(page)):
         raise OutputError(f"{page}: this is not a page of muralist; move it away, or name another folder", path=page)

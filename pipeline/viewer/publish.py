@@ -22,16 +22,7 @@ from .areas import Area
 from .facts import Difference, loss_rows, picture_facts, size_text
 from .pages import render_page
 from .places import telling_parts, worst_seams
-from .pyramid import (
-    LOSSLESS,
-    LOSSY,
-    OVERLAP,
-    THUMBNAIL,
-    TILE,
-    Pyramid,
-    cut_pyramid,
-    write_thumbnail,
-)
+from .pyramid import LOSSLESS, LOSSY, OVERLAP, THUMBNAIL, TILE, Pyramid, cut_pyramid, write_thumbnail
 from .record import Record
 from .tile_folder import move_tiles, remove_others
 
@@ -95,12 +86,7 @@ class Content:
 
 
 def check_single_file(path: Path, picture: Picture) -> None:
-    """Refuse a picture that is too large for one file.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """Refuse a picture that is too large for one file. Raises `SettingsError`."""
     if picture.height * picture.width > SINGLE_FILE_PIXELS:
         raise SettingsError(
             f"{path}: {picture.width} x {picture.height} px in one file, wanted at most "
@@ -111,10 +97,7 @@ def check_single_file(path: Path, picture: Picture) -> None:
 def publish(content: Content, page: Path, folder: RunFolder, *, single_file: bool = False) -> None:
     """Write a page and its tiles, which are made in a run's folder; those of the page before it go last.
 
-    Raises
-    ------
-    OutputError
-        If something cannot be written; then the page is as it was.
+    Raises `OutputError` if something cannot be written; then the page is as it was.
     """
     made = folder.local_dir / "tiles"
     made.mkdir()

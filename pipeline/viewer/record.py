@@ -170,10 +170,7 @@ class Record(BaseModel):
 def read_record(painting: Path) -> Record | None:
     """Read the record beside a painting; None if there is none.
 
-    Raises
-    ------
-    PictureError
-        If it is damaged, or something else.
+    Raises `PictureError` if it is damaged, or something else.
     """
     path = sidecar_path(painting)
     try:

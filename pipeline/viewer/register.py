@@ -42,10 +42,7 @@ def find_photograph(
 
     What is copied of pixels on the disk is filed in `folder`.
 
-    Raises
-    ------
-    PictureError
-        If one was named that is not what the record tells of.
+    Raises `PictureError` if one was named that is not what the record tells of.
     """
     if record is None:
         return Found(None if named is None else read(named))

@@ -144,10 +144,7 @@ def viewed(painting: Path, photograph: Path | None = None) -> Iterator[Path]:
 def add_report(painting: Path, photograph: Path, settings: Settings) -> None:
     """Write the page of a painting that was just made.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be written; the painting is there.
+    Raises `OutputError` if it cannot be written; the painting is there.
     """
     try:
         write_report(painting, photograph=photograph, overwrite=True, memory=budget(settings))

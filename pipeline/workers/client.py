@@ -135,10 +135,7 @@ class SchedulerClient:
 def _security(settings: Settings) -> Security | None:
     """Make dask's TLS settings from ours; for a scheduler of our own, a certificate that only this process has.
 
-    Raises
-    ------
-    ClusterError
-        If they are not for a tls:// scheduler, or a file does not serve.
+    Raises `ClusterError` if they are not for a tls:// scheduler, or a file does not serve.
     """
     files = {name: getattr(settings, name) for name in ("tls_ca", "tls_cert", "tls_key") if getattr(settings, name)}
     if not files:

@@ -155,10 +155,7 @@ def best_precision(device: str) -> str:
 def resolve_device(device: str) -> str:
     """Turn "auto" into the best that is there (CUDA, then Apple's GPU, then the CPU), and refuse what is not.
 
-    Raises
-    ------
-    DeviceError
-        If the device asked for is not there.
+    Raises `DeviceError` if the device asked for is not there.
     """
     there: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,

@@ -81,10 +81,7 @@ def local_shape(settings: Settings, tiles: int) -> WorkerLayout:
     for up to four workers, then up to four threads each. A GPU has a worker for each of its share of the cores, up to
     eight, if its memory is large enough; where that is not known, one.
 
-    Raises
-    ------
-    SettingsError
-        If more workers or threads are asked for than make sense on so many cores.
+    Raises `SettingsError` if more workers or threads are asked for than make sense on so many cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     _check_asked(settings, cores)
@@ -154,9 +151,7 @@ class LocalWorker(_NoHTTP, Worker):  # type: ignore[misc]
 def check_main() -> None:
     """Refuse to work while this process is a worker that imports the caller's script again, to get ready.
 
-    Raises
-    ------
-    ClusterError
+    Raises `ClusterError`.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ClusterError(
@@ -171,10 +166,7 @@ async def start_workers(stack: AsyncExitStack, shape: WorkerLayout, folder: Path
     All listen on 127.0.0.1 and run code for whoever connects, so they ask everybody for the certificate in `security`.
     If a worker dies while it starts, all are started again.
 
-    Raises
-    ------
-    ClusterError
-        If workers do not start again and again.
+    Raises `ClusterError` if workers do not start again and again.
     """
     stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": environment(shape)}))
     common = {"host": "127.0.0.1", "protocol": "tls://", "security": security, "local_directory": str(folder)}

@@ -99,10 +99,7 @@ class Backend:
     def common(cls, workers: Collection[Facts], settings: Settings) -> "Backend":
         """Choose the best device that any worker has, and the best number type that all workers with it have.
 
-        Raises
-        ------
-        DeviceError
-            If no worker has the device that was asked for.
+        Raises `DeviceError` if no worker has the device that was asked for.
         """
         able = [facts for facts in workers if facts["device"] is not None]
         if not able:
