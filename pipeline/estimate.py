@@ -23,8 +23,8 @@ from .settings import Settings
 from .sizes import MM_PER_INCH
 from .speeds import conditions, round_steps, usual_speeds
 from .workers.cluster import Cluster
-from .workers.local import WorkerLayout, gpu_memory, local_shape
-from .workers.memory import budget
+from .workers.local import WorkerLayout, local_shape
+from .workers.machine import budget, gpu_memory
 
 FLOAT, DOUBLE = 4, 8
 OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk that are not full

@@ -14,7 +14,7 @@ from .pictures.rasters import Raster
 from .pictures.reading import read_picture
 from .pictures.samples import Pixels
 from .settings import Settings
-from .workers.memory import budget
+from .workers.machine import budget
 
 PHOTOGRAPH, BLANK = "content", "blank"
 BAND_ROWS = 256

@@ -16,7 +16,7 @@ from .pictures.stored import Stored
 from .pictures.writing import write_stored
 from .presets import load_settings
 from .sizes import MAX_DPI, MM_PER_INCH
-from .workers.memory import budget
+from .workers.machine import budget
 
 
 def cut_panels(

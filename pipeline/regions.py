@@ -21,7 +21,7 @@ from .pictures.masks import Mask, mask_file, read_mask
 from .pictures.rasters import Raster
 from .region_specs import FACES, RegionSpec, parse_region
 from .settings import Settings
-from .workers.memory import budget
+from .workers.machine import budget
 
 EXTRA: Final = 2  # channels behind the guides: light only, photograph
 SHOWS_BELOW: Final = 0.25  # strength, below which the photograph begins to show through

@@ -48,7 +48,7 @@ from .viewer.report import add_report, check_report
 from .viewer.server import LOCAL, open_live, shown_live
 from .workers.cluster import Cluster, open_cluster
 from .workers.local import check_main
-from .workers.memory import peak_rss
+from .workers.machine import peak_rss
 
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO)  # files of a run that were there, or whole, before
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, or what one file may take

@@ -27,7 +27,7 @@ from .regions import Regions, mask_files, read_regions, region_specs
 from .settings import Settings
 from .sizes import DEFAULT_DPI, TargetSize, pixels_of, target_size
 from .styles import Style, read_region_styles, read_styles, style_files
-from .workers.memory import budget
+from .workers.machine import budget
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from .region_specs import RegionSpec
 from .regions import fitted
 from .settings import Settings
 from .sizes import MAX_SIDE_MM, Stroke, parse_length, parse_stroke, pixels_of
-from .workers.memory import budget
+from .workers.machine import budget
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,7 +34,7 @@ from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import Speed, conditions, usual_speeds
 from muralist.pipeline.workers import client
 from muralist.pipeline.workers.local import WorkerLayout
-from muralist.pipeline.workers.processor import cpu_name
+from muralist.pipeline.workers.machine import cpu_name
 
 Run = Callable[..., Result]
 
@@ -520,7 +520,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     """A machine of a known speed that has never been measured."""
     machine = Machine()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("muralist.pipeline.bench.crew", machine.crew)
+    monkeypatch.setattr("muralist.pipeline.bench.bench_workers", machine.crew)
     return machine
 
 

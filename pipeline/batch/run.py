@@ -44,7 +44,7 @@ from ..viewer.report import add_report
 from ..viewer.server import LOCAL, open_live, shown_live
 from ..workers.cluster import Cluster, open_cluster
 from ..workers.local import check_main
-from ..workers.memory import budget
+from ..workers.machine import budget
 from .collisions import check_collisions
 from .deadline import Deadline
 from .dedup import dedup_key, identity_of, painted_already

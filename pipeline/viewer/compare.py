@@ -13,7 +13,7 @@ from ..pictures.images import Picture
 from ..pictures.rasters import room_in
 from ..pictures.reading import read_picture
 from ..storage.run_folder import open_run
-from ..workers.memory import machine_memory
+from ..workers.machine import machine_memory
 from .facts import differences
 from .publish import Content, publish, tiles_path
 from .pyramid import LOSSLESS

@@ -19,7 +19,7 @@ from ..pictures.rasters import room_in
 from ..pictures.reading import read_picture
 from ..settings import Settings
 from ..storage.run_folder import open_run
-from ..workers.memory import budget, machine_memory
+from ..workers.machine import budget, machine_memory
 from .areas import find_areas
 from .publish import Content, check_single_file, publish, tiles_path
 from .record import read_record

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import DeviceError, DeviceMemoryError
 from ..storage.store import Store
-from .processor import cpu_name
+from .machine import cpu_name
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 

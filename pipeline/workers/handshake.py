@@ -4,8 +4,9 @@ import signal
 from typing import Any
 
 from ..settings import Settings
-from ..storage.store import Store, hold
-from .memory import budget, peak_rss
+from ..storage.byte_cache import set_cache_limit
+from ..storage.store import Store
+from .machine import budget, peak_rss
 from .requirements import WorkerRequirements
 
 
@@ -32,7 +33,7 @@ def handshake(
     if threads is not None:
         devices.use_threads(threads)
     devices.choose_algorithms(settings.fast)
-    hold(budget(settings) // 2 // neighbors)
+    set_cache_limit(budget(settings) // 2 // neighbors)
     facts = devices.worker_facts(store, terms.name, str(terms.weights.place), device)
     if facts["device"] is not None:
         devices.stay_near(str(facts["device"]))

@@ -4,10 +4,7 @@ import asyncio
 import logging
 import multiprocessing
 import os
-import platform
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
 
 from ..errors import ClusterError, SettingsError
 from ..settings import Settings
+from .machine import gpu_memory, has_metal, visible_gpus
 
 # More is slower, and a machine with far too many does not answer any more.
 MOST_PER_CORE = 4
@@ -45,33 +43,6 @@ class WorkerLayout:
     workers: int
     threads: int
     gpus: tuple[str, ...] = ()
-
-
-def visible_gpus() -> list[str]:
-    """List the CUDA devices this process may use, without loading torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    found = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-    return found.stdout.split() if found.returncode == 0 else []
-
-
-def gpu_memory(gpus: Sequence[str]) -> int | None:
-    """Return the least memory that is free on any of some GPUs, bytes, without loading torch; None if unknown."""
-    query = ["nvidia-smi", f"--id={','.join(gpus)}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    if not gpus or shutil.which(query[0]) is None:
-        return None
-    found = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-    free = found.stdout.split()
-    return min(map(int, free)) << 20 if found.returncode == 0 and free and all(map(str.isdecimal, free)) else None
-
-
-def has_metal() -> bool:
-    """Say whether this is a Mac with a GPU that torch computes on."""
-    return (platform.system(), platform.machine()) == ("Darwin", "arm64")
 
 
 def local_shape(settings: Settings, tiles: int) -> WorkerLayout:

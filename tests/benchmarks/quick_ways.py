@@ -28,7 +28,7 @@ from muralist.model.losses import style, variation
 from muralist.pipeline.calibration import round_of_noise
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers.local import ALLOCATOR
-from muralist.pipeline.workers.processor import cpu_name
+from muralist.pipeline.workers.machine import cpu_name
 
 Patches = list[tuple[Any, str, Any]]
 

@@ -165,7 +165,7 @@ READ_ALL_WAYS = """
 import sys
 from pathlib import Path
 import numpy as np
-from muralist.pipeline.workers.memory import peak_rss
+from muralist.pipeline.workers.machine import peak_rss
 from muralist.pipeline.pictures.rasters import new_raster
 
 raster = new_raster(Path(sys.argv[1]) / "a.npy", (10_000, 18_000, 3), np.dtype(np.uint8))

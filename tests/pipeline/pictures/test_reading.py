@@ -578,7 +578,7 @@ READ_AND_RESIZE = """
 import sys
 from pathlib import Path
 from muralist.pipeline.pictures.images import crop_to_aspect, resize, resize_rows
-from muralist.pipeline.workers.memory import peak_rss
+from muralist.pipeline.workers.machine import peak_rss
 from muralist.pipeline.pictures.reading import read_picture
 
 read_picture(sys.argv[3])  # so that all libraries are there; with their bytecode compiled or not makes 20 MB
