@@ -1,6 +1,7 @@
 """How fast a process computes, measured: steps of the painter, products of matrices, copies of memory.
 
-Runs in processes of its own (see `workers/bench_workers.py`), for it loads torch and must find their environment. A clock runs around a whole run; the first run, which fetches memory and chooses ways to compute, is thrown away.
+Runs in processes of its own (see `workers/bench_workers.py`), for it loads torch and must find their environment.
+A clock runs around a whole run; the first run, which fetches memory and chooses ways to compute, is thrown away.
 """
 
 import time

@@ -48,5 +48,5 @@ class DeviceError(PipelineError, RuntimeError):
     """The machine does not have the device that was asked for."""
 
 
-class DeviceMemoryError(MemoryError, PipelineError):  # in this order, or dask could not bring it home
+class DeviceMemoryError(MemoryError, PipelineError):  # in this order, or dask could not unpickle it
     """A tile does not fit into the memory of a worker's device."""

@@ -173,12 +173,14 @@ class RenderDriver:
         done = self.context.folder.store.names(filed)
         numbers = [tile.index for tile in level.grid if f"{tile.index:06}" not in done]
         calls = [(self.context, level, number, *arguments) for number in numbers]
-        homes = [(self.context.folder.run, level.index, level.halvings, number) for number in numbers]
+        affinities = [(self.context.folder.run, level.index, level.halvings, number) for number in numbers]
         pixels = [prod(level.grid[number].outer.shape) for number in numbers]
         limits = [self.context.slowest_seconds(each, steps) for each in pixels]
         waiting = sum(pixels)
         self.progress.skip(steps * (level.tile_pixels - waiting))
-        for tally in self.cluster.map(task, calls, priority=self.context.priority, homes=homes, limits=limits):
+        for tally in self.cluster.map(
+            task, calls, priority=self.context.priority, affinities=affinities, limits=limits
+        ):
             self.progress.advance(steps * prod(level.grid[tally.number].outer.shape))
             self.course.current.fetched += tally.fetched
             self.course.current.busy += tally.seconds

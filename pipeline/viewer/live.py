@@ -284,8 +284,8 @@ def _scaled(place: Sequence[Span], full: Sequence[int], sides: Sequence[int]) ->
     return Box(*spans)
 
 
-def _told(task: object, home: Any) -> str:
+def _told(task: object, affinity: Any) -> str:
     """What a worker does, in words."""
     words = {"paint_tile": "paints", "prepare_tile": "prepares", "measure_tile": "measures", "add_up": "adds up"}
     verb = words.get(str(task), str(task).replace("_", " "))
-    return f"{verb} tile {home[-1] + 1} of level {home[1] + 1}" if home else verb
+    return f"{verb} tile {affinity[-1] + 1} of level {affinity[1] + 1}" if affinity else verb

@@ -107,14 +107,14 @@ def publish(content: Content, page: Path, folder: RunFolder, *, single_file: boo
         write_file(page, _page(content, _inlined(right), _inlined(left) if left else None))
         return
     write_thumbnail(right, made / THUMBNAIL)
-    home = move_tiles(made, tiles_path(page), folder.run)
-    place = f"{quote(os.fsencode(home.parent.name))}/{home.name}"
+    tiles = move_tiles(made, tiles_path(page), folder.run)
+    place = f"{quote(os.fsencode(tiles.parent.name))}/{tiles.name}"
     try:
         write_file(page, _page(content, _linked(right, place), _linked(left, place) if left else None))
     except BaseException:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(tiles, ignore_errors=True)
         raise
-    remove_others(home)
+    remove_others(tiles)
 
 
 def _page(content: Content, right: dict[str, Any], left: dict[str, Any] | None) -> bytes:

@@ -118,5 +118,5 @@ def _loss_told() -> Iterator[None]:
         yield
     except (EOFError, ConnectionError) as error:
         raise ClusterError(
-            "a benchmark process died, possibly out of memory; use a smaller --tile or fewer --workers"
+            "a benchmark process has died, possibly out of memory; use a smaller --tile or fewer --workers"
         ) from error

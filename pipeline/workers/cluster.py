@@ -116,7 +116,7 @@ class Cluster:
 
         def look() -> None:
             work = {
-                each: None if call is None else (call.task, call.home)
+                each: None if call is None else (call.task, call.affinity)
                 for each, call in self._dispatch.at_work().items()
             }
             found.set_result({self._known.get(each, each): what for each, what in work.items()})
@@ -140,7 +140,7 @@ class Cluster:
         calls: Sequence[tuple[Any, ...]],
         *,
         priority: int = 0,
-        homes: Sequence[Hashable] | None = None,
+        affinities: Sequence[Hashable] | None = None,
         limits: Sequence[float] | None = None,
     ) -> Iterator[Any]:
         """Run a task once per tuple of arguments; yield results as they come, in no particular order.
@@ -151,7 +151,7 @@ class Cluster:
             Name of a function of `muralist.pipeline.tasks`.
         priority : int
             Tasks with a lower number are served first.
-        homes : sequence of hashable, optional
+        affinities : sequence of hashable, optional
             What each call works on; the worker that last worked on it is preferred.
         limits : sequence of float, optional
             Seconds that each call takes at most on the slowest machine. A worker that takes far longer is not waited
@@ -165,10 +165,10 @@ class Cluster:
             Whatever a task raised; the others of this map are given up.
         """
         batch, answers = Batch(priority), SimpleQueue[_Answer]()
-        places = homes if homes is not None else [None] * len(calls)
+        places = affinities if affinities is not None else [None] * len(calls)
         most = limits if limits is not None else [inf] * len(calls)
         parts = zip(calls, places, most, strict=True)
-        todo = [Call(batch, (task, *call), home, limit) for call, home, limit in parts]
+        todo = [Call(batch, (task, *call), affinity, limit) for call, affinity, limit in parts]
         if self._failed is not None:
             raise self._failed
         self._post(self._add, batch, todo, answers)

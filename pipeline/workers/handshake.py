@@ -23,7 +23,7 @@ def run_and_measure(name: str, *arguments: Any) -> tuple[Any, int]:
 
 
 def handshake(
-    terms: WorkerRequirements, settings: Settings, store: Store, device: str, threads: int | None, neighbors: int
+    requirements: WorkerRequirements, settings: Settings, store: Store, device: str, threads: int | None, neighbors: int
 ) -> dict[str, Any]:
     """Make a worker ready, one of `neighbors` on its host, and let it say what it is and sees. Runs in the worker."""
     from . import devices  # loads torch, so not for the driver
@@ -34,7 +34,7 @@ def handshake(
         devices.use_threads(threads)
     devices.choose_algorithms(settings.fast)
     set_cache_limit(budget(settings) // 2 // neighbors)
-    facts = devices.worker_facts(store, terms.name, str(terms.weights.place), device)
+    facts = devices.worker_facts(store, requirements.name, str(requirements.weights.place), device)
     if facts["device"] is not None:
         devices.stay_near(str(facts["device"]))
     return facts

@@ -40,7 +40,7 @@ class WorkerRequirements:
 
     @classmethod
     def of(cls, store: Store, weights: WeightFile) -> "WorkerRequirements":
-        """Make the terms of a render on this machine."""
+        """Make the requirements of a render on this machine."""
         versions = {package: without_build(version(package)) for package in ("muralist", "torch")}
         return cls(versions, weights, store.root, uuid.uuid4().hex)
 

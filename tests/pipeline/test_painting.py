@@ -93,12 +93,12 @@ class Here:
         task: str,
         calls: Sequence[tuple[Any, ...]],
         priority: int = 0,
-        homes: Sequence[Any] | None = None,
+        affinities: Sequence[Any] | None = None,
         limits: Sequence[float] = (),
     ) -> Iterator[Any]:
         """Run a task once per tuple of arguments; of each it has to be known how long it may take."""
         assert len(limits) == len(calls)
-        assert homes is None or len(set(homes)) == len(calls)
+        assert affinities is None or len(set(affinities)) == len(calls)
         shuffled = random.Random(len(self.done)).sample(calls, len(calls))
         return (self.call(task, *arguments) for arguments in shuffled)
 
