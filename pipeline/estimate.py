@@ -14,7 +14,7 @@ from .bench import learn_speed, speed_here
 from .errors import SettingsError
 from .initialization import is_photograph
 from .levels import STYLE_TILE_PX, Level
-from .pictures.rasters import Raster
+from .pictures.array_file import ArrayFile
 from .presets import load_settings
 from .progress import counted
 from .records.run_state import RunState
@@ -34,7 +34,7 @@ CONTENT_BYTES = 3 * FLOAT
 WORKER_BYTES = 900 << 20
 GPU_BYTES = 600 << 20  # that CUDA and its libraries take of a GPU's memory for every worker; not measured yet
 DRIVER_BYTES = 170 << 20
-ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: bands that are read, laid out and written
+ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: row blocks that are read, laid out and written
 ACTIVATION_COPIES = 4.0
 STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
 STATE_COPIES = 4
@@ -47,7 +47,7 @@ MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 def disk_bytes(plan: RenderPlan) -> int:
     """Most that the run folder holds at a time: two rounds of a level, or three, the level before it, and pictures."""
     sizes = [_level_bytes(plan, level) for level in plan.levels]
-    aside = sum(pixels.nbytes for pixels in (plan.content.pixels, plan.content.alpha) if isinstance(pixels, Raster))
+    aside = sum(pixels.nbytes for pixels in (plan.content.pixels, plan.content.alpha) if isinstance(pixels, ArrayFile))
     return aside + int(max(before + size for before, size in zip([0.0, *sizes], sizes, strict=False)))
 
 
@@ -161,13 +161,13 @@ def held_bytes(plan: RenderPlan, workers: int) -> int:
 
 
 def driver_bytes(plan: RenderPlan) -> int:
-    """Peak memory of the driver: pictures that are not on disk, and bands as wide as the painting."""
+    """Peak memory of the driver: pictures that are not on disk, and row blocks as wide as the painting."""
     pictures = [plan.content, *(style.picture for style in plan.styles), *filter(None, [plan.init])]
     stored = [picture.pixels for picture in pictures]
     if (regions := plan.regions) is not None:
         masks = (*regions.masks, regions.strength_map, regions.protect)
         stored += [mask.values for mask in masks if mask is not None]
-    sources = sum(pixels.nbytes for pixels in stored if not isinstance(pixels, Raster))
+    sources = sum(pixels.nbytes for pixels in stored if not isinstance(pixels, ArrayFile))
     return DRIVER_BYTES + sources + plan.final.width * ROW_BYTES
 
 

@@ -1,4 +1,4 @@
-"""From a canvas in the run folder to a picture file, in bands, so that no painting has to fit into memory."""
+"""From a canvas in the run folder to a picture file, in row blocks, so that no painting has to fit into memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from ..tiling.grid import Box, Span
 from ..tiling.seams import Seams, find_seams
 from .levels import Level
 from .output_files import keep_times
+from .pictures.array_file import ArrayFile
 from .pictures.carried import Carried, carried
 from .pictures.colors import with_chroma_of
 from .pictures.images import resize, resize_rows, size_within
 from .pictures.pages import place_of
 from .pictures.pdf import POINTS_PER_INCH, Page, Rectangle
 from .pictures.proof import LONGEST_SIDE, soft_proof
-from .pictures.rasters import Raster
-from .pictures.samples import Pixels, Rows
 from .pictures.sheets import Place, Sheet
+from .pictures.vips import Pixels, Rows
 from .pictures.writing import MOST_JPEG_METADATA, write_picture
 from .render_plan import RenderPlan
 from .storage.canvas import Canvas
 
-BAND_ROWS = 64
+BLOCK_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class FinalImage:
     def __getitem__(self, rows: slice) -> np.ndarray:
         out = np.empty((len(range(*rows.indices(self.shape[0]))), *self.shape[1:]), self.dtype)
         start, stop, _ = rows.indices(self.shape[0])
-        for top in range(start, stop, BAND_ROWS):
-            band = Span(top, min(top + BAND_ROWS, stop))
-            out[band.start - start : band.stop - start] = self.read(Box(band, Span(0, self.shape[1])))
+        for top in range(start, stop, BLOCK_ROWS):
+            block = Span(top, min(top + BLOCK_ROWS, stop))
+            out[block.start - start : block.stop - start] = self.read(Box(block, Span(0, self.shape[1])))
         return out
 
     def read(self, box: Box) -> np.ndarray:
@@ -100,7 +100,7 @@ class FinalImage:
 class _Alpha:
     """The photograph's alpha at the painting's size, read in rows."""
 
-    stored: Pixels | Raster
+    stored: Pixels | ArrayFile
     shape: tuple[int, int]
 
     @property

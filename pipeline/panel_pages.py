@@ -124,7 +124,7 @@ def _shrunk(picture: Stored) -> Stored:
     """The picture in its own numbers, at most `_OVERVIEW_SIDE` px long, a plane at a time."""
     height, width, channels = picture.shape
     step = max(1, max(height, width) // (2 * _OVERVIEW_SIDE))
-    coarse = np.concatenate([band[::step, ::step] for band in picture.bands(16 * step)])
+    coarse = np.concatenate([block[::step, ::step] for block in picture.row_blocks(16 * step)])
     rows, cols = size_within(_OVERVIEW_SIDE, *coarse.shape[:2])
     planes = [np.asarray(Image.fromarray(coarse[:, :, channel]).resize((cols, rows))) for channel in range(channels)]
     return Stored(np.dstack(planes), picture.profile, None, 8)

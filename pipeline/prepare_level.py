@@ -1,6 +1,6 @@
 """What the driver files before a level is painted: photograph and start on its canvas, the styles' statistics.
 
-Pictures are read in bands, so that no canvas has to fit into memory, but the coarsest level's start.
+Pictures are read in row blocks, so that no canvas has to fit into memory, but the coarsest level's start.
 """
 
 from collections.abc import Callable, Sequence

@@ -15,10 +15,10 @@ from typing import Final
 import numpy as np
 
 from .errors import PictureError, SettingsError
+from .pictures.array_file import ArrayFile
 from .pictures.faces import find_faces
 from .pictures.images import Picture, resize, resize_rows, size_within
 from .pictures.masks import Mask, mask_file, read_mask
-from .pictures.rasters import Raster
 from .region_specs import FACES, RegionSpec, parse_region
 from .settings import Settings
 from .workers.machine import budget
@@ -261,7 +261,7 @@ def _cropped(mask: Mask, name: str, crop: Crop) -> Mask:
     return found
 
 
-def _highest(values: np.ndarray | Raster) -> float:
+def _highest(values: np.ndarray | ArrayFile) -> float:
     return max(float(values[top : top + 256].max()) for top in range(0, values.shape[0], 256))
 
 

@@ -13,11 +13,11 @@ from typing import Any, BinaryIO
 import pyvips
 import tifffile
 
-from .bands import Samples, as_png
+from .encoded_rows import EncodedRows, as_png
 from .metadata import Extras, as_tiff_tags, embed, kept, with_metadata
 from .pdf import Page, Pdf
-from .samples import Pixels, one_line
 from .stored import Stored
+from .vips import Pixels, one_line
 
 MOST_JPEG_SIDE = 65500
 _TIFF_TILE = 512
@@ -38,10 +38,10 @@ class OutputFormat:
     holds_cmyk: bool
     holds_alpha: bool
     is_lossy: bool
-    save: Callable[[Samples, BinaryIO, Extras], None]
+    save: Callable[[EncodedRows, BinaryIO, Extras], None]
 
 
-def stream(samples: Samples | Stored, save: Callable[[Any], None]) -> None:
+def stream(samples: EncodedRows | Stored, save: Callable[[Any], None]) -> None:
     """Have libvips encode in a thread what is read in this one, where Ctrl-C and errors of the rows arise."""
     near, far = socket.socketpair()
     with far, ThreadPoolExecutor(1) as encoder:
@@ -51,7 +51,7 @@ def stream(samples: Samples | Stored, save: Callable[[Any], None]) -> None:
         saving.result()
 
 
-def _encode(stream: socket.socket, samples: Samples | Stored, save: Callable[[Any], None]) -> None:
+def _encode(stream: socket.socket, samples: EncodedRows | Stored, save: Callable[[Any], None]) -> None:
     try:
         source = pyvips.Source.new_from_descriptor(stream.fileno())
         image = pyvips.Image.pngload_source(source, access="sequential", fail_on="error")
@@ -84,49 +84,49 @@ def plain_errors() -> Iterator[None]:
         raise OSError(one_line(error)) from error
 
 
-def encode_jpeg(samples: Samples | Stored, file: BinaryIO, quality: int) -> None:
+def encode_jpeg(samples: EncodedRows | Stored, file: BinaryIO, quality: int) -> None:
     """Encode samples at the end of an open file, without metadata and profile."""
     with plain_errors():
         stream(samples, lambda image: image.jpegsave_target(target_in(file), keep="none", **_jpeg(samples, quality)))
 
 
-def _jpeg(samples: Samples | Stored, quality: int) -> dict[str, Any]:
+def _jpeg(samples: EncodedRows | Stored, quality: int) -> dict[str, Any]:
     is_small = samples.shape[0] * samples.shape[1] <= _OPTIMISED_PIXELS
     return {"Q": quality, "subsample_mode": "off", "optimize_coding": is_small}
 
 
-def _save_by(saver: str, samples: Samples, file: BinaryIO, extras: Extras, **how: Any) -> None:
+def _save_by(saver: str, samples: EncodedRows, file: BinaryIO, extras: Extras, **how: Any) -> None:
     """Have one of libvips' savers write samples and metadata."""
     stream(
         samples, lambda image: getattr(with_metadata(image, extras), saver)(target_in(file), keep=kept(extras), **how)
     )
 
 
-def _save_jpeg(samples: Samples, file: BinaryIO, extras: Extras) -> None:
+def _save_jpeg(samples: EncodedRows, file: BinaryIO, extras: Extras) -> None:
     _save_by("jpegsave_target", samples, file, extras, **_jpeg(samples, extras.quality))
 
 
-def _save_png(samples: Samples, file: BinaryIO, extras: Extras) -> None:
+def _save_png(samples: EncodedRows, file: BinaryIO, extras: Extras) -> None:
     _save_by("pngsave_target", samples, file, extras, compression=3, filter="up")
 
 
-def _save_webp(samples: Samples, file: BinaryIO, extras: Extras) -> None:
+def _save_webp(samples: EncodedRows, file: BinaryIO, extras: Extras) -> None:
     _save_by("webpsave_target", samples, file, extras, Q=extras.quality, exact=True)  # colors under full transparency
 
 
-def _save_avif(samples: Samples, file: BinaryIO, extras: Extras) -> None:
+def _save_avif(samples: EncodedRows, file: BinaryIO, extras: Extras) -> None:
     how = {"compression": "av1", "Q": extras.quality, "effort": 4, "subsample_mode": "off"}
     _save_by("heifsave_target", samples, file, extras, **how)
 
 
-def _save_pdf(samples: Samples, file: BinaryIO, extras: Extras) -> None:
+def _save_pdf(samples: EncodedRows, file: BinaryIO, extras: Extras) -> None:
     page = extras.page or Page.of_picture(samples.shape[0], samples.shape[1], extras.dpi)
     pdf = Pdf(file, encode_jpeg)
     pdf.add_page(page, samples, None if extras.is_lossless else extras.quality)
     pdf.finish(extras.xmp)
 
 
-def save_tiff(samples: Samples | Stored, file: BinaryIO, extras: Extras) -> None:
+def save_tiff(samples: EncodedRows | Stored, file: BinaryIO, extras: Extras) -> None:
     height, width, channels = samples.shape
     tile = (_tile_side(height), _tile_side(width))
     resolution: dict[str, Any] = {"resolution": extras.dpi, "resolutionunit": "INCH"} if extras.dpi else {}
@@ -155,12 +155,12 @@ def _tile_side(side: int) -> int:
     return min(_TIFF_TILE, -(-side // 16) * 16)
 
 
-def _tiles(samples: Samples | Stored, tile: tuple[int, int]) -> Iterator[Pixels]:
+def _tiles(samples: EncodedRows | Stored, tile: tuple[int, int]) -> Iterator[Pixels]:
     """Tiles in row order, those at the right and lower edge as small as they are."""
-    for band in samples.bands(tile[0]):
-        for left in range(0, band.shape[1], tile[1]):
-            yield band[:, left : left + tile[1]]
-        del band  # before the next is read
+    for block in samples.row_blocks(tile[0]):
+        for left in range(0, block.shape[1], tile[1]):
+            yield block[:, left : left + tile[1]]
+        del block  # before the next is read
 
 
 OUTPUT_FORMATS = (

@@ -17,8 +17,8 @@ from .opened import Asked, Opened
 from .png import open_png
 from .psd import open_psd
 from .raw import RAW_EXTENSIONS, RAW_SIGNATURE, open_raw
-from .samples import source_of
 from .tiff import is_raw, open_tiff
+from .vips import source_of
 
 UNSUPPORTED_EXTENSIONS = frozenset(
     (".eps", ".exr", ".hdr", ".ico", ".jxr", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".svg", ".tga", ".xcf")

@@ -12,7 +12,7 @@ from ..errors import PictureError
 from .boxes import coded_colors, has_stills
 from .metadata import embed, with_blob
 from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, upright
-from .samples import source_of
+from .vips import source_of
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyvips
 
 from ..errors import PictureError
-from .samples import DTYPE, INTERPRETATION, Pixels, as_vips
+from .vips import DTYPE, INTERPRETATION, Pixels, as_vips
 
 BROKEN = (
     *(SyntaxError, struct.error, ValueError, TypeError, KeyError, IndexError, EOFError, OSError, OverflowError),
@@ -35,7 +35,7 @@ class Opened(NamedTuple):
     ----------
     image
         A libvips image that has the picture's size and orientation. Without `decode` it is the picture itself, which
-        libvips decodes in bands.
+        libvips decodes in row blocks.
     decode
         Decodes the whole picture at once, as a libvips image with everything that belongs to it.
     needs

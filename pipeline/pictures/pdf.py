@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from .samples import Pixels
+from .vips import Pixels
 
 POINTS_PER_INCH: Final = 72.0
 _DEFAULT_DPI: Final = 300.0
@@ -21,7 +21,7 @@ _UP: Final = 2  # PNG's filter: differences from the line above
 
 
 class Pieces(Protocol):
-    """Integer samples of a picture in a color profile, as `Samples` and `Stored` have them."""
+    """Integer samples of a picture in a color profile, as `EncodedRows` and `Stored` have them."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -35,7 +35,7 @@ class Pieces(Protocol):
     def is_cmyk(self) -> bool:
         """Whether they are inks."""
 
-    def bands(self, rows: int | None = None) -> Iterator[Pixels]:
+    def row_blocks(self, rows: int | None = None) -> Iterator[Pixels]:
         """Yield (rows, width, channels), 8 bits, from top to bottom."""
 
 
@@ -198,8 +198,8 @@ def _deflated(picture: Pieces) -> Iterator[bytes]:
     """All lines, as differences from the line above."""
     _, width, channels = picture.shape
     packing, above = zlib.compressobj(6), np.zeros(width * channels, np.uint8)
-    for band in picture.bands():
-        lines = band.reshape(len(band), -1)
+    for block in picture.row_blocks():
+        lines = block.reshape(len(block), -1)
         different = lines - np.concatenate([above[None], lines[:-1]])
         yield packing.compress(np.pad(different, ((0, 0), (1, 0)), constant_values=_UP).data)
         above = lines[-1].copy()

@@ -13,7 +13,7 @@ import pyvips
 
 from .metadata import with_blob
 from .opened import Asked, Opened
-from .samples import source_of
+from .vips import source_of
 
 _SIGNATURE = 8  # bytes
 _MOST_CHUNKS = 1 << 20

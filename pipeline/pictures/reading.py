@@ -11,6 +11,7 @@ import numpy as np
 import pyvips
 
 from ..errors import OutputError, PictureError
+from .array_file import Allocator, ArrayFile, allocator_in
 from .formats import kind_of
 from .images import Picture
 from .iptc import unwrapped
@@ -25,9 +26,8 @@ from .metadata import (
 )
 from .opened import Asked, Opened, damaged
 from .pages import digest_of, place_of
-from .rasters import Raster, Room, room_in
-from .samples import DTYPE, INTERPRETATION, VIPS_SCALE, Pixels, at_depth, each_band, one_line
 from .stored import Stored
+from .vips import DTYPE, INTERPRETATION, VIPS_SCALE, Pixels, at_depth, each_row_block, one_line
 
 _COLOR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
 
@@ -62,9 +62,9 @@ def read_picture(
     sRGB-encoded, the way tifffile, scikit-image and most photo editors hand them on (libvips would take them as
     linear light and give a brighter picture). Small overshoots are clipped.
 
-    JPEG, PNG, TIFF and PSD are decoded in bands. Of all others, and of interlaced PNG and progressive JPEG, the decoder
-    itself holds the whole picture (6 to 25 bytes a pixel), and of a TIFF a strip or a row of tiles, which may be as
-    large, whatever `memory` says; `decoder_memory` is its limit.
+    JPEG, PNG, TIFF and PSD are decoded in row blocks. Of all others, and of interlaced PNG and progressive JPEG, the
+    decoder itself holds the whole picture (6 to 25 bytes a pixel), and of a TIFF a strip or a row of tiles, which may
+    be as large, whatever `memory` says; `decoder_memory` is its limit.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def read_picture(
     max_pixels
         Refuse larger pictures by their header, before decoding anything.
     memory
-        Bytes that pixels and alpha may take; larger ones are filed in `folder` and become `Raster`s. None: no limit.
+        Bytes that pixels and alpha may take; larger ones are filed in `folder` and become `ArrayFile`s. None: no limit.
     folder
         Where to file them, under names that follow from the picture's hash.
     decoder_memory
@@ -111,10 +111,10 @@ def read_picture(
         with file.open("rb") as stored:
             digest = digest_of(hashlib.file_digest(stored, "sha256").hexdigest(), page)
         ready = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
-        with room_in(_folder_for(ready, memory, folder)) as room:
+        with allocator_in(_folder_for(ready, memory, folder)) as allocate:
             parts: dict[str, slice | int] = {f"{digest}-pixels": slice(3)}
             parts |= {f"{digest}-alpha": 3} if ready.bands == 4 else {}
-            pixels, *alpha = _decoded(ready, orientation, room, parts)
+            pixels, *alpha = _decoded(ready, orientation, allocate, parts)
     return Picture(
         pixels=pixels,
         alpha=alpha[0] if alpha else None,
@@ -165,8 +165,8 @@ def read_stored(path: Path, max_pixels: int, *, memory: int, folder: Path) -> St
             image, icc = _to_srgb(image), None
         if image.bands > (4 if icc and colors == 4 else 3):
             image = image.flatten(background=VIPS_SCALE[image.format], max_alpha=VIPS_SCALE[image.format])
-        with room_in(_folder_for(image, memory, folder)) as room:
-            (pixels,) = _decoded(image, orientation, room, {"stored": slice(None)})
+        with allocator_in(_folder_for(image, memory, folder)) as allocate:
+            (pixels,) = _decoded(image, orientation, allocate, {"stored": slice(None)})
     return Stored(pixels, icc or srgb_profile(), dpi)
 
 
@@ -228,7 +228,7 @@ def _check_decoder(opened: Opened, path: Path, limit: int | None) -> None:
 
 
 def _held_by_libvips(image: Any) -> int:
-    """Bytes that libvips holds of a picture that it cannot decode in bands; 0 if it can."""
+    """Bytes that libvips holds of a picture that it cannot decode in row blocks; 0 if it can."""
     loader = str(image.get("vips-loader")) if image.get_typeof("vips-loader") else ""
     whole = loader.startswith("webp") or (image.get_typeof("interlaced") and image.get("interlaced"))
     if not whole:
@@ -311,22 +311,24 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
 _SIDEWAYS, _BACKWARDS = (5, 6, 7, 8), (3, 4, 6, 7)  # rows become columns; the first come last
 
 
-def _decoded(image: Any, orientation: int, room: Room, parts: Mapping[str, slice | int]) -> list[Pixels | Raster]:
+def _decoded(
+    image: Any, orientation: int, allocate: Allocator, parts: Mapping[str, slice | int]
+) -> list[Pixels | ArrayFile]:
     """Parts of an image's channels, each filed under its name, turned as the orientation asks for.
 
     Orientation 1 and unknown ones change nothing.
     """
     shape = (image.height, image.width)[:: -1 if orientation in _SIDEWAYS else 1]
     channels = np.arange(image.bands)
-    found = [room(name, (*shape, *channels[part].shape), DTYPE[image.format]) for name, part in parts.items()]
+    found = [allocate(name, (*shape, *channels[part].shape), DTYPE[image.format]) for name, part in parts.items()]
     upright = _UPRIGHT.get(orientation, np.asarray)
 
-    def take(top: int, band: Pixels) -> None:
-        place = _place_of(top, len(band), image.height, orientation)
+    def take(top: int, block: Pixels) -> None:
+        place = _place_of(top, len(block), image.height, orientation)
         for pixels, part in zip(found, parts.values(), strict=True):
-            pixels[place] = upright(band[:, :, part])
+            pixels[place] = upright(block[:, :, part])
 
-    each_band(image, take)
+    each_row_block(image, take)
     return found
 
 

@@ -21,7 +21,7 @@ from ..errors import PictureError
 from .directories import Directory, View, pages, read_directories
 from .metadata import dpi_of_tags, with_blob, with_dpi
 from .opened import Asked, Opened
-from .samples import DTYPE, VIPS_SCALE, source_of
+from .vips import DTYPE, VIPS_SCALE, source_of
 
 
 class _Tag(IntEnum):

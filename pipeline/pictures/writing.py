@@ -7,13 +7,13 @@ from typing import BinaryIO
 
 from ..errors import OutputError
 from ..output_files import check_place, writing
-from .bands import RowsError, Samples
+from .encoded_rows import EncodedRows, RowsError
 from .encoding import OUTPUT_EXTENSIONS, OUTPUT_FORMATS, OutputFormat, plain_errors, save_tiff
 from .metadata import Dpi, Extras, is_usable
 from .pdf import Page
 from .profiles import channels_of
-from .samples import Rows, full_scale
 from .stored import Stored
+from .vips import Rows, full_scale
 
 MOST_JPEG_METADATA = 59_000  # bytes of XMP or of IPTC; libvips leaves out what is longer
 
@@ -141,7 +141,7 @@ def write_picture(
     depth = bit_depth if bit_depth in kind.bit_depths else max(kind.bit_depths)
     fits = icc is not None and is_usable(icc) and (kind.holds_cmyk or channels_of(icc) == 3)
     profile = icc if fits else None
-    samples = Samples(pixels, alpha, profile, depth, intent, kind.holds_alpha)
+    samples = EncodedRows(pixels, alpha, profile, depth, intent, kind.holds_alpha)
     try:
         with writing(path) as file:
             extras = Extras(exif, dpi, quality, xmp, iptc, page, is_lossless)
@@ -151,7 +151,7 @@ def write_picture(
 
 
 def _save_within(
-    kind: OutputFormat, samples: Samples, file: BinaryIO, extras: Extras, path: Path, max_bytes: int | None
+    kind: OutputFormat, samples: EncodedRows, file: BinaryIO, extras: Extras, path: Path, max_bytes: int | None
 ) -> int:
     """Save with the best quality that fits; give that quality."""
 

@@ -22,7 +22,7 @@ from ...model.errors import printable
 from ...tiling.grid import Box, Span
 from ..levels import Level
 from ..pace import Pace
-from ..pictures.samples import as_vips
+from ..pictures.vips import as_vips
 from ..progress import Progress
 from ..records.losses import LossRecord
 from ..records.report import Result

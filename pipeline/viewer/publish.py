@@ -14,9 +14,9 @@ from urllib.parse import quote
 from ...tiling.grid import Box
 from ..errors import SettingsError
 from ..output_files import write_file
+from ..pictures.array_file import ArrayFile
 from ..pictures.images import Picture
-from ..pictures.rasters import Raster
-from ..pictures.samples import Pixels
+from ..pictures.vips import Pixels
 from ..storage.run_folder import RunFolder
 from .areas import Area
 from .facts import Difference, loss_rows, picture_facts, size_text
@@ -76,7 +76,7 @@ class Content:
     painting: Path
     picture: Picture
     record: Record | None
-    left: Pixels | Raster | None
+    left: Pixels | ArrayFile | None
     labels: tuple[str, str] = ("Photograph", "Painting")
     left_form: str = LOSSY
     title: str = ""

@@ -14,8 +14,8 @@ from typing import Final
 
 from ..errors import OutputError, PictureError, PipelineError
 from ..output_files import check_place
+from ..pictures.array_file import allocator_in
 from ..pictures.masks import read_mask
-from ..pictures.rasters import room_in
 from ..pictures.reading import read_picture
 from ..settings import Settings
 from ..storage.run_folder import open_run
@@ -109,9 +109,9 @@ def write_report(
         before = find_photograph(record, painting, photograph, make, local_dir)
         read = partial(read_mask, memory=memory, folder=folder.local_dir)
         areas, notices = find_areas(record, painting, before, read)
-        with room_in(local_dir) as room:
+        with allocator_in(local_dir) as allocate:
             place = None if record is None else record.place
-            left = None if before.picture is None else in_register(before.picture, picture, room, place)
+            left = None if before.picture is None else in_register(before.picture, picture, allocate, place)
             content = Content(painting, picture, record, left, notices=(*before.notices, *notices), areas=areas)
             publish(content, page, folder, single_file=single_file)
     return page

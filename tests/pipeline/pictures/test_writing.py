@@ -14,7 +14,7 @@ import pyvips
 
 from muralist.pipeline.errors import ClusterError, OutputError
 from muralist.pipeline.output_files import keep_times
-from muralist.pipeline.pictures import bands, encoding
+from muralist.pipeline.pictures import encoded_rows, encoding
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import write_picture
 from muralist.pipeline.sizes import MAX_SIDE_PX
@@ -58,7 +58,7 @@ def traces() -> tuple[int, int]:
 @pytest.fixture
 def short_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bands of seven or eight rows of `CANVAS`."""
-    monkeypatch.setattr(bands, "BAND_BYTES", 3000)
+    monkeypatch.setattr(encoded_rows, "BLOCK_BYTES", 3000)
 
 
 @pytest.mark.usefixtures("short_bands")
@@ -81,7 +81,7 @@ def test_bands_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exte
     """The file is the same whether it was made of many bands or of one, with a conversion of colors too."""
     icc = bytes(pyvips.Image.profile_load("p3"))
     write_picture(tmp_path / f"one{extension}", CANVAS[..., :3], icc=icc)
-    monkeypatch.setattr(bands, "BAND_BYTES", 1)
+    monkeypatch.setattr(encoded_rows, "BLOCK_BYTES", 1)
     write_picture(tmp_path / f"many{extension}", CANVAS[..., :3], icc=icc)
     assert (tmp_path / f"one{extension}").read_bytes() == (tmp_path / f"many{extension}").read_bytes()
 

@@ -52,7 +52,7 @@ def test_what_is_raised_there_is_raised_here():
     serving.start()
     for _ in range(2):
         with pytest.raises(DeviceError, match="cuda:999 is not there"):
-            module._ask([near], "facts")
+            module._call_all([near], "facts")
     near.close()
     serving.join(30)
     assert not serving.is_alive()
