@@ -1,4 +1,4 @@
-"""The networks muralist knows, as plain facts: one row each. Imports no torch, so that planning stays instant.
+"""The networks muralist knows, as plain facts: one arch each. Imports no torch, so that planning stays instant.
 
 A network is a sequence of steps: convolutions, each with the ReLU behind it, pooling, and local response normalization.
 Layer `conv3_2` is what the second convolution of the third block gives, `relu3_2` the same after ReLU. (Blocks of VGG:
@@ -63,7 +63,7 @@ class Pool(_Windowed):
 
 
 @dataclass(frozen=True)
-class Normalize:
+class LocalResponseNorm:
     """Local response normalization among neighboring channels (Krizhevsky et al. 2012, section 3.3).
 
     A value is divided by (1 + alpha / size * sum)^beta, over the squares of the `size` channels around its own.
@@ -76,10 +76,10 @@ class Normalize:
     stride: ClassVar[int] = 1
 
 
-Step = Convolution | Pool | Normalize
+LayerSpec = Convolution | Pool | LocalResponseNorm
 
 
-def vgg(blocks: Sequence[Sequence[int]]) -> tuple[Step, ...]:
+def vgg(blocks: Sequence[Sequence[int]]) -> tuple[LayerSpec, ...]:
     """Lay out blocks of 3 × 3 convolutions with 2 × 2 pooling between the blocks.
 
     Parameters
@@ -90,7 +90,7 @@ def vgg(blocks: Sequence[Sequence[int]]) -> tuple[Step, ...]:
     >>> [step.name if isinstance(step, Convolution) else "pool" for step in vgg([(4, 4), (8,)])]
     ['1_1', '1_2', 'pool', '2_1']
     """
-    steps: list[Step] = []
+    steps: list[LayerSpec] = []
     fan_in = 3
     for b, block in enumerate(blocks, 1):
         steps += [Pool()] if steps else []
@@ -115,7 +115,7 @@ class Architecture:
     """
 
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[LayerSpec, ...]
     padding: Padding
     pooling: Pooling
     mean: Color
@@ -156,7 +156,7 @@ class Architecture:
         >>> architecture("vgg19").stride("relu5_1"), architecture("alexnet").stride("conv1")
         (16, 4)
         """
-        step, stride = self._way(layer)[-1]
+        step, stride = self._path_to(layer)[-1]
         return stride * step.stride
 
     def receptive_field(self, layer: str) -> int:
@@ -165,7 +165,7 @@ class Architecture:
         >>> architecture("vgg19").receptive_field("relu5_1"), architecture("compact").receptive_field("relu5_1")
         (156, 156)
         """
-        return 1 + sum((step.kernel - 1) * stride for step, stride in self._way(layer))
+        return 1 + sum((step.kernel - 1) * stride for step, stride in self._path_to(layer))
 
     def deepest(self, layers: Iterable[str]) -> str:
         """Return which of the layers comes last."""
@@ -181,19 +181,19 @@ class Architecture:
         stride = self.stride(deepest)
         return -(-(self.receptive_field(deepest) - 1) // stride) * stride
 
-    def minimum(self, layers: Iterable[str]) -> int:
+    def min_input(self, layers: Iterable[str]) -> int:
         """Return the smallest side of a picture that the layers can be computed on, px.
 
         Reflecting needs one position more than it adds.
         """
-        way = self._way(self.deepest(layers))
-        return max((step.padding[1] + 1) * stride for step, stride in way if isinstance(step, Convolution))
+        path = self._path_to(self.deepest(layers))
+        return max((step.padding[1] + 1) * stride for step, stride in path if isinstance(step, Convolution))
 
     def operations(self, layers: Iterable[str]) -> float:
         """Count floating-point operations per pixel of one step: forward, and gradient to the picture only."""
-        way = self._way(self.deepest(layers))
+        path = self._path_to(self.deepest(layers))
         forward = sum(
-            2 * prod(step.shape) / (stride * step.stride) ** 2 for step, stride in way if isinstance(step, Convolution)
+            2 * prod(step.shape) / (stride * step.stride) ** 2 for step, stride in path if isinstance(step, Convolution)
         )
         return 2 * forward
 
@@ -203,8 +203,8 @@ class Architecture:
         >>> architecture("vgg19").activations(["relu2_1"])
         160.0
         """
-        way = self._way(self.deepest(layers))
-        return sum(step.fan_out / (stride * step.stride) ** 2 for step, stride in way if isinstance(step, Convolution))
+        path = self._path_to(self.deepest(layers))
+        return sum(step.fan_out / (stride * step.stride) ** 2 for step, stride in path if isinstance(step, Convolution))
 
     def traffic(self, layers: Iterable[str], itemsize: int) -> float:
         """Count the bytes per pixel that one step moves between memory and processor at least, however it is computed.
@@ -220,22 +220,22 @@ class Architecture:
         """
         return PASSES * itemsize * self.activations(layers)
 
-    def _way(self, layer: str) -> list[tuple[Step, int]]:
+    def _path_to(self, layer: str) -> list[tuple[LayerSpec, int]]:
         """The steps to a layer, each with the pixels between neighboring positions of what it is given."""
         self.check_layers([layer])
-        way: list[tuple[Step, int]] = []
+        path: list[tuple[LayerSpec, int]] = []
         stride = 1
         for step in self.steps:
-            way.append((step, stride))
+            path.append((step, stride))
             stride *= step.stride
             if isinstance(step, Convolution) and step.name == layer[4:]:
                 break
-        return way
+        return path
 
 
-def _alexnet(widths: Sequence[int], groups: int, normalized: bool) -> tuple[Step, ...]:
+def _alexnet(widths: Sequence[int], groups: int, normalized: bool) -> tuple[LayerSpec, ...]:
     one, two, three, four, five = widths
-    norm = (Normalize(),) if normalized else ()
+    norm = (LocalResponseNorm(),) if normalized else ()
     return (
         *(Convolution("1", 3, one, kernel=11, stride=4), *norm, Pool(3)),
         *(Convolution("2", one, two, kernel=5, groups=groups), *norm, Pool(3)),
@@ -252,8 +252,8 @@ IMAGENET_MEAN: Color = (0.485, 0.456, 0.406)
 IMAGENET_STD: Color = (0.229, 0.224, 0.225)
 
 ARCHITECTURES = {
-    row.name: row
-    for row in (
+    arch.name: arch
+    for arch in (
         Architecture(
             name="compact",
             steps=vgg(((16, 24), (32, 48), (64,) * 4, (128,) * 4, (192,))),

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .architecture import Architecture, Color, Convolution, Normalize, Padding, Pool, Pooling
-from .frozen import average_pool, convolve, l2_pool
+from .architecture import Architecture, Color, Convolution, LocalResponseNorm, Padding, Pool, Pooling
+from .ops import average_pool, convolve, l2_pool
 from .ways import PADDED_CHANNELS, Ways
 
 Features = dict[str, Tensor]
@@ -149,7 +149,7 @@ class Network(nn.Module):
         return pooled * self.pool_scale if self.pool_scale != 1 else pooled
 
 
-def _normalized(x: Tensor, step: Normalize) -> Tensor:
+def _normalized(x: Tensor, step: LocalResponseNorm) -> Tensor:
     """Local response normalization, channel by channel: torch's own has no bfloat16 on a CPU."""
     side = step.size // 2
     squares = F.pad(x.square(), (0, 0, 0, 0, side, side))

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from ..model.published import PUBLISHED
+from ..model.registry import PUBLISHED
 from ..model.state import PLANES
 from .bench import learn_speed, speed_here
 from .errors import SettingsError

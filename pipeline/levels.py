@@ -41,7 +41,7 @@ class Level:
         Picture, px.
     bleed, stride, tile, overlap : int
         px.
-    least : int
+    min_side : int
         Smallest side of a tile that the network can see, px.
     steps, first_step : int
         Optimizer steps here, and at all coarser levels together, were none to end early.
@@ -64,7 +64,7 @@ class Level:
     stride: int
     tile: int
     overlap: int
-    least: int
+    min_side: int
     steps: int
     first_step: int
     steps_per_round: int
@@ -101,9 +101,9 @@ class Level:
         """
         for halvings in range(self.halvings + 1, self.tile.bit_length()):
             level = replace(self, halvings=halvings)
-            if self.tile_grid is None and level.tile >> halvings < max(2 * level.overlap, level.least):
+            if self.tile_grid is None and level.tile >> halvings < max(2 * level.overlap, level.min_side):
                 break
-            if min(level.grid[0].outer.shape) < level.least:
+            if min(level.grid[0].outer.shape) < level.min_side:
                 break
             if len(level.grid) > len(self.grid):
                 return level
@@ -151,7 +151,7 @@ class Level:
 
 
 def plan_levels(
-    height: int, width: int, styles: Sequence[tuple[int, float]], settings: Settings, stride: int, minimum: int
+    height: int, width: int, styles: Sequence[tuple[int, float]], settings: Settings, stride: int, min_side: int
 ) -> tuple[Level, ...]:
     """Plan the pyramid.
 
@@ -161,30 +161,30 @@ def plan_levels(
         Of the painting, px.
     styles : sequence of (int, float)
         Long side of every style picture as it is, px, and its scale. Style pictures are never enlarged.
-    stride, minimum : int
+    stride, min_side : int
         Of the network, px.
 
     Raises
     ------
     SettingsError
-        If the painting or a tile is smaller than the network's minimum.
+        If the painting or a tile is smaller than the network can see.
     """
-    if min(height, width) < minimum:
+    if min(height, width) < min_side:
         raise SettingsError(
-            f"got a painting of {width} x {height} px, wanted at least {minimum} px a side for network "
+            f"got a painting of {width} x {height} px, wanted at least {min_side} px a side for network "
             f"{settings.network}; ask for more with --size"
         )
-    scales = _scales(height, width, settings, minimum)
+    scales = _scales(height, width, settings, min_side)
     levels: list[Level] = []
     for index, scale in enumerate(scales):
-        size = max(minimum, round(height * scale)), max(minimum, round(width * scale))
+        size = max(min_side, round(height * scale)), max(min_side, round(width * scale))
         made = sum(level.steps for level in levels)
-        levels.append(_level(index, size, styles, settings, stride, minimum, made))
+        levels.append(_level(index, size, styles, settings, stride, min_side, made))
     return tuple(levels)
 
 
-def _scales(height: int, width: int, settings: Settings, minimum: int) -> list[float]:
-    first = min(1.0, max(settings.base_size / max(height, width), minimum / min(height, width)))
+def _scales(height: int, width: int, settings: Settings, min_side: int) -> list[float]:
+    first = min(1.0, max(settings.base_size / max(height, width), min_side / min(height, width)))
     count = ceil(log(1 / first, settings.level_ratio) - 1e-9)
     return [first ** (1 - i / count) for i in range(count)] + [1.0]
 
@@ -195,7 +195,7 @@ def _level(
     styles: Sequence[tuple[int, float]],
     settings: Settings,
     stride: int,
-    minimum: int,
+    min_side: int,
     first_step: int,
 ) -> Level:
     steps = at_level(settings.steps, index)
@@ -207,13 +207,13 @@ def _level(
         stride=stride,
         tile=settings.tile,
         overlap=settings.overlap,
-        least=minimum,
+        min_side=min_side,
         steps=steps,
         first_step=first_step,
         steps_per_round=max(1, steps),
         short_rounds=(),
         snapshot_every=settings.snapshot_every,
-        tile_grid=None if settings.tile_grid is None else _tile_grid(settings.tile_grid, size, minimum),
+        tile_grid=None if settings.tile_grid is None else _tile_grid(settings.tile_grid, size, min_side),
         learning_rate=at_level(settings.learning_rate, index),
         style_sides=tuple(min(side, round(max(size) * scale)) for side, scale in styles),
     )
@@ -231,7 +231,7 @@ def _meets(settings: Settings) -> bool:
     return settings.consensus or looks
 
 
-def _tile_grid(wanted: tuple[int, int], size: tuple[int, int], minimum: int) -> tuple[int, int]:
+def _tile_grid(wanted: tuple[int, int], size: tuple[int, int], min_side: int) -> tuple[int, int]:
     """As many rows and columns as wanted, if none becomes too small for the network."""
-    rows, cols = (min(count, side // minimum) for count, side in zip(wanted, size, strict=True))
+    rows, cols = (min(count, side // min_side) for count, side in zip(wanted, size, strict=True))
     return rows, cols

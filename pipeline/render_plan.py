@@ -181,7 +181,7 @@ def plan_render(
     styles = tuple(style.at_true_scale(dpi, longest) for style in wanted)
     stride = network.stride(network.deepest(layers))
     sides = [(each.side, each.scale) for each in styles]
-    levels = plan_levels(*target.painted_size, sides, settings, stride, network.minimum(layers))
+    levels = plan_levels(*target.painted_size, sides, settings, stride, network.min_input(layers))
     for level in levels:
         level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
     extras = [*snapshot_paths(output, levels), *filter(None, [loss_plot])]

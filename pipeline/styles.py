@@ -37,7 +37,7 @@ class Style:
         Of the style that is painted; the shares of all pictures sum to one.
     scale : float
         Size of its brush strokes, relative to the picture fitted to the level.
-    least : int
+    min_side : int
         Smallest side the network can see, px.
     recoloring : Recoloring, optional
         What gives the picture the photograph's colors; None leaves it its own.
@@ -54,7 +54,7 @@ class Style:
     picture: Picture
     share: float
     scale: float
-    least: int
+    min_side: int
     recoloring: Recoloring | None = None
     region: int = 0
     mask: Mask | None = None
@@ -102,13 +102,13 @@ class Style:
         asked = "as large as on the wall" if self.stroke is None else "as wide as asked for"
         limit = f"long side has {self.side} px, not {wanted:.0f}"
         if found > wanted:
-            limit = f"short side is to have at least {self.least} px for the network"
+            limit = f"short side is to have at least {self.min_side} px for the network"
         return f"{self.picture.path}: strokes will be {found / wanted:.0%} {asked}, since the picture's {limit}"
 
     def size(self, side: int) -> tuple[int, int]:
         """Height and width with a long side of `side`, no smaller than the network can see, px."""
         height, width = self.picture.height, self.picture.width
-        scale = max(side / max(height, width), self.least / min(height, width))
+        scale = max(side / max(height, width), self.min_side / min(height, width))
         return round(height * scale), round(width * scale)
 
     def pixels(self, side: int) -> np.ndarray:
@@ -252,10 +252,11 @@ def _style(
     """Read a style picture that is to be as a region says."""
     facts = path.stat() if path.is_file() else None  # what is wrong with a path is told where it is read
     picture = _picture(path, facts and (facts.st_mtime_ns, facts.st_size), settings.max_pixels, budget(settings))
-    least = network.minimum(settings.active_style_layers)
-    if min(picture.height, picture.width) < least:
+    min_side = network.min_input(settings.active_style_layers)
+    if min(picture.height, picture.width) < min_side:
         raise PictureError(
-            f"{path}: got a style picture of {picture.width} x {picture.height} px, wanted at least {least} px a side",
+            f"{path}: got a style picture of {picture.width} x {picture.height} px, wanted at least {min_side} px a "
+            "side",
             path=path,
         )
     matched = (spec.color or settings.color) == "statistics"
@@ -263,7 +264,7 @@ def _style(
         picture,
         share,
         spec.scale or 1.0,
-        least,
+        min_side,
         recoloring(picture.pixels, photograph.pixels) if matched else None,
         mask=None if spec.style_mask is None else _mask_of(picture, spec.style_mask, settings),
         width_mm=None if spec.width is None else parse_length(spec.width, "width", MAX_SIDE_MM),

@@ -34,7 +34,7 @@ def handshake(
         devices.use_threads(threads)
     devices.choose_algorithms(settings.fast)
     set_cache_limit(budget(settings) // 2 // neighbors)
-    facts = devices.worker_facts(store, requirements.name, str(requirements.weights.place), device)
+    facts = devices.worker_facts(store, requirements.name, str(requirements.weights.local_path), device)
     if facts["device"] is not None:
         devices.stay_near(str(facts["device"]))
     return facts

@@ -78,7 +78,7 @@ WAYS: dict[str, Patches] = {
     "convolutions that keep no input": [(network, "convolve", plain_convolution)],
     "Gram sums in parts that fit the cache": [(style, "style_sums", plain_style_sums)],
     "style gradients as products": [(style.StyleTerm, "gradient", plain_style_gradients)],
-    "TV with color in the pixels": [(variation.VariationTerm, "_slope", plain_variation)],
+    "TV with color in the pixels": [(variation.TotalVariationTerm, "_slope", plain_variation)],
 }
 
 

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from muralist.model.architecture import architecture, vgg
 from muralist.model.loading import load_network
-from muralist.model.losses.terms import Layer
+from muralist.model.losses.terms import LayerShape
 from muralist.model.network import Network
-from muralist.model.optimizers import Steps
-from muralist.model.painter import Painter, RoundGradient, to_tensor
+from muralist.model.optimizers import StepSchedule
 from muralist.model.regions import ONE_REGION, Guides, Part, guides_of, region_key
 from muralist.model.state import start_state
-from muralist.model.statistics import Sums, Window, style_sums, total
+from muralist.model.statistics import TileSums, Window, style_sums, total
+from muralist.model.tile_optimizer import RoundGradient, TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
 from muralist.tiling.grid import Tile, TileGrid
 
@@ -88,7 +88,7 @@ def targets(region: int, net: Network) -> dict[str, np.ndarray]:
 def goal_of(regions: int, net: Network | None = None, **changes: object) -> Goal:
     """The goal of a picture with so many regions, for the network of random weights if no other is given."""
     row, net = ROW if net is None else architecture("compact"), net or network()
-    sizes = {name: Layer(row.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
+    sizes = {name: LayerShape(row.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
     goal = Goal(
         targets={name: value for region in range(regions) for name, value in targets(region, net).items()},
         style_layers=STYLE_LAYERS,
@@ -104,9 +104,9 @@ def goal_of(regions: int, net: Network | None = None, **changes: object) -> Goal
     return replace(goal, **changes)
 
 
-def painter_of(regions: int, **changes: object) -> Painter:
+def painter_of(regions: int, **changes: object) -> TileOptimizer:
     """What paints it."""
-    return Painter(network(), goal_of(regions, **changes).objective)
+    return TileOptimizer(network(), goal_of(regions, **changes).objective)
 
 
 def exact(factor: np.ndarray) -> np.ndarray:
@@ -134,7 +134,7 @@ def crop(pixels: np.ndarray, tile: Tile) -> np.ndarray:
 PICTURE, CONTENT = noise(*SHAPE, 3, seed=2), noise(*SHAPE, 3, seed=3)
 
 
-def measured(painter: Painter, grid: TileGrid, masks: np.ndarray | None) -> Sums:
+def measured(painter: TileOptimizer, grid: TileGrid, masks: np.ndarray | None) -> TileSums:
     """Sums of the picture, tile by tile."""
     return total(
         painter.measure(
@@ -146,7 +146,7 @@ def measured(painter: Painter, grid: TileGrid, masks: np.ndarray | None) -> Sums
     )
 
 
-def gradients(painter: Painter, grid: TileGrid, masks: np.ndarray | None) -> list[np.ndarray]:
+def gradients(painter: TileOptimizer, grid: TileGrid, masks: np.ndarray | None) -> list[np.ndarray]:
     """Gradient at the extent of every tile, as at the start of a round."""
     sums, found = measured(painter, grid, masks), []
     for tile in grid:
@@ -246,14 +246,14 @@ def test_oracle_with_regions(regions, kind):
 def test_oracle_with_regions_for_other_formulas(formula):
     """Means, deviations and covariances of regions agree in tiles as well."""
     goal, masks = goal_of(2, style_loss=formula), soft(2)
-    assert_same(gradients(Painter(network(), goal.objective), GRID, masks), written_out(goal, masks), GRID)
+    assert_same(gradients(TileOptimizer(network(), goal.objective), GRID, masks), written_out(goal, masks), GRID)
 
 
 def test_oracle_with_regions_in_the_metric_of_vgg():
     """With the bundled network, whose style is measured in VGG-19's space, regions agree in tiles as well."""
     net, masks = compact(), soft(2)
     goal = goal_of(2, net, metric=net.metric)
-    painter = Painter(net, goal.objective)
+    painter = TileOptimizer(net, goal.objective)
     assert set(STYLE_LAYERS) <= set(goal.metric)
     assert_same(gradients(painter, GRID, masks), written_out(goal, masks, net), GRID)
     tiled, whole = (painter.objective.losses(measured(painter, grid, masks))["style"] for grid in (GRID, WHOLE))
@@ -294,7 +294,7 @@ def test_a_tile_paints_with_regions_that_are_elsewhere():
     sums = measured(painter, GRID, masks)
     tile = GRID[1]  # at the right
     arguments = painter.content_features(to_tensor(crop(CONTENT, tile))), window(GRID, tile, masks), sums
-    state, part = painter.paint(crop(start_state(PICTURE), tile), *arguments, Steps(2, 0, 0, 0.02))
+    state, part = painter.paint(crop(start_state(PICTURE), tile), *arguments, StepSchedule(2, 0, 0, 0.02))
     assert abs(state[0] - crop(PICTURE, tile)).max() > 0.01
     assert part["style count relu3_1"] == 0 < part["style count relu3_1 1"]
     assert not part["style gram relu3_1"].any()

@@ -17,10 +17,10 @@ from PIL import Image
 
 from muralist.model.architecture import architecture
 from muralist.model.errors import DivergedError
-from muralist.model.painter import Painter, to_tensor
 from muralist.model.regions import ONE_REGION, Part
 from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES
 from muralist.model.statistics import Window, style_sums
+from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import tasks
 from muralist.pipeline.context import RenderContext
@@ -344,7 +344,7 @@ def test_a_tile_that_does_not_fit_is_named(done, monkeypatch, task):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     for name in ("paint", "measure"):
-        monkeypatch.setattr(tasks.Painter, name, exhausted)
+        monkeypatch.setattr(tasks.TileOptimizer, name, exhausted)
     context, level = done.context, done.levels[1]
     height, width = level.grid[3].outer.shape
     arguments = {"prepare_tile": (0, origin_of(context, level)), "paint_tile": (0, WEIGHT), "measure_tile": (0,)}[task]
@@ -434,8 +434,8 @@ def test_tiles_without_strength_are_not_painted(tmp_path, monkeypatch):
     prepare_level(context, level)
     everywhere(context, level, "prepare_tile", 0, 0, None)
     painted = []
-    paint = Painter.paint
-    monkeypatch.setattr(Painter, "paint", lambda *given: painted.append(given[1].shape) or paint(*given))
+    paint = TileOptimizer.paint
+    monkeypatch.setattr(TileOptimizer, "paint", lambda *given: painted.append(given[1].shape) or paint(*given))
     everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
     assert level.grid.shape == (2, 2)
     assert len(painted) == 2

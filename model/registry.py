@@ -24,7 +24,7 @@ class PublishedFile:
     name : str
         Of the file. Two editions may share it.
     format : str
-        As `muralist.model.formats.understand` tells it.
+        As `muralist.model.formats.normalize` tells it.
     license : str
         Of the weights.
     page : str
@@ -52,7 +52,7 @@ class PublishedFile:
     bundled: bool = False
 
     @property
-    def place(self) -> Path:
+    def local_path(self) -> Path:
         """Where the file lies, or would: beside this module or in torchvision's own cache."""
         return (BUNDLED if self.bundled else cache_folder()) / self.name
 
