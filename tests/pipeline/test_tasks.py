@@ -361,7 +361,7 @@ def test_statistics_of_several_styles_are_blended(tmp_path):
     level = levels_of(context)[0]
     prepare_level(context, level)
     first, second = (context.folder.read(context.folder.targets(level, number)) for number in (0, 1))
-    blended = tasks._painter(context, level).objective.terms[0].targets
+    blended = tasks._tile_optimizer(context, level).objective.terms[0].targets
     assert blended.keys() == first.keys() == second.keys()
     for name, found in blended.items():
         assert (first[name] != second[name]).any()
@@ -393,7 +393,7 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
     assert missing not in first.terms
     assert 0 < last.terms[counts] < first.terms[counts]
     assert set(tasks._features(context, level, level.grid[0])) == (set() if missing == "content" else {"relu4_2"})
-    assert missing not in [term.name for term in tasks._painter(context, level).objective.terms]
+    assert missing not in [term.name for term in tasks._tile_optimizer(context, level).objective.terms]
 
 
 def test_moments_take_the_place_of_style(tmp_path):
