@@ -25,11 +25,14 @@ from ..model.tile_optimizer import TileOptimizer, to_tensor
 from ..model.ways import Ways, usual_ways
 from .loss_terms import STYLE_TERMS, objective
 from .settings import Settings
-from .speeds import LOOK_STEPS
+from .speeds import EVALUATION_STEPS
 from .tasks import DTYPES, graphs
 from .workers.devices import best_precision, choose_algorithms, device_name, memory_errors, resolve_device
 
-STEPS = {"adam": 2, "lbfgs": 8}  # of a run, which ends with a look, as a round does; L-BFGS remembers more each step
+STEPS = {
+    "adam": 2,
+    "lbfgs": 8,
+}  # of a run, after which losses are evaluated; L-BFGS remembers more each step
 RUNS = 3  # that count, at most
 RUN_OPERATIONS = 1e12  # of all runs together, if that leaves one; about a minute on two cores
 MATRICES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}  # sides; large enough to be computed as fast as can be
@@ -82,7 +85,7 @@ class Calibration:
             If the tile does not fit into the memory of the device.
         """
         choose_algorithms(settings.fast)
-        pixel_steps = (STEPS[settings.optimizer] + LOOK_STEPS) * side**2
+        pixel_steps = (STEPS[settings.optimizer] + EVALUATION_STEPS) * side**2
         operations = pixel_steps * architecture(settings.network).operations(settings.layers)
         # A GPU is fast, and records the second run, which takes longer than any after it.
         runs = RUNS if self._device.startswith("cuda") else min(RUNS, max(1, int(RUN_OPERATIONS / operations)))

@@ -253,10 +253,10 @@ def estimate(plan: RenderPlan) -> dict[str, Any]:
     }
 
 
-def learn_speed_of(plan: RenderPlan, course: RunState, cluster: Cluster, precision: str) -> None:
+def learn_speed_of(plan: RenderPlan, state: RunState, cluster: Cluster, precision: str) -> None:
     """Keep how fast the finest level was painted, if workers of this machine painted it undisturbed and long enough."""
-    settings, level, report = plan.settings, plan.final, course.levels[-1]
-    disturbed = cluster.lost or cluster.again or course.resumed or report.halvings
+    settings, level, report = plan.settings, plan.final, state.levels[-1]
+    disturbed = cluster.lost or cluster.again or state.resumed or report.halvings
     if settings.scheduler is not None or settings.precision != "auto" or disturbed:
         return
     if report.busy_seconds < LEARNED_SECONDS:

@@ -237,16 +237,16 @@ def paint_picture(
     guidance = None if plan.regions is None else plan.regions.guidance([style.region for style in plan.styles])
     precision = cluster.precision if settings.precision == "auto" else settings.precision
     context = RenderContext(folder, settings, plan.weights, shares, cluster.device, precision, priority, guidance)
-    course, forecast = journal.resume(), planned_by(plan, cluster, precision)
+    state, forecast = journal.resume(), planned_by(plan, cluster, precision)
     name, last = plan.output.name, plan.levels[-1]
     LOG.debug("%s: %s x %s px on %s in %s", name, last.width, last.height, cluster.device, precision)
     LOG.debug("%s: run folder %s", name, folder.base.root)
-    if course.resumed:
-        LOG.debug("%s: resumed at level %s of %s", name, len(course.levels) + 1, len(plan.levels))
+    if state.resumed:
+        LOG.debug("%s: resumed at level %s of %s", name, len(state.levels) + 1, len(plan.levels))
     painting = RenderDriver(
-        context, plan.levels, cluster, _sources(plan, context), progress, journal, _saver(plan, context), course
+        context, plan.levels, cluster, _sources(plan, context), progress, journal, _saver(plan, context), state
     )
-    before = course.losses + course.current.rows
+    before = state.losses + state.current.rows
     progress.watch(lambda level, made: _finished(plan, context, level, made), before)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
@@ -258,16 +258,16 @@ def paint_picture(
         if plan.regions is not None and plan.regions.faces is not None:
             write_picture(faces_path(plan.output), np.dstack([plan.regions.faces.values[:]] * 3))
         if plan.loss_plot is not None:
-            write_plot(plan.loss_plot, course.losses)
+            write_plot(plan.loss_plot, state.losses)
         seams = score_seams(finished)
         painting.tick()
         peak, borders = cluster.peak_rss() + peak_rss(), finished.borders
-        sidecar = describe(plan, course, cluster, peak_rss=peak, seams=seams, borders=borders, forecast=forecast)
+        sidecar = describe(plan, state, cluster, peak_rss=peak, seams=seams, borders=borders, forecast=forecast)
         sidecar = {**sidecar, "proof": proof, "notices": [*sidecar["notices"], *told]}
         write_sidecar(plan.output, sidecar)
-        journal.write(course, finished=True)
+        journal.write(state, finished=True)
         LOG.debug("%s: written after %.0f s", name, sidecar["seconds"])
-    learn_speed_of(plan, course, cluster, context.precision)
+    learn_speed_of(plan, state, cluster, context.precision)
     return sidecar
 
 

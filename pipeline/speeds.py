@@ -16,14 +16,14 @@ from .workers.local import WorkerLayout
 
 USUAL_SIDE: Final = 512  # px; larger tiles are painted about as fast
 KEPT_DAYS: Final = 30  # after which a machine is measured again: drivers, libraries and habits change
-LOOK_STEPS: Final = 0.5  # what a look at the losses costs: the way forwards, but not back
+EVALUATION_STEPS: Final = 0.5  # what evaluating the losses costs: a forward pass alone
 
 Conditions = Mapping[str, str | int | bool]
 
 
 def round_steps(settings: Settings) -> float:
-    """Steps that a round costs beside its own: a look at the losses, and for L-BFGS the gradient of its last step."""
-    return LOOK_STEPS + (settings.optimizer == "lbfgs")
+    """Steps that a round costs beside its own: evaluating the losses, and for L-BFGS the gradient of its last step."""
+    return EVALUATION_STEPS + (settings.optimizer == "lbfgs")
 
 
 @dataclass(frozen=True)

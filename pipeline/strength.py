@@ -2,7 +2,7 @@
 
 With one content weight for all, abstract styles drown the photograph and quiet ones hardly show. So the weight is found
 while the coarsest level is painted, such that its content loss ends at what `strength` asks for, and stays for all
-finer levels. It follows from the looks at the losses alone, which the journal keeps: an interrupted painting finds the
+finer levels. It follows from the recorded losses alone, which the journal keeps: an interrupted painting finds the
 same weight again.
 """
 
@@ -35,7 +35,7 @@ def content_weight(settings: Settings, rows: Sequence[LossRecord], painted: floa
     settings : Settings
         An explicit `content_weight` beats `strength`.
     rows : sequence of LossRecord
-        All looks at the losses so far, each with the weight it was taken with.
+        All records of the losses so far, each with the weight it was taken with.
     painted : float
         Share of what is wanted of the content loss where masks say how strongly parts of the picture are painted.
     """

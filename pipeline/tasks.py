@@ -133,7 +133,7 @@ def _style_sums(
     return sums
 
 
-def _tallied(task: Callable[..., TileResult]) -> Callable[..., TileResult]:
+def _timed(task: Callable[..., TileResult]) -> Callable[..., TileResult]:
     """Give a task its tile instead of the tile's number, count its seconds, and say for what memory was not enough."""
 
     @wraps(task)
@@ -141,16 +141,16 @@ def _tallied(task: Callable[..., TileResult]) -> Callable[..., TileResult]:
         began, tile = time.perf_counter(), level.grid[number]
         try:
             with memory_errors("a tile of {1} x {0} px".format(*tile.outer.shape), context.device):
-                tally = task(context, level, tile, *arguments)
+                result = task(context, level, tile, *arguments)
         except DeviceMemoryError:
             graphs(context.device).clear()  # which hold memory that smaller tiles may need
             raise
-        return tally._replace(seconds=time.perf_counter() - began)
+        return result._replace(seconds=time.perf_counter() - began)
 
     return run
 
 
-@_tallied
+@_timed
 def prepare_tile(
     context: RenderContext, level: Level, tile: Tile, made: int, origin: tuple[Level, int] | None
 ) -> TileResult:
@@ -174,7 +174,7 @@ def prepare_tile(
     return TileResult(tile.index)
 
 
-@_tallied
+@_timed
 def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, content_weight: float) -> TileResult:
     """Make a round's steps on one tile, after `made` rounds."""
     settings, before = context.settings, fetched()
@@ -207,7 +207,7 @@ def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, cont
     return TileResult(tile.index, moved, tile_optimizer.graphs.replayed, tile_optimizer.graphs.trouble)
 
 
-@_tallied
+@_timed
 def measure_tile(context: RenderContext, level: Level, tile: Tile, made: int) -> TileResult:
     """File one tile's share of the losses of the canvas after `made` rounds, as it is when blended."""
     picture = context.canvas(level, made).read(tile.outer, slice(AVERAGE, AVERAGE + 1))[0]

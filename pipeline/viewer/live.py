@@ -27,7 +27,7 @@ from ..progress import Progress
 from ..records.losses import LossRecord
 from ..records.report import Result
 from .facts import loss_rows
-from .overview import LARGEST, Look, Shown, eight_bits, overview
+from .overview import LARGEST, ReadCanvas, Shown, eight_bits, overview
 from .pyramid import TILE
 
 SHARE: Final = 0.01  # of the time, that pages may take
@@ -92,7 +92,7 @@ class LivePicture(Progress):
     levels: Sequence[Level]
     inner: Progress
     board: "Board"
-    look: Look | None = None
+    read_canvas: ReadCanvas | None = None
     losses: list[LossRecord] = field(default_factory=list)
     level: int = 0
     ended: bool = False
@@ -108,10 +108,10 @@ class LivePicture(Progress):
 
     # -------------------------------------------------------------------------------------- told by the painting
 
-    def watch(self, look: Look, losses: Sequence[LossRecord]) -> None:
+    def watch(self, read_canvas: ReadCanvas, losses: Sequence[LossRecord]) -> None:
         """Be told how canvases are read, and the losses of what was painted before."""
-        self.look, self.losses = look, list(losses)
-        self.inner.watch(look, losses)
+        self.read_canvas, self.losses = read_canvas, list(losses)
+        self.inner.watch(read_canvas, losses)
 
     def start_level(self, level: Level) -> None:
         """Begin a level."""
@@ -183,13 +183,13 @@ class LivePicture(Progress):
         with self._lock:
             canvas = self._canvas
         finest = pyramid_levels(*self.size) - 1
-        if canvas is None or self.look is None or not 0 <= zoom <= finest:
+        if canvas is None or self.read_canvas is None or not 0 <= zoom <= finest:
             return None
         side = TILE << (finest - zoom)
         place = [Span(n * side, (n + 1) * side) & Span(0, full) for n, full in zip((row, col), self.size, strict=True)]
         if min(span.length for span in place) <= 0:
             return None
-        pixels = self._read(self.look(*canvas), place)
+        pixels = self._read(self.read_canvas(*canvas), place)
         shape = [max(1, ceil(span.length / (1 << (finest - zoom)))) for span in place]
         image = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
         return bytes(as_vips(np.asarray(image)).jpegsave_buffer(Q=90, subsample_mode="off"))

@@ -24,7 +24,7 @@ class Shown(Protocol):
         """Read a box: (h, w, 3), uint8 or uint16."""
 
 
-Look = Callable[[Level, int], Shown]  # reads the canvas of a level after so many rounds
+ReadCanvas = Callable[[Level, int], Shown]  # reads the canvas of a level after so many rounds
 
 
 def overview(shown: Shown, side: int) -> np.ndarray:

@@ -87,7 +87,7 @@ def _losses_by_name(level: object) -> object:
 
 
 def _row_by_name(row: object, settings: object) -> object:
-    """The same of a look at the losses, whose weights were in the settings."""
+    """The same of a loss record, whose weights were in the settings."""
     if not isinstance(row, dict) or "losses" in row:
         return row
     losses = {term: row[term] for term in _FORMER_TERMS if row.get(term) is not None}

@@ -1,7 +1,7 @@
 """Where tasks run: a set of workers, whoever comes and goes.
 
 `dispatch.py` decides which worker does what, and every call is bound to that worker; `client.py` carries it there and
-brings the result. A thread of its own does that, and looks every second who is there: workers that come are asked what
+brings the result. A thread of its own does that, and polls every second who is there: workers that come are asked what
 they are and used, what lost workers had is run again elsewhere, and a scheduler that is gone is waited for.
 """
 
@@ -37,7 +37,7 @@ from .local import block_sigint, local_shape, start_workers
 from .requirements import Backend, Facts, WorkerRequirements
 
 ASK_SECONDS = 60  # for a worker to say what it is: it loads torch and reads the weight file
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 RECONNECT_SECONDS = 600
 LOST_WORKERS_ALLOWED = 10  # per task; one that needs too much memory would go through workers for ever
 QUIET = {
@@ -46,7 +46,7 @@ QUIET = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.interval": "500ms",
     "distributed.deploy.lost-worker-timeout": "1 hour",  # dask's own 15 s are too few to load torch on a busy machine
-    "distributed.worker.profile.enabled": False,  # a look at every thread each 10 ms, which painting waits for
+    "distributed.worker.profile.enabled": False,  # which samples every thread each 10 ms, which painting waits for
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -114,16 +114,16 @@ class Cluster:
         """Tell of every worker the task it is at work on, and on what; None if it idles. Nothing once all has ended."""
         found = Future[dict[str, tuple[Any, Hashable] | None]]()
 
-        def look() -> None:
+        def tell() -> None:
             work = {
                 each: None if call is None else (call.task, call.affinity)
                 for each, call in self._dispatch.at_work().items()
             }
             found.set_result({self._known.get(each, each): what for each, what in work.items()})
 
-        self._post(look)
+        self._post(tell)
         with suppress(TimeoutError):
-            return found.result(timeout=LOOK_SECONDS)
+            return found.result(timeout=POLL_SECONDS)
         return {}
 
     def peak_rss(self) -> int:
@@ -215,9 +215,9 @@ class Cluster:
             await self._open(stack)
             self._opened.set_result(None)
             while not self._stopping.is_set():  # what is awaited below may swallow that this was cancelled
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
                 try:
-                    await self._look()
+                    await self._poll()
                 except OSError:
                     await self._reconnect()
                 self._replace_overdue()
@@ -263,7 +263,7 @@ class Cluster:
             raise ClusterError(f"scheduler {self._client.address} has no workers; start some with `dask worker`")
         found = await self._ask_all(workers)
         while not found and self._are_starting():
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             workers = await self._client.workers()
             found = await self._ask_all(workers)
         if not found:
@@ -328,7 +328,7 @@ class Cluster:
         self._dispatch.join(address, workers[address]["nthreads"])
         self.workers = max(self.workers, len(self._dispatch.workers))
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         """Find out who came and who left."""
         workers = await self._client.workers()
         self._given_up &= workers.keys()
@@ -369,7 +369,7 @@ class Cluster:
                 self._answer(call.batch, error=_given_up(call))
 
     async def _reconnect(self) -> None:
-        """Connect again, now or at the next look; then all workers are asked again, as if they had come later."""
+        """Connect again, now or at the next poll; then all workers are asked again, as if they had come later."""
         self._forget_workers()
         await self._client.close()
         try:
@@ -424,7 +424,7 @@ class Cluster:
             self._tasks.pop(key).cancel()
 
     async def _attend(self, run: Run) -> None:
-        """Have a call run by its worker. What dask drops stays, for the next look connects again, and runs it again."""
+        """Have a call run by its worker. What dask drops stays, for the next poll connects again, and runs it again."""
         result: Any = None
         error: Exception | None = None
         try:

@@ -27,7 +27,7 @@ from layouts import (
 from safetensors.torch import save
 from scipy.io import savemat
 
-from muralist.model import formats, published, weight_files
+from muralist.model import formats, registry, weight_files
 from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.model.errors import WeightsError
 from muralist.model.formats import decode, detect, normalize
@@ -75,7 +75,7 @@ def test_the_network_and_the_format_are_told(layout):
 def test_a_torch_file_of_the_compact_network_keeps_its_input(tmp_path):
     """Flat keys mean Gatys's convention for VGG only."""
     row = architecture("compact")
-    whole = decode("", (published.BUNDLED / "compact.safetensors").read_bytes()).tensors
+    whole = decode("", (registry.BUNDLED / "compact.safetensors").read_bytes()).tensors
     (tmp_path / "w.pth").write_bytes(zipped(dict(whole)))
     layers = ["conv1_1", "relu5_1"]
     given = load_network("compact", find_weights(row, str(tmp_path / "w.pth")), layers)(picture(), layers)
