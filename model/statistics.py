@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .regions import ONE_REGION, Guides, Part
+from .regions import ONE_REGION, Guidance, Part
 from .ways import GramProduct
 
 TileSums = Mapping[str, np.ndarray]  # float64, in NumPy, so that they are cheap to move and to keep
@@ -24,21 +24,21 @@ CACHED_ROWS = 4096  # of positions: as many as a processor's cache holds in floa
 class Window:
     """Blend weights of a tile at pixel resolution, as two factors: `rows` (H,) and `cols` (W,), float32, in [0, 1].
 
-    `guides` say what of the tile belongs to which region.
+    `guidance` says what of the tile belongs to which region.
     """
 
     rows: Tensor
     cols: Tensor
-    guides: Guides = ONE_REGION
+    guidance: Guidance = ONE_REGION
     _at: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(
-        cls, rows: np.ndarray, cols: np.ndarray, device: str | torch.device = "cpu", guides: Guides = ONE_REGION
+        cls, rows: np.ndarray, cols: np.ndarray, device: str | torch.device = "cpu", guidance: Guidance = ONE_REGION
     ) -> "Window":
         """Make a window of NumPy factors."""
         down, across = (torch.from_numpy(np.ascontiguousarray(w)).to(device) for w in (rows, cols))
-        return cls(down, across, guides)
+        return cls(down, across, guidance)
 
     @classmethod
     def full(cls, picture: Tensor) -> "Window":

@@ -25,7 +25,7 @@ from .network import Features, Network
 from .objective import Objective
 from .ops import gradient_at
 from .optimizers import Descent, Planes, StepSchedule
-from .regions import ONE_REGION, Guides
+from .regions import ONE_REGION, Guidance
 from .state import PIXELS
 from .statistics import TileSums, Window, absolute_sum, as_tensor, on_host, upcast, upcast_dtype
 
@@ -152,7 +152,7 @@ class TileOptimizer:
             What to give it, but for "numbers", see `until_finite`.
         """
         constants = tuple(self.goal.constants(whole).items())
-        single = not any(name.startswith(NORM) for name in whole) and not window.guides.parts
+        single = not any(name.startswith(NORM) for name in whole) and not window.guidance.parts
         key = (state.shape, steps.kind, consensus, constants) if single else None
         given = (
             {"state": torch.from_numpy(np.array(state)).to(self.like.device)}
@@ -160,15 +160,15 @@ class TileOptimizer:
             | {f"whole {name}": value for name, value in self.goal.statistics(whole).items()}
             | {"rows": window.rows, "cols": window.cols}
         )
-        work = partial(self._round, whole=whole, steps=steps, consensus=consensus, guides=window.guides)
+        work = partial(self._round, whole=whole, steps=steps, consensus=consensus, guidance=window.guidance)
         return key, work, given
 
     @torch.no_grad()
     def _round(
-        self, given: Tensors, whole: TileSums, steps: StepSchedule, consensus: bool, guides: Guides = ONE_REGION
+        self, given: Tensors, whole: TileSums, steps: StepSchedule, consensus: bool, guidance: Guidance = ONE_REGION
     ) -> dict[str, Tensor]:
         """Make the steps of a round and measure, without a look at any number."""
-        window = Window(given["rows"], given["cols"], guides)
+        window = Window(given["rows"], given["cols"], guidance)
         content = {layer: given[f"content {layer}"] for layer in self.objective.content_layers}
         statistics = {name.removeprefix("whole "): each for name, each in given.items() if name.startswith("whole ")}
         gradient = RoundGradient(self, content, window, whole, consensus, statistics)

@@ -38,7 +38,7 @@ ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: row blo
 ACTIVATION_COPIES = 4.0
 STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
 STATE_COPIES = 4
-GUIDE_BYTES = 3 * FLOAT + 2 * (FLOAT + DOUBLE)  # per pixel and region: masks, and numbers and weights of positions
+GUIDANCE_BYTES = 3 * FLOAT + 2 * (FLOAT + DOUBLE)  # per pixel and region: masks, and numbers and weights of positions
 PAIR_BYTES = 3 * PLANE_BYTES  # per pixel, of each pair that L-BFGS remembers within a round: s, y and B y
 LEARNED_SECONDS = 5  # of workers on a level, below which what it took is mostly their start
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
@@ -78,7 +78,7 @@ def worker_bytes(plan: RenderPlan, itemsize: int) -> int:
     activations = itemsize * plan.network.activations(plan.settings.layers)
     largest_style = max(max(_style_pixels(plan, level), default=0) for level in plan.levels)
     style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2)
-    regions = 0 if plan.regions is None else plan.regions.count * pixels * GUIDE_BYTES
+    regions = 0 if plan.regions is None else plan.regions.count * pixels * GUIDANCE_BYTES
     return WORKER_BYTES + int(max(pixels * _pixel_bytes(plan, itemsize) + regions, style))
 
 

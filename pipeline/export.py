@@ -36,7 +36,7 @@ class FinalImage:
     ----------
     canvas, content : Canvas
         The painting, and the photograph at the same size.
-    guides : Canvas or None
+    guidance : Canvas or None
         Of regions, if it has some.
     """
 
@@ -44,7 +44,7 @@ class FinalImage:
     level: Level
     canvas: Canvas
     content: Canvas
-    guides: Canvas | None = None
+    guidance: Canvas | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -73,15 +73,15 @@ class FinalImage:
     def read(self, box: Box) -> np.ndarray:
         """Read a box of the picture: (h, w, 3)."""
         pixels = self.canvas.read(self._place(box), slice(AVERAGE, AVERAGE + 1))[0]
-        if self.guides is not None and self.plan.regions is not None:
-            pixels = self._by_region(box, pixels, self.guides, self.plan.regions.count)
+        if self.guidance is not None and self.plan.regions is not None:
+            pixels = self._by_region(box, pixels, self.guidance, self.plan.regions.count)
         elif self.plan.settings.color == "luminance":
             pixels = with_chroma_of(self.photograph(box), pixels)
         return np.asarray(np.rint(pixels.clip(0, 1) * np.iinfo(self.dtype).max), self.dtype)
 
-    def _by_region(self, box: Box, pixels: np.ndarray, guides: Canvas, count: int) -> np.ndarray:
+    def _by_region(self, box: Box, pixels: np.ndarray, guidance: Canvas, count: int) -> np.ndarray:
         """Paint in light only where that is asked for, and let the photograph show through where it is to."""
-        channels, photograph = np.concatenate(guides.read(self._place(box)), axis=2), self.photograph(box)
+        channels, photograph = np.concatenate(guidance.read(self._place(box)), axis=2), self.photograph(box)
         light, shows = channels[..., count, None], channels[..., count + 1, None]
         if light.any():
             pixels = pixels + light * (with_chroma_of(photograph, pixels) - pixels)

@@ -48,21 +48,21 @@ class LevelInputs:
         Some rows of the photograph at any size.
     init : callable (height, width, rows) -> ndarray (rows, width, 3), float32
         The same of what the coarsest level starts from, but for noise.
-    guides : callable (height, width, rows) -> ndarray (rows, width, channels), float32, or None
-        The same of the guides of regions.
+    guidance : callable (height, width, rows) -> ndarray (rows, width, channels), float32, or None
+        The same of the guidance of regions.
     """
 
     content: ReadRows
     init: ReadRows
     styles: tuple[StyleSource, ...]
-    guides: ReadRows | None = None
+    guidance: ReadRows | None = None
 
 
 def prepare_level(context: RenderContext, cluster: Cluster, sources: LevelInputs, level: Level) -> None:
     """File what the tasks of a level read."""
     file_canvas(context.content(level), lambda rows: with_bleed(sources.content, level, rows))
-    if (guides := sources.guides) is not None:
-        file_canvas(context.guides(level), lambda rows: in_threes(with_bleed(guides, level, rows)))
+    if (guidance := sources.guidance) is not None:
+        file_canvas(context.guidance(level), lambda rows: in_threes(with_bleed(guidance, level, rows)))
     if level.index == 0 and not is_photograph(context.settings):
         init = with_bleed(sources.init, level, level.grid.box.rows)  # whole: noise is drawn once, from top to bottom
         start = start_canvas(init, architecture(context.settings.network).mean, context.settings)

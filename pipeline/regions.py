@@ -1,8 +1,8 @@
-"""Where a picture is painted after which style, and how strongly: masks become guides that tiles follow.
+"""Where a picture is painted after which style, and how strongly: masks become guidance channels that tiles follow.
 
 Masks belong to the photograph. They are brought to every level's size and to a partition of unity: what no region
-claims belongs to `--style`, and regions that claim more than a whole pixel share it. A guide is a region's share of
-every pixel, times how strongly it is painted there. Beside the guides of all regions lie the share of a pixel that is
+claims belongs to `--style`, and regions that claim more than a whole pixel share it. Guidance is a region's share of
+every pixel, times how strongly it is painted there. Beside those of all regions lie the share of a pixel that is
 painted in light only, and the share of the photograph that shows through in the end.
 """
 
@@ -23,7 +23,7 @@ from .region_specs import FACES, RegionSpec, parse_region
 from .settings import Settings
 from .workers.machine import budget
 
-EXTRA: Final = 2  # channels behind the guides: light only, photograph
+EXTRA: Final = 2  # channels behind the guidance: light only, photograph
 SHOWS_BELOW: Final = 0.25  # strength, below which the photograph begins to show through
 LEAST_CLAIM: Final = 0.1  # share of a pixel that a region must have somewhere to be painted at all
 _SMALL: Final = 256  # px, long side at which is looked whether anything is left to paint
@@ -32,15 +32,15 @@ Crop = Callable[[Picture], Picture]
 
 
 @dataclass(frozen=True)
-class Guidance:
+class RegionLayout:
     """What tasks must know of the regions of a picture.
 
     Attributes
     ----------
     count : int
-        Regions, as many as there are guides.
+        Regions, as many as there are guidance channels.
     planes : int
-        Of three channels each, that guides and what lies behind them take.
+        Of three channels each, that guidance and what lies behind it take.
     painted : float
         How much of the photograph is given up for the style, as a share of what it would be without masks.
     styles : tuple of int
@@ -87,9 +87,9 @@ class Regions:
         """Planes of three channels that `channels` fill."""
         return -(-(self.count + EXTRA) // 3)
 
-    def guidance(self, styles: Sequence[int]) -> Guidance:
+    def layout(self, styles: Sequence[int]) -> RegionLayout:
         """Say what tasks must know, given the region of every style picture."""
-        return Guidance(self.count, self.planes, self.painted, tuple(styles))
+        return RegionLayout(self.count, self.planes, self.painted, tuple(styles))
 
     @cached_property
     def painted(self) -> float:
@@ -100,11 +100,11 @@ class Regions:
         first = (*self.masks, self.strength_map, self.protect)
         shape = next((mask.height, mask.width) for mask in first if mask is not None)
         height, width = size_within(_SMALL, *shape)
-        guides = self.channels(height, width, (0, height))[..., : self.count]
-        return float(np.sqrt(guides.sum(2)).mean())
+        guidance = self.channels(height, width, (0, height))[..., : self.count]
+        return float(np.sqrt(guidance.sum(2)).mean())
 
     def channels(self, height: int, width: int, rows: tuple[int, int]) -> np.ndarray:
-        """Give the guides and, behind them, what is painted in light only and what shows through.
+        """Give the guidance and, behind it, what is painted in light only and what shows through.
 
         Parameters
         ----------
@@ -124,16 +124,16 @@ class Regions:
         shares = _partition([at_size(mask) for mask in self.masks], (rows[1] - rows[0], width), has_rest=self.has_rest)
         rest = [RegionSpec("", "", color="luminance" if self.luminance else "style")] if self.has_rest else []
         specs = [*rest, *self.specs]
-        guides = shares * np.array([spec.strength for spec in specs], np.float32)
+        guidance = shares * np.array([spec.strength for spec in specs], np.float32)
         if self.strength_map is not None:
-            guides *= at_size(self.strength_map)[..., None]
-        shows = 1 - np.minimum(guides.sum(2) / SHOWS_BELOW, 1)
+            guidance *= at_size(self.strength_map)[..., None]
+        shows = 1 - np.minimum(guidance.sum(2) / SHOWS_BELOW, 1)
         if self.protect is not None:
             protected = at_size(self.protect)
-            guides *= 1 - protected[..., None]
+            guidance *= 1 - protected[..., None]
             shows = np.maximum(shows, protected)
         light = np.array([self._in_light(spec) for spec in specs], np.float32)
-        return np.dstack([guides, shares @ light, shows])
+        return np.dstack([guidance, shares @ light, shows])
 
     def _in_light(self, spec: RegionSpec) -> bool:
         return self.luminance if spec.color is None else spec.color == "luminance"

@@ -234,9 +234,9 @@ def paint_picture(
     """
     settings, journal = plan.settings, Journal(folder, plan.output, plan.identity)
     shares = tuple(style.share for style in plan.styles)
-    guidance = None if plan.regions is None else plan.regions.guidance([style.region for style in plan.styles])
+    layout = None if plan.regions is None else plan.regions.layout([style.region for style in plan.styles])
     precision = cluster.precision if settings.precision == "auto" else settings.precision
-    context = RenderContext(folder, settings, plan.weights, shares, cluster.device, precision, priority, guidance)
+    context = RenderContext(folder, settings, plan.weights, shares, cluster.device, precision, priority, layout)
     state, forecast = journal.resume(), planned_by(plan, cluster, precision)
     name, last = plan.output.name, plan.levels[-1]
     LOG.debug("%s: %s x %s px on %s in %s", name, last.width, last.height, cluster.device, precision)
@@ -332,7 +332,7 @@ def _sources(plan: RenderPlan, context: RenderContext) -> LevelInputs:
         content=lambda height, width, rows: resize_rows(plan.content.pixels, height, width, rows),
         init=lambda height, width, rows: resize_rows(init, height, width, rows),
         styles=tuple(_style_source(style, origin) for style in plan.styles),
-        guides=None if plan.regions is None else plan.regions.channels,
+        guidance=None if plan.regions is None else plan.regions.channels,
     )
 
 
@@ -347,8 +347,8 @@ def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
 
 def _finished(plan: RenderPlan, context: RenderContext, level: Level, made: int) -> FinalImage:
     """The painting as it is after some rounds of a level."""
-    guides = None if plan.regions is None else context.guides(level)
-    return FinalImage(plan, level, context.canvas(level, made), context.content(level), guides)
+    guidance = None if plan.regions is None else context.guidance(level)
+    return FinalImage(plan, level, context.canvas(level, made), context.content(level), guidance)
 
 
 def _saver(plan: RenderPlan, context: RenderContext) -> Callable[[Level, int], Snapshot]:

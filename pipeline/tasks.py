@@ -20,7 +20,7 @@ from ..model.graphs import Graphs, cuda_graphs
 from ..model.loading import load_network
 from ..model.network import Features, Network
 from ..model.optimizers import StepSchedule
-from ..model.regions import ONE_REGION, Guides, guides_of, region_key
+from ..model.regions import ONE_REGION, Guidance, guidance_of, region_key
 from ..model.state import AVERAGE, MOMENT1, start_state
 from ..model.statistics import Window, total
 from ..model.tile_optimizer import TileOptimizer, to_tensor
@@ -118,13 +118,13 @@ def _style_sums(
     layers: tuple[str, ...],
 ) -> dict[str, np.ndarray]:
     """Sums that every term takes, named as its means are, and of the weights ("LAYER") over a tile."""
-    place, guides = tile.outer.inside(grid.box), ONE_REGION
+    place, guidance = tile.outer.inside(grid.box), ONE_REGION
     if weights is not None:
-        guides = _guides_of(context, weights[None, *place], layers)
-    window = Window.of(*grid.window(tile), context.device, guides)
+        guidance = _guidance_of(context, weights[None, *place], layers)
+    window = Window.of(*grid.window(tile), context.device, guidance)
     sums: dict[str, np.ndarray] = {}
     for layer, f in _network_of(context)(to_tensor(picture[place], context.device), layers).items():
-        ((_, part),) = guides.at(layer)
+        ((_, part),) = guidance.at(layer)
         found = {layer: window.part_at(part, *f.shape[-2:]).sum()}
         for name in context.settings.style_terms:
             measured = STYLE_TERMS[name].measure(f, window, part, usual_ways(context.device).gram)
@@ -180,7 +180,7 @@ def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, cont
     settings, before = context.settings, fetched()
     state = context.canvas(level, made).read(tile.outer)
     moved, window = fetched() - before, _window(context, level, tile)
-    if window.guides.is_empty:  # nothing is painted here
+    if window.guidance.is_empty:  # nothing is painted here
         before_it = context.folder.read(context.folder.sums(level, made, tile.index))
         _file(context, level, made + 1, tile, state, before_it)
         return TileResult(tile.index, moved)
@@ -270,18 +270,18 @@ def _window(context: RenderContext, level: Level, tile: Tile) -> Window:
     """Give the tile's blend weights, none to the margin around the picture: what is cut off is to match nothing."""
     sides = zip(level.grid.window(tile), tile.outer, level.picture_box, strict=True)
     rows, cols = (_inside(weights, outer, picture) for weights, outer, picture in sides)
-    return Window.of(rows, cols, context.device, _guides(context, level, tile))
+    return Window.of(rows, cols, context.device, _guidance(context, level, tile))
 
 
-def _guides(context: RenderContext, level: Level, tile: Tile) -> Guides:
+def _guidance(context: RenderContext, level: Level, tile: Tile) -> Guidance:
     """Give what of the tile belongs to which region."""
     if context.regions is None:
         return ONE_REGION
     arch, layers = architecture(context.settings.network), tuple(context.settings.active_style_layers)
     insets = {name: round(context.settings.region_inset * arch.receptive_field(name) / 2) for name in layers}
     box = tile.outer.grown(max(insets.values(), default=0)) & level.grid.box
-    planes = context.guides(level).read(box)
-    return _guides_of(
+    planes = context.guidance(level).read(box)
+    return _guidance_of(
         context,
         np.concatenate(planes, 2)[..., : context.regions.count].transpose(2, 0, 1),
         layers,
@@ -290,16 +290,16 @@ def _guides(context: RenderContext, level: Level, tile: Tile) -> Guides:
     )
 
 
-def _guides_of(
+def _guidance_of(
     context: RenderContext,
     masks: np.ndarray,
     layers: tuple[str, ...],
     insets: Mapping[str, int] | None = None,
     place: tuple[slice, slice] = (slice(None), slice(None)),
-) -> Guides:
+) -> Guidance:
     arch = architecture(context.settings.network)
     strides = {name: arch.stride(name) for name in layers}
-    return guides_of(torch.from_numpy(np.ascontiguousarray(masks)).to(context.device), strides, insets or {}, place)
+    return guidance_of(torch.from_numpy(np.ascontiguousarray(masks)).to(context.device), strides, insets or {}, place)
 
 
 def _inside(weights: np.ndarray, outer: Span, picture: Span) -> np.ndarray:

@@ -88,7 +88,7 @@ class MeansTerm(LossTerm):
         """Name, place, count and sums of every region at every layer of a tile."""
         for layer in self.layers:
             features = view.features[layer]
-            for name, part in view.window.guides.at(layer):
+            for name, part in view.window.guidance.at(layer):
                 count = view.window.part_at(part, *features.shape[-2:]).sum()
                 found = self.measure(features, view.window, part, view.product)
                 yield name, part, count, {f"{self.name} {kind} {name}": value for kind, value in found.items()}
@@ -152,12 +152,12 @@ class MeansTerm(LossTerm):
         self, view: TileView, statistics: Mapping[str, Tensor], constants: Mapping[str, float]
     ) -> dict[str, Tensor]:
         """Compute the gradient at the features; where there are regions, times what counts of the position."""
-        gradients, guides = {}, view.window.guides
+        gradients, guidance = {}, view.window.guidance
         for layer, share in self.shares.items():
             factor = self.weight * share * self.size.pixels / self.size.layers[layer].positions
             matrix = positions(view.features[layer])
-            gradient = torch.zeros_like(matrix) if guides.parts else matrix
-            for name, part in guides.at(layer):
+            gradient = torch.zeros_like(matrix) if guidance.parts else matrix
+            for name, part in guidance.at(layer):
                 if part is None:
                     gradient = self.pull(matrix, self._means_grad(name, statistics), factor)
                 elif not part.is_empty:

@@ -170,8 +170,8 @@ class RunFolder:
         """Folder of what the level starts from where it is not the photograph."""
         return f"{_level(level)}/start"
 
-    def guides(self, level: Level) -> str:
-        """Folder of the guides of regions on the level's canvas."""
+    def guidance(self, level: Level) -> str:
+        """Folder of the guidance of regions on the level's canvas."""
         return f"{_level(level)}/guides"
 
     def features(self, level: Level, tile: int) -> str:

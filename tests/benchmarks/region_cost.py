@@ -18,7 +18,7 @@ from muralist.model.architecture import architecture
 from muralist.model.loading import load_network
 from muralist.model.network import Network
 from muralist.model.optimizers import StepSchedule
-from muralist.model.regions import ONE_REGION, Guides, guides_of, region_key
+from muralist.model.regions import ONE_REGION, Guidance, guidance_of, region_key
 from muralist.model.state import start_state
 from muralist.model.statistics import TileSums, Window
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
@@ -65,18 +65,18 @@ class Round:
         random = np.random.default_rng(9)
         pixels = random.random((side, side, 3), np.float32)
         self.painter, self.state = TileOptimizer(network, goal), start_state(pixels, "lbfgs")
-        self.guides = ONE_REGION if given is None else self.of(settings, given)
+        self.guidance = ONE_REGION if given is None else self.of(settings, given)
         ones = np.ones(side, np.float32)
-        self.window = Window.of(ones, ones, guides=self.guides)
+        self.window = Window.of(ones, ones, guidance=self.guidance)
         self.content = self.painter.content_features(to_tensor(random.random((side, side, 3), np.float32)))
         self.whole: TileSums = self.painter.measure(to_tensor(pixels), self.content, self.window)
         self.steps = StepSchedule(steps, 0, 0, 1.0, optimizer="lbfgs")
 
     @staticmethod
-    def of(settings: Settings, given: np.ndarray) -> Guides:
-        """Guides of masks."""
+    def of(settings: Settings, given: np.ndarray) -> Guidance:
+        """Guidance of masks."""
         row = architecture(settings.network)
-        return guides_of(torch.from_numpy(given), {n: row.stride(n) for n in settings.active_style_layers}, {})
+        return guidance_of(torch.from_numpy(given), {n: row.stride(n) for n in settings.active_style_layers}, {})
 
     def seconds(self) -> float:
         """Paint it, and say how much processor time that took."""

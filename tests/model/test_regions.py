@@ -16,7 +16,7 @@ from muralist.model.loading import load_network
 from muralist.model.losses.terms import LayerShape
 from muralist.model.network import Network
 from muralist.model.optimizers import StepSchedule
-from muralist.model.regions import ONE_REGION, Guides, Part, guides_of, region_key
+from muralist.model.regions import ONE_REGION, Guidance, Part, guidance_of, region_key
 from muralist.model.state import start_state
 from muralist.model.statistics import TileSums, Window, style_sums, total
 from muralist.model.tile_optimizer import RoundGradient, TileOptimizer, to_tensor
@@ -115,15 +115,15 @@ def exact(factor: np.ndarray) -> np.ndarray:
 
 
 def window(grid: TileGrid, tile: Tile, masks: np.ndarray | None, insets: dict[str, int] | None = None) -> Window:
-    """Blend weights and guides of a tile, whose masks are known ten pixels beyond it."""
+    """Blend weights and guidance of a tile, whose masks are known ten pixels beyond it."""
     if masks is None:
         return Window.of(*map(exact, grid.window(tile)))
     (top, bottom), (left, right) = tile.outer
     first_row, first_col = max(0, top - 10), max(0, left - 10)
     wide = masks[:, first_row : bottom + 10, first_col : right + 10]
     place = slice(top - first_row, bottom - first_row), slice(left - first_col, right - first_col)
-    guides = guides_of(torch.from_numpy(wide), STRIDES, insets or {}, place)
-    return Window.of(*map(exact, grid.window(tile)), guides=guides)
+    guidance = guidance_of(torch.from_numpy(wide), STRIDES, insets or {}, place)
+    return Window.of(*map(exact, grid.window(tile)), guidance=guidance)
 
 
 def crop(pixels: np.ndarray, tile: Tile) -> np.ndarray:
@@ -321,8 +321,8 @@ def test_parts_are_where_a_mask_is_not_zero():
 
 
 def test_guides_say_where_nothing_is_painted():
-    """Guides are empty where all masks are zero, but not where there are no masks."""
-    nothing = guides_of(torch.zeros(2, 8, 8), {"relu1_1": 1, "relu2_1": 2}, {})
+    """Guidance is empty where all masks are zero, but not where there are no masks."""
+    nothing = guidance_of(torch.zeros(2, 8, 8), {"relu1_1": 1, "relu2_1": 2}, {})
     assert nothing.is_empty
     assert not ONE_REGION.is_empty
     assert [each.name for each in nothing.at("relu2_1")] == ["relu2_1", "relu2_1 1"]
@@ -333,8 +333,8 @@ def test_regions_shrink_at_deep_layers():
     """A region is shrunk by so many pixels on every side, but not where the picture ends, and at one layer only."""
     mask = torch.zeros(1, 16, 16)
     mask[:, 4:12, :8] = 1
-    guides = guides_of(mask, {"relu1_1": 1, "relu2_1": 2}, {"relu2_1": 2})
-    fine, coarse = dense(guides, "relu1_1", (16, 16)), dense(guides, "relu2_1", (8, 8))
+    guidance = guidance_of(mask, {"relu1_1": 1, "relu2_1": 2}, {"relu2_1": 2})
+    fine, coarse = dense(guidance, "relu1_1", (16, 16)), dense(guidance, "relu2_1", (8, 8))
     assert fine.tolist() == mask[0].tolist()
     wanted = torch.zeros(8, 8)
     wanted[3:5, :3] = 1
@@ -344,9 +344,9 @@ def test_regions_shrink_at_deep_layers():
 def test_shrunk_regions_are_the_same_in_every_tile():
     """With a margin of what they are shrunk by, tiles that overlap agree, and with the picture in one piece."""
     masks, insets = hard(5), {"relu1_1": 3, "relu3_1": 8}
-    whole = window(WHOLE, WHOLE[0], masks, insets).guides
+    whole = window(WHOLE, WHOLE[0], masks, insets).guidance
     for tile in GRID:
-        found = window(GRID, tile, masks, insets).guides
+        found = window(GRID, tile, masks, insets).guidance
         for layer, stride in STRIDES.items():
             rows, cols = (slice(span.start // stride, span.stop // stride) for span in tile.outer)
             wanted = dense(whole, layer, (SHAPE[0] // stride, SHAPE[1] // stride), region=2)
@@ -354,8 +354,8 @@ def test_shrunk_regions_are_the_same_in_every_tile():
             assert torch.equal(part, wanted[rows, cols])
 
 
-def dense(guides: Guides, layer: str, shape: tuple[int, int], region: int = 0) -> Tensor:
+def dense(guidance: Guidance, layer: str, shape: tuple[int, int], region: int = 0) -> Tensor:
     """The weights of a region at all positions of a layer: (height, width)."""
-    part, weights = guides.parts[layer][region], torch.zeros(shape[0] * shape[1], dtype=torch.float64)
+    part, weights = guidance.parts[layer][region], torch.zeros(shape[0] * shape[1], dtype=torch.float64)
     weights[slice(None) if part.places is None else part.places] = part.weights.double()
     return weights.view(shape)

@@ -28,7 +28,7 @@ from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.initialization import is_photograph
 from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.prepare_level import file_canvas, with_bleed
-from muralist.pipeline.regions import Guidance
+from muralist.pipeline.regions import RegionLayout
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.tiling.grid import Span
@@ -259,10 +259,10 @@ def test_tiles_leave_out_what_is_not_theirs(done):
 
 
 def test_without_masks_nothing_is_done_for_them(done, monkeypatch):
-    """A picture without masks has no guides and no regions, and no round asks for any."""
+    """A picture without masks has no guidance and no regions, and no round asks for any."""
     context, level = done.context, done.levels[1]
-    assert not context.folder.store.names(context.folder.guides(level))
-    assert tasks._window(context, level, level.grid[0]).guides is ONE_REGION
+    assert not context.folder.store.names(context.folder.guidance(level))
+    assert tasks._window(context, level, level.grid[0]).guidance is ONE_REGION
     filed = context.folder.read(context.folder.sums(level, 1, 0))
     assert {name for name in filed if "gram" in name or "count" in name} == {
         f"style gram relu{n}_1" for n in range(1, 6)
@@ -426,11 +426,11 @@ def test_pooling_and_padding_reach_the_network(tmp_path, changes, wanted):
 
 def test_tiles_without_strength_are_not_painted(tmp_path, monkeypatch):
     """Where no guide is, a round makes no step: state and sums are filed as they were; others are painted."""
-    context = replace(new_context(tmp_path), regions=Guidance(count=1, planes=1, painted=0.5, styles=(0,)))
+    context = replace(new_context(tmp_path), regions=RegionLayout(count=1, planes=1, painted=0.5, styles=(0,)))
     level = levels_of(context)[-1]
-    guides = np.zeros((level.grid.height, level.grid.width, 3), np.float32)
-    guides[:, :60, 0] = 1
-    file_canvas(context.guides(level), lambda rows: guides[slice(*rows)])
+    guidance = np.zeros((level.grid.height, level.grid.width, 3), np.float32)
+    guidance[:, :60, 0] = 1
+    file_canvas(context.guidance(level), lambda rows: guidance[slice(*rows)])
     prepare_level(context, level)
     everywhere(context, level, "prepare_tile", 0, 0, None)
     painted = []
@@ -449,7 +449,7 @@ def test_tiles_without_strength_are_not_painted(tmp_path, monkeypatch):
 
 def test_regions_have_the_targets_of_their_styles(tmp_path):
     """Every region follows its own style pictures, by their shares."""
-    context = replace(new_context(tmp_path, shares=(1.0, 0.25, 0.75)), regions=Guidance(2, 2, 1.0, (0, 1, 1)))
+    context = replace(new_context(tmp_path, shares=(1.0, 0.25, 0.75)), regions=RegionLayout(2, 2, 1.0, (0, 1, 1)))
     level = levels_of(context)[0]
     prepare_level(context, level)
     found = tasks._blended_targets(context, level)

@@ -12,7 +12,7 @@ from muralist.model.architecture import architecture, vgg
 from muralist.model.losses.moments import MomentsTerm, central
 from muralist.model.losses.terms import LayerShape, PictureSize, TileView
 from muralist.model.objective import Objective
-from muralist.model.regions import guides_of, region_key
+from muralist.model.regions import guidance_of, region_key
 from muralist.model.statistics import Window, on_host, total
 from muralist.model.tile_optimizer import RoundGradient, TileOptimizer, to_tensor
 from muralist.tiling.grid import Tile, TileGrid
@@ -117,11 +117,11 @@ def test_sums_are_at_least_float32(dtype):
 
 
 def window(tile: Tile, masks: Tensor | None) -> Window:
-    """Blend weights that sum to exactly one, and guides."""
+    """Blend weights that sum to exactly one, and guidance."""
     factors = (np.round(factor.astype(np.float64) * 2**20) / 2**20 for factor in GRID.window(tile))
     if masks is None:
         return Window.of(*factors)
-    return Window.of(*factors, guides=guides_of(masks[(..., *tile.outer.inside(GRID.box))], STRIDES, {}))
+    return Window.of(*factors, guidance=guidance_of(masks[(..., *tile.outer.inside(GRID.box))], STRIDES, {}))
 
 
 @pytest.mark.parametrize("regions", [1, 2])
