@@ -173,7 +173,7 @@ def driver_bytes(plan: RenderPlan) -> int:
 
 def largest_tile(level: Level) -> int:
     """Pixels of the largest tile."""
-    rows, cols = (max(cut.outer.length for cut in axis) for axis in level.grid.axes)
+    rows, cols = (max(part.outer.length for part in axis) for axis in level.grid.axes)
     return rows * cols
 
 

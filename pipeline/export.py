@@ -59,7 +59,7 @@ class FinalImage:
     @property
     def borders(self) -> tuple[list[int], list[int]]:
         """First pixel row below, and column right of, each border between the cores of tiles, px of the picture."""
-        rows, cols = ([cut.core.start - self.level.bleed for cut in axis[1:]] for axis in self.level.grid.axes)
+        rows, cols = ([part.core.start - self.level.edge_margin for part in axis[1:]] for axis in self.level.grid.axes)
         return rows, cols
 
     def __getitem__(self, rows: slice) -> np.ndarray:
@@ -93,7 +93,7 @@ class FinalImage:
 
     def _place(self, box: Box) -> Box:
         """A box of the picture on the canvas."""
-        return Box(*(Span(span.start + self.level.bleed, span.stop + self.level.bleed) for span in box))
+        return Box(*(Span(span.start + self.level.edge_margin, span.stop + self.level.edge_margin) for span in box))
 
 
 @dataclass(frozen=True)

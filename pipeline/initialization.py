@@ -66,7 +66,7 @@ def start_canvas(init: np.ndarray, base: tuple[float, float, float], settings: S
     Parameters
     ----------
     init : ndarray (H, W, 3), float32 in [0, 1]
-        On the level's canvas, bleed included.
+        On the level's canvas, edge margin included.
     base : tuple of float
         The network's mean color, RGB in [0, 1].
     settings : Settings

@@ -30,8 +30,9 @@ STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in, which 
 class Level:
     """One size of the picture.
 
-    The picture lies inside a canvas with `bleed` pixels around it (more at the bottom and right, up to a multiple of
-    `stride`), which are painted and cut off, because the outermost pixels of a canvas have no neighbors to agree with.
+    The picture lies inside a canvas with `edge_margin` pixels around it (more at the bottom and right, up to a multiple
+    of `stride`), which are painted and cut off, because the outermost pixels of a canvas have no neighbors to agree
+    with.
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class Level:
         0 is the coarsest.
     height, width : int
         Picture, px.
-    bleed, stride, tile, overlap : int
+    edge_margin, stride, tile, overlap : int
         px.
     min_side : int
         Smallest side of a tile that the network can see, px.
@@ -60,7 +61,7 @@ class Level:
     index: int
     height: int
     width: int
-    bleed: int
+    edge_margin: int
     stride: int
     tile: int
     overlap: int
@@ -82,7 +83,7 @@ class Level:
     @cached_property
     def grid(self) -> TileGrid:
         """The tiles of the canvas."""
-        height, width = (-(-(n + 2 * self.bleed) // self.stride) * self.stride for n in (self.height, self.width))
+        height, width = (-(-(n + 2 * self.edge_margin) // self.stride) * self.stride for n in (self.height, self.width))
         tile_grid = (
             None if self.tile_grid is None else (self.tile_grid[0] << self.halvings, self.tile_grid[1] << self.halvings)
         )
@@ -112,12 +113,15 @@ class Level:
     @property
     def frame(self) -> Frame:
         """Where the picture lies in the canvas."""
-        return Frame((self.grid.height, self.grid.width), (self.height, self.width), self.bleed)
+        return Frame((self.grid.height, self.grid.width), (self.height, self.width), self.edge_margin)
 
     @property
     def picture_box(self) -> Box:
         """The picture as a box of the canvas."""
-        return Box(Span(self.bleed, self.bleed + self.height), Span(self.bleed, self.bleed + self.width))
+        return Box(
+            Span(self.edge_margin, self.edge_margin + self.height),
+            Span(self.edge_margin, self.edge_margin + self.width),
+        )
 
     @cached_property
     def rounds(self) -> tuple[int, ...]:
@@ -146,7 +150,7 @@ class Level:
     @cached_property
     def tile_pixels(self) -> int:
         """Pixels of all tiles together, overlaps counted as often as they are painted."""
-        rows, cols = (sum(cut.outer.length for cut in axis) for axis in self.grid.axes)
+        rows, cols = (sum(part.outer.length for part in axis) for axis in self.grid.axes)
         return rows * cols
 
 
@@ -203,7 +207,7 @@ def _level(
         index=index,
         height=size[0],
         width=size[1],
-        bleed=settings.edge_margin,
+        edge_margin=settings.edge_margin,
         stride=stride,
         tile=settings.tile,
         overlap=settings.overlap,

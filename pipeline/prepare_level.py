@@ -60,11 +60,11 @@ class LevelInputs:
 
 def prepare_level(context: RenderContext, cluster: Cluster, sources: LevelInputs, level: Level) -> None:
     """File what the tasks of a level read."""
-    file_canvas(context.content(level), lambda rows: with_bleed(sources.content, level, rows))
+    file_canvas(context.content(level), lambda rows: with_margin(sources.content, level, rows))
     if (guidance := sources.guidance) is not None:
-        file_canvas(context.guidance(level), lambda rows: in_threes(with_bleed(guidance, level, rows)))
+        file_canvas(context.guidance(level), lambda rows: in_threes(with_margin(guidance, level, rows)))
     if level.index == 0 and not is_photograph(context.settings):
-        init = with_bleed(sources.init, level, level.grid.box.rows)  # whole: noise is drawn once, from top to bottom
+        init = with_margin(sources.init, level, level.grid.box.rows)  # whole: noise is drawn once, from top to bottom
         start = start_canvas(init, architecture(context.settings.network).mean, context.settings)
         file_canvas(context.start(level), lambda rows: start[slice(*rows)])
     _prepare_styles(context, cluster, sources.styles, level)
@@ -72,8 +72,8 @@ def prepare_level(context: RenderContext, cluster: Cluster, sources: LevelInputs
 
 def file_canvas(canvas: Canvas, read: Callable[[Span], np.ndarray]) -> None:
     """File a canvas in blocks; rows (h, W, 3 * planes) are asked for in order, each once."""
-    for row, cut in enumerate(canvas.grid.axes[0]):
-        _file_blocks(canvas, row, read(cut.core))
+    for row, part in enumerate(canvas.grid.axes[0]):
+        _file_blocks(canvas, row, read(part.core))
 
 
 def _file_blocks(canvas: Canvas, row: int, pixels: np.ndarray) -> None:
@@ -114,10 +114,10 @@ def _fetch(context: RenderContext, cache: StyleCache, side: int, name: str) -> b
     return kept is not None
 
 
-def with_bleed(read: ReadRows, level: Level, rows: Span) -> np.ndarray:
+def with_margin(read: ReadRows, level: Level, rows: Span) -> np.ndarray:
     """Read rows of a level's canvas from a picture, which is mirrored at its edges until it fills the canvas."""
-    down = mirrored(np.arange(*rows) - level.bleed, level.height)
-    across = mirrored(np.arange(level.grid.width) - level.bleed, level.width)
+    down = mirrored(np.arange(*rows) - level.edge_margin, level.height)
+    across = mirrored(np.arange(level.grid.width) - level.edge_margin, level.width)
     needed = Span(int(down.min()), int(down.max()) + 1)
     return np.asarray(read(level.height, level.width, needed)[np.ix_(down - needed.start, across)])
 

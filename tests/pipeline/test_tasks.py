@@ -27,7 +27,7 @@ from muralist.pipeline.context import RenderContext
 from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.initialization import is_photograph
 from muralist.pipeline.levels import Level, plan_levels
-from muralist.pipeline.prepare_level import file_canvas, with_bleed
+from muralist.pipeline.prepare_level import file_canvas, with_margin
 from muralist.pipeline.regions import RegionLayout
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import RunFolder
@@ -61,7 +61,7 @@ def content(height: int, width: int, rows: Span) -> np.ndarray:
 
 def prepare_level(context: RenderContext, level: Level) -> None:
     """File what the driver files at the start of a level."""
-    file_canvas(context.content(level), lambda rows: with_bleed(content, level, rows))
+    file_canvas(context.content(level), lambda rows: with_margin(content, level, rows))
     if not is_photograph(context.settings):
         gray = np.full((level.grid.height, level.grid.width, 3), 0.25, np.float32)
         file_canvas(context.start(level), lambda rows: gray[slice(*rows)])
@@ -188,7 +188,7 @@ def test_smaller_tiles_go_on_with_the_same_canvas(done):
     context, level = done.context, replace(done.levels[1], tile=64)
     assert len(level.grid) > len(done.levels[1].grid)
     level = replace(level, tile=128, halvings=1)  # the same tiles
-    file_canvas(context.content(level), lambda rows: with_bleed(content, level, rows))
+    file_canvas(context.content(level), lambda rows: with_margin(content, level, rows))
     losses = everywhere(context, level, "prepare_tile", 1, 1, (done.levels[1], 1))
     before, after = (context.canvas(each, 1).read(level.grid.box) for each in (done.levels[1], level))
     np.testing.assert_allclose(after, before, rtol=1e-6, atol=1e-6)
