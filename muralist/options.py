@@ -13,8 +13,8 @@ from click.shell_completion import CompletionItem
 
 from .pipeline.console import ELSEWHERE, LOG, LogFile
 from .pipeline.roles import LOOK, PICTURE, RUN, Group
-from .pipeline.setting_types import Certificate, FileName, MaxFile, Memory
-from .pipeline.settings import Settings, spelled
+from .pipeline.setting_types import Certificate, FileName, MaxFile, Memory, spelled
+from .pipeline.settings import Settings
 
 T = TypeVar("T", bound=Callable[..., Any])
 

@@ -13,6 +13,7 @@ from ..model.state import PLANES
 from .bench import learn_speed, speed_here
 from .errors import SettingsError
 from .initialization import is_photograph
+from .lengths import MM_PER_INCH
 from .levels import STYLE_TILE_PX, Level
 from .pictures.array_file import ArrayFile
 from .presets import load_settings
@@ -20,7 +21,6 @@ from .progress import counted
 from .records.run_state import RunState
 from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
-from .sizes import MM_PER_INCH
 from .speeds import conditions, round_steps, usual_speeds
 from .workers.cluster import Cluster
 from .workers.local import WorkerLayout, local_shape

@@ -10,13 +10,15 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
 from math import ceil, log
-from typing import Any
+from typing import Any, TypeVar
 
 from ..tiling.errors import TileTooSmallError
 from ..tiling.grid import Box, Span, TileGrid
 from ..tiling.resample import Frame
 from .errors import SettingsError
-from .settings import Settings, at_level
+from .settings import Settings
+
+T = TypeVar("T")
 
 BLOCK = (64, 2048)  # px, height and width
 # Steps after the start of a level, and before its end, at which tiles of L-BFGS meet besides: its first steps are great
@@ -24,6 +26,15 @@ BLOCK = (64, 2048)  # px, height and width
 SHORT_ROUNDS = (2, 5)
 STEPS_PER_ROUND = {"one tile": 25, "several": 10}  # L-BFGS forgets after a round, and a tile alone agrees anyway
 STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in, which overlap far enough to be exact
+
+
+def at_level(values: Sequence[T], level: int) -> T:
+    """Value for a level, counted from 0 at the coarsest; the last one serves all finer levels.
+
+    >>> [at_level((200, 100, 40), level) for level in range(5)]
+    [200, 100, 40, 40, 40]
+    """
+    return values[min(level, len(values) - 1)]
 
 
 @dataclass(frozen=True)

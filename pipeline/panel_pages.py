@@ -7,12 +7,12 @@ import numpy as np
 from PIL import Image
 
 from ..model.errors import printable
+from .lengths import MM_PER_INCH
 from .panel_plan import MARGIN_MM, Plan
 from .pictures.encoding import encode_jpeg
 from .pictures.images import size_within
 from .pictures.pdf import POINTS_PER_INCH, Page, Pdf, Rectangle
 from .pictures.stored import Stored
-from .sizes import MM_PER_INCH
 
 _TICK_MM, _LABEL_POINTS, _LABEL_MM = 6.0, 8, 3.0
 _OVERVIEW_SIDE: Final = 1200  # px

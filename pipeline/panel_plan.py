@@ -6,7 +6,7 @@ from math import ceil
 from typing import Final
 
 from .errors import SettingsError
-from .sizes import MAX_SIDE_MM, parse_length, parse_print, pixels_of
+from .lengths import MAX_SIDE_MM, parse_length, parse_print, pixels_of
 
 MARGIN_MM: Final = 10.0  # of a sheet, where printers do not print, and ticks and labels stand
 _MOST_PANELS: Final = 2000

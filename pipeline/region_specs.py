@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ..model.errors import choices
 from .errors import SettingsError
-from .sizes import MAX_SIDE_MM, parse_length, parse_stroke
+from .lengths import MAX_SIDE_MM, parse_length, parse_stroke
 
 MOST_REGIONS: Final = 16
 FACES: Final = "faces"  # what `protect` may say instead of the name of a mask

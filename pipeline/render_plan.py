@@ -10,6 +10,7 @@ from ..model.architecture import Architecture, architecture
 from ..model.weight_files import WeightFile, find_weights
 from .errors import OutputError, SettingsError
 from .initialization import init_file, read_init, stretch_notice
+from .lengths import DEFAULT_DPI
 from .levels import Level, plan_levels
 from .output_files import check_place
 from .pictures.encoding import MOST_JPEG_SIDE, OUTPUT_EXTENSIONS
@@ -17,7 +18,7 @@ from .pictures.images import Picture, crop_to_aspect, with_surroundings
 from .pictures.pages import fingerprint, place_of
 from .pictures.profiles import BUILT_IN, KEEP, output_profile
 from .pictures.reading import read_picture
-from .pictures.sheets import MARK_MARGIN_MM, Sheet
+from .pictures.sheets import Sheet
 from .pictures.writing import check_output
 from .records.identity import identity
 from .records.losses import check_plot
@@ -25,7 +26,7 @@ from .records.snapshots import snapshot_paths
 from .region_specs import FACES
 from .regions import Regions, mask_files, read_regions, region_specs
 from .settings import Settings
-from .sizes import DEFAULT_DPI, TargetSize, pixels_of, target_size
+from .sizes import TargetSize, sheet_of, target_of
 from .styles import Style, read_region_styles, read_styles, style_files
 from .workers.machine import budget
 
@@ -220,21 +221,6 @@ def plan_render(
             {what: fingerprint(path) for what, path in masks.items()},
         ),
     )
-
-
-def target_of(height: int, width: int, settings: Settings) -> TargetSize:
-    """Size of the painting of a photograph of this size, px. Raises `SettingsError`."""
-    names = {"size", "width", "height", "aspect", "print_size", "dpi", "fit", "bleed", "wrap", "wrap_edge"}
-    return target_size(height, width, **settings.model_dump(include=names))
-
-
-def sheet_of(target: TargetSize, settings: Settings) -> Sheet:
-    """How a painting of this size lies on what is printed. Raises `SettingsError`."""
-    if settings.crop_marks and settings.print_size is None:
-        raise SettingsError("got crop_marks without a print size, wanted one, such as --print 60x90cm")
-    dpi = settings.dpi or DEFAULT_DPI
-    margin = pixels_of(MARK_MARGIN_MM, dpi) if settings.crop_marks else 0
-    return Sheet(target.height, target.width, target.bleed, target.wrap, settings.wrap_edge, margin, dpi)
 
 
 def _check_pdf(output: Path, settings: Settings, sheet: Sheet) -> None:

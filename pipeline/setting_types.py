@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from .lengths import MAX_SIDE_MM, parse_aspect, parse_length, parse_print, parse_stroke
 from .region_specs import check_regions
-from .sizes import MAX_SIDE_MM, parse_aspect, parse_length, parse_print, parse_stroke
 
 T = TypeVar("T")
 
@@ -138,6 +138,7 @@ StyleLoss = Literal[
 ]
 ContentLoss = Literal["relative", "gatys", "mse", "sum", "log0", "fermilab", "gcucurull", "prisma"]
 TvLoss = Literal["l2", "l2-mean", "l2-sum", "l2-9point", "l1-mean", "l1-sum"]
+Edge = Literal["paint", "mirror", "color"]
 BitDepth = Annotated[Literal["auto", 8, 16], BeforeValidator(_digits_as_int)]
 Device = Annotated[
     str, AfterValidator(_matching(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"))
@@ -157,3 +158,18 @@ PrintSize = Annotated[str, _readable(lambda text, _: parse_print(text))]
 Border = Annotated[str, _readable(parse_length)]
 StyleWidth = Annotated[Named[Text], _readable(lambda text, name: parse_length(text, name, MAX_SIDE_MM))]
 Stroke = Annotated[Named[Text], _readable(parse_stroke)]
+
+
+def spelled(value: object) -> str:
+    """Spell a default as a user would write it; "" for none.
+
+    >>> spelled((0.02, 1.0)), spelled({"relu4_2": 1.0}), spelled(True), spelled(None)
+    ('0.02, 1', 'relu4_2: 1', 'true', '')
+    """
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {weight:g}" for key, weight in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(map(spelled, value))
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()

@@ -5,11 +5,11 @@ that the settings written beside a painting are the ones it was made with.
 """
 
 import warnings
-from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
 
+from .lengths import MAX_DPI, MAX_SIDE_PX, check_sides
 from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, WithRoles, machine_setting, setting
 from .setting_types import (
     Address,
@@ -20,6 +20,7 @@ from .setting_types import (
     ContentLoss,
     Decay,
     Device,
+    Edge,
     FileName,
     Float,
     Int,
@@ -45,40 +46,13 @@ from .setting_types import (
     Weight,
     by_optimizer,
 )
-from .sizes import MAX_DPI, MAX_SIDE_PX, Edge, check_sides
-
-T = TypeVar("T")
 
 MOST_PROCESSES: Final = 1024  # and threads, whatever machine it is; see also `muralist.pipeline.workers.local`
-
-
-def spelled(value: object) -> str:
-    """Spell a default as a user would write it; "" for none.
-
-    >>> spelled((0.02, 1.0)), spelled({"relu4_2": 1.0}), spelled(True), spelled(None)
-    ('0.02, 1', 'relu4_2: 1', 'true', '')
-    """
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {weight:g}" for key, weight in value.items())
-    if isinstance(value, tuple):
-        return ", ".join(map(spelled, value))
-    if value is None:
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def warn_of_old_name(name: str, new: str, value: object, place: str = "") -> None:
     """Tell as a `FutureWarning` that a setting has another name now."""
     warnings.warn(f"{place}{name} is called {new} now; write {new}: {value}", FutureWarning, stacklevel=4)
-
-
-def at_level(values: Sequence[T], level: int) -> T:
-    """Value for a level, counted from 0 at the coarsest; the last one serves all finer levels.
-
-    >>> [at_level((200, 100, 40), level) for level in range(5)]
-    [200, 100, 40, 40, 40]
-    """
-    return values[min(level, len(values) - 1)]
 
 
 SUITS_OPTIMIZER: Any = None  # the default of settings that `by_optimizer` chooses

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..model.architecture import Architecture
 from .errors import PictureError, SettingsError
+from .lengths import MAX_SIDE_MM, Stroke, parse_length, parse_stroke, pixels_of
 from .pictures.colors import Recoloring, recoloring
 from .pictures.formats import INPUT_EXTENSIONS
 from .pictures.images import Picture, resize
@@ -23,7 +24,6 @@ from .progress import counted
 from .region_specs import RegionSpec
 from .regions import fitted
 from .settings import Settings
-from .sizes import MAX_SIDE_MM, Stroke, parse_length, parse_stroke, pixels_of
 from .workers.machine import budget
 
 

@@ -30,9 +30,9 @@ from ..tiling.grid import Box, Span, Tile, TileGrid
 from ..tiling.resample import cubic, linear, resample
 from .context import Losses, RenderContext, TileResult
 from .errors import DeviceMemoryError
-from .levels import STYLE_TILE_PX, Level
+from .levels import STYLE_TILE_PX, Level, at_level
 from .loss_terms import STYLE_TERMS, objective
-from .settings import Settings, at_level
+from .settings import Settings
 from .storage.canvas import Canvas
 from .storage.store import fetched
 from .workers.devices import memory_errors

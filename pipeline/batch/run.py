@@ -34,8 +34,9 @@ from ..records.report import Report, Result, Status
 from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
 from ..render import check_room, paint_picture
-from ..render_plan import as_paths, plan_render, sidecar_path, target_of
+from ..render_plan import as_paths, plan_render, sidecar_path
 from ..settings import Settings
+from ..sizes import target_of
 from ..storage.run_folder import RunFolder, clean_stale, open_run
 from ..viewer.facts import assigned, render_command
 from ..viewer.gallery import check_gallery, gallery_path, write_gallery

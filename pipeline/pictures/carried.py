@@ -7,8 +7,8 @@ from importlib.metadata import version
 from typing import Literal
 
 from . import iptc, xmp
+from .exif import rights_of, without_gps
 from .images import Picture
-from .metadata import rights_of, without_gps
 
 Wanted = Literal["all", "copyright", "none"]
 """All there is, only creator and copyright, or nothing."""

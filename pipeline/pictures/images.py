@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .array_file import Allocator, ArrayFile, allocator_in
-from .metadata import Dpi
+from .exif import Dpi
 from .vips import Pixels, full_scale
 
 _LOBES = 3  # of the filter, on either side

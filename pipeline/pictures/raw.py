@@ -17,7 +17,8 @@ from PIL import Image
 
 from ..errors import PictureError
 from .directories import Directory, read_directories
-from .metadata import exif_of_raw, with_blob
+from .exif import exif_of_raw
+from .metadata import with_blob
 from .opened import Asked, Opened, decoded, header, upright
 
 RAW_EXTENSIONS = (

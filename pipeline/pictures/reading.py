@@ -12,18 +12,11 @@ import pyvips
 
 from ..errors import OutputError, PictureError
 from .array_file import Allocator, ArrayFile, allocator_in
+from .exif import exif_of_tiff
 from .formats import kind_of
 from .images import Picture
 from .iptc import unwrapped
-from .metadata import (
-    blob,
-    can_convert_from,
-    exif_of_tiff,
-    srgb_profile,
-    stated_dpi,
-    stated_orientation,
-    without_profile,
-)
+from .metadata import blob, can_convert_from, srgb_profile, stated_dpi, stated_orientation, without_profile
 from .opened import Asked, Opened, damaged
 from .pages import digest_of, place_of
 from .stored import Stored

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .array_file import ArrayFile
-from .metadata import Dpi
+from .exif import Dpi
 from .profiles import channels_of
 from .vips import BLOCK_BYTES, Pixels
 

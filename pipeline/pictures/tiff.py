@@ -19,7 +19,8 @@ from tifffile import COMPRESSION, PHOTOMETRIC
 
 from ..errors import PictureError
 from .directories import Directory, View, pages, read_directories
-from .metadata import dpi_of_tags, with_blob, with_dpi
+from .exif import dpi_of_tags
+from .metadata import with_blob, with_dpi
 from .opened import Asked, Opened
 from .vips import DTYPE, VIPS_SCALE, source_of
 

@@ -9,7 +9,8 @@ from ..errors import OutputError
 from ..output_files import check_place, writing
 from .encoded_rows import EncodedRows, RowsError
 from .encoding import OUTPUT_EXTENSIONS, OUTPUT_FORMATS, OutputFormat, plain_errors, save_tiff
-from .metadata import Dpi, Extras, is_usable
+from .exif import Dpi
+from .metadata import Extras, is_usable
 from .pdf import Page
 from .profiles import channels_of
 from .stored import Stored
@@ -103,7 +104,7 @@ def write_picture(
         What becomes of colors that the profile does not have: relative, perceptual, saturation or absolute.
     exif
         EXIF block to keep. Orientation, size and resolution in it are set anew and its thumbnail is dropped. TIFF
-        keeps only its text tags (`metadata.TEXT_TAGS`).
+        keeps only its text tags (`exif.TEXT_TAGS`).
     xmp
         XMP document to write as it is; a JPEG has room for `MOST_JPEG_METADATA` bytes of one.
     iptc

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ..errors import SettingsError
+from ..lengths import MM_PER_INCH
 from ..presets import load_settings
 from ..records.losses import LossRecord
 from ..records.report import spent
-from ..settings import spelled
-from ..sizes import MM_PER_INCH
+from ..setting_types import spelled
 from .record import Input, Record, Setting
 
 _PLAIN: Final = re.compile("(?!(?:null|true|false)$)[a-z][a-z0-9_-]*")  # texts that YAML takes as they are

@@ -15,10 +15,10 @@ from typing import Any
 import click
 from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
+from muralist.pipeline.lengths import MAX_SIDE_PX
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.render_plan import plan_render
-from muralist.pipeline.sizes import MAX_SIDE_PX
 from muralist.tiling.seams import seam_score
 
 PAIRS = ("golden_gate/starry_night", "chicago/the_scream", "tubingen/composition_vii")

@@ -19,9 +19,9 @@ from pictures import deep, photograph, with_alpha
 from PIL import ExifTags, Image
 
 from muralist.pipeline.errors import PictureError
+from muralist.pipeline.pictures.exif import text_tags
 from muralist.pipeline.pictures.formats import INPUT_FORMATS, UNSUPPORTED_EXTENSIONS
 from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.metadata import text_tags
 from muralist.pipeline.pictures.reading import read_picture, read_size
 
 PIXELS = photograph(48, 64)

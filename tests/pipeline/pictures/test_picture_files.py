@@ -27,7 +27,7 @@ from snapshots import (
 
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.pictures.encoding import OUTPUT_EXTENSIONS
-from muralist.pipeline.pictures.metadata import dpi_of_exif, text_tags
+from muralist.pipeline.pictures.exif import dpi_of_exif, text_tags
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import check_output, write_picture
 

@@ -13,11 +13,11 @@ import pytest
 import pyvips
 
 from muralist.pipeline.errors import ClusterError, OutputError
+from muralist.pipeline.lengths import MAX_SIDE_PX
 from muralist.pipeline.output_files import keep_times
 from muralist.pipeline.pictures import encoded_rows, encoding
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import write_picture
-from muralist.pipeline.sizes import MAX_SIDE_PX
 
 EXTENSIONS = pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tif"])
 HEIGHT, WIDTH = 40, 30
