@@ -448,7 +448,7 @@ def gather(images: Iterable[Path], side: int) -> tuple[list[Tensor], list[Tensor
 @click.option("--canvases", default=30, type=click.IntRange(0), help="Paintings before every turn.")
 @click.option("--out", default="compact.safetensors", type=click.Path(dir_okay=False, writable=True, path_type=Path))
 @click.option("--batch", default=8, type=click.IntRange(1), help="Crops in one step.")
-@click.option("--crop", default=128, type=click.IntRange(2 * STUDENT.minimum(LAYERS)), help="Side of a crop, px.")
+@click.option("--crop", default=128, type=click.IntRange(2 * STUDENT.min_input(LAYERS)), help="Side of a crop, px.")
 @click.option("--seed", default=0)
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]))
 @click.option("--processes", default=0, type=click.IntRange(0), help="That cut crops; a GPU waits for one alone.")

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from heapq import nlargest
 from math import inf
@@ -53,14 +52,7 @@ QUIET = {
     "distributed.worker.memory.terminate": False,
 }
 CLIENT_LOG = "distributed.client"  # has a handler of its own
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What became of a call."""
-
-    result: Any = None
-    error: BaseException | None = None
+Answer = tuple[Any, BaseException | None]  # to a call: its result, or what went wrong
 
 
 class Cluster:
@@ -78,22 +70,24 @@ class Cluster:
         What the user should know: workers that were left out or lost, and connections.
     lost : int
         Workers that died or vanished.
+    failed : BaseException or None
+        What ended all maps, also those to come; None while the workers are of use.
     """
 
     def __init__(self, settings: Settings, store: Store, local_dir: Path, tiles: int, weights: WeightFile) -> None:
         self.workers = self.lost = self.threads = 0
         self.device = self.device_name = self.precision = ""
         self.notices: list[str] = []
+        self.failed: BaseException | None = None
         self._settings, self._store, self._local_dir, self._tiles = settings, store, local_dir, tiles
         self._requirements = WorkerRequirements.of(store, weights)
         self._client = SchedulerClient(settings)
         self._dispatch = Dispatch(self._begin, self._cancel)
-        self._answers: dict[Batch, SimpleQueue[_Answer]] = {}
+        self._answers: dict[Batch, SimpleQueue[Answer]] = {}
         self._known: dict[str, str] = {}  # workers that were asked what they are, and what to call them
         self._given_up: set[str] = set()  # workers that hang, which may be there for a while yet
         self._peaks: dict[str, int] = {}
         self._seen = time.monotonic()  # when there last was a worker
-        self._failed: BaseException | None = None
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
         self._loop, self._stopping, self._opened = asyncio.new_event_loop(), asyncio.Event(), Future[None]()
         self._thread = threading.Thread(target=self._run, name="muralist-cluster")
@@ -104,11 +98,6 @@ class Cluster:
     def again(self) -> int:
         """Tasks that were run again: the worker was lost or took far too long, or the scheduler was gone."""
         return self._dispatch.again
-
-    @property
-    def failed(self) -> BaseException | None:
-        """What ended all maps, also those to come; None while the workers are of use."""
-        return self._failed
 
     def at_work(self) -> dict[str, tuple[Any, Hashable] | None]:
         """Tell of every worker the task it is at work on, and on what; None if it idles. Nothing once all has ended."""
@@ -164,20 +153,20 @@ class Cluster:
         Exception
             Whatever a task raised; the others of this map are given up.
         """
-        batch, answers = Batch(priority), SimpleQueue[_Answer]()
+        batch, answers = Batch(priority), SimpleQueue[Answer]()
         places = affinities if affinities is not None else [None] * len(calls)
         most = limits if limits is not None else [inf] * len(calls)
         parts = zip(calls, places, most, strict=True)
         todo = [Call(batch, (task, *call), affinity, limit) for call, affinity, limit in parts]
-        if self._failed is not None:
-            raise self._failed
+        if self.failed is not None:
+            raise self.failed
         self._post(self._add, batch, todo, answers)
         try:
             for _ in todo:
-                answer = answers.get()
-                if answer.error is not None:
-                    raise answer.error
-                yield answer.result
+                result, error = answers.get()
+                if error is not None:
+                    raise error
+                yield result
         finally:
             self._post(self._give_up, batch)
 
@@ -236,11 +225,11 @@ class Cluster:
 
     def _fail(self, error: BaseException) -> None:
         """End all maps with an error, also those to come."""
-        self._failed = self._failed or error
+        self.failed = self.failed or error
         if not self._opened.done():
             self._opened.set_exception(error)
         for answers in self._answers.values():
-            answers.put(_Answer(error=self._failed))
+            answers.put((None, self.failed))
         self._answers.clear()
 
     # ------------------------------------------------------------------------------------------- in it: who is there
@@ -397,9 +386,9 @@ class Cluster:
 
     # --------------------------------------------------------------------------------------------- in it: who does what
 
-    def _add(self, batch: Batch, calls: Sequence[Call], answers: "SimpleQueue[_Answer]") -> None:
-        if self._failed is not None:
-            answers.put(_Answer(error=self._failed))
+    def _add(self, batch: Batch, calls: Sequence[Call], answers: "SimpleQueue[Answer]") -> None:
+        if self.failed is not None:
+            answers.put((None, self.failed))
             return
         self._answers[batch] = answers
         self._dispatch.add(calls)
@@ -412,7 +401,7 @@ class Cluster:
 
     def _answer(self, batch: Batch, result: Any = None, error: BaseException | None = None) -> None:
         if batch in self._answers:
-            self._answers[batch].put(_Answer(result, error))
+            self._answers[batch].put((result, error))
         if error is not None:
             self._dispatch.drop(batch)
 
@@ -467,20 +456,17 @@ def open_cluster(
     DeviceError
         If no worker has the device that was asked for.
     """
-    with dask.config.set(QUIET), _silence():
+    with (
+        dask.config.set(QUIET),
+        silence_logging_cmgr(logging.CRITICAL, "distributed"),  # what matters is said in notices and errors
+        silence_logging_cmgr(logging.CRITICAL, CLIENT_LOG),
+    ):
         cluster = Cluster(settings, store, local_dir, tiles, weights)
         try:
             cluster.start()
             yield cluster
         finally:
             cluster.stop()
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep dask's log out of the terminal: what matters is said in notices and errors."""
-    with silence_logging_cmgr(logging.CRITICAL, "distributed"), silence_logging_cmgr(logging.CRITICAL, CLIENT_LOG):
-        yield
 
 
 def _who(address: str, facts: Facts) -> str:

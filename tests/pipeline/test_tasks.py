@@ -49,7 +49,7 @@ def new_context(folder: Path, settings: Settings = SETTINGS, shares: tuple[float
 
 def levels_of(context: RenderContext) -> tuple[Level, ...]:
     """The levels of the job's painting."""
-    minimum = NETWORK.minimum(context.settings.layers)
+    minimum = NETWORK.min_input(context.settings.layers)
     return plan_levels(96, 128, [(112, 1.0)] * len(context.shares), context.settings, 16, minimum)
 
 
