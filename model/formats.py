@@ -295,7 +295,7 @@ def _head(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy advises to write files of Python 2 anew
+        warnings.simplefilter("ignore")  # NumPy advises against files of Python 2
         return read(file)
 
 

@@ -29,7 +29,7 @@ class StepSchedule:
     first : int
         Steps made before, over all levels: for Adam's bias correction.
     first_of_level : int
-        Steps made before at this level: for the moving average and L-BFGS, which start anew at every level.
+        Steps made before at this level: for the moving average and L-BFGS, which restart at every level.
     learning_rate : float
         Adam: in units of the pixel range, per step. L-BFGS: factor of the quasi-Newton step.
     betas : (float, float)

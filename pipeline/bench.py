@@ -1,6 +1,6 @@
 """How fast this machine paints: measured for `muralist bench`, and for `plan` where nothing was measured before.
 
-All rates are of all workers together; microseconds per pixel and step are one worker's, while all others are at it too.
+Rates are summed over all workers; microseconds per pixel and step are per worker, with all workers running.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,7 +20,7 @@ from .workers.local import WorkerLayout, local_shape
 from .workers.machine import cpu_name, has_metal
 
 ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float32": 4}  # of a value, at least
-BUSY_SHARE = 0.25  # of the processors that other programs may take while this machine is measured for later, too
+BUSY_SHARE = 0.25  # of the processors that other programs may take while a benchmark is cached
 WATCHED_SECONDS = 0.5  # before, for what they take
 MANY_TILES = 1 << 30  # as many as would keep any machine busy
 
@@ -28,9 +28,9 @@ Facts = dict[str, str]
 
 
 def speed_here(settings: Settings, shape: WorkerLayout, side: int) -> dict[str, Any]:
-    """Tell how fast this machine paints: as it was measured before, or else measured now for a short while.
+    """Tell how fast this machine paints: from the cache, or by a short benchmark.
 
-    What is measured now is kept, unless other programs are busy: it would be believed when they are gone.
+    The benchmark is cached, unless other programs are busy: it would no longer hold once they are gone.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def speed_here(settings: Settings, shape: WorkerLayout, side: int) -> dict[str, 
 
 
 def _busy() -> float | None:
-    """Share of the processors that other programs take, if it is more than a little."""
+    """Share of the processors that other programs take; None if it is small."""
     share: float = psutil.cpu_percent(interval=WATCHED_SECONDS) / 100
     return share if share > BUSY_SHARE else None
 
@@ -73,7 +73,7 @@ def _busy() -> float | None:
 def learn_speed(
     settings: Settings, shape: WorkerLayout, device: tuple[str, str], precision: str, side: int, seconds: float
 ) -> None:
-    """Keep how fast a painting was really painted here, which corrects what was measured before.
+    """Cache how fast a painting was really painted here, instead of what a benchmark said.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def _check_precisions(trials: Sequence[Settings], facts: Facts) -> None:
 
 
 def _machine(call_all: CallAll, facts: Facts, shape: WorkerLayout, precisions: Collection[str]) -> dict[str, Any]:
-    """What this machine can do at best, whatever it computes."""
+    """Peak rates of this machine."""
     return {
         "device": facts["device"],
         "name": facts["name"],

@@ -1,4 +1,4 @@
-"""What a render will take, before it begins: memory, disk, operations and, after a short measurement, time."""
+"""What a render will take: memory, disk, operations and, from a short benchmark, time."""
 
 from collections.abc import Sequence
 from math import ceil, isqrt, prod
@@ -89,7 +89,7 @@ def _pixel_bytes(plan: RenderPlan, itemsize: int) -> float:
 
 
 def gpu_room(plan: RenderPlan, shape: WorkerLayout, itemsize: int) -> dict[str, int] | None:
-    """Compare what workers take of a GPU's memory with what is free there, as foreseen; None where that is not known.
+    """Compare what workers take of a GPU's memory with what is free there, as estimated; None where that is not known.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def plan(
     *,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Foresee what `render` with the same arguments would do and take, without painting.
+    """Estimate what `render` with the same arguments would do and take, without painting.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def plan(
     Returns
     -------
     dict
-        What `estimate` foresees, and `notices`: what the user should know.
+        What `estimate` gives, and `notices`: what the user should know.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def plan(
 
 
 def estimate(plan: RenderPlan) -> dict[str, Any]:
-    """Foresee a render; for the time, a few steps are measured on this machine, unless that was done before.
+    """Estimate a render. Time comes from a short benchmark of this machine, which is cached.
 
     Returns
     -------
@@ -254,7 +254,7 @@ def estimate(plan: RenderPlan) -> dict[str, Any]:
 
 
 def learn_speed_of(plan: RenderPlan, state: RunState, cluster: Cluster, precision: str) -> None:
-    """Keep how fast the finest level was painted, if workers of this machine painted it undisturbed and long enough."""
+    """Cache how fast the finest level was painted, if workers of this machine did it undisturbed and long enough."""
     settings, level, report = plan.settings, plan.final, state.levels[-1]
     disturbed = cluster.lost or cluster.again or state.resumed or report.halvings
     if settings.scheduler is not None or settings.precision != "auto" or disturbed:
@@ -277,7 +277,7 @@ def _check_weights(plan: RenderPlan) -> None:
 
 
 def planned_by(plan: RenderPlan, cluster: Cluster, precision: str) -> dict[str, Any] | None:
-    """Foresee the seconds of every level, if workers like these were measured before: nothing is measured now.
+    """Estimate the seconds of every level, if workers like these are in the cache: no benchmark is run now.
 
     Returns
     -------

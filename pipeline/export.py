@@ -131,7 +131,7 @@ def write_painting(finished: FinalImage, path: Path) -> tuple[str, ...]:
     metadata = carried(content, styles, wanted=settings.metadata, places=settings.gps)
     pixels: Rows = finished
     alpha: Rows | None = None if content.alpha is None else _Alpha(content.alpha, finished.shape[:2])
-    is_final = finished.level.index == plan.final.index  # it may have been cut anew since
+    is_final = finished.level.index == plan.final.index  # its tiles may have been halved since
     if is_final:
         pixels, alpha = plan.sheet.laid_out(pixels), alpha and plan.sheet.laid_out(alpha)
     quality = write_picture(

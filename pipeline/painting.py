@@ -1,7 +1,7 @@
 """The order of a painting: levels coarse to fine, rounds within a level, tiles within a round.
 
-The driver only keeps time here: it names tasks, receives a few numbers and notes them in the journal. Pixels, features
-and Gram matrices go from task to task through the run folder. What a killed run had filed is not painted again.
+The driver submits tasks, receives a few numbers and writes them to the journal. Pixels, features and Gram matrices pass
+from task to task through the run folder. What a killed run had filed is not painted again.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""How fast machines paint, as it was measured before, kept on disk by what it depends on."""
+"""How fast machines paint: benchmarks, cached on disk by what they depend on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ class Speeds:
         return True
 
     def _read(self) -> list[Speed]:
-        """All that are fresh; none if the file is damaged, and then it is written anew."""
+        """All that are fresh; none if the file is damaged, which is then replaced."""
         try:
             return [speed for speed in KEPT.validate_json(self.file.read_bytes()) if speed.is_fresh]
         except (OSError, ValueError):

@@ -1,9 +1,8 @@
 """How strongly a style is painted: `strength` is the same for every picture, the content weight behind it is not.
 
-With one content weight for all, abstract styles drown the photograph and quiet ones hardly show. So the weight is found
-while the coarsest level is painted, such that its content loss ends at what `strength` asks for, and stays for all
-finer levels. It follows from the recorded losses alone, which the journal keeps: an interrupted painting finds the
-same weight again.
+With one content weight for all, abstract styles drown the photograph and quiet ones hardly show. So the weight is tuned
+while the coarsest level is painted, until its content loss is what `strength` asks for, and kept for all finer levels.
+It follows from the recorded losses alone, which the journal keeps: an interrupted painting finds the same weight again.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Style statistics that were computed before, kept on disk by what they were computed from."""
+"""Style statistics, cached on disk by what they were computed from."""
 
 import hashlib
 import json

@@ -1,8 +1,8 @@
-"""Many photographs become paintings, side by side on one set of workers; what fails is told, and the night goes on.
+"""Paint many photographs side by side on one set of workers. A photograph that fails stops no other.
 
     names -> items -> what is not painted yet -> run folder, plan, painting (each in a thread) -> report
 
-A picture that is large takes all workers; while it has fewer tiles than there are workers, the next ones fill them.
+A large picture takes all workers; while a level has fewer tiles than there are workers, the next pictures use the rest.
 """
 
 import json
@@ -75,7 +75,7 @@ class BatchOptions:
     overwrite : bool
         Whether existing outputs that were made otherwise may be replaced; those that are up to date stay.
     restart : bool
-        Whether to begin interrupted pictures anew.
+        Whether to discard interrupted runs and start over.
     keep_run : bool
         Whether to leave run folders after a success.
     report : bool

@@ -1,4 +1,4 @@
-"""What an interrupted run goes on from: what was being painted, and how far it had come. Lies in the run folder."""
+"""The journal in the run folder, from which an interrupted run resumes: what was painted, and how far it had come."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

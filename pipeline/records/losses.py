@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PLOT_FORMATS: Final = (".png", ".svg", ".pdf")
-PATIENCE: Final = 3  # rounds that must get somewhere together, lest the level ends
+PATIENCE: Final = 3  # rounds that must lower the loss together, or the level ends
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a painting went so far: what its record tells in the end, and what an interrupted run goes on from."""
+"""How a painting went so far: what its sidecar records in the end, and what an interrupted run resumes from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -1,8 +1,8 @@
 """The folder that holds everything between two tasks: the names of what lies in it, and how long it stays.
 
 Every file is written once, whole, by one task, so a task may run twice, or again after its worker died, and nobody
-ever reads half a file. The folder is the only thing that tasks share. It outlives a render that was interrupted: the
-same command finds it by the output's name and goes on.
+ever reads half a file. The folder is the only thing that tasks share. It outlives an interrupted render: the same
+command finds it by the output's name and resumes.
 """
 
 import hashlib
@@ -99,11 +99,11 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether there is something to go on with. Raises `OutputError` if its journal is damaged."""
+        """Whether there is a run to resume. Raises `OutputError` if its journal is damaged."""
         return self.interrupted is not None
 
     def is_resumable(self, *, restart: bool) -> bool:
-        """Whether there is something to go on with; where all starts over, what is damaged is not."""
+        """Whether there is a run to resume; with `restart`, a damaged one is none."""
         try:
             return self.begun
         except OutputError:
@@ -231,7 +231,7 @@ def _cut(level: Level) -> str:
 def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: bool = False) -> Iterator[RunFolder]:
     """Make the run folder of an output, or find the one that an interrupted run left; only one process may have it.
 
-    Afterwards it is removed, unless it is to be kept, or the run was cut short and the same command can go on.
+    Afterwards it is removed, unless it is to be kept, or the run was interrupted and can be resumed.
 
     Parameters
     ----------
@@ -267,9 +267,9 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
 
 
 def clean_stale(output: Path, scratch: str | None, *, restart: bool = False) -> None:
-    """Remove what a run left that was killed when its painting was done, or that was kept; nothing that can go on.
+    """Remove what a killed or kept run left behind, but nothing that can be resumed.
 
-    With `restart`, something damaged cannot go on, and goes as well.
+    With `restart`, a damaged run goes as well.
     """
     folder = RunFolder.of(output, scratch)
     if folder.left and not folder.is_resumable(restart=restart):

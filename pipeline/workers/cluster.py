@@ -1,8 +1,8 @@
-"""Where tasks run: a set of workers, whoever comes and goes.
+"""Where tasks run: a set of workers that may change at any time.
 
-`dispatch.py` decides which worker does what, and every call is bound to that worker; `client.py` carries it there and
-brings the result. A thread of its own does that, and polls every second who is there: workers that come are asked what
-they are and used, what lost workers had is run again elsewhere, and a scheduler that is gone is waited for.
+`dispatch.py` decides which worker runs which call; `client.py` submits it to that worker and fetches the result. A
+thread of its own does this, and polls the scheduler every second: new workers are asked what they are and used, calls
+of lost workers are run again elsewhere, and a scheduler that is gone is waited for.
 """
 
 import asyncio

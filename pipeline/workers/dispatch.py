@@ -1,10 +1,10 @@
 """Which worker works on what next: policy alone, knowing neither dask nor processes.
 
-Calls wait in one line, by priority, then in the order they came. A worker has at most two: one at work and one to go on
-with at once. A call prefers a worker by affinity: the one that last worked on the same tile, whose files it
-has cached. But no worker idles while another has a queue. When nothing waits any more, an idle worker takes over what
-another has not begun, and runs a second time what takes another far too long; the first result counts. That is
-harmless, for tasks are pure and write whole files of the same bytes.
+Calls wait in one queue, by priority, then first come, first served. A worker has at most two: one running and one
+waiting. A call prefers a worker by affinity: the one that last worked on the same tile, whose files it
+has cached. But no worker idles while another has a queue. Once the queue is empty, an idle worker takes over what
+another has not begun, and runs again what takes another far too long; the first result counts. That is harmless: tasks
+are pure and write whole files of the same bytes.
 
 How long a call should take is known from others of its map; before one of them has ended, from earlier calls of the
 same task; and before one of those has, from a limit that holds on the slowest machine.

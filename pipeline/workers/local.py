@@ -154,7 +154,7 @@ async def start_workers(stack: AsyncExitStack, shape: WorkerLayout, folder: Path
             if attempt == STARTS:
                 raise ClusterError(
                     f"the workers on this machine did not start, {STARTS} times ({type(error).__name__}: {error}), "
-                    "perhaps for want of memory; use fewer --workers, or look for what kills them "
+                    "possibly out of memory; use fewer --workers, or look for what kills them "
                     f"(in a Python script, a call that is not under `{MAIN}` does)"
                 ) from error
     raise AssertionError("every attempt returns or raises")
