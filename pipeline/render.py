@@ -178,7 +178,7 @@ def render(
             styles,
             output,
             resolved,
-            overwrite=overwrite or folder.begun,
+            overwrite=overwrite or folder.resumed,
             loss_plot=plot,
             local_dir=folder.local_dir,
         )
@@ -300,7 +300,7 @@ def check_room(plan: RenderPlan, folder: RunFolder) -> None:
         With what is needed, what is there, and what to do.
     """
     check_memory(plan)
-    if folder.base.local is None or folder.begun:
+    if folder.base.local is None or folder.resumed:
         return
     free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(plan)
     if needed > free:

@@ -373,7 +373,7 @@ class Batch:
         check_output(item.output, overwrite=True)  # whether it may be replaced depends on the run folder
         restart = options.restart and queued.attempts == 1
         with open_run(item.output, queued.settings.scratch, restart=restart, keep=options.keep_run) as folder:
-            overwrite = options.overwrite or folder.begun
+            overwrite = options.overwrite or folder.resumed
             plan = plan_render(
                 item.content, item.styles, item.output, queued.settings, overwrite=overwrite, local_dir=folder.local_dir
             )

@@ -13,7 +13,7 @@ import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,11 +46,14 @@ class RunFolder:
     run : str
         Where in the folder the run's files are. No two runs have it in common: what a worker remembers of one that
         painted the same output before is not taken for this one's.
+    resumed : bool
+        Whether the run was interrupted and is resumed.
     """
 
     base: Store
     local_dir: Path
     run: str
+    resumed: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, output: Path, scratch: str | None) -> "RunFolder":
@@ -91,28 +94,21 @@ class RunFolder:
             f"interrupted run had come; {START_OVER}"
         )
 
-    @property
-    def interrupted(self) -> str | None:
-        """The run that was interrupted in this folder, if one was. Raises `OutputError` if its journal is damaged."""
+    def find_interrupted(self) -> str | None:
+        """Find the run that was interrupted here, if one was. Raises `OutputError` if its journal is damaged."""
         journal = self.read_journal()
         return None if journal is None or journal["finished"] else str(journal["run"])
 
-    @property
-    def begun(self) -> bool:
-        """Whether there is a run to resume. Raises `OutputError` if its journal is damaged."""
-        return self.interrupted is not None
-
-    def is_resumable(self, *, restart: bool) -> bool:
-        """Whether there is a run to resume; with `restart`, a damaged one is none."""
+    def is_resumable(self, *, restart: bool = False) -> bool:
+        """Whether there is a run to resume. Raises `OutputError` if its journal is damaged, but with `restart`."""
         try:
-            return self.begun
+            return self.find_interrupted() is not None
         except OutputError:
             if restart:
                 return False
             raise
 
-    @property
-    def left(self) -> bool:
+    def is_left(self) -> bool:
         """Whether anything is left of it here: it was kept, or its run was killed."""
         return any(os.path.lexists(path) for path in (self.local_dir, self._gone, self.lock))
 
@@ -250,16 +246,16 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
     folder = RunFolder.of(output, scratch)
     folder.check_owner()
     with _only_one(folder.lock, output):
-        interrupted = None if restart else folder.interrupted
+        interrupted = None if restart else folder.find_interrupted()
         if interrupted is None:
             folder.remove()
             _make(folder)
-        folder = replace(folder, run=interrupted or folder.run)
+        folder = replace(folder, run=interrupted or folder.run, resumed=interrupted is not None)
         folder.local_dir.mkdir(PRIVATE, exist_ok=True)  # of a run that was interrupted elsewhere
         try:
             yield folder
         except BaseException as error:
-            if isinstance(error, DivergedError) or not folder.begun:  # the same command would diverge again
+            if isinstance(error, DivergedError) or not folder.is_resumable():  # the same command would diverge again
                 folder.remove()
             raise
         if not keep:
@@ -272,7 +268,7 @@ def clean_stale(output: Path, scratch: str | None, *, restart: bool = False) -> 
     With `restart`, a damaged run goes as well.
     """
     folder = RunFolder.of(output, scratch)
-    if folder.left and not folder.is_resumable(restart=restart):
+    if folder.is_left() and not folder.is_resumable(restart=restart):
         with open_run(output, scratch, restart=restart):
             pass
 
