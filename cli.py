@@ -191,7 +191,8 @@ def batch(
     Rerun the same command to resume: what is painted is skipped. A photograph that fails stops no other; see
     OUTPUT/report.jsonl.
     """
-    from .pipeline.batch.run import BatchOptions, run_batch
+    from .pipeline.batch.driver import BatchOptions
+    from .pipeline.batch.run import run_batch
 
     options = BatchOptions(
         preset, flags, assignments, overwrite=overwrite, restart=restart, keep_run=keep_run, report=report

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from .batch.run import REPORT, BatchOptions, run_batch
+from .batch.driver import BatchOptions
+from .batch.run import REPORT, run_batch
 from .output_files import check_place, make_folder, write_file
 from .viewer.facts import assigned, render_command
 from .viewer.gallery import check_gallery
