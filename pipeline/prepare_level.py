@@ -72,14 +72,11 @@ def prepare_level(context: RenderContext, cluster: Cluster, sources: LevelInputs
 
 def file_canvas(canvas: Canvas, read: Callable[[Span], np.ndarray]) -> None:
     """File a canvas in blocks; rows (h, W, 3 * planes) are asked for in order, each once."""
-    for row, part in enumerate(canvas.grid.axes[0]):
-        _file_blocks(canvas, row, read(part.core))
-
-
-def _file_blocks(canvas: Canvas, row: int, pixels: np.ndarray) -> None:
     across = len(canvas.grid.axes[1])
-    for tile in map(canvas.grid.__getitem__, range(row * across, (row + 1) * across)):
-        canvas.write(tile, np.stack(np.split(pixels[:, slice(*tile.extent.cols)], canvas.planes, axis=2)))
+    for row, part in enumerate(canvas.grid.axes[0]):
+        pixels = read(part.core)
+        for tile in map(canvas.grid.__getitem__, range(row * across, (row + 1) * across)):
+            canvas.write(tile, np.stack(np.split(pixels[:, slice(*tile.extent.cols)], canvas.planes, axis=2)))
 
 
 def in_threes(channels: np.ndarray) -> np.ndarray:

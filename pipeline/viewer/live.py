@@ -9,11 +9,11 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -26,6 +26,7 @@ from ..pictures.vips import as_vips
 from ..progress import Progress
 from ..records.losses import LossRecord
 from ..records.report import Result
+from ..workers.cluster import Cluster
 from .facts import loss_rows
 from .overview import LARGEST, ReadCanvas, Shown, eight_bits, overview
 from .pyramid import TILE
@@ -33,15 +34,6 @@ from .pyramid import TILE
 SHARE: Final = 0.01  # of the time, that pages may take
 GRACE_SECONDS: Final = 0.5  # that they may take besides
 OVERVIEW: Final = 1024  # px, long side of the canvas as a whole
-
-
-class Workers(Protocol):
-    """Who paints, see `muralist.pipeline.workers.cluster.Cluster`."""
-
-    notices: list[str]
-
-    def at_work(self) -> Mapping[str, tuple[Any, Any] | None]:
-        """Task and tile of every worker."""
 
 
 class Budget:
@@ -228,7 +220,7 @@ class Board:
     def __init__(self, title: str, total: int = 1) -> None:
         self.title, self.total = printable(title), total
         self.budget, self.pages, self.stopping = Budget(), set[int](), False
-        self.workers: Workers | None = None
+        self.workers: Cluster | None = None
         self.pictures: dict[int, LivePicture] = {}
         self._results: Counter[str] = Counter()
         self._began = time.monotonic()
