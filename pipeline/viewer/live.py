@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
@@ -26,10 +26,12 @@ from ..pictures.vips import as_vips
 from ..progress import Progress
 from ..records.losses import LossRecord
 from ..records.report import Result
-from ..workers.cluster import Cluster
 from .facts import loss_rows
 from .overview import LARGEST, ReadCanvas, Shown, eight_bits, overview
 from .pyramid import TILE
+
+if TYPE_CHECKING:
+    from ..workers.cluster import Cluster
 
 SHARE: Final = 0.01  # of the time, that pages may take
 GRACE_SECONDS: Final = 0.5  # that they may take besides
