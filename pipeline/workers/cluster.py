@@ -7,9 +7,8 @@ of lost workers are run again elsewhere, and a scheduler that is gone is waited 
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import Callable, Collection, Coroutine, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
@@ -32,7 +31,8 @@ from ..storage.store import Store
 from .client import SchedulerClient, TaskDropped
 from .dispatch import Batch, Call, Dispatch, Run
 from .handshake import handshake
-from .local import block_sigint, local_shape, start_workers
+from .local import local_shape, start_workers
+from .loop_thread import LoopThread
 from .requirements import Backend, Facts, WorkerRequirements
 
 ASK_SECONDS = 60  # for a worker to say what it is: it loads torch and reads the weight file
@@ -55,7 +55,7 @@ CLIENT_LOG = "distributed.client"  # has a handler of its own
 Answer = tuple[Any, BaseException | None]  # to a call: its result, or what went wrong
 
 
-class Cluster:
+class Cluster(LoopThread):
     """A running set of workers that suit one render or batch; see `open_cluster`. Safe in threads.
 
     Attributes
@@ -70,15 +70,13 @@ class Cluster:
         What the user should know: workers that were left out or lost, and connections.
     lost : int
         Workers that died or vanished.
-    failed : BaseException or None
-        What ended all maps, also those to come; None while the workers are of use.
     """
 
     def __init__(self, settings: Settings, store: Store, local_dir: Path, tiles: int, weights: WeightFile) -> None:
+        super().__init__("muralist-cluster")
         self.workers = self.lost = self.threads = 0
         self.device = self.device_name = self.precision = ""
         self.notices: list[str] = []
-        self.failed: BaseException | None = None
         self._settings, self._store, self._local_dir, self._tiles = settings, store, local_dir, tiles
         self._requirements = WorkerRequirements.of(store, weights)
         self._client = SchedulerClient(settings)
@@ -88,9 +86,6 @@ class Cluster:
         self._given_up: set[str] = set()  # workers that hang, which may be there for a while yet
         self._peaks: dict[str, int] = {}
         self._seen = time.monotonic()  # when there last was a worker
-        self._tasks: dict[Hashable, asyncio.Task[None]] = {}
-        self._loop, self._stopping, self._opened = asyncio.new_event_loop(), asyncio.Event(), Future[None]()
-        self._thread = threading.Thread(target=self._run, name="muralist-cluster")
 
     # -------------------------------------------------------------------------------- for the driver, in any thread
 
@@ -170,34 +165,7 @@ class Cluster:
         finally:
             self._post(self._give_up, batch)
 
-    def _post(self, function: Callable[..., object], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # the thread has ended
-            self._loop.call_soon_threadsafe(function, *arguments)
-
     # ------------------------------------------------------------------------------------------------ its own thread
-
-    def start(self) -> None:
-        """Start the thread and wait until there are workers. Ctrl-C reaches neither it nor processes begun there."""
-        with block_sigint():
-            self._thread.start()
-        self._opened.result()
-
-    def stop(self) -> None:
-        """Leave the scheduler, stop what was started, and wait for that."""
-        self._post(self._stopping.set)
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._live())
-
-    async def _live(self) -> None:
-        work = self._spawn("work", self._work())
-        await self._stopping.wait()
-        work.cancel()
-        await asyncio.wait({work})
-        self._fail(ClusterError("the workers were stopped; keep the cluster open while tasks are under way"))
 
     async def _work(self) -> None:
         async with AsyncExitStack() as stack:
@@ -213,21 +181,9 @@ class Cluster:
                 self._dispatch.fill()
                 self._check_that_somebody_is_there()
 
-    def _spawn(self, key: Hashable, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        self._tasks[key] = task = asyncio.create_task(work)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._fail(error)
-
     def _fail(self, error: BaseException) -> None:
         """End all maps with an error, also those to come."""
-        self.failed = self.failed or error
-        if not self._opened.done():
-            self._opened.set_exception(error)
+        super()._fail(error)
         for answers in self._answers.values():
             answers.put((None, self.failed))
         self._answers.clear()
@@ -407,10 +363,6 @@ class Cluster:
 
     def _begin(self, run: Run) -> None:
         self._spawn(run, self._attend(run))
-
-    def _cancel(self, key: Hashable) -> None:
-        if key in self._tasks:
-            self._tasks.pop(key).cancel()
 
     async def _attend(self, run: Run) -> None:
         """Have a call run by its worker. What dask drops stays, for the next poll connects again, and runs it again."""
