@@ -1,4 +1,4 @@
-"""The networks muralist knows, as plain facts: one row each. Imports no torch, so that planning stays instant.
+"""The networks muralist knows, as plain facts: one arch each. Imports no torch, so that planning stays instant.
 
 A network is a sequence of steps: convolutions, each with the ReLU behind it, pooling, and local response normalization.
 Layer `conv3_2` is what the second convolution of the third block gives, `relu3_2` the same after ReLU. (Blocks of VGG:
@@ -66,7 +66,7 @@ class Pool(_Windowed):
 
 
 @dataclass(frozen=True)
-class Normalize:
+class LocalResponseNorm:
     """Local response normalization among neighboring channels (Krizhevsky et al. 2012, section 3.3).
 
     A value is divided by (1 + alpha / size * sum)^beta, over the squares of the `size` channels around its own.
@@ -79,7 +79,7 @@ class Normalize:
     stride: ClassVar[int] = 1
 
 
-Step = Convolution | Pool | Normalize
+LayerSpec = Convolution | Pool | LocalResponseNorm
 
 
 def unscaled(layer: str) -> tuple[str, int]:
@@ -93,7 +93,7 @@ def unscaled(layer: str) -> tuple[str, int]:
     return (name, known[scale]) if scale in known else (layer, 1)
 
 
-def vgg(blocks: Sequence[Sequence[int]]) -> tuple[Step, ...]:
+def vgg(blocks: Sequence[Sequence[int]]) -> tuple[LayerSpec, ...]:
     """Lay out blocks of 3 × 3 convolutions with 2 × 2 pooling between the blocks.
 
     Parameters
@@ -101,12 +101,10 @@ def vgg(blocks: Sequence[Sequence[int]]) -> tuple[Step, ...]:
     blocks : sequence of sequences of int
         Channels of every convolution, block by block.
 
-    Examples
-    --------
     >>> [step.name if isinstance(step, Convolution) else "pool" for step in vgg([(4, 4), (8,)])]
     ['1_1', '1_2', 'pool', '2_1']
     """
-    steps: list[Step] = []
+    steps: list[LayerSpec] = []
     fan_in = 3
     for b, block in enumerate(blocks, 1):
         steps += [Pool()] if steps else []
@@ -122,8 +120,6 @@ class Architecture:
 
     Parameters
     ----------
-    name : str
-    steps : tuple of Step
     padding, pooling
         As the network was trained.
     mean, std : tuple of float
@@ -133,7 +129,7 @@ class Architecture:
     """
 
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[LayerSpec, ...]
     padding: Padding
     pooling: Pooling
     mean: Color
@@ -174,7 +170,7 @@ class Architecture:
         >>> architecture("vgg19").stride("relu5_1"), architecture("vgg19").stride("relu4_1/2")
         (16, 16)
         """
-        step, stride = self._way(layer)[-1]
+        step, stride = self._path_to(layer)[-1]
         return stride * step.stride
 
     def receptive_field(self, layer: str) -> int:
@@ -183,7 +179,7 @@ class Architecture:
         >>> architecture("vgg19").receptive_field("relu5_1"), architecture("compact").receptive_field("relu5_1")
         (156, 156)
         """
-        return 1 + sum((step.kernel - 1) * stride for step, stride in self._way(layer))
+        return 1 + sum((step.kernel - 1) * stride for step, stride in self._path_to(layer))
 
     def largest_stride(self, layers: Iterable[str]) -> int:
         """Return the side of the blocks of pixels that tiles must be made of, so that none cuts through a position."""
@@ -199,13 +195,13 @@ class Architecture:
         stride = self.largest_stride(layers)
         return -(-(max(map(self.receptive_field, layers)) - 1) // stride) * stride
 
-    def minimum(self, layers: Iterable[str]) -> int:
+    def min_input(self, layers: Iterable[str]) -> int:
         """Return the smallest side of a picture that the layers can be computed on, px.
 
         Reflecting needs one position more than it adds.
         """
-        ways = itertools.chain.from_iterable(map(self._way, layers))
-        return max((step.padding[1] + 1) * stride for step, stride in ways if isinstance(step, Convolution))
+        paths = itertools.chain.from_iterable(map(self._path_to, layers))
+        return max((step.padding[1] + 1) * stride for step, stride in paths if isinstance(step, Convolution))
 
     def operations(self, layers: Iterable[str]) -> float:
         """Count floating-point operations per pixel of one step: forward, and gradient to the picture only."""
@@ -229,7 +225,6 @@ class Architecture:
 
         Parameters
         ----------
-        layers : iterable of str
         itemsize : int
             Bytes of a value.
         """
@@ -237,27 +232,27 @@ class Architecture:
 
     def _computed(self, layers: Iterable[str]) -> list[tuple[Convolution, int]]:
         """The convolutions that some layers need, each with the pixels between neighboring positions of its result."""
-        ways = itertools.chain.from_iterable(map(self._way, layers))
-        given = dict.fromkeys(ways)
+        paths = itertools.chain.from_iterable(map(self._path_to, layers))
+        given = dict.fromkeys(paths)
         return [(step, stride * step.stride) for step, stride in given if isinstance(step, Convolution)]
 
-    def _way(self, layer: str) -> list[tuple[Step, int]]:
+    def _path_to(self, layer: str) -> list[tuple[LayerSpec, int]]:
         """The steps to a layer, each with the pixels between neighboring positions of what it is given."""
         self.check_layers([layer])
         name, scale = unscaled(layer)
-        way: list[tuple[Step, int]] = [(Pool(scale, scale), 1)] if scale > 1 else []
+        path: list[tuple[LayerSpec, int]] = [(Pool(scale, scale), 1)] if scale > 1 else []
         stride = scale
         for step in self.steps:
-            way.append((step, stride))
+            path.append((step, stride))
             stride *= step.stride
             if isinstance(step, Convolution) and step.name == name[4:]:
                 break
-        return way
+        return path
 
 
-def _alexnet(widths: Sequence[int], groups: int, normalized: bool) -> tuple[Step, ...]:
+def _alexnet(widths: Sequence[int], groups: int, normalized: bool) -> tuple[LayerSpec, ...]:
     one, two, three, four, five = widths
-    norm = (Normalize(),) if normalized else ()
+    norm = (LocalResponseNorm(),) if normalized else ()
     return (
         *(Convolution("1", 3, one, kernel=11, stride=4), *norm, Pool(3)),
         *(Convolution("2", one, two, kernel=5, groups=groups), *norm, Pool(3)),
@@ -274,8 +269,8 @@ IMAGENET_MEAN: Color = (0.485, 0.456, 0.406)
 IMAGENET_STD: Color = (0.229, 0.224, 0.225)
 
 ARCHITECTURES = {
-    row.name: row
-    for row in (
+    arch.name: arch
+    for arch in (
         Architecture(
             name="compact",
             steps=vgg(((16, 24), (32, 48), (64,) * 4, (128,) * 4, (192,))),

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .architecture import Architecture, Color, Convolution, Normalize, Padding, Pool, Pooling, unscaled
-from .frozen import average_pool, convolve, l2_pool
+from .architecture import Architecture, Color, Convolution, LocalResponseNorm, Padding, Pool, Pooling, unscaled
+from .ops import average_pool, convolve, l2_pool
 from .ways import PADDED_CHANNELS, Ways
 
 Features = dict[str, Tensor]
@@ -27,7 +27,6 @@ class Network(nn.Module):
 
     Parameters
     ----------
-    architecture : Architecture
     weights : mapping str -> Tensor
         `conv1_1.weight` (out, in / groups, height, width), `conv1_1.bias` (out,), ... for as many layers as are to be
         computed. The first convolution is given red, green and blue in this order.
@@ -83,7 +82,6 @@ class Network(nn.Module):
 
         Parameters
         ----------
-        device, dtype
         ways : Ways, optional
             How to compute; the plain ways if not given.
         """
@@ -100,7 +98,6 @@ class Network(nn.Module):
         Parameters
         ----------
         picture : Tensor (1, 3, H, W), float, in [0, 1]
-        layers : collection of str
 
         Returns
         -------
@@ -165,7 +162,7 @@ class Network(nn.Module):
         return pooled * self.pool_scale if self.pool_scale != 1 else pooled
 
 
-def _normalized(x: Tensor, step: Normalize) -> Tensor:
+def _normalized(x: Tensor, step: LocalResponseNorm) -> Tensor:
     """Local response normalization, channel by channel: torch's own has no bfloat16 on a CPU."""
     side = step.size // 2
     squares = F.pad(x.square(), (0, 0, 0, 0, side, side))

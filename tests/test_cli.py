@@ -26,7 +26,7 @@ from PIL import ExifTags, Image
 from safetensors.torch import save_file
 
 from muralist.cli import main
-from muralist.model import architecture, published, weight_files
+from muralist.model import architecture, registry, weight_files
 from muralist.model.weight_files import find_weights
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.presets import load_settings, preset_names, preset_text
@@ -34,7 +34,7 @@ from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import Speed, conditions, usual_speeds
 from muralist.pipeline.workers import client
 from muralist.pipeline.workers.local import WorkerLayout
-from muralist.pipeline.workers.processor import cpu_name
+from muralist.pipeline.workers.machine import cpu_name
 
 Run = Callable[..., Result]
 
@@ -520,7 +520,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     """A machine of a known speed that has never been measured."""
     machine = Machine()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("muralist.pipeline.bench.crew", machine.crew)
+    monkeypatch.setattr("muralist.pipeline.bench.bench_workers", machine.crew)
     return machine
 
 
@@ -587,7 +587,7 @@ def test_networks_are_listed(offline):
 
 def test_weights_are_converted(folder):
     """What was made of which file is said; a painting with the converted weights can be asked for."""
-    shutil.copy(published.BUNDLED / "compact.safetensors", folder / "in.bin")
+    shutil.copy(registry.BUNDLED / "compact.safetensors", folder / "in.bin")
     done = run("networks", "convert", "in.bin", "out.safetensors")
     assert done.stdout == "out.safetensors: compact, from compact.safetensors (safetensors), license MIT " + (
         "(distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)\n"

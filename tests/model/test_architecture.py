@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchvision.models import AlexNet_Weights, VGG16_Weights, VGG19_Weights, get_model
 
-from muralist.model.architecture import ARCHITECTURES, Convolution, Normalize, Pool, architecture
+from muralist.model.architecture import ARCHITECTURES, Convolution, LocalResponseNorm, Pool, architecture
 from muralist.model.errors import DivergedError, UnknownLayerError, UnknownNetworkError, WeightsError
 
 EVERY_LAYER = [(name, layer) for name, row in ARCHITECTURES.items() for layer in row.layers]
@@ -55,7 +55,7 @@ def test_the_deepest_layer_decides(name):
     layers = ["relu3_1", "relu5_1", "conv5_1", "relu1_1"]
     assert row.largest_stride(layers) == row.stride("relu5_1")
     assert row.halo(layers) == row.halo(["relu5_1"])
-    assert row.minimum(layers) == 32
+    assert row.min_input(layers) == 32
     assert row.operations(layers) == row.operations(["conv5_1"]) > row.operations(["relu3_1"])
 
 
@@ -65,7 +65,7 @@ def test_layers_of_smaller_pictures():
     assert (row.channels("relu4_1/2"), row.stride("relu4_1/2"), row.stride("relu2_1/8")) == (128, 16, 16)
     assert row.receptive_field("relu4_1/2") == 2 * row.receptive_field("relu4_1")
     assert row.halo(["relu5_1", "relu4_1/2"]) == 160
-    assert row.minimum(["relu5_1", "relu4_1/2"]) == 32
+    assert row.min_input(["relu5_1", "relu4_1/2"]) == 32
     assert row.operations(["relu3_1/2"]) == row.operations(["relu3_1"]) / 4
     assert row.operations(["relu3_1", "relu2_1", "relu3_1/2", "relu1_1/2"]) == row.operations(["relu3_1"]) * 1.25
 
@@ -81,7 +81,7 @@ def test_layers_of_no_such_picture(layer):
 @pytest.mark.parametrize(("layer", "side"), [("conv1", 5), ("relu1", 5), ("conv2", 24), ("conv3", 32), ("relu5", 32)])
 def test_alexnets_smallest_picture_can_be_reflected(layer, side):
     """Its 11 × 11 convolution adds 4 px on a side, its 5 × 5 one 2 positions of 8 px, each of which needs one more."""
-    assert architecture("alexnet").minimum([layer]) == architecture("alexnet-owt").minimum([layer]) == side
+    assert architecture("alexnet").min_input([layer]) == architecture("alexnet-owt").min_input([layer]) == side
 
 
 def test_compact_is_cheap():
@@ -158,8 +158,8 @@ def test_alexnet_is_caffes():
     shapes = [(96, 3, 11, 11), (256, 48, 5, 5), (384, 256, 3, 3), (384, 192, 3, 3), (256, 192, 3, 3)]
     assert [step.shape for step in row.convolutions.values()] == shapes
     kinds = [type(step).__name__ for step in row.steps]
-    assert kinds == ["Convolution", "Normalize", "Pool"] * 2 + ["Convolution"] * 3
-    assert row.steps[1] == Normalize(size=5, alpha=1e-4, beta=0.75)
+    assert kinds == ["Convolution", "LocalResponseNorm", "Pool"] * 2 + ["Convolution"] * 3
+    assert row.steps[1] == LocalResponseNorm(size=5, alpha=1e-4, beta=0.75)
     assert row.steps[2] == Pool(kernel=3, stride=2)
 
 

@@ -289,7 +289,7 @@ def test_the_smallest_pictures_are_large_enough(name):
     row = EVERY[name]
     network = Network(row, random_weights(row), padding="reflect")
     for layer in row.layers:
-        side = row.minimum([layer])
+        side = row.min_input([layer])
         assert network(picture(side, side), [layer])[layer].numel() > 0
         with pytest.raises(RuntimeError):
             network(picture(side - 1, side), [layer])

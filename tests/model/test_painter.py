@@ -14,12 +14,12 @@ from torch import Tensor
 
 from muralist.model.architecture import Architecture, architecture, vgg
 from muralist.model.errors import DivergedError, ModelError
-from muralist.model.losses.terms import Layer
+from muralist.model.losses.terms import LayerShape
 from muralist.model.network import Network
-from muralist.model.optimizers import Planes, Steps
-from muralist.model.painter import NORM, Painter, RoundGradient, descend, to_tensor, until_finite
+from muralist.model.optimizers import Planes, StepSchedule
 from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES, start_state
-from muralist.model.statistics import Sums, Window, total
+from muralist.model.statistics import TileSums, Window, total
+from muralist.model.tile_optimizer import NORM, RoundGradient, TileOptimizer, descend, to_tensor, until_finite
 from muralist.tiling.blend import blend
 from muralist.tiling.grid import Box, Tile, TileGrid
 
@@ -95,9 +95,9 @@ class Scene:
     picture: np.ndarray
 
     @cached_property
-    def painter(self) -> Painter:
+    def painter(self) -> TileOptimizer:
         """What paints it."""
-        return Painter(self.network, self.goal.objective)
+        return TileOptimizer(self.network, self.goal.objective)
 
     @classmethod
     def of(
@@ -119,7 +119,7 @@ class Scene:
             height=shape[0],
             width=shape[1],
             sizes={
-                name: Layer(row.channels(name), (shape[0] // row.stride(name)) * (shape[1] // row.stride(name)))
+                name: LayerShape(row.channels(name), (shape[0] // row.stride(name)) * (shape[1] // row.stride(name)))
                 for name in (*style_layers, content_layer)
             },
         )
@@ -161,7 +161,7 @@ class Scene:
         """Features of the photograph under a tile, seen from the tile alone."""
         return self.painter.content_features(to_tensor(crop(self.content, tile.outer)))
 
-    def measured(self, picture: np.ndarray, grid: TileGrid) -> Sums:
+    def measured(self, picture: np.ndarray, grid: TileGrid) -> TileSums:
         """Sums of a picture, tile by tile."""
         return total(
             self.painter.measure(to_tensor(crop(picture, tile.outer)), self.tile_content(tile), window(grid, tile))
@@ -318,7 +318,7 @@ def normalized(scene: Scene) -> tuple[Tensor, dict[str, float]]:
     return gradient + goal.tv_gradient(leaf.detach()), norms
 
 
-def norms_of(sums: Sums) -> dict[str, float]:
+def norms_of(sums: TileSums) -> dict[str, float]:
     """The norms of gradients among sums."""
     return {name: float(norm) for name, norm in sums.items() if name.startswith(NORM)}
 
@@ -344,7 +344,7 @@ def test_norms_of_tiles_add_up():
     assert norms_of(sums) == {}
     for tile in grid:
         arguments = scene.tile_content(tile), window(grid, tile), sums
-        steps = Steps(2, first=0, first_of_level=0, learning_rate=0.02)
+        steps = StepSchedule(2, first=0, first_of_level=0, learning_rate=0.02)
         _, part = scene.painter.paint(crop(start_state(scene.picture), tile.outer), *arguments, steps)
         found = {name: found.get(name, 0) + norm for name, norm in norms_of(part).items()}
     _, wanted = normalized(scene)
@@ -356,7 +356,7 @@ def test_a_norm_of_zero_is_no_norm():
     """A painting that starts as the photograph has no content gradient; the round after is not blown up by that."""
     scene = replace(shallow_scene(), picture=shallow_scene().content).aiming_at(normalize_gradients=True)
     (tile,) = grid = one_tile(scene)
-    steps = Steps(2, first=0, first_of_level=0, learning_rate=0.02)
+    steps = StepSchedule(2, first=0, first_of_level=0, learning_rate=0.02)
     state, sums = start_state(scene.picture), scene.measured(scene.picture, grid)
     state, sums = paint_alone(scene, state, sums, steps)
     (content,) = (norm for name, norm in norms_of(sums).items() if "content" in name)
@@ -423,7 +423,7 @@ def render(
     scene: Scene, grid: TileGrid, rounds: int, per_round: int, consensus: bool = True, **choices: object
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Paint a picture as the pipeline does: map over tiles, blend, add up; return canvas and losses of its pixels."""
-    steps = Steps(per_round, first=0, first_of_level=0, **{"learning_rate": 0.02} | choices)
+    steps = StepSchedule(per_round, first=0, first_of_level=0, **{"learning_rate": 0.02} | choices)
     canvas = start_state(scene.picture, steps.optimizer)
     sums = scene.measured(scene.picture, grid)
     for made in range(rounds):
@@ -502,8 +502,8 @@ def test_consensus_keeps_tiles_together_for_several_steps():
 
 
 def paint_alone(
-    scene: Scene, state: np.ndarray, sums: Sums, steps: Steps, consensus: bool = True
-) -> tuple[np.ndarray, Sums]:
+    scene: Scene, state: np.ndarray, sums: TileSums, steps: StepSchedule, consensus: bool = True
+) -> tuple[np.ndarray, TileSums]:
     """Paint the whole picture as one tile."""
     (tile,) = grid = one_tile(scene)
     return scene.painter.paint(state, scene.tile_content(tile), window(grid, tile), sums, steps, consensus)
@@ -513,7 +513,7 @@ def test_moments_travel_from_round_to_round():
     """Two rounds of five steps are one round of ten, for all planes of the state and the sums."""
     scene = shallow_scene()
     state, sums = start_state(scene.picture), scene.measured(scene.picture, one_tile(scene))
-    steps = Steps(count=10, first=3, first_of_level=2, learning_rate=0.02)
+    steps = StepSchedule(count=10, first=3, first_of_level=2, learning_rate=0.02)
     once, once_sums = paint_alone(scene, state, sums, steps)
     half, half_sums = paint_alone(scene, state, sums, replace(steps, count=5))
     twice, twice_sums = paint_alone(scene, half, half_sums, replace(steps, count=5, first=8, first_of_level=7))
@@ -532,7 +532,7 @@ def test_painting_is_pure(dtype):
     state, sums = start_state(scene.picture.astype(dtype)), scene.measured(scene.picture, one_tile(scene))
     kept, gram = state.copy(), sums["style gram relu1_1"].copy()
     state.flags.writeable = False
-    steps = Steps(count=2, first=0, first_of_level=0, learning_rate=0.02)
+    steps = StepSchedule(count=2, first=0, first_of_level=0, learning_rate=0.02)
     (first, first_sums), (second, second_sums) = (paint_alone(scene, state, sums, steps) for _ in range(2))
     assert first.dtype == dtype
     np.testing.assert_array_equal(first, second)
@@ -547,7 +547,7 @@ def test_sums_are_those_of_the_painted_tile():
     """What a round returns beside the state are the sums after its last step, which the next round starts from."""
     scene = shallow_scene()
     sums = scene.measured(scene.picture, one_tile(scene))
-    steps = Steps(count=2, first=0, first_of_level=0, learning_rate=0.02)
+    steps = StepSchedule(count=2, first=0, first_of_level=0, learning_rate=0.02)
     state, found = paint_alone(scene, start_state(scene.picture), sums, steps)
     wanted = scene.measured(state[PIXELS], one_tile(scene))
     np.testing.assert_array_equal(found["style gram relu2_1"], wanted["style gram relu2_1"])
@@ -569,7 +569,7 @@ def test_pixels_stay_in_range(rate):
     """Pixels and their average stay in [0, 1] and finite, however large the steps."""
     scene = shallow_scene()
     sums = scene.measured(scene.picture, one_tile(scene))
-    steps = Steps(count=4, first=0, first_of_level=0, learning_rate=rate)
+    steps = StepSchedule(count=4, first=0, first_of_level=0, learning_rate=rate)
     state, _ = paint_alone(scene, start_state(scene.picture), sums, steps)
     assert np.isfinite(state).all()
     for plane in (PIXELS, AVERAGE):
@@ -601,7 +601,7 @@ def failing(*calls: int, value: float = torch.nan) -> Gradient:
     return call
 
 
-def descended(gradient: Gradient, steps: Steps, state: Planes | None = None) -> Planes:
+def descended(gradient: Gradient, steps: StepSchedule, state: Planes | None = None) -> Planes:
     """The state's planes after some steps, from gray if no state is given."""
     gray = start_state(np.full((4, 5, 3), 0.5), steps.optimizer)
     begun = tuple(to_tensor(plane) for plane in gray) if state is None else state
@@ -616,7 +616,7 @@ def descended(gradient: Gradient, steps: Steps, state: Planes | None = None) -> 
 
 def test_lbfgs_compares_gradients_of_one_round_only():
     """What other tiles did between two rounds is no curvature: the change of a gradient is that of the step alone."""
-    steps = Steps(count=3, first=0, first_of_level=0, learning_rate=0.3, optimizer="lbfgs")
+    steps = StepSchedule(count=3, first=0, first_of_level=0, learning_rate=0.3, optimizer="lbfgs")
     before = descended(towards_target, steps)
     again = replace(steps, count=1, first_of_level=3)
     after = descended(lambda picture: towards_target(picture) + 0.05, again, before)
@@ -642,18 +642,18 @@ def test_average_is_a_plain_mean_at_first_and_decays_later():
     """The average is the mean of all iterates for ten steps at a decay of 0.9, then forgets a tenth a step."""
     iterates = torch_adam([0.01] * 12)
     for count in (1, 4, 10):
-        found = descended(towards_target, Steps(count, first=0, first_of_level=0, learning_rate=0.01))
+        found = descended(towards_target, StepSchedule(count, first=0, first_of_level=0, learning_rate=0.01))
         torch.testing.assert_close(found[AVERAGE], torch.stack(iterates[:count]).mean(0), rtol=0, atol=1e-12)
     wanted = torch.stack(iterates[:10]).mean(0)
     for iterate in iterates[10:]:
         wanted = 0.9 * wanted + 0.1 * iterate
-    found = descended(towards_target, Steps(12, first=0, first_of_level=0, learning_rate=0.01))
+    found = descended(towards_target, StepSchedule(12, first=0, first_of_level=0, learning_rate=0.01))
     torch.testing.assert_close(found[AVERAGE], wanted, rtol=0, atol=1e-12)
 
 
 def test_average_starts_anew_at_every_level():
     """The first step of a level overwrites the average that was brought along, whatever was done before."""
-    found = descended(towards_target, Steps(1, first=400, first_of_level=0, learning_rate=0.01))
+    found = descended(towards_target, StepSchedule(1, first=400, first_of_level=0, learning_rate=0.01))
     assert torch.equal(found[AVERAGE], found[PIXELS])
 
 
@@ -661,7 +661,7 @@ def test_average_starts_anew_at_every_level():
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_a_round_into_the_unknown_is_made_again(value, optimizer):
     """Where a gradient is not finite, all of the round is made again at half the rate; nothing of it is left."""
-    steps = Steps(6, first=0, first_of_level=0, learning_rate=0.01, optimizer=optimizer)
+    steps = StepSchedule(6, first=0, first_of_level=0, learning_rate=0.01, optimizer=optimizer)
     found = descended(failing(3, value=value), steps)
     for plane, wanted in zip(found, descended(towards_target, replace(steps, learning_rate=0.005)), strict=True):
         assert torch.equal(plane, wanted)
@@ -669,13 +669,13 @@ def test_a_round_into_the_unknown_is_made_again(value, optimizer):
 
 def test_the_rate_is_halved_until_it_helps():
     """One halving after the other is tried, until all gradients of a round are finite."""
-    found = descended(failing(1, 7, 8, 11), Steps(5, first=0, first_of_level=0, learning_rate=0.01))
+    found = descended(failing(1, 7, 8, 11), StepSchedule(5, first=0, first_of_level=0, learning_rate=0.01))
     torch.testing.assert_close(found[PIXELS], torch_adam([0.01 / 8] * 5)[-1], rtol=0, atol=1e-12)
 
 
 def test_divergence_is_reported_with_its_facts():
     """A gradient that stays broken ends the round: step, last rate and a way out, also on the other side of a wire."""
-    steps = Steps(9, first=0, first_of_level=0, learning_rate=0.01)
+    steps = StepSchedule(9, first=0, first_of_level=0, learning_rate=0.01)
     with pytest.raises(
         DivergedError, match=r"at step 4 of a round .* learning rate of 3.9e-05 at last; use --precision"
     ) as caught:
@@ -690,7 +690,7 @@ def test_divergence_is_reported_with_its_facts():
 def test_divergence_at_the_first_step_of_a_round():
     """Where the round itself starts from a broken gradient there is nothing to take back."""
     with pytest.raises(DivergedError) as caught:
-        descended(failing(0), Steps(9, first=20, first_of_level=20, learning_rate=0.01))
+        descended(failing(0), StepSchedule(9, first=20, first_of_level=20, learning_rate=0.01))
     assert (caught.value.step, caught.value.learning_rate) == (0, 0.01)
 
 
@@ -700,12 +700,12 @@ def test_a_broken_state_is_reported():
     state, sums = start_state(scene.picture), scene.measured(scene.picture, one_tile(scene))
     state[PIXELS, 40, 50, 1] = np.nan
     with pytest.raises(DivergedError, match="at step 0 of a round"):
-        paint_alone(scene, state, sums, Steps(3, first=0, first_of_level=0, learning_rate=0.02))
+        paint_alone(scene, state, sums, StepSchedule(3, first=0, first_of_level=0, learning_rate=0.02))
 
 
 def test_painters_see_only_their_tile():
     """What lies outside a tile's outer box reaches it through the sums alone."""
-    scene, steps = shallow_scene(), Steps(2, first=0, first_of_level=0, learning_rate=0.02)
+    scene, steps = shallow_scene(), StepSchedule(2, first=0, first_of_level=0, learning_rate=0.02)
     grid = shallow_grid(scene)
     tile, sums = grid[0], scene.measured(scene.picture, grid)
     arguments = scene.tile_content(tile), window(grid, tile)

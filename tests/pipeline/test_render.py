@@ -77,7 +77,7 @@ def test_a_painting_and_its_sidecar(paint, folder):
 def test_the_painting_is_the_finished_canvas(paint, folder, monkeypatch):
     """The pixels of the file are the last canvas without its bleed, rounded, whatever bands it is read in."""
     paint("whole.png")
-    monkeypatch.setattr(export, "BAND_ROWS", 7)
+    monkeypatch.setattr(export, "BLOCK_ROWS", 7)
     paint("bands.png")
     assert (folder / "whole.png").read_bytes() == (folder / "bands.png").read_bytes()
 
@@ -261,7 +261,7 @@ def test_luminance_keeps_the_photographs_chroma(paint, folder, monkeypatch):
     nearly = [with_chroma_of(photograph() / 255, style + slip) for slip in (-half, 0, half)]
     assert (np.min(nearly, axis=0) - half <= light).all()
     assert (light <= np.max(nearly, axis=0) + half).all()
-    monkeypatch.setattr(export, "BAND_ROWS", 7)
+    monkeypatch.setattr(export, "BLOCK_ROWS", 7)
     paint("bands.tif", bit_depth=16, color="luminance")
     assert (folder / "bands.tif").read_bytes() == (folder / "light.tif").read_bytes()
 

@@ -13,7 +13,8 @@ from muralist.model.losses.content import CONTENT_LOSSES
 from muralist.model.losses.style import STYLE_LOSSES
 from muralist.model.losses.variation import TV_LOSSES
 from muralist.model.optimizers import OPTIMIZERS
-from muralist.pipeline.settings import ContentLoss, Settings, StyleLoss, TvLoss, at_level
+from muralist.pipeline.levels import at_level
+from muralist.pipeline.settings import ContentLoss, Settings, StyleLoss, TvLoss
 
 DECAYS = st.floats(0, 1, exclude_max=True)
 WEIGHTS = st.dictionaries(st.text(min_size=1), st.floats(0, 1e9), min_size=1).filter(
