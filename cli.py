@@ -128,15 +128,7 @@ def main() -> None:
 @option("--loss-lines", is_flag=True, common=False, help="Print the losses after every round on standard error.")
 @option("--loss-plot", type=path, common=False, help="Plot the losses into a .png, .svg or .pdf file.")
 def render(
-    content: Path,
-    style: tuple[Path, ...],
-    output: Path,
-    preset: str,
-    flags: dict[str, Any],
-    assignments: tuple[str, ...],
-    as_json: bool,
-    quiet: bool,
-    **how: Any,
+    preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_json: bool, quiet: bool, **how: Any
 ) -> None:
     """Paint the photograph CONTENT in the style of a painting.
 
@@ -145,8 +137,7 @@ def render(
     from .pipeline.presets import load_settings
     from .pipeline.render import render
 
-    settings = load_settings(preset, flags, assignments)
-    sidecar = render(content, style, output, settings, quiet=quiet, **how).sidecar
+    sidecar = render(settings=load_settings(preset, flags, assignments), quiet=quiet, **how).sidecar
     if as_json:
         _print(json.dumps(sidecar, indent=2))
     elif not quiet:
@@ -159,11 +150,7 @@ def render(
 @main.command(cls=Command)
 @click.argument("inputs", nargs=-1, required=True)
 @option("-o", "--output", type=path, required=True, group=PICTURE, help="Folder for the paintings.")
-@option(
-    "--name",
-    group=PICTURE,
-    help="Names, such as '{stem}-{style}.{ext}'.",
-)
+@option("--name", group=PICTURE, help="Names, such as '{stem}-{style}.{ext}'.")
 @option(
     "--each-style",
     is_flag=True,
@@ -204,7 +191,8 @@ def batch(
     Rerun the same command to resume: what is painted is skipped. A photograph that fails stops no other; see
     OUTPUT/report.jsonl.
     """
-    from .pipeline.batch.run import BatchOptions, run_batch
+    from .pipeline.batch.driver import BatchOptions
+    from .pipeline.batch.run import run_batch
 
     options = BatchOptions(
         preset, flags, assignments, overwrite=overwrite, restart=restart, keep_run=keep_run, report=report
@@ -219,21 +207,12 @@ def batch(
 
 @main.command(cls=Command)
 @picture_options
-def plan(
-    content: Path,
-    style: tuple[Path, ...],
-    output: Path,
-    preset: str,
-    flags: dict[str, Any],
-    assignments: tuple[str, ...],
-    overwrite: bool,
-    as_json: bool,
-) -> None:
+def plan(preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_json: bool, **how: Any) -> None:
     """Tell what `render` with the same options would do and take, without doing it."""
     from .pipeline.estimate import plan, table
     from .pipeline.presets import load_settings
 
-    found = plan(content, style, output, load_settings(preset, flags, assignments), overwrite=overwrite)
+    found = plan(settings=load_settings(preset, flags, assignments), **how)
     for notice in found["notices"]:
         LOG.warning(notice)
     _print(json.dumps(found, indent=2) if as_json else table(found))

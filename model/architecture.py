@@ -1,8 +1,9 @@
-"""The networks muralist knows, as plain facts: one row each. Imports no torch, so that planning stays instant.
+"""The networks muralist knows, as plain facts: one arch each. Imports no torch, so that planning stays instant.
 
 A network is a sequence of steps: convolutions, each with the ReLU behind it, pooling, and local response normalization.
 Layer `conv3_2` is what the second convolution of the third block gives, `relu3_2` the same after ReLU. (Blocks of VGG:
-Simonyan and Zisserman 2015. AlexNet, `conv1` to `relu5`: Krizhevsky et al. 2012.)
+Simonyan and Zisserman 2015. AlexNet, `conv1` to `relu5`: Krizhevsky et al. 2012.) `relu3_2/2` is layer `relu3_2` of the
+picture at half its size, `relu3_2/4` at a quarter.
 
 Every step turns n positions into n // stride, whatever its kernel: it pads (kernel - stride) // 2 on the left and on
 top, and the rest of kernel - stride on the right and below. So a position of a layer stands for the same block of
@@ -10,6 +11,7 @@ pixels in every tile. (That is why AlexNet's features near the borders differ fr
 less there, and lie a pixel or more from theirs.)
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -21,6 +23,7 @@ Padding = Literal["reflect", "replicate", "zeros"]
 Pooling = Literal["average", "max", "l2"]
 Color = tuple[float, float, float]
 
+SCALES = (1, 2, 4, 8)  # how many times smaller than it is the network may see a picture
 PASSES = 5  # over every activation in a step, see `Architecture.traffic`
 
 
@@ -63,7 +66,7 @@ class Pool(_Windowed):
 
 
 @dataclass(frozen=True)
-class Normalize:
+class LocalResponseNorm:
     """Local response normalization among neighboring channels (Krizhevsky et al. 2012, section 3.3).
 
     A value is divided by (1 + alpha / size * sum)^beta, over the squares of the `size` channels around its own.
@@ -76,10 +79,21 @@ class Normalize:
     stride: ClassVar[int] = 1
 
 
-Step = Convolution | Pool | Normalize
+LayerSpec = Convolution | Pool | LocalResponseNorm
 
 
-def vgg(blocks: Sequence[Sequence[int]]) -> tuple[Step, ...]:
+def unscaled(layer: str) -> tuple[str, int]:
+    """Split a layer's name into that of the network, and how many times smaller the network sees the picture.
+
+    >>> unscaled("relu3_1"), unscaled("relu3_1/2")
+    (('relu3_1', 1), ('relu3_1', 2))
+    """
+    name, _, scale = layer.partition("/")
+    known = {str(number): number for number in SCALES[1:]}
+    return (name, known[scale]) if scale in known else (layer, 1)
+
+
+def vgg(blocks: Sequence[Sequence[int]]) -> tuple[LayerSpec, ...]:
     """Lay out blocks of 3 × 3 convolutions with 2 × 2 pooling between the blocks.
 
     Parameters
@@ -87,12 +101,10 @@ def vgg(blocks: Sequence[Sequence[int]]) -> tuple[Step, ...]:
     blocks : sequence of sequences of int
         Channels of every convolution, block by block.
 
-    Examples
-    --------
     >>> [step.name if isinstance(step, Convolution) else "pool" for step in vgg([(4, 4), (8,)])]
     ['1_1', '1_2', 'pool', '2_1']
     """
-    steps: list[Step] = []
+    steps: list[LayerSpec] = []
     fan_in = 3
     for b, block in enumerate(blocks, 1):
         steps += [Pool()] if steps else []
@@ -108,8 +120,6 @@ class Architecture:
 
     Parameters
     ----------
-    name : str
-    steps : tuple of Step
     padding, pooling
         As the network was trained.
     mean, std : tuple of float
@@ -119,7 +129,7 @@ class Architecture:
     """
 
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[LayerSpec, ...]
     padding: Padding
     pooling: Pooling
     mean: Color
@@ -147,20 +157,20 @@ class Architecture:
     def check_layers(self, layers: Iterable[str]) -> None:
         """Raise `UnknownLayerError` for the first layer that the network does not have."""
         for layer in layers:
-            if layer not in self.layers:
+            if unscaled(layer)[0] not in self.layers:
                 raise UnknownLayerError(layer, self.name, self.layers)
 
     def channels(self, layer: str) -> int:
         """Return how many channels a layer has."""
-        return self.convolutions[layer[4:]].fan_out
+        return self.convolutions[unscaled(layer)[0][4:]].fan_out
 
     def stride(self, layer: str) -> int:
         """Return how many pixels lie between neighboring positions of a layer.
 
-        >>> architecture("vgg19").stride("relu5_1"), architecture("alexnet").stride("conv1")
-        (16, 4)
+        >>> architecture("vgg19").stride("relu5_1"), architecture("vgg19").stride("relu4_1/2")
+        (16, 16)
         """
-        step, stride = self._way(layer)[-1]
+        step, stride = self._path_to(layer)[-1]
         return stride * step.stride
 
     def receptive_field(self, layer: str) -> int:
@@ -169,11 +179,11 @@ class Architecture:
         >>> architecture("vgg19").receptive_field("relu5_1"), architecture("compact").receptive_field("relu5_1")
         (156, 156)
         """
-        return 1 + sum((step.kernel - 1) * stride for step, stride in self._way(layer))
+        return 1 + sum((step.kernel - 1) * stride for step, stride in self._path_to(layer))
 
-    def deepest(self, layers: Iterable[str]) -> str:
-        """Return which of the layers comes last."""
-        return max(layers, key=self.layers.index)
+    def largest_stride(self, layers: Iterable[str]) -> int:
+        """Return the side of the blocks of pixels that tiles must be made of, so that none cuts through a position."""
+        return max(map(self.stride, layers))
 
     def halo(self, layers: Iterable[str]) -> int:
         """Return the context a tile needs on every side for an exact gradient, px: receptive field - 1, to the stride.
@@ -181,34 +191,30 @@ class Architecture:
         >>> architecture("vgg19").halo(["relu1_1", "relu5_1"])
         160
         """
-        deepest = self.deepest(layers)
-        stride = self.stride(deepest)
-        return -(-(self.receptive_field(deepest) - 1) // stride) * stride
+        layers = tuple(layers)
+        stride = self.largest_stride(layers)
+        return -(-(max(map(self.receptive_field, layers)) - 1) // stride) * stride
 
-    def minimum(self, layers: Iterable[str]) -> int:
+    def min_input(self, layers: Iterable[str]) -> int:
         """Return the smallest side of a picture that the layers can be computed on, px.
 
         Reflecting needs one position more than it adds.
         """
-        way = self._way(self.deepest(layers))
-        return max((step.padding[1] + 1) * stride for step, stride in way if isinstance(step, Convolution))
+        paths = itertools.chain.from_iterable(map(self._path_to, layers))
+        return max((step.padding[1] + 1) * stride for step, stride in paths if isinstance(step, Convolution))
 
     def operations(self, layers: Iterable[str]) -> float:
         """Count floating-point operations per pixel of one step: forward, and gradient to the picture only."""
-        way = self._way(self.deepest(layers))
-        forward = sum(
-            2 * prod(step.shape) / (stride * step.stride) ** 2 for step, stride in way if isinstance(step, Convolution)
-        )
+        forward = sum(2 * prod(step.shape) / stride**2 for step, stride in self._computed(layers))
         return 2 * forward
 
     def activations(self, layers: Iterable[str]) -> float:
-        """Count the values per pixel that the convolutions give, up to the deepest of some layers.
+        """Count the values per pixel that the convolutions give, for some layers.
 
-        >>> architecture("vgg19").activations(["relu2_1"])
-        160.0
+        >>> architecture("vgg19").activations(["relu2_1"]), architecture("vgg19").activations(["relu2_1", "relu2_1/2"])
+        (160.0, 200.0)
         """
-        way = self._way(self.deepest(layers))
-        return sum(step.fan_out / (stride * step.stride) ** 2 for step, stride in way if isinstance(step, Convolution))
+        return sum(step.fan_out / stride**2 for step, stride in self._computed(layers))
 
     def traffic(self, layers: Iterable[str], itemsize: int) -> float:
         """Count the bytes per pixel that one step moves between memory and processor at least, however it is computed.
@@ -219,28 +225,34 @@ class Architecture:
 
         Parameters
         ----------
-        layers : iterable of str
         itemsize : int
             Bytes of a value.
         """
         return PASSES * itemsize * self.activations(layers)
 
-    def _way(self, layer: str) -> list[tuple[Step, int]]:
+    def _computed(self, layers: Iterable[str]) -> list[tuple[Convolution, int]]:
+        """The convolutions that some layers need, each with the pixels between neighboring positions of its result."""
+        paths = itertools.chain.from_iterable(map(self._path_to, layers))
+        given = dict.fromkeys(paths)
+        return [(step, stride * step.stride) for step, stride in given if isinstance(step, Convolution)]
+
+    def _path_to(self, layer: str) -> list[tuple[LayerSpec, int]]:
         """The steps to a layer, each with the pixels between neighboring positions of what it is given."""
         self.check_layers([layer])
-        way: list[tuple[Step, int]] = []
-        stride = 1
+        name, scale = unscaled(layer)
+        path: list[tuple[LayerSpec, int]] = [(Pool(scale, scale), 1)] if scale > 1 else []
+        stride = scale
         for step in self.steps:
-            way.append((step, stride))
+            path.append((step, stride))
             stride *= step.stride
-            if isinstance(step, Convolution) and step.name == layer[4:]:
+            if isinstance(step, Convolution) and step.name == name[4:]:
                 break
-        return way
+        return path
 
 
-def _alexnet(widths: Sequence[int], groups: int, normalized: bool) -> tuple[Step, ...]:
+def _alexnet(widths: Sequence[int], groups: int, normalized: bool) -> tuple[LayerSpec, ...]:
     one, two, three, four, five = widths
-    norm = (Normalize(),) if normalized else ()
+    norm = (LocalResponseNorm(),) if normalized else ()
     return (
         *(Convolution("1", 3, one, kernel=11, stride=4), *norm, Pool(3)),
         *(Convolution("2", one, two, kernel=5, groups=groups), *norm, Pool(3)),
@@ -257,8 +269,8 @@ IMAGENET_MEAN: Color = (0.485, 0.456, 0.406)
 IMAGENET_STD: Color = (0.229, 0.224, 0.225)
 
 ARCHITECTURES = {
-    row.name: row
-    for row in (
+    arch.name: arch
+    for arch in (
         Architecture(
             name="compact",
             steps=vgg(((16, 24), (32, 48), (64,) * 4, (128,) * 4, (192,))),

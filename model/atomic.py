@@ -54,10 +54,7 @@ def atomic_write(path: Path, *, clean_stale: bool = True) -> Iterator[BufferedRa
 def check_writable(folder: Path) -> None:
     """Find out whether files can be made in a folder, by making one for a moment: the only sure test.
 
-    Raises
-    ------
-    OSError
-        If not.
+    Raises `OSError` if not.
     """
     with _new_file(folder) as (_, part):
         part.unlink()

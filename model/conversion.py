@@ -8,8 +8,8 @@ from safetensors.torch import save
 from .architecture import architecture
 from .atomic import atomic_write
 from .errors import WeightsError
-from .formats import Content, Weights, fitting
-from .loading import read, taken
+from .formats import Content, Weights, detect
+from .loading import read, select
 from .weight_files import WeightFile, describe
 
 
@@ -18,7 +18,6 @@ def convert(source: Path, target: Path, network: str | None = None, *, overwrite
 
     Parameters
     ----------
-    source, target : Path
     network : str, optional
         Told by the tensors' shapes if not given.
     overwrite : bool
@@ -39,9 +38,9 @@ def convert(source: Path, target: Path, network: str | None = None, *, overwrite
     _spare(source, target, overwrite)
     file = describe(source)
     content = read(file)
-    row = architecture(network or _fitting(file, content))
-    weights = taken(row, file, content, row.layers)
-    facts = _facts(row.name, file, weights)
+    arch = architecture(network or _fitting(file, content))
+    weights = select(arch, file, content, arch.layers)
+    facts = _facts(arch.name, file, weights)
     tensors = {key: value.contiguous() for key, value in weights.tensors.items()}
     _write(target, save(tensors, {"muralist": json.dumps(facts)}))
     return facts
@@ -68,7 +67,7 @@ def _spare(source: Path, target: Path, overwrite: bool) -> None:
 
 
 def _fitting(file: WeightFile, content: Content) -> str:
-    name = fitting(content)
+    name = detect(content)
     if name is None:
         raise WeightsError(
             file.path, "its tensors are not all those of one network that muralist knows; name it with --network"

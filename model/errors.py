@@ -13,8 +13,6 @@ class ModelError(MuralistError):
 def printable(text: str) -> str:
     r"""Write out what would break a line or steer a terminal: names in files from strangers may hold anything.
 
-    Examples
-    --------
     >>> printable("a\nb\x1b[2J")
     'a\\nb\\x1b[2J'
     """
@@ -24,8 +22,6 @@ def printable(text: str) -> str:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Ask whether the known name most like a mistyped one was meant; "" if none is like it. Case does not count.
 
-    Examples
-    --------
     >>> did_you_mean("Overlapp", ["tile", "overlap"])
     "did you mean 'overlap'?"
     """

@@ -1,8 +1,8 @@
 """What a weight file holds: its tensors, and what its network expects of a picture. Nothing in a file is executed.
 
-Every published format has its own names, order of axes and input: `parse` reads the container, `understand` brings
+Every published format has its own names, order of axes and input: `decode` reads the container, `normalize` brings
 its tensors to muralist's names (`conv1_1.weight`, ...) and axes (out, in, height, width), and says what to subtract
-from and divide RGB in [0, 1] by. Weights for BGR are turned round in `rgb`, so that pictures never are.
+from and divide RGB in [0, 1] by. Weights for BGR are turned round in `to_rgb`, so that pictures never are.
 
 | format | container | keys | input |
 |---|---|---|---|
@@ -82,7 +82,6 @@ class Weights:
     ----------
     tensors : mapping str -> Tensor
         Under muralist's names: convolutions, and whatever else is there. May be the wrong ones.
-    format : str
     mean, std : tuple of float
         What the network subtracts from and divides RGB in [0, 1] by.
     """
@@ -97,7 +96,7 @@ class Refused(ValueError):
     """A file that is whole, but not to be read."""
 
 
-def parse(path: str, content: bytes) -> Content:
+def decode(path: str, content: bytes) -> Content:
     """Read the bytes of a weight file.
 
     Raises
@@ -115,60 +114,60 @@ def parse(path: str, content: bytes) -> Content:
         raise WeightsError(path, f"is not a whole {KINDS[kind]} ({what}); fetch it again") from error
 
 
-def understand(content: Content, row: Architecture) -> Weights:
+def normalize(content: Content, arch: Architecture) -> Weights:
     """Take a file's content for a network's."""
-    tensors = _renamed(row, content.tensors)
-    kind = _format(content, row)
+    tensors = _renamed(arch, content.tensors)
+    kind = _format(content, arch)
     known: dict[str, tuple[Color, Color]] = {
         "jcjohnson": (CAFFE_MEAN, BYTES),
         "gatys": (GATYS_MEAN, BYTES),
         "npz": (CAFFE_MEAN, BYTES),
-        "npy": (row.mean if row.std == BYTES else CAFFE_MEAN, BYTES),
+        "npy": (arch.mean if arch.std == BYTES else CAFFE_MEAN, BYTES),
     }
-    mean, std = known.get(kind, (row.mean, row.std))
+    mean, std = known.get(kind, (arch.mean, arch.std))
     return Weights(tensors, kind, content.mean or mean, content.std or std)
 
 
-def rgb(weights: Weights, row: Architecture) -> Weights:
+def to_rgb(weights: Weights, arch: Architecture) -> Weights:
     """Turn round the first convolution of weights that were made for blue, green and red."""
     if weights.format not in BGR:
         return weights
-    first = f"conv{next(iter(row.convolutions))}.weight"
+    first = f"conv{next(iter(arch.convolutions))}.weight"
     return replace(weights, tensors={**weights.tensors, first: weights.tensors[first].flip(1)})
 
 
-def shapes(row: Architecture) -> dict[str, tuple[int, ...]]:
+def shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
     """Map the names of a network's tensors to their shapes, in order."""
     found: dict[str, tuple[int, ...]] = {}
-    for name, step in row.convolutions.items():
+    for name, step in arch.convolutions.items():
         found |= {f"conv{name}.weight": step.shape, f"conv{name}.bias": (step.fan_out,)}
     return found
 
 
-def fitting(content: Content) -> str | None:
+def detect(content: Content) -> str | None:
     """Name the network whose convolutions these are, all of them and no others."""
-    for row in ARCHITECTURES.values():
-        tensors = understand(content, row).tensors
+    for arch in ARCHITECTURES.values():
+        tensors = normalize(content, arch).tensors
         found = {key: tuple(value.shape) for key, value in tensors.items() if key.startswith(("conv", "features."))}
-        if found == shapes(row):
-            return row.name
+        if found == shapes(arch):
+            return arch.name
     return None
 
 
-def _format(content: Content, row: Architecture) -> str:
+def _format(content: Content, arch: Architecture) -> str:
     if content.container == "mat":
         return "matconvnet"
     if any(key.startswith("features.") for key in content.tensors):
         # Caffe's VGG has no dropout before its first linear layer; torchvision's AlexNet does, its VGG does not.
-        ported = "classifier.1.weight" in content.tensors and row.name.startswith("vgg")
+        ported = "classifier.1.weight" in content.tensors and arch.name.startswith("vgg")
         return "jcjohnson" if ported else "torchvision"
-    return "gatys" if content.container == "torch" and row.name.startswith("vgg") else content.container
+    return "gatys" if content.container == "torch" and arch.name.startswith("vgg") else content.container
 
 
-def _renamed(row: Architecture, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _renamed(arch: Architecture, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Bring torchvision's numbered names to ours: a convolution, its ReLU and each pooling count one."""
     numbers, number = {}, 0
-    for step in row.steps:
+    for step in arch.steps:
         if isinstance(step, Convolution):
             numbers[f"features.{number}"] = f"conv{step.name}"
         number += 2 if isinstance(step, Convolution) else isinstance(step, Pool)
@@ -296,7 +295,7 @@ def _head(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy advises to write files of Python 2 anew
+        warnings.simplefilter("ignore")  # NumPy advises against files of Python 2
         return read(file)
 
 

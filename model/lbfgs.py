@@ -7,8 +7,8 @@ gradient g as columns of S and Y, oldest first, R the upper triangle of S^T Y an
     p = R^-1 S^T g,    r = gamma (B g - B Y p),    direction = r + S R^-T (D p - Y^T r)
 
 It is the same direction, from a few products with all pairs at once. Inner products count every pixel with the tile's
-blend weight. A pair along which the gradient does not grow (s^T y <= 0) counts for nothing, but takes its place among
-those that are remembered: to leave it out, somebody would have to look.
+blend weight. A pair along which the gradient does not grow (s^T y <= 0) counts for nothing, but stays in the history:
+leaving it out would take a look at a number, and with it a wait for the device.
 
 B is the start matrix. For several resolutions, let the change of the picture be a sum of planes at 1, 1/2, 1/4, ... of
 its size, the coarser ones times a gain, and optimize all of them together: x = A z. That is L-BFGS on x that starts

@@ -11,9 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .architecture import Architecture, Padding, Pooling, architecture
+from .architecture import Architecture, Padding, Pooling, architecture, unscaled
 from .errors import WeightsError
-from .formats import Content, Weights, fitting, parse, rgb, shapes, understand
+from .formats import Content, Weights, decode, detect, normalize, shapes, to_rgb
 from .network import Network
 from .weight_files import WeightFile, recognised
 
@@ -30,9 +30,6 @@ def load_network(
 
     Parameters
     ----------
-    name : str
-    file : WeightFile
-    layers : collection of str
     pooling, padding, pool_rescale
         As for `Network`.
 
@@ -42,13 +39,14 @@ def load_network(
     WeightsError
         If the file changed since it was found, is broken, or holds another network.
     """
-    row = architecture(name)
-    row.check_layers(layers)
-    weights = taken(row, file, read(file), layers)
-    tensors = {key: value.float() for key, value in weights.tensors.items()}
-    metric = {layer: tensors.pop(key).numpy() for layer, key in metric_keys(layers).items() if key in tensors}
+    arch = architecture(name)
+    arch.check_layers(layers)
+    weights = select(arch, file, read(file), layers)
+    tensors, keys = {key: value.float() for key, value in weights.tensors.items()}, metric_keys(layers)
+    metric = {layer: tensors[key].numpy() for layer, key in keys.items() if key in tensors}
+    tensors = {key: value for key, value in tensors.items() if key not in keys.values()}
     network = Network(
-        row, tensors, pooling, padding, pool_rescale=pool_rescale, mean=weights.mean, std=weights.std, metric=metric
+        arch, tensors, pooling, padding, pool_rescale=pool_rescale, mean=weights.mean, std=weights.std, metric=metric
     )
     return network.requires_grad_(False).eval()
 
@@ -56,58 +54,52 @@ def load_network(
 def read(file: WeightFile) -> Content:
     """Read and parse a file that was found before.
 
-    Raises
-    ------
-    WeightsError
-        If it is gone, has changed since, or is broken.
+    Raises `WeightsError` if it is gone, has changed since, or is broken.
     """
     try:
-        content = file.place.read_bytes()
+        content = file.local_path.read_bytes()
     except OSError as error:
         raise WeightsError(file.path, f"cannot be read any more ({error.strerror}); start again") from error
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise WeightsError(file.path, "has changed since the render began; start again")
-    return parse(file.path, content)
+    return decode(file.path, content)
 
 
-def taken(row: Architecture, file: WeightFile, content: Content, layers: Collection[str]) -> Weights:
+def select(arch: Architecture, file: WeightFile, content: Content, layers: Collection[str]) -> Weights:
     """Take from a file's content what some layers of a network need, for RGB pictures.
 
-    Raises
-    ------
-    WeightsError
-        If it is not that network's, or not finite.
+    Raises `WeightsError` if it is not that network's, or not finite.
     """
-    weights, needed = understand(content, row), _needed(row, layers)
-    needed |= _heads(row, layers, weights.tensors)
-    _check(row, file.path, weights.tensors, needed, fitting(content))
+    weights, needed = normalize(content, arch), _needed(arch, layers)
+    needed |= _heads(arch, layers, weights.tensors)
+    _check(arch, file.path, weights.tensors, needed, detect(content))
     known = recognised(file.sha256)
     if known is not None and known.mean is not None and known.std is not None:
         weights = replace(weights, mean=known.mean, std=known.std)
-    return rgb(replace(weights, tensors={key: weights.tensors[key] for key in needed}), row)
+    return to_rgb(replace(weights, tensors={key: weights.tensors[key] for key in needed}), arch)
 
 
-def _needed(row: Architecture, layers: Collection[str]) -> dict[str, tuple[int, ...]]:
+def _needed(arch: Architecture, layers: Collection[str]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors that the deepest layer needs."""
-    last = row.deepest(layers)[4:]
-    names = list(row.convolutions)
-    there = {f"conv{name}" for name in names[: names.index(last) + 1]}
-    return {key: shape for key, shape in shapes(row).items() if key.partition(".")[0] in there}
+    names = list(arch.convolutions)
+    last = max(names.index(unscaled(layer)[0][4:]) for layer in layers)
+    there = {f"conv{name}" for name in names[: last + 1]}
+    return {key: shape for key, shape in shapes(arch).items() if key.partition(".")[0] in there}
 
 
 def metric_keys(layers: Collection[str]) -> dict[str, str]:
     """Names of the tensors in which a weight file keeps the metric of some layers."""
-    return {layer: f"metric.{layer}" for layer in layers}
+    return {layer: f"metric.{unscaled(layer)[0]}" for layer in layers}
 
 
-def _heads(row: Architecture, layers: Collection[str], tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def _heads(arch: Architecture, layers: Collection[str], tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the heads that the file has for some layers; how many rows they have is the file's choice."""
     there = {layer: key for layer, key in metric_keys(layers).items() if key in tensors}
-    return {key: (*tensors[key].shape[:1], row.channels(layer) + 1) for layer, key in there.items()}
+    return {key: (*tensors[key].shape[:1], arch.channels(layer) + 1) for layer, key in there.items()}
 
 
 def _check(
-    row: Architecture,
+    arch: Architecture,
     path: str,
     tensors: Mapping[str, Tensor],
     needed: Mapping[str, tuple[int, ...]],
@@ -118,10 +110,10 @@ def _check(
     for name, shape in needed.items():
         found = tuple(tensors[name].shape) if name in tensors else "missing"
         if found != shape:
-            raise WeightsError(path, f"does not hold network {row.name}: {name} is {found}, wanted {shape}; {advice}")
+            raise WeightsError(path, f"does not hold network {arch.name}: {name} is {found}, wanted {shape}; {advice}")
         if not tensors[name].is_floating_point():
             raise WeightsError(path, f"{name} holds {tensors[name].dtype}, wanted floating-point numbers; {advice}")
         if not torch.isfinite(tensors[name].float()).all():
             raise WeightsError(path, f"{name} holds values that are not finite; fetch the file again")
-    if fits not in (None, row.name):
-        raise WeightsError(path, f"does not hold network {row.name}: {advice}, or another file")
+    if fits not in (None, arch.name):
+        raise WeightsError(path, f"does not hold network {arch.name}: {advice}, or another file")

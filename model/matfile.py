@@ -28,10 +28,7 @@ DEEPEST = 16
 def unpacked_size(content: bytes) -> int:
     """Return how many bytes the compressed variables of a file say they unpack to.
 
-    Raises
-    ------
-    ValueError, EOFError, struct.error, zlib.error
-        If the file is broken.
+    Raises `ValueError`, `EOFError`, `struct.error`, `zlib.error` if the file is broken.
     """
     return sum(
         _whole(content, start, stop)

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .architecture import Architecture, Color, Convolution, Normalize, Padding, Pool, Pooling
-from .frozen import average_pool, convolve, l2_pool
+from .architecture import Architecture, Color, Convolution, LocalResponseNorm, Padding, Pool, Pooling, unscaled
+from .ops import average_pool, convolve, l2_pool
 from .ways import PADDED_CHANNELS, Ways
 
 Features = dict[str, Tensor]
@@ -27,7 +27,6 @@ class Network(nn.Module):
 
     Parameters
     ----------
-    architecture : Architecture
     weights : mapping str -> Tensor
         `conv1_1.weight` (out, in / groups, height, width), `conv1_1.bias` (out,), ... for as many layers as are to be
         computed. The first convolution is given red, green and blue in this order.
@@ -83,7 +82,6 @@ class Network(nn.Module):
 
         Parameters
         ----------
-        device, dtype
         ways : Ways, optional
             How to compute; the plain ways if not given.
         """
@@ -100,16 +98,28 @@ class Network(nn.Module):
         Parameters
         ----------
         picture : Tensor (1, 3, H, W), float, in [0, 1]
-        layers : collection of str
 
         Returns
         -------
         dict str -> Tensor (1, C, H // stride, W // stride), in the network's number type
+            For `relu3_1/2` and the like the picture is shrunk to the mean of its blocks first.
         """
-        wanted, features = set(layers), {}
+        features: Features = {}
         mean, std = self._normalization(picture)
-        x = ((picture - mean) / std).to(self.dtype)
-        for layer, feature in self._walk(x, wanted) if wanted else ():
+        by_scale: dict[int, dict[str, str]] = {}
+        for layer in layers:
+            name, scale = unscaled(layer)
+            by_scale.setdefault(scale, {})[name] = layer
+        for scale, wanted in by_scale.items():
+            seen = picture if scale == 1 else average_pool(picture, scale, scale)
+            found = self._compute(((seen - mean) / std).to(self.dtype), wanted)
+            features |= {wanted[name]: feature for name, feature in found.items()}
+        return features
+
+    def _compute(self, x: Tensor, wanted: Collection[str]) -> Features:
+        """Compute layers of the picture as it is given, as far as the last of them."""
+        features: Features = {}
+        for layer, feature in self._walk(x, wanted):
             if layer in wanted:
                 features[layer] = feature
             if len(features) == len(wanted):
@@ -152,7 +162,7 @@ class Network(nn.Module):
         return pooled * self.pool_scale if self.pool_scale != 1 else pooled
 
 
-def _normalized(x: Tensor, step: Normalize) -> Tensor:
+def _normalized(x: Tensor, step: LocalResponseNorm) -> Tensor:
     """Local response normalization, channel by channel: torch's own has no bfloat16 on a CPU."""
     side = step.size // 2
     squares = F.pad(x.square(), (0, 0, 0, 0, side, side))

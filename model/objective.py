@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from .losses.terms import LossTerm, PictureSize, TileView
-from .statistics import Sums
+from .statistics import TileSums
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,6 @@ class Objective:
     ----------
     terms : tuple of LossTerm
         Only those that count.
-    size : PictureSize
     normalize_gradients : bool
         Divide the gradient at every layer by its L1 norm over the whole picture (jcjohnson).
     """
@@ -46,7 +45,7 @@ class Objective:
         """Give the objective for gradients on the device and in the number type of `like`."""
         return replace(self, terms=tuple(term.on(like) for term in self.terms))
 
-    def losses(self, sums: Sums) -> dict[str, float]:
+    def losses(self, sums: TileSums) -> dict[str, float]:
         """Compute every term of a whole picture, unweighted, from its sums."""
         return {term.name: float(term.value(sums)) for term in self.terms}
 
@@ -54,7 +53,7 @@ class Objective:
         """Add up terms by their weights."""
         return float(sum(term.weight * losses[term.name] for term in self.terms))
 
-    def region_losses(self, sums: Sums) -> dict[str, list[float]]:
+    def region_losses(self, sums: TileSums) -> dict[str, list[float]]:
         """Compute the terms that regions have, for every region, unweighted and not by how large it is."""
         found = {term.name: term.region_values(sums) for term in self.terms}
         return {name: values for name, values in found.items() if values}
@@ -63,7 +62,7 @@ class Objective:
         """Sum up a tile's share of all terms."""
         return {name: value for term in self.terms for name, value in term.sums(view).items()}
 
-    def statistics(self, sums: Sums) -> dict[str, Tensor]:
+    def statistics(self, sums: TileSums) -> dict[str, Tensor]:
         """Give what gradients depend on of the whole picture, which all tiles change."""
         return {name: value for term in self.terms for name, value in term.statistics(sums).items()}
 
@@ -71,6 +70,6 @@ class Objective:
         """Give the same of one tile, as far as it has a share in it."""
         return {name: value for term in self.terms for name, value in term.tile_statistics(view).items()}
 
-    def constants(self, sums: Sums) -> dict[str, float]:
+    def constants(self, sums: TileSums) -> dict[str, float]:
         """Give what gradients depend on of the whole picture, which no tile changes."""
         return {name: value for term in self.terms for name, value in term.constants(sums).items()}

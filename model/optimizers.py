@@ -19,7 +19,7 @@ Gradient = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Steps:
+class StepSchedule:
     """Which steps to make.
 
     Attributes
@@ -29,7 +29,7 @@ class Steps:
     first : int
         Steps made before, over all levels: for Adam's bias correction.
     first_of_level : int
-        Steps made before at this level: for the moving average and L-BFGS, which start anew at every level.
+        Steps made before at this level: for the moving average and L-BFGS, which restart at every level.
     learning_rate : float
         Adam: in units of the pixel range, per step. L-BFGS: factor of the quasi-Newton step.
     betas : (float, float)
@@ -81,7 +81,7 @@ class Optimizer(Protocol):
         """What is kept after a round, beside pixels and average."""
 
     def step(self, pixels: Tensor, grad: Tensor, factor: Tensor, other: Tensor) -> Tensor:
-        """Return new pixels; `factor` and `other` are the first of `Steps.numbers`."""
+        """Return new pixels; `factor` and `other` are the first of `StepSchedule.numbers`."""
 
 
 class Descent:
@@ -95,7 +95,6 @@ class Descent:
         At a picture (1, 3, H, W).
     weights : Tensor (H, W)
         Blend weights of the tile, not all zero.
-    steps : Steps
 
     Attributes
     ----------
@@ -103,7 +102,7 @@ class Descent:
         Of the picture now.
     """
 
-    def __init__(self, state: Planes, gradient: Gradient, weights: Tensor, steps: Steps) -> None:
+    def __init__(self, state: Planes, gradient: Gradient, weights: Tensor, steps: StepSchedule) -> None:
         self.pixels, self.average, *remembered = state
         self._steps = steps
         self._optimizer = OPTIMIZERS[steps.optimizer](self.pixels, remembered, gradient, weights, steps)
@@ -114,7 +113,7 @@ class Descent:
         return self.pixels, self.average, *self._optimizer.planes
 
     def step(self, grad: Tensor, numbers: Tensor) -> None:
-        """Make one step down a gradient (1, 3, H, W); `numbers` (3,) are those of `Steps.numbers` for it."""
+        """Make one step down a gradient (1, 3, H, W); `numbers` (3,) are those of `StepSchedule.numbers` for it."""
         factor, other, share = numbers
         self.pixels = self._optimizer.step(self.pixels, grad, factor, other)
         self.average = self.average.lerp(self.pixels, share) if self._steps.ema_decay else self.pixels
@@ -124,7 +123,7 @@ class Adam:
     """Adam's moments."""
 
     def __init__(
-        self, pixels: Tensor, remembered: list[Tensor], gradient: Gradient, weights: Tensor, steps: Steps
+        self, pixels: Tensor, remembered: list[Tensor], gradient: Gradient, weights: Tensor, steps: StepSchedule
     ) -> None:
         self.moment1, self.moment2 = remembered
         self.betas = steps.betas
@@ -152,7 +151,7 @@ class QuasiNewton:
     """
 
     def __init__(
-        self, pixels: Tensor, remembered: list[Tensor], gradient: Gradient, weights: Tensor, steps: Steps
+        self, pixels: Tensor, remembered: list[Tensor], gradient: Gradient, weights: Tensor, steps: StepSchedule
     ) -> None:
         (last_step,) = remembered
         last_grad = gradient(pixels - last_step) if steps.first_of_level else None

@@ -73,7 +73,7 @@ class RegionPart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Guides:
+class Guidance:
     """What of a tile belongs to which region.
 
     Attributes
@@ -97,12 +97,12 @@ class Guides:
         return bool(self.parts) and all(part.is_empty for parts in self.parts.values() for part in parts)
 
 
-ONE_REGION = Guides({})
+ONE_REGION = Guidance({})
 
 
-def guides_of(
+def guidance_of(
     masks: Tensor, strides: Mapping[str, int], insets: Mapping[str, int], place: tuple[slice, slice] = EVERYWHERE
-) -> Guides:
+) -> Guidance:
     """Bring a tile's masks to the resolution of its layers.
 
     Parameters
@@ -121,7 +121,7 @@ def guides_of(
     for layer, stride in strides.items():
         coarse = F.avg_pool2d(_shrunk(masks, insets.get(layer, 0))[None, :, *place], stride)[0]
         parts[layer] = tuple(Part.of(weights) for weights in coarse.flatten(1))
-    return Guides(parts)
+    return Guidance(parts)
 
 
 def _shrunk(masks: Tensor, by: int) -> Tensor:

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .regions import ONE_REGION, Guides, Part
+from .regions import ONE_REGION, Guidance, Part
 from .ways import GramProduct
 
-Sums = Mapping[str, np.ndarray]  # float64, in NumPy, so that they are cheap to move and to keep
+TileSums = Mapping[str, np.ndarray]  # float64, in NumPy, so that they are cheap to move and to keep
 MIXED_PRODUCT = hasattr(torch.ops.aten.mm, "dtype")  # since torch 2.8
 CACHED_ROWS = 4096  # of positions: as many as a processor's cache holds in float32
 
@@ -24,21 +24,21 @@ CACHED_ROWS = 4096  # of positions: as many as a processor's cache holds in floa
 class Window:
     """Blend weights of a tile at pixel resolution, as two factors: `rows` (H,) and `cols` (W,), float32, in [0, 1].
 
-    `guides` say what of the tile belongs to which region.
+    `guidance` says what of the tile belongs to which region.
     """
 
     rows: Tensor
     cols: Tensor
-    guides: Guides = ONE_REGION
+    guidance: Guidance = ONE_REGION
     _at: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(
-        cls, rows: np.ndarray, cols: np.ndarray, device: str | torch.device = "cpu", guides: Guides = ONE_REGION
+        cls, rows: np.ndarray, cols: np.ndarray, device: str | torch.device = "cpu", guidance: Guidance = ONE_REGION
     ) -> "Window":
         """Make a window of NumPy factors."""
         down, across = (torch.from_numpy(np.ascontiguousarray(w)).to(device) for w in (rows, cols))
-        return cls(down, across, guides)
+        return cls(down, across, guidance)
 
     @classmethod
     def full(cls, picture: Tensor) -> "Window":
@@ -87,7 +87,6 @@ def style_sums(
     Parameters
     ----------
     features : Tensor (1, C, h, w)
-    window : Window
     part : Part, optional
         Of the one region that counts.
     product : {"float32", "bfloat16"}
@@ -98,7 +97,7 @@ def style_sums(
         matrix, weights = _taken(features, window, part)
         return _sums_of_rounded(matrix, matrix * weights.to(matrix.dtype)[:, None])
     channels = features.shape[1]
-    gram = torch.zeros(channels, channels, dtype=wide(features.dtype), device=features.device)
+    gram = torch.zeros(channels, channels, dtype=upcast_dtype(features.dtype), device=features.device)
     feature = torch.zeros_like(gram[0])
     for values, weight in row_blocks(features, window, part):
         weighted = values * weight[:, None]
@@ -112,7 +111,7 @@ def row_blocks(features: Tensor, window: Window, part: Part | None = None) -> It
     matrix, weights = _taken(features, window, part)
     parts = max(1, -(-len(matrix) // CACHED_ROWS)) if matrix.device.type == "cpu" else 1
     for some, weight in zip(matrix.chunk(parts), weights.chunk(parts), strict=True):
-        values = widened(some)
+        values = upcast(some)
         yield values, weight.to(values.dtype)
 
 
@@ -139,7 +138,7 @@ def on_host(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: part.reshape(value.shape) for (name, value), part in parts}
 
 
-def total(parts: Iterable[Sums]) -> dict[str, np.ndarray]:
+def total(parts: Iterable[TileSums]) -> dict[str, np.ndarray]:
     """Add up the sums of tiles, in the order given."""
     tables = iter(parts)
     added = dict(next(tables))
@@ -153,17 +152,17 @@ def as_tensor(values: np.ndarray, like: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(values)).to(like.dtype).to(like.device)
 
 
-def wide(dtype: torch.dtype) -> torch.dtype:
+def upcast_dtype(dtype: torch.dtype) -> torch.dtype:
     """Number type to add up in: float32 for what is narrower."""
     return torch.promote_types(dtype, torch.float32)
 
 
-def widened(values: Tensor) -> Tensor:
+def upcast(values: Tensor) -> Tensor:
     """Bring to float32 what is narrower."""
-    return values.to(wide(values.dtype))
+    return values.to(upcast_dtype(values.dtype))
 
 
 def absolute_sum(values: Tensor, window: Window) -> Tensor:
     """Sum of w |v| over positions and channels of (1, C, h, w)."""
-    wide = widened(positions(values))
+    wide = upcast(positions(values))
     return wide.abs().sum(1) @ window.at(*values.shape[-2:]).to(wide.dtype)

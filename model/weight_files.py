@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 from .architecture import ARCHITECTURES, Architecture
 from .atomic import atomic_write
 from .errors import WeightsError, choices
-from .published import PUBLISHED, PublishedFile
+from .registry import PUBLISHED, PublishedFile
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class WeightFile:
         Of a published file, its format; of another one, what its first bytes show: see `container`.
     published : str
         Name under which a file of this hash is published; empty if it is not known.
-    license : str
     """
 
     path: str
@@ -41,18 +40,17 @@ class WeightFile:
     license: str = "unknown"
 
     @property
-    def place(self) -> Path:
+    def local_path(self) -> Path:
         """Where it lies on the machine that asks: a file that comes with muralist lies where muralist does."""
-        bundled = [each.place for each in PUBLISHED if each.name == self.published and each.bundled]
+        bundled = [each.local_path for each in PUBLISHED if each.name == self.published and each.bundled]
         return bundled[0] if bundled else Path(self.path)
 
 
-def find_weights(row: Architecture, weights: str | None = None) -> WeightFile:
+def find_weights(arch: Architecture, weights: str | None = None) -> WeightFile:
     """Find the weight file of a network, downloading it into torchvision's own cache if need be.
 
     Parameters
     ----------
-    row : Architecture
     weights : str, optional
         A file of the user's, whatever its hash, or the name of a published one. Without it, the network's first
         published file: the same on every machine, whatever else lies there.
@@ -63,26 +61,20 @@ def find_weights(row: Architecture, weights: str | None = None) -> WeightFile:
         If the file is missing and cannot be had, or a published one is not what was published.
     """
     if weights is None:
-        usual = next(each.name for each in PUBLISHED if each.network == row.name)
+        usual = next(each.name for each in PUBLISHED if each.network == arch.name)
         return _installed([each for each in PUBLISHED if each.name == usual])
     named = [each for each in PUBLISHED if each.name == weights]
     if not named or Path(weights).exists():
         return describe(Path(weights).resolve())
-    if named[0].network != row.name:
+    if named[0].network != arch.name:
         raise WeightsError(
-            weights, f"holds network {named[0].network}, wanted {row.name}; use --network {named[0].network}"
+            weights, f"holds network {named[0].network}, wanted {arch.name}; use --network {named[0].network}"
         )
     return _installed(named)
 
 
 def describe(path: Path) -> WeightFile:
-    """Hash a file and tell what it is.
-
-    Raises
-    ------
-    WeightsError
-        If it cannot be read.
-    """
+    """Hash a file and tell what it is. Raises `WeightsError` if it cannot be read."""
     try:
         if path.exists() and not path.is_file():  # a device may have no end, and a pipe no beginning
             raise OSError(errno.EINVAL, "not a file")
@@ -116,10 +108,7 @@ def container(file: BinaryIO) -> str:
 def record(file: BinaryIO) -> dict[str, Any]:
     """Return what `muralist networks convert` wrote into the head of a safetensors file; nothing if it did not.
 
-    Raises
-    ------
-    ValueError
-        If the head is broken.
+    Raises `ValueError` if the head is broken.
     """
     file.seek(0)
     size = int.from_bytes(file.read(8), "little")
@@ -133,19 +122,21 @@ def record(file: BinaryIO) -> dict[str, Any]:
 
 def installed() -> list[dict[str, Any]]:
     """Describe every network: facts as plain values, its published files, and which of them are there."""
-    return [_network(row, [each for each in PUBLISHED if each.network == row.name]) for row in ARCHITECTURES.values()]
+    return [
+        _network(arch, [each for each in PUBLISHED if each.network == name]) for name, arch in ARCHITECTURES.items()
+    ]
 
 
-def _network(row: Architecture, files: Sequence[PublishedFile]) -> dict[str, Any]:
-    there = [each for each in files if each.place.is_file()]
+def _network(arch: Architecture, files: Sequence[PublishedFile]) -> dict[str, Any]:
+    there = [each for each in files if each.local_path.is_file()]
     return {
-        "name": row.name,
+        "name": arch.name,
         "installed": bool(there),
-        "file": str((there or files)[0].place),
+        "file": str((there or files)[0].local_path),
         "files": [
             {
                 "name": each.name,
-                "place": str(each.place),
+                "place": str(each.local_path),
                 "there": each in there,
                 "format": each.format,
                 "license": each.license,
@@ -154,9 +145,9 @@ def _network(row: Architecture, files: Sequence[PublishedFile]) -> dict[str, Any
             }
             for each in files
         ],
-        "source": row.source,
-        "layers": row.layers,
-        "operations_per_pixel": row.operations(row.layers),
+        "source": arch.source,
+        "layers": arch.layers,
+        "operations_per_pixel": arch.operations(arch.layers),
     }
 
 
@@ -181,8 +172,8 @@ def _digest(file: io.BufferedReader | io.BufferedRandom, algorithm: str) -> str:
 
 def _installed(files: Sequence[PublishedFile]) -> WeightFile:
     """A published file, given by its editions: as it is there, or else downloaded."""
-    chosen = next((each for each in files if each.place.is_file()), None) or _download(files)
-    found = describe(chosen.place)
+    chosen = next((each for each in files if each.local_path.is_file()), None) or _download(files)
+    found = describe(chosen.local_path)
     editions = [each for each in files if each.name == chosen.name and each.hashed]
     if editions and found.published != chosen.name:
         raise WeightsError(
@@ -198,16 +189,16 @@ def _download(files: Sequence[PublishedFile]) -> PublishedFile:
     chosen = next((each for each in files if each.url and each.hashed), None)
     if chosen is None:
         raise WeightsError(
-            str(files[0].place),
+            str(files[0].local_path),
             "missing; its hash is not known, so it cannot be downloaded automatically; get it from "
             f"{files[0].page} and put it there, or name a copy with --weights FILE{_also(files[0])}",
         )
     try:
-        chosen.place.parent.mkdir(parents=True, exist_ok=True)
+        chosen.local_path.parent.mkdir(parents=True, exist_ok=True)
         _fetch(chosen)
     except (OSError, ValueError, HTTPException) as error:
         raise WeightsError(
-            str(chosen.place),
+            str(chosen.local_path),
             f"not there, and {chosen.url} cannot be downloaded ({error}); fetch it elsewhere and put it there, or "
             f"name a copy with --weights FILE, or use --network compact, which comes with muralist{_also(chosen)}",
         ) from error
@@ -216,14 +207,14 @@ def _download(files: Sequence[PublishedFile]) -> PublishedFile:
 
 def _also(missing: PublishedFile) -> str:
     """Ending of a message: the network's other files that are there."""
-    there = [each.name for each in PUBLISHED if each.network == missing.network and each.place.is_file()]
+    there = [each.name for each in PUBLISHED if each.network == missing.network and each.local_path.is_file()]
     return f"; there are {', '.join(dict.fromkeys(there))}, to be named with --weights" if there else ""
 
 
 def _fetch(chosen: PublishedFile) -> None:
     """Download beside its place and move it there once it is the right one: others may be looking, or downloading."""
     request = Request(chosen.url, headers={"User-Agent": "muralist"})
-    with atomic_write(chosen.place) as file:
+    with atomic_write(chosen.local_path) as file:
         with urlopen(request, timeout=60) as answer:
             shutil.copyfileobj(answer, file, 2**20)
         found = _digest(file, "sha256"), _digest(file, "md5")

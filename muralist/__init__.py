@@ -40,7 +40,7 @@ __all__ = [
     "render_batch",
 ]
 
-_HOMES = {
+_MODULES = {
     "Event": "events",
     "RenderResult": "render",
     "Report": "records.report",
@@ -56,6 +56,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("muralist")
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'muralist' has no attribute {name!r}")
-    return getattr(import_module(f"muralist.pipeline.{_HOMES[name]}"), name)
+    return getattr(import_module(f"muralist.pipeline.{_MODULES[name]}"), name)

@@ -13,8 +13,8 @@ from click.shell_completion import CompletionItem
 
 from .pipeline.console import ELSEWHERE, LOG, LogFile
 from .pipeline.roles import LOOK, PICTURE, RUN, Group
-from .pipeline.setting_types import Certificate, FileName, MaxFile, Memory
-from .pipeline.settings import Settings, spelled
+from .pipeline.setting_types import Certificate, FileName, MaxFile, Memory, spelled
+from .pipeline.settings import Settings
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -236,7 +236,7 @@ look_options = options(
     option("--overwrite", is_flag=True, help="Replace what exists."),
 )
 picture_options = options(
-    click.argument("content", type=path),
+    click.argument("photo", metavar="CONTENT", type=path),
     option(
         *("-o", "--output"),
         type=path,

@@ -1,6 +1,6 @@
 """How fast this machine paints: measured for `muralist bench`, and for `plan` where nothing was measured before.
 
-All rates are of all workers together; microseconds per pixel and step are one worker's, while all others are at it too.
+Rates are summed over all workers; microseconds per pixel and step are per worker, with all workers running.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,12 +15,12 @@ from .presets import load_settings
 from .progress import counted, watched
 from .settings import Settings
 from .speeds import USUAL_SIDE, Speed, conditions, today, usual_speeds
-from .workers.crew import Ask, crew
-from .workers.local import WorkerLayout, has_metal, local_shape
-from .workers.processor import cpu_name
+from .workers.bench_workers import CallAll, bench_workers
+from .workers.local import WorkerLayout, local_shape
+from .workers.machine import cpu_name, has_metal
 
 ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float32": 4}  # of a value, at least
-BUSY_SHARE = 0.25  # of the processors that other programs may take while this machine is measured for later, too
+BUSY_SHARE = 0.25  # of the processors that other programs may take while a benchmark is cached
 WATCHED_SECONDS = 0.5  # before, for what they take
 MANY_TILES = 1 << 30  # as many as would keep any machine busy
 
@@ -28,13 +28,12 @@ Facts = dict[str, str]
 
 
 def speed_here(settings: Settings, shape: WorkerLayout, side: int) -> dict[str, Any]:
-    """Tell how fast this machine paints: as it was measured before, or else measured now for a short while.
+    """Tell how fast this machine paints: from the cache, or by a short benchmark.
 
-    What is measured now is kept, unless other programs are busy: it would be believed when they are gone.
+    The benchmark is cached, unless other programs are busy: it would no longer hold once they are gone.
 
     Parameters
     ----------
-    settings : Settings
     shape : WorkerLayout
         Of the workers.
     side : int
@@ -66,7 +65,7 @@ def speed_here(settings: Settings, shape: WorkerLayout, side: int) -> dict[str, 
 
 
 def _busy() -> float | None:
-    """Share of the processors that other programs take, if it is more than a little."""
+    """Share of the processors that other programs take; None if it is small."""
     share: float = psutil.cpu_percent(interval=WATCHED_SECONDS) / 100
     return share if share > BUSY_SHARE else None
 
@@ -74,16 +73,14 @@ def _busy() -> float | None:
 def learn_speed(
     settings: Settings, shape: WorkerLayout, device: tuple[str, str], precision: str, side: int, seconds: float
 ) -> None:
-    """Keep how fast a painting was really painted here, which corrects what was measured before.
+    """Cache how fast a painting was really painted here, instead of what a benchmark said.
 
     Parameters
     ----------
-    settings : Settings
     shape : WorkerLayout
         Of the workers.
     device : (str, str)
         Kind of device and its name.
-    precision : str
     side : int
         Of the largest tile, px.
     seconds : float
@@ -112,9 +109,9 @@ def _device(settings: Settings, shape: WorkerLayout) -> tuple[str, str]:
 
 
 def _measured_shortly(settings: Settings, shape: WorkerLayout, side: int) -> Speed:
-    with crew(shape, settings.device) as ask:
-        facts = ask("facts")[0]
-        return _measured(ask, facts, _settled(settings, facts), shape, side)
+    with bench_workers(shape, settings.device) as call_all:
+        facts = call_all("facts")[0]
+        return _measured(call_all, facts, _settled(settings, facts), shape, side)
 
 
 def _settled(settings: Settings, facts: Facts) -> Settings:
@@ -122,13 +119,13 @@ def _settled(settings: Settings, facts: Facts) -> Settings:
     return settings.model_copy(update={"precision": facts["precision"]}) if settings.precision == "auto" else settings
 
 
-def _measured(ask: Ask, facts: Facts, settings: Settings, shape: WorkerLayout, side: int) -> Speed:
+def _measured(call_all: CallAll, facts: Facts, settings: Settings, shape: WorkerLayout, side: int) -> Speed:
     return Speed(
         conditions(settings, shape, facts["device"], facts["name"]),
         settings.precision,
         usual=settings.precision == facts["precision"],
         side=side,
-        microseconds=fmean(ask("pixel_step_seconds", settings, settings.precision, side)) * 1e6,
+        microseconds=fmean(call_all("pixel_step_seconds", settings, settings.precision, side)) * 1e6,
         date=f"{today():%Y-%m-%d}",
     )
 
@@ -172,8 +169,8 @@ def bench(
     for settings in wanted:
         architecture(settings.network).check_layers(settings.layers)
         _check_room(settings, shape)
-    with crew(shape, wanted[0].device) as ask:
-        return _measure_all(ask, wanted, shape)
+    with bench_workers(shape, wanted[0].device) as call_all:
+        return _measure_all(call_all, wanted, shape)
 
 
 def _check_room(settings: Settings, shape: WorkerLayout) -> None:
@@ -191,14 +188,14 @@ def _check_room(settings: Settings, shape: WorkerLayout) -> None:
         )
 
 
-def _measure_all(ask: Ask, wanted: Sequence[Settings], shape: WorkerLayout) -> dict[str, Any]:
-    facts, speeds = ask("facts")[0], usual_speeds()
+def _measure_all(call_all: CallAll, wanted: Sequence[Settings], shape: WorkerLayout) -> dict[str, Any]:
+    facts, speeds = call_all("facts")[0], usual_speeds()
     trials = _distinct([_settled(settings, facts) for settings in wanted])
     _check_precisions(trials, facts)
-    machine = _machine(ask, facts, shape, {settings.precision for settings in trials})
+    machine = _machine(call_all, facts, shape, {settings.precision for settings in trials})
     rows, kept = [], True
     for settings in watched(trials, _told):
-        speed = _measured(ask, facts, settings, shape, settings.tile)
+        speed = _measured(call_all, facts, settings, shape, settings.tile)
         rows.append(_row(settings, speed, machine))
         kept = speeds.keep(speed) and kept
     return {**machine, "rows": rows, "kept_in": str(speeds.file) if kept else None}
@@ -221,15 +218,15 @@ def _check_precisions(trials: Sequence[Settings], facts: Facts) -> None:
             )
 
 
-def _machine(ask: Ask, facts: Facts, shape: WorkerLayout, precisions: Collection[str]) -> dict[str, Any]:
-    """What this machine can do at best, whatever it computes."""
+def _machine(call_all: CallAll, facts: Facts, shape: WorkerLayout, precisions: Collection[str]) -> dict[str, Any]:
+    """Peak rates of this machine."""
     return {
         "device": facts["device"],
         "name": facts["name"],
         "workers": shape.workers,
         "threads": shape.threads,
-        "copy_rate": sum(ask("copy_rate")),
-        "matmul_rates": {precision: sum(ask("matmul_rate", precision)) for precision in sorted(precisions)},
+        "copy_rate": sum(call_all("copy_rate")),
+        "matmul_rates": {precision: sum(call_all("matmul_rate", precision)) for precision in sorted(precisions)},
     }
 
 

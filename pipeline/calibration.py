@@ -1,6 +1,6 @@
-"""How fast a process computes, measured: steps of the painter, products of matrices, copies of memory.
+"""How fast a process computes, measured: steps of the optimizer, products of matrices, copies of memory.
 
-Runs in processes of its own (see `muralist.pipeline.workers.crew`), for it loads torch and must find their environment.
+Runs in processes of its own (see `workers/bench_workers.py`), for it loads torch and must find their environment.
 A clock runs around a whole run; the first run, which fetches memory and chooses ways to compute, is thrown away.
 """
 
@@ -18,24 +18,21 @@ from torch import Tensor
 from ..model.architecture import Architecture, architecture
 from ..model.graphs import Graphs
 from ..model.network import Network
-from ..model.optimizers import Steps
-from ..model.painter import Painter, to_tensor
+from ..model.optimizers import StepSchedule
 from ..model.state import AVERAGE, start_state
 from ..model.statistics import Window
+from ..model.tile_optimizer import TileOptimizer, to_tensor
 from ..model.ways import Ways, usual_ways
 from .loss_terms import STYLE_TERMS, objective
 from .settings import Settings
-from .speeds import LOOK_STEPS
+from .speeds import EVALUATION_STEPS
 from .tasks import DTYPES, graphs
-from .workers.devices import (
-    best_precision,
-    choose_algorithms,
-    device_name,
-    memory_errors,
-    resolve_device,
-)
+from .workers.devices import best_precision, choose_algorithms, device_name, memory_errors, resolve_device
 
-STEPS = {"adam": 2, "lbfgs": 8}  # of a run, which ends with a look, as a round does; L-BFGS remembers more each step
+STEPS = {
+    "adam": 2,
+    "lbfgs": 8,
+}  # of a run, after which losses are evaluated; L-BFGS remembers more each step
 RUNS = 3  # that count, at most
 RUN_OPERATIONS = 1e12  # of all runs together, if that leaves one; about a minute on two cores
 MATRICES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}  # sides; large enough to be computed as fast as can be
@@ -64,10 +61,7 @@ class Calibration:
     def facts(self) -> dict[str, str]:
         """Say what is measured: "device" and its "name", and the "precision" that suits it.
 
-        Raises
-        ------
-        DeviceError
-            If the device is not there.
+        Raises `DeviceError` if the device is not there.
         """
         device = self._device
         return {"device": device, "name": device_name(device), "precision": best_precision(device)}
@@ -91,7 +85,7 @@ class Calibration:
             If the tile does not fit into the memory of the device.
         """
         choose_algorithms(settings.fast)
-        pixel_steps = (STEPS[settings.optimizer] + LOOK_STEPS) * side**2
+        pixel_steps = (STEPS[settings.optimizer] + EVALUATION_STEPS) * side**2
         operations = pixel_steps * architecture(settings.network).operations(settings.layers)
         # A GPU is fast, and records the second run, which takes longer than any after it.
         runs = RUNS if self._device.startswith("cuda") else min(RUNS, max(1, int(RUN_OPERATIONS / operations)))
@@ -132,13 +126,13 @@ def _product(side: int, device: str, precision: str) -> Callable[[], Tensor]:
 
 def round_of_noise(settings: Settings, device: str, precision: str, side: int) -> Callable[[], object]:
     """Make ready to paint a tile of noise that is a picture of its own, again and again from the start."""
-    painter, arguments = tile_of_noise(settings, device, precision, side)
-    return lambda: painter.paint(*arguments)
+    tile_optimizer, arguments = tile_of_noise(settings, device, precision, side)
+    return lambda: tile_optimizer.paint(*arguments)
 
 
 def tile_of_noise(
     settings: Settings, device: str, precision: str, side: int, ways: Ways | None = None
-) -> tuple[Painter, tuple[Any, ...]]:
+) -> tuple[TileOptimizer, tuple[Any, ...]]:
     """Make a tile of noise that is a picture of its own.
 
     Parameters
@@ -150,17 +144,17 @@ def tile_of_noise(
 
     Returns
     -------
-    painter : Painter
+    tile_optimizer : TileOptimizer
     arguments : tuple
-        Of `Painter.paint` and `Painter.round_of`.
+        Of `TileOptimizer.paint` and `TileOptimizer.round_of`.
     """
     window = Window.of(np.ones(side, np.float32), np.ones(side, np.float32), device)
-    painter = _painter(settings, device, precision, side, ways or usual_ways(device))
+    tile_optimizer = _tile_optimizer(settings, device, precision, side, ways or usual_ways(device))
     state = _noise(settings, side)
     picture = to_tensor(state[AVERAGE], device)
-    content = painter.content_features(picture)
-    whole = painter.measure(picture, content, window)
-    steps = Steps(
+    content = tile_optimizer.content_features(picture)
+    whole = tile_optimizer.measure(picture, content, window)
+    steps = StepSchedule(
         STEPS[settings.optimizer],
         first=0,
         first_of_level=0,
@@ -169,7 +163,7 @@ def tile_of_noise(
         history=settings.lbfgs_history,
         resolutions=settings.lbfgs_resolutions[-1],
     )
-    return painter, (state, content, window, whole, steps)
+    return tile_optimizer, (state, content, window, whole, steps)
 
 
 def _noise(settings: Settings, side: int) -> np.ndarray:
@@ -177,7 +171,7 @@ def _noise(settings: Settings, side: int) -> np.ndarray:
     return start_state(np.random.default_rng(0).random((side, side, 3), np.float32), settings.optimizer)
 
 
-def _painter(settings: Settings, device: str, precision: str, side: int, ways: Ways) -> Painter:
+def _tile_optimizer(settings: Settings, device: str, precision: str, side: int, ways: Ways) -> TileOptimizer:
     network = random_network(settings).prepared(device, DTYPES[precision], ways)
     targets: dict[str, np.ndarray] = {}
     for layer in settings.active_style_layers:
@@ -186,7 +180,7 @@ def _painter(settings: Settings, device: str, precision: str, side: int, ways: W
             sums = STYLE_TERMS[name].measure(features, Window.full(features))
             targets |= {f"{name} {kind} {layer}": value.double().numpy() / 256 for kind, value in sums.items()}
     goal = objective(settings, targets, side, side, content_weight=1.0)
-    return Painter(network, goal, graphs(device) if ways.graphs else Graphs())
+    return TileOptimizer(network, goal, graphs(device) if ways.graphs else Graphs())
 
 
 def random_network(settings: Settings) -> Network:
@@ -204,9 +198,9 @@ def random_network(settings: Settings) -> Network:
     return network.requires_grad_(False).eval()
 
 
-def _weights(row: Architecture) -> dict[str, Tensor]:
+def _weights(arch: Architecture) -> dict[str, Tensor]:
     random, weights = torch.Generator().manual_seed(0), {}
-    for name, step in row.convolutions.items():
+    for name, step in arch.convolutions.items():
         scale = sqrt(2 / prod(step.shape[1:]))
         weights[f"conv{name}.weight"] = scale * torch.randn(step.shape, generator=random)
         weights[f"conv{name}.bias"] = torch.zeros(step.fan_out)

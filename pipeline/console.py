@@ -82,10 +82,7 @@ class Console(logging.Handler):
 class LogFile(logging.FileHandler):
     """Appends every record to a file: a line with time, level and message.
 
-    Raises
-    ------
-    OutputError
-        If the file cannot be written, or holds something else than a log.
+    Raises `OutputError` if the file cannot be written, or holds something else than a log.
     """
 
     def __init__(self, path: Path) -> None:

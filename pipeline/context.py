@@ -8,7 +8,7 @@ from ..model.state import PLANES
 from ..model.weight_files import WeightFile
 from .initialization import is_photograph
 from .levels import Level
-from .regions import Guidance
+from .regions import RegionLayout
 from .settings import Settings
 from .storage.canvas import Canvas
 from .storage.run_folder import RunFolder
@@ -23,16 +23,13 @@ class RenderContext:
 
     Attributes
     ----------
-    folder : RunFolder
-    settings : Settings
-    weights : WeightFile
     shares : tuple of float
         Of the style pictures, summing to one in every region; empty if style does not count.
     device, precision : str
         Chosen once for all workers, so that it does not matter who paints which tile.
     priority : int
         Place among the pictures of a batch; tasks with a lower number are served first.
-    regions : Guidance or None
+    regions : RegionLayout or None
         Of a picture that is not painted everywhere alike.
     """
 
@@ -43,7 +40,7 @@ class RenderContext:
     device: str = field(compare=False)
     precision: str = field(compare=False)
     priority: int = field(default=0, compare=False)
-    regions: Guidance | None = field(default=None, compare=False)
+    regions: RegionLayout | None = field(default=None, compare=False)
 
     def slowest_seconds(self, pixels: int, steps: int = 0) -> float:
         """Seconds that a task on so many pixels takes at most, on the slowest machine: a measure before any other."""
@@ -58,10 +55,10 @@ class RenderContext:
         """Give the photograph on a level's canvas: one plane."""
         return Canvas(self.folder.store, self.folder.content(level), level.blocks, 1)
 
-    def guides(self, level: Level) -> Canvas:
+    def guidance(self, level: Level) -> Canvas:
         """Give what belongs to which region, see `muralist.pipeline.regions`; only where there are some."""
         assert self.regions is not None
-        return Canvas(self.folder.store, self.folder.guides(level), level.blocks, self.regions.planes)
+        return Canvas(self.folder.store, self.folder.guidance(level), level.blocks, self.regions.planes)
 
     def start(self, level: Level) -> Canvas:
         """Give what a level starts from, which may be the photograph: one plane."""

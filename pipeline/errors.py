@@ -18,8 +18,8 @@ class SettingsError(PipelineError, ValueError):
     """A setting, a preset or a size makes no sense; the message says where, and what was wanted."""
 
 
-class PictureError(PipelineError, ValueError):
-    """A picture cannot be read: what was found, what was wanted, what to do.
+class FileError(PipelineError):
+    """Base of errors about a file: what was found, what was wanted, what to do.
 
     Attributes
     ----------
@@ -32,18 +32,12 @@ class PictureError(PipelineError, ValueError):
         self.path = path
 
 
-class OutputError(PipelineError, OSError):
-    """A picture cannot be written where the user wants it.
+class PictureError(FileError, ValueError):
+    """A picture cannot be read."""
 
-    Attributes
-    ----------
-    path
-        The file that was to be written.
-    """
 
-    def __init__(self, message: str, *, path: Path | None = None) -> None:
-        super().__init__(message)
-        self.path = path
+class OutputError(FileError, OSError):
+    """A picture cannot be written where the user wants it."""
 
 
 class ClusterError(PipelineError, ConnectionError):
@@ -54,5 +48,5 @@ class DeviceError(PipelineError, RuntimeError):
     """The machine does not have the device that was asked for."""
 
 
-class DeviceMemoryError(MemoryError, PipelineError):  # in this order, or dask could not bring it home
+class DeviceMemoryError(MemoryError, PipelineError):  # in this order, or dask could not unpickle it
     """A tile does not fit into the memory of a worker's device."""

@@ -1,4 +1,4 @@
-"""What a render will take, before it begins: memory, disk, operations and, after a short measurement, time."""
+"""What a render will take: memory, disk, operations and, from a short benchmark, time."""
 
 from collections.abc import Sequence
 from math import ceil, isqrt, prod
@@ -8,23 +8,23 @@ from typing import Any
 
 import psutil
 
-from ..model.published import PUBLISHED
+from ..model.registry import PUBLISHED
 from ..model.state import PLANES
 from .bench import learn_speed, speed_here
 from .errors import SettingsError
 from .initialization import is_photograph
+from .lengths import MM_PER_INCH
 from .levels import STYLE_TILE_PX, Level
-from .pictures.rasters import Raster
+from .pictures.array_file import ArrayFile
 from .presets import load_settings
 from .progress import counted
 from .records.run_state import RunState
 from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
-from .sizes import MM_PER_INCH
 from .speeds import conditions, round_steps, usual_speeds
 from .workers.cluster import Cluster
-from .workers.local import WorkerLayout, gpu_memory, local_shape
-from .workers.memory import budget
+from .workers.local import WorkerLayout, local_shape
+from .workers.machine import budget, gpu_memory
 
 FLOAT, DOUBLE = 4, 8
 OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk that are not full
@@ -34,11 +34,11 @@ CONTENT_BYTES = 3 * FLOAT
 WORKER_BYTES = 900 << 20
 GPU_BYTES = 600 << 20  # that CUDA and its libraries take of a GPU's memory for every worker; not measured yet
 DRIVER_BYTES = 170 << 20
-ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: bands that are read, laid out and written
+ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: row blocks that are read, laid out and written
 ACTIVATION_COPIES = 4.0
 STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
 STATE_COPIES = 4
-GUIDE_BYTES = 3 * FLOAT + 2 * (FLOAT + DOUBLE)  # per pixel and region: masks, and numbers and weights of positions
+GUIDANCE_BYTES = 3 * FLOAT + 2 * (FLOAT + DOUBLE)  # per pixel and region: masks, and numbers and weights of positions
 PAIR_BYTES = 3 * PLANE_BYTES  # per pixel, of each pair that L-BFGS remembers within a round: s, y and B y
 LEARNED_SECONDS = 5  # of workers on a level, below which what it took is mostly their start
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
@@ -47,7 +47,7 @@ MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 def disk_bytes(plan: RenderPlan) -> int:
     """Most that the run folder holds at a time: two rounds of a level, or three, the level before it, and pictures."""
     sizes = [_level_bytes(plan, level) for level in plan.levels]
-    aside = sum(pixels.nbytes for pixels in (plan.content.pixels, plan.content.alpha) if isinstance(pixels, Raster))
+    aside = sum(pixels.nbytes for pixels in (plan.content.pixels, plan.content.alpha) if isinstance(pixels, ArrayFile))
     return aside + int(max(before + size for before, size in zip([0.0, *sizes], sizes, strict=False)))
 
 
@@ -78,7 +78,7 @@ def worker_bytes(plan: RenderPlan, itemsize: int) -> int:
     activations = itemsize * plan.network.activations(plan.settings.layers)
     largest_style = max(max(_style_pixels(plan, level), default=0) for level in plan.levels)
     style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2)
-    regions = 0 if plan.regions is None else plan.regions.count * pixels * GUIDE_BYTES
+    regions = 0 if plan.regions is None else plan.regions.count * pixels * GUIDANCE_BYTES
     return WORKER_BYTES + int(max(pixels * _pixel_bytes(plan, itemsize) + regions, style))
 
 
@@ -89,7 +89,7 @@ def _pixel_bytes(plan: RenderPlan, itemsize: int) -> float:
 
 
 def gpu_room(plan: RenderPlan, shape: WorkerLayout, itemsize: int) -> dict[str, int] | None:
-    """Compare what workers take of a GPU's memory with what is free there, as foreseen; None where that is not known.
+    """Compare what workers take of a GPU's memory with what is free there, as estimated; None where that is not known.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def gpu_room(plan: RenderPlan, shape: WorkerLayout, itemsize: int) -> dict[str, 
     workers = -(-shape.workers // len(set(shape.gpus)))
     pixels, per_pixel = max(largest_tile(level) for level in plan.levels), _pixel_bytes(plan, itemsize)
     side = isqrt(max(0, int((free / workers - GPU_BYTES) / per_pixel)))
-    side -= side % plan.network.stride(plan.network.deepest(plan.settings.layers))
+    side -= side % plan.network.largest_stride(plan.settings.layers)
     return {"bytes": GPU_BYTES + int(pixels * per_pixel), "workers": workers, "free_bytes": free, "tile": side}
 
 
@@ -161,19 +161,19 @@ def held_bytes(plan: RenderPlan, workers: int) -> int:
 
 
 def driver_bytes(plan: RenderPlan) -> int:
-    """Peak memory of the driver: pictures that are not on disk, and bands as wide as the painting."""
+    """Peak memory of the driver: pictures that are not on disk, and row blocks as wide as the painting."""
     pictures = [plan.content, *(style.picture for style in plan.styles), *filter(None, [plan.init])]
     stored = [picture.pixels for picture in pictures]
     if (regions := plan.regions) is not None:
         masks = (*regions.masks, regions.strength_map, regions.protect)
         stored += [mask.values for mask in masks if mask is not None]
-    sources = sum(pixels.nbytes for pixels in stored if not isinstance(pixels, Raster))
+    sources = sum(pixels.nbytes for pixels in stored if not isinstance(pixels, ArrayFile))
     return DRIVER_BYTES + sources + plan.final.width * ROW_BYTES
 
 
 def largest_tile(level: Level) -> int:
     """Pixels of the largest tile."""
-    rows, cols = (max(cut.outer.length for cut in axis) for axis in level.grid.axes)
+    rows, cols = (max(part.outer.length for part in axis) for axis in level.grid.axes)
     return rows * cols
 
 
@@ -185,7 +185,7 @@ def plan(
     *,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Foresee what `render` with the same arguments would do and take, without painting.
+    """Estimate what `render` with the same arguments would do and take, without painting.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def plan(
     Returns
     -------
     dict
-        What `estimate` foresees, and `notices`: what the user should know.
+        What `estimate` gives, and `notices`: what the user should know.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def plan(
 
 
 def estimate(plan: RenderPlan) -> dict[str, Any]:
-    """Foresee a render; for the time, a few steps are measured on this machine, unless that was done before.
+    """Estimate a render. Time comes from a short benchmark of this machine, which is cached.
 
     Returns
     -------
@@ -253,10 +253,10 @@ def estimate(plan: RenderPlan) -> dict[str, Any]:
     }
 
 
-def learn_speed_of(plan: RenderPlan, course: RunState, cluster: Cluster, precision: str) -> None:
-    """Keep how fast the finest level was painted, if workers of this machine painted it undisturbed and long enough."""
-    settings, level, report = plan.settings, plan.final, course.levels[-1]
-    disturbed = cluster.lost or cluster.again or course.resumed or report.halvings
+def learn_speed_of(plan: RenderPlan, state: RunState, cluster: Cluster, precision: str) -> None:
+    """Cache how fast the finest level was painted, if workers of this machine did it undisturbed and long enough."""
+    settings, level, report = plan.settings, plan.final, state.levels[-1]
+    disturbed = cluster.lost or cluster.again or state.resumed or report.halvings
     if settings.scheduler is not None or settings.precision != "auto" or disturbed:
         return
     if report.busy_seconds < LEARNED_SECONDS:
@@ -277,7 +277,7 @@ def _check_weights(plan: RenderPlan) -> None:
 
 
 def planned_by(plan: RenderPlan, cluster: Cluster, precision: str) -> dict[str, Any] | None:
-    """Foresee the seconds of every level, if workers like these were measured before: nothing is measured now.
+    """Estimate the seconds of every level, if workers like these are in the cache: no benchmark is run now.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from .levels import Level
 from .pace import Pace
 from .progress import Progress
 from .records.losses import LossRecord
-from .viewer.overview import Look, overview
+from .viewer.overview import ReadCanvas, overview
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,6 @@ class Events(Progress):
 
     Parameters
     ----------
-    levels : sequence of Level
-    name : str
-    inner : Progress
     tell : callable
         Takes an `Event`.
     """
@@ -74,10 +71,10 @@ class Events(Progress):
         self._pace = Pace(levels)
         self._losses: Mapping[str, float] = {}
 
-    def watch(self, look: Look, losses: Sequence[LossRecord]) -> None:
+    def watch(self, read_canvas: ReadCanvas, losses: Sequence[LossRecord]) -> None:
         """Note how canvases are read."""
-        self._look = look
-        self._inner.watch(look, losses)
+        self._read_canvas = read_canvas
+        self._inner.watch(read_canvas, losses)
 
     def start_level(self, level: Level) -> None:
         """Pass it on."""
@@ -119,6 +116,6 @@ class Events(Progress):
                 share=self._pace.share,
                 seconds_left=None if left is None else sum(left),
                 losses=self._losses,
-                _read=lambda side: overview(self._look(level, made), side),
+                _read=lambda side: overview(self._read_canvas(level, made), side),
             )
         )

@@ -1,4 +1,4 @@
-"""From a canvas in the run folder to a picture file, in bands, so that no painting has to fit into memory."""
+"""From a canvas in the run folder to a picture file, in row blocks, so that no painting has to fit into memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,20 +11,21 @@ from ..model.state import AVERAGE
 from ..tiling.grid import Box, Span
 from ..tiling.seams import Seams, find_seams
 from .levels import Level
+from .output_files import keep_times
+from .pictures.array_file import ArrayFile
 from .pictures.carried import Carried, carried
 from .pictures.colors import with_chroma_of
-from .pictures.images import resize, resize_rows
+from .pictures.images import resize, resize_rows, size_within
 from .pictures.pages import place_of
 from .pictures.pdf import POINTS_PER_INCH, Page, Rectangle
 from .pictures.proof import LONGEST_SIDE, soft_proof
-from .pictures.rasters import Raster
-from .pictures.samples import Pixels, Rows
 from .pictures.sheets import Place, Sheet
-from .pictures.writing import MOST_JPEG_METADATA, keep_times, write_picture
+from .pictures.vips import Pixels, Rows
+from .pictures.writing import MOST_JPEG_METADATA, write_picture
 from .render_plan import RenderPlan
 from .storage.canvas import Canvas
 
-BAND_ROWS = 64
+BLOCK_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,9 @@ class FinalImage:
 
     Attributes
     ----------
-    plan : RenderPlan
-    level : Level
     canvas, content : Canvas
         The painting, and the photograph at the same size.
-    guides : Canvas or None
+    guidance : Canvas or None
         Of regions, if it has some.
     """
 
@@ -45,7 +44,7 @@ class FinalImage:
     level: Level
     canvas: Canvas
     content: Canvas
-    guides: Canvas | None = None
+    guidance: Canvas | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -60,29 +59,29 @@ class FinalImage:
     @property
     def borders(self) -> tuple[list[int], list[int]]:
         """First pixel row below, and column right of, each border between the cores of tiles, px of the picture."""
-        rows, cols = ([cut.core.start - self.level.bleed for cut in axis[1:]] for axis in self.level.grid.axes)
+        rows, cols = ([part.core.start - self.level.edge_margin for part in axis[1:]] for axis in self.level.grid.axes)
         return rows, cols
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         out = np.empty((len(range(*rows.indices(self.shape[0]))), *self.shape[1:]), self.dtype)
         start, stop, _ = rows.indices(self.shape[0])
-        for top in range(start, stop, BAND_ROWS):
-            band = Span(top, min(top + BAND_ROWS, stop))
-            out[band.start - start : band.stop - start] = self.read(Box(band, Span(0, self.shape[1])))
+        for top in range(start, stop, BLOCK_ROWS):
+            block = Span(top, min(top + BLOCK_ROWS, stop))
+            out[block.start - start : block.stop - start] = self.read(Box(block, Span(0, self.shape[1])))
         return out
 
     def read(self, box: Box) -> np.ndarray:
         """Read a box of the picture: (h, w, 3)."""
         pixels = self.canvas.read(self._place(box), slice(AVERAGE, AVERAGE + 1))[0]
-        if self.guides is not None and self.plan.regions is not None:
-            pixels = self._by_region(box, pixels, self.guides, self.plan.regions.count)
+        if self.guidance is not None and self.plan.regions is not None:
+            pixels = self._by_region(box, pixels, self.guidance, self.plan.regions.count)
         elif self.plan.settings.color == "luminance":
             pixels = with_chroma_of(self.photograph(box), pixels)
         return np.asarray(np.rint(pixels.clip(0, 1) * np.iinfo(self.dtype).max), self.dtype)
 
-    def _by_region(self, box: Box, pixels: np.ndarray, guides: Canvas, count: int) -> np.ndarray:
+    def _by_region(self, box: Box, pixels: np.ndarray, guidance: Canvas, count: int) -> np.ndarray:
         """Paint in light only where that is asked for, and let the photograph show through where it is to."""
-        channels, photograph = np.concatenate(guides.read(self._place(box)), axis=2), self.photograph(box)
+        channels, photograph = np.concatenate(guidance.read(self._place(box)), axis=2), self.photograph(box)
         light, shows = channels[..., count, None], channels[..., count + 1, None]
         if light.any():
             pixels = pixels + light * (with_chroma_of(photograph, pixels) - pixels)
@@ -94,14 +93,14 @@ class FinalImage:
 
     def _place(self, box: Box) -> Box:
         """A box of the picture on the canvas."""
-        return Box(*(Span(span.start + self.level.bleed, span.stop + self.level.bleed) for span in box))
+        return Box(*(Span(span.start + self.level.edge_margin, span.stop + self.level.edge_margin) for span in box))
 
 
 @dataclass(frozen=True)
 class _Alpha:
     """The photograph's alpha at the painting's size, read in rows."""
 
-    stored: Pixels | Raster
+    stored: Pixels | ArrayFile
     shape: tuple[int, int]
 
     @property
@@ -132,7 +131,7 @@ def write_painting(finished: FinalImage, path: Path) -> tuple[str, ...]:
     metadata = carried(content, styles, wanted=settings.metadata, places=settings.gps)
     pixels: Rows = finished
     alpha: Rows | None = None if content.alpha is None else _Alpha(content.alpha, finished.shape[:2])
-    is_final = finished.level.index == plan.final.index  # it may have been cut anew since
+    is_final = finished.level.index == plan.final.index  # its tiles may have been halved since
     if is_final:
         pixels, alpha = plan.sheet.laid_out(pixels), alpha and plan.sheet.laid_out(alpha)
     quality = write_picture(
@@ -167,14 +166,9 @@ def _left_out(path: Path, metadata: Carried) -> Iterator[str]:
 def write_proof(finished: FinalImage, path: Path, icc: bytes) -> dict[str, Any]:
     """Write a small picture of how the painting will look in print; return what the sidecar says of it.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
+    Raises `OutputError` if it cannot be written.
     """
-    height, width, _ = finished.shape
-    scale = min(1, LONGEST_SIDE / max(height, width))
-    small = resize(cast(Pixels, finished), max(1, round(height * scale)), max(1, round(width * scale)))
+    small = resize(cast(Pixels, finished), *size_within(LONGEST_SIDE, *finished.shape[:2]))
     shown, share = soft_proof(np.rint(small * 255).astype(np.uint8), icc, finished.plan.settings.intent)
     write_picture(path, shown)
     return {"path": str(path), "out_of_gamut": round(share, 4)}

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from .pictures.array_file import ArrayFile
 from .pictures.images import Picture
-from .pictures.rasters import Raster
 from .pictures.reading import read_picture
-from .pictures.samples import Pixels
+from .pictures.vips import Pixels
 from .settings import Settings
-from .workers.memory import budget
+from .workers.machine import budget
 
 PHOTOGRAPH, BLANK = "content", "blank"
-BAND_ROWS = 256
+BLOCK_ROWS = 256
 
 
 def is_photograph(settings: Settings) -> bool:
@@ -33,10 +33,7 @@ def init_file(settings: Settings) -> Path | None:
 def read_init(settings: Settings, *, memory: int | None = None, folder: Path | None = None) -> Picture | None:
     """Read the picture to start from, if it is a file; `memory` and `folder` as for `read_picture`.
 
-    Raises
-    ------
-    PictureError
-        If it cannot be read.
+    Raises `PictureError` if it cannot be read.
     """
     path = init_file(settings)
     if path is None:
@@ -46,7 +43,7 @@ def read_init(settings: Settings, *, memory: int | None = None, folder: Path | N
 
 def init_pixels(
     settings: Settings, photograph: Picture, init: Picture | None, base: tuple[float, float, float]
-) -> Pixels | Raster:
+) -> Pixels | ArrayFile:
     """Choose what is to be resized to a level to start from, a single pixel if it is one color."""
     if settings.init == BLANK:
         return np.full((1, 1, 3), base, np.float32)
@@ -69,7 +66,7 @@ def start_canvas(init: np.ndarray, base: tuple[float, float, float], settings: S
     Parameters
     ----------
     init : ndarray (H, W, 3), float32 in [0, 1]
-        On the level's canvas, bleed included.
+        On the level's canvas, edge margin included.
     base : tuple of float
         The network's mean color, RGB in [0, 1].
     settings : Settings
@@ -81,10 +78,10 @@ def start_canvas(init: np.ndarray, base: tuple[float, float, float], settings: S
     """
     random, start = np.random.default_rng(settings.seed), np.empty_like(init)
     color, ratio = np.array(base), settings.noise_ratio
-    for row in range(0, len(init), BAND_ROWS):  # drawn in order, so the bands make no difference but to memory
-        band = init[row : row + BAND_ROWS]
-        mixed = color + ratio * _noise(random, band.shape, settings) + (1 - ratio) * (band - color)
-        start[row : row + BAND_ROWS] = mixed.clip(0, 1)
+    for row in range(0, len(init), BLOCK_ROWS):  # drawn in order, so the blocks make no difference but to memory
+        block = init[row : row + BLOCK_ROWS]
+        mixed = color + ratio * _noise(random, block.shape, settings) + (1 - ratio) * (block - color)
+        start[row : row + BLOCK_ROWS] = mixed.clip(0, 1)
     return start
 
 

@@ -10,13 +10,15 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
 from math import ceil, log
-from typing import Any
+from typing import Any, TypeVar
 
 from ..tiling.errors import TileTooSmallError
 from ..tiling.grid import Box, Span, TileGrid
 from ..tiling.resample import Frame
 from .errors import SettingsError
-from .settings import Settings, at_level
+from .settings import Settings
+
+T = TypeVar("T")
 
 BLOCK = (64, 2048)  # px, height and width
 # Steps after the start of a level, and before its end, at which tiles of L-BFGS meet besides: its first steps are great
@@ -26,12 +28,22 @@ STEPS_PER_ROUND = {"one tile": 25, "several": 10}  # L-BFGS forgets after a roun
 STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in, which overlap far enough to be exact
 
 
+def at_level(values: Sequence[T], level: int) -> T:
+    """Value for a level, counted from 0 at the coarsest; the last one serves all finer levels.
+
+    >>> [at_level((200, 100, 40), level) for level in range(5)]
+    [200, 100, 40, 40, 40]
+    """
+    return values[min(level, len(values) - 1)]
+
+
 @dataclass(frozen=True)
 class Level:
     """One size of the picture.
 
-    The picture lies inside a canvas with `bleed` pixels around it (more at the bottom and right, up to a multiple of
-    `stride`), which are painted and cut off, because the outermost pixels of a canvas have no neighbors to agree with.
+    The picture lies inside a canvas with `edge_margin` pixels around it (more at the bottom and right, up to a multiple
+    of `stride`), which are painted and cut off, because the outermost pixels of a canvas have no neighbors to agree
+    with.
 
     Attributes
     ----------
@@ -39,20 +51,18 @@ class Level:
         0 is the coarsest.
     height, width : int
         Picture, px.
-    bleed, stride, tile, overlap : int
+    edge_margin, stride, tile, overlap : int
         px.
-    least : int
+    min_side : int
         Smallest side of a tile that the network can see, px.
     steps, first_step : int
         Optimizer steps here, and at all coarser levels together, were none to end early.
-    steps_per_round : int
     short_rounds : tuple of int
         Steps after the start of the level and before its end at which rounds end besides.
     snapshot_every : int or None
         Steps between snapshots, counted over all levels.
     tile_grid : (int, int) or None
         Rows and columns of tiles, instead of by `tile`.
-    learning_rate : float
     style_sides : tuple of int
         Long side that every style picture is scaled to, px.
     halvings : int
@@ -62,11 +72,11 @@ class Level:
     index: int
     height: int
     width: int
-    bleed: int
+    edge_margin: int
     stride: int
     tile: int
     overlap: int
-    least: int
+    min_side: int
     steps: int
     first_step: int
     steps_per_round: int
@@ -84,7 +94,7 @@ class Level:
     @cached_property
     def grid(self) -> TileGrid:
         """The tiles of the canvas."""
-        height, width = (-(-(n + 2 * self.bleed) // self.stride) * self.stride for n in (self.height, self.width))
+        height, width = (-(-(n + 2 * self.edge_margin) // self.stride) * self.stride for n in (self.height, self.width))
         tile_grid = (
             None if self.tile_grid is None else (self.tile_grid[0] << self.halvings, self.tile_grid[1] << self.halvings)
         )
@@ -99,16 +109,13 @@ class Level:
     def halved(self) -> "Level":
         """Give the same level in more tiles, half as high and wide (or a quarter, ..., where half still is one tile).
 
-        Raises
-        ------
-        TileTooSmallError
-            If they would be too small for their overlap.
+        Raises `TileTooSmallError` if they would be too small for their overlap.
         """
         for halvings in range(self.halvings + 1, self.tile.bit_length()):
             level = replace(self, halvings=halvings)
-            if self.tile_grid is None and level.tile >> halvings < max(2 * level.overlap, level.least):
+            if self.tile_grid is None and level.tile >> halvings < max(2 * level.overlap, level.min_side):
                 break
-            if min(level.grid[0].outer.shape) < level.least:
+            if min(level.grid[0].outer.shape) < level.min_side:
                 break
             if len(level.grid) > len(self.grid):
                 return level
@@ -117,12 +124,15 @@ class Level:
     @property
     def frame(self) -> Frame:
         """Where the picture lies in the canvas."""
-        return Frame((self.grid.height, self.grid.width), (self.height, self.width), self.bleed)
+        return Frame((self.grid.height, self.grid.width), (self.height, self.width), self.edge_margin)
 
     @property
     def picture_box(self) -> Box:
         """The picture as a box of the canvas."""
-        return Box(Span(self.bleed, self.bleed + self.height), Span(self.bleed, self.bleed + self.width))
+        return Box(
+            Span(self.edge_margin, self.edge_margin + self.height),
+            Span(self.edge_margin, self.edge_margin + self.width),
+        )
 
     @cached_property
     def rounds(self) -> tuple[int, ...]:
@@ -151,17 +161,12 @@ class Level:
     @cached_property
     def tile_pixels(self) -> int:
         """Pixels of all tiles together, overlaps counted as often as they are painted."""
-        rows, cols = (sum(cut.outer.length for cut in axis) for axis in self.grid.axes)
+        rows, cols = (sum(part.outer.length for part in axis) for axis in self.grid.axes)
         return rows * cols
 
 
 def plan_levels(
-    height: int,
-    width: int,
-    styles: Sequence[tuple[int, float]],
-    settings: Settings,
-    stride: int,
-    minimum: int,
+    height: int, width: int, styles: Sequence[tuple[int, float]], settings: Settings, stride: int, min_side: int
 ) -> tuple[Level, ...]:
     """Plan the pyramid.
 
@@ -171,31 +176,30 @@ def plan_levels(
         Of the painting, px.
     styles : sequence of (int, float)
         Long side of every style picture as it is, px, and its scale. Style pictures are never enlarged.
-    settings : Settings
-    stride, minimum : int
+    stride, min_side : int
         Of the network, px.
 
     Raises
     ------
     SettingsError
-        If the painting or a tile is smaller than the network's minimum.
+        If the painting or a tile is smaller than the network can see.
     """
-    if min(height, width) < minimum:
+    if min(height, width) < min_side:
         raise SettingsError(
-            f"got a painting of {width} x {height} px, wanted at least {minimum} px a side for network "
+            f"got a painting of {width} x {height} px, wanted at least {min_side} px a side for network "
             f"{settings.network}; ask for more with --size"
         )
-    scales = _scales(height, width, settings, minimum)
+    scales = _scales(height, width, settings, min_side)
     levels: list[Level] = []
     for index, scale in enumerate(scales):
-        size = max(minimum, round(height * scale)), max(minimum, round(width * scale))
+        size = max(min_side, round(height * scale)), max(min_side, round(width * scale))
         made = sum(level.steps for level in levels)
-        levels.append(_level(index, size, styles, settings, stride, minimum, made))
+        levels.append(_level(index, size, styles, settings, stride, min_side, made))
     return tuple(levels)
 
 
-def _scales(height: int, width: int, settings: Settings, minimum: int) -> list[float]:
-    first = min(1.0, max(settings.base_size / max(height, width), minimum / min(height, width)))
+def _scales(height: int, width: int, settings: Settings, min_side: int) -> list[float]:
+    first = min(1.0, max(settings.base_size / max(height, width), min_side / min(height, width)))
     count = ceil(log(1 / first, settings.level_ratio) - 1e-9)
     return [first ** (1 - i / count) for i in range(count)] + [1.0]
 
@@ -206,7 +210,7 @@ def _level(
     styles: Sequence[tuple[int, float]],
     settings: Settings,
     stride: int,
-    minimum: int,
+    min_side: int,
     first_step: int,
 ) -> Level:
     steps = at_level(settings.steps, index)
@@ -214,17 +218,17 @@ def _level(
         index=index,
         height=size[0],
         width=size[1],
-        bleed=settings.edge_margin,
+        edge_margin=settings.edge_margin,
         stride=stride,
         tile=settings.tile,
         overlap=settings.overlap,
-        least=minimum,
+        min_side=min_side,
         steps=steps,
         first_step=first_step,
         steps_per_round=max(1, steps),
         short_rounds=(),
         snapshot_every=settings.snapshot_every,
-        tile_grid=None if settings.tile_grid is None else _tile_grid(settings.tile_grid, size, minimum),
+        tile_grid=None if settings.tile_grid is None else _tile_grid(settings.tile_grid, size, min_side),
         learning_rate=at_level(settings.learning_rate, index),
         style_sides=tuple(min(side, round(max(size) * scale)) for side, scale in styles),
     )
@@ -242,7 +246,7 @@ def _meets(settings: Settings) -> bool:
     return settings.consensus or looks
 
 
-def _tile_grid(wanted: tuple[int, int], size: tuple[int, int], minimum: int) -> tuple[int, int]:
+def _tile_grid(wanted: tuple[int, int], size: tuple[int, int], min_side: int) -> tuple[int, int]:
     """As many rows and columns as wanted, if none becomes too small for the network."""
-    rows, cols = (min(count, side // minimum) for count, side in zip(wanted, size, strict=True))
+    rows, cols = (min(count, side // min_side) for count, side in zip(wanted, size, strict=True))
     return rows, cols

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from .batch.run import REPORT, BatchOptions, run_batch
-from .errors import OutputError
-from .pictures.writing import check_place, write_file
+from .batch.driver import BatchOptions
+from .batch.run import REPORT, run_batch
+from .output_files import check_place, make_folder, write_file
 from .viewer.facts import assigned, render_command
 from .viewer.gallery import check_gallery
 from .viewer.pages import render_page
@@ -29,10 +29,7 @@ QUICK_PRESET: Final = {
     **{"tile": 640, "edge_margin": 8, "precision": "auto"},
 }
 # Published looks that the bundled network paints, and what a few steps need: no mean over them.
-PRESETS: Final[dict[str, dict[str, Any]]] = {
-    "crowson-w2": {"steps": [40, 20], "ema_decay": 0},
-    "gatys-2016": {},
-}
+PRESETS: Final[dict[str, dict[str, Any]]] = {"crowson-w2": {"steps": [40, 20], "ema_decay": 0}, "gatys-2016": {}}
 
 
 class Look(NamedTuple):
@@ -58,7 +55,6 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     ----------
     content : Path
         The photograph.
-    styles : sequence of Path
     output : Path
         Folder; made if it is not there.
     **flags
@@ -69,11 +65,7 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     MuralistError
         If something is wrong with all of them.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = f"the folder cannot be made ({error.strerror}); name another"
-        raise OutputError(f"{output}: {reason}", path=output) from error
+    make_folder(output)
     page, manifest = output / PAGE, output / MANIFEST
     check_gallery(page)
     check_place(manifest, overwrite=True)
@@ -83,10 +75,7 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     reasons = {Path(line["output"]).name: line["reason"] for line in lines if line["status"] == "failed"}
     shown = [_shown(look, content, styles, reasons) for look in LOOKS]
     title = f"{content.name} after {', '.join(style.name for style in styles)}"
-    write_file(
-        page,
-        render_page("looks.html", ("copy.js",), {}, title=title, looks=shown, version=version("muralist")),
-    )
+    write_file(page, render_page("looks.html", ("copy.js",), {}, title=title, looks=shown, version=version("muralist")))
     return page, [f"{look['name']}: {look['reason']}" for look in shown if look["reason"]]
 
 

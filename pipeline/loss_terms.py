@@ -10,8 +10,8 @@ from ..model.losses.content import ContentTerm
 from ..model.losses.means import MeansTerm
 from ..model.losses.moments import MomentsTerm
 from ..model.losses.style import StyleTerm
-from ..model.losses.terms import Layer, LossTerm, PictureSize
-from ..model.losses.variation import VariationTerm
+from ..model.losses.terms import LayerShape, LossTerm, PictureSize
+from ..model.losses.variation import TotalVariationTerm
 from ..model.objective import Objective
 from .settings import Settings
 
@@ -29,8 +29,9 @@ def objective(
     regions: int = 1,
 ) -> Objective:
     """Make the objective of a picture of this size, px, with the network's metric if it has one."""
-    row = architecture(settings.network)
-    layers = {name: Layer(row.channels(name), height * width / row.stride(name) ** 2) for name in settings.layers}
+    arch = architecture(settings.network)
+    pixels = height * width
+    layers = {name: LayerShape(arch.channels(name), pixels / arch.stride(name) ** 2) for name in settings.layers}
     size = PictureSize(height, width, layers, settings.loss_pixels)
     terms: list[LossTerm] = []
     compared: dict[str, Any] = {"layers": settings.active_style_layers, "targets": targets, "regions": regions}
@@ -44,5 +45,5 @@ def objective(
         terms.append(ContentTerm(weight=content_weight, size=size, layers=kept, formula=settings.content_loss))
     if settings.tv_weight:
         weight, chroma = settings.tv_weight, settings.tv_chroma
-        terms.append(VariationTerm(weight=weight, size=size, formula=settings.tv_loss, chroma=chroma))
+        terms.append(TotalVariationTerm(weight=weight, size=size, formula=settings.tv_loss, chroma=chroma))
     return Objective(tuple(terms), size, settings.normalize_gradients)

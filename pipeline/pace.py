@@ -12,7 +12,6 @@ class Pace:
 
     Parameters
     ----------
-    levels : sequence of Level
     clock : callable
         Gives seconds.
     """

@@ -1,7 +1,7 @@
 """The order of a painting: levels coarse to fine, rounds within a level, tiles within a round.
 
-The driver only keeps time here: it names tasks, receives a few numbers and notes them in the journal. Pixels, features
-and Gram matrices go from task to task through the run folder. What a killed run had filed is not painted again.
+The driver submits tasks, receives a few numbers and writes them to the journal. Pixels, features and Gram matrices pass
+from task to task through the run folder. What a killed run had filed is not painted again.
 """
 
 import time
@@ -34,15 +34,9 @@ class RenderDriver:
 
     Attributes
     ----------
-    context : RenderContext
-    planned : tuple of Level
-    cluster : Cluster
-    sources : LevelInputs
-    progress : Progress
-    journal : Journal
     save : callable (level, rounds made) -> Snapshot
         Called where a snapshot is due.
-    course : RunState
+    state : RunState
         How far it has come.
     """
 
@@ -53,13 +47,13 @@ class RenderDriver:
     progress: Progress
     journal: Journal
     save: Callable[[Level, int], Snapshot]
-    course: RunState
+    state: RunState
     _clock: float = field(default_factory=time.perf_counter)
 
     @property
     def level(self) -> Level:
         """The level that is being painted."""
-        return self.course.cut(self.planned)[len(self.course.levels)]
+        return self.state.cut(self.planned)[len(self.state.levels)]
 
     def paint(self) -> tuple[Level, int]:
         """Paint all levels that are not finished. Return the last one and the round whose canvas is the painting.
@@ -72,22 +66,22 @@ class RenderDriver:
             If memory runs out even with the smallest tiles.
         """
         self._check_device()
-        self.progress.skip(sum(level_work(level) for level in self.planned[: len(self.course.levels)]))
-        while len(self.course.levels) < len(self.planned):
+        self.progress.skip(sum(level_work(level) for level in self.planned[: len(self.state.levels)]))
+        while len(self.state.levels) < len(self.planned):
             self._paint_level()
-        return self.course.cut(self.planned)[-1], self.course.levels[-1].kept
+        return self.state.cut(self.planned)[-1], self.state.levels[-1].kept
 
     def _check_device(self) -> None:
-        now, before = (self.context.device, self.context.precision), (self.course.device, self.course.precision)
-        if self.course.device and now != before:
+        now, before = (self.context.device, self.context.precision), (self.state.device, self.state.precision)
+        if self.state.device and now != before:
             raise ClusterError(
                 f"this painting was begun on {' in '.join(before)}, now the workers compute on {' in '.join(now)}; "
                 "use --device and --precision, or start over with --restart"
             )
-        self.course.device, self.course.precision = now
+        self.state.device, self.state.precision = now
 
     def _paint_level(self) -> None:
-        level, current = self.level, self.course.current
+        level, current = self.level, self.state.current
         self.progress.start_level(level)
         if current.rows:
             self.progress.skip(level.steps_after(current.made) * level.tile_pixels)
@@ -99,55 +93,55 @@ class RenderDriver:
 
     def _begin(self) -> None:
         """Lay the level out and prepare its tiles."""
-        before = len(self.course.levels) - 1
-        origin = (self.course.cut(self.planned)[before], self.course.levels[before].kept) if before >= 0 else None
+        before = len(self.state.levels) - 1
+        origin = (self.state.cut(self.planned)[before], self.state.levels[before].kept) if before >= 0 else None
         prepare_level(self.context, self.cluster, self.sources, self.level)
-        self._look(self._surviving(lambda level: self._prepare(level, 0, origin)))
+        self._record(self._surviving(lambda level: self._prepare(level, 0, origin)))
         if origin is not None:
             self.context.folder.remove_level(origin[0])
 
     def _paint_round(self) -> None:
-        made, needed = self.course.current.made, self._needed()
-        self._look(self._surviving(lambda level: self._advance(level, made)))
+        made, needed = self.state.current.made, self._needed()
+        self._record(self._surviving(lambda level: self._advance(level, made)))
         for superseded in needed - self._needed():
             self.context.folder.remove_round(self.level, superseded)
 
     def _ended(self) -> bool:
         """Save a snapshot if one is due, then say whether the level's rounds are made or more do not help."""
-        current, level = self.course.current, self.level
+        current, level = self.state.current, self.level
         step = level.first_step + level.steps_after(current.made)
         due = level.steps_after(current.made) in level.saves and current.made > 0
-        if due and step not in [saved.step for saved in self.course.snapshots]:
-            self.course.snapshots.append(self.save(level, current.made))
+        if due and step not in [saved.step for saved in self.state.snapshots]:
+            self.state.snapshots.append(self.save(level, current.made))
             self._note()
         levelled_off = has_levelled_off(current.totals, self.context.settings.early_stop)
         return current.made == len(level.rounds) or levelled_off or self.progress.ends_level(level)
 
     def _finish(self) -> None:
         """Measure the canvas that counts, and close the level."""
-        current, kept = self.course.current, self._kept()
+        current, kept = self.state.current, self._kept()
         last = self._surviving(lambda level: self._measure(level, kept))
         self.tick()
         level = self.level
         self.progress.skip((level.steps - level.steps_after(current.made)) * level.tile_pixels)
         asked = self.progress.ends_level(level)
-        self.course.finish_level(LevelReport.of(level, current, kept, last, asked=asked))
-        self.journal.write(self.course)
+        self.state.finish_level(LevelReport.of(level, current, kept, last, asked=asked))
+        self.journal.write(self.state)
 
     @property
     def _content_weight(self) -> float:
         """Weight of the content loss for what comes next."""
         painted = 1.0 if self.context.regions is None else self.context.regions.painted
-        return content_weight(self.context.settings, [*self.course.losses, *self.course.current.rows], painted)
+        return content_weight(self.context.settings, [*self.state.losses, *self.state.current.rows], painted)
 
     def _kept(self) -> int:
         """The round whose canvas would count if the level ended now."""
-        current = self.course.current
+        current = self.state.current
         return best(current.totals) if self.context.settings.iterate == "best" else current.made
 
     def _needed(self) -> set[int]:
         """The rounds whose canvases must stay: the next one starts from the last, and one counts."""
-        return {self._kept(), self.course.current.made} if self.course.current.rows else set()
+        return {self._kept(), self.state.current.made} if self.state.current.rows else set()
 
     # ------------------------------------------------------------------------------------------ what workers are asked
 
@@ -179,22 +173,24 @@ class RenderDriver:
         done = self.context.folder.store.names(filed)
         numbers = [tile.index for tile in level.grid if f"{tile.index:06}" not in done]
         calls = [(self.context, level, number, *arguments) for number in numbers]
-        homes = [(self.context.folder.run, level.index, level.halvings, number) for number in numbers]
+        affinities = [(self.context.folder.run, level.index, level.halvings, number) for number in numbers]
         pixels = [prod(level.grid[number].outer.shape) for number in numbers]
         limits = [self.context.slowest_seconds(each, steps) for each in pixels]
         waiting = sum(pixels)
         self.progress.skip(steps * (level.tile_pixels - waiting))
-        for tally in self.cluster.map(task, calls, priority=self.context.priority, homes=homes, limits=limits):
-            self.progress.advance(steps * prod(level.grid[tally.number].outer.shape))
-            self.course.current.fetched += tally.fetched
-            self.course.current.busy += tally.seconds
-            self.course.current.replayed += tally.replayed
-            self._tell_of(tally.trouble)
+        for result in self.cluster.map(
+            task, calls, priority=self.context.priority, affinities=affinities, limits=limits
+        ):
+            self.progress.advance(steps * prod(level.grid[result.number].outer.shape))
+            self.state.current.fetched += result.fetched
+            self.state.current.busy += result.seconds
+            self.state.current.replayed += result.replayed
+            self._tell_of(result.trouble)
 
     def _tell_of(self, trouble: str) -> None:
         notice = f"rounds are not recorded as CUDA graphs, but started operation by operation: {trouble}"
-        if trouble and notice not in self.course.notices:
-            self.course.notices.append(notice)
+        if trouble and notice not in self.state.notices:
+            self.state.notices.append(notice)
 
     # ------------------------------------------------------------------------------------------------------ survival
 
@@ -216,9 +212,9 @@ class RenderDriver:
                 raise error from None
             except DeviceMemoryError:
                 continue
-            self.course.halvings = level.halvings
+            self.state.halvings = level.halvings
             tiles = counted(len(level.grid), "tile")
-            self.course.notices.append(f"level {level.index + 1} was painted in {tiles}: {error}")
+            self.state.notices.append(f"level {level.index + 1} was painted in {tiles}: {error}")
             self._note()
             return
 
@@ -227,24 +223,22 @@ class RenderDriver:
         for made in sorted(self._needed()):
             self._prepare(level, made, (self.level, made))
 
-    # ------------------------------------------------------------------------------------------------------- the record
-
-    def _look(self, losses: Losses) -> None:
+    def _record(self, losses: Losses) -> None:
         """Note the losses after a round, and with that the round as made."""
         self.tick()
-        current = self.course.current
-        current.rows.append(LossRecord.of(self.level, current.made + 1, losses, self.course.seconds))
+        current = self.state.current
+        current.rows.append(LossRecord.of(self.level, current.made + 1, losses, self.state.seconds))
         self.progress.show_losses(current.rows[-1])
         self._note()
         self.progress.show_canvas(self.level, current.made)
 
     def _note(self) -> None:
         self.tick()
-        self.journal.write(self.course)
+        self.journal.write(self.state)
 
     def tick(self) -> None:
         """Count the time since the last tick."""
         now = time.perf_counter()
-        self.course.current.seconds += now - self._clock
-        self.course.seconds += now - self._clock
+        self.state.current.seconds += now - self._clock
+        self.state.seconds += now - self._clock
         self._clock = now

@@ -7,11 +7,12 @@ import numpy as np
 from PIL import Image
 
 from ..model.errors import printable
+from .lengths import MM_PER_INCH
 from .panel_plan import MARGIN_MM, Plan
+from .pictures.encoding import encode_jpeg
+from .pictures.images import size_within
 from .pictures.pdf import POINTS_PER_INCH, Page, Pdf, Rectangle
 from .pictures.stored import Stored
-from .pictures.writing import encode_jpeg
-from .sizes import MM_PER_INCH
 
 _TICK_MM, _LABEL_POINTS, _LABEL_MM = 6.0, 8, 3.0
 _OVERVIEW_SIDE: Final = 1200  # px
@@ -25,12 +26,10 @@ def write_pages(file: BinaryIO, picture: Stored, plan: Plan, name: str, quality:
     ----------
     file : BinaryIO
         Open, and empty.
-    picture : Stored
     plan : Plan
         On sheets.
     name : str
         The poster's, for labels.
-    quality : int or None
     """
     pdf = Pdf(file, encode_jpeg)
     shown = picture.at_depth(8)
@@ -125,8 +124,7 @@ def _shrunk(picture: Stored) -> Stored:
     """The picture in its own numbers, at most `_OVERVIEW_SIDE` px long, a plane at a time."""
     height, width, channels = picture.shape
     step = max(1, max(height, width) // (2 * _OVERVIEW_SIDE))
-    coarse = np.concatenate([band[::step, ::step] for band in picture.bands(16 * step)])
-    scale = min(1, _OVERVIEW_SIDE / max(coarse.shape))
-    size = max(1, round(coarse.shape[1] * scale)), max(1, round(coarse.shape[0] * scale))
-    planes = [np.asarray(Image.fromarray(coarse[:, :, channel]).resize(size)) for channel in range(channels)]
+    coarse = np.concatenate([block[::step, ::step] for block in picture.row_blocks(16 * step)])
+    rows, cols = size_within(_OVERVIEW_SIDE, *coarse.shape[:2])
+    planes = [np.asarray(Image.fromarray(coarse[:, :, channel]).resize((cols, rows))) for channel in range(channels)]
     return Stored(np.dstack(planes), picture.profile, None, 8)

@@ -6,7 +6,7 @@ from math import ceil
 from typing import Final
 
 from .errors import SettingsError
-from .sizes import MAX_SIDE_MM, parse_length, parse_print, pixels_of
+from .lengths import MAX_SIDE_MM, parse_length, parse_print, pixels_of
 
 MARGIN_MM: Final = 10.0  # of a sheet, where printers do not print, and ticks and labels stand
 _MOST_PANELS: Final = 2000
@@ -26,10 +26,8 @@ class Plan:
 
     Attributes
     ----------
-    rows, cols : sequence of Cut
     overlap : int
         px that neighbors share.
-    dpi : float
     sheet : (float, float) or None
         Height and width of a sheet, mm.
     """
@@ -56,8 +54,6 @@ def plan_panels(
     SettingsError
         If a sheet or roll is not wide enough for its overlap, or there would be thousands of panels.
 
-    Examples
-    --------
     >>> plan = plan_panels(1000, 1000, 100, "10mm", roll="13cm")
     >>> [(cut.start, cut.stop) for cut in plan.cols]
     [(0, 512), (473, 985), (946, 1000)]

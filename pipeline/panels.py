@@ -8,14 +8,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .errors import OutputError, SettingsError
+from .lengths import MAX_DPI, MM_PER_INCH
+from .output_files import check_place, writing
 from .panel_pages import write_pages
 from .panel_plan import plan_panels
 from .pictures.reading import read_stored
 from .pictures.stored import Stored
-from .pictures.writing import check_place, write_stored, writing
+from .pictures.writing import write_stored
 from .presets import load_settings
-from .sizes import MAX_DPI, MM_PER_INCH
-from .workers.memory import budget
+from .workers.machine import budget
 
 
 def cut_panels(
@@ -39,8 +40,7 @@ def cut_panels(
     output : Path
         For sheets a PDF; for a roll a .tif, which gets a number: `panels.tif` becomes `panels-1.tif` and so on.
     sheet : str, optional
-        Paper of every panel, see `muralist.pipeline.sizes.parse_print`; it is turned so that fewer are needed. Excludes
-        `roll`.
+        Paper of every panel, see `parse_print`; it is turned so that fewer are needed. Excludes `roll`.
     roll : str, optional
         Width of a roll, see `parse_length`; every panel is a lane of the whole height.
     overlap : str

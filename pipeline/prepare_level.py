@@ -1,6 +1,6 @@
 """What the driver files before a level is painted: photograph and start on its canvas, the styles' statistics.
 
-Pictures are read in bands, so that no canvas has to fit into memory, but the coarsest level's start.
+Pictures are read in row blocks, so that no canvas has to fit into memory, but the coarsest level's start.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,6 @@ class StyleSource:
     ----------
     pixels : callable (long side) -> ndarray (h, w, 3), float32
         The picture at any size up to its own.
-    cache : StyleCache
     weights : callable (long side) -> ndarray (h, w), float32, or None
         How much every pixel counts; None if all do alike.
     """
@@ -49,24 +48,23 @@ class LevelInputs:
         Some rows of the photograph at any size.
     init : callable (height, width, rows) -> ndarray (rows, width, 3), float32
         The same of what the coarsest level starts from, but for noise.
-    styles : tuple of StyleSource
-    guides : callable (height, width, rows) -> ndarray (rows, width, channels), float32, or None
-        The same of the guides of regions.
+    guidance : callable (height, width, rows) -> ndarray (rows, width, channels), float32, or None
+        The same of the guidance of regions.
     """
 
     content: ReadRows
     init: ReadRows
     styles: tuple[StyleSource, ...]
-    guides: ReadRows | None = None
+    guidance: ReadRows | None = None
 
 
 def prepare_level(context: RenderContext, cluster: Cluster, sources: LevelInputs, level: Level) -> None:
     """File what the tasks of a level read."""
-    file_canvas(context.content(level), lambda rows: with_bleed(sources.content, level, rows))
-    if (guides := sources.guides) is not None:
-        file_canvas(context.guides(level), lambda rows: in_threes(with_bleed(guides, level, rows)))
+    file_canvas(context.content(level), lambda rows: with_margin(sources.content, level, rows))
+    if (guidance := sources.guidance) is not None:
+        file_canvas(context.guidance(level), lambda rows: in_threes(with_margin(guidance, level, rows)))
     if level.index == 0 and not is_photograph(context.settings):
-        init = with_bleed(sources.init, level, level.grid.box.rows)  # whole: noise is drawn once, from top to bottom
+        init = with_margin(sources.init, level, level.grid.box.rows)  # whole: noise is drawn once, from top to bottom
         start = start_canvas(init, architecture(context.settings.network).mean, context.settings)
         file_canvas(context.start(level), lambda rows: start[slice(*rows)])
     _prepare_styles(context, cluster, sources.styles, level)
@@ -74,14 +72,11 @@ def prepare_level(context: RenderContext, cluster: Cluster, sources: LevelInputs
 
 def file_canvas(canvas: Canvas, read: Callable[[Span], np.ndarray]) -> None:
     """File a canvas in blocks; rows (h, W, 3 * planes) are asked for in order, each once."""
-    for row, cut in enumerate(canvas.grid.axes[0]):
-        _file_blocks(canvas, row, read(cut.core))
-
-
-def _file_blocks(canvas: Canvas, row: int, pixels: np.ndarray) -> None:
     across = len(canvas.grid.axes[1])
-    for tile in map(canvas.grid.__getitem__, range(row * across, (row + 1) * across)):
-        canvas.write(tile, np.stack(np.split(pixels[:, slice(*tile.extent.cols)], canvas.planes, axis=2)))
+    for row, part in enumerate(canvas.grid.axes[0]):
+        pixels = read(part.core)
+        for tile in map(canvas.grid.__getitem__, range(row * across, (row + 1) * across)):
+            canvas.write(tile, np.stack(np.split(pixels[:, slice(*tile.extent.cols)], canvas.planes, axis=2)))
 
 
 def in_threes(channels: np.ndarray) -> np.ndarray:
@@ -116,10 +111,10 @@ def _fetch(context: RenderContext, cache: StyleCache, side: int, name: str) -> b
     return kept is not None
 
 
-def with_bleed(read: ReadRows, level: Level, rows: Span) -> np.ndarray:
+def with_margin(read: ReadRows, level: Level, rows: Span) -> np.ndarray:
     """Read rows of a level's canvas from a picture, which is mirrored at its edges until it fills the canvas."""
-    down = mirrored(np.arange(*rows) - level.bleed, level.height)
-    across = mirrored(np.arange(level.grid.width) - level.bleed, level.width)
+    down = mirrored(np.arange(*rows) - level.edge_margin, level.height)
+    across = mirrored(np.arange(level.grid.width) - level.edge_margin, level.width)
     needed = Span(int(down.min()), int(down.max()) + 1)
     return np.asarray(read(level.height, level.width, needed)[np.ix_(down - needed.start, across)])
 

@@ -61,10 +61,7 @@ def preset_names() -> list[str]:
 def preset_text(preset: str) -> str:
     """Text of a preset, given by name or as the path of a file.
 
-    Raises
-    ------
-    SettingsError
-        If there is no such preset, or it is not a readable text file of at most 64 KiB.
+    Raises `SettingsError` if there is no such preset, or it is not a readable text file of at most 64 KiB.
     """
     return _read(_find(preset))
 
@@ -103,8 +100,6 @@ def load_settings(
         In one line. A file or an assignment that cannot be read is reported at once; wrong keys
         and values are reported all together.
 
-    Examples
-    --------
     >>> load_settings(overrides={"tile": 512, "size": None}, assignments=["learning_rate=1e-3"]).learning_rate
     (0.001,)
     """
@@ -222,10 +217,7 @@ def _assignment(text: str) -> _Layer:
 def parse_value(text: str, source: str) -> object:
     """Read the value of a setting, written as after ``--set key=``, which is as in YAML.
 
-    Raises
-    ------
-    SettingsError
-        If it cannot be read; the message begins with `source`.
+    Raises `SettingsError` if it cannot be read; the message begins with `source`.
     """
     return _load(text, source, numbered=False)[1]
 

@@ -74,7 +74,7 @@ class Progress:
         """Count some pixel-steps as done that take no time: an earlier run made them, or they are left out."""
         self.advance(work)
 
-    def watch(self, look: Callable[[Level, int], Any], losses: Sequence[LossRecord]) -> None:
+    def watch(self, read_canvas: Callable[[Level, int], Any], losses: Sequence[LossRecord]) -> None:
         """Be told, before all, how a canvas after some rounds of a level is read, and the losses until now."""
 
     def show_canvas(self, level: Level, made: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ..model.errors import choices
 from .errors import SettingsError
-from .sizes import MAX_SIDE_MM, parse_length, parse_stroke
+from .lengths import MAX_SIDE_MM, parse_length, parse_stroke
 
 MOST_REGIONS: Final = 16
 FACES: Final = "faces"  # what `protect` may say instead of the name of a mask
@@ -62,8 +62,6 @@ def parse_region(text: str) -> RegionSpec:
     SettingsError
         If a mask or a style is missing, or an option is none.
 
-    Examples
-    --------
     >>> parse_region("sky.png=starry.jpg,scale=1.5").scale
     1.5
     >>> str(parse_region("sky.png=starry.jpg,strength=0.5"))
@@ -135,12 +133,7 @@ _OPTIONS: Final[dict[str, Callable[[str, str], Any]]] = {
 
 
 def check_regions(texts: Sequence[str]) -> None:
-    """Refuse regions that cannot be read, and too many of them.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """Refuse regions that cannot be read, and too many of them. Raises `SettingsError`."""
     if len(texts) > MOST_REGIONS:
         raise SettingsError(f"got {len(texts)} regions, wanted at most {MOST_REGIONS}; join those of the same style")
     for text in texts:

@@ -1,8 +1,8 @@
-"""Where a picture is painted after which style, and how strongly: masks become guides that tiles follow.
+"""Where a picture is painted after which style, and how strongly: masks become guidance channels that tiles follow.
 
 Masks belong to the photograph. They are brought to every level's size and to a partition of unity: what no region
-claims belongs to `--style`, and regions that claim more than a whole pixel share it. A guide is a region's share of
-every pixel, times how strongly it is painted there. Beside the guides of all regions lie the share of a pixel that is
+claims belongs to `--style`, and regions that claim more than a whole pixel share it. Guidance is a region's share of
+every pixel, times how strongly it is painted there. Beside those of all regions lie the share of a pixel that is
 painted in light only, and the share of the photograph that shows through in the end.
 """
 
@@ -15,15 +15,15 @@ from typing import Final
 import numpy as np
 
 from .errors import PictureError, SettingsError
+from .pictures.array_file import ArrayFile
 from .pictures.faces import find_faces
-from .pictures.images import Picture, resize, resize_rows
+from .pictures.images import Picture, resize, resize_rows, size_within
 from .pictures.masks import Mask, mask_file, read_mask
-from .pictures.rasters import Raster
 from .region_specs import FACES, RegionSpec, parse_region
 from .settings import Settings
-from .workers.memory import budget
+from .workers.machine import budget
 
-EXTRA: Final = 2  # channels behind the guides: light only, photograph
+EXTRA: Final = 2  # channels behind the guidance: light only, photograph
 SHOWS_BELOW: Final = 0.25  # strength, below which the photograph begins to show through
 LEAST_CLAIM: Final = 0.1  # share of a pixel that a region must have somewhere to be painted at all
 _SMALL: Final = 256  # px, long side at which is looked whether anything is left to paint
@@ -32,15 +32,15 @@ Crop = Callable[[Picture], Picture]
 
 
 @dataclass(frozen=True)
-class Guidance:
+class RegionLayout:
     """What tasks must know of the regions of a picture.
 
     Attributes
     ----------
     count : int
-        Regions, as many as there are guides.
+        Regions, as many as there are guidance channels.
     planes : int
-        Of three channels each, that guides and what lies behind them take.
+        Of three channels each, that guidance and what lies behind it take.
     painted : float
         How much of the photograph is given up for the style, as a share of what it would be without masks.
     styles : tuple of int
@@ -59,12 +59,10 @@ class Regions:
 
     Attributes
     ----------
-    specs : tuple of RegionSpec
     masks : tuple of Mask
         One for each, cropped like the photograph.
     has_rest : bool
         Whether there is a first region, beside those, of what they do not claim.
-    strength_map, protect : Mask or None
     faces : Mask or None
         The protected faces that were found, of the whole photograph.
     luminance : bool
@@ -89,9 +87,9 @@ class Regions:
         """Planes of three channels that `channels` fill."""
         return -(-(self.count + EXTRA) // 3)
 
-    def guidance(self, styles: Sequence[int]) -> Guidance:
+    def layout(self, styles: Sequence[int]) -> RegionLayout:
         """Say what tasks must know, given the region of every style picture."""
-        return Guidance(self.count, self.planes, self.painted, tuple(styles))
+        return RegionLayout(self.count, self.planes, self.painted, tuple(styles))
 
     @cached_property
     def painted(self) -> float:
@@ -100,14 +98,13 @@ class Regions:
         The content loss answers to about the root of what a style pulls with, see `muralist.pipeline.strength`.
         """
         first = (*self.masks, self.strength_map, self.protect)
-        shape = next(mask.values.shape for mask in first if mask is not None)
-        scale = min(1, _SMALL / max(shape))
-        height, width = (max(1, round(side * scale)) for side in shape)
-        guides = self.channels(height, width, (0, height))[..., : self.count]
-        return float(np.sqrt(guides.sum(2)).mean())
+        shape = next((mask.height, mask.width) for mask in first if mask is not None)
+        height, width = size_within(_SMALL, *shape)
+        guidance = self.channels(height, width, (0, height))[..., : self.count]
+        return float(np.sqrt(guidance.sum(2)).mean())
 
     def channels(self, height: int, width: int, rows: tuple[int, int]) -> np.ndarray:
-        """Give the guides and, behind them, what is painted in light only and what shows through.
+        """Give the guidance and, behind it, what is painted in light only and what shows through.
 
         Parameters
         ----------
@@ -127,16 +124,16 @@ class Regions:
         shares = _partition([at_size(mask) for mask in self.masks], (rows[1] - rows[0], width), has_rest=self.has_rest)
         rest = [RegionSpec("", "", color="luminance" if self.luminance else "style")] if self.has_rest else []
         specs = [*rest, *self.specs]
-        guides = shares * np.array([spec.strength for spec in specs], np.float32)
+        guidance = shares * np.array([spec.strength for spec in specs], np.float32)
         if self.strength_map is not None:
-            guides *= at_size(self.strength_map)[..., None]
-        shows = 1 - np.minimum(guides.sum(2) / SHOWS_BELOW, 1)
+            guidance *= at_size(self.strength_map)[..., None]
+        shows = 1 - np.minimum(guidance.sum(2) / SHOWS_BELOW, 1)
         if self.protect is not None:
             protected = at_size(self.protect)
-            guides *= 1 - protected[..., None]
+            guidance *= 1 - protected[..., None]
             shows = np.maximum(shows, protected)
         light = np.array([self._in_light(spec) for spec in specs], np.float32)
-        return np.dstack([guides, shares @ light, shows])
+        return np.dstack([guidance, shares @ light, shows])
 
     def _in_light(self, spec: RegionSpec) -> bool:
         return self.luminance if spec.color is None else spec.color == "luminance"
@@ -185,7 +182,6 @@ def read_regions(
 
     Parameters
     ----------
-    settings : Settings
     photograph : Picture
         Not cropped yet.
     crop : callable (Picture) -> Picture
@@ -241,9 +237,7 @@ def read_regions(
 def fitted(mask: Mask, name: str, shape: tuple[int, int], *, stretch: bool) -> Mask:
     """Give a mask of a picture's shape, within a pixel; another one only if it may be stretched.
 
-    Raises
-    ------
-    PictureError
+    Raises `PictureError`.
     """
     (height, width), sides = shape, (mask.height, mask.width, *shape)
     if abs(mask.height * width / (mask.width * height) - 1) * min(sides) <= 1:
@@ -267,7 +261,7 @@ def _cropped(mask: Mask, name: str, crop: Crop) -> Mask:
     return found
 
 
-def _highest(values: np.ndarray | Raster) -> float:
+def _highest(values: np.ndarray | ArrayFile) -> float:
     return max(float(values[top : top + 256].max()) for top in range(0, values.shape[0], 256))
 
 
@@ -275,7 +269,6 @@ def _rest(masks: Sequence[Mask]) -> float:
     """The largest share of any pixel that no mask claims, looked at in a small size."""
     if not masks:
         return 1.0
-    scale = min(1, _SMALL / max(masks[0].values.shape))
-    height, width = (max(1, round(side * scale)) for side in masks[0].values.shape)
-    claims = np.sum([resize(mask.values, height, width) for mask in masks], axis=0)
+    size = size_within(_SMALL, masks[0].height, masks[0].width)
+    claims = np.sum([resize(mask.values, *size) for mask in masks], axis=0)
     return float(1 - claims.min())

@@ -48,7 +48,7 @@ from .viewer.report import add_report, check_report
 from .viewer.server import LOCAL, open_live, shown_live
 from .workers.cluster import Cluster, open_cluster
 from .workers.local import check_main
-from .workers.memory import peak_rss
+from .workers.machine import peak_rss
 
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO)  # files of a run that were there, or whole, before
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, or what one file may take
@@ -92,10 +92,7 @@ class RenderResult:
     def image(self) -> PIL.Image.Image:
         """Read the painting: sRGB, 8 bits.
 
-        Raises
-        ------
-        PictureError
-            If the file is gone or has changed into none, or is a PDF.
+        Raises `PictureError` if the file is gone or has changed into none, or is a PDF.
         """
         return PIL.Image.fromarray(eight_bits(read_picture(self.output).pixels[:]))
 
@@ -181,7 +178,7 @@ def render(
             styles,
             output,
             resolved,
-            overwrite=overwrite or folder.begun,
+            overwrite=overwrite or folder.resumed,
             loss_plot=plot,
             local_dir=folder.local_dir,
         )
@@ -227,10 +224,6 @@ def paint_picture(
 
     Parameters
     ----------
-    plan : RenderPlan
-    folder : RunFolder
-    cluster : Cluster
-    progress : Progress
     priority : int
         Place among the pictures of a batch; a lower number is served first.
 
@@ -241,19 +234,19 @@ def paint_picture(
     """
     settings, journal = plan.settings, Journal(folder, plan.output, plan.identity)
     shares = tuple(style.share for style in plan.styles)
-    guidance = None if plan.regions is None else plan.regions.guidance([style.region for style in plan.styles])
+    layout = None if plan.regions is None else plan.regions.layout([style.region for style in plan.styles])
     precision = cluster.precision if settings.precision == "auto" else settings.precision
-    context = RenderContext(folder, settings, plan.weights, shares, cluster.device, precision, priority, guidance)
-    course, forecast = journal.resume(), planned_by(plan, cluster, precision)
+    context = RenderContext(folder, settings, plan.weights, shares, cluster.device, precision, priority, layout)
+    state, forecast = journal.resume(), planned_by(plan, cluster, precision)
     name, last = plan.output.name, plan.levels[-1]
     LOG.debug("%s: %s x %s px on %s in %s", name, last.width, last.height, cluster.device, precision)
     LOG.debug("%s: run folder %s", name, folder.base.root)
-    if course.resumed:
-        LOG.debug("%s: resumed at level %s of %s", name, len(course.levels) + 1, len(plan.levels))
+    if state.resumed:
+        LOG.debug("%s: resumed at level %s of %s", name, len(state.levels) + 1, len(plan.levels))
     painting = RenderDriver(
-        context, plan.levels, cluster, _sources(plan, context), progress, journal, _saver(plan, context), course
+        context, plan.levels, cluster, _sources(plan, context), progress, journal, _saver(plan, context), state
     )
-    before = course.losses + course.current.rows
+    before = state.losses + state.current.rows
     progress.watch(lambda level, made: _finished(plan, context, level, made), before)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
@@ -265,16 +258,16 @@ def paint_picture(
         if plan.regions is not None and plan.regions.faces is not None:
             write_picture(faces_path(plan.output), np.dstack([plan.regions.faces.values[:]] * 3))
         if plan.loss_plot is not None:
-            write_plot(plan.loss_plot, course.losses)
+            write_plot(plan.loss_plot, state.losses)
         seams = score_seams(finished)
         painting.tick()
         peak, borders = cluster.peak_rss() + peak_rss(), finished.borders
-        sidecar = describe(plan, course, cluster, peak_rss=peak, seams=seams, borders=borders, forecast=forecast)
+        sidecar = describe(plan, state, cluster, peak_rss=peak, seams=seams, borders=borders, forecast=forecast)
         sidecar = {**sidecar, "proof": proof, "notices": [*sidecar["notices"], *told]}
         write_sidecar(plan.output, sidecar)
-        journal.write(course, finished=True)
+        journal.write(state, finished=True)
         LOG.debug("%s: written after %.0f s", name, sidecar["seconds"])
-    learn_speed_of(plan, course, cluster, context.precision)
+    learn_speed_of(plan, state, cluster, context.precision)
     return sidecar
 
 
@@ -307,7 +300,7 @@ def check_room(plan: RenderPlan, folder: RunFolder) -> None:
         With what is needed, what is there, and what to do.
     """
     check_memory(plan)
-    if folder.base.local is None or folder.begun:
+    if folder.base.local is None or folder.resumed:
         return
     free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(plan)
     if needed > free:
@@ -339,7 +332,7 @@ def _sources(plan: RenderPlan, context: RenderContext) -> LevelInputs:
         content=lambda height, width, rows: resize_rows(plan.content.pixels, height, width, rows),
         init=lambda height, width, rows: resize_rows(init, height, width, rows),
         styles=tuple(_style_source(style, origin) for style in plan.styles),
-        guides=None if plan.regions is None else plan.regions.channels,
+        guidance=None if plan.regions is None else plan.regions.channels,
     )
 
 
@@ -354,8 +347,8 @@ def _style_source(style: Style, origin: Mapping[str, str]) -> StyleSource:
 
 def _finished(plan: RenderPlan, context: RenderContext, level: Level, made: int) -> FinalImage:
     """The painting as it is after some rounds of a level."""
-    guides = None if plan.regions is None else context.guides(level)
-    return FinalImage(plan, level, context.canvas(level, made), context.content(level), guides)
+    guidance = None if plan.regions is None else context.guidance(level)
+    return FinalImage(plan, level, context.canvas(level, made), context.content(level), guidance)
 
 
 def _saver(plan: RenderPlan, context: RenderContext) -> Callable[[Level, int], Snapshot]:

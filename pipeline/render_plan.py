@@ -10,22 +10,25 @@ from ..model.architecture import Architecture, architecture
 from ..model.weight_files import WeightFile, find_weights
 from .errors import OutputError, SettingsError
 from .initialization import init_file, read_init, stretch_notice
+from .lengths import DEFAULT_DPI
 from .levels import Level, plan_levels
+from .output_files import check_place
+from .pictures.encoding import MOST_JPEG_SIDE, OUTPUT_EXTENSIONS
 from .pictures.images import Picture, crop_to_aspect, with_surroundings
 from .pictures.pages import fingerprint, place_of
 from .pictures.profiles import BUILT_IN, KEEP, output_profile
 from .pictures.reading import read_picture
-from .pictures.sheets import MARK_MARGIN_MM, Sheet
-from .pictures.writing import MOST_JPEG_SIDE, check_output, check_place, output_formats
+from .pictures.sheets import Sheet
+from .pictures.writing import check_output
 from .records.identity import identity
 from .records.losses import check_plot
 from .records.snapshots import snapshot_paths
 from .region_specs import FACES
 from .regions import Regions, mask_files, read_regions, region_specs
 from .settings import Settings
-from .sizes import DEFAULT_DPI, TargetSize, pixels_of, target_size
+from .sizes import TargetSize, sheet_of, target_of
 from .styles import Style, read_region_styles, read_styles, style_files
-from .workers.memory import budget
+from .workers.machine import budget
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,6 @@ class RenderPlan:
         Where it is painted after which, and how strongly; None where it is all one.
     init : Picture or None
         The picture to start from, if it is a file.
-    output : Path
-    settings : Settings
-    network : Architecture
-    weights : WeightFile
-    levels : tuple of Level
     sheet : Sheet
         How the painting lies on what is printed.
     profile : bytes or None
@@ -114,8 +112,6 @@ def plan_render(
         The photograph.
     style : Path or sequence of Path
         One style, or several; a folder of pictures is one style.
-    output : Path
-    settings : Settings
     overwrite : bool
         Whether an existing output may be replaced, and snapshots and a loss plot.
     loss_plot : Path, optional
@@ -184,9 +180,9 @@ def plan_render(
     wanted = (*(named if has_rest else ()), *apart)
     _check_lengths(wanted, settings)
     styles = tuple(style.at_true_scale(dpi, longest) for style in wanted)
-    stride = network.stride(network.deepest(layers))
+    stride = network.largest_stride(layers)
     sides = [(each.side, each.scale) for each in styles]
-    levels = plan_levels(*target.painted_size, sides, settings, stride, network.minimum(layers))
+    levels = plan_levels(*target.painted_size, sides, settings, stride, network.min_input(layers))
     for level in levels:
         level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
     extras = [*snapshot_paths(output, levels), *filter(None, [loss_plot])]
@@ -227,31 +223,6 @@ def plan_render(
     )
 
 
-def target_of(height: int, width: int, settings: Settings) -> TargetSize:
-    """Size of the painting of a photograph of this size, px.
-
-    Raises
-    ------
-    SettingsError
-    """
-    names = {"size", "width", "height", "aspect", "print_size", "dpi", "fit", "bleed", "wrap", "wrap_edge"}
-    return target_size(height, width, **settings.model_dump(include=names))
-
-
-def sheet_of(target: TargetSize, settings: Settings) -> Sheet:
-    """How a painting of this size lies on what is printed.
-
-    Raises
-    ------
-    SettingsError
-    """
-    if settings.crop_marks and settings.print_size is None:
-        raise SettingsError("got crop_marks without a print size, wanted one, such as --print 60x90cm")
-    dpi = settings.dpi or DEFAULT_DPI
-    margin = pixels_of(MARK_MARGIN_MM, dpi) if settings.crop_marks else 0
-    return Sheet(target.height, target.width, target.bleed, target.wrap, settings.wrap_edge, margin, dpi)
-
-
 def _check_pdf(output: Path, settings: Settings, sheet: Sheet) -> None:
     side = max(sheet.height, sheet.width)
     if output.suffix.lower() == ".pdf" and settings.pdf_image == "jpeg" and side > MOST_JPEG_SIDE:
@@ -265,10 +236,7 @@ def _check_pdf(output: Path, settings: Settings, sheet: Sheet) -> None:
 def painted_part(photograph: Picture, target: TargetSize, folder: Path | None) -> Picture:
     """The part of a photograph that is to be painted; pixels on the disk are copied to a folder where that is needed.
 
-    Raises
-    ------
-    OutputError
-        If they cannot be filed there.
+    Raises `OutputError` if they cannot be filed there.
     """
     if target.painted:
         share = target.painted / target.height, target.painted / target.width
@@ -355,7 +323,7 @@ def faces_path(output: Path) -> Path:
 
 
 def _depth_for(output: Path, wanted: int) -> int:
-    depths = next(kind.bit_depths for kind in output_formats() if output.suffix.lower() in kind.extensions)
+    depths = OUTPUT_EXTENSIONS[output.suffix.lower()].bit_depths
     return wanted if wanted in depths else max(depths)
 
 

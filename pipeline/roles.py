@@ -110,8 +110,6 @@ class WithRoles(BaseModel):
     def names(cls, **role: object) -> frozenset[str]:
         """Give the names of all settings whose `Role` has these attributes.
 
-        Examples
-        --------
         >>> from .settings import Settings
         >>> sorted(Settings.names(style_cache=True))
         ['network', 'padding', 'pool_rescale', 'pooling']

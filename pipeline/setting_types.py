@@ -3,11 +3,12 @@
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from .lengths import MAX_SIDE_MM, parse_aspect, parse_length, parse_print, parse_stroke
 from .region_specs import check_regions
 
 T = TypeVar("T")
@@ -100,6 +101,22 @@ def _matching(pattern: str, what: str) -> Callable[[str], str]:
     return check
 
 
+def _readable(parse: Callable[[str, str], object]) -> AfterValidator:
+    """Refuse a text, or a tuple of them, that cannot be parsed; the parser is given the setting's name as well."""
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        for text in (value,) if isinstance(value, str) else value:
+            parse(text, str(info.field_name))
+        return value
+
+    return AfterValidator(check)
+
+
+def _number_as_text(value: object) -> object:
+    """YAML reads 1.5 as a number."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 _HOST: Final = r"([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\])"  # a name, an IPv4 address, or an IPv6 one in brackets
 _PORT: Final = r"0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 
@@ -121,6 +138,7 @@ StyleLoss = Literal[
 ]
 ContentLoss = Literal["relative", "gatys", "mse", "sum", "log0", "fermilab", "gcucurull", "prisma"]
 TvLoss = Literal["l2", "l2-mean", "l2-sum", "l2-9point", "l1-mean", "l1-sum"]
+Edge = Literal["paint", "mirror", "color"]
 BitDepth = Annotated[Literal["auto", 8, 16], BeforeValidator(_digits_as_int)]
 Device = Annotated[
     str, AfterValidator(_matching(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"))
@@ -135,3 +153,23 @@ Listed = Annotated[tuple[T, ...], BeforeValidator(_as_list)]
 Pair = Annotated[tuple[T, T], BeforeValidator(_pair), BeforeValidator(_as_list)]
 Named = Annotated[tuple[T, ...], BeforeValidator(_texts)]
 Regions = Annotated[Named[FileName], AfterValidator(_are_regions)]
+Aspect = Annotated[Text, _readable(lambda text, _: parse_aspect(text)), BeforeValidator(_number_as_text)]
+PrintSize = Annotated[str, _readable(lambda text, _: parse_print(text))]
+Border = Annotated[str, _readable(parse_length)]
+StyleWidth = Annotated[Named[Text], _readable(lambda text, name: parse_length(text, name, MAX_SIDE_MM))]
+Stroke = Annotated[Named[Text], _readable(parse_stroke)]
+
+
+def spelled(value: object) -> str:
+    """Spell a default as a user would write it; "" for none.
+
+    >>> spelled((0.02, 1.0)), spelled({"relu4_2": 1.0}), spelled(True), spelled(None)
+    ('0.02, 1', 'relu4_2: 1', 'true', '')
+    """
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {weight:g}" for key, weight in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(map(spelled, value))
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()

@@ -5,19 +5,22 @@ that the settings written beside a painting are the ones it was made with.
 """
 
 import warnings
-from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
 
+from .lengths import MAX_DPI, MAX_SIDE_PX, check_sides
 from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, WithRoles, machine_setting, setting
 from .setting_types import (
     Address,
+    Aspect,
     BitDepth,
+    Border,
     Certificate,
     ContentLoss,
     Decay,
     Device,
+    Edge,
     FileName,
     Float,
     Int,
@@ -27,51 +30,24 @@ from .setting_types import (
     Memory,
     Named,
     Pair,
+    PrintSize,
     Rate,
     Regions,
     Resolutions,
     Share,
     Steps,
+    Stroke,
     StyleLoss,
     StyleScale,
+    StyleWidth,
     Text,
     TileCount,
     TvLoss,
     Weight,
     by_optimizer,
 )
-from .sizes import (
-    MAX_DPI,
-    MAX_SIDE_MM,
-    MAX_SIDE_PX,
-    Edge,
-    check_sides,
-    parse_aspect,
-    parse_length,
-    parse_print,
-    parse_stroke,
-)
-
-T = TypeVar("T")
 
 MOST_PROCESSES: Final = 1024  # and threads, whatever machine it is; see also `muralist.pipeline.workers.local`
-
-
-def spelled(value: object) -> str:
-    """Spell a default as a user would write it; "" for none.
-
-    Examples
-    --------
-    >>> spelled((0.02, 1.0)), spelled({"relu4_2": 1.0}), spelled(True), spelled(None)
-    ('0.02, 1', 'relu4_2: 1', 'true', '')
-    """
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {weight:g}" for key, weight in value.items())
-    if isinstance(value, tuple):
-        return ", ".join(map(spelled, value))
-    if value is None:
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def warn_of_old_name(name: str, new: str, value: object, place: str = "") -> None:
@@ -79,19 +55,11 @@ def warn_of_old_name(name: str, new: str, value: object, place: str = "") -> Non
     warnings.warn(f"{place}{name} is called {new} now; write {new}: {value}", FutureWarning, stacklevel=4)
 
 
-def at_level(values: Sequence[T], level: int) -> T:
-    """Value for a level, counted from 0 at the coarsest; the last one serves all finer levels.
-
-    Examples
-    --------
-    >>> [at_level((200, 100, 40), level) for level in range(5)]
-    [200, 100, 40, 40, 40]
-    """
-    return values[min(level, len(values) - 1)]
-
-
 SUITS_OPTIMIZER: Any = None  # the default of settings that `by_optimizer` chooses
-EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
+# Those of Gatys et al., and of the picture at half its size as well: forms up to twice as large.
+EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)} | {
+    f"relu{block}_1/2": 1.0 for block in range(1, 5)
+}
 
 
 def _positive(weights: dict[str, float]) -> dict[str, float]:
@@ -149,7 +117,10 @@ class Settings(WithRoles):
         style_cache=True,
     )
     style_layers: LayerWeights = setting(
-        EQUAL_STYLE_LAYERS, LOOK, "Layers whose statistics describe the style, each with its weight."
+        EQUAL_STYLE_LAYERS,
+        LOOK,
+        "Layers whose statistics describe the style, each with its weight. `relu4_1/2` is the layer "
+        "of the picture at half its size; so are /4 and /8.",
     )
     content_layers: LayerWeights = setting(
         {"relu4_2": 1.0}, LOOK, "Layers whose features describe the content, each with its weight."
@@ -195,7 +166,7 @@ class Settings(WithRoles):
         flag=True,
         common=True,
     )
-    style_width: Named[Text] | None = setting(
+    style_width: StyleWidth | None = setting(
         None,
         LOOK,
         "How wide the style picture is where it hangs, such as 92cm, one for all styles or one for each: "
@@ -204,7 +175,7 @@ class Settings(WithRoles):
         repeatable=True,
         rivals=("style_scale",),
     )
-    stroke: Named[Text] | None = setting(
+    stroke: Stroke | None = setting(
         None,
         LOOK,
         "Width of the brush strokes, such as 24px, or 8mm on paper with `print_size`; one for all styles or one for "
@@ -296,7 +267,7 @@ class Settings(WithRoles):
         "where the content counts.",
     )
     steps: Listed[Steps] = setting(
-        (150, 100, 60, 25, 20, 15),
+        (120, 80, 50, 20, 16, 12),
         LOOK,
         "Optimizer steps per level, coarsest first; the last value serves all finer levels.",
     )
@@ -378,8 +349,8 @@ class Settings(WithRoles):
     height: Int | None = setting(
         None, SIZE, "Height of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, rivals=("size",)
     )
-    aspect: Text | None = setting(None, SIZE, "Crop around the center, such as to 4:3.", flag=True, common=True)
-    print_size: str | None = setting(
+    aspect: Aspect | None = setting(None, SIZE, "Crop around the center, such as to 4:3.", flag=True, common=True)
+    print_size: PrintSize | None = setting(
         None,
         SIZE,
         "Paper to fill, such as A1, 60x90cm or 24x36in. Also 'A2 landscape'. Instead of `size`.",
@@ -393,14 +364,14 @@ class Settings(WithRoles):
     fit: Literal["fit", "crop"] = setting(
         "fit", SIZE, "Put the whole picture inside the paper, or crop it to fill the paper.", flag=True
     )
-    bleed: str | None = setting(
+    bleed: Border | None = setting(
         None,
         SIZE,
         "How far the painting goes on beyond the print size on every side, to be cut off, such as 3mm or 0.125in.",
         flag=True,
     )
     crop_marks: bool = setting(False, SIZE, "Print marks on white around the picture that say where to cut.", flag=True)
-    wrap: str | None = setting(
+    wrap: Border | None = setting(
         None,
         SIZE,
         "How far a canvas goes round the edges of its stretcher, such as 4cm, beyond the print size.",
@@ -581,65 +552,20 @@ class Settings(WithRoles):
             )
         return overlap
 
-    @field_validator("aspect", mode="before")
-    @classmethod
-    def _aspect_is_text(cls, aspect: object) -> object:
-        """YAML reads 1.5 as a number."""
-        return str(aspect) if isinstance(aspect, int | float) and not isinstance(aspect, bool) else aspect
-
     @field_validator("aspect")
     @classmethod
-    def _aspect_is_readable(cls, aspect: str | None, info: ValidationInfo) -> str | None:
+    def _aspect_suits_sides(cls, aspect: str | None, info: ValidationInfo) -> str | None:
         width, height = info.data.get("width"), info.data.get("height")
-        if aspect is not None:
-            parse_aspect(aspect)
-            if width is not None and height is not None:
-                check_sides(width, height, aspect)
+        if aspect is not None and width is not None and height is not None:
+            check_sides(width, height, aspect)
         return aspect
 
-    @field_validator("width", "height")
+    @field_validator("width", "height", "print_size", "style_width", "stroke")
     @classmethod
-    def _width_and_height_or_size(cls, side: int | None, info: ValidationInfo) -> int | None:
-        if side is not None and info.data.get("size") is not None:
-            raise ValueError(f"size and {info.field_name} exclude each other, wanted only one of them")
-        return side
-
-    @field_validator("print_size")
-    @classmethod
-    def _print_size_is_readable(cls, print_size: str | None) -> str | None:
-        if print_size is not None:
-            parse_print(print_size)
-        return print_size
-
-    @field_validator("style_width", "stroke")
-    @classmethod
-    def _are_lengths(cls, lengths: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
-        for length in lengths or ():
-            if info.field_name == "stroke":
-                parse_stroke(length, "stroke")
-            else:
-                parse_length(length, "style_width", MAX_SIDE_MM)
-        return lengths
-
-    @field_validator("style_width", "stroke")
-    @classmethod
-    def _one_size_of_strokes(cls, lengths: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
-        for other, usual in (("style_scale", (1.0,)), ("style_width", None)):
-            if lengths is not None and info.data.get(other, usual) != usual and other != info.field_name:
-                raise ValueError(f"{other} and {info.field_name} exclude each other, wanted only one of them")
-        return lengths
-
-    @field_validator("bleed", "wrap")
-    @classmethod
-    def _is_length(cls, length: str | None, info: ValidationInfo) -> str | None:
-        if length is not None:
-            parse_length(length, str(info.field_name))
-        return length
-
-    @field_validator("print_size")
-    @classmethod
-    def _print_size_or_size(cls, print_size: str | None, info: ValidationInfo) -> str | None:
-        for other in ("size", "width", "height"):
-            if print_size is not None and info.data.get(other) is not None:
-                raise ValueError(f"{other} and print_size exclude each other, wanted only one of them")
-        return print_size
+    def _excludes_its_rivals(cls, value: object, info: ValidationInfo) -> object:
+        name = str(info.field_name)
+        for rival in cls.role(name).rivals if value is not None else ():
+            usual = cls.model_fields[rival].default
+            if info.data.get(rival, usual) != usual:
+                raise ValueError(f"{rival} and {name} exclude each other, wanted only one of them")
+        return value

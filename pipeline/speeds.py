@@ -1,4 +1,4 @@
-"""How fast machines paint, as it was measured before, kept on disk by what it depends on."""
+"""How fast machines paint: benchmarks, cached on disk by what they depend on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from typing import Annotated, Final
 from platformdirs import user_cache_path
 from pydantic import Field, TypeAdapter
 
-from .pictures.writing import write_file
+from .output_files import write_file
 from .settings import Settings
 from .workers.local import WorkerLayout
 
 USUAL_SIDE: Final = 512  # px; larger tiles are painted about as fast
 KEPT_DAYS: Final = 30  # after which a machine is measured again: drivers, libraries and habits change
-LOOK_STEPS: Final = 0.5  # what a look at the losses costs: the way forwards, but not back
+EVALUATION_STEPS: Final = 0.5  # what evaluating the losses costs: a forward pass alone
 
 Conditions = Mapping[str, str | int | bool]
 
 
 def round_steps(settings: Settings) -> float:
-    """Steps that a round costs beside its own: a look at the losses, and for L-BFGS the gradient of its last step."""
-    return LOOK_STEPS + (settings.optimizer == "lbfgs")
+    """Steps that a round costs beside its own: evaluating the losses, and for L-BFGS the gradient of its last step."""
+    return EVALUATION_STEPS + (settings.optimizer == "lbfgs")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class Speed:
     ----------
     conditions : mapping str -> plain value
         All that it depends on but precision and side, see `conditions`.
-    precision : str
     usual : bool
         Whether the precision is what `auto` chooses there.
     side : int
@@ -97,7 +96,7 @@ class Speeds:
         return True
 
     def _read(self) -> list[Speed]:
-        """All that are fresh; none if the file is damaged, and then it is written anew."""
+        """All that are fresh; none if the file is damaged, which is then replaced."""
         try:
             return [speed for speed in KEPT.validate_json(self.file.read_bytes()) if speed.is_fresh]
         except (OSError, ValueError):
@@ -119,7 +118,6 @@ def conditions(settings: Settings, shape: WorkerLayout, device: str, name: str) 
 
     Parameters
     ----------
-    settings : Settings
     shape : WorkerLayout
         Of all workers of the machine.
     device, name : str

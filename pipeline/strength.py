@@ -1,9 +1,8 @@
 """How strongly a style is painted: `strength` is the same for every picture, the content weight behind it is not.
 
-With one content weight for all, abstract styles drown the photograph and quiet ones hardly show. So the weight is found
-while the coarsest level is painted, such that its content loss ends at what `strength` asks for, and stays for all
-finer levels. It follows from the looks at the losses alone, which the journal keeps: an interrupted painting finds the
-same weight again.
+With one content weight for all, abstract styles drown the photograph and quiet ones hardly show. So the weight is tuned
+while the coarsest level is painted, until its content loss is what `strength` asks for, and kept for all finer levels.
+It follows from the recorded losses alone, which the journal keeps: an interrupted painting finds the same weight again.
 """
 
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ def content_weight(settings: Settings, rows: Sequence[LossRecord], painted: floa
     settings : Settings
         An explicit `content_weight` beats `strength`.
     rows : sequence of LossRecord
-        All looks at the losses so far, each with the weight it was taken with.
+        All records of the losses so far, each with the weight it was taken with.
     painted : float
         Share of what is wanted of the content loss where masks say how strongly parts of the picture are painted.
     """

@@ -1,4 +1,4 @@
-"""Style statistics that were computed before, kept on disk by what they were computed from."""
+"""Style statistics, cached on disk by what they were computed from."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from .pictures.writing import write_file
+from .output_files import write_file
 
 VERSION = 4  # to be raised when the statistics of the same picture would come out different
 

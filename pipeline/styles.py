@@ -13,8 +13,9 @@ import numpy as np
 
 from ..model.architecture import Architecture
 from .errors import PictureError, SettingsError
+from .lengths import MAX_SIDE_MM, Stroke, parse_length, parse_stroke, pixels_of
 from .pictures.colors import Recoloring, recoloring
-from .pictures.formats import supported_inputs
+from .pictures.formats import INPUT_EXTENSIONS
 from .pictures.images import Picture, resize
 from .pictures.masks import Mask, read_mask
 from .pictures.reading import read_picture
@@ -23,8 +24,7 @@ from .progress import counted
 from .region_specs import RegionSpec
 from .regions import fitted
 from .settings import Settings
-from .sizes import MAX_SIDE_MM, Stroke, parse_length, parse_stroke, pixels_of
-from .workers.memory import budget
+from .workers.machine import budget
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +33,11 @@ class Style:
 
     Attributes
     ----------
-    picture : Picture
     share : float
         Of the style that is painted; the shares of all pictures sum to one.
     scale : float
         Size of its brush strokes, relative to the picture fitted to the level.
-    least : int
+    min_side : int
         Smallest side the network can see, px.
     recoloring : Recoloring, optional
         What gives the picture the photograph's colors; None leaves it its own.
@@ -55,7 +54,7 @@ class Style:
     picture: Picture
     share: float
     scale: float
-    least: int
+    min_side: int
     recoloring: Recoloring | None = None
     region: int = 0
     mask: Mask | None = None
@@ -103,13 +102,13 @@ class Style:
         asked = "as large as on the wall" if self.stroke is None else "as wide as asked for"
         limit = f"long side has {self.side} px, not {wanted:.0f}"
         if found > wanted:
-            limit = f"short side is to have at least {self.least} px for the network"
+            limit = f"short side is to have at least {self.min_side} px for the network"
         return f"{self.picture.path}: strokes will be {found / wanted:.0%} {asked}, since the picture's {limit}"
 
     def size(self, side: int) -> tuple[int, int]:
         """Height and width with a long side of `side`, no smaller than the network can see, px."""
         height, width = self.picture.height, self.picture.width
-        scale = max(side / max(height, width), self.least / min(height, width))
+        scale = max(side / max(height, width), self.min_side / min(height, width))
         return round(height * scale), round(width * scale)
 
     def pixels(self, side: int) -> np.ndarray:
@@ -125,32 +124,28 @@ class Style:
 def style_files(paths: Sequence[Path]) -> tuple[tuple[Path, ...], ...]:
     """List the pictures of every style: a file is its own, a folder's are those in it, by name, without subfolders.
 
-    Raises
-    ------
-    PictureError
-        If there is no picture in a folder.
+    Raises `PictureError` if there is no picture in a folder.
     """
     return tuple(_pictures_in(path) if path.is_dir() else (path,) for path in paths)
 
 
 def _pictures_in(folder: Path) -> tuple[Path, ...]:
-    known = [extension for kind in supported_inputs() for extension in kind.extensions]
     try:
-        found = sorted(path for path in folder.iterdir() if _is_picture(path, known))
+        found = sorted(path for path in folder.iterdir() if _is_picture(path))
     except OSError as error:
         raise PictureError(f"{folder}: cannot be listed ({error.strerror}); name the pictures", path=folder) from error
     if not found:
         raise PictureError(
             f"{folder}: got a style folder without pictures, wanted at least one file in it with the extension "
-            f"{' '.join(known)}; put some there, or name a picture",
+            f"{' '.join(INPUT_EXTENSIONS)}; put some there, or name a picture",
             path=folder,
         )
     return tuple(found)
 
 
-def _is_picture(path: Path, extensions: Sequence[str]) -> bool:
+def _is_picture(path: Path) -> bool:
     """Hidden files are what systems leave beside pictures."""
-    return path.suffix.lower() in extensions and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in INPUT_EXTENSIONS and not path.name.startswith(".") and path.is_file()
 
 
 def read_styles(
@@ -164,8 +159,6 @@ def read_styles(
         The pictures of every style, from `style_files`.
     photograph : Picture
         Where the colors come from with `color: statistics`.
-    settings : Settings
-    network : Architecture
 
     Raises
     ------
@@ -259,10 +252,11 @@ def _style(
     """Read a style picture that is to be as a region says."""
     facts = path.stat() if path.is_file() else None  # what is wrong with a path is told where it is read
     picture = _picture(path, facts and (facts.st_mtime_ns, facts.st_size), settings.max_pixels, budget(settings))
-    least = network.minimum(settings.active_style_layers)
-    if min(picture.height, picture.width) < least:
+    min_side = network.min_input(settings.active_style_layers)
+    if min(picture.height, picture.width) < min_side:
         raise PictureError(
-            f"{path}: got a style picture of {picture.width} x {picture.height} px, wanted at least {least} px a side",
+            f"{path}: got a style picture of {picture.width} x {picture.height} px, wanted at least {min_side} px a "
+            "side",
             path=path,
         )
     matched = (spec.color or settings.color) == "statistics"
@@ -270,7 +264,7 @@ def _style(
         picture,
         share,
         spec.scale or 1.0,
-        least,
+        min_side,
         recoloring(picture.pixels, photograph.pixels) if matched else None,
         mask=None if spec.style_mask is None else _mask_of(picture, spec.style_mask, settings),
         width_mm=None if spec.width is None else parse_length(spec.width, "width", MAX_SIDE_MM),

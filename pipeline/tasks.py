@@ -19,20 +19,20 @@ from ..model.architecture import architecture
 from ..model.graphs import Graphs, cuda_graphs
 from ..model.loading import load_network
 from ..model.network import Features, Network
-from ..model.optimizers import Steps
-from ..model.painter import Painter, to_tensor
-from ..model.regions import ONE_REGION, Guides, guides_of, region_key
+from ..model.optimizers import StepSchedule
+from ..model.regions import ONE_REGION, Guidance, guidance_of, region_key
 from ..model.state import AVERAGE, MOMENT1, start_state
 from ..model.statistics import Window, total
+from ..model.tile_optimizer import TileOptimizer, to_tensor
 from ..model.ways import usual_ways
 from ..model.weight_files import WeightFile
 from ..tiling.grid import Box, Span, Tile, TileGrid
 from ..tiling.resample import cubic, linear, resample
 from .context import Losses, RenderContext, TileResult
 from .errors import DeviceMemoryError
-from .levels import STYLE_TILE_PX, Level
+from .levels import STYLE_TILE_PX, Level, at_level
 from .loss_terms import STYLE_TERMS, objective
-from .settings import Settings, at_level
+from .settings import Settings
 from .storage.canvas import Canvas
 from .storage.store import fetched
 from .workers.devices import memory_errors
@@ -68,12 +68,12 @@ def _network_of(context: RenderContext) -> Network:
 
 
 @lru_cache(maxsize=16)  # levels of pictures that are painted side by side
-def _painter(context: RenderContext, level: Level, content_weight: float = 0.0) -> Painter:
+def _tile_optimizer(context: RenderContext, level: Level, content_weight: float = 0.0) -> TileOptimizer:
     """Make what paints the tiles of a level; what is only measured does not ask for the content weight."""
     network, targets = _network_of(context), _blended_targets(context, level)
     regions = 1 if context.regions is None else context.regions.count
     goal = objective(context.settings, targets, level.height, level.width, content_weight, network.metric, regions)
-    return Painter(network, goal, graphs(context.device))
+    return TileOptimizer(network, goal, graphs(context.device))
 
 
 @lru_cache(maxsize=1)
@@ -98,8 +98,8 @@ def style_targets(context: RenderContext, level: Level, number: int) -> int:
     filed = context.folder.read(context.folder.style(level, number))
     picture, weights = filed["pixels"], filed.get("weights")
     layers = tuple(context.settings.active_style_layers)
-    row = architecture(context.settings.network)
-    stride = row.stride(row.deepest(layers))
+    arch = architecture(context.settings.network)
+    stride = arch.largest_stride(layers)
     grid = TileGrid(picture.shape[0], picture.shape[1], tile=STYLE_TILE_PX, overlap=256, stride=stride)
     parts = [_style_sums(context, picture, weights, grid, tile, layers) for tile in grid]
     whole = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
@@ -118,13 +118,13 @@ def _style_sums(
     layers: tuple[str, ...],
 ) -> dict[str, np.ndarray]:
     """Sums that every term takes, named as its means are, and of the weights ("LAYER") over a tile."""
-    place, guides = tile.outer.inside(grid.box), ONE_REGION
+    place, guidance = tile.outer.inside(grid.box), ONE_REGION
     if weights is not None:
-        guides = _guides_of(context, weights[None, *place], layers)
-    window = Window.of(*grid.window(tile), context.device, guides)
+        guidance = _guidance_of(context, weights[None, *place], layers)
+    window = Window.of(*grid.window(tile), context.device, guidance)
     sums: dict[str, np.ndarray] = {}
     for layer, f in _network_of(context)(to_tensor(picture[place], context.device), layers).items():
-        ((_, part),) = guides.at(layer)
+        ((_, part),) = guidance.at(layer)
         found = {layer: window.part_at(part, *f.shape[-2:]).sum()}
         for name in context.settings.style_terms:
             measured = STYLE_TERMS[name].measure(f, window, part, usual_ways(context.device).gram)
@@ -133,7 +133,7 @@ def _style_sums(
     return sums
 
 
-def _tallied(task: Callable[..., TileResult]) -> Callable[..., TileResult]:
+def _timed(task: Callable[..., TileResult]) -> Callable[..., TileResult]:
     """Give a task its tile instead of the tile's number, count its seconds, and say for what memory was not enough."""
 
     @wraps(task)
@@ -141,16 +141,16 @@ def _tallied(task: Callable[..., TileResult]) -> Callable[..., TileResult]:
         began, tile = time.perf_counter(), level.grid[number]
         try:
             with memory_errors("a tile of {1} x {0} px".format(*tile.outer.shape), context.device):
-                tally = task(context, level, tile, *arguments)
+                result = task(context, level, tile, *arguments)
         except DeviceMemoryError:
             graphs(context.device).clear()  # which hold memory that smaller tiles may need
             raise
-        return tally._replace(seconds=time.perf_counter() - began)
+        return result._replace(seconds=time.perf_counter() - began)
 
     return run
 
 
-@_tallied
+@_timed
 def prepare_tile(
     context: RenderContext, level: Level, tile: Tile, made: int, origin: tuple[Level, int] | None
 ) -> TileResult:
@@ -158,40 +158,39 @@ def prepare_tile(
 
     Parameters
     ----------
-    context, level, tile
     made : int
         Rounds the state counts as having made: 0 at the start of a level.
     origin : (Level, int) or None
         The canvas that the state is taken from: the level before, or this one in larger tiles; None for neither.
     """
-    painter = _painter(context, level)
+    tile_optimizer = _tile_optimizer(context, level)
     content = context.content(level).read(tile.outer)[0]
     state = _first_state(context, level, tile, origin, content)
-    features = painter.content_features(to_tensor(content, context.device))
+    features = tile_optimizer.content_features(to_tensor(content, context.device))
     host = {name: f.contiguous().cpu() for name, f in features.items()}
     context.folder.store.write(context.folder.features(level, tile.index), save_tensors(host))
-    sums = painter.measure(to_tensor(state[AVERAGE], context.device), features, _window(context, level, tile))
+    sums = tile_optimizer.measure(to_tensor(state[AVERAGE], context.device), features, _window(context, level, tile))
     _file(context, level, made, tile, state, sums)
     return TileResult(tile.index)
 
 
-@_tallied
+@_timed
 def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, content_weight: float) -> TileResult:
     """Make a round's steps on one tile, after `made` rounds."""
     settings, before = context.settings, fetched()
     state = context.canvas(level, made).read(tile.outer)
     moved, window = fetched() - before, _window(context, level, tile)
-    if window.guides.is_empty:  # nothing is painted here
+    if window.guidance.is_empty:  # nothing is painted here
         before_it = context.folder.read(context.folder.sums(level, made, tile.index))
         _file(context, level, made + 1, tile, state, before_it)
         return TileResult(tile.index, moved)
-    painter = _painter(context, level, content_weight)
-    state, sums = painter.paint(
+    tile_optimizer = _tile_optimizer(context, level, content_weight)
+    state, sums = tile_optimizer.paint(
         state,
         _features(context, level, tile),
         window,
         context.folder.read(context.folder.total(level, made)),
-        Steps(
+        StepSchedule(
             count=level.rounds[made],
             first=level.first_step + level.steps_after(made),
             first_of_level=level.steps_after(made),
@@ -205,15 +204,15 @@ def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, cont
         settings.consensus,
     )
     _file(context, level, made + 1, tile, state, sums)
-    return TileResult(tile.index, moved, painter.graphs.replayed, painter.graphs.trouble)
+    return TileResult(tile.index, moved, tile_optimizer.graphs.replayed, tile_optimizer.graphs.trouble)
 
 
-@_tallied
+@_timed
 def measure_tile(context: RenderContext, level: Level, tile: Tile, made: int) -> TileResult:
     """File one tile's share of the losses of the canvas after `made` rounds, as it is when blended."""
     picture = context.canvas(level, made).read(tile.outer, slice(AVERAGE, AVERAGE + 1))[0]
     features, window = _features(context, level, tile), _window(context, level, tile)
-    sums = _painter(context, level).measure(to_tensor(picture, context.device), features, window)
+    sums = _tile_optimizer(context, level).measure(to_tensor(picture, context.device), features, window)
     context.folder.write(context.folder.measured(level, tile.index), sums)
     return TileResult(tile.index)
 
@@ -223,7 +222,6 @@ def add_up(context: RenderContext, level: Level, made: int | None, content_weigh
 
     Parameters
     ----------
-    context, level
     made : int or None
         After how many rounds; the total is filed. None adds up what `measure_tile` filed.
     content_weight : float
@@ -234,7 +232,7 @@ def add_up(context: RenderContext, level: Level, made: int | None, content_weigh
     sums = total(folder.read(name) for name in names)
     if made is not None:
         folder.write(folder.total(level, made), sums)
-    goal = _painter(context, level, content_weight).objective
+    goal = _tile_optimizer(context, level, content_weight).objective
     losses, weights = goal.losses(sums), {term.name: term.weight for term in goal.terms}
     regions = goal.region_losses(sums) if context.regions is not None and context.regions.count > 1 else {}
     return Losses(losses, weights, goal.total(losses), regions)
@@ -272,18 +270,18 @@ def _window(context: RenderContext, level: Level, tile: Tile) -> Window:
     """Give the tile's blend weights, none to the margin around the picture: what is cut off is to match nothing."""
     sides = zip(level.grid.window(tile), tile.outer, level.picture_box, strict=True)
     rows, cols = (_inside(weights, outer, picture) for weights, outer, picture in sides)
-    return Window.of(rows, cols, context.device, _guides(context, level, tile))
+    return Window.of(rows, cols, context.device, _guidance(context, level, tile))
 
 
-def _guides(context: RenderContext, level: Level, tile: Tile) -> Guides:
+def _guidance(context: RenderContext, level: Level, tile: Tile) -> Guidance:
     """Give what of the tile belongs to which region."""
     if context.regions is None:
         return ONE_REGION
-    row, layers = architecture(context.settings.network), tuple(context.settings.active_style_layers)
-    insets = {name: round(context.settings.region_inset * row.receptive_field(name) / 2) for name in layers}
+    arch, layers = architecture(context.settings.network), tuple(context.settings.active_style_layers)
+    insets = {name: round(context.settings.region_inset * arch.receptive_field(name) / 2) for name in layers}
     box = tile.outer.grown(max(insets.values(), default=0)) & level.grid.box
-    planes = context.guides(level).read(box)
-    return _guides_of(
+    planes = context.guidance(level).read(box)
+    return _guidance_of(
         context,
         np.concatenate(planes, 2)[..., : context.regions.count].transpose(2, 0, 1),
         layers,
@@ -292,16 +290,16 @@ def _guides(context: RenderContext, level: Level, tile: Tile) -> Guides:
     )
 
 
-def _guides_of(
+def _guidance_of(
     context: RenderContext,
     masks: np.ndarray,
     layers: tuple[str, ...],
     insets: Mapping[str, int] | None = None,
     place: tuple[slice, slice] = (slice(None), slice(None)),
-) -> Guides:
-    row = architecture(context.settings.network)
-    strides = {name: row.stride(name) for name in layers}
-    return guides_of(torch.from_numpy(np.ascontiguousarray(masks)).to(context.device), strides, insets or {}, place)
+) -> Guidance:
+    arch = architecture(context.settings.network)
+    strides = {name: arch.stride(name) for name in layers}
+    return guidance_of(torch.from_numpy(np.ascontiguousarray(masks)).to(context.device), strides, insets or {}, place)
 
 
 def _inside(weights: np.ndarray, outer: Span, picture: Span) -> np.ndarray:

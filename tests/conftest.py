@@ -101,7 +101,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers run fake tasks instead of tasks, and are looked after often."""
     monkeypatch.setattr(client, "run_and_measure", run_fake_task)
-    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(cluster, "POLL_SECONDS", 0.1)
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """Where the tiles of a canvas lie.
 
 Each axis is covered on its own by spans that share `overlap` pixels with their neighbors; a tile is a row span times
-a column span. Of the shared pixels the outer `halo` on either side is only read for context, and the band between
-the halos is blended. So every tile has three boxes, one inside the other:
+a column span. Of the shared pixels the outer `halo` on either side is only read for context, and what lies between the
+halos is blended. So every tile has three boxes, one inside the other:
 
-* `core`: the cores partition the canvas (they meet in the middle of the blended bands);
-* `extent`: core plus the bands that are blended with neighbors;
+* `core`: the cores partition the canvas (they meet in the middle of what is blended);
+* `extent`: core plus what is blended with neighbors;
 * `outer`: extent plus the halos; what the network sees.
 """
 
@@ -74,7 +74,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Cut:
+class AxisTile:
     """One span of one axis: the one-dimensional form of a tile."""
 
     core: Span
@@ -132,19 +132,19 @@ def divide(length: int, count: int, overlap: int, stride: int) -> list[Span]:
     return [Span(*ends) for ends in zip(starts, stops, strict=True)]
 
 
-def cut(spans: list[Span], band: int) -> list[Cut]:
-    """Divide the pixels that neighbors share: at most `band` are blended, the rest is halo on either side."""
-    bands = [_middle(Span(right.start, left.stop), band) for left, right in itertools.pairwise(spans)]
+def axis_tiles(spans: list[Span], width: int) -> list[AxisTile]:
+    """Divide the pixels that neighbors share: at most `width` are blended, the rest is halo on either side."""
+    blends = [_middle(Span(right.start, left.stop), width) for left, right in itertools.pairwise(spans)]
     first, last = spans[0].start, spans[-1].stop
-    extents = zip([first, *(b.start for b in bands)], [*(b.stop for b in bands), last], strict=True)
-    borders = [first, *((b.start + b.stop) // 2 for b in bands), last]
+    extents = zip([first, *(b.start for b in blends)], [*(b.stop for b in blends), last], strict=True)
+    borders = [first, *((b.start + b.stop) // 2 for b in blends), last]
     cores = itertools.pairwise(borders)
-    return [Cut(Span(*c), Span(*e), outer) for c, e, outer in zip(cores, extents, spans, strict=True)]
+    return [AxisTile(Span(*c), Span(*e), outer) for c, e, outer in zip(cores, extents, spans, strict=True)]
 
 
-def _middle(shared: Span, band: int) -> Span:
-    start = shared.start + (shared.length - min(band, shared.length)) // 2
-    return Span(start, start + min(band, shared.length))
+def _middle(shared: Span, width: int) -> Span:
+    start = shared.start + (shared.length - min(width, shared.length)) // 2
+    return Span(start, start + min(width, shared.length))
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,6 @@ class TileGrid:
     TileTooSmallError
         If a tile is smaller than two overlaps and the canvas needs more than one.
 
-    Examples
-    --------
     >>> grid = TileGrid(height=100, width=200, tile=64, overlap=16)
     >>> len(grid), grid.shape, grid[1].core
     (8, (2, 4), Box(rows=Span(start=0, stop=50), cols=Span(start=54, stop=100)))
@@ -191,18 +189,18 @@ class TileGrid:
             raise TilingError(f"a grid needs positive sizes, got {self!r}")
 
     @cached_property
-    def axes(self) -> tuple[list[Cut], list[Cut]]:
-        """The cuts of the rows and of the columns."""
+    def axes(self) -> tuple[list[AxisTile], list[AxisTile]]:
+        """The tiles of the rows and of the columns."""
         rows, cols = self.tile_grid or (None, None)
         return self._axis(self.height, rows), self._axis(self.width, cols)
 
-    def _axis(self, length: int, count: int | None) -> list[Cut]:
+    def _axis(self, length: int, count: int | None) -> list[AxisTile]:
         overlap = -(-self.overlap // self.stride) * self.stride
         halo = overlap // 4 if self.halo is None else self.halo
         spans = self._tiled(length, overlap) if count is None else divide(length, count, overlap, self.stride)
         # No wider than neighbors lie apart, so that no pixel is blended from three spans.
-        band = min(overlap - 2 * halo, *(b.start - a.start for a, b in itertools.pairwise(spans)), overlap)
-        return cut(spans, max(0, band))
+        width = min(overlap - 2 * halo, *(b.start - a.start for a, b in itertools.pairwise(spans)), overlap)
+        return axis_tiles(spans, max(0, width))
 
     def _tiled(self, length: int, overlap: int) -> list[Span]:
         tile = max(self.stride, self.tile // self.stride * self.stride)
@@ -244,13 +242,13 @@ class TileGrid:
 
     @cached_property
     def _parts(self) -> tuple[list[list[Span]], list[list[Span]]]:
-        rows, cols = (parted(axis) for axis in self.axes)
+        rows, cols = (split_at_neighbors(axis) for axis in self.axes)
         return rows, cols
 
-    def pieces(self, tile: Tile) -> list[Box]:
+    def strips(self, tile: Tile) -> list[Box]:
         """Divide a tile's extent where the outers of other tiles begin and end, in row order.
 
-        What a neighbor needs of a tile is then whole pieces: strips along its edges.
+        What a neighbor needs of a tile is then whole strips along its edges.
         """
         return [Box(*spans) for spans in itertools.product(self._parts[0][tile.row], self._parts[1][tile.col])]
 
@@ -270,21 +268,21 @@ class TileGrid:
         return self._ramps[0][tile.row], self._ramps[1][tile.col]
 
 
-def parted(axis: list[Cut]) -> list[list[Span]]:
+def split_at_neighbors(axis: list[AxisTile]) -> list[list[Span]]:
     """Divide the extent of every span of an axis where outers of other spans begin and end."""
     edges = {edge for part in axis for edge in part.outer}
     borders = [sorted({*part.extent, *(e for e in edges if part.extent.start < e < part.extent.stop)}) for part in axis]
     return [[Span(*ends) for ends in itertools.pairwise(each)] for each in borders]
 
 
-def ramps(axis: list[Cut]) -> list[np.ndarray]:
+def ramps(axis: list[AxisTile]) -> list[np.ndarray]:
     """Blend weights of every span of an axis over its `outer` pixels; at every pixel they sum to one."""
     weights = [np.zeros(part.outer.length, np.float32) for part in axis]
     for part, weight in zip(axis, weights, strict=True):
         weight[part.extent.inside(part.outer)] = 1.0
     for i, (left, right) in enumerate(itertools.pairwise(axis)):
-        band = left.extent & right.extent
-        rising = np.sin((np.arange(band.length) + 0.5) / max(band.length, 1) * np.pi / 2) ** 2
-        weights[i][band.inside(left.outer)] = 1.0 - rising
-        weights[i + 1][band.inside(right.outer)] = rising
+        shared = left.extent & right.extent
+        rising = np.sin((np.arange(shared.length) + 0.5) / max(shared.length, 1) * np.pi / 2) ** 2
+        weights[i][shared.inside(left.outer)] = 1.0 - rising
+        weights[i + 1][shared.inside(right.outer)] = rising
     return weights

@@ -1,7 +1,7 @@
 """Resampling of a canvas box by box, the same whatever the boxes.
 
 Pixel centers lie at half-integers: position `p` of a picture of `n` pixels is the same place as
-`p * m / n` of that picture at `m` pixels. A picture may lie inside a larger canvas (its bleed); `Frame` says where.
+`p * m / n` of that picture at `m` pixels. A picture may lie inside a larger canvas; `Frame` says where.
 """
 
 from collections.abc import Callable

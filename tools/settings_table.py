@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from muralist.pipeline.settings import Settings, spelled
+from muralist.pipeline.setting_types import spelled
+from muralist.pipeline.settings import Settings
 
 BETWEEN = re.compile(r"(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)
 

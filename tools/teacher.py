@@ -12,7 +12,7 @@ from torch import Tensor
 
 from muralist.model.architecture import ARCHITECTURES, Architecture, architecture, vgg
 from muralist.model.errors import ModelError, WeightsError
-from muralist.model.formats import parse
+from muralist.model.formats import decode
 from muralist.model.loading import load_network
 from muralist.model.network import Network
 from muralist.model.weight_files import find_weights
@@ -49,7 +49,7 @@ def load_teacher(teacher: str, weights: str | None = None) -> Network:
         }
         network.metric = {layer: np.pad(eye, ((0, 0), (0, 1))) for layer, eye in network.metric.items()}
     elif Path(teacher).exists():
-        network = compressed_encoder(teacher, parse(teacher, Path(teacher).read_bytes()).tensors)
+        network = compressed_encoder(teacher, decode(teacher, Path(teacher).read_bytes()).tensors)
     else:
         architecture(teacher)  # raises, naming the nearest match
     network.padding = "reflect"

@@ -34,17 +34,17 @@ from training_pictures import Album, batches, load_pictures, plain_crops, split
 
 from muralist.model.architecture import Convolution, architecture
 from muralist.model.errors import ModelError
-from muralist.model.frozen import TINY
 from muralist.model.losses.content import ContentTerm
 from muralist.model.losses.style import StyleTerm
-from muralist.model.losses.terms import Layer, PictureSize
-from muralist.model.losses.variation import VariationTerm
+from muralist.model.losses.terms import LayerShape, PictureSize
+from muralist.model.losses.variation import TotalVariationTerm
 from muralist.model.network import Features, Network
 from muralist.model.objective import Objective
-from muralist.model.optimizers import Steps
-from muralist.model.painter import Painter
+from muralist.model.ops import TINY
+from muralist.model.optimizers import StepSchedule
 from muralist.model.state import PIXELS, start_state
 from muralist.model.statistics import Window
+from muralist.model.tile_optimizer import TileOptimizer
 from muralist.model.weight_files import WeightFile, find_weights
 
 STUDENT = architecture("compact")
@@ -356,19 +356,19 @@ def _paint(network: Network, content: Tensor, style: Tensor, style_weight: float
         for kind, value in StyleTerm.measure(f, Window.full(style)).items()
     }
     row = network.architecture
-    layers = {layer: Layer(row.channels(layer), height * width // row.stride(layer) ** 2) for layer in LAYERS}
+    layers = {layer: LayerShape(row.channels(layer), height * width // row.stride(layer) ** 2) for layer in LAYERS}
     size, alike = PictureSize(height, width, layers), dict.fromkeys(STYLE_LAYERS, 1.0)
     terms = (
         StyleTerm(weight=style_weight, size=size, layers=alike, targets=targets, metric=network.metric),
         ContentTerm(weight=6.0, size=size, layers={CONTENT_LAYER: 1.0}),
-        VariationTerm(weight=50.0, size=size),
+        TotalVariationTerm(weight=50.0, size=size),
     )
     objective = Objective(terms, size)
-    painter, window = Painter(network, objective), Window.full(content)
+    painter, window = TileOptimizer(network, objective), Window.full(content)
     kept = painter.content_features(content)
     state, sums_now, made, canvases = _state(content), painter.measure(content, kept, window), 0, []
     for until in SNAPSHOTS:
-        steps = Steps(until - made, made, made, 1.0, ema_decay=0, optimizer="lbfgs", resolutions=4)
+        steps = StepSchedule(until - made, made, made, 1.0, ema_decay=0, optimizer="lbfgs", resolutions=4)
         state, sums_now = painter.paint(state, kept, window, sums_now, steps)
         made = until
         canvases.append((torch.from_numpy(state[PIXELS]).permute(2, 0, 1) * 255).round().byte())
@@ -448,7 +448,7 @@ def gather(images: Iterable[Path], side: int) -> tuple[list[Tensor], list[Tensor
 @click.option("--canvases", default=30, type=click.IntRange(0), help="Paintings before every turn.")
 @click.option("--out", default="compact.safetensors", type=click.Path(dir_okay=False, writable=True, path_type=Path))
 @click.option("--batch", default=8, type=click.IntRange(1), help="Crops in one step.")
-@click.option("--crop", default=128, type=click.IntRange(2 * STUDENT.minimum(LAYERS)), help="Side of a crop, px.")
+@click.option("--crop", default=128, type=click.IntRange(2 * STUDENT.min_input(LAYERS)), help="Side of a crop, px.")
 @click.option("--seed", default=0)
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]))
 @click.option("--processes", default=0, type=click.IntRange(0), help="That cut crops; a GPU waits for one alone.")

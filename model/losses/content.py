@@ -19,7 +19,7 @@ from math import sqrt
 
 from torch import Tensor
 
-from ..statistics import Sums, Window, positions, widened
+from ..statistics import TileSums, Window, positions, upcast
 from .terms import LossTerm, TileView
 
 # (channels, positions, mean square of the photograph's features) -> factor of the mean squared difference
@@ -48,11 +48,11 @@ class ContentTerm(LossTerm):
         sums = {}
         for layer in self.layers:
             p = view.content[layer]
-            sums[f"content error {layer}"] = _square_sum(widened(view.features[layer]) - widened(p), view.window)
-            sums[f"content energy {layer}"] = _square_sum(widened(p), view.window)
+            sums[f"content error {layer}"] = _square_sum(upcast(view.features[layer]) - upcast(p), view.window)
+            sums[f"content energy {layer}"] = _square_sum(upcast(p), view.window)
         return sums
 
-    def value(self, sums: Sums) -> float:
+    def value(self, sums: TileSums) -> float:
         """Compute the mean over layers."""
         energy = self.constants(sums)
         return sum(
@@ -60,7 +60,7 @@ class ContentTerm(LossTerm):
             for layer, share in self.shares.items()
         )
 
-    def constants(self, sums: Sums) -> dict[str, float]:
+    def constants(self, sums: TileSums) -> dict[str, float]:
         """Give the photograph's squared features."""
         return {name: float(sums[name]) for name in (f"content energy {layer}" for layer in self.layers)}
 

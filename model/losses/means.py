@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..regions import Part, region_key
-from ..statistics import Sums, Window, as_tensor, laid_out_like, positions
+from ..statistics import TileSums, Window, as_tensor, laid_out_like, positions
 from ..ways import GramProduct
 from .terms import LossTerm, TileView
 
@@ -58,8 +58,8 @@ class MeansTerm(LossTerm):
         """Make the loss of a layer, as a function of its means."""
 
     @abstractmethod
-    def pull(self, matrix: Tensor, slope: Means, factor: float) -> Tensor:
-        """Compute the gradient of factor * sum over positions and kinds of <slope, summand>, at (positions, C)."""
+    def pull(self, matrix: Tensor, grad: Means, factor: float) -> Tensor:
+        """Compute the gradient of factor * sum over positions and kinds of <grad, summand>, at (positions, C)."""
 
     def on(self, like: Tensor) -> Self:
         """Give the term for gradients on the device and in the number type of `like`."""
@@ -88,7 +88,7 @@ class MeansTerm(LossTerm):
         """Name, place, count and sums of every region at every layer of a tile."""
         for layer in self.layers:
             features = view.features[layer]
-            for name, part in view.window.guides.at(layer):
+            for name, part in view.window.guidance.at(layer):
                 count = view.window.part_at(part, *features.shape[-2:]).sum()
                 found = self.measure(features, view.window, part, view.product)
                 yield name, part, count, {f"{self.name} {kind} {name}": value for kind, value in found.items()}
@@ -109,7 +109,7 @@ class MeansTerm(LossTerm):
             for key, value in found.items()
         }
 
-    def statistics(self, sums: Sums) -> dict[str, Tensor]:
+    def statistics(self, sums: TileSums) -> dict[str, Tensor]:
         """Give the whole picture's means."""
         return {
             key: as_tensor(sums[key] / self._count(name, layer, sums), self.like)
@@ -117,12 +117,12 @@ class MeansTerm(LossTerm):
             for key in (f"{self.name} {kind} {name}" for kind in self.kinds)
         }
 
-    def _count(self, name: str, layer: str, sums: Sums) -> float:
+    def _count(self, name: str, layer: str, sums: TileSums) -> float:
         """Positions of a region at a layer of the whole picture."""
         count = sums.get(f"{self.name} count {name}")
         return self.size.layers[layer].positions if count is None else max(float(count), TINY)
 
-    def _area(self, name: str, layer: str, sums: Sums) -> float:
+    def _area(self, name: str, layer: str, sums: TileSums) -> float:
         """Share of the whole picture that is a region's at a layer."""
         count = sums.get(f"{self.name} count {name}")
         return 1.0 if count is None else float(count) / self.size.layers[layer].positions
@@ -130,17 +130,17 @@ class MeansTerm(LossTerm):
     def _means(self, name: str, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {kind: statistics[f"{self.name} {kind} {name}"] for kind in self.kinds}
 
-    def _values(self, sums: Sums) -> dict[str, float]:
+    def _values(self, sums: TileSums) -> dict[str, float]:
         """How far every region is from its style at every layer."""
         now = self.statistics(sums)
         return {name: float(distance(self._means(name, now))) for name, distance in self.distances.items()}
 
-    def value(self, sums: Sums) -> float:
+    def value(self, sums: TileSums) -> float:
         """Compute the mean over layers and regions."""
         values, shares = self._values(sums), self.shares
         return sum(shares[layer] * self._area(name, layer, sums) * values[name] for name, layer in self.places.items())
 
-    def region_values(self, sums: Sums) -> list[float]:
+    def region_values(self, sums: TileSums) -> list[float]:
         """How far every region is from its style; not by how large it is."""
         values = self._values(sums)
         return [
@@ -152,24 +152,25 @@ class MeansTerm(LossTerm):
         self, view: TileView, statistics: Mapping[str, Tensor], constants: Mapping[str, float]
     ) -> dict[str, Tensor]:
         """Compute the gradient at the features; where there are regions, times what counts of the position."""
-        gradients, guides = {}, view.window.guides
+        gradients, guidance = {}, view.window.guidance
         for layer, share in self.shares.items():
             factor = self.weight * share * self.size.pixels / self.size.layers[layer].positions
             matrix = positions(view.features[layer])
-            gradient = torch.zeros_like(matrix) if guides.parts else matrix
-            for name, part in guides.at(layer):
+            gradient = torch.zeros_like(matrix) if guidance.parts else matrix
+            for name, part in guidance.at(layer):
                 if part is None:
-                    gradient = self.pull(matrix, self._slope(name, statistics), factor)
+                    gradient = self.pull(matrix, self._means_grad(name, statistics), factor)
                 elif not part.is_empty:
-                    part.add_to(gradient, self.pull(part.of_positions(matrix), self._slope(name, statistics), factor))
+                    grad = self._means_grad(name, statistics)
+                    part.add_to(gradient, self.pull(part.of_positions(matrix), grad, factor))
             gradients[layer] = laid_out_like(view.features[layer], gradient)
         return gradients
 
-    def _slope(self, name: str, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return slope(self.distances[name], self._means(name, statistics))
+    def _means_grad(self, name: str, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return means_grad(self.distances[name], self._means(name, statistics))
 
 
-def slope(distance: MeansLoss, means: Means) -> dict[str, Tensor]:
+def means_grad(distance: MeansLoss, means: Means) -> dict[str, Tensor]:
     """Derivative of a distance with respect to the means."""
     leaves = {kind: value.detach().requires_grad_() for kind, value in means.items()}
     with torch.enable_grad():

@@ -25,7 +25,7 @@ from ..statistics import Window, row_blocks
 from ..ways import GramProduct
 from .means import Means, MeansLoss, MeansTerm
 
-ROUNDING = 1e-12  # added below the root of a squared norm, which else has no slope at zero
+ROUNDING = 1e-12  # added below the root of a squared norm, which else has no gradient at zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +59,12 @@ class MomentsTerm(MeansTerm):
 
         return discrepancy
 
-    def pull(self, matrix: Tensor, slope: Means, factor: float) -> Tensor:
+    def pull(self, matrix: Tensor, grad: Means, factor: float) -> Tensor:
         """Compute sum_k k d_k (s - 1/2)^(k - 1) s', where s' = 1/4 - (s - 1/2)^2."""
         squashed = _squashed(matrix)
         found = torch.zeros_like(squashed)
         for power, kind in reversed(list(enumerate(self.kinds, 1))):
-            found = found * squashed + (factor * power * slope[kind]).to(matrix.dtype)
+            found = found * squashed + (factor * power * grad[kind]).to(matrix.dtype)
         return found * (0.25 - squashed.square())
 
 

@@ -42,18 +42,18 @@ DEVIATION_EPSILON = 1e-8
 
 
 @dataclass(frozen=True)
-class Statistics:
+class GramStats:
     """Means over the positions of a layer: `gram` (C, C) of f f^T, `mean` (C,) of f; at least float32."""
 
     gram: Tensor
     mean: Tensor
 
-    def mapped(self, heads: Tensor) -> "Statistics":
+    def mapped(self, heads: Tensor) -> "GramStats":
         """Statistics of the features heads @ [f; 1], for heads (rows, C + 1)."""
         column = torch.cat([self.mean, self.mean.new_ones(1)])
         augmented = torch.cat([torch.cat([self.gram, self.mean[None]]), column[:, None]], 1)
         half = heads @ augmented
-        return Statistics(half @ heads.T, half[:, -1])
+        return GramStats(half @ heads.T, half[:, -1])
 
     @property
     def covariance(self) -> Tensor:
@@ -62,43 +62,45 @@ class Statistics:
 
     @property
     def deviation(self) -> Tensor:
-        """Standard deviation of every channel (C,); never quite zero, so that it has a slope."""
+        """Standard deviation of every channel (C,); never quite zero, so that it has a gradient."""
         return (self.gram.diagonal() - self.mean.square()).clamp(min=0).add(DEVIATION_EPSILON).sqrt()
 
 
-Distance = Callable[[Statistics], Tensor]
+Distance = Callable[[GramStats], Tensor]
 
 
-def _gram_error(divisor: Callable[[Statistics], float | Tensor]) -> Callable[[Statistics], Distance]:
+def _gram_error(divisor: Callable[[GramStats], float | Tensor]) -> Callable[[GramStats], Distance]:
     """Squared difference of Gram matrices over something that depends on the target alone."""
 
-    def to(target: Statistics) -> Distance:
+    def to(target: GramStats) -> Distance:
         over = divisor(target)
         return lambda now: (now.gram - target.gram).square().sum() / over
 
     return to
 
 
-def _spst(target: Statistics) -> Distance:
+def _spst(target: GramStats) -> Distance:
     gram = gatys_chw(target)
     channels, mean, deviation = len(target.mean), target.mean, target.deviation
 
-    def distance(now: Statistics) -> Tensor:
+    def distance(now: GramStats) -> Tensor:
         moments = (now.mean - mean).square().sum() + (now.deviation - deviation).square().sum()
         return gram(now) + 10 / channels * moments
 
     return distance
 
 
-def _w2(target: Statistics) -> Distance:
+def _w2(target: GramStats) -> Distance:
     """Eigenvalues suffice for the trace of the root, and their derivative is stable where eigenvectors' is not."""
     wanted = _regular(target)
     values, vectors = torch.linalg.eigh(wanted)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
 
-    def distance(now: Statistics) -> Tensor:
+    def distance(now: GramStats) -> Tensor:
         covariance = _regular(now)
-        finite = covariance.isfinite().all()  # or else it has no eigenvalues, and the painter makes such a round again
+        finite = (
+            covariance.isfinite().all()
+        )  # or else it has no eigenvalues, and the optimizer makes such a round again
         shares: Tensor = torch.linalg.eigvalsh(root @ torch.where(finite, covariance, wanted) @ root)
         shared = shares.clamp(min=COVARIANCE_EPSILON**2).sqrt().sum()
         apart = (now.mean - target.mean).square().sum()
@@ -108,23 +110,23 @@ def _w2(target: Statistics) -> Distance:
     return distance
 
 
-def _regular(statistics: Statistics) -> Tensor:
+def _regular(statistics: GramStats) -> Tensor:
     """Covariance that is surely positive, in float64 where the device has it."""
     covariance = statistics.covariance
     wide = covariance if covariance.device.type == "mps" else covariance.double()
     return wide + COVARIANCE_EPSILON * torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
 
 
-def in_metric(distance_to: Callable[[Statistics], Distance], heads: Tensor, target: Statistics) -> Distance:
+def in_metric(distance_to: Callable[[GramStats], Distance], heads: Tensor, target: GramStats) -> Distance:
     """Distance to a target, measured on heads @ [f; 1] instead of on the features f.
 
     Parameters
     ----------
-    distance_to : callable (Statistics) -> Distance
+    distance_to : callable (GramStats) -> Distance
         A value of `STYLE_LOSSES`.
     heads : Tensor (rows, C + 1)
         Of the layer; the last column is for a constant.
-    target : Statistics
+    target : GramStats
         Of the features f.
     """
     to_target = distance_to(target.mapped(heads))
@@ -136,7 +138,7 @@ gatys = _gram_error(lambda target: 4 * len(target.mean) ** 2)
 gatys_hw = _gram_error(lambda target: len(target.mean) ** 2)
 gatys_chw = _gram_error(lambda target: len(target.mean) ** 4)
 
-STYLE_LOSSES: dict[str, Callable[[Statistics], Distance]] = {
+STYLE_LOSSES: dict[str, Callable[[GramStats], Distance]] = {
     "relative": relative,
     "gatys": gatys,
     "gatys-hw": gatys_hw,
@@ -176,14 +178,14 @@ class StyleTerm(MeansTerm):
 
     def distance(self, layer: str, target: Means) -> MeansLoss:
         """Make the formula's loss of a layer."""
-        distance_to, wanted = STYLE_LOSSES[self.formula], Statistics(**target)
+        distance_to, wanted = STYLE_LOSSES[self.formula], GramStats(**target)
         if layer in self.metric:
             distance = in_metric(distance_to, as_tensor(self.metric[layer], self.like), wanted)
         else:
             distance = distance_to(wanted)
-        return lambda now: distance(Statistics(**now))
+        return lambda now: distance(GramStats(**now))
 
-    def pull(self, matrix: Tensor, slope: Means, factor: float) -> Tensor:
+    def pull(self, matrix: Tensor, grad: Means, factor: float) -> Tensor:
         """Compute (D + D^T) f + d: constant matrix times feature."""
-        change = (factor * (slope["gram"] + slope["gram"].T)).to(matrix.dtype)
-        return torch.addmm((factor * slope["mean"]).to(matrix.dtype), matrix, change)
+        change = (factor * (grad["gram"] + grad["gram"].T)).to(matrix.dtype)
+        return torch.addmm((factor * grad["mean"]).to(matrix.dtype), matrix, change)

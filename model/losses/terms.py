@@ -12,14 +12,14 @@ from typing import ClassVar, Final, Self
 from torch import Tensor
 
 from ..network import Features
-from ..statistics import Sums, Window
+from ..statistics import TileSums, Window
 from ..ways import GramProduct
 
 PICTURE: Final = "picture"  # where a gradient is that at the pixels, not at the features of a layer
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerShape:
     """Size of a layer over a whole picture, which may be a fraction of a position more than a whole number."""
 
     channels: int
@@ -41,7 +41,7 @@ class PictureSize:
 
     height: int
     width: int
-    layers: Mapping[str, Layer] = field(default_factory=dict)
+    layers: Mapping[str, LayerShape] = field(default_factory=dict)
     loss_pixels: int | None = None
 
     @property
@@ -87,8 +87,6 @@ class LossTerm(ABC):
         In sums and records; its weight is the setting `NAME_weight`.
     compares : bool
         Whether it needs the photograph's features.
-    weight : float
-    size : PictureSize
     layers : mapping layer -> float
         Whose features it needs, with weights of any positive scale.
     """
@@ -101,7 +99,7 @@ class LossTerm(ABC):
 
     @property
     def shares(self) -> dict[str, float]:
-        """Layer weights that sum to one."""
+        """LayerShape weights that sum to one."""
         total = sum(self.layers.values())
         return {layer: weight / total for layer, weight in self.layers.items()}
 
@@ -114,14 +112,14 @@ class LossTerm(ABC):
         """Sum up what a tile adds to the whole picture."""
 
     @abstractmethod
-    def value(self, sums: Sums) -> float:
+    def value(self, sums: TileSums) -> float:
         """Compute the loss of a whole picture, unweighted, from its sums."""
 
-    def region_values(self, sums: Sums) -> list[float]:
+    def region_values(self, sums: TileSums) -> list[float]:
         """Compute the loss of every region apart; empty for a term that has none."""
         return []
 
-    def statistics(self, sums: Sums) -> dict[str, Tensor]:
+    def statistics(self, sums: TileSums) -> dict[str, Tensor]:
         """Give what the gradient depends on of the whole picture, which all tiles change."""
         return {}
 
@@ -129,7 +127,7 @@ class LossTerm(ABC):
         """Give the same of one tile, as far as it has a share in it."""
         return {}
 
-    def constants(self, sums: Sums) -> dict[str, float]:
+    def constants(self, sums: TileSums) -> dict[str, float]:
         """Give what the gradient depends on of the whole picture, which no tile changes."""
         return {}
 
@@ -141,7 +139,6 @@ class LossTerm(ABC):
 
         Parameters
         ----------
-        view : TileView
         statistics, constants
             Of the whole picture, as `statistics` and `constants` give them.
 

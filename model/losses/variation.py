@@ -20,7 +20,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ..statistics import Sums
+from ..statistics import TileSums
 from .terms import PICTURE, LossTerm, TileView
 
 Shift = tuple[int, int]
@@ -68,7 +68,7 @@ TV_LOSSES: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class VariationTerm(LossTerm):
+class TotalVariationTerm(LossTerm):
     """The TV term.
 
     Attributes
@@ -106,7 +106,7 @@ class VariationTerm(LossTerm):
                 found[f"tv {name} {shift[0]} {shift[1]}"] = (d.abs() ** self._form.power * weights).sum()
         return found
 
-    def value(self, sums: Sums) -> float:
+    def value(self, sums: TileSums) -> float:
         """Compute the loss."""
         changes = (
             self._factor(shift)
@@ -119,19 +119,19 @@ class VariationTerm(LossTerm):
         self, view: TileView, statistics: Mapping[str, Tensor], constants: Mapping[str, float]
     ) -> dict[str, Tensor]:
         """Compute the gradient at the pixels."""
-        return {PICTURE: (self.size.pixels * self.weight) * self._slope(view.picture)}
+        return {PICTURE: (self.size.pixels * self.weight) * self._pixel_grad(view.picture)}
 
-    def _slope(self, picture: Tensor) -> Tensor:
+    def _pixel_grad(self, picture: Tensor) -> Tensor:
         # It is linear in the differences, so what color costs more can be brought into the pixels instead.
         values = picture + self._colored * chroma(picture) if self._colored else picture
         gradient = torch.zeros_like(values)
         for shift in self._form.shifts:
             first, second = _pairs(values, shift)
-            slope = second - first if self._form.power == 2 else (second - first).sign_()
+            grad = second - first if self._form.power == 2 else (second - first).sign_()
             factor = self._form.power * self._factor(shift)
             behind, ahead = _pairs(gradient, shift)
-            behind.sub_(slope, alpha=factor)
-            ahead.add_(slope, alpha=factor)
+            behind.sub_(grad, alpha=factor)
+            ahead.add_(grad, alpha=factor)
         return gradient
 
 

@@ -31,12 +31,10 @@ def check_collisions(
 
     Parameters
     ----------
-    items : sequence of Item
     settings_of : callable
         Gives the settings of an item. One that has none, for they make no sense, writes and reads nothing by them.
     report : Path
         File for the batch's report.
-    manifests : iterable of Path
     pages : bool
         Whether every painting gets a page.
 
@@ -62,9 +60,9 @@ def check_collisions(
                 f"{what} would be {real}, which is an input or lies in a style folder; choose another output folder or "
                 "--name"
             )
-    painters = {_real(item.output): (item, own) for item, own in zip(items, settings, strict=True)}
+    by_output = {_real(item.output): (item, own) for item, own in zip(items, settings, strict=True)}
     for real in {*read, *written}:
-        if (snapshot := snapshot_of(Path(real))) is None or (found := painters.get(str(snapshot[0]))) is None:
+        if (snapshot := snapshot_of(Path(real))) is None or (found := by_output.get(str(snapshot[0]))) is None:
             continue
         (item, own), step = found, snapshot[1]
         if own and own.snapshot_every and step and step % own.snapshot_every == 0:

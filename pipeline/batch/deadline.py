@@ -37,7 +37,6 @@ class Deadline:
         ----------
         finish_by : str, optional
             The next `07:00`, or `2026-11-22 07:00`; local time.
-        max_hours : float, optional
         now : datetime
             Local if it has no time zone.
 

@@ -22,7 +22,6 @@ def painted_already(output: Path, now: dict[str, Any]) -> bool:
 
     Parameters
     ----------
-    output : Path
     now : dict
         Its identity as it would be painted now; compared with the one in the sidecar.
 
@@ -58,7 +57,6 @@ def identity_of(item: Item, settings: Settings, weights: str) -> dict[str, Any]:
 
     Parameters
     ----------
-    item : Item
     settings : Settings
         The item's, from its preset and overrides.
     weights : str

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Never
 
 from ..errors import SettingsError
-from ..pictures.formats import UNSUPPORTED_EXTENSIONS, names_of_inputs, supported_inputs
+from ..pictures.formats import INPUT_EXTENSIONS, INPUT_NAMES, UNSUPPORTED_EXTENSIONS
 from ..pictures.pages import place_of
 from .manifest import Entry, is_manifest, read_manifest
 from .naming import DEFAULT, OTHERWISE, WITH_STYLE, Template, below, writable
@@ -191,7 +191,7 @@ def _named(text: str, output: Path, raw_pairs: RawPairs) -> list[Entry]:
     if not found:
         others = find_unsupported([text], output)
         raise SettingsError(
-            f"{text}: got no picture, wanted at least one ({names_of_inputs()}) that is not hidden and not in the "
+            f"{text}: got no picture, wanted at least one ({INPUT_NAMES}) that is not hidden and not in the "
             f"output folder {output}" + (f"; {told_unsupported(others)}" if others else "")
         )
     return found
@@ -240,7 +240,7 @@ def _glob(path: Path, output: Path, text: str, wanted: Callable[[Path], bool]) -
 
 def _is_photograph(path: Path) -> bool:
     """Links that lead nowhere count: somebody misses that picture. Pipes and devices do not, they may never end."""
-    known = path.suffix.lower() in _extensions() and not path.name.startswith(".")
+    known = path.suffix.lower() in INPUT_EXTENSIONS and not path.name.startswith(".")
     return known and (os.path.isfile(path) or not os.path.exists(path))
 
 
@@ -250,7 +250,3 @@ def _is_unsupported(path: Path) -> bool:
 
 def _is_hidden(folder: PurePath) -> bool:
     return any(part.startswith(".") for part in folder.parts)
-
-
-def _extensions() -> list[str]:
-    return [extension for kind in supported_inputs() for extension in kind.extensions]

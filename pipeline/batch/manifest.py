@@ -46,7 +46,6 @@ class Entry:
         Where its painting goes, below the output folder.
     styles : tuple of Path, optional
         Its own, None for those of the command line.
-    preset : str, optional
     overrides : dict
         Settings that beat all others.
     output : str, optional
@@ -70,10 +69,7 @@ def is_manifest(path: Path) -> bool:
 def read_manifest(path: Path) -> list[Entry]:
     """Read all entries of a manifest. Whether their pictures, styles and values are good is not looked at.
 
-    Raises
-    ------
-    SettingsError
-        If the file or one of its lines cannot be understood; the message begins with `file:line`.
+    Raises `SettingsError` if the file or one of its lines cannot be understood; the message begins with `file:line`.
     """
     return [_entry(path.parent, place, said) for place, said in _READERS[path.suffix.lower()](_text(path), str(path))]
 

@@ -27,7 +27,6 @@ def with_own_masks(items: Sequence[Item], settings: Settings) -> list[Item]:
 
     Parameters
     ----------
-    items : sequence of Item
     settings : Settings
         The batch's; those of a manifest come first.
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from ...model.errors import choices
 from ..errors import SettingsError
-from ..pictures.writing import output_formats
+from ..pictures.encoding import OUTPUT_EXTENSIONS
 from ..setting_types import can_name_file
 
 FIELDS: Final = ("stem", "style", "preset", "ext", "number", "folder")
@@ -23,7 +23,7 @@ OTHERWISE: Final = "png"  # for photographs whose extension is none that can be 
 
 def writable(suffix: str) -> bool:
     """Say whether an extension such as ".tif" is of a format that can be written."""
-    return any(suffix.lower() in kind.extensions for kind in output_formats())
+    return suffix.lower() in OUTPUT_EXTENSIONS
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,7 @@ class Template:
     def path(self, fields: Mapping[str, str]) -> PurePath:
         """Fill the fields in.
 
-        Raises
-        ------
-        SettingsError
-            If the result leads out of its folder or is no name of a picture that can be written.
+        Raises `SettingsError` if the result leads out of its folder or is no name of a picture that can be written.
         """
         filled = "".join(
             literal + ("" if field is None else _plain(fields[field])) for literal, field, _, _ in self._parts()
@@ -70,7 +67,7 @@ class Template:
         if not can_name_file(filled):
             raise SettingsError(f"{self.place}: got {reprlib.repr(filled)}, wanted a text that can name a file")
         if not writable(PurePath(filled).suffix):
-            known = " ".join(extension for kind in output_formats() for extension in kind.extensions)
+            known = " ".join(OUTPUT_EXTENSIONS)
             raise SettingsError(f"{self.place}: got {filled!r}, wanted a name that ends in one of {known}")
         return PurePath(filled)
 
@@ -96,10 +93,7 @@ def _is_name(part: str) -> bool:
 def below(output: Path, path: PurePath, place: str) -> Path:
     """Give the absolute path of a painting, made sure to lie in the output folder whatever links lead through it.
 
-    Raises
-    ------
-    SettingsError
-        If it does not.
+    Raises `SettingsError` if it does not.
     """
     root = Path(os.path.abspath(output))
     real = Path(os.path.realpath(root / path))

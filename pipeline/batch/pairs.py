@@ -16,8 +16,6 @@ _BESIDE_RAW: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".heic", ".heif", ".hif"
 def doubles(pictures: Iterable[Path], pairs: RawPairs) -> set[Path]:
     """Pictures that are left out because the other one of the shot is painted.
 
-    Examples
-    --------
     >>> sorted(map(str, doubles(map(Path, ["a/1.NEF", "a/1.jpg", "b/1.nef", "a/2.jpg"]), "jpeg")))
     ['a/1.NEF']
     """

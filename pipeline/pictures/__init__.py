@@ -1,1 +1,1 @@
-"""Pictures outside the canvas: read from files of any kind, turned, resized, and written, all in bands."""
+"""Pictures outside the canvas: read from files of any kind, turned, resized, and written, all in row blocks."""

@@ -10,10 +10,7 @@ _MOST_BOXES = 4096  # within one
 _MOST_BYTES = 1 << 24  # of a box whose content is read
 _NOT_IN_HEIF = 4  # bytes of version and flags that a `meta` box has before its boxes
 _BY_PROFILE = b"\2"  # how JPEG 2000 states colors: by a profile that is there
-_BY_UUID = {
-    b"JpgTiffExif->JP2": "exif-data",
-    bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data",
-}
+_BY_UUID = {b"JpgTiffExif->JP2": "exif-data", bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data"}
 _SIGNATURE_OF_JXL = b"\xff\x0a"
 _FIXED_SIDES = {1: (1, 1), 2: (6, 5), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}  # width to height
 
@@ -122,10 +119,7 @@ def _unpacked(packed: bytes) -> bytes:
 def jxl_size(file: BinaryIO) -> tuple[int, int]:
     """Height and width of a JPEG XL picture as it is looked at, px, from the first bytes of its stream.
 
-    Raises
-    ------
-    struct.error
-        If they are not there.
+    Raises `struct.error` if they are not there.
     """
     file.seek(0)
     stream = file.read(64)

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from typing import Literal
 
 from . import iptc, xmp
+from .exif import rights_of, without_gps
 from .images import Picture
-from .metadata import rights_of, without_gps
 
 Wanted = Literal["all", "copyright", "none"]
 """All there is, only creator and copyright, or nothing."""
@@ -31,7 +31,6 @@ def carried(photograph: Picture, styles: Sequence[str], *, wanted: Wanted = "all
 
     Parameters
     ----------
-    photograph : Picture
     styles : sequence of str
         Names of the files whose style was painted.
     wanted : {"all", "copyright", "none"}

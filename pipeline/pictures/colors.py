@@ -11,8 +11,8 @@ from math import isqrt
 
 import numpy as np
 
-from .rasters import Raster
-from .samples import Pixels, full_scale
+from .array_file import ArrayFile
+from .vips import Pixels, full_scale
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601; the Y of YIQ and YCbCr
 SAMPLES = 1 << 20  # pixels that are enough to know a picture's mean and covariance
@@ -73,7 +73,7 @@ class Recoloring:
         return hashlib.sha256(self.matrix.tobytes() + self.offset.tobytes()).hexdigest()
 
 
-def recoloring(style: Pixels | Raster, photograph: Pixels | Raster) -> Recoloring:
+def recoloring(style: Pixels | ArrayFile, photograph: Pixels | ArrayFile) -> Recoloring:
     """Find what gives the pixels of `style` the mean and covariance of those of `photograph`.
 
     With means m and covariances V: x becomes V_p^(1/2) V_s^(-1/2) (x - m_s) + m_p, with symmetric square roots (Gatys
@@ -93,7 +93,7 @@ def recoloring(style: Pixels | Raster, photograph: Pixels | Raster) -> Recolorin
     return Recoloring(matrix, mean - matrix @ style_mean)
 
 
-def _moments(pixels: Pixels | Raster) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _moments(pixels: Pixels | ArrayFile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean color (3,); eigenvalues (3,) and eigenvectors (3, 3), by column, of the covariance."""
     step = max(1, isqrt(pixels.shape[0] * pixels.shape[1] // SAMPLES))
     part = pixels[::step, ::step]

@@ -109,10 +109,7 @@ class Directory:
 def read_directories(file: BinaryIO) -> list[Directory]:
     """The first directory of a TIFF file, then those that follow it or lie below it, as far as they can be read.
 
-    Raises
-    ------
-    struct.error
-        If the first one is broken.
+    Raises `struct.error` if the first one is broken.
     """
     file.seek(0)
     head = file.read(16)
@@ -162,10 +159,7 @@ def written(form: Form, entries: Mapping[int, bytes | tuple[int, ...]], place: i
 
     Numbers of more than 16 bits are for BigTIFF alone.
 
-    Raises
-    ------
-    struct.error
-        If that is beyond what the file's offsets reach.
+    Raises `struct.error` if that is beyond what the file's offsets reach.
     """
     behind = place + _size(form.entries) + len(entries) * form.entry_size + form.offset_size
     lines, values = b"", b""

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..region_specs import FACES
-from .images import Picture, resize
+from .images import Picture, resize, size_within
 from .masks import Mask
 
 SIDE: Final = 512  # px, long side at which faces are looked for
@@ -23,13 +23,9 @@ HALF_WIDTH, HALF_HEIGHT, RISE = 0.5, 0.66, 0.0  # of the ellipse around a face, 
 def find_faces(photograph: Picture) -> Mask | None:
     """Find the faces in a photograph and give the mask of them, at a small size; None if there are none.
 
-    Raises
-    ------
-    SettingsError
-        If scikit-image is not installed.
+    Raises `SettingsError` if scikit-image is not installed.
     """
-    scale = min(1, SIDE / max(photograph.height, photograph.width))
-    height, width = (max(1, round(side * scale)) for side in (photograph.height, photograph.width))
+    height, width = size_within(SIDE, photograph.height, photograph.width)
     squares = _squares(np.rint(resize(photograph.pixels, height, width) * 255).astype(np.uint8))
     if not squares:
         return None

@@ -12,7 +12,7 @@ from ..errors import PictureError
 from .boxes import coded_colors, has_stills
 from .metadata import embed, with_blob
 from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, upright
-from .samples import source_of
+from .vips import source_of
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
@@ -87,10 +87,7 @@ def _check_stills(file: BinaryIO, path: Path) -> None:
 def _with_coded_colors(image: Any, file: BinaryIO, path: Path) -> Any:
     """The image with a profile for colors that the file states by numbers.
 
-    Raises
-    ------
-    PictureError
-        If they are of a kind that a print cannot have.
+    Raises `PictureError` if they are of a kind that a print cannot have.
     """
     colors = coded_colors(file)
     if colors is None:

@@ -1,6 +1,6 @@
 """What a picture is inside muralist, and what can be done with one: resize, crop.
 
-A picture is sRGB-encoded: an array (height, width, 3) of uint8 or uint16, or of float32 in [0, 1], or a `Raster` of
+A picture is sRGB-encoded: an array (height, width, 3) of uint8 or uint16, or of float32 in [0, 1], or a `ArrayFile` of
 these, which lies in a file. `reading.py` brings every file to that form and `writing.py` brings it back to the file's
 own color profile.
 """
@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .metadata import Dpi
-from .rasters import Raster, Room, room_in
-from .samples import Pixels, full_scale
+from .array_file import Allocator, ArrayFile, allocator_in
+from .exif import Dpi
+from .vips import Pixels, full_scale
 
 _LOBES = 3  # of the filter, on either side
 _PLANE_SAMPLES = 1 << 21  # read and brought to the new width at once; Pillow makes three float copies
@@ -53,8 +53,8 @@ class Picture:
         What the user should know of how it was read.
     """
 
-    pixels: Pixels | Raster
-    alpha: Pixels | Raster | None
+    pixels: Pixels | ArrayFile
+    alpha: Pixels | ArrayFile | None
     icc: bytes | None
     exif: bytes | None
     dpi: Dpi | None
@@ -80,7 +80,7 @@ class Picture:
         return self.pixels.dtype.itemsize * 8
 
 
-def resize(pixels: Pixels | Raster, height: int, width: int) -> npt.NDArray[np.float32]:
+def resize(pixels: Pixels | ArrayFile, height: int, width: int) -> npt.NDArray[np.float32]:
     """Resample to exactly (height, width) with a Lanczos-3 filter, antialiased when shrinking.
 
     Pixel centers lie at half-integers and the picture's borders stay where they are, so nothing shifts: flipping
@@ -102,7 +102,7 @@ def resize(pixels: Pixels | Raster, height: int, width: int) -> npt.NDArray[np.f
     return resize_rows(pixels, height, width, (0, height))
 
 
-def resize_rows(pixels: Pixels | Raster, height: int, width: int, rows: tuple[int, int]) -> npt.NDArray[np.float32]:
+def resize_rows(pixels: Pixels | ArrayFile, height: int, width: int, rows: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Give the rows from start up to stop of what `resize` gives, the same bits whichever are asked for together.
 
     Only the source rows that count are read, and few of them are in memory at once.
@@ -158,7 +158,7 @@ def _rows_at_once(scale: float, samples: int) -> int:
     return max(1, int((_SLAB_SAMPLES / samples - margins) / scale))
 
 
-def _at_width(pixels: Pixels | Raster, width: int, top: int, bottom: int) -> npt.NDArray[np.float32]:
+def _at_width(pixels: Pixels | ArrayFile, width: int, top: int, bottom: int) -> npt.NDArray[np.float32]:
     """Rows of a picture at another width, (bottom - top, width * C)."""
     result = np.empty((bottom - top, width, math.prod(pixels.shape[2:])), np.float32)
     at_once = max(1, _PLANE_SAMPLES // pixels.shape[1])
@@ -173,6 +173,16 @@ def _plane_at_width(plane: Pixels, width: int) -> Pixels:
     values = plane.astype(np.float32)
     values /= full_scale(plane)
     return np.asarray(Image.fromarray(values).resize((width, len(values)), Image.Resampling.LANCZOS))
+
+
+def size_within(side: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width shrunk to a long side of `side` px, if it is longer; at least 1.
+
+    >>> size_within(512, 1000, 2000), size_within(512, 300, 200)
+    ((256, 512), (300, 200))
+    """
+    scale = min(1, side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def crop_to_aspect(picture: Picture, aspect: float) -> Picture:
@@ -198,7 +208,7 @@ def with_surroundings(
     share
         How much more there is to be on either side, as shares of the crop's height and width.
     folder
-        Where to file the pixels of a `Raster`, which are copied.
+        Where to file the pixels of a `ArrayFile`, which are copied.
 
     Raises
     ------
@@ -212,11 +222,11 @@ def with_surroundings(
         _mirrored(side, round(part * (side.stop - side.start)), count)
         for side, part, count in ((rows, share[0], picture.height), (cols, share[1], picture.width))
     )
-    with room_in(folder) as room:
-        pixels = _picked(picture.pixels, down, across, room, f"{picture.sha256}-around-pixels")
+    with allocator_in(folder) as allocate:
+        pixels = _picked(picture.pixels, down, across, allocate, f"{picture.sha256}-around-pixels")
         alpha = picture.alpha
         if alpha is not None:
-            alpha = _picked(alpha, down, across, room, f"{picture.sha256}-around-alpha")
+            alpha = _picked(alpha, down, across, allocate, f"{picture.sha256}-around-alpha")
     return replace(picture, pixels=pixels, alpha=alpha)
 
 
@@ -237,19 +247,23 @@ def _mirrored(side: slice, more: int, count: int) -> npt.NDArray[np.int64]:
 
 
 def _picked(
-    pixels: Pixels | Raster, down: npt.NDArray[np.int64], across: npt.NDArray[np.int64], room: Room, name: str
-) -> Pixels | Raster:
+    pixels: Pixels | ArrayFile,
+    down: npt.NDArray[np.int64],
+    across: npt.NDArray[np.int64],
+    allocate: Allocator,
+    name: str,
+) -> Pixels | ArrayFile:
     """Rows and columns by number, in memory as they were, or in a file."""
-    if not isinstance(pixels, Raster):
+    if not isinstance(pixels, ArrayFile):
         return pixels[down][:, across]
-    made = room(name, (len(down), len(across), *pixels.shape[2:]), pixels.dtype)
+    made = allocate(name, (len(down), len(across), *pixels.shape[2:]), pixels.dtype)
     for first in range(0, len(down), _ROWS_PICKED):
         wanted = down[first : first + _ROWS_PICKED]
         low, high = int(wanted.min()), int(wanted.max()) + 1
-        band = pixels[low:high][wanted - low]
-        made[first : first + len(wanted), :] = band[:, across]
+        block = pixels[low:high][wanted - low]
+        made[first : first + len(wanted), :] = block[:, across]
     return made
 
 
-def _crop(pixels: Pixels | Raster, rows: slice, cols: slice) -> Pixels | Raster:
-    return pixels.crop(rows, cols) if isinstance(pixels, Raster) else pixels[rows, cols]
+def _crop(pixels: Pixels | ArrayFile, rows: slice, cols: slice) -> Pixels | ArrayFile:
+    return pixels.crop(rows, cols) if isinstance(pixels, ArrayFile) else pixels[rows, cols]

@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from ..errors import PictureError
-from .images import Picture, resize
-from .rasters import Raster, room_in
+from .array_file import ArrayFile, allocator_in
+from .images import Picture, resize, size_within
 from .reading import read_picture
-from .samples import Pixels, full_scale
+from .vips import Pixels, full_scale
 
 _LABEL: Final = re.compile(r"(?P<file>.+)#(?P<color>[0-9a-fA-F]{6})", re.DOTALL)
-_BAND_ROWS: Final = 256
+BLOCK_ROWS: Final = 256
 _NEARLY: Final = 4 / 255  # by which a color may differ from the one meant, and channels of a gray from each other
 _EMPTY: Final = 0.02  # a mask that is nowhere more than this means nothing
 _COLORS_TOLD: Final = 6
@@ -43,7 +43,7 @@ class Mask:
         The color of the file that is meant, RRGGBB; "" for a gray picture.
     """
 
-    values: Pixels | Raster
+    values: Pixels | ArrayFile
     path: Path
     sha256: str
     color: str = ""
@@ -70,8 +70,7 @@ class Mask:
 
     def feathered(self) -> "Mask":
         """Let the mask go on for a little beyond its edges, ever less, so that what is blended by it has no edge."""
-        scale = min(1, _FEATHER_SIDE / max(self.height, self.width))
-        small = resize(self.values, max(1, round(self.height * scale)), max(1, round(self.width * scale)))
+        small = resize(self.values, *size_within(_FEATHER_SIDE, self.height, self.width))
         grown, reach = Image.fromarray(np.rint(small * 255).astype(np.uint8)), round(_FEATHER * max(small.shape))
         for _ in range(reach):
             grown = grown.filter(ImageFilter.MaxFilter(3))
@@ -115,14 +114,14 @@ def read_mask(
     picture = read_picture(path, max_pixels, memory=memory, folder=folder, decoder_memory=decoder_memory)
     color = "" if named is None else named["color"].lower()
     wanted = np.array([*bytes.fromhex(color)]) / 255 if color else None
-    with room_in(folder if isinstance(picture.pixels, Raster) else None) as room:
-        values = room(f"{picture.sha256}-{color}-mask", (picture.height, picture.width), picture.pixels.dtype)
+    with allocator_in(folder if isinstance(picture.pixels, ArrayFile) else None) as allocate:
+        values = allocate(f"{picture.sha256}-{color}-mask", (picture.height, picture.width), picture.pixels.dtype)
         most = 0.0
-        for top in range(0, picture.height, _BAND_ROWS):
-            rows = slice(top, min(top + _BAND_ROWS, picture.height))
-            band = _meant(picture, rows, wanted)
-            most = max(most, float(band.max()))
-            values[rows, :] = np.rint(band * full_scale(picture.pixels))
+        for top in range(0, picture.height, BLOCK_ROWS):
+            rows = slice(top, min(top + BLOCK_ROWS, picture.height))
+            block = _meant(picture, rows, wanted)
+            most = max(most, float(block.max()))
+            values[rows, :] = np.rint(block * full_scale(picture.pixels))
     if most <= _EMPTY:
         raise PictureError(_nothing(name, picture, color), path=path)
     return Mask(values, path, picture.sha256, color)

@@ -1,85 +1,26 @@
-"""What travels beside the pixels: color profile, EXIF fields and resolution.
-
-EXIF is carried as the raw block of the file (``b"Exif\\0\\0"`` and a small TIFF structure), because that is
-what JPEG, PNG and WebP hold. A TIFF file is its own EXIF; six of its text tags are translated to and from such a block.
-Broken metadata never stops a picture: it reads as absent.
-"""
+"""What travels beside the pixels of a libvips image: color profile, resolution, EXIF, XMP and IPTC."""
 
 import io
-import logging
-import math
 import re
-import struct
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import pyvips
-import tifffile
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, ImageCms
 
+from .exif import Dpi, dpi_of_exif, main_tags, text_tags, without_thumbnail
 from .iptc import wrapped
 from .pdf import Page
 
-# tifffile tells of every broken tag on the standard error stream.
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-
-Dpi = tuple[float, float]
-"""Resolution in dots per inch, (horizontal, vertical)."""
-
-TEXT_TAGS = (
-    ExifTags.Base.ImageDescription,
-    ExifTags.Base.Make,
-    ExifTags.Base.Model,
-    ExifTags.Base.DateTime,
-    ExifTags.Base.Artist,
-    ExifTags.Base.Copyright,
-)
-"""The tags that a TIFF file keeps: text about the photograph, nothing about how its pixels were stored."""
-
-_EXIF_PREFIX = b"Exif\0\0"
 _XMP_ORIENTATION = re.compile(rb"""\btiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
-# What tifffile (also for ImageJ, OME-TIFF and whole-slide scanners) takes for a statement of shape and pages.
-_OF_LAYOUT = re.compile(
-    r'\{.*"shape":|shape=|ImageJ=|SCIFIO=|<MetaData>|Aperio |state\.|SIMPLE .*END\s*$'
-    r"|.*(?:OME>|</scn>|scanimage\.SI.*)\s*$",
-    re.DOTALL,
-)
-# Long, and understood by the camera's maker alone; and directories that are not copied.
-_OF_THE_CAMERA = (ExifTags.Base.MakerNote, ExifTags.IFD.Interop)
 _BYTE, _ASCII, _UNDEFINED = 1, 2, 7  # types of TIFF tags
 _XMP_TAG, _IPTC_TAG = 700, 33723
-_DOTS_PER_INCH = {2: 1.0, 3: 2.54}  # by ResolutionUnit: 2 is inch, 3 is centimetre
-_BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError, ZeroDivisionError)
-
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _MILLIMETRES_PER_INCH = 25.4
 # What libvips reports for a PNG that states no resolution (72 dpi, truncated), and so what stands for "none" there.
 _PNG_UNSTATED = 2.834
 # EXIF requires a resolution, and prescribes 72 dpi where it is unknown.
 _UNKNOWN_DPI = (72.0, 72.0)
-
-
-_BYTE_ORDER = {b"II*\0": "<", b"MM\0*": ">"}  # by the first bytes of a TIFF structure
-_BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-_RESOLUTION = (ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit)
-_MOST_DIRECTORIES = 16  # cameras write four
-
-
-class _Entry(NamedTuple):
-    """A directory's entry, as stored and understood; `value` is where a value of more than four bytes lies."""
-
-    stored: bytes
-    tag: int
-    type: int
-    number: int
-    value: int
-
-    @property
-    def nbytes(self) -> int:
-        return _BYTES_OF_TYPE.get(self.type, 0) * self.number
 
 
 @dataclass(frozen=True)
@@ -104,18 +45,21 @@ def stated_orientation(image: Any, exif: bytes | None) -> int:
     """The orientation that the file states, from 1 to 8: in its own words or in EXIF, else in XMP; 1 if it does not."""
     own = image.get("orientation") if image.get_typeof("orientation") else None
     xmp = _XMP_ORIENTATION.search(blob(image, "xmp-data") or b"")
-    stated = (own, _main_tags(exif).get(ExifTags.Base.Orientation), xmp and int(xmp[1]))
+    stated = (own, main_tags(exif).get(ExifTags.Base.Orientation), xmp and int(xmp[1]))
     return next((number for number in stated if isinstance(number, int) and 1 <= number <= 8), 1)
 
 
-def stated_dpi(image: Any, exif: bytes | None) -> Dpi | None:
-    """The resolution that the file states: in EXIF first, as libvips does. libvips invents one where there is none."""
+def stated_dpi(image: Any, exif: bytes | None, *, sideways: bool = False) -> Dpi | None:
+    """The resolution that the file states, of the picture as it is looked at.
+
+    In EXIF first, as libvips does. libvips invents one where there is none.
+    """
     loader = str(image.get("vips-loader")) if image.get_typeof("vips-loader") else ""
     in_header = image.get_typeof("resolution-unit") or (loader.startswith("png") and image.xres != _PNG_UNSTATED)
     stated = dpi_of_exif(exif)
-    if stated or not in_header or loader.startswith("webp"):  # WebP holds a resolution only in EXIF
-        return stated
-    return (round(image.xres * _MILLIMETRES_PER_INCH, 2), round(image.yres * _MILLIMETRES_PER_INCH, 2))
+    if not stated and in_header and not loader.startswith("webp"):  # WebP holds a resolution only in EXIF
+        stated = (round(image.xres * _MILLIMETRES_PER_INCH, 2), round(image.yres * _MILLIMETRES_PER_INCH, 2))
+    return (stated[1], stated[0]) if stated and sideways else stated
 
 
 def with_metadata(image: Any, extras: Extras) -> Any:
@@ -208,166 +152,6 @@ def without_profile(image: Any) -> Any:
     return image
 
 
-def dpi_of_exif(exif: bytes | None) -> Dpi | None:
-    """The resolution that an EXIF block states, or None."""
-    return dpi_of_tags(_main_tags(exif))
-
-
-def dpi_of_tags(tags: Mapping[int, Any]) -> Dpi | None:
-    """The resolution that tags of EXIF or TIFF state, or None."""
-    scale = _DOTS_PER_INCH.get(tags.get(ExifTags.Base.ResolutionUnit, 2))
-    horizontal = _positive(tags.get(ExifTags.Base.XResolution))
-    vertical = _positive(tags.get(ExifTags.Base.YResolution))
-    if scale is None or horizontal is None or vertical is None:
-        return None
-    return (round(horizontal * scale, 2), round(vertical * scale, 2))
-
-
-def without_thumbnail(exif: bytes) -> bytes:
-    """The EXIF block without what is true of the photograph alone.
-
-    That is its second directory, which holds a thumbnail, and the resolution, which libvips would believe more than
-    what it is told. All else stays where it lies; a broken block is given back as it is.
-    """
-    prefix = _EXIF_PREFIX if exif.startswith(_EXIF_PREFIX) else b""
-    block = bytearray(exif[len(prefix) :])
-    order = "<" if block[:2] == b"II" else ">"
-    try:
-        (directory,) = struct.unpack_from(order + "I", block, 4)
-        entries = _entries(block, order, directory)
-    except struct.error:
-        return exif
-    link = _link(directory, entries)
-    kept = [entry.stored for entry in entries if entry.tag not in _RESOLUTION]
-    stored = struct.pack(order + "H", len(kept)) + b"".join(kept)
-    block[directory : link + 4] = stored.ljust(link + 4 - directory, b"\0")
-    return prefix + bytes(block)
-
-
-def without_gps(exif: bytes) -> bytes | None:
-    """The EXIF block without the position at which the photograph was taken; all else stays where it lies.
-
-    Every directory is searched: readers follow a link to a position wherever it is, not only in the first directory,
-    where it belongs.
-
-    Returns
-    -------
-    bytes or None
-        None if the block is broken, since nobody knows what a reader would find in it.
-    """
-    prefix = _EXIF_PREFIX if exif.startswith(_EXIF_PREFIX) else b""
-    block = bytearray(exif[len(prefix) :])
-    order = _BYTE_ORDER.get(bytes(block[:4]))
-    if order is None:
-        return None
-    try:
-        for directory in _directories(block, order):
-            _drop_gps(block, order, directory)
-    except struct.error:
-        return None
-    return prefix + bytes(block)
-
-
-def _directories(block: bytearray, order: str) -> list[int]:
-    """Where the directories lie that are linked in a chain, or as EXIF and interoperability directories."""
-    found: list[int] = []
-    links = list(struct.unpack_from(order + "I", block, 4))
-    while links:
-        directory = links.pop()
-        if directory == 0 or directory in found:
-            continue
-        found.append(directory)
-        if len(found) > _MOST_DIRECTORIES:
-            raise struct.error("directories without end")
-        entries = _entries(block, order, directory)
-        links += [entry.value for entry in entries if entry.tag in (ExifTags.IFD.Exif, ExifTags.IFD.Interop)]
-        links += struct.unpack_from(order + "I", block, _link(directory, entries))
-    return found
-
-
-def _entries(block: bytearray, order: str, directory: int) -> list[_Entry]:
-    (count,) = struct.unpack_from(order + "H", block, directory)
-    places = range(directory + 2, directory + 2 + 12 * count, 12)
-    return [_Entry(bytes(block[p : p + 12]), *struct.unpack_from(order + "HHII", block, p)) for p in places]
-
-
-def _link(directory: int, entries: list[_Entry]) -> int:
-    """Where a directory's link to the next one lies."""
-    return directory + 2 + 12 * len(entries)
-
-
-def _drop_gps(block: bytearray, order: str, directory: int) -> None:
-    """Take positions out of a directory, and overwrite what they consist of."""
-    entries = _entries(block, order, directory)
-    link = _link(directory, entries)
-    following = block[link : link + 4]
-    kept = [entry for entry in entries if entry.tag != ExifTags.IFD.GPSInfo]
-    for entry in entries:
-        if entry.tag == ExifTags.IFD.GPSInfo and entry.value:  # 0: none
-            _wipe(block, order, entry.value)
-    stored = struct.pack(order + "H", len(kept)) + b"".join(entry.stored for entry in kept) + following
-    block[directory : link + 4] = stored.ljust(link + 4 - directory, b"\0")
-
-
-def _wipe(block: bytearray, order: str, directory: int) -> None:
-    entries = _entries(block, order, directory)
-    spans = [(directory, _link(directory, entries))]
-    spans += [(entry.value, entry.value + entry.nbytes) for entry in entries if entry.nbytes > 4]
-    for start, stop in spans:
-        if stop > len(block):
-            raise struct.error("a value beyond the end")
-        block[start:stop] = bytes(stop - start)
-
-
-def text_tags(exif: bytes | None) -> dict[int, bytes]:
-    """The `TEXT_TAGS` of an EXIF block, as the bytes stored in the file, but no description of a file's layout."""
-    tags = _main_tags(exif)
-    # Pillow decodes EXIF text as Latin-1, so this gives the stored bytes back whatever they mean.
-    found = {int(tag): tags[tag] for tag in TEXT_TAGS if isinstance(tags.get(tag), str)}
-    return {tag: text.encode("latin-1") for tag, text in found.items() if not _states_layout(tag, text)}
-
-
-def exif_of_tiff(path: Path, page: int = 1) -> bytes | None:
-    """An EXIF block made of the `TEXT_TAGS` of a page of a TIFF file, or None if it has none or is no TIFF."""
-    exif = Image.Exif()
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            found = tiff.pages.get(page - 1)
-            stored = found.tags if isinstance(found, tifffile.TiffPage) else tiff.pages.first.tags
-            for tag in TEXT_TAGS:
-                value = stored.valueof(int(tag))
-                if isinstance(value, str) and value and not _states_layout(tag, value):
-                    exif[tag] = value.encode()
-    except (tifffile.TiffFileError, IndexError, *_BROKEN_EXIF):
-        return None
-    return exif.tobytes() if len(exif) else None
-
-
-def exif_of_raw(file: BinaryIO) -> bytes | None:
-    """What a raw photograph that is built like a TIFF says of how and where it was taken, or None if it is not."""
-    stored, exif = Image.Exif(), Image.Exif()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of tags that are cut short
-            file.seek(0)
-            stored.load_from_fp(file)
-            for tag in TEXT_TAGS:
-                if isinstance(stored.get(tag), str):
-                    exif[tag] = stored[tag]
-            for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-                found = {tag: value for tag, value in stored.get_ifd(directory).items() if tag not in _OF_THE_CAMERA}
-                if found:
-                    exif.get_ifd(directory).update(found)
-            return exif.tobytes() if len(exif) else None
-    except _BROKEN_EXIF:
-        return None
-
-
-def _states_layout(tag: int, text: str) -> bool:
-    """Whether a description tells programs how the photograph's file is built, which the painting's is not."""
-    return tag == ExifTags.Base.ImageDescription and _OF_LAYOUT.match(text) is not None
-
-
 def as_tiff_tags(extras: Extras) -> list[tuple[int, int, int | None, bytes, bool]]:
     """XMP, IPTC and the `TEXT_TAGS` of EXIF in the form that tifffile's ``extratags`` wants."""
     found: list[tuple[int, int, int | None, bytes, bool]] = [
@@ -375,35 +159,3 @@ def as_tiff_tags(extras: Extras) -> list[tuple[int, int, int | None, bytes, bool
     ]
     blocks = ((_XMP_TAG, _BYTE, extras.xmp), (_IPTC_TAG, _UNDEFINED, extras.iptc))
     return found + [(tag, kind, len(block), block, True) for tag, kind, block in blocks if block]
-
-
-def rights_of(exif: bytes) -> bytes | None:
-    """An EXIF block of nothing but artist and copyright, or None if it states neither."""
-    found, kept = _main_tags(exif), Image.Exif()
-    for tag in (ExifTags.Base.Artist, ExifTags.Base.Copyright):
-        if isinstance(found.get(tag), str):
-            kept[tag] = found[tag]
-    return kept.tobytes() if len(kept) else None
-
-
-def _main_tags(exif: bytes | None) -> dict[int, Any]:
-    """Tags of the block's first directory; empty for no block or a broken one."""
-    if not exif:
-        return {}
-    block = Image.Exif()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about blocks that are cut short
-            block.load(exif)
-            return dict(block)
-    except _BROKEN_EXIF:
-        return {}
-
-
-def _positive(value: Any) -> float | None:
-    """The value as a positive finite number, or None: EXIF fractions may be 0/0."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
-    return number if math.isfinite(number) and number > 0 else None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyvips
 
 from ..errors import PictureError
-from .samples import DTYPE, INTERPRETATION, Pixels, as_vips
+from .vips import DTYPE, INTERPRETATION, Pixels, as_vips
 
 BROKEN = (
     *(SyntaxError, struct.error, ValueError, TypeError, KeyError, IndexError, EOFError, OSError, OverflowError),
@@ -35,7 +35,7 @@ class Opened(NamedTuple):
     ----------
     image
         A libvips image that has the picture's size and orientation. Without `decode` it is the picture itself, which
-        libvips decodes in bands.
+        libvips decodes in row blocks.
     decode
         Decodes the whole picture at once, as a libvips image with everything that belongs to it.
     needs
@@ -50,10 +50,7 @@ class Opened(NamedTuple):
 def header(path: Path, height: int, width: int, bands: int = 3, format: str = "uchar") -> Any:
     """A libvips image of this size that takes no memory and stands for one that is to be decoded.
 
-    Raises
-    ------
-    PictureError
-        If no picture can have that size.
+    Raises `PictureError` if no picture can have that size.
     """
     if not all(0 < side <= _MOST_SIDE for side in (height, width)):
         raise damaged(path, f"its header says {width} x {height} pixels")
@@ -77,9 +74,7 @@ def upright(image: Any) -> Any:
 def check_transfer(transfer: int, path: Path) -> None:
     """Refuse samples that stand for light beyond white, by the number that ITU-T H.273 gives to what they mean.
 
-    Raises
-    ------
-    PictureError
+    Raises `PictureError`.
     """
     if transfer in _HDR:
         raise PictureError(

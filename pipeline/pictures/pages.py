@@ -27,8 +27,6 @@ class Place(NamedTuple):
 def place_of(path: Path) -> Place:
     """The file and the page that a path names. A file that is really called so, with `#`, comes first.
 
-    Examples
-    --------
     >>> place_of(Path("scan.tif#2")).page, place_of(Path("scan.png#2")).page
     (2, 1)
     """
@@ -46,10 +44,7 @@ def digest_of(digest: str, page: int) -> str:
 def fingerprint(path: Path) -> str:
     """Give what `Picture.sha256` will be; of a file that did not change since, without reading it again.
 
-    Raises
-    ------
-    PictureError
-        If it cannot be read or is no regular file: devices and pipes may never end.
+    Raises `PictureError` if it cannot be read or is no regular file: devices and pipes may never end.
     """
     file, page = place_of(path)
     try:

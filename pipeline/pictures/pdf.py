@@ -8,35 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, BinaryIO, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 
-from .samples import Pixels
+if TYPE_CHECKING:
+    from .encoded_rows import EncodedRows
+    from .stored import Stored
 
 POINTS_PER_INCH: Final = 72.0
 _DEFAULT_DPI: Final = 300.0
 _MOST_POINTS: Final = 14_400.0  # a side that all readers take; longer ones are counted in larger units
 _UP: Final = 2  # PNG's filter: differences from the line above
-
-
-class Pieces(Protocol):
-    """Integer samples of a picture in a color profile, as `Samples` and `Stored` have them."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, 1, 3 or 4)."""
-
-    @property
-    def profile(self) -> bytes:
-        """The profile."""
-
-    @property
-    def is_cmyk(self) -> bool:
-        """Whether they are inks."""
-
-    def bands(self, rows: int | None = None) -> Iterator[Pixels]:
-        """Yield (rows, width, channels), 8 bits, from top to bottom."""
 
 
 class Rectangle(NamedTuple):
@@ -58,7 +41,6 @@ class Page:
 
     Attributes
     ----------
-    width, height : float
     picture : Rectangle
         Where the picture is.
     trim, bleed : Rectangle
@@ -90,7 +72,7 @@ class Pdf:
     file
         An open file of the operating system, empty; encoders write into it directly.
     encode
-        Encodes pieces as a JPEG of some quality into the file, at its end.
+        Encodes samples as a JPEG of some quality into the file, at its end.
     """
 
     def __init__(self, file: BinaryIO, encode: Callable[[Any, BinaryIO, int], None]) -> None:
@@ -101,7 +83,7 @@ class Pdf:
         self._catalog, self._tree, self._font = (self._new() for _ in range(3))
         file.write(b"%PDF-1.6\n%\xe2\xe3\xcf\xd3\n")
 
-    def add_page(self, page: Page, picture: Pieces, quality: int | None) -> None:
+    def add_page(self, page: Page, picture: "EncodedRows | Stored", quality: int | None) -> None:
         """Write a page with a picture, as a JPEG of this quality, or without loss if that is None."""
         unit = max(1, ceil(max(page.width, page.height) / _MOST_POINTS))
         image = self._image(picture, quality)
@@ -110,11 +92,7 @@ class Pdf:
         drawn = f"{1 / unit:.8f} 0 0 {1 / unit:.8f} 0 0 cm q {place} cm /Picture Do Q {page.drawn}"
         content = self._stream("", drawn.encode("cp1252", "replace"))
         number = self._new()
-        boxes = {
-            "MediaBox": Rectangle(0, 0, page.width, page.height),
-            "BleedBox": page.bleed,
-            "TrimBox": page.trim,
-        }
+        boxes = {"MediaBox": Rectangle(0, 0, page.width, page.height), "BleedBox": page.bleed, "TrimBox": page.trim}
         told = " ".join(f"/{name} {box.scaled(unit)}" for name, box in boxes.items())
         resources = f"<< /XObject << /Picture {image} 0 R >> /Font << /Label {self._font} 0 R >> >>"
         self._write(
@@ -148,7 +126,7 @@ class Pdf:
             f"/Info (the printer of the color profile) /DestOutputProfile {profile} 0 R >>]"
         )
 
-    def _image(self, picture: Pieces, quality: int | None) -> int:
+    def _image(self, picture: "EncodedRows | Stored", quality: int | None) -> int:
         height, width, channels = picture.shape
         profile = self._profile(picture.profile, channels)
         about = (
@@ -199,12 +177,12 @@ class Pdf:
         self._write(length, str(size))
 
 
-def _deflated(picture: Pieces) -> Iterator[bytes]:
+def _deflated(picture: "EncodedRows | Stored") -> Iterator[bytes]:
     """All lines, as differences from the line above."""
     _, width, channels = picture.shape
     packing, above = zlib.compressobj(6), np.zeros(width * channels, np.uint8)
-    for band in picture.bands():
-        lines = band.reshape(len(band), -1)
+    for block in picture.row_blocks():
+        lines = block.reshape(len(block), -1)
         different = lines - np.concatenate([above[None], lines[:-1]])
         yield packing.compress(np.pad(different, ((0, 0), (1, 0)), constant_values=_UP).data)
         above = lines[-1].copy()

@@ -7,12 +7,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyvips
 
 from .metadata import with_blob
-from .samples import source_of
+from .opened import Asked, Opened
+from .vips import source_of
 
 _SIGNATURE = 8  # bytes
 _MOST_CHUNKS = 1 << 20
@@ -32,8 +33,8 @@ _BY_KEYWORD = {
 
 
 @contextmanager
-def open_png(file: BinaryIO, path: Path) -> Iterator[Any]:
-    """A PNG file as a libvips image, of which only the header has been read."""
+def open_png(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
+    """A PNG file."""
     found = dict(reversed([*_blobs(file)]))  # the first of each
     file.seek(0)
     with source_of(file) as source:
@@ -41,7 +42,7 @@ def open_png(file: BinaryIO, path: Path) -> Iterator[Any]:
         for name, content in found.items():
             if content and not image.get_typeof(name):
                 image = with_blob(image, name, content)
-        yield image
+        yield Opened(image)
 
 
 def _blobs(file: BinaryIO) -> Iterator[tuple[str, bytes]]:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageCms
 
-from .samples import Pixels
+from .vips import Pixels
 
 LONGEST_SIDE: Final = 1024  # px
 _INTENTS: Final = {

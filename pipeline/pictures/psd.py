@@ -1,7 +1,7 @@
 """Photoshop files: the merged picture that lies behind the layers.
 
 It is stored as in a TIFF whose channels are planes and whose strips are single rows, so libvips is shown it as one, and
-reads it in bands.
+reads it in row blocks.
 """
 
 import struct
@@ -17,7 +17,7 @@ from ..errors import PictureError
 from .directories import Form, View
 from .metadata import with_blob, with_dpi
 from .opened import Asked, Opened, damaged
-from .samples import VIPS_SCALE, source_of
+from .vips import VIPS_SCALE, source_of
 
 _GRAY, _INDEXED, _RGB, _CMYK, _DUOTONE = 1, 2, 3, 4, 8
 _COLORS = {_GRAY: 1, _INDEXED: 1, _RGB: 3, _CMYK: 4, _DUOTONE: 1}  # channels, by mode

@@ -6,7 +6,6 @@ upright.
 """
 
 import io
-import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +17,15 @@ from PIL import Image
 
 from ..errors import PictureError
 from .directories import Directory, read_directories
-from .metadata import exif_of_raw, with_blob
+from .exif import exif_of_raw
+from .metadata import with_blob
 from .opened import Asked, Opened, decoded, header, upright
 
 RAW_EXTENSIONS = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos"),
     *(".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 )
-RAW_SIGNATURE = re.compile(rb"FUJIFILMCCD-RAW|IIRO|IIRS|MMOR|IIU\0|FOVb|\0MRM|II.{4}HEAPCCDR", re.DOTALL)
+RAW_SIGNATURE = rb"FUJIFILMCCD-RAW|IIRO|IIRS|MMOR|IIU\0|FOVb|\0MRM|II.{4}HEAPCCDR"
 """What raw files begin with that are neither TIFF nor boxes: Fujifilm's, Olympus', Panasonic's, Sigma's, Minolta's and
 Canon's old ones."""
 
@@ -43,10 +43,7 @@ _ELSEWHERE = 0xFFFFFFFF  # of a Panasonic strip, which another tag places
 def open_raw(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     """A raw photograph.
 
-    Raises
-    ------
-    PictureError
-        If there is no picture in it that LibRaw can develop, or nothing but white comes out.
+    Raises `PictureError` if there is no picture in it that LibRaw can develop, or nothing but white comes out.
     """
     import rawpy
 

@@ -1,7 +1,7 @@
 """Reading of picture files into the sRGB working space. Whatever is wrong with a file is a `PictureError`."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -11,31 +11,16 @@ import numpy as np
 import pyvips
 
 from ..errors import OutputError, PictureError
+from .array_file import Allocator, ArrayFile, allocator_in
+from .exif import exif_of_tiff
 from .formats import kind_of
 from .images import Picture
 from .iptc import unwrapped
-from .metadata import (
-    blob,
-    can_convert_from,
-    exif_of_tiff,
-    srgb_profile,
-    stated_dpi,
-    stated_orientation,
-    without_profile,
-)
-from .opened import Asked, Opened
+from .metadata import blob, can_convert_from, srgb_profile, stated_dpi, stated_orientation, without_profile
+from .opened import Asked, Opened, damaged
 from .pages import digest_of, place_of
-from .rasters import Raster, Room, room_in
-from .samples import (
-    DTYPE,
-    INTERPRETATION,
-    VIPS_SCALE,
-    Pixels,
-    at_depth,
-    each_band,
-    one_line,
-)
 from .stored import Stored
+from .vips import DTYPE, INTERPRETATION, VIPS_SCALE, Pixels, at_depth, each_row_block, one_line
 
 _COLOR_BANDS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "scrgb": 3, "cmyk": 4}
 
@@ -59,7 +44,7 @@ def read_picture(
     decoder_memory: int | None = None,
     exposure: float = 0.0,
 ) -> Picture:
-    """Read a picture file of any kind of `supported_inputs` into the sRGB working space.
+    """Read a picture file of any kind of `INPUT_FORMATS` into the sRGB working space.
 
     Gray, palette, 1-bit, CMYK and Lab files become RGB. An embedded color profile is applied (relative colorimetric);
     without one, or one that cannot be applied, the numbers are taken as sRGB, CMYK as libvips' built-in press profile.
@@ -70,9 +55,9 @@ def read_picture(
     sRGB-encoded, the way tifffile, scikit-image and most photo editors hand them on (libvips would take them as
     linear light and give a brighter picture). Small overshoots are clipped.
 
-    JPEG, PNG, TIFF and PSD are decoded in bands. Of all others, and of interlaced PNG and progressive JPEG, the decoder
-    itself holds the whole picture (6 to 25 bytes a pixel), and of a TIFF a strip or a row of tiles, which may be as
-    large, whatever `memory` says; `decoder_memory` is its limit.
+    JPEG, PNG, TIFF and PSD are decoded in row blocks. Of all others, and of interlaced PNG and progressive JPEG, the
+    decoder itself holds the whole picture (6 to 25 bytes a pixel), and of a TIFF a strip or a row of tiles, which may
+    be as large, whatever `memory` says; `decoder_memory` is its limit.
 
     Parameters
     ----------
@@ -81,7 +66,7 @@ def read_picture(
     max_pixels
         Refuse larger pictures by their header, before decoding anything.
     memory
-        Bytes that pixels and alpha may take; larger ones are filed in `folder` and become `Raster`s. None: no limit.
+        Bytes that pixels and alpha may take; larger ones are filed in `folder` and become `ArrayFile`s. None: no limit.
     folder
         Where to file them, under names that follow from the picture's hash.
     decoder_memory
@@ -114,19 +99,21 @@ def read_picture(
         notices: tuple[str, ...] = ()
         if icc and not can_convert_from(icc, _COLOR_BANDS[image.interpretation]):
             icc, image, notices = None, without_profile(image), (_no_profile(image, path),)
-        dpi = stated_dpi(image, exif)
+        dpi = stated_dpi(image, exif, sideways=orientation in _SIDEWAYS)
         xmp, iptc = blob(image, "xmp-data"), unwrapped(blob(image, "iptc-data") or b"")
         with file.open("rb") as stored:
             digest = digest_of(hashlib.file_digest(stored, "sha256").hexdigest(), page)
         ready = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
-        with room_in(_folder_for(ready, memory, folder)) as room:
-            pixels, alpha = _decode(ready, orientation, room, digest)
+        with allocator_in(_folder_for(ready, memory, folder)) as allocate:
+            parts: dict[str, slice | int] = {f"{digest}-pixels": slice(3)}
+            parts |= {f"{digest}-alpha": 3} if ready.bands == 4 else {}
+            pixels, *alpha = _decoded(ready, orientation, allocate, parts)
     return Picture(
         pixels=pixels,
-        alpha=alpha,
+        alpha=alpha[0] if alpha else None,
         icc=icc,
         exif=exif,
-        dpi=(dpi[1], dpi[0]) if dpi and orientation in _SIDEWAYS else dpi,
+        dpi=dpi,
         path=path,
         sha256=digest,
         xmp=xmp,
@@ -138,10 +125,7 @@ def read_picture(
 def read_size(path: Path) -> tuple[int, int]:
     """Read height and width of a picture as it is looked at, px, from its header alone.
 
-    Raises
-    ------
-    PictureError
-        If the file is missing, unreadable or no picture.
+    Raises `PictureError` if the file is missing, unreadable or no picture.
     """
     with _reading(path), _opened(path) as opened:
         image = opened.image
@@ -167,29 +151,16 @@ def read_stored(path: Path, max_pixels: int, *, memory: int, folder: Path) -> St
         _check_samples(image, path)
         if image.format == "float":
             raise PictureError(f"{path}: float samples are for painting; export it in 8 or 16 bits", path=path)
-        exif = blob(image, "exif-data")
-        colors, dpi = _COLOR_BANDS[image.interpretation], stated_dpi(image, exif)
-        orientation, icc = stated_orientation(image, exif), blob(image, "icc-profile-data")
+        exif, icc = blob(image, "exif-data"), blob(image, "icc-profile-data")
+        colors, orientation = _COLOR_BANDS[image.interpretation], stated_orientation(image, exif)
+        dpi = stated_dpi(image, exif, sideways=orientation in _SIDEWAYS)
         if colors == 1 or (colors == 4 and not icc):
             image, icc = _to_srgb(image), None
         if image.bands > (4 if icc and colors == 4 else 3):
             image = image.flatten(background=VIPS_SCALE[image.format], max_alpha=VIPS_SCALE[image.format])
-        with room_in(_folder_for(image, memory, folder)) as room:
-            pixels = _filed(image, orientation, room, "stored")
-    turned = dpi and orientation in _SIDEWAYS
-    return Stored(pixels, icc or srgb_profile(), (dpi[1], dpi[0]) if dpi and turned else dpi)
-
-
-def _filed(image: Any, orientation: int, room: Room, name: str) -> Pixels | Raster:
-    """All channels of an image, upright."""
-    shape = (image.height, image.width)[:: -1 if orientation in _SIDEWAYS else 1]
-    pixels = room(name, (*shape, image.bands), DTYPE[image.format])
-
-    def take(top: int, band: Pixels) -> None:
-        pixels[_place_of(top, len(band), image.height, orientation)] = _UPRIGHT.get(orientation, np.asarray)(band)
-
-    each_band(image, take)
-    return pixels
+        with allocator_in(_folder_for(image, memory, folder)) as allocate:
+            (pixels,) = _decoded(image, orientation, allocate, {"stored": slice(None)})
+    return Stored(pixels, icc or srgb_profile(), dpi)
 
 
 _READ_ERRORS: dict[type[OSError], str] = {
@@ -211,11 +182,7 @@ def _reading(path: Path) -> Iterator[None]:
         reason = _READ_ERRORS.get(type(error), f"cannot be read ({error.strerror})")
         raise PictureError(f"{path}: {reason}", path=path) from error
     except pyvips.Error as error:
-        raise PictureError(
-            f"{path}: damaged, cut short, or stored in a way that cannot be read ({one_line(error)}); "
-            "copy or export it again",
-            path=path,
-        ) from error
+        raise damaged(path, one_line(error)) from error
 
 
 @contextmanager
@@ -254,7 +221,7 @@ def _check_decoder(opened: Opened, path: Path, limit: int | None) -> None:
 
 
 def _held_by_libvips(image: Any) -> int:
-    """Bytes that libvips holds of a picture that it cannot decode in bands; 0 if it can."""
+    """Bytes that libvips holds of a picture that it cannot decode in row blocks; 0 if it can."""
     loader = str(image.get("vips-loader")) if image.get_typeof("vips-loader") else ""
     whole = loader.startswith("webp") or (image.get_typeof("interlaced") and image.get("interlaced"))
     if not whole:
@@ -337,24 +304,25 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
 _SIDEWAYS, _BACKWARDS = (5, 6, 7, 8), (3, 4, 6, 7)  # rows become columns; the first come last
 
 
-def _decode(image: Any, orientation: int, room: Room, name: str) -> tuple[Pixels | Raster, Pixels | Raster | None]:
-    """Pixels (height, width, 3) and alpha (height, width) or None, turned as the EXIF orientation asks for.
+def _decoded(
+    image: Any, orientation: int, allocate: Allocator, parts: Mapping[str, slice | int]
+) -> list[Pixels | ArrayFile]:
+    """Parts of an image's channels, each filed under its name, turned as the orientation asks for.
 
     Orientation 1 and unknown ones change nothing.
     """
     shape = (image.height, image.width)[:: -1 if orientation in _SIDEWAYS else 1]
-    pixels = room(f"{name}-pixels", (*shape, 3), DTYPE[image.format])
-    alpha = room(f"{name}-alpha", shape, DTYPE[image.format]) if image.bands == 4 else None
+    channels = np.arange(image.bands)
+    found = [allocate(name, (*shape, *channels[part].shape), DTYPE[image.format]) for name, part in parts.items()]
     upright = _UPRIGHT.get(orientation, np.asarray)
 
-    def take(top: int, band: Pixels) -> None:
-        place = _place_of(top, len(band), image.height, orientation)
-        pixels[place] = upright(band[:, :, :3])
-        if alpha is not None:
-            alpha[place] = upright(band[:, :, 3])
+    def take(top: int, block: Pixels) -> None:
+        place = _place_of(top, len(block), image.height, orientation)
+        for pixels, part in zip(found, parts.values(), strict=True):
+            pixels[place] = upright(block[:, :, part])
 
-    each_band(image, take)
-    return pixels, alpha
+    each_row_block(image, take)
+    return found
 
 
 def _place_of(top: int, rows: int, height: int, orientation: int) -> tuple[slice, slice]:

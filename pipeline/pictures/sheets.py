@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from .samples import Pixels, Rows, full_scale
+from .vips import Pixels, Rows, full_scale
 
 MARK_MARGIN_MM: Final = 10.0  # of white, which holds the marks
 MARK_MM: Final = 5.0
@@ -42,7 +42,6 @@ class Sheet:
         What bleed and wrap are made of where there is a wrap.
     margin : int
         Of white on every side, for crop marks; 0 for none.
-    dpi : float
     """
 
     front_height: int
@@ -123,9 +122,9 @@ class Bordered:
         height, width = self.picture.shape[:2]
         inside = np.where(wanted < 0, -1 - wanted, np.where(wanted >= height, 2 * height - 1 - wanted, wanted))
         low, high = int(inside.min()), int(inside.max()) + 1
-        band = np.asarray(self.picture[low:high])[inside - low]
-        sides = ((0, 0), (self.border, self.border), *[(0, 0)] * (band.ndim - 2))
-        found: Pixels = np.pad(band, sides, "symmetric")
+        block = np.asarray(self.picture[low:high])[inside - low]
+        sides = ((0, 0), (self.border, self.border), *[(0, 0)] * (block.ndim - 2))
+        found: Pixels = np.pad(block, sides, "symmetric")
         if self.edge == "color":
             color = self._color
             found[(wanted < 0) | (wanted >= height)] = color
@@ -154,7 +153,6 @@ class Marked:
     ----------
     picture : Rows
         (height, width, 3), or (height, width) of alpha, which is opaque around it.
-    sheet : Sheet
     """
 
     picture: Rows

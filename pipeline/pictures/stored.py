@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from .metadata import Dpi
+from .array_file import ArrayFile
+from .exif import Dpi
 from .profiles import channels_of
-from .rasters import Raster
-from .samples import BAND_BYTES, Pixels
+from .vips import BLOCK_BYTES, Pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A picture, written as `bands.Samples` are.
+    """A picture, written as `EncodedRows` are.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Stored:
         Bits to give: 8 or 16.
     """
 
-    pixels: Pixels | Raster
+    pixels: Pixels | ArrayFile
     profile: bytes
     dpi: Dpi | None
     depth: int = 16
@@ -56,17 +56,17 @@ class Stored:
 
     def part(self, rows: slice, cols: slice) -> "Stored":
         """A rectangle of it."""
-        found = self.pixels.crop(rows, cols) if isinstance(self.pixels, Raster) else self.pixels[rows, cols]
+        found = self.pixels.crop(rows, cols) if isinstance(self.pixels, ArrayFile) else self.pixels[rows, cols]
         return replace(self, pixels=found)
 
     def at_depth(self, depth: int) -> "Stored":
         """The same with at most so many bits."""
         return replace(self, depth=depth)
 
-    def bands(self, rows: int | None = None) -> Iterator[Pixels]:
+    def row_blocks(self, rows: int | None = None) -> Iterator[Pixels]:
         """Yield (rows, width, channels) from top to bottom, the last as small as it is."""
         height, width, channels = self.shape
-        at_once = rows or max(1, BAND_BYTES // (width * channels * 2))
+        at_once = rows or max(1, BLOCK_BYTES // (width * channels * 2))
         for top in range(0, height, at_once):
-            band = self.pixels[top : min(top + at_once, height)]
-            yield band if band.dtype == self.dtype else np.rint(band / 257).astype(self.dtype)
+            block = self.pixels[top : min(top + at_once, height)]
+            yield block if block.dtype == self.dtype else np.rint(block / 257).astype(self.dtype)

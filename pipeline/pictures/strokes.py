@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 
 from ..errors import PictureError
+from .array_file import ArrayFile
 from .images import Picture, resize
-from .rasters import Raster
-from .samples import Pixels
+from .vips import Pixels
 
 _SIDE: Final = 1024  # px, long side at which strokes are measured
 _WIDTHS: Final = 2.0 ** -np.arange(3.5, 8.75, 0.25)  # that are looked for, as shares of the long side
@@ -23,12 +23,11 @@ _SURROUNDINGS: Final = 1 / 16  # of the long side, over which contrasts are even
 _FAINT: Final = 0.02  # contrast of light that is no paint, but paper or noise
 
 
-def stroke_width(picture: Picture, mask: Pixels | Raster | None = None) -> float:
+def stroke_width(picture: Picture, mask: Pixels | ArrayFile | None = None) -> float:
     """Measure how wide the brush strokes of a picture are, px.
 
     Parameters
     ----------
-    picture : Picture
     mask : (h, w), uint8 or uint16, optional
         Bright where the picture counts.
 

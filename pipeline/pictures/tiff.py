@@ -15,60 +15,24 @@ from typing import Any, BinaryIO
 
 import pyvips
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 from tifffile import COMPRESSION, PHOTOMETRIC
 
 from ..errors import PictureError
 from .directories import Directory, View, pages, read_directories
-from .metadata import dpi_of_tags, with_blob, with_dpi
-from .opened import Opened
-from .samples import DTYPE, VIPS_SCALE, source_of
+from .exif import dpi_of_tags
+from .metadata import with_blob, with_dpi
+from .opened import Asked, Opened
+from .vips import DTYPE, VIPS_SCALE, source_of
 
-
-class _Tag(IntEnum):
-    SUBFILE_TYPE = 254
-    OLD_SUBFILE_TYPE = 255
-    WIDTH = 256
-    HEIGHT = 257
-    BITS = 258
-    COMPRESSION = 259
-    PHOTOMETRIC = 262
-    FILL_ORDER = 266
-    STRIP_OFFSETS = 273
-    ORIENTATION = 274
-    SAMPLES = 277
-    ROWS_PER_STRIP = 278
-    STRIP_BYTES = 279
-    X_RESOLUTION = 282
-    Y_RESOLUTION = 283
-    PLANAR = 284
-    FAX_3_OPTIONS = 292
-    FAX_4_OPTIONS = 293
-    RESOLUTION_UNIT = 296
-    PREDICTOR = 317
-    COLOR_MAP = 320
-    TILE_WIDTH = 322
-    TILE_HEIGHT = 323
-    TILE_OFFSETS = 324
-    TILE_BYTES = 325
-    INK_SET = 332
-    EXTRA_SAMPLES = 338
-    SAMPLE_FORMAT = 339
-    JPEG_TABLES = 347
-    YCBCR_COEFFICIENTS = 529
-    YCBCR_SUBSAMPLING = 530
-    YCBCR_POSITIONING = 531
-    REFERENCE_BLACK_WHITE = 532
-    XMP = 700
-    IPTC = 33723
-    PROFILE = 34675
-
-
-_ABOUT = {
-    *(_Tag.SUBFILE_TYPE, _Tag.OLD_SUBFILE_TYPE, _Tag.ORIENTATION, _Tag.X_RESOLUTION, _Tag.Y_RESOLUTION),
-    *(_Tag.RESOLUTION_UNIT, _Tag.XMP, _Tag.IPTC, _Tag.PROFILE),
+_OF_YCBCR = {Tag.YCbCrCoefficients, Tag.YCbCrSubSampling, Tag.YCbCrPositioning, Tag.ReferenceBlackWhite}
+_OF_PIXELS = _OF_YCBCR | {
+    *(Tag.ImageWidth, Tag.ImageLength, Tag.BitsPerSample, Tag.Compression, Tag.PhotometricInterpretation),
+    *(Tag.FillOrder, Tag.StripOffsets, Tag.SamplesPerPixel, Tag.RowsPerStrip, Tag.StripByteCounts),
+    *(Tag.PlanarConfiguration, Tag.T4Options, Tag.T6Options, Tag.Predictor, Tag.ColorMap, Tag.TileWidth),
+    *(Tag.TileLength, Tag.TileOffsets, Tag.TileByteCounts, Tag.InkSet, Tag.ExtraSamples, Tag.SampleFormat),
+    Tag.JPEGTables,
 }
-_OF_PIXELS = frozenset(_Tag) - _ABOUT
-_OF_YCBCR = {tag for tag in _Tag if _Tag.YCBCR_COEFFICIENTS <= tag <= _Tag.REFERENCE_BLACK_WHITE}
 
 _COLORS: dict[int, int] = {
     PHOTOMETRIC.MINISWHITE: 1,
@@ -98,8 +62,8 @@ _ROW_BY_ROW = 128  # rows, of which libvips reads a taller strip one by one, unl
 
 
 @contextmanager
-def open_tiff(file: BinaryIO, path: Path, page: int = 1) -> Iterator[Opened]:
-    """Open a page of a TIFF file.
+def open_tiff(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
+    """A page of a TIFF file.
 
     Raises
     ------
@@ -109,11 +73,11 @@ def open_tiff(file: BinaryIO, path: Path, page: int = 1) -> Iterator[Opened]:
     """
     try:
         directories = read_directories(file)
-        first = _page(directories, page, path)
+        first = _page(directories, asked.page, path)
         view = View(file, _magic(file), first.form, _shown(first))
     except struct.error as error:
         raise PictureError(f"{path}: damaged: it has no directory; copy or export it again", path=path) from error
-    if page == 1:
+    if asked.page == 1:
         _check_purpose(directories, path)
     _check_storage(first, path)
     try:
@@ -124,7 +88,7 @@ def open_tiff(file: BinaryIO, path: Path, page: int = 1) -> Iterator[Opened]:
             image = pyvips.Image.tiffload_source(source, access="sequential", fail_on=fail_on, unlimited=True)
             yield Opened(_described(_colors(image, first), first), needs=_held_bytes(first))
     except pyvips.Error as error:
-        if first.number(_Tag.COMPRESSION, 1) in _USUAL:
+        if first.number(Tag.Compression, 1) in _USUAL:
             raise
         raise _unsupported(path, f"{_compression(first)} compression") from error
 
@@ -147,26 +111,26 @@ def is_raw(file: BinaryIO) -> bool:
 
 
 def _photometric(directory: Directory) -> int:
-    return directory.number(_Tag.PHOTOMETRIC, PHOTOMETRIC.MINISBLACK)
+    return directory.number(Tag.PhotometricInterpretation, PHOTOMETRIC.MINISBLACK)
 
 
 def _bits(directory: Directory) -> tuple[float, ...]:
-    return directory.numbers(_Tag.BITS) or (1,)
+    return directory.numbers(Tag.BitsPerSample) or (1,)
 
 
 def _is_tiled(directory: Directory) -> bool:
-    return _Tag.TILE_WIDTH in directory.entries
+    return Tag.TileWidth in directory.entries
 
 
 def _is_strict(directory: Directory) -> bool:
     """Whether libtiff gives up where its pixels are damaged, instead of warning."""
-    return directory.number(_Tag.COMPRESSION, 1) in (COMPRESSION.NONE, *_DEFLATE) and not _is_tiled(directory)
+    return directory.number(Tag.Compression, 1) in (COMPRESSION.NONE, *_DEFLATE) and not _is_tiled(directory)
 
 
 def _extras(directory: Directory) -> tuple[int, ...]:
     """What the file declares each extra sample as; 0 where it says nothing."""
-    count = directory.number(_Tag.SAMPLES, 1) - _COLORS.get(_photometric(directory), 1)
-    stated = (*map(int, directory.numbers(_Tag.EXTRA_SAMPLES)), *[0] * max(0, count))
+    count = directory.number(Tag.SamplesPerPixel, 1) - _COLORS.get(_photometric(directory), 1)
+    stated = (*map(int, directory.numbers(Tag.ExtraSamples)), *[0] * max(0, count))
     return stated[: max(0, count)]
 
 
@@ -174,8 +138,8 @@ def _is_converted_here(directory: Directory) -> bool:
     """Whether libvips would take the colors for RGB, or for something that it cannot read."""
     if _photometric(directory) != PHOTOMETRIC.YCBCR:
         return _photometric(directory) in _LAB
-    whole = directory.numbers(_Tag.YCBCR_SUBSAMPLING) == (1, 1)
-    return whole and directory.number(_Tag.COMPRESSION, 1) != COMPRESSION.JPEG
+    whole = directory.numbers(Tag.YCbCrSubSampling) == (1, 1)
+    return whole and directory.number(Tag.Compression, 1) != COMPRESSION.JPEG
 
 
 # ---------------------------------------------------------------------------------------------------- what is refused
@@ -184,9 +148,9 @@ def _is_converted_here(directory: Directory) -> bool:
 def _check_purpose(directories: list[Directory], path: Path) -> None:
     """Refuse files whose first picture stands for a larger one."""
     first = directories[0]
-    reduced = first.number(_Tag.SUBFILE_TYPE, 0) & _REDUCED
-    if reduced or first.number(_Tag.OLD_SUBFILE_TYPE, 0) == _OLD_REDUCED:
-        (width, height), *others = ((d.number(_Tag.WIDTH, 0), d.number(_Tag.HEIGHT, 0)) for d in directories)
+    reduced = first.number(Tag.NewSubfileType, 0) & _REDUCED
+    if reduced or first.number(Tag.SubfileType, 0) == _OLD_REDUCED:
+        (width, height), *others = ((d.number(Tag.ImageWidth, 0), d.number(Tag.ImageLength, 0)) for d in directories)
         largest = max(others, key=lambda size: size[0] * size[1], default=(0, 0))
         if largest[0] * largest[1] > width * height:
             raise PictureError(
@@ -198,16 +162,16 @@ def _check_purpose(directories: list[Directory], path: Path) -> None:
 
 def _check_storage(directory: Directory, path: Path) -> None:
     """Refuse what libvips cannot read, and files that leave out pixels."""
-    photometric, samples = _photometric(directory), directory.number(_Tag.SAMPLES, 1)
+    photometric, samples = _photometric(directory), directory.number(Tag.SamplesPerPixel, 1)
     bits = sorted({int(number) for number in _bits(directory)})
     if photometric not in _COLORS:
         raise _unsupported(path, f"the colors {_name(PHOTOMETRIC, photometric)}")
-    if photometric == PHOTOMETRIC.SEPARATED and directory.number(_Tag.INK_SET, _CMYK_INKS) != _CMYK_INKS:
+    if photometric == PHOTOMETRIC.SEPARATED and directory.number(Tag.InkSet, _CMYK_INKS) != _CMYK_INKS:
         raise _unsupported(path, "inks other than CMYK")
     allowed = (8, 16) if photometric in (PHOTOMETRIC.YCBCR, *_LAB) else (8, 16, 32, 64)
     if bits[1:] or bits[0] not in (allowed if samples > 1 else (1, 2, 4, *allowed)):
         raise _unsupported(path, f"{' and '.join(map(str, bits))} bits per sample")
-    if _is_tiled(directory) and samples > 1 and directory.number(_Tag.PLANAR, 1) == _SEPARATE_PLANES:
+    if _is_tiled(directory) and samples > 1 and directory.number(Tag.PlanarConfiguration, 1) == _SEPARATE_PLANES:
         raise _unsupported(path, "a plane of tiles for each channel")
     if _leaves_out_pixels(directory):
         raise PictureError(f"{path}: damaged: some of its pixels are missing; copy or export it again", path=path)
@@ -216,34 +180,34 @@ def _check_storage(directory: Directory, path: Path) -> None:
 def _leaves_out_pixels(directory: Directory) -> bool:
     """Whether a strip or tile is nowhere, or a tile is empty or a JPEG without an end, all of which libvips accepts."""
     if not _is_tiled(directory):
-        return 0 in directory.numbers(_Tag.STRIP_OFFSETS)
-    places, sizes = directory.numbers(_Tag.TILE_OFFSETS), directory.numbers(_Tag.TILE_BYTES)
+        return 0 in directory.numbers(Tag.StripOffsets)
+    places, sizes = directory.numbers(Tag.TileOffsets), directory.numbers(Tag.TileByteCounts)
     if 0 in places or 0 in sizes:
         return True
-    is_jpeg = directory.number(_Tag.COMPRESSION, 1) == COMPRESSION.JPEG
+    is_jpeg = directory.number(Tag.Compression, 1) == COMPRESSION.JPEG
     ends = (int(place + size) for place, size in zip(places, sizes, strict=False)) if is_jpeg else ()
     return not all(_JPEG_END in directory.bytes_before(end, _JPEG_TAIL) for end in ends)
 
 
 def _held_bytes(directory: Directory) -> int:
     """What is held while the file is decoded, bytes: twice a row of tiles or a strip, as it is stored and decoded."""
-    width, height = directory.number(_Tag.WIDTH, 0), directory.number(_Tag.HEIGHT, 0)
+    width, height = directory.number(Tag.ImageWidth, 0), directory.number(Tag.ImageLength, 0)
     if _is_tiled(directory):
-        rows = directory.number(_Tag.TILE_HEIGHT, height)
+        rows = directory.number(Tag.TileLength, height)
     else:
-        rows = min(height, directory.number(_Tag.ROWS_PER_STRIP, height))
+        rows = min(height, directory.number(Tag.RowsPerStrip, height))
         if not _is_read_whole(directory):
             rows = min(rows, _ROW_BY_ROW)
     size = directory.file.seek(0, io.SEEK_END)
-    stored = max(directory.numbers(_Tag.TILE_BYTES if _is_tiled(directory) else _Tag.STRIP_BYTES), default=0)
-    samples = directory.number(_Tag.SAMPLES, 1)
+    stored = max(directory.numbers(Tag.TileByteCounts if _is_tiled(directory) else Tag.StripByteCounts), default=0)
+    samples = directory.number(Tag.SamplesPerPixel, 1)
     return 2 * (rows * width * samples * -(-int(max(_bits(directory))) // 8) + int(min(size, stored)))
 
 
 def _is_read_whole(directory: Directory) -> bool:
     """Whether a strip is decoded at once, however tall it is."""
-    is_jpeg = directory.number(_Tag.COMPRESSION, 1) == COMPRESSION.JPEG
-    separate = directory.number(_Tag.PLANAR, 1) == _SEPARATE_PLANES
+    is_jpeg = directory.number(Tag.Compression, 1) == COMPRESSION.JPEG
+    separate = directory.number(Tag.PlanarConfiguration, 1) == _SEPARATE_PLANES
     return is_jpeg or separate or _photometric(directory) == PHOTOMETRIC.YCBCR
 
 
@@ -256,7 +220,7 @@ def _unsupported(path: Path, what: str) -> PictureError:
 
 
 def _compression(directory: Directory) -> str:
-    found = directory.number(_Tag.COMPRESSION, 1)
+    found = directory.number(Tag.Compression, 1)
     return "old-style JPEG" if found == COMPRESSION.OJPEG else _name(COMPRESSION, found)
 
 
@@ -276,25 +240,25 @@ def _magic(file: BinaryIO) -> bytes:
 
 def _shown(directory: Directory) -> dict[int, bytes | tuple[int, ...]]:
     """The entries that libvips is to see."""
-    hidden = {_Tag.EXTRA_SAMPLES} | (_OF_YCBCR if _is_converted_here(directory) else set())
+    hidden = {Tag.ExtraSamples} | (_OF_YCBCR if _is_converted_here(directory) else set())
     shown: dict[int, bytes | tuple[int, ...]] = {
         tag: entry for tag, entry in directory.entries.items() if tag in _OF_PIXELS - hidden
     }
     if extras := _extras(directory):
-        shown[_Tag.EXTRA_SAMPLES] = (0,) * len(extras)  # libvips would multiply, and not always by the right number
+        shown[Tag.ExtraSamples] = (0,) * len(extras)  # libvips would multiply, and not always by the right number
     if _is_converted_here(directory):
-        shown[_Tag.PHOTOMETRIC] = (PHOTOMETRIC.RGB,)
-        shown.pop(_Tag.SAMPLE_FORMAT, None)
+        shown[Tag.PhotometricInterpretation] = (PHOTOMETRIC.RGB,)
+        shown.pop(Tag.SampleFormat, None)
     elif _photometric(directory) == PHOTOMETRIC.YCBCR and (sampling := _jpeg_sampling(directory)):
-        shown[_Tag.YCBCR_SUBSAMPLING] = sampling
+        shown[Tag.YCbCrSubSampling] = sampling
     return shown
 
 
 def _jpeg_sampling(directory: Directory) -> tuple[int, int] | None:
     """How a JPEG within the file is sampled, which its tags often get wrong; None if it cannot be found out."""
-    if directory.number(_Tag.COMPRESSION, 1) != COMPRESSION.JPEG:
+    if directory.number(Tag.Compression, 1) != COMPRESSION.JPEG:
         return None
-    where = _Tag.TILE_OFFSETS if _is_tiled(directory) else _Tag.STRIP_OFFSETS
+    where = Tag.TileOffsets if _is_tiled(directory) else Tag.StripOffsets
     directory.file.seek(min(directory.number(where, 0), directory.file.seek(0, io.SEEK_END)))
     try:
         with Image.open(io.BytesIO(directory.file.read(_JPEG_HEAD)), formats=["JPEG"]) as jpeg:
@@ -342,9 +306,9 @@ def _rgb_of_ycbcr(image: Any, directory: Directory) -> Any:
     """RGB of samples of luma and two color differences, as libtiff computes it for 8 bits."""
     full = VIPS_SCALE[image.format]
     half = (full + 1) // 2
-    red, green, blue = _sound(directory.numbers(_Tag.YCBCR_COEFFICIENTS), 3) or _LUMA
+    red, green, blue = _sound(directory.numbers(Tag.YCbCrCoefficients), 3) or _LUMA
     usual = (0, full, half, full, half, full)
-    black_white = _sound(directory.numbers(_Tag.REFERENCE_BLACK_WHITE), 6) or usual
+    black_white = _sound(directory.numbers(Tag.ReferenceBlackWhite), 6) or usual
     spans = [white - black or 1 for black, white in zip(black_white[::2], black_white[1::2], strict=True)]
     scales = [size / span for size, span in zip((full, half - 1, half - 1), spans, strict=True)]
     scaled = image.linear(scales, [-black * scale for black, scale in zip(black_white[::2], scales, strict=True)])
@@ -376,14 +340,14 @@ def _described(image: Any, directory: Directory) -> Any:
     """The image with orientation, profile, XMP, IPTC and resolution as the file states them."""
     image = image.copy()
     image.remove("orientation")
-    if orientation := directory.number(_Tag.ORIENTATION, 0):
+    if orientation := directory.number(Tag.Orientation, 0):
         image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
-    if (profile := directory.content(_Tag.PROFILE)) and _photometric(directory) not in _LAB:
+    if (profile := directory.content(Tag.InterColorProfile)) and _photometric(directory) not in _LAB:
         image = with_blob(image, "icc-profile-data", profile)
-    if xmp := directory.content(_Tag.XMP):
+    if xmp := directory.content(Tag.XMLPacket):
         image = with_blob(image, "xmp-data", xmp)
-    if iptc := directory.content(_Tag.IPTC):
+    if iptc := directory.content(Tag.IPTCNAA):
         image = with_blob(image, "iptc-data", iptc)
-    resolution = (_Tag.X_RESOLUTION, _Tag.Y_RESOLUTION, _Tag.RESOLUTION_UNIT)
+    resolution = (Tag.XResolution, Tag.YResolution, Tag.ResolutionUnit)
     stated = {int(tag): directory.numbers(tag)[0] for tag in resolution if directory.numbers(tag)}
     return with_dpi(image, dpi_of_tags(stated))

@@ -39,7 +39,6 @@ def identity(
 
     Parameters
     ----------
-    settings : Settings
     content, init, weights : str
         SHA-256 of the photograph, of the picture to start from if there is one, and of the network's weights.
     styles : sequence of sequence of str
@@ -69,8 +68,6 @@ def identity(
 def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Say in one line in what two identities differ; "" if they do not. A missing value is the same as null.
 
-    Examples
-    --------
     >>> difference({"content": "ab", "settings": {"tile": 1024}}, {"content": "cd", "settings": {"tile": 512}})
     'the photograph changed; tile was 1024, is 512'
     """

@@ -1,4 +1,4 @@
-"""What an interrupted run goes on from: what was being painted, and how far it had come. Lies in the run folder."""
+"""The journal in the run folder, from which an interrupted run resumes: what was painted, and how far it had come."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +18,6 @@ class Journal:
 
     Attributes
     ----------
-    folder : RunFolder
-    output : Path
     identity : dict
         All that the painting depends on, see `muralist.pipeline.records.identity`.
     """
@@ -29,12 +27,9 @@ class Journal:
     identity: dict[str, Any]
 
     def resume(self) -> RunState:
-        """Give the course of the run that was interrupted; a new one if there was none.
+        """Give the state of the run that was interrupted; a new one if there was none.
 
-        Raises
-        ------
-        OutputError
-            If something else was being painted, or the journal is damaged; nothing is lost then.
+        Raises `OutputError` if something else was being painted, or the journal is damaged; nothing is lost then.
         """
         found = self.folder.read_journal()
         if found is None or found["finished"]:
@@ -47,11 +42,11 @@ class Journal:
                 "rerun its command to resume it, or start over with --restart",
                 path=self.output,
             )
-        course = RunState.of(found["course"])
-        course.resumed += 1
-        return course
+        state = RunState.of(found["course"])
+        state.resumed += 1
+        return state
 
-    def write(self, course: RunState, *, finished: bool = False) -> None:
+    def write(self, state: RunState, *, finished: bool = False) -> None:
         """Note how far the painting has come. What is noted is whole and on the disk already."""
         what = {"format": FORMAT, "run": self.folder.run, "finished": finished, "identity": self.identity}
-        self.folder.write_journal({**what, "course": asdict(course)})
+        self.folder.write_journal({**what, "course": asdict(state)})

@@ -1,22 +1,22 @@
 """The losses of a painting over its steps: rows for the sidecar, lines, a plot. The only user of matplotlib."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..context import Losses
 from ..errors import OutputError
 from ..levels import Level
-from ..pictures.writing import check_place, write_file
+from ..output_files import check_place, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PLOT_FORMATS: Final = (".png", ".svg", ".pdf")
-PATIENCE: Final = 3  # rounds that must get somewhere together, lest the level ends
+PATIENCE: Final = 3  # rounds that must lower the loss together, or the level ends
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,6 @@ class LossRecord:
         """Put a row together from what the workers added up after some rounds."""
         step = level.first_step + level.steps_after(rounds)
         return cls(level.index + 1, step, losses.terms, losses.weights, losses.total, round(seconds, 3))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the row as plain values."""
-        return asdict(self)
 
     def named(self) -> dict[str, float]:
         """Give the losses by name, the total last."""
@@ -118,7 +114,6 @@ def write_plot(path: Path, rows: Sequence[LossRecord]) -> None:
     ----------
     path : Path
         PNG, SVG or PDF by extension.
-    rows : sequence of LossRecord
 
     Raises
     ------

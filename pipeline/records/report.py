@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from ...model.errors import printable
 from ..errors import OutputError
-from ..pictures.writing import check_place, write_file
+from ..output_files import check_place, write_file
 
 Status = Literal["done", "skipped", "copied", "failed", "left", "unsupported"]
 
@@ -46,8 +46,6 @@ class Result:
         Of a failure, or why it was skipped or left.
     error : str or None
         Class of the error.
-    seconds : float
-    attempts : int
     width, height : int or None
         Of the painting, px.
     seam_score, seam_threshold, style_loss, content_loss : float or None
@@ -90,7 +88,6 @@ class Report:
 
     Parameters
     ----------
-    path : Path
     clock : callable
         Seconds, for the time the batch takes.
 
@@ -121,13 +118,7 @@ class Report:
         return int(bool(self._failed))
 
     def add(self, result: Result) -> None:
-        """Write a line about a picture that ended, with the time.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
+        """Write a line about a picture that ended, with the time. Raises `OutputError` if it cannot be written."""
         row = {**asdict(result), "time": datetime.now().astimezone().isoformat(timespec="seconds")}
         row |= {name: self._from_here(row[name]) for name in ("output", "same_as")}
         with self._lock:

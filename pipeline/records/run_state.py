@@ -1,7 +1,7 @@
-"""How a painting went so far: what its record tells in the end, and what an interrupted run goes on from."""
+"""How a painting went so far: what its sidecar records in the end, and what an interrupted run resumes from."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..context import Losses
@@ -18,7 +18,6 @@ class LevelReport:
     ----------
     height, width : int
         Picture, px.
-    tiles : int
     halvings : int
         How often the tiles were halved because memory ran out, at this level or before.
     rounds, steps : int
@@ -57,7 +56,7 @@ class LevelReport:
 
     @classmethod
     def of(cls, level: Level, current: "LevelState", kept: int, last: Losses, *, asked: bool = False) -> "LevelReport":
-        """Put a row together from the course of a level and the losses of the canvas that counts."""
+        """Put a row together from the state of a level and the losses of the canvas that counts."""
         return cls(
             height=level.height,
             width=level.width,
@@ -76,14 +75,10 @@ class LevelReport:
             region_losses=last.regions,
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """Give the row as plain values."""
-        return asdict(self)
-
 
 @dataclass
 class LevelState:
-    """The level that is being painted: its looks at the losses; what `LevelReport` tells in the end, so far."""
+    """The level that is being painted: the records of its losses; what `LevelReport` tells in the end, so far."""
 
     rows: list[LossRecord] = field(default_factory=list)
     seconds: float = 0.0
@@ -111,7 +106,7 @@ class RunState:
     levels : list of LevelReport
         Of the levels that are finished.
     losses : list of LossRecord
-        Their looks at the losses.
+        Of these levels.
     current : LevelState
         The level that is being painted.
     halvings : int
@@ -141,7 +136,7 @@ class RunState:
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "RunState":
-        """Put a course together again from `dataclasses.asdict`."""
+        """Restore a state from `dataclasses.asdict`."""
         current = plain["current"]
         parts = {
             "levels": [LevelReport(**row) for row in plain["levels"]],

@@ -11,10 +11,10 @@ from typing import Any
 from ...model.ways import usual_ways
 from ...tiling.seams import Seams
 from ..errors import OutputError
+from ..output_files import write_file
 from ..pictures.images import Picture
 from ..pictures.masks import Mask
 from ..pictures.pages import fingerprint
-from ..pictures.writing import write_file
 from ..render_plan import RenderPlan, faces_path, sidecar_path
 from ..styles import Style
 from ..workers.cluster import Cluster
@@ -26,7 +26,7 @@ PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", 
 
 def describe(
     plan: RenderPlan,
-    course: RunState,
+    state: RunState,
     cluster: Cluster,
     *,
     peak_rss: int,
@@ -48,16 +48,16 @@ def describe(
         "seam_score": round(seams.score, 4),
         "seam_threshold": round(seams.threshold, 4) if isfinite(seams.threshold) else None,
         "tile_borders": {name: [line for line in lines if 0 < line < side] for name, lines, side in sides},
-        "seconds": round(course.seconds, 3),
+        "seconds": round(state.seconds, 3),
         "plan": forecast,
         "peak_rss_bytes": peak_rss,
-        "levels": [report.as_dict() for report in course.levels],
-        "losses": [row.as_dict() for row in course.losses],
-        "snapshots": [snapshot.as_dict() for snapshot in course.snapshots],
+        "levels": [asdict(report) for report in state.levels],
+        "losses": [asdict(row) for row in state.losses],
+        "snapshots": [asdict(snapshot) for snapshot in state.snapshots],
         "settings": plan.settings.model_dump(mode="json"),
         "inputs": _inputs(plan),
-        "notices": [*plan.notices, *course.notices, *cluster.notices],
-        "resumed": course.resumed,
+        "notices": [*plan.notices, *state.notices, *cluster.notices],
+        "resumed": state.resumed,
         "identity": plan.identity,
         "network": {
             "name": plan.network.name,
@@ -70,7 +70,7 @@ def describe(
         "device": {
             "kind": cluster.device,
             "name": cluster.device_name,
-            "precision": course.precision,
+            "precision": state.precision,
             "deterministic": not plan.settings.fast,
             **asdict(usual_ways(cluster.device)),
         },

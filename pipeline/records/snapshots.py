@@ -1,9 +1,8 @@
 """Pictures of a painting as it is on the way: when they are written, and under which names."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..levels import Level
 
@@ -16,10 +15,6 @@ class Snapshot:
     step: int
     height: int
     width: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the snapshot as plain values."""
-        return asdict(self)
 
 
 def snapshot_path(output: Path, step: int) -> Path:

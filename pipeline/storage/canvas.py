@@ -1,4 +1,4 @@
-"""A canvas as it lies in a run folder: one file per tile, in pieces, so that neighbors read strips and not tiles."""
+"""A canvas as it lies in a run folder: one file per tile, in strips, so that neighbors read strips and not tiles."""
 
 from dataclasses import dataclass
 from math import prod
@@ -18,10 +18,8 @@ class Canvas:
 
     Attributes
     ----------
-    store : Store
     folder : str
         Where in the store its files lie.
-    grid : TileGrid
     planes : int
         Planes of the state.
     """
@@ -32,12 +30,12 @@ class Canvas:
     planes: int
 
     def name(self, tile: Tile) -> str:
-        """Name of a tile's file: the pieces of its extent, each (planes, h, w, 3), little-endian float32, no header."""
+        """Name of a tile's file: the strips of its extent, each (planes, h, w, 3), little-endian float32, no header."""
         return f"{self.folder}/{tile.index:06}.state"
 
     def write(self, tile: Tile, state: np.ndarray) -> None:
         """File a tile's state (planes, h, w, 3), float32, given on its extent."""
-        parts = (state[(slice(None), *piece.inside(tile.extent))] for piece in self.grid.pieces(tile))
+        parts = (state[(slice(None), *strip.inside(tile.extent))] for strip in self.grid.strips(tile))
         self.store.write(self.name(tile), *(np.ascontiguousarray(part, "<f4") for part in parts))
 
     def read(self, box: Box, planes: slice = slice(None)) -> np.ndarray:
@@ -46,25 +44,25 @@ class Canvas:
         return blend(self.grid, box, lambda tile, part: self._read_part(tile, part, wanted))
 
     def _read_part(self, tile: Tile, part: Box, planes: range) -> np.ndarray:
-        """Read a part of one tile's extent: of every piece that it meets, whole rows."""
+        """Read a part of one tile's extent: of every strip that it meets, whole rows."""
         meets, spans, offset = [], [], 0
-        for piece in self.grid.pieces(tile):
-            meet = piece & part
+        for strip in self.grid.strips(tile):
+            meet = strip & part
             if min(meet.shape) > 0:
-                meets.append((piece, meet))
-                spans += [_span(offset, piece, meet.rows, plane) for plane in planes]
-            offset += self.planes * prod(piece.shape) * PIXEL_BYTES
+                meets.append((strip, meet))
+                spans += [_span(offset, strip, meet.rows, plane) for plane in planes]
+            offset += self.planes * prod(strip.shape) * PIXEL_BYTES
         chunks = iter(self.store.ranges(self.name(tile), spans))
         out = np.empty((len(planes), *part.shape, 3), np.float32)
-        for piece, meet in meets:
+        for strip, meet in meets:
             for target in out[(slice(None), *meet.inside(part))]:
-                rows = np.frombuffer(next(chunks), "<f4").reshape(meet.rows.length, piece.cols.length, 3)
-                target[:] = rows[:, meet.cols.inside(piece.cols)]
+                rows = np.frombuffer(next(chunks), "<f4").reshape(meet.rows.length, strip.cols.length, 3)
+                target[:] = rows[:, meet.cols.inside(strip.cols)]
         return out
 
 
-def _span(offset: int, piece: Box, rows: Span, plane: int) -> tuple[int, int]:
-    """Bytes of some rows of one plane of a piece that begins at `offset`."""
-    row_bytes = piece.cols.length * PIXEL_BYTES
-    first = offset + (plane * piece.rows.length + rows.start - piece.rows.start) * row_bytes
+def _span(offset: int, strip: Box, rows: Span, plane: int) -> tuple[int, int]:
+    """Bytes of some rows of one plane of a strip that begins at `offset`."""
+    row_bytes = strip.cols.length * PIXEL_BYTES
+    first = offset + (plane * strip.rows.length + rows.start - strip.rows.start) * row_bytes
     return first, first + rows.length * row_bytes

@@ -1,8 +1,8 @@
 """The folder that holds everything between two tasks: the names of what lies in it, and how long it stays.
 
 Every file is written once, whole, by one task, so a task may run twice, or again after its worker died, and nobody
-ever reads half a file. The folder is the only thing that tasks share. It outlives a render that was interrupted: the
-same command finds it by the output's name and goes on.
+ever reads half a file. The folder is the only thing that tasks share. It outlives an interrupted render: the same
+command finds it by the output's name and resumes.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,11 +46,14 @@ class RunFolder:
     run : str
         Where in the folder the run's files are. No two runs have it in common: what a worker remembers of one that
         painted the same output before is not taken for this one's.
+    resumed : bool
+        Whether the run was interrupted and is resumed.
     """
 
     base: Store
     local_dir: Path
     run: str
+    resumed: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, output: Path, scratch: str | None) -> "RunFolder":
@@ -75,10 +78,7 @@ class RunFolder:
     def read_journal(self) -> dict[str, Any] | None:
         """Read what `write_journal` wrote; None if there is none.
 
-        Raises
-        ------
-        OutputError
-            If it is damaged: empty, cut short, or not as it was written.
+        Raises `OutputError` if it is damaged: empty, cut short, or not as it was written.
         """
         if not self.base.exists(JOURNAL):
             return None
@@ -94,28 +94,21 @@ class RunFolder:
             f"interrupted run had come; {START_OVER}"
         )
 
-    @property
-    def interrupted(self) -> str | None:
-        """The run that was interrupted in this folder, if one was. Raises `OutputError` if its journal is damaged."""
+    def find_interrupted(self) -> str | None:
+        """Find the run that was interrupted here, if one was. Raises `OutputError` if its journal is damaged."""
         journal = self.read_journal()
         return None if journal is None or journal["finished"] else str(journal["run"])
 
-    @property
-    def begun(self) -> bool:
-        """Whether there is something to go on with. Raises `OutputError` if its journal is damaged."""
-        return self.interrupted is not None
-
-    def is_resumable(self, *, restart: bool) -> bool:
-        """Whether there is something to go on with; where all starts over, what is damaged is not."""
+    def is_resumable(self, *, restart: bool = False) -> bool:
+        """Whether there is a run to resume. Raises `OutputError` if its journal is damaged, but with `restart`."""
         try:
-            return self.begun
+            return self.find_interrupted() is not None
         except OutputError:
             if restart:
                 return False
             raise
 
-    @property
-    def left(self) -> bool:
+    def is_left(self) -> bool:
         """Whether anything is left of it here: it was kept, or its run was killed."""
         return any(os.path.lexists(path) for path in (self.local_dir, self._gone, self.lock))
 
@@ -173,8 +166,8 @@ class RunFolder:
         """Folder of what the level starts from where it is not the photograph."""
         return f"{_level(level)}/start"
 
-    def guides(self, level: Level) -> str:
-        """Folder of the guides of regions on the level's canvas."""
+    def guidance(self, level: Level) -> str:
+        """Folder of the guidance of regions on the level's canvas."""
         return f"{_level(level)}/guides"
 
     def features(self, level: Level, tile: int) -> str:
@@ -202,13 +195,7 @@ class RunFolder:
         self.store.write(name, save({key: np.asarray(array, order="C") for key, array in arrays.items()}))
 
     def read(self, name: str) -> dict[str, np.ndarray]:
-        """Read what `write` filed.
-
-        Raises
-        ------
-        OutputError
-            If the file is damaged.
-        """
+        """Read what `write` filed. Raises `OutputError` if the file is damaged."""
         try:
             return dict(load(self.store.read(name)))
         except SafetensorError as error:
@@ -240,11 +227,10 @@ def _cut(level: Level) -> str:
 def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: bool = False) -> Iterator[RunFolder]:
     """Make the run folder of an output, or find the one that an interrupted run left; only one process may have it.
 
-    Afterwards it is removed, unless it is to be kept, or the run was cut short and the same command can go on.
+    Afterwards it is removed, unless it is to be kept, or the run was interrupted and can be resumed.
 
     Parameters
     ----------
-    output : Path
     scratch : str or None
         Folder or fsspec URL to make the run folder in; None is beside the output.
     restart : bool
@@ -260,16 +246,16 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
     folder = RunFolder.of(output, scratch)
     folder.check_owner()
     with _only_one(folder.lock, output):
-        interrupted = None if restart else folder.interrupted
+        interrupted = None if restart else folder.find_interrupted()
         if interrupted is None:
             folder.remove()
             _make(folder)
-        folder = replace(folder, run=interrupted or folder.run)
+        folder = replace(folder, run=interrupted or folder.run, resumed=interrupted is not None)
         folder.local_dir.mkdir(PRIVATE, exist_ok=True)  # of a run that was interrupted elsewhere
         try:
             yield folder
         except BaseException as error:
-            if isinstance(error, DivergedError) or not folder.begun:  # the same command would diverge again
+            if isinstance(error, DivergedError) or not folder.is_resumable():  # the same command would diverge again
                 folder.remove()
             raise
         if not keep:
@@ -277,12 +263,12 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
 
 
 def clean_stale(output: Path, scratch: str | None, *, restart: bool = False) -> None:
-    """Remove what a run left that was killed when its painting was done, or that was kept; nothing that can go on.
+    """Remove what a killed or kept run left behind, but nothing that can be resumed.
 
-    With `restart`, something damaged cannot go on, and goes as well.
+    With `restart`, a damaged run goes as well.
     """
     folder = RunFolder.of(output, scratch)
-    if folder.left and not folder.is_resumable(restart=restart):
+    if folder.is_left() and not folder.is_resumable(restart=restart):
         with open_run(output, scratch, restart=restart):
             pass
 

@@ -1,36 +1,32 @@
 """Files of a run, in a folder of this machine or under an fsspec URL such as s3://bucket/folder.
 
-A file that has its name is whole, also after a power cut, and never changes. So what this process wrote or read
-may be kept in memory (`hold`) without ever asking again whether it is still the same.
+A file that has its name is whole, also after a power cut, and never changes. So what this process wrote or read may be
+cached in memory (`byte_cache.py`) without ever asking again whether it is still the same.
 """
 
 import errno
-import mmap
 import os
 import shutil
 import uuid
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from threading import Lock
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.request import url2pathname
 
 import fsspec
 
 from ...model.atomic import atomic_write, is_part, sync_folder
 from ..errors import OutputError
+from .byte_cache import CACHE, Buffer
 
-Buffer: TypeAlias = Any  # bytes, a memoryview, a C-contiguous array; collections.abc.Buffer from Python 3.12 on
 Span: TypeAlias = tuple[int, int]
 
-GAP: Final = (
-    1 << 20
-)  # bytes between two ranges that are fetched sooner over a network than a second request is answered
+# Bytes between two ranges that are fetched sooner over a network than a second request is answered.
+GAP: Final = 1 << 20
 START_OVER: Final = "discard the interrupted run and start over with --restart"
 WHAT_NOW: Final = "name another folder with --scratch"
 
@@ -70,29 +66,28 @@ class Store:
     def write(self, name: str, *parts: Buffer) -> None:
         """Write a file, whole or not at all: all parts (C-contiguous), one behind the other."""
         key = _below(self.root, name)
-        _held.forget(key)
+        CACHE.forget(key)
         self._files.write(name, parts)
-        _held.put(key, *parts)
+        CACHE.put(key, *parts)
 
     def read(self, name: str) -> bytes:
         """Read a file. Raises FileNotFoundError if it is missing."""
         key = _below(self.root, name)
-        held = _held.get(key)
-        if held is not None:
-            return bytes(held)
+        if (cached := CACHE.get(key)) is not None:
+            return bytes(cached)
         content = self._files.read(name)
-        _fetched.add(len(content))
-        _held.put(key, content)
+        CACHE.count_fetched(len(content))
+        CACHE.put(key, content)
         return content
 
     def ranges(self, name: str, spans: Sequence[Span]) -> list[bytes | memoryview]:
         """Read half-open ranges of bytes of a file, in the order given. Raises FileNotFoundError if it is missing."""
-        held = _held.get(_below(self.root, name))
-        if held is None:
+        cached = CACHE.get(_below(self.root, name))
+        if cached is None:
             found = self._fetch(name, spans)
-            _fetched.add(sum(map(len, found)))
+            CACHE.count_fetched(sum(map(len, found)))
         else:
-            found = [held[first:last] for first, last in spans]
+            found = [cached[first:last] for first, last in spans]
         for (first, last), part in zip(spans, found, strict=True):
             if len(part) != last - first:
                 raise OutputError(f"{_below(self.root, name)}: damaged: ends before byte {last}; {START_OVER}")
@@ -114,7 +109,7 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of that name."""
-        return _held.get(_below(self.root, name)) is not None or self._files.exists(name)
+        return CACHE.get(_below(self.root, name)) is not None or self._files.exists(name)
 
     def names(self, folder: str) -> set[str]:
         """Names of the files directly in a folder, without the folder; none if there is no such folder."""
@@ -123,7 +118,7 @@ class Store:
     def remove(self, name: str) -> None:
         """Delete a file or a folder with all in it; nothing if it is missing."""
         self._files.remove(name)
-        _held.drop(_below(self.root, name))
+        CACHE.drop(_below(self.root, name))
 
     def check(self) -> None:
         """Find out before any work whether files can be written, read and removed here.
@@ -144,22 +139,9 @@ class Store:
             raise OutputError(f"{self.root}: cannot be written to: {error.strerror}; {WHAT_NOW}") from error
 
     @property
-    def _files(self) -> "_Files":
+    def _files(self) -> "_Local | _Remote":
         local = self.local
         return _Remote(self.root) if local is None else _Local(local)
-
-
-class _Files(Protocol):
-    """What a kind of storage can do; without what is held, which is the same for all."""
-
-    @property
-    def gap(self) -> int: ...
-    def write(self, name: str, parts: Sequence[Buffer]) -> None: ...
-    def read(self, name: str) -> bytes: ...
-    def blocks(self, name: str, spans: Sequence[Span]) -> list[bytes]: ...
-    def exists(self, name: str) -> bool: ...
-    def names(self, folder: str) -> set[str]: ...
-    def remove(self, name: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -312,95 +294,6 @@ def _merged(spans: Sequence[Span], gap: int) -> list[Span]:
     return merged
 
 
-def _apart(parts: Sequence[Buffer], size: int) -> memoryview:
-    """Copy parts to memory that is not the heap's: large blocks that come and go would leave it full of holes."""
-    block = mmap.mmap(-1, size)
-    if hasattr(mmap, "MADV_HUGEPAGE"):  # the system takes its time over small pages
-        block.madvise(mmap.MADV_HUGEPAGE)
-    for part in parts:
-        block.write(part)
-    return memoryview(block)
-
-
-class Held:
-    """Contents of files kept in memory, the least recently used going first. Safe in threads.
-
-    Attributes
-    ----------
-    limit : int
-        Bytes that are kept at most.
-    """
-
-    def __init__(self, limit: int = 0) -> None:
-        self.limit = limit
-        self._size = 0
-        self._files: OrderedDict[str, memoryview] = OrderedDict()
-        self._lock = Lock()
-
-    def resize(self, limit: int) -> None:
-        """Keep at most `limit` bytes from now on."""
-        with self._lock:
-            self.limit = limit
-            self._shrink()
-
-    def get(self, key: str) -> memoryview | None:
-        """Content of a file if it is kept."""
-        with self._lock:
-            if key in self._files:
-                self._files.move_to_end(key)
-            return self._files.get(key)
-
-    def put(self, key: str, *parts: Buffer) -> None:
-        """Keep a file, given in parts, unless it alone is larger than the limit."""
-        size = sum(memoryview(part).nbytes for part in parts)
-        content = _apart(parts, size) if 0 < size <= self.limit else None
-        with self._lock:
-            self._drop(key)
-            if content is not None:
-                self._files[key] = content
-                self._size += size
-                self._shrink()
-
-    def forget(self, key: str) -> None:
-        """Forget a file."""
-        with self._lock:
-            self._drop(key)
-
-    def drop(self, key: str) -> None:
-        """Forget a folder with all in it, or a file."""
-        with self._lock:
-            for file in [file for file in self._files if file == key or file.startswith(key.rstrip("/") + "/")]:
-                self._drop(file)
-
-    def _drop(self, key: str) -> None:
-        self._size -= len(self._files.pop(key, b""))
-
-    def _shrink(self) -> None:
-        while self._size > self.limit:
-            self._drop(next(iter(self._files)))
-
-
-class _Count:
-    """A number that threads add to."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._lock = Lock()
-
-    def add(self, amount: int) -> None:
-        with self._lock:
-            self.total += amount
-
-
-_held = Held()
-_fetched = _Count()
-
-
-def hold(limit: int) -> None:
-    """Keep at most so many bytes in memory of what this process writes and reads; at first, none."""
-    _held.resize(limit)
-
-
 def fetched() -> int:
-    """Bytes that `read` and `ranges` of this process took from storage so far; not what was held."""
-    return _fetched.total
+    """Bytes that `read` and `ranges` of this process took from storage so far; not what was cached."""
+    return CACHE.fetched

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from ...tiling.grid import Box
 from ..errors import PictureError, SettingsError
-from ..pictures.images import resize
+from ..pictures.images import resize, size_within
 from ..pictures.masks import Mask, mask_file
 from ..region_specs import FACES, RegionSpec, parse_region
 from ..regions import fitted
@@ -71,8 +71,6 @@ def find_areas(
 
     Parameters
     ----------
-    record : Record or None
-    painting : Path
     photograph : Found
         Its shape and crop are those of the masks.
     read : callable
@@ -141,8 +139,8 @@ def _shown(mask: Mask, photograph: Found, *, stretch: bool) -> np.ndarray:
     assert photograph.crop is not None
     assert photograph.shape is not None
     values = photograph.crop(fitted(mask, str(mask.path), photograph.shape, stretch=stretch).picture).pixels
-    scale = min(1, SIDE / max(values.shape))
-    return resize(values, *(max(1, round(side * scale)) for side in values.shape))
+    height, width = values.shape
+    return resize(values, *size_within(SIDE, height, width))
 
 
 def _area(wanted: _Wanted, values: np.ndarray, place: Box, color: str) -> Area:

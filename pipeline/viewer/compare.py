@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from ..errors import PictureError
+from ..output_files import check_place
+from ..pictures.array_file import allocator_in
 from ..pictures.images import Picture
-from ..pictures.rasters import room_in
 from ..pictures.reading import read_picture
-from ..pictures.writing import check_place
 from ..storage.run_folder import open_run
-from ..workers.memory import machine_memory
+from ..workers.machine import machine_memory
 from .facts import differences
 from .publish import Content, publish, tiles_path
 from .pyramid import LOSSLESS
@@ -42,12 +42,12 @@ def write_comparison(left: Path, right: Path, page: Path, *, overwrite: bool = F
         first, second = read_record(left), read_record(right)
         without = [path.name for path, record in ((left, first), (right, second)) if record is None]
         fits = after.height * after.width * 3 <= memory
-        with room_in(None if fits else folder.local_dir) as room:
+        with allocator_in(None if fits else folder.local_dir) as allocate:
             content = Content(
                 right,
                 after,
                 None,
-                in_register(before, after, room),
+                in_register(before, after, allocate),
                 labels=_labels(left, right),
                 left_form=LOSSLESS,
                 title=" | ".join(_labels(left, right)),

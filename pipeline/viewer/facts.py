@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ..errors import SettingsError
+from ..lengths import MM_PER_INCH
 from ..presets import load_settings
 from ..records.losses import LossRecord
 from ..records.report import spent
-from ..settings import spelled
-from ..sizes import MM_PER_INCH
+from ..setting_types import spelled
 from .record import Input, Record, Setting
 
 _PLAIN: Final = re.compile("(?!(?:null|true|false)$)[a-z][a-z0-9_-]*")  # texts that YAML takes as they are
@@ -181,8 +181,8 @@ def _origin(record: Record) -> Iterator[Row]:
         f"license {network.get('license', network.get('licence'))}; SHA-256 {network.get('sha256')}",
     )
     device, workers = record.device, record.workers
-    crew = f"{workers.get('count')} workers, {workers.get('threads')} threads each"
-    yield Row("Painted on", f"{device.get('name')} ({device.get('kind')}, {device.get('precision')})", crew)
+    many = f"{workers.get('count')} workers, {workers.get('threads')} threads each"
+    yield Row("Painted on", f"{device.get('name')} ({device.get('kind')}, {device.get('precision')})", many)
     lost = f"{workers.get('lost')} workers lost, {workers.get('tasks_run_again')} tasks run again"
     lost += f", resumed {record.resumed} times"
     yield Row("Memory", f"{record.peak_rss_bytes / 2**30:.1f} GiB at most, all processes together", lost)

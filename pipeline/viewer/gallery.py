@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ...model.errors import printable
 from ..errors import OutputError, PictureError, PipelineError
-from ..pictures.writing import check_place, write_file
+from ..output_files import check_place, write_file
 from ..records.report import WORDS, Result, spent
 from .facts import Row
 from .pages import is_our_page, render_page
@@ -36,12 +36,7 @@ def gallery_path(report: Path) -> Path:
 
 
 def check_gallery(page: Path) -> None:
-    """Refuse to replace a page that is not one of ours: nobody was asked about it.
-
-    Raises
-    ------
-    OutputError
-    """
+    """Refuse to replace a page that is not one of ours: nobody was asked about it. Raises `OutputError`."""
     check_place(page, overwrite=True)
     if page.exists() and not (page.is_file() and is_our_page(page)):
         raise OutputError(f"{page}: this is not a page of muralist; move it away, or name another folder", path=page)

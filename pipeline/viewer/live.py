@@ -9,11 +9,11 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
@@ -22,26 +22,20 @@ from ...model.errors import printable
 from ...tiling.grid import Box, Span
 from ..levels import Level
 from ..pace import Pace
-from ..pictures.samples import as_vips
+from ..pictures.vips import as_vips
 from ..progress import Progress
 from ..records.losses import LossRecord
 from ..records.report import Result
 from .facts import loss_rows
-from .overview import LARGEST, Look, Shown, eight_bits, overview
+from .overview import LARGEST, ReadCanvas, Shown, eight_bits, overview
 from .pyramid import TILE
+
+if TYPE_CHECKING:
+    from ..workers.cluster import Cluster
 
 SHARE: Final = 0.01  # of the time, that pages may take
 GRACE_SECONDS: Final = 0.5  # that they may take besides
 OVERVIEW: Final = 1024  # px, long side of the canvas as a whole
-
-
-class Workers(Protocol):
-    """Who paints, see `muralist.pipeline.workers.cluster.Cluster`."""
-
-    notices: list[str]
-
-    def at_work(self) -> Mapping[str, tuple[Any, Any] | None]:
-        """Task and tile of every worker."""
 
 
 class Budget:
@@ -85,10 +79,6 @@ class LivePicture(Progress):
     ----------
     number : int
         From 1, in a batch.
-    name : str
-    levels : sequence of Level
-    inner : Progress
-    board : Board
     """
 
     number: int
@@ -96,7 +86,7 @@ class LivePicture(Progress):
     levels: Sequence[Level]
     inner: Progress
     board: "Board"
-    look: Look | None = None
+    read_canvas: ReadCanvas | None = None
     losses: list[LossRecord] = field(default_factory=list)
     level: int = 0
     ended: bool = False
@@ -112,10 +102,10 @@ class LivePicture(Progress):
 
     # -------------------------------------------------------------------------------------- told by the painting
 
-    def watch(self, look: Look, losses: Sequence[LossRecord]) -> None:
+    def watch(self, read_canvas: ReadCanvas, losses: Sequence[LossRecord]) -> None:
         """Be told how canvases are read, and the losses of what was painted before."""
-        self.look, self.losses = look, list(losses)
-        self.inner.watch(look, losses)
+        self.read_canvas, self.losses = read_canvas, list(losses)
+        self.inner.watch(read_canvas, losses)
 
     def start_level(self, level: Level) -> None:
         """Begin a level."""
@@ -187,13 +177,13 @@ class LivePicture(Progress):
         with self._lock:
             canvas = self._canvas
         finest = pyramid_levels(*self.size) - 1
-        if canvas is None or self.look is None or not 0 <= zoom <= finest:
+        if canvas is None or self.read_canvas is None or not 0 <= zoom <= finest:
             return None
         side = TILE << (finest - zoom)
         place = [Span(n * side, (n + 1) * side) & Span(0, full) for n, full in zip((row, col), self.size, strict=True)]
         if min(span.length for span in place) <= 0:
             return None
-        pixels = self._read(self.look(*canvas), place)
+        pixels = self._read(self.read_canvas(*canvas), place)
         shape = [max(1, ceil(span.length / (1 << (finest - zoom)))) for span in place]
         image = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
         return bytes(as_vips(np.asarray(image)).jpegsave_buffer(Q=90, subsample_mode="off"))
@@ -221,8 +211,6 @@ class Board:
 
     Attributes
     ----------
-    title : str
-    budget : Budget
     pages : set of int
         Open just now, by thread.
     stopping : bool
@@ -234,7 +222,7 @@ class Board:
     def __init__(self, title: str, total: int = 1) -> None:
         self.title, self.total = printable(title), total
         self.budget, self.pages, self.stopping = Budget(), set[int](), False
-        self.workers: Workers | None = None
+        self.workers: Cluster | None = None
         self.pictures: dict[int, LivePicture] = {}
         self._results: Counter[str] = Counter()
         self._began = time.monotonic()
@@ -290,8 +278,8 @@ def _scaled(place: Sequence[Span], full: Sequence[int], sides: Sequence[int]) ->
     return Box(*spans)
 
 
-def _told(task: object, home: Any) -> str:
+def _told(task: object, affinity: Any) -> str:
     """What a worker does, in words."""
     words = {"paint_tile": "paints", "prepare_tile": "prepares", "measure_tile": "measures", "add_up": "adds up"}
     verb = words.get(str(task), str(task).replace("_", " "))
-    return f"{verb} tile {home[-1] + 1} of level {home[1] + 1}" if home else verb
+    return f"{verb} tile {affinity[-1] + 1} of level {affinity[1] + 1}" if affinity else verb

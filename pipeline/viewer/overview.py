@@ -8,6 +8,7 @@ from PIL import Image
 
 from ...tiling.grid import Box, Span
 from ..levels import Level
+from ..pictures.images import size_within
 
 LARGEST: Final = 2048  # px, long side of what is read whole
 
@@ -23,7 +24,7 @@ class Shown(Protocol):
         """Read a box: (h, w, 3), uint8 or uint16."""
 
 
-Look = Callable[[Level, int], Shown]  # reads the canvas of a level after so many rounds
+ReadCanvas = Callable[[Level, int], Shown]  # reads the canvas of a level after so many rounds
 
 
 def overview(shown: Shown, side: int) -> np.ndarray:
@@ -32,8 +33,7 @@ def overview(shown: Shown, side: int) -> np.ndarray:
     Of one that is large only as many rows are read as are shown.
     """
     height, width = shown.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    rows, cols = (max(1, round(length * scale)) for length in (height, width))
+    rows, cols = size_within(side, height, width)
     if max(height, width) <= LARGEST:
         whole = Image.fromarray(eight_bits(shown.read(Box(Span(0, height), Span(0, width)))))
         return np.asarray(whole.resize((cols, rows), Image.Resampling.BOX))

@@ -9,9 +9,9 @@ import numpy as np
 
 from ...tiling.grid import Box, Span
 from ...tiling.seams import FALSE_OFFSETS, REACHES, Read, find_seams
+from ..pictures.array_file import ArrayFile
 from ..pictures.images import resize
-from ..pictures.rasters import Raster
-from ..pictures.samples import Pixels
+from ..pictures.vips import Pixels
 
 SEAMS = 5
 AROUND = max(FALSE_OFFSETS) + max(REACHES)  # px to either side of a border that its score looks at
@@ -59,10 +59,10 @@ class Part(NamedTuple):
 
 
 def worst_seams(
-    painting: Pixels | Raster,
+    painting: Pixels | ArrayFile,
     rows: Sequence[int],
     cols: Sequence[int],
-    photograph: Pixels | Raster | None = None,
+    photograph: Pixels | ArrayFile | None = None,
     place: Box | None = None,
 ) -> list[Seam]:
     """Find the borders between neighboring tiles that show most, the worst first.
@@ -90,7 +90,7 @@ def _borders(place: Box, rows: Sequence[int], cols: Sequence[int]) -> Iterator[B
         yield from (Box(Span(row, row), part) for row in rows)
 
 
-def _measured(border: Box, painting: Pixels | Raster, photograph: Pixels | Raster | None) -> Seam:
+def _measured(border: Box, painting: Pixels | ArrayFile, photograph: Pixels | ArrayFile | None) -> Seam:
     around = Box(*(_widened(span, side) for span, side in zip(border, painting.shape, strict=False)))
     rows, cols = (
         [span.start - wide.start] if not span.length else [] for span, wide in zip(border, around, strict=True)
@@ -106,12 +106,12 @@ def _widened(span: Span, side: int) -> Span:
     return span if span.length else Span(span.start - AROUND, span.start + AROUND) & Span(0, side)
 
 
-def _reader(pixels: Pixels | Raster, frame: Box) -> Read:
+def _reader(pixels: Pixels | ArrayFile, frame: Box) -> Read:
     held = pixels[slice(*frame.rows), slice(*frame.cols)]
     return lambda box: held[slice(*box.rows), slice(*box.cols)]
 
 
-def telling_parts(picture: Pixels | Raster) -> list[Part]:
+def telling_parts(picture: Pixels | ArrayFile) -> list[Part]:
     """Choose places that tell much about a painting: its middle, its finest detail, its calmest plane.
 
     Parameters

@@ -13,25 +13,16 @@ from urllib.parse import quote
 
 from ...tiling.grid import Box
 from ..errors import SettingsError
+from ..output_files import write_file
+from ..pictures.array_file import ArrayFile
 from ..pictures.images import Picture
-from ..pictures.rasters import Raster
-from ..pictures.samples import Pixels
-from ..pictures.writing import write_file
+from ..pictures.vips import Pixels
 from ..storage.run_folder import RunFolder
 from .areas import Area
 from .facts import Difference, loss_rows, picture_facts, size_text
 from .pages import render_page
 from .places import telling_parts, worst_seams
-from .pyramid import (
-    LOSSLESS,
-    LOSSY,
-    OVERLAP,
-    THUMBNAIL,
-    TILE,
-    Pyramid,
-    cut_pyramid,
-    write_thumbnail,
-)
+from .pyramid import LOSSLESS, LOSSY, OVERLAP, THUMBNAIL, TILE, Pyramid, cut_pyramid, write_thumbnail
 from .record import Record
 from .tile_folder import move_tiles, remove_others
 
@@ -55,7 +46,6 @@ class Layer(NamedTuple):
         What it shows.
     lines : list of list of (row, column)
         px of the picture.
-    areas : sequence of Area
     """
 
     name: str
@@ -71,17 +61,12 @@ class Content:
 
     Attributes
     ----------
-    painting : Path
-    picture : Picture
-    record : Record or None
     left : (H, W, 3) or None
         Another picture in register, to be seen left of the divider.
     labels : (str, str)
         Of the left one and of the picture.
     left_form : str
         In which its tiles are stored, see `muralist.pipeline.viewer.pyramid`.
-    title : str
-    notices : tuple of str
     comparison : list of Difference or None
         How the two came about otherwise.
     areas : sequence of Area
@@ -91,7 +76,7 @@ class Content:
     painting: Path
     picture: Picture
     record: Record | None
-    left: Pixels | Raster | None
+    left: Pixels | ArrayFile | None
     labels: tuple[str, str] = ("Photograph", "Painting")
     left_form: str = LOSSY
     title: str = ""
@@ -101,12 +86,7 @@ class Content:
 
 
 def check_single_file(path: Path, picture: Picture) -> None:
-    """Refuse a picture that is too large for one file.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """Refuse a picture that is too large for one file. Raises `SettingsError`."""
     if picture.height * picture.width > SINGLE_FILE_PIXELS:
         raise SettingsError(
             f"{path}: {picture.width} x {picture.height} px in one file, wanted at most "
@@ -117,10 +97,7 @@ def check_single_file(path: Path, picture: Picture) -> None:
 def publish(content: Content, page: Path, folder: RunFolder, *, single_file: bool = False) -> None:
     """Write a page and its tiles, which are made in a run's folder; those of the page before it go last.
 
-    Raises
-    ------
-    OutputError
-        If something cannot be written; then the page is as it was.
+    Raises `OutputError` if something cannot be written; then the page is as it was.
     """
     made = folder.local_dir / "tiles"
     made.mkdir()
@@ -130,14 +107,14 @@ def publish(content: Content, page: Path, folder: RunFolder, *, single_file: boo
         write_file(page, _page(content, _inlined(right), _inlined(left) if left else None))
         return
     write_thumbnail(right, made / THUMBNAIL)
-    home = move_tiles(made, tiles_path(page), folder.run)
-    place = f"{quote(os.fsencode(home.parent.name))}/{home.name}"
+    tiles = move_tiles(made, tiles_path(page), folder.run)
+    place = f"{quote(os.fsencode(tiles.parent.name))}/{tiles.name}"
     try:
         write_file(page, _page(content, _linked(right, place), _linked(left, place) if left else None))
     except BaseException:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(tiles, ignore_errors=True)
         raise
-    remove_others(home)
+    remove_others(tiles)
 
 
 def _page(content: Content, right: dict[str, Any], left: dict[str, Any] | None) -> bytes:

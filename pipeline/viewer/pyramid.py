@@ -15,8 +15,8 @@ from typing import Final
 import pyvips
 
 from ..errors import OutputError
-from ..pictures.bands import RowsError, Samples, as_png
-from ..pictures.samples import Rows, one_line, source_of
+from ..pictures.encoded_rows import EncodedRows, RowsError, as_png
+from ..pictures.vips import Rows, one_line, source_of
 
 TILE: Final = 512
 OVERLAP: Final = 2  # whole pixels of CSS also on a screen that has two for each
@@ -34,8 +34,6 @@ class Pyramid:
     ----------
     folder : Path
         Has a folder per level, with tiles `COL_ROW.EXTENSION`.
-    extension : str
-    levels : int
     """
 
     folder: Path
@@ -64,7 +62,7 @@ def cut_pyramid(rows: Rows, folder: Path, form: str) -> Pyramid:
     OutputError
         If the disk is full, among others.
     """
-    pieces = _Pieces(as_png(Samples(rows, None, None, 8)))
+    pieces = _Pieces(as_png(EncodedRows(rows, None, None, 8)))
     with ThreadPoolExecutor(1) as encoder:
         cutting = encoder.submit(_cut, pieces, folder, form)
         try:

@@ -87,7 +87,7 @@ def _losses_by_name(level: object) -> object:
 
 
 def _row_by_name(row: object, settings: object) -> object:
-    """The same of a look at the losses, whose weights were in the settings."""
+    """The same of a loss record, whose weights were in the settings."""
     if not isinstance(row, dict) or "losses" in row:
         return row
     losses = {term: row[term] for term in _FORMER_TERMS if row.get(term) is not None}
@@ -170,10 +170,7 @@ class Record(BaseModel):
 def read_record(painting: Path) -> Record | None:
     """Read the record beside a painting; None if there is none.
 
-    Raises
-    ------
-    PictureError
-        If it is damaged, or something else.
+    Raises `PictureError` if it is damaged, or something else.
     """
     path = sidecar_path(painting)
     try:

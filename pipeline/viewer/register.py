@@ -9,9 +9,9 @@ import numpy as np
 
 from ...tiling.grid import Box, Span
 from ..errors import PictureError
+from ..pictures.array_file import Allocator, ArrayFile
 from ..pictures.images import Picture, resize_rows
-from ..pictures.rasters import Raster, Room
-from ..pictures.samples import BAND_BYTES, Pixels
+from ..pictures.vips import BLOCK_BYTES, Pixels
 from ..render_plan import painted_part
 from ..sizes import target_size
 from .record import Record
@@ -23,8 +23,6 @@ class Found:
 
     Attributes
     ----------
-    picture : Picture or None
-    notices : tuple of str
     shape : (int, int) or None
         Height and width of the whole photograph, px; with a record only.
     crop : callable (Picture) -> Picture, or None
@@ -44,10 +42,7 @@ def find_photograph(
 
     What is copied of pixels on the disk is filed in `folder`.
 
-    Raises
-    ------
-    PictureError
-        If one was named that is not what the record tells of.
+    Raises `PictureError` if one was named that is not what the record tells of.
     """
     if record is None:
         return Found(None if named is None else read(named))
@@ -91,18 +86,20 @@ def _cropped(photograph: Picture, record: Record, folder: Path | None) -> Found:
     return Found(crop(photograph), shape=(photograph.height, photograph.width), crop=crop)
 
 
-def in_register(photograph: Picture, picture: Picture, room: Room, place: Box | None = None) -> Pixels | Raster:
+def in_register(
+    photograph: Picture, picture: Picture, allocate: Allocator, place: Box | None = None
+) -> Pixels | ArrayFile:
     """The photograph at a picture's size, 8 bits; or, with white around it, where the painting is in the picture."""
     height, width = picture.height, picture.width
     (top, bottom), (left, right) = place or Box(Span(0, height), Span(0, width))
-    pixels = room("in-register", (height, width, 3), np.dtype(np.uint8))
-    step = max(1, BAND_BYTES // (width * 12))
+    pixels = allocate("in-register", (height, width, 3), np.dtype(np.uint8))
+    step = max(1, BLOCK_BYTES // (width * 12))
     for start in range(0, height, step):
         stop = min(start + step, height)
-        band = np.full((stop - start, width, 3), 255, np.uint8)
+        block = np.full((stop - start, width, 3), 255, np.uint8)
         inner = Span(start, stop) & Span(top, bottom)
         if inner.length > 0:
             part = resize_rows(photograph.pixels, bottom - top, right - left, (inner.start - top, inner.stop - top))
-            band[inner.start - start : inner.stop - start, left:right] = np.rint(part * 255)
-        pixels[start:stop, 0:width] = band
+            block[inner.start - start : inner.stop - start, left:right] = np.rint(part * 255)
+        pixels[start:stop, 0:width] = block
     return pixels

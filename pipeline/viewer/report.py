@@ -13,13 +13,13 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from ..errors import OutputError, PictureError, PipelineError
+from ..output_files import check_place
+from ..pictures.array_file import allocator_in
 from ..pictures.masks import read_mask
-from ..pictures.rasters import room_in
 from ..pictures.reading import read_picture
-from ..pictures.writing import check_place
 from ..settings import Settings
 from ..storage.run_folder import open_run
-from ..workers.memory import budget, machine_memory
+from ..workers.machine import budget, machine_memory
 from .areas import find_areas
 from .publish import Content, check_single_file, publish, tiles_path
 from .record import read_record
@@ -109,9 +109,9 @@ def write_report(
         before = find_photograph(record, painting, photograph, make, local_dir)
         read = partial(read_mask, memory=memory, folder=folder.local_dir)
         areas, notices = find_areas(record, painting, before, read)
-        with room_in(local_dir) as room:
+        with allocator_in(local_dir) as allocate:
             place = None if record is None else record.place
-            left = None if before.picture is None else in_register(before.picture, picture, room, place)
+            left = None if before.picture is None else in_register(before.picture, picture, allocate, place)
             content = Content(painting, picture, record, left, notices=(*before.notices, *notices), areas=areas)
             publish(content, page, folder, single_file=single_file)
     return page
@@ -144,10 +144,7 @@ def viewed(painting: Path, photograph: Path | None = None) -> Iterator[Path]:
 def add_report(painting: Path, photograph: Path, settings: Settings) -> None:
     """Write the page of a painting that was just made.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be written; the painting is there.
+    Raises `OutputError` if it cannot be written; the painting is there.
     """
     try:
         write_report(painting, photograph=photograph, overwrite=True, memory=budget(settings))

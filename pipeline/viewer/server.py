@@ -24,7 +24,8 @@ from ..console import LOG
 from ..errors import SettingsError
 from ..levels import Level
 from ..progress import Progress
-from .live import Board, LivePicture, Workers, pyramid_levels
+from ..workers.cluster import Cluster
+from .live import Board, LivePicture, pyramid_levels
 from .pages import render_page
 from .pyramid import TILE
 
@@ -42,7 +43,6 @@ def served(board: Board, port: int, host: str = LOCAL) -> Iterator[str]:
 
     Parameters
     ----------
-    board : Board
     port : int
         0 for any that is free.
     host : str
@@ -95,7 +95,7 @@ def open_live(title: str, port: int | None, host: str, total: int = 1) -> Iterat
 
 @contextmanager
 def shown_live(
-    board: Board | None, name: str, levels: Sequence[Level], inner: Progress, workers: Workers, number: int = 1
+    board: Board | None, name: str, levels: Sequence[Level], inner: Progress, workers: Cluster, number: int = 1
 ) -> Iterator[Progress]:
     """Show a painting on a page while a block lasts, if there is one; give what the painting is to tell."""
     if board is None:

@@ -28,13 +28,13 @@ def check_folder(folder: Path) -> None:
 
 def move_tiles(made: Path, folder: Path, run: str) -> Path:
     """Bring tiles to the disk and to their place, which nobody has named yet; return it."""
-    home = folder / run
+    tiles = folder / run
     try:
         for path in [*made.rglob("*"), made]:
             _sync(path)
         folder.mkdir(exist_ok=True)
         check_folder(folder)
-        os.rename(made, home)
+        os.rename(made, tiles)
         sync_folder(folder)
     except OSError as error:
         if isinstance(error, OutputError):
@@ -42,7 +42,7 @@ def move_tiles(made: Path, folder: Path, run: str) -> Path:
         raise OutputError(
             f"{folder}: tiles cannot be put there ({error.strerror}); check the folder and its free space", path=folder
         ) from error
-    return home
+    return tiles
 
 
 def _sync(path: Path) -> None:
@@ -53,8 +53,8 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def remove_others(home: Path) -> None:
+def remove_others(tiles: Path) -> None:
     """Remove the tiles of pages that were replaced."""
-    for path in home.parent.iterdir():
-        if path != home and _RUN.fullmatch(path.name) and not path.is_symlink():
+    for path in tiles.parent.iterdir():
+        if path != tiles and _RUN.fullmatch(path.name) and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -77,15 +77,15 @@ class SchedulerClient:
         async with asyncio.timeout(ANSWER_SECONDS):  # (Python 3.11's wait_for may forget that it was cancelled)
             return dict(await self._client.scheduler.identity(n_workers=-1))
 
-    async def ask(self, address: str, terms: WorkerRequirements, what: Callable[[], Facts]) -> Facts:
+    async def ask(self, address: str, requirements: WorkerRequirements, what: Callable[[], Facts]) -> Facts:
         """Ask a worker for its versions, which needs nothing but Python there, and if they are right for the rest."""
         facts = {"host": await self._call(address, node)}
-        for package in terms.versions:
+        for package in requirements.versions:
             try:
                 facts[package] = await self._call(address, version, package)
             except PackageNotFoundError:
                 facts[package] = None
-        if terms.other_version(facts):
+        if requirements.other_version(facts):
             return facts
         try:
             seen: Facts = await self._call(address, what)
@@ -135,10 +135,7 @@ class SchedulerClient:
 def _security(settings: Settings) -> Security | None:
     """Make dask's TLS settings from ours; for a scheduler of our own, a certificate that only this process has.
 
-    Raises
-    ------
-    ClusterError
-        If they are not for a tls:// scheduler, or a file does not serve.
+    Raises `ClusterError` if they are not for a tls:// scheduler, or a file does not serve.
     """
     files = {name: getattr(settings, name) for name in ("tls_ca", "tls_cert", "tls_key") if getattr(settings, name)}
     if not files:

@@ -1,18 +1,16 @@
-"""Where tasks run: a set of workers, whoever comes and goes.
+"""Where tasks run: a set of workers that may change at any time.
 
-`dispatch.py` decides which worker does what, and every call is bound to that worker; `client.py` carries it there and
-brings the result. A thread of its own does that, and looks every second who is there: workers that come are asked what
-they are and used, what lost workers had is run again elsewhere, and a scheduler that is gone is waited for.
+`dispatch.py` decides which worker runs which call; `client.py` submits it to that worker and fetches the result. A
+thread of its own does this, and polls the scheduler every second: new workers are asked what they are and used, calls
+of lost workers are run again elsewhere, and a scheduler that is gone is waited for.
 """
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import Callable, Collection, Coroutine, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from heapq import nlargest
 from math import inf
@@ -33,11 +31,12 @@ from ..storage.store import Store
 from .client import SchedulerClient, TaskDropped
 from .dispatch import Batch, Call, Dispatch, Run
 from .handshake import handshake
-from .local import block_sigint, local_shape, start_workers
+from .local import local_shape, start_workers
+from .loop_thread import LoopThread
 from .requirements import Backend, Facts, WorkerRequirements
 
 ASK_SECONDS = 60  # for a worker to say what it is: it loads torch and reads the weight file
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 RECONNECT_SECONDS = 600
 LOST_WORKERS_ALLOWED = 10  # per task; one that needs too much memory would go through workers for ever
 QUIET = {
@@ -46,24 +45,17 @@ QUIET = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.interval": "500ms",
     "distributed.deploy.lost-worker-timeout": "1 hour",  # dask's own 15 s are too few to load torch on a busy machine
-    "distributed.worker.profile.enabled": False,  # a look at every thread each 10 ms, which painting waits for
+    "distributed.worker.profile.enabled": False,  # which samples every thread each 10 ms, which painting waits for
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
 }
 CLIENT_LOG = "distributed.client"  # has a handler of its own
+Answer = tuple[Any, BaseException | None]  # to a call: its result, or what went wrong
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """What became of a call."""
-
-    result: Any = None
-    error: BaseException | None = None
-
-
-class Cluster:
+class Cluster(LoopThread):
     """A running set of workers that suit one render or batch; see `open_cluster`. Safe in threads.
 
     Attributes
@@ -81,6 +73,7 @@ class Cluster:
     """
 
     def __init__(self, settings: Settings, store: Store, local_dir: Path, tiles: int, weights: WeightFile) -> None:
+        super().__init__("muralist-cluster")
         self.workers = self.lost = self.threads = 0
         self.device = self.device_name = self.precision = ""
         self.notices: list[str] = []
@@ -88,15 +81,11 @@ class Cluster:
         self._requirements = WorkerRequirements.of(store, weights)
         self._client = SchedulerClient(settings)
         self._dispatch = Dispatch(self._begin, self._cancel)
-        self._answers: dict[Batch, SimpleQueue[_Answer]] = {}
+        self._answers: dict[Batch, SimpleQueue[Answer]] = {}
         self._known: dict[str, str] = {}  # workers that were asked what they are, and what to call them
         self._given_up: set[str] = set()  # workers that hang, which may be there for a while yet
         self._peaks: dict[str, int] = {}
         self._seen = time.monotonic()  # when there last was a worker
-        self._failed: BaseException | None = None
-        self._tasks: dict[Hashable, asyncio.Task[None]] = {}
-        self._loop, self._stopping, self._opened = asyncio.new_event_loop(), asyncio.Event(), Future[None]()
-        self._thread = threading.Thread(target=self._run, name="muralist-cluster")
 
     # -------------------------------------------------------------------------------- for the driver, in any thread
 
@@ -105,25 +94,20 @@ class Cluster:
         """Tasks that were run again: the worker was lost or took far too long, or the scheduler was gone."""
         return self._dispatch.again
 
-    @property
-    def failed(self) -> BaseException | None:
-        """What ended all maps, also those to come; None while the workers are of use."""
-        return self._failed
-
     def at_work(self) -> dict[str, tuple[Any, Hashable] | None]:
         """Tell of every worker the task it is at work on, and on what; None if it idles. Nothing once all has ended."""
         found = Future[dict[str, tuple[Any, Hashable] | None]]()
 
-        def look() -> None:
+        def tell() -> None:
             work = {
-                each: None if call is None else (call.task, call.home)
+                each: None if call is None else (call.task, call.affinity)
                 for each, call in self._dispatch.at_work().items()
             }
             found.set_result({self._known.get(each, each): what for each, what in work.items()})
 
-        self._post(look)
+        self._post(tell)
         with suppress(TimeoutError):
-            return found.result(timeout=LOOK_SECONDS)
+            return found.result(timeout=POLL_SECONDS)
         return {}
 
     def peak_rss(self) -> int:
@@ -140,7 +124,7 @@ class Cluster:
         calls: Sequence[tuple[Any, ...]],
         *,
         priority: int = 0,
-        homes: Sequence[Hashable] | None = None,
+        affinities: Sequence[Hashable] | None = None,
         limits: Sequence[float] | None = None,
     ) -> Iterator[Any]:
         """Run a task once per tuple of arguments; yield results as they come, in no particular order.
@@ -149,10 +133,9 @@ class Cluster:
         ----------
         task : str
             Name of a function of `muralist.pipeline.tasks`.
-        calls : sequence of tuple
         priority : int
             Tasks with a lower number are served first.
-        homes : sequence of hashable, optional
+        affinities : sequence of hashable, optional
             What each call works on; the worker that last worked on it is preferred.
         limits : sequence of float, optional
             Seconds that each call takes at most on the slowest machine. A worker that takes far longer is not waited
@@ -165,83 +148,44 @@ class Cluster:
         Exception
             Whatever a task raised; the others of this map are given up.
         """
-        batch, answers = Batch(priority), SimpleQueue[_Answer]()
-        places = homes if homes is not None else [None] * len(calls)
+        batch, answers = Batch(priority), SimpleQueue[Answer]()
+        places = affinities if affinities is not None else [None] * len(calls)
         most = limits if limits is not None else [inf] * len(calls)
         parts = zip(calls, places, most, strict=True)
-        todo = [Call(batch, (task, *call), home, limit) for call, home, limit in parts]
-        if self._failed is not None:
-            raise self._failed
+        todo = [Call(batch, (task, *call), affinity, limit) for call, affinity, limit in parts]
+        if self.failed is not None:
+            raise self.failed
         self._post(self._add, batch, todo, answers)
         try:
             for _ in todo:
-                answer = answers.get()
-                if answer.error is not None:
-                    raise answer.error
-                yield answer.result
+                result, error = answers.get()
+                if error is not None:
+                    raise error
+                yield result
         finally:
             self._post(self._give_up, batch)
 
-    def _post(self, function: Callable[..., object], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # the thread has ended
-            self._loop.call_soon_threadsafe(function, *arguments)
-
     # ------------------------------------------------------------------------------------------------ its own thread
-
-    def start(self) -> None:
-        """Start the thread and wait until there are workers. Ctrl-C reaches neither it nor processes begun there."""
-        with block_sigint():
-            self._thread.start()
-        self._opened.result()
-
-    def stop(self) -> None:
-        """Leave the scheduler, stop what was started, and wait for that."""
-        self._post(self._stopping.set)
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._live())
-
-    async def _live(self) -> None:
-        work = self._spawn("work", self._work())
-        await self._stopping.wait()
-        work.cancel()
-        await asyncio.wait({work})
-        self._fail(ClusterError("the workers were stopped; keep the cluster open while tasks are under way"))
 
     async def _work(self) -> None:
         async with AsyncExitStack() as stack:
             await self._open(stack)
             self._opened.set_result(None)
             while not self._stopping.is_set():  # what is awaited below may swallow that this was cancelled
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
                 try:
-                    await self._look()
+                    await self._poll()
                 except OSError:
                     await self._reconnect()
                 self._replace_overdue()
                 self._dispatch.fill()
                 self._check_that_somebody_is_there()
 
-    def _spawn(self, key: Hashable, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        self._tasks[key] = task = asyncio.create_task(work)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._fail(error)
-
     def _fail(self, error: BaseException) -> None:
         """End all maps with an error, also those to come."""
-        self._failed = self._failed or error
-        if not self._opened.done():
-            self._opened.set_exception(error)
+        super()._fail(error)
         for answers in self._answers.values():
-            answers.put(_Answer(error=self._failed))
+            answers.put((None, self.failed))
         self._answers.clear()
 
     # ------------------------------------------------------------------------------------------- in it: who is there
@@ -264,7 +208,7 @@ class Cluster:
             raise ClusterError(f"scheduler {self._client.address} has no workers; start some with `dask worker`")
         found = await self._ask_all(workers)
         while not found and self._are_starting():
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             workers = await self._client.workers()
             found = await self._ask_all(workers)
         if not found:
@@ -329,7 +273,7 @@ class Cluster:
         self._dispatch.join(address, workers[address]["nthreads"])
         self.workers = max(self.workers, len(self._dispatch.workers))
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         """Find out who came and who left."""
         workers = await self._client.workers()
         self._given_up &= workers.keys()
@@ -370,7 +314,7 @@ class Cluster:
                 self._answer(call.batch, error=_given_up(call))
 
     async def _reconnect(self) -> None:
-        """Connect again, now or at the next look; then all workers are asked again, as if they had come later."""
+        """Connect again, now or at the next poll; then all workers are asked again, as if they had come later."""
         self._forget_workers()
         await self._client.close()
         try:
@@ -398,9 +342,9 @@ class Cluster:
 
     # --------------------------------------------------------------------------------------------- in it: who does what
 
-    def _add(self, batch: Batch, calls: Sequence[Call], answers: "SimpleQueue[_Answer]") -> None:
-        if self._failed is not None:
-            answers.put(_Answer(error=self._failed))
+    def _add(self, batch: Batch, calls: Sequence[Call], answers: "SimpleQueue[Answer]") -> None:
+        if self.failed is not None:
+            answers.put((None, self.failed))
             return
         self._answers[batch] = answers
         self._dispatch.add(calls)
@@ -413,19 +357,15 @@ class Cluster:
 
     def _answer(self, batch: Batch, result: Any = None, error: BaseException | None = None) -> None:
         if batch in self._answers:
-            self._answers[batch].put(_Answer(result, error))
+            self._answers[batch].put((result, error))
         if error is not None:
             self._dispatch.drop(batch)
 
     def _begin(self, run: Run) -> None:
         self._spawn(run, self._attend(run))
 
-    def _cancel(self, key: Hashable) -> None:
-        if key in self._tasks:
-            self._tasks.pop(key).cancel()
-
     async def _attend(self, run: Run) -> None:
-        """Have a call run by its worker. What dask drops stays, for the next look connects again, and runs it again."""
+        """Have a call run by its worker. What dask drops stays, for the next poll connects again, and runs it again."""
         result: Any = None
         error: Exception | None = None
         try:
@@ -468,20 +408,17 @@ def open_cluster(
     DeviceError
         If no worker has the device that was asked for.
     """
-    with dask.config.set(QUIET), _silence():
+    with (
+        dask.config.set(QUIET),
+        silence_logging_cmgr(logging.CRITICAL, "distributed"),  # what matters is said in notices and errors
+        silence_logging_cmgr(logging.CRITICAL, CLIENT_LOG),
+    ):
         cluster = Cluster(settings, store, local_dir, tiles, weights)
         try:
             cluster.start()
             yield cluster
         finally:
             cluster.stop()
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep dask's log out of the terminal: what matters is said in notices and errors."""
-    with silence_logging_cmgr(logging.CRITICAL, "distributed"), silence_logging_cmgr(logging.CRITICAL, CLIENT_LOG):
-        yield
 
 
 def _who(address: str, facts: Facts) -> str:

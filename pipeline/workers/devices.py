@@ -12,7 +12,7 @@ import torch
 
 from ..errors import DeviceError, DeviceMemoryError
 from ..storage.store import Store
-from .processor import cpu_name
+from .machine import cpu_name
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 
@@ -22,7 +22,6 @@ def worker_facts(store: Store, token: str, weights: str, device: str) -> dict[st
 
     Parameters
     ----------
-    store : Store
     token : str
         Name of a small file there.
     weights : str
@@ -117,7 +116,6 @@ def memory_errors(what: str, device: str) -> Iterator[None]:
     ----------
     what : str
         Such as "a tile of 1024 x 1024 px".
-    device : str
 
     Raises
     ------
@@ -157,10 +155,7 @@ def best_precision(device: str) -> str:
 def resolve_device(device: str) -> str:
     """Turn "auto" into the best that is there (CUDA, then Apple's GPU, then the CPU), and refuse what is not.
 
-    Raises
-    ------
-    DeviceError
-        If the device asked for is not there.
+    Raises `DeviceError` if the device asked for is not there.
     """
     there: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,

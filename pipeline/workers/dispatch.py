@@ -1,10 +1,10 @@
 """Which worker works on what next: policy alone, knowing neither dask nor processes.
 
-Calls wait in one line, by priority, then in the order they came. A worker has at most two: one at work and one to go on
-with at once. A call prefers the worker that last worked on its home (a tile, whose files that worker still
-holds), but no worker idles while another has a queue. When nothing waits any more, an idle worker takes over what
-another has not begun, and runs a second time what takes another far too long; the first result counts. That is
-harmless, for tasks are pure and write whole files of the same bytes.
+Calls wait in one queue, by priority, then first come, first served. A worker has at most two: one running and one
+waiting. A call prefers a worker by affinity: the one that last worked on the same tile, whose files it
+has cached. But no worker idles while another has a queue. Once the queue is empty, an idle worker takes over what
+another has not begun, and runs again what takes another far too long; the first result counts. That is harmless: tasks
+are pure and write whole files of the same bytes.
 
 How long a call should take is known from others of its map; before one of them has ended, from earlier calls of the
 same task; and before one of those has, from a limit that holds on the slowest machine.
@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 30.0  # how long a call may take, however fast others of its 
 PATIENCE = 3  # and how many times as long as their median
 REPLACE = 2  # times as long, and a worker is no longer waited for
 PACES = 100  # calls of a task that are remembered
-HOMES = 100_000  # of which the last worker is remembered
+AFFINITIES = 100_000  # of which the last worker is remembered
 
 
 @dataclass(eq=False)
@@ -52,9 +52,7 @@ class Call:
 
     Attributes
     ----------
-    batch : Batch
-    arguments : tuple
-    home : hashable, optional
+    affinity : hashable, optional
         What it works on.
     limit : float
         Seconds that it takes at most on the slowest machine; calls of a task take times in proportion to it.
@@ -68,7 +66,7 @@ class Call:
 
     batch: Batch
     arguments: tuple[Any, ...] = ()
-    home: Hashable = None
+    affinity: Hashable = None
     limit: float = inf
     losses: int = 0
     runs: list["Run"] = field(default_factory=list)
@@ -121,7 +119,7 @@ class Dispatch:
         self._line: list[Call] = []
         self._runs: dict[str, list[Run]] = {}  # of every worker, in the order they were begun
         self._threads: dict[str, int] = {}
-        self._last: dict[Hashable, str] = {}  # the worker that last worked on a home
+        self._last: dict[Hashable, str] = {}  # the worker that last had an affinity
         # Of the last calls of a task, what share of their limit they took.
         self._paces: dict[object, deque[float]] = defaultdict(lambda: deque(maxlen=PACES))
 
@@ -182,29 +180,29 @@ class Dispatch:
             self._start(*found)
 
     def _next(self) -> tuple[Call, str] | None:
-        """First of the line and its worker. A second call for a worker is never one that is at home elsewhere."""
-        homes = self._line_by_worker()
+        """First of the line and its worker. A second call for a worker never has an affinity to another one."""
+        by_worker = self._line_by_worker()
         idle, busy = self._with(0), [worker for held in range(1, IN_FLIGHT) for worker in self._with(held)]
         for worker in idle:
-            if worker in homes:
-                return homes[worker][0], worker
-        if idle and homes:
-            calls = homes.get(None)
-            return (calls[0] if calls else max(homes.values(), key=len)[-1]), idle[0]
+            if worker in by_worker:
+                return by_worker[worker][0], worker
+        if idle and by_worker:
+            calls = by_worker.get(None)
+            return (calls[0] if calls else max(by_worker.values(), key=len)[-1]), idle[0]
         for worker in busy:
-            if calls := homes.get(worker) or homes.get(None):
+            if calls := by_worker.get(worker) or by_worker.get(None):
                 return calls[0], worker
         return None
 
     def _line_by_worker(self) -> dict[str | None, list[Call]]:
-        """The calls of lowest priority in the line, by the worker where they are at home."""
-        homes: dict[str | None, list[Call]] = defaultdict(list)
+        """The calls of lowest priority in the line, by the worker that they have an affinity to."""
+        by_worker: dict[str | None, list[Call]] = defaultdict(list)
         for call in self._line:
             if call.batch.priority > self._line[0].batch.priority:
                 break
-            worker = None if call.home is None else self._last.get(call.home)
-            homes[worker if worker in self._runs else None].append(call)
-        return dict(homes)
+            worker = None if call.affinity is None else self._last.get(call.affinity)
+            by_worker[worker if worker in self._runs else None].append(call)
+        return dict(by_worker)
 
     def _with(self, held: int) -> list[str]:
         return [worker for worker, runs in self._runs.items() if len(runs) == held]
@@ -255,15 +253,15 @@ class Dispatch:
         run = Run(call, worker)
         call.runs.append(run)
         self._runs[worker].append(run)
-        self._remember(call.home, worker)
+        self._remember(call.affinity, worker)
         self._note_work(worker)
         self._begin(run)
 
-    def _remember(self, home: Hashable, worker: str) -> None:
-        if home is not None:
-            self._last.pop(home, None)
-            self._last[home] = worker
-            if len(self._last) > HOMES:
+    def _remember(self, affinity: Hashable, worker: str) -> None:
+        if affinity is not None:
+            self._last.pop(affinity, None)
+            self._last[affinity] = worker
+            if len(self._last) > AFFINITIES:
                 del self._last[next(iter(self._last))]
 
     def _note_work(self, worker: str) -> None:

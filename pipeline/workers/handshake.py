@@ -4,8 +4,9 @@ import signal
 from typing import Any
 
 from ..settings import Settings
-from ..storage.store import Store, hold
-from .memory import budget, peak_rss
+from ..storage.byte_cache import set_cache_limit
+from ..storage.store import Store
+from .machine import budget, peak_rss
 from .requirements import WorkerRequirements
 
 
@@ -22,7 +23,7 @@ def run_and_measure(name: str, *arguments: Any) -> tuple[Any, int]:
 
 
 def handshake(
-    terms: WorkerRequirements, settings: Settings, store: Store, device: str, threads: int | None, neighbors: int
+    requirements: WorkerRequirements, settings: Settings, store: Store, device: str, threads: int | None, neighbors: int
 ) -> dict[str, Any]:
     """Make a worker ready, one of `neighbors` on its host, and let it say what it is and sees. Runs in the worker."""
     from . import devices  # loads torch, so not for the driver
@@ -32,8 +33,8 @@ def handshake(
     if threads is not None:
         devices.use_threads(threads)
     devices.choose_algorithms(settings.fast)
-    hold(budget(settings) // 2 // neighbors)
-    facts = devices.worker_facts(store, terms.name, str(terms.weights.place), device)
+    set_cache_limit(budget(settings) // 2 // neighbors)
+    facts = devices.worker_facts(store, requirements.name, str(requirements.weights.local_path), device)
     if facts["device"] is not None:
         devices.stay_near(str(facts["device"]))
     return facts

@@ -4,10 +4,7 @@ import asyncio
 import logging
 import multiprocessing
 import os
-import platform
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
 
 from ..errors import ClusterError, SettingsError
 from ..settings import Settings
+from .machine import gpu_memory, has_metal, visible_gpus
 
 # More is slower, and a machine with far too many does not answer any more.
 MOST_PER_CORE = 4
@@ -47,33 +45,6 @@ class WorkerLayout:
     gpus: tuple[str, ...] = ()
 
 
-def visible_gpus() -> list[str]:
-    """List the CUDA devices this process may use, without loading torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    found = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-    return found.stdout.split() if found.returncode == 0 else []
-
-
-def gpu_memory(gpus: Sequence[str]) -> int | None:
-    """Return the least memory that is free on any of some GPUs, bytes, without loading torch; None if unknown."""
-    query = ["nvidia-smi", f"--id={','.join(gpus)}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    if not gpus or shutil.which(query[0]) is None:
-        return None
-    found = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-    free = found.stdout.split()
-    return min(map(int, free)) << 20 if found.returncode == 0 and free and all(map(str.isdecimal, free)) else None
-
-
-def has_metal() -> bool:
-    """Say whether this is a Mac with a GPU that torch computes on."""
-    return (platform.system(), platform.machine()) == ("Darwin", "arm64")
-
-
 def local_shape(settings: Settings, tiles: int) -> WorkerLayout:
     """Choose workers and threads for this machine: some per GPU, or the cores shared out, never more than tiles.
 
@@ -81,10 +52,7 @@ def local_shape(settings: Settings, tiles: int) -> WorkerLayout:
     for up to four workers, then up to four threads each. A GPU has a worker for each of its share of the cores, up to
     eight, if its memory is large enough; where that is not known, one.
 
-    Raises
-    ------
-    SettingsError
-        If more workers or threads are asked for than make sense on so many cores.
+    Raises `SettingsError` if more workers or threads are asked for than make sense on so many cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     _check_asked(settings, cores)
@@ -154,9 +122,7 @@ class LocalWorker(_NoHTTP, Worker):  # type: ignore[misc]
 def check_main() -> None:
     """Refuse to work while this process is a worker that imports the caller's script again, to get ready.
 
-    Raises
-    ------
-    ClusterError
+    Raises `ClusterError`.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ClusterError(
@@ -171,10 +137,7 @@ async def start_workers(stack: AsyncExitStack, shape: WorkerLayout, folder: Path
     All listen on 127.0.0.1 and run code for whoever connects, so they ask everybody for the certificate in `security`.
     If a worker dies while it starts, all are started again.
 
-    Raises
-    ------
-    ClusterError
-        If workers do not start again and again.
+    Raises `ClusterError` if workers do not start again and again.
     """
     stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": environment(shape)}))
     common = {"host": "127.0.0.1", "protocol": "tls://", "security": security, "local_directory": str(folder)}
@@ -191,7 +154,7 @@ async def start_workers(stack: AsyncExitStack, shape: WorkerLayout, folder: Path
             if attempt == STARTS:
                 raise ClusterError(
                     f"the workers on this machine did not start, {STARTS} times ({type(error).__name__}: {error}), "
-                    "perhaps for want of memory; use fewer --workers, or look for what kills them "
+                    "possibly out of memory; use fewer --workers, or look for what kills them "
                     f"(in a Python script, a call that is not under `{MAIN}` does)"
                 ) from error
     raise AssertionError("every attempt returns or raises")

@@ -27,7 +27,6 @@ class WorkerRequirements:
     ----------
     versions : dict
         Of packages, without build labels: a driver without a GPU may have another build of torch.
-    weights : WeightFile
     store : str
         Root of the store.
     token : str
@@ -41,7 +40,7 @@ class WorkerRequirements:
 
     @classmethod
     def of(cls, store: Store, weights: WeightFile) -> "WorkerRequirements":
-        """Make the terms of a render on this machine."""
+        """Make the requirements of a render on this machine."""
         versions = {package: without_build(version(package)) for package in ("muralist", "torch")}
         return cls(versions, weights, store.root, uuid.uuid4().hex)
 
@@ -100,10 +99,7 @@ class Backend:
     def common(cls, workers: Collection[Facts], settings: Settings) -> "Backend":
         """Choose the best device that any worker has, and the best number type that all workers with it have.
 
-        Raises
-        ------
-        DeviceError
-            If no worker has the device that was asked for.
+        Raises `DeviceError` if no worker has the device that was asked for.
         """
         able = [facts for facts in workers if facts["device"] is not None]
         if not able:

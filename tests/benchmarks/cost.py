@@ -18,9 +18,9 @@ import click
 from in_process import seconds_here
 from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
+from muralist.pipeline.lengths import MAX_SIDE_PX
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.render_plan import plan_render
-from muralist.pipeline.sizes import MAX_SIDE_PX
 from muralist.pipeline.workers.local import ALLOCATOR
 
 LIMIT = 1.5  # times the untiled render's, at tile 1024

@@ -36,7 +36,7 @@ from muralist.pipeline.bench import ITEM_BYTES
 from muralist.pipeline.calibration import Calibration, random_network, tile_of_noise
 from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.speeds import LOOK_STEPS
+from muralist.pipeline.speeds import EVALUATION_STEPS
 from muralist.pipeline.workers.devices import choose_algorithms, memory_errors
 
 ROOT = HERE.parents[1]
@@ -185,10 +185,10 @@ def measure_step(check: Check, network: str, side: int, name: str, ways: Ways, f
         return row | {"error": str(error)}
     finally:
         choose_algorithms(fast=False)
-    pixels, row_of = side**2 * (steps.count + LOOK_STEPS) / inside, architecture(network)
+    pixels, row_of = side**2 * (steps.count + EVALUATION_STEPS) / inside, architecture(network)
     traffic = row_of.traffic(settings.layers, ITEM_BYTES[facts["precision"]])
     return row | {
-        "ms a step": 1e3 * inside / (steps.count + LOOK_STEPS),
+        "ms a step": 1e3 * inside / (steps.count + EVALUATION_STEPS),
         "of matmul": pixels * row_of.operations(settings.layers) / facts["TFLOP/s"] / 1e12,
         "of copy": pixels * traffic / facts["copied, GB/s"] / 1e9,
         "copies": whole / inside - 1,

@@ -48,7 +48,7 @@ class InProcess:
         self.seconds: dict[str, float] = defaultdict(float)
         Canvas.read = self._timed("blend", Canvas.read)
         Canvas.write = self._timed("write", Canvas.write)
-        tasks.Painter.paint = self._timed("painter", tasks.Painter.paint)
+        tasks.TileOptimizer.paint = self._timed("painter", tasks.TileOptimizer.paint)
 
     def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:

@@ -14,10 +14,10 @@ from PIL import Image
 from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 
-from muralist.model.losses.style import STYLE_LOSSES, Statistics, in_metric
+from muralist.model.losses.style import STYLE_LOSSES, GramStats, in_metric
 from muralist.model.network import Features, Network
-from muralist.model.painter import to_tensor
 from muralist.model.statistics import Window, style_sums
+from muralist.model.tile_optimizer import to_tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
@@ -97,10 +97,10 @@ def _style_distance(metric: Mapping[str, np.ndarray], layer: str, features: Feat
     return float(distance(now))
 
 
-def _statistics(features: torch.Tensor) -> Statistics:
+def _statistics(features: torch.Tensor) -> GramStats:
     gram, mean = style_sums(features.double(), Window.full(features))
     count = features.shape[-2] * features.shape[-1]
-    return Statistics(gram / count, mean / count)
+    return GramStats(gram / count, mean / count)
 
 
 def _palette(lab: np.ndarray, lab_style: np.ndarray) -> float:

@@ -107,7 +107,12 @@ def as_table(rows: list[dict[str, Any]]) -> str:
 @click.command()
 @images_option
 @click.option("--judge", type=click.Path(exists=True, path_type=Path), required=True, help="Compressed encoder's file.")
-@click.option("--baseline", required=True, help="Python of the environment of the checkout to compare with.")
+@click.option(
+    "--baseline",
+    required=True,
+    help="Python of the environment of the checkout to compare with; or an earlier run's JSON, to compare with its "
+    "baseline again (seconds are then of another hour).",
+)
 @click.option("--pair", "names", multiple=True, default=PAIRS, help="CONTENT/STYLE by beginning of name; repeatable.")
 @click.option("--size", default=1200, show_default=True, help="Long side of the paintings, px.")
 @click.option("--tile", default=512, show_default=True, help="Side of a tile, px.")
@@ -129,6 +134,7 @@ def main(
 ) -> None:
     """Judge this checkout's paintings beside another's."""
     network, rows = load_judge(judge), []
+    earlier = _earlier_baseline(Path(baseline), size, tile) if baseline.endswith(".json") else {}
     common = ["--size", str(size), "--tile", str(tile)]
     own = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     with tempfile.TemporaryDirectory() as temporary:
@@ -139,6 +145,9 @@ def main(
             pair = find_picture(images, "content", content), find_picture(images, "style", style)
             row: dict[str, Any] = {"pair": name, "curve": []}
             tasks = [("baseline", baseline, []), ("new", sys.executable, own)]
+            if earlier:
+                row["baseline"] = earlier[name]
+                del tasks[0]
             for label, python, options in tasks:
                 path = folder / f"{name.replace('/', '-')}-{label}.png"
                 row[label] = _painted(network, python, pair, path, [*common, *options])
@@ -156,6 +165,14 @@ def main(
     if strengths:
         text += f"\n\nMore strength is never less style nor more content: {_monotonous(rows)} of {len(rows)} pairs."
     write_result(results, "looks", sidecar, {"size": size, "tile": tile, "pairs": rows}, text)
+
+
+def _earlier_baseline(file: Path, size: int, tile: int) -> dict[str, Any]:
+    """The baseline's measures by pair, from an earlier run at the same size."""
+    found = json.loads(file.read_text())
+    if (found["size"], found["tile"]) != (size, tile):
+        raise click.ClickException(f"{file}: size {found['size']} and tile {found['tile']}, wanted {size} and {tile}")
+    return {row["pair"]: row["baseline"] for row in found["pairs"]}
 
 
 def _painted(judge: Any, python: str, pair: tuple[Path, Path], path: Path, options: list[str]) -> dict[str, Any]:

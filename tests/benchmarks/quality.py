@@ -15,10 +15,10 @@ from typing import Any
 import click
 from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
 
+from muralist.pipeline.lengths import MAX_SIDE_PX
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.render_plan import plan_render
-from muralist.pipeline.sizes import MAX_SIDE_PX
 from muralist.tiling.seams import seam_score
 
 PAIRS = ("golden_gate/starry_night", "chicago/the_scream", "tubingen/composition_vii")
@@ -72,7 +72,7 @@ def untiled_seams(pair: Pair, painting: Path, settings: Settings) -> float:
     """Seam score of a painting along the lines where tiles would have met."""
     options = dict(settings)
     plan = plan_render(*pair, painting, load_settings(options.pop("preset"), options), overwrite=True)
-    lines = ([cut.core.start - plan.final.bleed for cut in axis[1:]] for axis in plan.final.grid.axes)
+    lines = ([part.core.start - plan.final.edge_margin for part in axis[1:]] for axis in plan.final.grid.axes)
     pixels = read_picture(painting).pixels
     return round(seam_score(pixels.shape[:2], lambda box: pixels[slice(*box.rows), slice(*box.cols)], *lines), 4)
 

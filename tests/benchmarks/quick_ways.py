@@ -28,7 +28,7 @@ from muralist.model.losses import style, variation
 from muralist.pipeline.calibration import round_of_noise
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers.local import ALLOCATOR
-from muralist.pipeline.workers.processor import cpu_name
+from muralist.pipeline.workers.machine import cpu_name
 
 Patches = list[tuple[Any, str, Any]]
 
@@ -78,7 +78,7 @@ WAYS: dict[str, Patches] = {
     "convolutions that keep no input": [(network, "convolve", plain_convolution)],
     "Gram sums in parts that fit the cache": [(style, "style_sums", plain_style_sums)],
     "style gradients as products": [(style.StyleTerm, "gradient", plain_style_gradients)],
-    "TV with color in the pixels": [(variation.VariationTerm, "_slope", plain_variation)],
+    "TV with color in the pixels": [(variation.TotalVariationTerm, "_slope", plain_variation)],
 }
 
 

@@ -17,11 +17,11 @@ from machine import results_option, table, write_result
 from muralist.model.architecture import architecture
 from muralist.model.loading import load_network
 from muralist.model.network import Network
-from muralist.model.optimizers import Steps
-from muralist.model.painter import Painter, to_tensor
-from muralist.model.regions import ONE_REGION, Guides, guides_of, region_key
+from muralist.model.optimizers import StepSchedule
+from muralist.model.regions import ONE_REGION, Guidance, guidance_of, region_key
 from muralist.model.state import start_state
-from muralist.model.statistics import Sums, Window
+from muralist.model.statistics import TileSums, Window
+from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.ways import usual_ways
 from muralist.model.weight_files import find_weights
 from muralist.pipeline.loss_terms import objective
@@ -64,19 +64,19 @@ class Round:
         goal = objective(settings, targets_of(network, settings, count), side, side, 2.0, network.metric, count)
         random = np.random.default_rng(9)
         pixels = random.random((side, side, 3), np.float32)
-        self.painter, self.state = Painter(network, goal), start_state(pixels, "lbfgs")
-        self.guides = ONE_REGION if given is None else self.of(settings, given)
+        self.painter, self.state = TileOptimizer(network, goal), start_state(pixels, "lbfgs")
+        self.guidance = ONE_REGION if given is None else self.of(settings, given)
         ones = np.ones(side, np.float32)
-        self.window = Window.of(ones, ones, guides=self.guides)
+        self.window = Window.of(ones, ones, guidance=self.guidance)
         self.content = self.painter.content_features(to_tensor(random.random((side, side, 3), np.float32)))
-        self.whole: Sums = self.painter.measure(to_tensor(pixels), self.content, self.window)
-        self.steps = Steps(steps, 0, 0, 1.0, optimizer="lbfgs")
+        self.whole: TileSums = self.painter.measure(to_tensor(pixels), self.content, self.window)
+        self.steps = StepSchedule(steps, 0, 0, 1.0, optimizer="lbfgs")
 
     @staticmethod
-    def of(settings: Settings, given: np.ndarray) -> Guides:
-        """Guides of masks."""
+    def of(settings: Settings, given: np.ndarray) -> Guidance:
+        """Guidance of masks."""
         row = architecture(settings.network)
-        return guides_of(torch.from_numpy(given), {n: row.stride(n) for n in settings.active_style_layers}, {})
+        return guidance_of(torch.from_numpy(given), {n: row.stride(n) for n in settings.active_style_layers}, {})
 
     def seconds(self) -> float:
         """Paint it, and say how much processor time that took."""

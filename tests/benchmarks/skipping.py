@@ -32,19 +32,19 @@ def paint(photo: Path, style: Path, folder: Path, black: float, **settings: Any)
         mask = np.full((picture.height, picture.width), 255, np.uint8)
     mask[:, : round(black * mask.shape[1])] = 0
     Image.fromarray(mask).save(folder / "map.png")
-    from muralist.model.painter import Painter
+    from muralist.model.tile_optimizer import TileOptimizer
 
-    rounds, once = [0], Painter.paint
+    rounds, once = [0], TileOptimizer.paint
 
     def counted(*arguments: Any) -> Any:
         rounds[0] += 1
         return once(*arguments)
 
-    Painter.paint = counted  # type: ignore[method-assign]
+    TileOptimizer.paint = counted  # type: ignore[method-assign]
     began = time.process_time()
     sidecar = render(photo, style, folder / "out.png", overwrite=True, strength_map=str(folder / "map.png"), **settings)
     took = time.process_time() - began
-    Painter.paint = once  # type: ignore[method-assign]
+    TileOptimizer.paint = once  # type: ignore[method-assign]
     tiles = sidecar["levels"][-1]["tiles"]
     return {"black": f"{black:.0%}", "tiles": tiles, "rounds of tiles": rounds[0], "s": took}, sidecar
 

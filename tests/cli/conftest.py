@@ -40,5 +40,5 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     """A machine of a known speed that has never been measured."""
     machine = Machine()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("muralist.pipeline.bench.crew", machine.crew)
+    monkeypatch.setattr("muralist.pipeline.bench.bench_workers", machine.crew)
     return machine

@@ -16,7 +16,7 @@ from muralist.pipeline.presets import load_settings, preset_names, preset_text
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.speeds import Speed, conditions, usual_speeds
 from muralist.pipeline.workers.local import WorkerLayout
-from muralist.pipeline.workers.processor import cpu_name
+from muralist.pipeline.workers.machine import cpu_name
 
 
 def test_plan_foretells_and_does_nothing(folder, painted, monkeypatch):

@@ -12,7 +12,7 @@ from commands import assert_refused, render, run
 from pictures import TINY, assignments, contents
 from safetensors.torch import save_file
 
-from muralist.model import architecture, published, weight_files
+from muralist.model import architecture, registry, weight_files
 from muralist.model.weight_files import find_weights
 
 
@@ -87,7 +87,7 @@ def test_networks_are_listed(offline):
 
 def test_weights_are_converted(folder):
     """What was made of which file is said; a painting with the converted weights can be asked for."""
-    shutil.copy(published.BUNDLED / "compact.safetensors", folder / "in.bin")
+    shutil.copy(registry.BUNDLED / "compact.safetensors", folder / "in.bin")
     done = run("networks", "convert", "in.bin", "out.safetensors")
     assert done.stdout == "out.safetensors: compact, from compact.safetensors (safetensors), license MIT " + (
         "(distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)\n"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from muralist.model.architecture import ARCHITECTURES, Convolution, Normalize, Pool, architecture
+from muralist.model.architecture import ARCHITECTURES, Convolution, LocalResponseNorm, Pool, architecture
 from muralist.model.errors import DivergedError, UnknownLayerError, UnknownNetworkError, WeightsError
 
 EVERY_LAYER = [(name, layer) for name, row in ARCHITECTURES.items() for layer in row.layers]
@@ -49,19 +49,38 @@ def test_a_halo_covers_the_receptive_field_and_keeps_the_stride(name, layer):
 
 @pytest.mark.parametrize("name", ["compact", "vgg19", "vgg16"])
 def test_the_deepest_layer_decides(name):
-    """Halo, smallest picture and operations of several layers are those of the deepest, in whatever order."""
+    """Halo, stride, smallest picture and operations of several layers are those of the deepest, in whatever order."""
     row = architecture(name)
     layers = ["relu3_1", "relu5_1", "conv5_1", "relu1_1"]
-    assert row.deepest(layers) == "relu5_1"
+    assert row.largest_stride(layers) == row.stride("relu5_1")
     assert row.halo(layers) == row.halo(["relu5_1"])
-    assert row.minimum(layers) == 32
+    assert row.min_input(layers) == 32
     assert row.operations(layers) == row.operations(["conv5_1"]) > row.operations(["relu3_1"])
+
+
+def test_layers_of_smaller_pictures():
+    """At half size a layer sees twice as far at twice the stride, for a quarter of the operations, which add up."""
+    row = architecture("compact")
+    assert (row.channels("relu4_1/2"), row.stride("relu4_1/2"), row.stride("relu2_1/8")) == (128, 16, 16)
+    assert row.receptive_field("relu4_1/2") == 2 * row.receptive_field("relu4_1")
+    assert row.halo(["relu5_1", "relu4_1/2"]) == 160
+    assert row.min_input(["relu5_1", "relu4_1/2"]) == 32
+    assert row.operations(["relu3_1/2"]) == row.operations(["relu3_1"]) / 4
+    assert row.operations(["relu3_1", "relu2_1", "relu3_1/2", "relu1_1/2"]) == row.operations(["relu3_1"]) * 1.25
+
+
+@pytest.mark.parametrize("layer", ["relu6_1/2", "relu1_1/3", "relu1_1/1", "relu1_1/", "relu1_1/16"])
+def test_layers_of_no_such_picture(layer):
+    """The network must have the layer, and the size must be one of those known."""
+    with pytest.raises(UnknownLayerError) as caught:
+        architecture("compact").check_layers([layer])
+    assert caught.value.layer == layer
 
 
 @pytest.mark.parametrize(("layer", "side"), [("conv1", 5), ("relu1", 5), ("conv2", 24), ("conv3", 32), ("relu5", 32)])
 def test_alexnets_smallest_picture_can_be_reflected(layer, side):
     """Its 11 × 11 convolution adds 4 px on a side, its 5 × 5 one 2 positions of 8 px, each of which needs one more."""
-    assert architecture("alexnet").minimum([layer]) == architecture("alexnet-owt").minimum([layer]) == side
+    assert architecture("alexnet").min_input([layer]) == architecture("alexnet-owt").min_input([layer]) == side
 
 
 def test_compact_is_cheap():
@@ -140,8 +159,8 @@ def test_alexnet_is_caffes():
     shapes = [(96, 3, 11, 11), (256, 48, 5, 5), (384, 256, 3, 3), (384, 192, 3, 3), (256, 192, 3, 3)]
     assert [step.shape for step in row.convolutions.values()] == shapes
     kinds = [type(step).__name__ for step in row.steps]
-    assert kinds == ["Convolution", "Normalize", "Pool"] * 2 + ["Convolution"] * 3
-    assert row.steps[1] == Normalize(size=5, alpha=1e-4, beta=0.75)
+    assert kinds == ["Convolution", "LocalResponseNorm", "Pool"] * 2 + ["Convolution"] * 3
+    assert row.steps[1] == LocalResponseNorm(size=5, alpha=1e-4, beta=0.75)
     assert row.steps[2] == Pool(kernel=3, stride=2)
 
 

@@ -14,7 +14,7 @@ from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.model.conversion import convert
 from muralist.model.errors import UnknownNetworkError, WeightsError
 from muralist.model.loading import load_network
-from muralist.model.published import PublishedFile
+from muralist.model.registry import PublishedFile
 from muralist.model.weight_files import describe, find_weights
 
 

@@ -13,9 +13,9 @@ from scenes import (
 from torch import Tensor
 
 from muralist.model.errors import DivergedError, ModelError
-from muralist.model.optimizers import Planes, Steps
-from muralist.model.painter import descend, to_tensor, until_finite
+from muralist.model.optimizers import Planes, StepSchedule
 from muralist.model.state import AVERAGE, PIXELS, PLANES, start_state
+from muralist.model.tile_optimizer import descend, to_tensor, until_finite
 
 TARGET = torch.from_numpy(smooth(4, 5, seed=9)).permute(2, 0, 1)[None] * 0.2 + 0.4
 Gradient = Callable[[Tensor], Tensor]
@@ -39,7 +39,7 @@ def failing(*calls: int, value: float = torch.nan) -> Gradient:
     return call
 
 
-def descended(gradient: Gradient, steps: Steps, state: Planes | None = None) -> Planes:
+def descended(gradient: Gradient, steps: StepSchedule, state: Planes | None = None) -> Planes:
     """The state's planes after some steps, from gray if no state is given."""
     gray = start_state(np.full((4, 5, 3), 0.5), steps.optimizer)
     begun = tuple(to_tensor(plane) for plane in gray) if state is None else state
@@ -54,7 +54,7 @@ def descended(gradient: Gradient, steps: Steps, state: Planes | None = None) -> 
 
 def test_lbfgs_compares_gradients_of_one_round_only():
     """What other tiles did between two rounds is no curvature: the change of a gradient is that of the step alone."""
-    steps = Steps(count=3, first=0, first_of_level=0, learning_rate=0.3, optimizer="lbfgs")
+    steps = StepSchedule(count=3, first=0, first_of_level=0, learning_rate=0.3, optimizer="lbfgs")
     before = descended(towards_target, steps)
     again = replace(steps, count=1, first_of_level=3)
     after = descended(lambda picture: towards_target(picture) + 0.05, again, before)
@@ -80,18 +80,18 @@ def test_average_is_a_plain_mean_at_first_and_decays_later():
     """The average is the mean of all iterates for ten steps at a decay of 0.9, then forgets a tenth a step."""
     iterates = torch_adam([0.01] * 12)
     for count in (1, 4, 10):
-        found = descended(towards_target, Steps(count, first=0, first_of_level=0, learning_rate=0.01))
+        found = descended(towards_target, StepSchedule(count, first=0, first_of_level=0, learning_rate=0.01))
         torch.testing.assert_close(found[AVERAGE], torch.stack(iterates[:count]).mean(0), rtol=0, atol=1e-12)
     wanted = torch.stack(iterates[:10]).mean(0)
     for iterate in iterates[10:]:
         wanted = 0.9 * wanted + 0.1 * iterate
-    found = descended(towards_target, Steps(12, first=0, first_of_level=0, learning_rate=0.01))
+    found = descended(towards_target, StepSchedule(12, first=0, first_of_level=0, learning_rate=0.01))
     torch.testing.assert_close(found[AVERAGE], wanted, rtol=0, atol=1e-12)
 
 
 def test_average_starts_anew_at_every_level():
     """The first step of a level overwrites the average that was brought along, whatever was done before."""
-    found = descended(towards_target, Steps(1, first=400, first_of_level=0, learning_rate=0.01))
+    found = descended(towards_target, StepSchedule(1, first=400, first_of_level=0, learning_rate=0.01))
     assert torch.equal(found[AVERAGE], found[PIXELS])
 
 
@@ -99,7 +99,7 @@ def test_average_starts_anew_at_every_level():
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_a_round_into_the_unknown_is_made_again(value, optimizer):
     """Where a gradient is not finite, all of the round is made again at half the rate; nothing of it is left."""
-    steps = Steps(6, first=0, first_of_level=0, learning_rate=0.01, optimizer=optimizer)
+    steps = StepSchedule(6, first=0, first_of_level=0, learning_rate=0.01, optimizer=optimizer)
     found = descended(failing(3, value=value), steps)
     for plane, wanted in zip(found, descended(towards_target, replace(steps, learning_rate=0.005)), strict=True):
         assert torch.equal(plane, wanted)
@@ -107,13 +107,13 @@ def test_a_round_into_the_unknown_is_made_again(value, optimizer):
 
 def test_the_rate_is_halved_until_it_helps():
     """One halving after the other is tried, until all gradients of a round are finite."""
-    found = descended(failing(1, 7, 8, 11), Steps(5, first=0, first_of_level=0, learning_rate=0.01))
+    found = descended(failing(1, 7, 8, 11), StepSchedule(5, first=0, first_of_level=0, learning_rate=0.01))
     torch.testing.assert_close(found[PIXELS], torch_adam([0.01 / 8] * 5)[-1], rtol=0, atol=1e-12)
 
 
 def test_divergence_is_reported_with_its_facts():
     """A gradient that stays broken ends the round: step, last rate and a way out, also on the other side of a wire."""
-    steps = Steps(9, first=0, first_of_level=0, learning_rate=0.01)
+    steps = StepSchedule(9, first=0, first_of_level=0, learning_rate=0.01)
     with pytest.raises(DivergedError, match=r"\b4\b.*\b3\.9e-05\b.*--precision") as caught:
         descended(failing(*(call for call in range(1000) if call % 9 == 4)), steps)
     assert (caught.value.step, caught.value.learning_rate) == (4, 0.01 / 2**8)
@@ -126,5 +126,5 @@ def test_divergence_is_reported_with_its_facts():
 def test_divergence_at_the_first_step_of_a_round():
     """Where the round itself starts from a broken gradient there is nothing to take back."""
     with pytest.raises(DivergedError) as caught:
-        descended(failing(0), Steps(9, first=20, first_of_level=20, learning_rate=0.01))
+        descended(failing(0), StepSchedule(9, first=20, first_of_level=20, learning_rate=0.01))
     assert (caught.value.step, caught.value.learning_rate) == (0, 0.01)

@@ -27,12 +27,12 @@ from layouts import (
 from safetensors.torch import save
 from scipy.io import savemat
 
-from muralist.model import formats, published, weight_files
+from muralist.model import formats, registry, weight_files
 from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.model.errors import WeightsError
-from muralist.model.formats import fitting, parse, understand
+from muralist.model.formats import decode, detect, normalize
 from muralist.model.loading import load_network
-from muralist.model.published import PublishedFile
+from muralist.model.registry import PublishedFile
 from muralist.model.weight_files import describe, find_weights
 
 
@@ -67,15 +67,15 @@ def test_features_are_those_of_the_same_weights(tmp_path, layout):
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_the_network_and_the_format_are_told(layout):
     """Content alone tells which network a file holds, and in which layout."""
-    content = parse("file", layout.write(random_weights(architecture(layout.network))))
-    assert fitting(content) == layout.network
-    assert understand(content, architecture(layout.network)).format == layout.format
+    content = decode("file", layout.write(random_weights(architecture(layout.network))))
+    assert detect(content) == layout.network
+    assert normalize(content, architecture(layout.network)).format == layout.format
 
 
 def test_a_torch_file_of_the_compact_network_keeps_its_input(tmp_path):
     """Flat keys mean Gatys's convention for VGG only."""
     row = architecture("compact")
-    whole = parse("", (published.BUNDLED / "compact.safetensors").read_bytes()).tensors
+    whole = decode("", (registry.BUNDLED / "compact.safetensors").read_bytes()).tensors
     (tmp_path / "w.pth").write_bytes(zipped(dict(whole)))
     layers = ["conv1_1", "relu5_1"]
     given = load_network("compact", find_weights(row, str(tmp_path / "w.pth")), layers)(picture(), layers)
@@ -105,7 +105,7 @@ def test_the_mean_of_a_matconvnet_file_is_its_own(tmp_path):
     """A mean color other than the usual one is heeded, and so is a mean picture's."""
     weights = random_weights(architecture("vgg19"))
     for old in (True, False):
-        content = parse("file", matconvnet(weights, old=old, mean=(120.0, 110.0, 100.0)))
+        content = decode("file", matconvnet(weights, old=old, mean=(120.0, 110.0, 100.0)))
         assert content.mean == pytest.approx((120 / 255, 110 / 255, 100 / 255))
 
 
@@ -114,7 +114,7 @@ def test_the_mean_of_a_matconvnet_file_is_its_own(tmp_path):
 
 def refused(content, match):
     with pytest.raises(WeightsError, match=match) as caught:
-        parse("some file", content)
+        decode("some file", content)
     assert caught.value.path == "some file"
     assert "\n" not in str(caught.value)
 
@@ -332,7 +332,7 @@ def test_a_torch_file_is_not_hashed_for_ever(names):
         archive.writestr("archive/data.pkl", content)
     refused(file.getvalue(), r"is not a whole safetensors .*\(the same tuples again and again\)")
     betas = (0.9, 0.99)
-    assert parse("", zipped({"model": {"a": torch.ones(1)}, "groups": 30 * [[betas]]})).tensors["a"] == 1
+    assert decode("", zipped({"model": {"a": torch.ones(1)}, "groups": 30 * [[betas]]})).tensors["a"] == 1
 
 
 def test_what_a_file_names_is_told_in_one_harmless_line():
@@ -376,7 +376,7 @@ def test_a_broken_record_is_refused(record, problem):
 
 def test_foreign_metadata_is_nothing_to_us():
     """Other tools write metadata of their own."""
-    content = parse("", save({"conv1_1.weight": torch.zeros(1)}, {"format": "pt", "mean": "x"}))
+    content = decode("", save({"conv1_1.weight": torch.zeros(1)}, {"format": "pt", "mean": "x"}))
     assert (content.mean, content.std) == (None, None)
 
 
@@ -386,5 +386,5 @@ def test_big_endian_arrays_are_read():
     arrays = {key: np.asarray(value) for key, value in np.load(io.BytesIO(npz(weights))).items()}
     file = io.BytesIO()
     np.savez(file, **{key: value.astype(value.dtype.newbyteorder(">")) for key, value in arrays.items()})
-    tensors = parse("", file.getvalue()).tensors
+    tensors = decode("", file.getvalue()).tensors
     assert all(torch.equal(tensors[key], value) for key, value in weights.items())

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from muralist.model.losses.terms import Layer, TileView
+from muralist.model.losses.terms import LayerShape, TileView
 from muralist.model.objective import Objective
 from muralist.model.statistics import Window, on_host
 from muralist.pipeline.loss_terms import objective
@@ -168,8 +168,8 @@ def goal_of(preset: str, **overrides: object) -> Objective:
     style = {layer: STYLE[block(layer)] for layer in settings.active_style_layers}
     targets = {f"style gram {layer}": np.array(gram(matrix)) / M for layer, matrix in style.items()}
     targets |= {f"style mean {layer}": np.mean(matrix, 1) for layer, matrix in style.items()}
-    sizes = {layer: Layer(len(matrix), M) for layer, matrix in style.items()}
-    sizes |= {layer: Layer(N, M) for layer in settings.active_content_layers}
+    sizes = {layer: LayerShape(len(matrix), M) for layer, matrix in style.items()}
+    sizes |= {layer: LayerShape(N, M) for layer in settings.active_content_layers}
     goal = objective(settings, targets, 4, 6, settings.content_weight)
     size = replace(goal.size, layers=sizes)
     return replace(goal, terms=tuple(replace(term, size=size) for term in goal.terms), size=size)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from muralist.model.architecture import Convolution
-from muralist.model.frozen import MODES, TINY, average_pool, convolve, gradient_at, l2_pool
+from muralist.model.ops import MODES, TINY, average_pool, convolve, gradient_at, l2_pool
 
 STEPS = {
     "usual": Convolution("1", 4, 6),
@@ -93,7 +93,7 @@ def test_gradients_at_layers_reach_the_picture():
 PAINTS = """
 import sys, torch
 from muralist.model.architecture import architecture
-from muralist.model.frozen import gradient_at
+from muralist.model.ops import gradient_at
 from muralist.model.network import Network
 row = architecture("compact")
 weights = {f"conv{c.name}.{k}": torch.ones(s) for c in row.convolutions.values()

@@ -16,10 +16,10 @@ from muralist.model.graphs import MOST, Graphs
 from muralist.model.loading import load_network
 from muralist.model.losses.means import MeansTerm
 from muralist.model.losses.moments import MomentsTerm
-from muralist.model.optimizers import Steps
-from muralist.model.painter import Painter, to_tensor
+from muralist.model.optimizers import StepSchedule
 from muralist.model.state import start_state
-from muralist.model.statistics import Sums, Window, total
+from muralist.model.statistics import TileSums, Window, total
+from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.ways import FIRST_LAYERS, Ways, usual_ways
 from muralist.model.weight_files import find_weights
 from muralist.pipeline.loss_terms import objective
@@ -27,8 +27,8 @@ from muralist.pipeline.settings import Settings
 
 pytestmark = pytest.mark.integration
 
-LBFGS = Steps(3, first=3, first_of_level=3, learning_rate=1.0, ema_decay=0.0, optimizer="lbfgs", resolutions=4)
-ADAM = Steps(3, first=3, first_of_level=3, learning_rate=0.02)
+LBFGS = StepSchedule(3, first=3, first_of_level=3, learning_rate=1.0, ema_decay=0.0, optimizer="lbfgs", resolutions=4)
+ADAM = StepSchedule(3, first=3, first_of_level=3, learning_rate=0.02)
 KINDS = MomentsTerm.kinds
 GOALS = (
     {},
@@ -61,7 +61,7 @@ def tile(seed: int) -> np.ndarray:
     return photograph()[seed : seed + 48, 2 * seed : 2 * seed + 64].astype(np.float32) / 255
 
 
-def scene(ways: Ways | None = None, graphs: Graphs | None = None, **goal: object) -> Painter:
+def scene(ways: Ways | None = None, graphs: Graphs | None = None, **goal: object) -> TileOptimizer:
     """A painter of the bundled network in bfloat16, and style pictures' statistics drawn at random."""
     settings = Settings(content_weight=3.0, **goal)
     network = load_network("compact", find_weights(architecture("compact")), settings.layers)
@@ -74,7 +74,7 @@ def scene(ways: Ways | None = None, graphs: Graphs | None = None, **goal: object
         targets[f"style mean {layer}"] = features.mean(0)
         targets |= {f"moments {kind} {layer}": (features / 4).mean(0) ** k for k, kind in enumerate(KINDS, 1)}
     goal = objective(settings, targets, 48, 128, 3.0, network.metric)
-    return Painter(network, goal, graphs or Graphs())
+    return TileOptimizer(network, goal, graphs or Graphs())
 
 
 def window() -> Window:
@@ -82,7 +82,9 @@ def window() -> Window:
     return Window.of(np.ones(48, np.float32), np.linspace(1, 0.2, 64, dtype=np.float32))
 
 
-def paint(painter: Painter, seed: int, steps: Steps, whole: Sums | None = None) -> tuple[np.ndarray, Sums]:
+def paint(
+    painter: TileOptimizer, seed: int, steps: StepSchedule, whole: TileSums | None = None
+) -> tuple[np.ndarray, TileSums]:
     """A tile after a round."""
     content = painter.content_features(to_tensor(tile(seed)))
     state = start_state(tile(seed) * 0.9, steps.optimizer)

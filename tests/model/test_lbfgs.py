@@ -10,11 +10,11 @@ from torch import Tensor
 
 from muralist.model.lbfgs import FIRST_CHANGE, GAIN, LARGEST_CHANGE, StartMatrix
 from muralist.model.lbfgs import LBFGS as Newton
-from muralist.model.optimizers import Steps
+from muralist.model.optimizers import StepSchedule
 from muralist.model.state import LAST_STEP, PIXELS, PLANES, start_state
 
-ADAM = Steps(count=1, first=0, first_of_level=0, learning_rate=0.01)
-LBFGS = Steps(count=1, first=0, first_of_level=0, learning_rate=1.0, optimizer="lbfgs")
+ADAM = StepSchedule(count=1, first=0, first_of_level=0, learning_rate=0.01)
+LBFGS = StepSchedule(count=1, first=0, first_of_level=0, learning_rate=1.0, optimizer="lbfgs")
 
 
 def two_loops(pairs: list[tuple[np.ndarray, ...]], gradient: np.ndarray, w: np.ndarray, start: np.ndarray):

@@ -148,6 +148,19 @@ def test_sizes_follow_the_strides():
     assert [tuple(f.shape) for f in features.values()] == [(1, 4, 23, 30), (1, 5, 23, 30), (1, 6, 11, 15), (1, 7, 5, 7)]
 
 
+def test_layers_of_a_smaller_picture():
+    """They are those of the picture with every block of pixels in one; odd sides lose their rest."""
+    row = small_row()
+    network, given = Network(row, random_weights(row)), picture(26, 30)
+    features = network(given, ["relu2_1/2", "relu2_1", "conv1_2/4"])
+    assert set(features) == {"relu2_1/2", "relu2_1", "conv1_2/4"}
+    for layer, scale in (("relu2_1", 1), ("relu2_1", 2), ("conv1_2", 4)):
+        shrunk = given[..., : 26 // scale * scale, : 30 // scale * scale]
+        shrunk = shrunk.unflatten(3, (-1, scale)).unflatten(2, (-1, scale)).mean((3, 5))
+        wanted = network(shrunk, [layer])[layer]
+        torch.testing.assert_close(features[layer if scale == 1 else f"{layer}/{scale}"], wanted)
+
+
 def test_it_stops_after_the_deepest_layer_needed():
     """Weights of deeper convolutions are neither needed nor used."""
     row = small_row()
@@ -183,7 +196,7 @@ def test_float64_passes_gradcheck(padding, pooling):
     network = Network(row, random_weights(row)).double()
     leaf = picture(8, 8).double().requires_grad_()
     assert network.dtype == torch.float64
-    assert torch.autograd.gradcheck(lambda x: tuple(network(x, ["conv2_1", "relu3_1"]).values()), leaf)
+    assert torch.autograd.gradcheck(lambda x: tuple(network(x, ["conv2_1", "relu3_1", "relu2_1/2"]).values()), leaf)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
@@ -205,7 +218,10 @@ def test_prepared_networks_agree_with_plain_ones(dtype, tolerance):
 
 EVERY = {name: NARROW.get(name, row) for name, row in ARCHITECTURES.items()}
 SEEN = [
-    *(("compact", layer) for layer in ("relu1_2", "conv2_1", "relu3_2", "relu4_1", "relu5_1")),
+    *(
+        ("compact", layer)
+        for layer in ("relu1_2", "conv2_1", "relu3_2", "relu4_1", "relu5_1", "relu3_1/2", "conv2_1/4")
+    ),
     *(("alexnet", layer) for layer in ("conv1", "relu2", "conv3", "relu5")),
     ("alexnet-owt", "relu5"),
 ]
@@ -227,13 +243,19 @@ def test_receptive_fields_are_what_gradients_show(name, layer):
 @pytest.mark.parametrize("pooling", ["average", "max", "l2"])
 @pytest.mark.parametrize("padding", ["reflect", "replicate", "zeros"])
 @pytest.mark.parametrize(
-    ("name", "layers"), [("alexnet", ("conv1", "relu3")), ("alexnet-owt", ("relu5",)), ("vgg16", ("relu3_1",))]
+    ("name", "layers"),
+    [
+        ("alexnet", ("conv1", "relu3")),
+        ("alexnet-owt", ("relu5",)),
+        ("vgg16", ("relu3_1",)),
+        ("compact", ("relu3_1", "relu2_1/4")),
+    ],
 )
 def test_a_tiles_gradient_is_the_whole_pictures(name, layers, padding, pooling):
     """At pixels deeper in a tile than the halo, the gradient of a sum over positions is the whole picture's."""
     row = EVERY[name]
     network = Network(row, random_weights(row), pooling, padding).double()
-    halo, stride = row.halo(layers), row.stride(row.deepest(layers))
+    halo, stride = row.halo(layers), row.largest_stride(layers)
     inner, start = 2 * stride, 3 * stride
     side = inner + 2 * halo
     whole = torch.rand(1, 3, side + 5 * stride, side + 5 * stride, generator=torch.Generator().manual_seed(2)).double()
@@ -267,7 +289,7 @@ def test_the_smallest_pictures_are_large_enough(name):
     row = EVERY[name]
     network = Network(row, random_weights(row), padding="reflect")
     for layer in row.layers:
-        side = row.minimum([layer])
+        side = row.min_input([layer])
         assert network(picture(side, side), [layer])[layer].numel() > 0
         with pytest.raises(RuntimeError):
             network(picture(side - 1, side), [layer])

@@ -9,10 +9,10 @@ import torch
 from goals import Goal
 
 from muralist.model.losses.content import CONTENT_LOSSES
-from muralist.model.losses.means import slope
-from muralist.model.losses.style import STYLE_LOSSES, Statistics
-from muralist.model.losses.terms import Layer, TileView
-from muralist.model.statistics import Sums, Window, on_host
+from muralist.model.losses.means import means_grad
+from muralist.model.losses.style import STYLE_LOSSES, GramStats
+from muralist.model.losses.terms import LayerShape, TileView
+from muralist.model.statistics import TileSums, Window, on_host
 
 LAYERS = {"relu1_1": 3.0, "relu2_1": 1.0}
 CONTENT = {"relu2_1": 2.0, "relu1_1": 0.5}
@@ -44,7 +44,7 @@ def objective(height: int = 6, width: int = 8, **choices: object) -> Goal:
         "tv_weight": 0.11,
         "height": height,
         "width": width,
-        "sizes": {"relu1_1": Layer(3, height * width), "relu2_1": Layer(4, height * width // 4)},
+        "sizes": {"relu1_1": LayerShape(3, height * width), "relu2_1": LayerShape(4, height * width // 4)},
         "tv_chroma": 1.7,
     }
     return Goal(**usual | choices)
@@ -60,13 +60,13 @@ def losses_of(goal: Goal, picture: torch.Tensor, features: dict, content: dict) 
     return losses(goal, sums_of(goal, picture, features, content))
 
 
-def losses(goal: Goal, sums: Sums) -> dict[str, float]:
+def losses(goal: Goal, sums: TileSums) -> dict[str, float]:
     """Losses from sums, the total among them."""
     found = goal.objective.losses(sums)
     return {**found, "total": goal.objective.total(found)}
 
 
-def sums_of(goal: Goal, picture: torch.Tensor, features: dict, content: dict) -> Sums:
+def sums_of(goal: Goal, picture: torch.Tensor, features: dict, content: dict) -> TileSums:
     """Sums of a picture that is its own only tile, as the painter measures them."""
     return on_host(goal.objective.sums(TileView(picture, features, content, full(picture))))
 
@@ -90,16 +90,16 @@ def variation_of(picture: torch.Tensor, tv_chroma: float) -> torch.Tensor:
     return sum(p.diff(dim=d).square().sum() * w for p, w in ((picture, 1), (colored, tv_chroma)) for d in (-1, -2))
 
 
-def statistics(features: dict[str, torch.Tensor]) -> dict[str, Statistics]:
+def statistics(features: dict[str, torch.Tensor]) -> dict[str, GramStats]:
     """Means over positions of f f^T and f."""
     return {
-        name: Statistics(torch.einsum("bchw,bdhw->cd", f, f) / f[0, 0].numel(), f.mean((0, 2, 3)))
+        name: GramStats(torch.einsum("bchw,bdhw->cd", f, f) / f[0, 0].numel(), f.mean((0, 2, 3)))
         for name, f in features.items()
     }
 
 
-def means(now: dict[str, Statistics]) -> dict[str, torch.Tensor]:
-    """Statistics as terms name them."""
+def means(now: dict[str, GramStats]) -> dict[str, torch.Tensor]:
+    """GramStats as terms name them."""
     return {f"style {kind} {name}": value for name, each in now.items() for kind, value in vars(each).items()}
 
 
@@ -124,7 +124,7 @@ def test_losses_worked_out_by_hand():
         tv_weight=1000.0,
         height=2,
         width=2,
-        sizes={"relu1_1": Layer(2, 4), "relu2_1": Layer(1, 1)},
+        sizes={"relu1_1": LayerShape(2, 4), "relu2_1": LayerShape(1, 1)},
         tv_chroma=2.0,
     )
     sums = {
@@ -175,7 +175,7 @@ CONTENT_BY_HAND = {
 @pytest.mark.parametrize("name", CONTENT_LOSSES)
 def test_content_formulas_by_hand(name):
     """Every formula of the content loss, worked out for one layer; a case is written for every name."""
-    goal = objective(1, 3, content_layers={"relu3_1": 2.0}, sizes={"relu3_1": Layer(2, 3)}, content_loss=name)
+    goal = objective(1, 3, content_layers={"relu3_1": 2.0}, sizes={"relu3_1": LayerShape(2, 3)}, content_loss=name)
     sums = {"content error relu3_1": np.array(12.0), "content energy relu3_1": np.array(48.0)}
     assert goal.content.value(sums) == pytest.approx(CONTENT_BY_HAND[name], rel=1e-12)
 
@@ -200,9 +200,9 @@ def test_a_picture_that_meets_its_targets_has_no_loss():
     assert found["content"] == 0
 
 
-def style_target(goal: Goal, name: str) -> Statistics:
+def style_target(goal: Goal, name: str) -> GramStats:
     """A layer's target as tensors."""
-    return Statistics(*(torch.from_numpy(goal.targets[f"{what} {name}"]) for what in ("gram", "mean")))
+    return GramStats(*(torch.from_numpy(goal.targets[f"{what} {name}"]) for what in ("gram", "mean")))
 
 
 @pytest.mark.parametrize("formula", STYLE_LOSSES)
@@ -243,10 +243,10 @@ def test_style_gradient_is_that_of_the_surrogate(formula):
     _, features, _ = scene()
     goal = objective(style_loss=formula)
     apart = {
-        name: Statistics(each.gram + torch.eye(len(each.mean), dtype=each.gram.dtype), each.mean + 0.1)
+        name: GramStats(each.gram + torch.eye(len(each.mean), dtype=each.gram.dtype), each.mean + 0.1)
         for name, each in statistics(features).items()
     }
-    held = {name: slope(goal.style.distances[name], vars(each)) for name, each in apart.items()}
+    held = {name: means_grad(goal.style.distances[name], vars(each)) for name, each in apart.items()}
     found = style_gradients(goal, means(apart), features)
     for name, share in (("relu1_1", 0.75), ("relu2_1", 0.25)):
         leaf = features[name].clone().requires_grad_()
@@ -261,7 +261,7 @@ def test_slopes_of_the_default_formula():
     goal = objective()
     now = statistics(scene()[1])
     for name, each in now.items():
-        found, target = slope(goal.style.distances[name], vars(each)), style_target(goal, name).gram
+        found, target = means_grad(goal.style.distances[name], vars(each)), style_target(goal, name).gram
         torch.testing.assert_close(found["gram"], 2 * (each.gram - target) / target.square().sum())
         assert not found["mean"].any()
 

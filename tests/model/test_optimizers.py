@@ -8,11 +8,11 @@ import torch
 from quadratics import ONES, SHAPE, TARGET, begun, gray, quadratic, stepped, take
 from torch import Tensor
 
-from muralist.model.optimizers import OPTIMIZERS, Steps
+from muralist.model.optimizers import OPTIMIZERS, StepSchedule
 from muralist.model.state import MOMENT1, PIXELS, PLANES, start_state
 
-ADAM = Steps(count=1, first=0, first_of_level=0, learning_rate=0.01)
-LBFGS = Steps(count=1, first=0, first_of_level=0, learning_rate=1.0, optimizer="lbfgs")
+ADAM = StepSchedule(count=1, first=0, first_of_level=0, learning_rate=0.01)
+LBFGS = StepSchedule(count=1, first=0, first_of_level=0, learning_rate=1.0, optimizer="lbfgs")
 
 
 def torch_adam(count: int, betas: tuple[float, float]) -> Tensor:
@@ -27,7 +27,7 @@ def torch_adam(count: int, betas: tuple[float, float]) -> Tensor:
 
 @pytest.mark.parametrize("betas", [(0.9, 0.99), (0.5, 0.999)])
 def test_adam_is_torch_adam(betas):
-    """Steps that need no clipping are those of torch.optim.Adam."""
+    """StepSchedule that need no clipping are those of torch.optim.Adam."""
     found = stepped(replace(ADAM, betas=betas), 25)
     wanted = torch_adam(25, betas)
     assert 0 < wanted.min() < wanted.max() < 1
@@ -107,5 +107,5 @@ def test_there_are_as_many_planes_as_are_needed():
         assert state.shape == (count, 2, 3, 3)
         assert (state[:2] == 0.5).all()
         assert not state[2:].any()
-        steps = Steps(1, 0, 0, 1.0, optimizer=optimizer)
+        steps = StepSchedule(1, 0, 0, 1.0, optimizer=optimizer)
         assert len(stepped(steps, 1, state=gray(steps)).state) == count

@@ -22,10 +22,10 @@ from scenes import (
 )
 from torch import Tensor
 
-from muralist.model.optimizers import Steps
-from muralist.model.painter import NORM, RoundGradient, to_tensor
+from muralist.model.optimizers import StepSchedule
 from muralist.model.state import PIXELS, start_state
-from muralist.model.statistics import Sums
+from muralist.model.statistics import TileSums
+from muralist.model.tile_optimizer import NORM, RoundGradient, to_tensor
 from muralist.tiling.grid import TileGrid
 
 
@@ -89,6 +89,14 @@ def test_oracle_of_every_kind_of_goal(goal):
         assert largest < 1e-6
 
 
+def test_oracle_of_smaller_pictures():
+    """With layers of the picture at half and a quarter of its size, too."""
+    scene = shallow_scene("relu2_1/2", "relu1_2/4")
+    for error, largest in errors(scene, shallow_grid(scene), "extent"):
+        assert error < 1e-6
+        assert largest < 1e-6
+
+
 @pytest.mark.parametrize("style_loss", STYLES)
 def test_oracle_in_a_metric(style_loss):
     """Measured in a larger network's space, the tiled gradient is still the whole picture's written out."""
@@ -129,7 +137,7 @@ def normalized(scene: Scene) -> tuple[Tensor, dict[str, float]]:
     return gradient + goal.tv_gradient(leaf.detach()), norms
 
 
-def norms_of(sums: Sums) -> dict[str, float]:
+def norms_of(sums: TileSums) -> dict[str, float]:
     """The norms of gradients among sums."""
     return {name: float(norm) for name, norm in sums.items() if name.startswith(NORM)}
 
@@ -155,7 +163,7 @@ def test_norms_of_tiles_add_up():
     assert norms_of(sums) == {}
     for tile in grid:
         arguments = scene.tile_content(tile), window(grid, tile), sums
-        steps = Steps(2, first=0, first_of_level=0, learning_rate=0.02)
+        steps = StepSchedule(2, first=0, first_of_level=0, learning_rate=0.02)
         _, part = scene.painter.paint(crop(start_state(scene.picture), tile.outer), *arguments, steps)
         found = {name: found.get(name, 0) + norm for name, norm in norms_of(part).items()}
     _, wanted = normalized(scene)
@@ -167,7 +175,7 @@ def test_a_norm_of_zero_is_no_norm():
     """A painting that starts as the photograph has no content gradient; the round after is not blown up by that."""
     scene = replace(shallow_scene(), picture=shallow_scene().content).aiming_at(normalize_gradients=True)
     (tile,) = grid = one_tile(scene)
-    steps = Steps(2, first=0, first_of_level=0, learning_rate=0.02)
+    steps = StepSchedule(2, first=0, first_of_level=0, learning_rate=0.02)
     state, sums = start_state(scene.picture), scene.measured(scene.picture, grid)
     state, sums = paint_alone(scene, state, sums, steps)
     (content,) = (norm for name, norm in norms_of(sums).items() if "content" in name)

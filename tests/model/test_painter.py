@@ -8,7 +8,7 @@ from facts import having
 from scenes import LBFGS, crop, one_tile, paint_alone, render, shallow_grid, shallow_scene, window
 
 from muralist.model.errors import DivergedError
-from muralist.model.optimizers import Steps
+from muralist.model.optimizers import StepSchedule
 from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES, start_state
 from muralist.model.statistics import total
 
@@ -69,7 +69,7 @@ def test_moments_travel_from_round_to_round():
     """Two rounds of five steps are one round of ten, for all planes of the state and the sums."""
     scene = shallow_scene()
     state, sums = start_state(scene.picture), scene.measured(scene.picture, one_tile(scene))
-    steps = Steps(count=10, first=3, first_of_level=2, learning_rate=0.02)
+    steps = StepSchedule(count=10, first=3, first_of_level=2, learning_rate=0.02)
     once, once_sums = paint_alone(scene, state, sums, steps)
     half, half_sums = paint_alone(scene, state, sums, replace(steps, count=5))
     twice, twice_sums = paint_alone(scene, half, half_sums, replace(steps, count=5, first=8, first_of_level=7))
@@ -88,7 +88,7 @@ def test_painting_is_pure(dtype):
     state, sums = start_state(scene.picture.astype(dtype)), scene.measured(scene.picture, one_tile(scene))
     kept, gram = state.copy(), sums["style gram relu1_1"].copy()
     state.flags.writeable = False
-    steps = Steps(count=2, first=0, first_of_level=0, learning_rate=0.02)
+    steps = StepSchedule(count=2, first=0, first_of_level=0, learning_rate=0.02)
     (first, first_sums), (second, second_sums) = (paint_alone(scene, state, sums, steps) for _ in range(2))
     assert first.dtype == dtype
     np.testing.assert_array_equal(first, second)
@@ -103,7 +103,7 @@ def test_sums_are_those_of_the_painted_tile():
     """What a round returns beside the state are the sums after its last step, which the next round starts from."""
     scene = shallow_scene()
     sums = scene.measured(scene.picture, one_tile(scene))
-    steps = Steps(count=2, first=0, first_of_level=0, learning_rate=0.02)
+    steps = StepSchedule(count=2, first=0, first_of_level=0, learning_rate=0.02)
     state, found = paint_alone(scene, start_state(scene.picture), sums, steps)
     wanted = scene.measured(state[PIXELS], one_tile(scene))
     np.testing.assert_array_equal(found["style gram relu2_1"], wanted["style gram relu2_1"])
@@ -125,7 +125,7 @@ def test_pixels_stay_in_range(rate):
     """Pixels and their average stay in [0, 1] and finite, however large the steps."""
     scene = shallow_scene()
     sums = scene.measured(scene.picture, one_tile(scene))
-    steps = Steps(count=4, first=0, first_of_level=0, learning_rate=rate)
+    steps = StepSchedule(count=4, first=0, first_of_level=0, learning_rate=rate)
     state, _ = paint_alone(scene, start_state(scene.picture), sums, steps)
     assert np.isfinite(state).all()
     for plane in (PIXELS, AVERAGE):
@@ -141,12 +141,12 @@ def test_a_broken_state_is_reported():
     state, sums = start_state(scene.picture), scene.measured(scene.picture, one_tile(scene))
     state[PIXELS, 40, 50, 1] = np.nan
     with pytest.raises(DivergedError, check=having(step=0)):
-        paint_alone(scene, state, sums, Steps(3, first=0, first_of_level=0, learning_rate=0.02))
+        paint_alone(scene, state, sums, StepSchedule(3, first=0, first_of_level=0, learning_rate=0.02))
 
 
 def test_painters_see_only_their_tile():
     """What lies outside a tile's outer box reaches it through the sums alone."""
-    scene, steps = shallow_scene(), Steps(2, first=0, first_of_level=0, learning_rate=0.02)
+    scene, steps = shallow_scene(), StepSchedule(2, first=0, first_of_level=0, learning_rate=0.02)
     grid = shallow_grid(scene)
     tile, sums = grid[0], scene.measured(scene.picture, grid)
     arguments = scene.tile_content(tile), window(grid, tile)

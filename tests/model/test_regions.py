@@ -13,13 +13,13 @@ from torch import Tensor
 
 from muralist.model.architecture import architecture, vgg
 from muralist.model.loading import load_network
-from muralist.model.losses.terms import Layer
+from muralist.model.losses.terms import LayerShape
 from muralist.model.network import Network
-from muralist.model.optimizers import Steps
-from muralist.model.painter import Painter, RoundGradient, to_tensor
-from muralist.model.regions import ONE_REGION, Guides, Part, guides_of, region_key
+from muralist.model.optimizers import StepSchedule
+from muralist.model.regions import ONE_REGION, Guidance, Part, guidance_of, region_key
 from muralist.model.state import start_state
-from muralist.model.statistics import Sums, Window, style_sums, total
+from muralist.model.statistics import TileSums, Window, style_sums, total
+from muralist.model.tile_optimizer import RoundGradient, TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
 from muralist.tiling.grid import Tile, TileGrid
 
@@ -88,7 +88,7 @@ def targets(region: int, net: Network) -> dict[str, np.ndarray]:
 def goal_of(regions: int, net: Network | None = None, **changes: object) -> Goal:
     """The goal of a picture with so many regions, for the network of random weights if no other is given."""
     row, net = ROW if net is None else architecture("compact"), net or network()
-    sizes = {name: Layer(row.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
+    sizes = {name: LayerShape(row.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
     goal = Goal(
         targets={name: value for region in range(regions) for name, value in targets(region, net).items()},
         style_layers=STYLE_LAYERS,
@@ -104,9 +104,9 @@ def goal_of(regions: int, net: Network | None = None, **changes: object) -> Goal
     return replace(goal, **changes)
 
 
-def painter_of(regions: int, **changes: object) -> Painter:
+def painter_of(regions: int, **changes: object) -> TileOptimizer:
     """What paints it."""
-    return Painter(network(), goal_of(regions, **changes).objective)
+    return TileOptimizer(network(), goal_of(regions, **changes).objective)
 
 
 def exact(factor: np.ndarray) -> np.ndarray:
@@ -115,15 +115,15 @@ def exact(factor: np.ndarray) -> np.ndarray:
 
 
 def window(grid: TileGrid, tile: Tile, masks: np.ndarray | None, insets: dict[str, int] | None = None) -> Window:
-    """Blend weights and guides of a tile, whose masks are known ten pixels beyond it."""
+    """Blend weights and guidance of a tile, whose masks are known ten pixels beyond it."""
     if masks is None:
         return Window.of(*map(exact, grid.window(tile)))
     (top, bottom), (left, right) = tile.outer
     first_row, first_col = max(0, top - 10), max(0, left - 10)
     wide = masks[:, first_row : bottom + 10, first_col : right + 10]
     place = slice(top - first_row, bottom - first_row), slice(left - first_col, right - first_col)
-    guides = guides_of(torch.from_numpy(wide), STRIDES, insets or {}, place)
-    return Window.of(*map(exact, grid.window(tile)), guides=guides)
+    guidance = guidance_of(torch.from_numpy(wide), STRIDES, insets or {}, place)
+    return Window.of(*map(exact, grid.window(tile)), guidance=guidance)
 
 
 def crop(pixels: np.ndarray, tile: Tile) -> np.ndarray:
@@ -134,7 +134,7 @@ def crop(pixels: np.ndarray, tile: Tile) -> np.ndarray:
 PICTURE, CONTENT = noise(*SHAPE, 3, seed=2), noise(*SHAPE, 3, seed=3)
 
 
-def measured(painter: Painter, grid: TileGrid, masks: np.ndarray | None) -> Sums:
+def measured(painter: TileOptimizer, grid: TileGrid, masks: np.ndarray | None) -> TileSums:
     """Sums of the picture, tile by tile."""
     return total(
         painter.measure(
@@ -146,7 +146,7 @@ def measured(painter: Painter, grid: TileGrid, masks: np.ndarray | None) -> Sums
     )
 
 
-def gradients(painter: Painter, grid: TileGrid, masks: np.ndarray | None) -> list[np.ndarray]:
+def gradients(painter: TileOptimizer, grid: TileGrid, masks: np.ndarray | None) -> list[np.ndarray]:
     """Gradient at the extent of every tile, as at the start of a round."""
     sums, found = measured(painter, grid, masks), []
     for tile in grid:
@@ -246,14 +246,14 @@ def test_oracle_with_regions(regions, kind):
 def test_oracle_with_regions_for_other_formulas(formula):
     """Means, deviations and covariances of regions agree in tiles as well."""
     goal, masks = goal_of(2, style_loss=formula), soft(2)
-    assert_same(gradients(Painter(network(), goal.objective), GRID, masks), written_out(goal, masks), GRID)
+    assert_same(gradients(TileOptimizer(network(), goal.objective), GRID, masks), written_out(goal, masks), GRID)
 
 
 def test_oracle_with_regions_in_the_metric_of_vgg():
     """With the bundled network, whose style is measured in VGG-19's space, regions agree in tiles as well."""
     net, masks = compact(), soft(2)
     goal = goal_of(2, net, metric=net.metric)
-    painter = Painter(net, goal.objective)
+    painter = TileOptimizer(net, goal.objective)
     assert set(STYLE_LAYERS) <= set(goal.metric)
     assert_same(gradients(painter, GRID, masks), written_out(goal, masks, net), GRID)
     tiled, whole = (painter.objective.losses(measured(painter, grid, masks))["style"] for grid in (GRID, WHOLE))
@@ -294,7 +294,7 @@ def test_a_tile_paints_with_regions_that_are_elsewhere():
     sums = measured(painter, GRID, masks)
     tile = GRID[1]  # at the right
     arguments = painter.content_features(to_tensor(crop(CONTENT, tile))), window(GRID, tile, masks), sums
-    state, part = painter.paint(crop(start_state(PICTURE), tile), *arguments, Steps(2, 0, 0, 0.02))
+    state, part = painter.paint(crop(start_state(PICTURE), tile), *arguments, StepSchedule(2, 0, 0, 0.02))
     assert abs(state[0] - crop(PICTURE, tile)).max() > 0.01
     assert part["style count relu3_1"] == 0 < part["style count relu3_1 1"]
     assert not part["style gram relu3_1"].any()
@@ -321,8 +321,8 @@ def test_parts_are_where_a_mask_is_not_zero():
 
 
 def test_guides_say_where_nothing_is_painted():
-    """Guides are empty where all masks are zero, but not where there are no masks."""
-    nothing = guides_of(torch.zeros(2, 8, 8), {"relu1_1": 1, "relu2_1": 2}, {})
+    """Guidance is empty where all masks are zero, but not where there are no masks."""
+    nothing = guidance_of(torch.zeros(2, 8, 8), {"relu1_1": 1, "relu2_1": 2}, {})
     assert nothing.is_empty
     assert not ONE_REGION.is_empty
     assert [each.name for each in nothing.at("relu2_1")] == ["relu2_1", "relu2_1 1"]
@@ -333,8 +333,8 @@ def test_regions_shrink_at_deep_layers():
     """A region is shrunk by so many pixels on every side, but not where the picture ends, and at one layer only."""
     mask = torch.zeros(1, 16, 16)
     mask[:, 4:12, :8] = 1
-    guides = guides_of(mask, {"relu1_1": 1, "relu2_1": 2}, {"relu2_1": 2})
-    fine, coarse = dense(guides, "relu1_1", (16, 16)), dense(guides, "relu2_1", (8, 8))
+    guidance = guidance_of(mask, {"relu1_1": 1, "relu2_1": 2}, {"relu2_1": 2})
+    fine, coarse = dense(guidance, "relu1_1", (16, 16)), dense(guidance, "relu2_1", (8, 8))
     assert fine.tolist() == mask[0].tolist()
     wanted = torch.zeros(8, 8)
     wanted[3:5, :3] = 1
@@ -344,9 +344,9 @@ def test_regions_shrink_at_deep_layers():
 def test_shrunk_regions_are_the_same_in_every_tile():
     """With a margin of what they are shrunk by, tiles that overlap agree, and with the picture in one piece."""
     masks, insets = hard(5), {"relu1_1": 3, "relu3_1": 8}
-    whole = window(WHOLE, WHOLE[0], masks, insets).guides
+    whole = window(WHOLE, WHOLE[0], masks, insets).guidance
     for tile in GRID:
-        found = window(GRID, tile, masks, insets).guides
+        found = window(GRID, tile, masks, insets).guidance
         for layer, stride in STRIDES.items():
             rows, cols = (slice(span.start // stride, span.stop // stride) for span in tile.outer)
             wanted = dense(whole, layer, (SHAPE[0] // stride, SHAPE[1] // stride), region=2)
@@ -354,8 +354,8 @@ def test_shrunk_regions_are_the_same_in_every_tile():
             assert torch.equal(part, wanted[rows, cols])
 
 
-def dense(guides: Guides, layer: str, shape: tuple[int, int], region: int = 0) -> Tensor:
+def dense(guidance: Guidance, layer: str, shape: tuple[int, int], region: int = 0) -> Tensor:
     """The weights of a region at all positions of a layer: (height, width)."""
-    part, weights = guides.parts[layer][region], torch.zeros(shape[0] * shape[1], dtype=torch.float64)
+    part, weights = guidance.parts[layer][region], torch.zeros(shape[0] * shape[1], dtype=torch.float64)
     weights[slice(None) if part.places is None else part.places] = part.weights.double()
     return weights.view(shape)

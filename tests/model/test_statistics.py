@@ -6,8 +6,8 @@ import torch
 
 from muralist.model.losses.content import ContentTerm
 from muralist.model.losses.style import StyleTerm
-from muralist.model.losses.terms import Layer, PictureSize, TileView
-from muralist.model.losses.variation import VariationTerm
+from muralist.model.losses.terms import LayerShape, PictureSize, TileView
+from muralist.model.losses.variation import TotalVariationTerm
 from muralist.model.objective import Objective
 from muralist.model.statistics import Window, absolute_sum, on_host, positions, style_sums, total
 from muralist.tiling.grid import TileGrid
@@ -135,7 +135,7 @@ def test_sums_come_to_numpy_in_float64():
     assert {value.dtype for value in found.values()} == {np.dtype(np.float64)}
 
 
-SIZE = PictureSize(8, 12, {"coarse": Layer(5, 6)})
+SIZE = PictureSize(8, 12, {"coarse": LayerShape(5, 6)})
 COARSE = {"weight": 1.0, "size": SIZE, "layers": {"coarse": 1.0}}
 
 
@@ -178,12 +178,12 @@ def test_sums_of_tiles_add_up(tile, overlap, halo):
     grid = TileGrid(height=93, width=118, tile=tile, overlap=overlap, stride=4, halo=halo)
     features = {"fine": noise(1, 4, 93, 118, seed=1), "coarse": noise(1, 5, 93 // 4, 118 // 4, seed=2)}
     content = {name: f + noise(*f.shape, seed=3) for name, f in features.items()}
-    size = PictureSize(93, 118, {"fine": Layer(4, 93 * 118), "coarse": Layer(5, 23 * 29)})
+    size = PictureSize(93, 118, {"fine": LayerShape(4, 93 * 118), "coarse": LayerShape(5, 23 * 29)})
     layers = dict.fromkeys(STRIDES, 1.0)
     terms = (
         StyleTerm(weight=1.0, size=size, layers=layers, targets={}),
         ContentTerm(weight=1.0, size=size, layers=layers),
-        VariationTerm(weight=1.0, size=size),
+        TotalVariationTerm(weight=1.0, size=size),
     )
     goal, picture = Objective(terms, size), noise(1, 3, 93, 118, seed=4)
     parts = []

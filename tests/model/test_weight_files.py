@@ -16,10 +16,10 @@ from safetensors.torch import save
 from torch import hub, zeros
 from torch import save as save_pickled
 
-from muralist.model import published, weight_files
+from muralist.model import registry, weight_files
 from muralist.model.architecture import ARCHITECTURES, BYTES, architecture
 from muralist.model.errors import WeightsError
-from muralist.model.published import PUBLISHED
+from muralist.model.registry import PUBLISHED
 from muralist.model.weight_files import WeightFile, container, describe, find_weights, installed
 
 VGG19, ALEXNET = architecture("vgg19"), architecture("alexnet")
@@ -90,7 +90,7 @@ def test_the_cache_is_torchs(monkeypatch, variables):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert str(published.cache_folder()) == f"{hub.get_dir()}/checkpoints"
+    assert str(registry.cache_folder()) == f"{hub.get_dir()}/checkpoints"
 
 
 def test_a_download_of_torchs_is_found(monkeypatch, tmp_path):
@@ -98,7 +98,7 @@ def test_a_download_of_torchs_is_found(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     save_pickled({}, tmp_path / "w.pth")
     hub.load_state_dict_from_url((tmp_path / "w.pth").as_uri(), progress=False)
-    assert (published.cache_folder() / "w.pth").is_file()
+    assert (registry.cache_folder() / "w.pth").is_file()
 
 
 # --------------------------------------------------------------------------------------------------------- description
@@ -307,7 +307,7 @@ def test_a_cache_that_cannot_be_made_is_told(cache):
 
 def test_damage_to_the_bundled_network_is_noticed(tmp_path, monkeypatch):
     """The file beside the code must be the one of the table, and be there."""
-    monkeypatch.setattr(published, "BUNDLED", tmp_path)
+    monkeypatch.setattr(registry, "BUNDLED", tmp_path)
     with pytest.raises(WeightsError, match="itself"):
         find_weights(architecture("compact"))
     (tmp_path / "compact.safetensors").write_bytes(b"something else")
@@ -340,5 +340,5 @@ def test_what_comes_with_muralist_lies_where_muralist_does(tmp_path):
     """The bundled file is found beside the package of whoever asks; any other file lies where it was found."""
     bundled = find_weights(architecture("compact"))
     elsewhere = replace(bundled, path="/opt/another/python/compact.safetensors")
-    assert elsewhere.place == bundled.place == Path(bundled.path)
-    assert WeightFile("/data/mine.pth", "5af1").place == Path("/data/mine.pth")
+    assert elsewhere.local_path == bundled.local_path == Path(bundled.path)
+    assert WeightFile("/data/mine.pth", "5af1").local_path == Path("/data/mine.pth")

@@ -23,7 +23,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Machine:
     """A machine of a known speed that has never been measured."""
     machine = Machine()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "crew", machine.crew)
+    monkeypatch.setattr(module, "bench_workers", machine.crew)
     monkeypatch.setattr(module, "cpu_name", lambda: FACTS["name"])
     monkeypatch.setattr(module, "local_shape", lambda settings, tiles: SHAPE)
     monkeypatch.setattr(module.psutil, "cpu_percent", lambda interval: 3.0)
@@ -84,7 +84,7 @@ def test_a_gpu_is_known_by_its_name(machine, monkeypatch):
     names = {"device": "cuda", "name": "Loom 3"}
     monkeypatch.setattr("muralist.pipeline.workers.devices.resolve_device", lambda device: "cuda")
     monkeypatch.setattr("muralist.pipeline.workers.devices.device_name", lambda device: names["name"])
-    monkeypatch.setattr(module, "crew", Machine(**names).crew)
+    monkeypatch.setattr(module, "bench_workers", Machine(**names).crew)
     shape = WorkerLayout(1, 2, ("0",))
     assert speed_here(DEFAULT, shape, 512)["measured_on"] is None
     assert speed_here(DEFAULT, shape, 512)["measured_on"] is not None
@@ -188,7 +188,7 @@ def test_a_tile_that_cannot_fit_is_refused(machine, monkeypatch):
 def test_a_precision_that_the_device_lacks_is_refused(machine, monkeypatch):
     """A processor that only emulates bfloat16 is not measured in it."""
     old = Machine(precision="float32")
-    monkeypatch.setattr(module, "crew", old.crew)
+    monkeypatch.setattr(module, "bench_workers", old.crew)
     with pytest.raises(DeviceError, match=r"Abacus 9 \(cpu\) .*bfloat16, .*--precision float32"):
         bench(["compact"], ["auto", "bfloat16"], [512])
     assert old.measured == []

@@ -10,12 +10,12 @@ from rendering import render
 
 from muralist.model import network as module
 from muralist.model.architecture import architecture
-from muralist.model.frozen import TINY
 from muralist.model.loading import load_network
-from muralist.model.optimizers import Steps
-from muralist.model.painter import Painter, to_tensor
+from muralist.model.ops import TINY
+from muralist.model.optimizers import StepSchedule
 from muralist.model.state import start_state
 from muralist.model.statistics import Window, positions
+from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
@@ -73,12 +73,12 @@ def descent(dtype):
     network = load_network("compact", find_weights(row), settings.layers).prepared("cpu", dtype)
     content, style = (pixels.astype(np.float32) / 255 for pixels in (photograph(), painting()))
     goal = objective(settings, targets(network, style, settings), *content.shape[:2], 6.0, network.metric)
-    painter = Painter(network, goal)
+    painter = TileOptimizer(network, goal)
     window = Window.full(to_tensor(content))
     features = painter.content_features(to_tensor(content))
     whole = painter.measure(to_tensor(content), features, window)
     begun = painter.objective.losses(whole)
-    _, sums = painter.paint(start_state(content), features, window, whole, Steps(20, 0, 0, 0.04))
+    _, sums = painter.paint(start_state(content), features, window, whole, StepSchedule(20, 0, 0, 0.04))
     losses = painter.objective.losses(sums)
     assert losses["style"] < 0.5 * begun["style"]
     return losses

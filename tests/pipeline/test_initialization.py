@@ -78,7 +78,7 @@ def test_the_mix_by_hand():
 def test_a_seed_gives_the_same_noise_in_any_bands(monkeypatch, noise):
     """The same seed gives the same bytes, whatever bands they are drawn in; another seed gives others."""
     whole = start(noise=noise, noise_ratio=0.6)
-    monkeypatch.setattr(module, "BAND_ROWS", 7)
+    monkeypatch.setattr(module, "BLOCK_ROWS", 7)
     np.testing.assert_array_equal(start(noise=noise, noise_ratio=0.6), whole)
     assert (start(noise=noise, noise_ratio=0.6, seed=1) != whole).any()
 

@@ -4,7 +4,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +93,12 @@ class InProcess:
         task: str,
         calls: Sequence[tuple[Any, ...]],
         priority: int = 0,
-        homes: Sequence[Any] | None = None,
+        affinities: Sequence[Any] | None = None,
         limits: Sequence[float] = (),
     ) -> Iterator[Any]:
         """Run a task once per tuple of arguments; of each it has to be known how long it may take."""
         assert len(limits) == len(calls)
-        assert homes is None or len(set(homes)) == len(calls)
+        assert affinities is None or len(set(affinities)) == len(calls)
         shuffled = random.Random(len(self.done)).sample(calls, len(calls))
         return (self.call(task, *arguments) for arguments in shuffled)
 
@@ -121,7 +121,7 @@ class Painted:
 
     level: Level
     canvas: list[bytes]
-    course: RunState
+    state: RunState
     left: int
     saved: list[tuple[int, int, bytes]]
 
@@ -130,7 +130,7 @@ def paint(
     output: Path, workers: InProcess, settings: Settings = SETTINGS, *, device: str = "cpu", precision: str = "float32"
 ) -> Painted:
     """Paint, or go on with what was cut short."""
-    stride, minimum = NETWORK.stride(NETWORK.deepest(settings.layers)), NETWORK.minimum(settings.layers)
+    stride, minimum = NETWORK.largest_stride(settings.layers), NETWORK.min_input(settings.layers)
     levels = plan_levels(96, 128, [(112, 1.0)], settings, stride, minimum)
     with open_run(output, None, keep=True) as folder:
         journal = Journal(folder, output, {"settings": settings.model_dump(mode="json")})
@@ -147,8 +147,8 @@ def paint(
         level, kept = under_way.paint()
         canvas = context.canvas(level, kept)
         files = [canvas.store.read(canvas.name(tile)) for tile in level.grid]
-        journal.write(under_way.course, finished=True)
-        return Painted(level, files, under_way.course, progress.left, saved)
+        journal.write(under_way.state, finished=True)
+        return Painted(level, files, under_way.state, progress.left, saved)
 
 
 def after(number: int) -> Watch:
@@ -209,10 +209,10 @@ def whole(as_in_a_worker: None, tmp_path_factory: pytest.TempPathFactory) -> Who
 def assert_same(found: Painted, wanted: Painted) -> None:
     """The same bytes, losses and levels; but for the time it took."""
     assert found.canvas == wanted.canvas
-    assert found.course.losses == wanted.course.losses
-    assert found.course.snapshots == wanted.course.snapshots
+    assert found.state.losses == wanted.state.losses
+    assert found.state.snapshots == wanted.state.snapshots
     told = [
-        [{**row.as_dict(), "seconds": 0, "busy_seconds": 0, "fetched_bytes_per_round": 0} for row in each.course.levels]
+        [{**asdict(row), "seconds": 0, "busy_seconds": 0, "fetched_bytes_per_round": 0} for row in each.state.levels]
         for each in (found, wanted)
     ]
     assert told[0] == told[1]
@@ -220,7 +220,7 @@ def assert_same(found: Painted, wanted: Painted) -> None:
 
 def test_a_painting_that_nobody_disturbs(whole):
     """Every level has its report, the losses fall, and each task is run once."""
-    course = whole.painted.course
+    course = whole.painted.state
     found = [(row.tiles, row.rounds, row.steps, row.ended) for row in course.levels]
     assert found == [(1, 3, 3, "steps"), (2, 4, 4, "steps")]
     assert all(row.losses_last["style"] < row.losses_first["style"] for row in course.levels)
@@ -249,7 +249,7 @@ def test_a_painting_cut_short_is_gone_on_with(whole, tmp_path, number):
     found = paint(tmp_path / "out.png", again)
     assert_same(found, whole.painted)
     begun = number > PREPARED
-    assert (found.course.resumed, found.left) == (begun, 0)
+    assert (found.state.resumed, found.left) == (begun, 0)
     run = [(task, str(arguments)) for task, arguments in before.done[0 if begun else number :] + again.done]
     painted = [task for task in run if task[0] != "add_up"]
     assert len(painted) == len(set(painted))
@@ -296,7 +296,7 @@ def test_whatever_the_way_of_painting(tmp_path, way):
     wanted = paint(tmp_path / "whole.png", InProcess(), settings)
     for tasks_each in (3, 5):
         found = in_pieces(tmp_path / f"pieces-{tasks_each}.png", tasks_each, settings)
-        assert found.course.resumed > 1
+        assert found.state.resumed > 1
         assert_same(found, wanted)
         assert found.left == wanted.left == 0
 
@@ -306,7 +306,7 @@ def test_the_content_weight_for_a_strength_is_found_again(tmp_path, monkeypatch)
     monkeypatch.setattr(strength, "SETTLING_STEPS", 1)
     settings = SETTINGS.model_copy(update={"strength": 0.9})
     wanted = paint(tmp_path / "whole.png", InProcess(), settings)
-    weights = [[row.weights["content"] for row in wanted.course.losses if row.level == level] for level in (1, 2)]
+    weights = [[row.weights["content"] for row in wanted.state.losses if row.level == level] for level in (1, 2)]
     assert weights[0][:2] == [strength.FIRST_WEIGHT] * 2
     assert len({*weights[0][1:], weights[1][0]}) == 4  # another after every round
     assert set(weights[1]) == {weights[1][0]}
@@ -318,21 +318,21 @@ def test_snapshots_show_the_canvas_as_it_is(tmp_path):
     settings = SETTINGS.model_copy(update={"snapshot_every": 2})
     whole = paint(tmp_path / "whole.png", InProcess(), settings)
     assert [(level, made) for level, made, _ in whole.saved] == [(0, 2), (1, 1), (1, 3)]
-    assert [(row.step, row.height) for row in whole.course.snapshots] == [(2, 48), (4, 96), (6, 96)]
+    assert [(row.step, row.height) for row in whole.state.snapshots] == [(2, 48), (4, 96), (6, 96)]
     for number in (5, 14, 20):
         output = tmp_path / f"{number}.png"
         cut_short(output, InProcess(after(number)), settings)
         again = paint(output, InProcess(), settings)
         assert again.saved == whole.saved[len(whole.saved) - len(again.saved) :] != []
-        assert again.course.snapshots == whole.course.snapshots
+        assert again.state.snapshots == whole.state.snapshots
 
 
 def test_the_best_canvas_is_kept_until_it_is_needed(tmp_path):
     """Where rounds get worse, the canvas of the best one is what counts at the end, also across an interruption."""
     settings = Settings(**QUICK | WAYS["best"])
     found = in_pieces(tmp_path / "out.png", 4, settings)
-    for number, row in enumerate(found.course.levels, 1):
-        totals = [look.total for look in found.course.losses if look.level == number]
+    for number, row in enumerate(found.state.levels, 1):
+        totals = [look.total for look in found.state.losses if look.level == number]
         assert totals[row.kept] == min(totals)
         assert row.kept < row.rounds
 
@@ -382,13 +382,13 @@ def test_out_of_memory_tiles_are_halved(roomy, tmp_path, task, since):
     if (task, since) == ("prepare_tile", 1):
         assert_same(found, roomy)  # before any round there was memory enough
         return
-    assert [(row.halvings, row.tiles) for row in found.course.levels] == [(1, 4), (1, 9)]
-    (notice,) = found.course.notices
+    assert [(row.halvings, row.tiles) for row in found.state.levels] == [(1, 4), (1, 9)]
+    (notice,) = found.state.notices
     assert notice == "level 1 was painted in 4 tiles: no memory for 96 x 80 px"
-    for row, wanted in zip(found.course.levels, roomy.course.levels, strict=True):
+    for row, wanted in zip(found.state.levels, roomy.state.levels, strict=True):
         assert row.losses_last.keys() == {"style", "content", "tv"}
         assert row.losses_last == pytest.approx(wanted.losses_last, rel=0.05)
-    looks = [[(row.level, row.step) for row in each.course.losses] for each in (found, roomy)]
+    looks = [[(row.level, row.step) for row in each.state.losses] for each in (found, roomy)]
     assert looks[0] == looks[1]
 
 
@@ -396,8 +396,8 @@ def test_memory_runs_out_in_the_middle(roomy, tmp_path):
     """Where a finer level is too large, the coarser ones stay as they were, and its first rounds stand."""
     workers = InProcess(too_large(120, "paint_tile", since=2))
     found = paint(tmp_path / "out.png", workers, ROOMY)
-    assert [(row.halvings, row.tiles) for row in found.course.levels] == [(0, 1), (1, 9)]
-    assert found.course.losses[:7] == roomy.course.losses[:7]
+    assert [(row.halvings, row.tiles) for row in found.state.levels] == [(0, 1), (1, 9)]
+    assert found.state.losses[:7] == roomy.state.losses[:7]
     painted = [arguments for task, arguments in workers.done if task == "paint_tile"]
     rounds = [(level.index, level.halvings, made) for level, _, made, _ in painted]
     assert sorted({(index, halvings, made) for index, halvings, made in rounds if index}) == [
@@ -411,10 +411,10 @@ def test_tiles_are_halved_until_they_fit(roomy, tmp_path):
     """Where half is still too large, a quarter is tried, without a word about half."""
     watch = too_large(48, "prepare_tile", "paint_tile", since=1)
     found = paint(tmp_path / "out.png", InProcess(watch), ROOMY)
-    assert [row.halvings for row in found.course.levels] == [2, 2]
-    (notice,) = found.course.notices
+    assert [row.halvings for row in found.state.levels] == [2, 2]
+    (notice,) = found.state.notices
     assert notice.startswith("level 1 was painted in 20 tiles: no memory for 96 x 80 px")
-    for row, wanted in zip(found.course.levels, roomy.course.levels, strict=True):
+    for row, wanted in zip(found.state.levels, roomy.state.levels, strict=True):
         assert row.losses_last["style"] == pytest.approx(wanted.losses_last["style"], rel=0.1)
 
 
@@ -423,8 +423,8 @@ def test_a_start_that_was_filed_is_cut_too(tmp_path):
     settings = ROOMY.model_copy(update={"noise_ratio": 1.0})
     wanted = paint(tmp_path / "whole.png", InProcess(), settings)
     found = paint(tmp_path / "out.png", InProcess(too_large(80, "prepare_tile")), settings)
-    assert found.course.halvings == 1
-    assert found.course.losses[0].total == pytest.approx(wanted.course.losses[0].total, rel=0.02)
+    assert found.state.halvings == 1
+    assert found.state.losses[0].total == pytest.approx(wanted.state.losses[0].total, rel=0.02)
 
 
 @pytest.mark.parametrize("changes", [{"iterate": "last"}, {"iterate": "best"}, {"noise_ratio": 0.5}])
@@ -434,9 +434,9 @@ def test_halved_tiles_are_gone_on_with(tmp_path, changes, watch):
     settings, tasks_each = ROOMY.model_copy(update=changes), 7
     wanted = paint(tmp_path / "whole.png", InProcess(watch), settings)
     found = in_pieces(tmp_path / "pieces.png", tasks_each, settings, watch)
-    assert found.course.halvings == 1
+    assert found.state.halvings == 1
     assert_same(found, wanted)
-    assert found.course.notices == wanted.course.notices
+    assert found.state.notices == wanted.state.notices
 
 
 def test_the_smallest_tiles_that_do_not_fit_are_an_error(whole, tmp_path):
@@ -445,7 +445,7 @@ def test_the_smallest_tiles_that_do_not_fit_are_an_error(whole, tmp_path):
     with pytest.raises(DeviceMemoryError, match="96 x 80 px"):
         paint(output, InProcess(too_large(10, "paint_tile", "prepare_tile", since=1)))
     found = paint(output, InProcess())
-    assert found.course.resumed == 1
+    assert found.state.resumed == 1
     assert_same(found, whole.painted)
 
 
@@ -456,10 +456,10 @@ def test_replayed_rounds_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "graphs", lambda device: graphs)
     replayed = paint(tmp_path / "replayed.png", InProcess())
     assert replayed.canvas == plain.canvas
-    assert [row.replayed for row in plain.course.levels] == [0, 0]
+    assert [row.replayed for row in plain.state.levels] == [0, 0]
     # Three rounds on one tile and four on two; the first of a level, without a step before it, is of a kind of its own.
-    assert [row.replayed for row in replayed.course.levels] == [3 - 2, 4 * 2 - 2]
-    assert replayed.course.notices == []
+    assert [row.replayed for row in replayed.state.levels] == [3 - 2, 4 * 2 - 2]
+    assert replayed.state.notices == []
 
 
 def test_rounds_that_cannot_be_recorded_are_told_once(tmp_path, monkeypatch):
@@ -468,7 +468,7 @@ def test_rounds_that_cannot_be_recorded_are_told_once(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "graphs", lambda device: graphs)
     found = paint(tmp_path / "out.png", InProcess())
     assert found.canvas == paint(tmp_path / "plain.png", InProcess()).canvas
-    assert [row.replayed for row in found.course.levels] == [0, 0]
-    (notice,) = found.course.notices
+    assert [row.replayed for row in found.state.levels] == [0, 0]
+    (notice,) = found.state.notices
     assert notice.startswith("rounds are not recorded as CUDA graphs")
     assert notice.endswith("operation not permitted when stream is capturing")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from muralist.pipeline import prepare_level
 from muralist.pipeline.levels import BLOCK, Level, plan_levels
-from muralist.pipeline.prepare_level import file_canvas, mirrored, with_bleed
+from muralist.pipeline.prepare_level import file_canvas, mirrored, with_margin
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.canvas import Canvas
 from muralist.pipeline.storage.store import Store
@@ -45,7 +45,7 @@ def padded(pixels: np.ndarray, level: Level) -> np.ndarray:
 def test_the_canvas_is_mirrored(height, width, bleed):
     """Around the picture lies its mirror image, again and again where the bleed is wider than the picture."""
     level, pixels = level_of(height, width, bleed), np.random.default_rng(0).random((height, width, 3))
-    found = with_bleed(reader(pixels), level, level.grid.box.rows)
+    found = with_margin(reader(pixels), level, level.grid.box.rows)
     np.testing.assert_array_equal(found, padded(pixels, level))
 
 
@@ -59,7 +59,7 @@ def test_any_rows_of_the_canvas_are_cut_out_of_it(data):
     """Rows inside the picture, across its edge or beyond it are the same part of the whole canvas."""
     start = data.draw(st.integers(0, len(PADDED) - 1))
     rows = Span(start, data.draw(st.integers(start + 1, len(PADDED))))
-    np.testing.assert_array_equal(with_bleed(reader(PIXELS), LEVEL, rows), PADDED[slice(*rows)])
+    np.testing.assert_array_equal(with_margin(reader(PIXELS), LEVEL, rows), PADDED[slice(*rows)])
 
 
 def test_no_more_is_read_than_it_takes():
@@ -71,8 +71,8 @@ def test_no_more_is_read_than_it_takes():
         read.append(rows)
         return source(height, width, rows)
 
-    with_bleed(watched, level, Span(121, 141))
-    with_bleed(watched, level, Span(0, 21))
+    with_margin(watched, level, Span(121, 141))
+    with_margin(watched, level, Span(0, 21))
     assert read == [Span(100, 120), Span(1, 22)]
 
 

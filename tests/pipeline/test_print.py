@@ -15,7 +15,7 @@ from PIL import Image
 from rendering import render
 
 from muralist.pipeline.errors import OutputError, PipelineError, SettingsError
-from muralist.pipeline.pictures.rasters import Raster
+from muralist.pipeline.pictures.array_file import ArrayFile
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import difference
@@ -74,7 +74,7 @@ def test_pixels_in_a_file_are_extended_too(settle, folder):
     """What does not fit into memory stays in a file."""
     save(folder / "photo.png", photograph(700, 900))
     found = settle(print_size="90x70cm", bleed="8cm", local_dir=folder, memory="1MiB")
-    assert isinstance(found.content.pixels, Raster)
+    assert isinstance(found.content.pixels, ArrayFile)
     wanted = np.pad(photograph(700, 900), ((80, 80), (80, 80), (0, 0)), "symmetric")
     assert np.array_equal(found.content.pixels[:], wanted)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from rendering import render
 
 from muralist.model.architecture import architecture
-from muralist.model.published import PUBLISHED
+from muralist.model.registry import PUBLISHED
 from muralist.pipeline.presets import load_settings, preset_names, preset_text
 
 pytestmark = pytest.mark.integration

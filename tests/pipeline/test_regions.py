@@ -102,7 +102,7 @@ def test_masks_of_a_painting_are_listed():
 
 
 def test_no_masks_are_no_regions(folder):
-    """A picture without masks has no guides at all, and none are filed."""
+    """A picture without masks has no guidance at all, and none are filed."""
     for settings in (Settings(region_fit=True), Settings(protect="faces")):  # there is no face in it
         assert read_regions(settings, read_picture(Path("photo.png")), lambda picture: picture, 1) is None
 
@@ -134,7 +134,7 @@ def test_rows_are_cut_out_of_the_whole(folder):
 
 
 def test_strength_is_times_strength(folder):
-    """A region's strength and the strength map scale the guides, and little strength lets the photograph through."""
+    """A region's strength and the strength map scale the guidance, and little strength lets the photograph through."""
     found = channels(read(regions=["left.png=other.png,strength=0.5"], strength_map="dark.png"))
     assert found[50, 100, 0] == pytest.approx(60 / 255)
     assert found[50, 20, 1] == pytest.approx(30 / 255)

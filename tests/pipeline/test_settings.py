@@ -13,7 +13,8 @@ from muralist.model.losses.content import CONTENT_LOSSES
 from muralist.model.losses.style import STYLE_LOSSES
 from muralist.model.losses.variation import TV_LOSSES
 from muralist.model.optimizers import OPTIMIZERS
-from muralist.pipeline.settings import ContentLoss, Settings, StyleLoss, TvLoss, at_level
+from muralist.pipeline.levels import at_level
+from muralist.pipeline.settings import ContentLoss, Settings, StyleLoss, TvLoss
 
 DECAYS = st.floats(0, 1, exclude_max=True)
 WEIGHTS = st.dictionaries(st.text(min_size=1), st.floats(0, 1e9), min_size=1).filter(
@@ -49,7 +50,8 @@ def complaint(**values):
 
 def test_the_defaults_are_valid():
     """No settings at all is a complete set of settings."""
-    assert Settings().style_layers == dict.fromkeys(["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"], 1.0)
+    full, half = (f"relu{n}_1" for n in range(1, 6)), (f"relu{n}_1/2" for n in range(1, 5))
+    assert Settings().style_layers == dict.fromkeys([*full, *half], 1.0)
 
 
 @pytest.mark.parametrize("key", Settings.model_fields)

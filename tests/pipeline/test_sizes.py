@@ -5,7 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from muralist.pipeline.errors import SettingsError
-from muralist.pipeline.sizes import MAX_SIDE_PX, Paper, TargetSize, check_sides, parse_aspect, parse_print, target_size
+from muralist.pipeline.lengths import MAX_SIDE_PX, Paper, check_sides, parse_aspect, parse_print
+from muralist.pipeline.sizes import TargetSize, target_size
 
 SIDES = st.integers(1, 20_000)
 PAPERS = st.builds("{}x{}{}".format, st.integers(1, 200), st.integers(1, 200), st.sampled_from(["cm", "in"]))

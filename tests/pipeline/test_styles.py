@@ -131,7 +131,7 @@ def test_the_minimum_is_that_of_the_style_layers(folder):
     with pytest.raises(PictureError, match=r"small\.png: .*200 x 20 px.*32 px"):
         read(folder, "style1.png", "small.png")
     (style,) = read(folder, "small.png", style_layers={"relu1_1": 1}, content_layers={"relu5_1": 1})
-    assert style.least <= 20
+    assert style.min_side <= 20
 
 
 def test_pixels_fit_the_level_and_keep_the_minimum(folder):

@@ -17,18 +17,18 @@ from PIL import Image
 
 from muralist.model.architecture import architecture
 from muralist.model.errors import DivergedError
-from muralist.model.painter import Painter, to_tensor
 from muralist.model.regions import ONE_REGION, Part
 from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES
 from muralist.model.statistics import Window, style_sums
+from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import tasks
 from muralist.pipeline.context import RenderContext
 from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.initialization import is_photograph
 from muralist.pipeline.levels import Level, plan_levels
-from muralist.pipeline.prepare_level import file_canvas, with_bleed
-from muralist.pipeline.regions import Guidance
+from muralist.pipeline.prepare_level import file_canvas, with_margin
+from muralist.pipeline.regions import RegionLayout
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.tiling.grid import Span
@@ -49,7 +49,7 @@ def new_context(folder: Path, settings: Settings = SETTINGS, shares: tuple[float
 
 def levels_of(context: RenderContext) -> tuple[Level, ...]:
     """The levels of the job's painting."""
-    minimum = NETWORK.minimum(context.settings.layers)
+    minimum = NETWORK.min_input(context.settings.layers)
     return plan_levels(96, 128, [(112, 1.0)] * len(context.shares), context.settings, 16, minimum)
 
 
@@ -61,7 +61,7 @@ def content(height: int, width: int, rows: Span) -> np.ndarray:
 
 def prepare_level(context: RenderContext, level: Level) -> None:
     """File what the driver files at the start of a level."""
-    file_canvas(context.content(level), lambda rows: with_bleed(content, level, rows))
+    file_canvas(context.content(level), lambda rows: with_margin(content, level, rows))
     if not is_photograph(context.settings):
         gray = np.full((level.grid.height, level.grid.width, 3), 0.25, np.float32)
         file_canvas(context.start(level), lambda rows: gray[slice(*rows)])
@@ -188,7 +188,7 @@ def test_smaller_tiles_go_on_with_the_same_canvas(done):
     context, level = done.context, replace(done.levels[1], tile=64)
     assert len(level.grid) > len(done.levels[1].grid)
     level = replace(level, tile=128, halvings=1)  # the same tiles
-    file_canvas(context.content(level), lambda rows: with_bleed(content, level, rows))
+    file_canvas(context.content(level), lambda rows: with_margin(content, level, rows))
     losses = everywhere(context, level, "prepare_tile", 1, 1, (done.levels[1], 1))
     before, after = (context.canvas(each, 1).read(level.grid.box) for each in (done.levels[1], level))
     np.testing.assert_allclose(after, before, rtol=1e-6, atol=1e-6)
@@ -259,13 +259,13 @@ def test_tiles_leave_out_what_is_not_theirs(done):
 
 
 def test_without_masks_nothing_is_done_for_them(done, monkeypatch):
-    """A picture without masks has no guides and no regions, and no round asks for any."""
+    """A picture without masks has no guidance and no regions, and no round asks for any."""
     context, level = done.context, done.levels[1]
-    assert not context.folder.store.names(context.folder.guides(level))
-    assert tasks._window(context, level, level.grid[0]).guides is ONE_REGION
+    assert not context.folder.store.names(context.folder.guidance(level))
+    assert tasks._window(context, level, level.grid[0]).guidance is ONE_REGION
     filed = context.folder.read(context.folder.sums(level, 1, 0))
     assert {name for name in filed if "gram" in name or "count" in name} == {
-        f"style gram relu{n}_1" for n in range(1, 6)
+        f"style gram {layer}" for layer in SETTINGS.style_layers
     }
     before = contents(context.folder.store.local)
     monkeypatch.setattr(Part, "of", lambda *given: pytest.fail("asked for a part of a region"))
@@ -344,7 +344,7 @@ def test_a_tile_that_does_not_fit_is_named(done, monkeypatch, task):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     for name in ("paint", "measure"):
-        monkeypatch.setattr(tasks.Painter, name, exhausted)
+        monkeypatch.setattr(tasks.TileOptimizer, name, exhausted)
     context, level = done.context, done.levels[1]
     height, width = level.grid[3].outer.shape
     arguments = {"prepare_tile": (0, origin_of(context, level)), "paint_tile": (0, WEIGHT), "measure_tile": (0,)}[task]
@@ -361,7 +361,7 @@ def test_statistics_of_several_styles_are_blended(tmp_path):
     level = levels_of(context)[0]
     prepare_level(context, level)
     first, second = (context.folder.read(context.folder.targets(level, number)) for number in (0, 1))
-    blended = tasks._painter(context, level).objective.terms[0].targets
+    blended = tasks._tile_optimizer(context, level).objective.terms[0].targets
     assert blended.keys() == first.keys() == second.keys()
     for name, found in blended.items():
         assert (first[name] != second[name]).any()
@@ -393,7 +393,7 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
     assert missing not in first.terms
     assert 0 < last.terms[counts] < first.terms[counts]
     assert set(tasks._features(context, level, level.grid[0])) == (set() if missing == "content" else {"relu4_2"})
-    assert missing not in [term.name for term in tasks._painter(context, level).objective.terms]
+    assert missing not in [term.name for term in tasks._tile_optimizer(context, level).objective.terms]
 
 
 def test_moments_take_the_place_of_style(tmp_path):
@@ -426,16 +426,16 @@ def test_pooling_and_padding_reach_the_network(tmp_path, changes, wanted):
 
 def test_tiles_without_strength_are_not_painted(tmp_path, monkeypatch):
     """Where no guide is, a round makes no step: state and sums are filed as they were; others are painted."""
-    context = replace(new_context(tmp_path), regions=Guidance(count=1, planes=1, painted=0.5, styles=(0,)))
+    context = replace(new_context(tmp_path), regions=RegionLayout(count=1, planes=1, painted=0.5, styles=(0,)))
     level = levels_of(context)[-1]
-    guides = np.zeros((level.grid.height, level.grid.width, 3), np.float32)
-    guides[:, :60, 0] = 1
-    file_canvas(context.guides(level), lambda rows: guides[slice(*rows)])
+    guidance = np.zeros((level.grid.height, level.grid.width, 3), np.float32)
+    guidance[:, :60, 0] = 1
+    file_canvas(context.guidance(level), lambda rows: guidance[slice(*rows)])
     prepare_level(context, level)
     everywhere(context, level, "prepare_tile", 0, 0, None)
     painted = []
-    paint = Painter.paint
-    monkeypatch.setattr(Painter, "paint", lambda *given: painted.append(given[1].shape) or paint(*given))
+    paint = TileOptimizer.paint
+    monkeypatch.setattr(TileOptimizer, "paint", lambda *given: painted.append(given[1].shape) or paint(*given))
     everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
     assert level.grid.shape == (2, 2)
     assert len(painted) == 2
@@ -449,7 +449,7 @@ def test_tiles_without_strength_are_not_painted(tmp_path, monkeypatch):
 
 def test_regions_have_the_targets_of_their_styles(tmp_path):
     """Every region follows its own style pictures, by their shares."""
-    context = replace(new_context(tmp_path, shares=(1.0, 0.25, 0.75)), regions=Guidance(2, 2, 1.0, (0, 1, 1)))
+    context = replace(new_context(tmp_path, shares=(1.0, 0.25, 0.75)), regions=RegionLayout(2, 2, 1.0, (0, 1, 1)))
     level = levels_of(context)[0]
     prepare_level(context, level)
     found = tasks._blended_targets(context, level)

@@ -8,7 +8,7 @@ from typing import Any
 
 from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.storage.store import Store
-from muralist.pipeline.workers.memory import peak_rss
+from muralist.pipeline.workers.machine import peak_rss
 from muralist.pipeline.workers.requirements import WorkerRequirements
 
 

@@ -22,7 +22,8 @@ from muralist.pipeline.batch.items import find_items
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.initialization import BLANK, PHOTOGRAPH
 from muralist.pipeline.pictures.carried import carried
-from muralist.pipeline.pictures.metadata import is_usable, text_tags, without_thumbnail
+from muralist.pipeline.pictures.exif import text_tags, without_thumbnail
+from muralist.pipeline.pictures.metadata import is_usable
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from muralist.model.losses.content import ContentTerm
 from muralist.model.losses.style import StyleTerm
-from muralist.model.losses.terms import PICTURE, Layer, LossTerm, PictureSize, TileView
-from muralist.model.losses.variation import VariationTerm
+from muralist.model.losses.terms import PICTURE, LayerShape, LossTerm, PictureSize, TileView
+from muralist.model.losses.variation import TotalVariationTerm
 from muralist.model.objective import Objective
 from muralist.model.statistics import Window
 
@@ -26,7 +26,7 @@ class Goal:
     tv_weight: float
     height: int
     width: int
-    sizes: Mapping[str, Layer]
+    sizes: Mapping[str, LayerShape]
     metric: Mapping[str, np.ndarray] = field(default_factory=dict)
     style_loss: str = "relative"
     content_loss: str = "relative"
@@ -61,9 +61,9 @@ class Goal:
         return ContentTerm(weight=self.content_weight, size=self.size, layers=layers, formula=self.content_loss)
 
     @property
-    def tv(self) -> VariationTerm:
+    def tv(self) -> TotalVariationTerm:
         """The TV term."""
-        return VariationTerm(weight=self.tv_weight, size=self.size, formula=self.tv_loss, chroma=self.tv_chroma)
+        return TotalVariationTerm(weight=self.tv_weight, size=self.size, formula=self.tv_loss, chroma=self.tv_chroma)
 
     @property
     def objective(self) -> Objective:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from muralist.model.optimizers import Descent, Steps
+from muralist.model.optimizers import Descent, StepSchedule
 from muralist.model.state import start_state
 
 HEIGHT, WIDTH = 4, 5
@@ -32,14 +32,14 @@ def quadratic(picture: Tensor) -> Tensor:
     return STEEPNESS * (picture - TARGET)
 
 
-def gray(steps: Steps, value: float = 0.5) -> tuple[Tensor, ...]:
+def gray(steps: StepSchedule, value: float = 0.5) -> tuple[Tensor, ...]:
     """The state of a gray tile that nobody has painted yet, float64."""
     state = start_state(np.full((HEIGHT, WIDTH, 3), value), steps.optimizer)
     return tuple(torch.from_numpy(plane).permute(2, 0, 1)[None] for plane in state)
 
 
 def begun(
-    steps: Steps,
+    steps: StepSchedule,
     count: int,
     state: tuple[Tensor, ...] | None = None,
     gradient: Gradient = quadratic,
@@ -49,14 +49,14 @@ def begun(
     return Descent(gray(steps) if state is None else state, gradient, weights, replace(steps, count=count))
 
 
-def take(descent: Descent, steps: Steps, made: int, grad: Tensor, rate: float | None = None) -> None:
+def take(descent: Descent, steps: StepSchedule, made: int, grad: Tensor, rate: float | None = None) -> None:
     """Make a step of a round after `made` others."""
     numbers = replace(steps, count=made + 1).numbers(steps.learning_rate if rate is None else rate)[made]
     descent.step(grad, torch.tensor(numbers, dtype=grad.dtype))
 
 
 def stepped(
-    steps: Steps,
+    steps: StepSchedule,
     count: int,
     gradient: Gradient = quadratic,
     weights: Tensor = ONES,

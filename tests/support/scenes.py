@@ -10,12 +10,12 @@ from layouts import random_network
 from torch import Tensor
 
 from muralist.model.architecture import Architecture, architecture, vgg
-from muralist.model.losses.terms import Layer
+from muralist.model.losses.terms import LayerShape
 from muralist.model.network import Network
-from muralist.model.optimizers import Steps
-from muralist.model.painter import Painter, to_tensor
+from muralist.model.optimizers import StepSchedule
 from muralist.model.state import PIXELS, start_state
-from muralist.model.statistics import Sums, Window, total
+from muralist.model.statistics import TileSums, Window, total
+from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.tiling.blend import blend
 from muralist.tiling.grid import Box, Tile, TileGrid
 
@@ -91,9 +91,9 @@ class Scene:
     picture: np.ndarray
 
     @cached_property
-    def painter(self) -> Painter:
+    def painter(self) -> TileOptimizer:
         """What paints it."""
-        return Painter(self.network, self.goal.objective)
+        return TileOptimizer(self.network, self.goal.objective)
 
     @classmethod
     def of(
@@ -115,7 +115,7 @@ class Scene:
             height=shape[0],
             width=shape[1],
             sizes={
-                name: Layer(row.channels(name), (shape[0] // row.stride(name)) * (shape[1] // row.stride(name)))
+                name: LayerShape(row.channels(name), (shape[0] // row.stride(name)) * (shape[1] // row.stride(name)))
                 for name in (*style_layers, content_layer)
             },
         )
@@ -157,8 +157,8 @@ class Scene:
         """Features of the photograph under a tile, seen from the tile alone."""
         return self.painter.content_features(to_tensor(crop(self.content, tile.outer)))
 
-    def measured(self, picture: np.ndarray, grid: TileGrid) -> Sums:
-        """Sums of a picture, tile by tile."""
+    def measured(self, picture: np.ndarray, grid: TileGrid) -> TileSums:
+        """TileSums of a picture, tile by tile."""
         return total(
             self.painter.measure(to_tensor(crop(picture, tile.outer)), self.tile_content(tile), window(grid, tile))
             for tile in grid
@@ -177,12 +177,13 @@ def deep_scene(name: str, padding: str, pooling: str, height: int, width: int) -
     return Scene.of(row, (height, width), ALL_LAYERS, "relu4_2")
 
 
-@lru_cache(maxsize=1)
-def shallow_scene() -> Scene:
-    """A small scene for a network that sees 24 px, so that small tiles are exact."""
+@lru_cache(maxsize=2)
+def shallow_scene(*more: str) -> Scene:
+    """A small scene for a network that sees 24 px, so that small tiles are exact, with more style layers if wanted."""
     row = replace(architecture("compact"), steps=vgg(((4, 4), (6, 6), (8,))), pooling="average")
-    assert row.halo(SHALLOW_LAYERS) == 24
-    return Scene.of(row, (131, 150), SHALLOW_LAYERS, "relu2_2")
+    layers = (*SHALLOW_LAYERS, *more)
+    assert row.halo(layers) == 24
+    return Scene.of(row, (131, 150), layers, "relu2_2")
 
 
 def shallow_grid(scene: Scene) -> TileGrid:
@@ -209,7 +210,7 @@ def render(
     scene: Scene, grid: TileGrid, rounds: int, per_round: int, consensus: bool = True, **choices: object
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Paint a picture as the pipeline does: map over tiles, blend, add up; return canvas and losses of its pixels."""
-    steps = Steps(per_round, first=0, first_of_level=0, **{"learning_rate": 0.02} | choices)
+    steps = StepSchedule(per_round, first=0, first_of_level=0, **{"learning_rate": 0.02} | choices)
     canvas = start_state(scene.picture, steps.optimizer)
     sums = scene.measured(scene.picture, grid)
     for made in range(rounds):
@@ -236,8 +237,8 @@ def crop_inside(state: np.ndarray, part: Box, frame: Box) -> np.ndarray:
 
 
 def paint_alone(
-    scene: Scene, state: np.ndarray, sums: Sums, steps: Steps, consensus: bool = True
-) -> tuple[np.ndarray, Sums]:
+    scene: Scene, state: np.ndarray, sums: TileSums, steps: StepSchedule, consensus: bool = True
+) -> tuple[np.ndarray, TileSums]:
     """Paint the whole picture as one tile."""
     (tile,) = grid = one_tile(scene)
     return scene.painter.paint(state, scene.tile_content(tile), window(grid, tile), sums, steps, consensus)

@@ -162,7 +162,7 @@ def test_chunks_do_not_heed_the_tile():
     for tile in (16, 100, 4096):
         grid = TileGrid(200, 330, tile=tile, overlap=20, stride=4, tile_grid=(2, 3))
         assert grid.shape == (2, 3)
-        assert [cut.outer for cut in grid.axes[1]] == [Span(0, 120), Span(100, 228), Span(208, 330)]
+        assert [part.outer for part in grid.axes[1]] == [Span(0, 120), Span(100, 228), Span(208, 330)]
 
 
 @STEADY
@@ -201,7 +201,7 @@ def test_canvas_a_little_longer_than_a_tile_is_halved():
 def test_pieces_partition_the_extent(grid):
     """Every pixel of an extent lies in exactly one of its pieces, and none outside it; they come row by row."""
     for tile in grid:
-        pieces = grid.pieces(tile)
+        pieces = grid.strips(tile)
         assert all(contains(tile.extent, piece) for piece in pieces)
         assert (sum(mask(grid, piece) for piece in pieces) == mask(grid, tile.extent)).all()
         assert pieces == sorted(pieces)
@@ -211,7 +211,7 @@ def test_pieces_partition_the_extent(grid):
 @given(grids())
 def test_other_tiles_need_whole_pieces(grid):
     """A piece lies in the outer box of another tile or has no pixel in common with it."""
-    pieces = np.array([piece for tile in grid for piece in grid.pieces(tile)])[:, None]  # (piece, 1, axis, end)
+    pieces = np.array([piece for tile in grid for piece in grid.strips(tile)])[:, None]  # (piece, 1, axis, end)
     outers = np.array([tile.outer for tile in grid])[None]
     first, last = np.maximum(pieces, outers)[..., 0], np.minimum(pieces, outers)[..., 1]
     inside = (first == pieces[..., 0]) & (last == pieces[..., 1])
@@ -221,8 +221,8 @@ def test_other_tiles_need_whole_pieces(grid):
 def test_pieces_are_strips_along_the_edges():
     """A tile that overlaps with a neighbor on the right has its middle, and what the neighbor sees of it."""
     grid = TileGrid(height=64, width=112, tile=64, overlap=16)
-    assert [piece.cols for piece in grid.pieces(grid[0])] == [Span(0, 48), Span(48, 60)]
-    assert [piece.cols for piece in grid.pieces(grid[1])] == [Span(52, 64), Span(64, 112)]
+    assert [piece.cols for piece in grid.strips(grid[0])] == [Span(0, 48), Span(48, 60)]
+    assert [piece.cols for piece in grid.strips(grid[1])] == [Span(52, 64), Span(64, 112)]
 
 
 @STEADY

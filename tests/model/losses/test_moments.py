@@ -10,11 +10,11 @@ from torch import Tensor
 
 from muralist.model.architecture import architecture, vgg
 from muralist.model.losses.moments import MomentsTerm, central
-from muralist.model.losses.terms import Layer, PictureSize, TileView
+from muralist.model.losses.terms import LayerShape, PictureSize, TileView
 from muralist.model.objective import Objective
-from muralist.model.painter import Painter, RoundGradient, to_tensor
-from muralist.model.regions import guides_of, region_key
+from muralist.model.regions import guidance_of, region_key
 from muralist.model.statistics import Window, on_host, total
+from muralist.model.tile_optimizer import RoundGradient, TileOptimizer, to_tensor
 from muralist.tiling.grid import Tile, TileGrid
 
 LAYERS = {"relu1_1": 1.0, "relu2_1": 2.0, "relu3_1": 3.0}
@@ -51,7 +51,7 @@ def means(features: Tensor) -> dict[str, Tensor]:
 def of_one_layer(style: Tensor, weight: float = 3.0) -> MomentsTerm:
     """The term for a picture that has features (1, C, h, w) at one layer."""
     size = PictureSize(
-        2 * style.shape[-2], 2 * style.shape[-1], {"relu2_1": Layer(style.shape[1], style[0, 0].numel())}
+        2 * style.shape[-2], 2 * style.shape[-1], {"relu2_1": LayerShape(style.shape[1], style[0, 0].numel())}
     )
     targets = {f"moments {kind} relu2_1": value.numpy() for kind, value in means(style).items()}
     return MomentsTerm(weight=weight, size=size, layers={"relu2_1": 1.0}, targets=targets)
@@ -117,11 +117,11 @@ def test_sums_are_at_least_float32(dtype):
 
 
 def window(tile: Tile, masks: Tensor | None) -> Window:
-    """Blend weights that sum to exactly one, and guides."""
+    """Blend weights that sum to exactly one, and guidance."""
     factors = (np.round(factor.astype(np.float64) * 2**20) / 2**20 for factor in GRID.window(tile))
     if masks is None:
         return Window.of(*factors)
-    return Window.of(*factors, guides=guides_of(masks[(..., *tile.outer.inside(GRID.box))], STRIDES, {}))
+    return Window.of(*factors, guidance=guidance_of(masks[(..., *tile.outer.inside(GRID.box))], STRIDES, {}))
 
 
 @pytest.mark.parametrize("regions", [1, 2])
@@ -141,10 +141,10 @@ def test_oracle(regions):
         for layer, f in style.items()
         for kind, value in means(f).items()
     }
-    layers = {name: Layer(ROW.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
+    layers = {name: LayerShape(ROW.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
     size = PictureSize(*SHAPE, layers)
     loss = MomentsTerm(weight=2.0, size=size, layers=LAYERS, targets=targets, regions=regions)
-    painter = Painter(net, Objective((loss,), size))
+    painter = TileOptimizer(net, Objective((loss,), size))
 
     leaf, wanted = picture.clone().requires_grad_(), torch.zeros((), dtype=torch.float64)
     for layer, f in net(leaf, LAYERS).items():

@@ -8,23 +8,23 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor
 
-from muralist.model.losses.means import slope
-from muralist.model.losses.style import COVARIANCE_EPSILON, STYLE_LOSSES, Distance, Statistics, in_metric
+from muralist.model.losses.means import means_grad
+from muralist.model.losses.style import COVARIANCE_EPSILON, STYLE_LOSSES, Distance, GramStats, in_metric
 
 
-def numbers(gram: list[list[float]], mean: list[float]) -> Statistics:
-    """Statistics from numbers."""
-    return Statistics(torch.tensor(gram, dtype=torch.float64), torch.tensor(mean, dtype=torch.float64))
+def numbers(gram: list[list[float]], mean: list[float]) -> GramStats:
+    """GramStats from numbers."""
+    return GramStats(torch.tensor(gram, dtype=torch.float64), torch.tensor(mean, dtype=torch.float64))
 
 
-def slope_of(distance: Distance, now: Statistics) -> Statistics:
+def slope_of(distance: Distance, now: GramStats) -> GramStats:
     """Derivative of a distance with respect to Gram matrix and mean."""
-    return Statistics(**slope(lambda means: distance(Statistics(**means)), vars(now)))
+    return GramStats(**means_grad(lambda means: distance(GramStats(**means)), vars(now)))
 
 
-def statistics(features: Tensor) -> Statistics:
-    """Statistics of features (positions, channels)."""
-    return Statistics(features.T @ features / len(features), features.mean(0))
+def statistics(features: Tensor) -> GramStats:
+    """GramStats of features (positions, channels)."""
+    return GramStats(features.T @ features / len(features), features.mean(0))
 
 
 def noise(*shape: int, seed: int) -> Tensor:
@@ -112,7 +112,7 @@ def test_slopes_by_finite_differences(name):
     distance = STYLE_LOSSES[name](target)
 
     def loss(gram: Tensor, mean: Tensor) -> Tensor:
-        return distance(Statistics((gram + gram.T) / 2, mean))
+        return distance(GramStats((gram + gram.T) / 2, mean))
 
     leaves = [value.clone().requires_grad_() for value in (now.gram, now.mean)]
     assert torch.autograd.gradcheck(loss, leaves)
@@ -137,7 +137,7 @@ def test_slopes_at_singular_covariances(name, change):
 def test_slopes_are_finite_for_estimates_that_no_picture_has(name):
     """A tile's estimate may have negative variances; loss and slope are finite numbers still."""
     gram = torch.diag(torch.tensor([1.0, -0.5, 0.0, 2.0]))
-    now, target = Statistics(gram, torch.full((4,), 0.9)), statistics(noise(20, 4, seed=2).float())
+    now, target = GramStats(gram, torch.full((4,), 0.9)), statistics(noise(20, 4, seed=2).float())
     distance = STYLE_LOSSES[name](target)
     found = slope_of(distance, now)
     assert math.isfinite(float(distance(now)))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from muralist.model.losses.terms import PICTURE as PIXELS
 from muralist.model.losses.terms import PictureSize, TileView
-from muralist.model.losses.variation import TV_LOSSES, VariationTerm, chroma
+from muralist.model.losses.variation import TV_LOSSES, TotalVariationTerm, chroma
 from muralist.model.statistics import Window
 from muralist.tiling.grid import TileGrid
 
@@ -24,18 +24,18 @@ def full(picture: Tensor) -> Window:
     return Window(*(torch.ones(n, dtype=picture.dtype) for n in picture.shape[-2:]))
 
 
-def term(name: str, height: int, width: int, tv_chroma: float = 0.0, sum_scale: float = 1.0) -> VariationTerm:
+def term(name: str, height: int, width: int, tv_chroma: float = 0.0, sum_scale: float = 1.0) -> TotalVariationTerm:
     """The term for a canvas, with a weight that undoes the count of its pixels."""
     size = PictureSize(height, width, loss_pixels=round(sum_scale * height * width))
-    return VariationTerm(weight=1 / size.pixels, size=size, formula=name, chroma=tv_chroma)
+    return TotalVariationTerm(weight=1 / size.pixels, size=size, formula=name, chroma=tv_chroma)
 
 
-def sums(variation: VariationTerm, picture: Tensor, window: Window | None = None) -> dict[str, Tensor]:
+def sums(variation: TotalVariationTerm, picture: Tensor, window: Window | None = None) -> dict[str, Tensor]:
     """Sums of a tile, or of a picture that is its own only tile."""
     return variation.sums(TileView(picture, {}, {}, window or full(picture)))
 
 
-def gradient(variation: VariationTerm, picture: Tensor) -> Tensor:
+def gradient(variation: TotalVariationTerm, picture: Tensor) -> Tensor:
     """Gradient at the pixels."""
     return variation.gradient(TileView(picture, {}, {}, full(picture)), {}, {})[PIXELS]
 
@@ -129,7 +129,7 @@ def exact(factor: np.ndarray) -> np.ndarray:
 
 
 def numbers(tensors: dict[str, Tensor]) -> dict[str, float]:
-    """Sums as plain numbers."""
+    """TileSums as plain numbers."""
     return {name: float(value) for name, value in tensors.items()}
 
 

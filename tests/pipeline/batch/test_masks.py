@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from pictures import TINY, painting, photograph, save
 
+from muralist.pipeline.batch.driver import BatchOptions
 from muralist.pipeline.batch.items import Item, find_items
 from muralist.pipeline.batch.manifest import read_manifest
 from muralist.pipeline.batch.masks import with_own_masks
-from muralist.pipeline.batch.run import BatchOptions, run_batch
+from muralist.pipeline.batch.run import run_batch
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
 

@@ -19,8 +19,9 @@ from pictures import TINY, contents, painting, photograph, save
 from rendering import render
 
 from muralist.cli import main
-from muralist.pipeline.batch import run as module
-from muralist.pipeline.batch.run import BatchOptions, run_batch
+from muralist.pipeline.batch import driver as module
+from muralist.pipeline.batch.driver import BatchOptions
+from muralist.pipeline.batch.run import run_batch
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, SettingsError
 from muralist.pipeline.records.report import Report
 

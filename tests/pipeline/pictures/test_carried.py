@@ -21,8 +21,8 @@ from valid_files import _exif as exif_block
 from muralist.pipeline.export import _left_out
 from muralist.pipeline.pictures import iptc, xmp
 from muralist.pipeline.pictures.carried import Carried, carried
+from muralist.pipeline.pictures.exif import text_tags
 from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.metadata import text_tags
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import MOST_JPEG_METADATA, write_picture
 

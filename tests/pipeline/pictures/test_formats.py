@@ -19,9 +19,9 @@ from pictures import deep, photograph, with_alpha
 from PIL import ExifTags, Image
 
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.formats import UNSUPPORTED_EXTENSIONS, supported_inputs
+from muralist.pipeline.pictures.exif import text_tags
+from muralist.pipeline.pictures.formats import INPUT_FORMATS, UNSUPPORTED_EXTENSIONS
 from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.metadata import text_tags
 from muralist.pipeline.pictures.reading import read_picture, read_size
 
 PIXELS = photograph(48, 64)
@@ -69,10 +69,10 @@ WHOLE = ("a.heic", "a.avif", "a.jxl", "a.jp2", "a.bmp", "a.gif")
 
 def test_the_table_of_inputs_names_the_formats() -> None:
     """The table that messages are computed from lists exactly the supported formats, and no extension twice."""
-    assert [kind.name for kind in supported_inputs()] == [
+    assert [kind.name for kind in INPUT_FORMATS] == [
         *("JPEG", "PNG", "TIFF", "WebP", "HEIC", "AVIF", "JPEG XL", "JPEG 2000", "GIF", "BMP", "PSD", "raw"),
     ]
-    extensions = [extension for kind in supported_inputs() for extension in kind.extensions]
+    extensions = [extension for kind in INPUT_FORMATS for extension in kind.extensions]
     assert len(set(extensions)) == len(extensions)
     assert not UNSUPPORTED_EXTENSIONS & set(extensions)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from snapshots import photograph, saved
 
+from muralist.pipeline.pictures.array_file import ArrayFile, new_array_file
 from muralist.pipeline.pictures.images import crop_to_aspect, resize, resize_rows
-from muralist.pipeline.pictures.rasters import Raster, new_raster
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.tiling.grid import Span
 
@@ -77,9 +77,9 @@ def test_rows_are_the_same_whichever_are_asked_for(
     height, width = size
     scale = 1 if dtype is np.float32 else np.iinfo(dtype).max
     array = (np.random.default_rng(0).random((133, 251, 3)) * scale).astype(dtype)
-    pixels: np.ndarray | Raster = array
+    pixels: np.ndarray | ArrayFile = array
     if filed:
-        pixels = new_raster(tmp_path / "a.npy", array.shape, array.dtype)
+        pixels = new_array_file(tmp_path / "a.npy", array.shape, array.dtype)
         pixels[:, :] = array
     whole = resize(array, height, width)
     assert whole.shape == (height, width, 3)
@@ -147,8 +147,8 @@ def test_crop_to_aspect_of_a_raster(tmp_path: Path) -> None:
         crop_to_aspect(read_picture(path), 1),
         crop_to_aspect(read_picture(path, memory=0, folder=tmp_path), 1),
     )
-    assert isinstance(filed.pixels, Raster)
-    assert isinstance(filed.alpha, Raster)
+    assert isinstance(filed.pixels, ArrayFile)
+    assert isinstance(filed.alpha, ArrayFile)
     assert (filed.height, filed.width, filed.bit_depth) == (48, 48, 8)
     assert np.array_equal(filed.pixels[:], part.pixels)
     assert part.alpha is not None

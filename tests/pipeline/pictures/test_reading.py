@@ -29,7 +29,7 @@ from snapshots import (
 )
 
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.rasters import Raster
+from muralist.pipeline.pictures.array_file import ArrayFile
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import write_picture
 
@@ -432,8 +432,8 @@ def read_into(folder: Path, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels and alpha of a picture that was read into files of a new folder."""
     folder.mkdir()
     picture = read_picture(path, memory=0, folder=folder)
-    assert isinstance(picture.pixels, Raster)
-    assert picture.alpha is None or isinstance(picture.alpha, Raster)
+    assert isinstance(picture.pixels, ArrayFile)
+    assert picture.alpha is None or isinstance(picture.alpha, ArrayFile)
     assert len(list(folder.iterdir())) == (1 if picture.alpha is None else 2)
     return picture.pixels[:], None if picture.alpha is None else picture.alpha[:]
 
@@ -460,7 +460,7 @@ def kinds_of_pictures() -> dict[str, Any]:
 @pytest.fixture(params=[1, 64 * 3 * 7, 1 << 24])
 def small_bands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are decoded row by row, a few rows at a time, or at once."""
-    monkeypatch.setattr("muralist.pipeline.pictures.samples.BAND_BYTES", request.param)
+    monkeypatch.setattr("muralist.pipeline.pictures.vips.BLOCK_BYTES", request.param)
 
 
 @pytest.mark.usefixtures("small_bands")
@@ -513,7 +513,7 @@ def test_the_memory_decides(tmp_path: Path, channels: int, depth: int) -> None:
     write_picture(path, deep_photograph(), alpha=alpha, bit_depth=depth)
     needed = 48 * 64 * channels * depth // 8
     assert isinstance(read_picture(path, memory=needed, folder=tmp_path).pixels, np.ndarray)
-    assert isinstance(read_picture(path, memory=needed - 1, folder=tmp_path).pixels, Raster)
+    assert isinstance(read_picture(path, memory=needed - 1, folder=tmp_path).pixels, ArrayFile)
 
 
 def test_what_does_not_fit_needs_a_folder(tmp_path: Path) -> None:
@@ -578,7 +578,7 @@ READ_AND_RESIZE = """
 import sys
 from pathlib import Path
 from muralist.pipeline.pictures.images import crop_to_aspect, resize, resize_rows
-from muralist.pipeline.workers.memory import peak_rss
+from muralist.pipeline.workers.machine import peak_rss
 from muralist.pipeline.pictures.reading import read_picture
 
 read_picture(sys.argv[3])  # so that all libraries are there; with their bytecode compiled or not makes 20 MB

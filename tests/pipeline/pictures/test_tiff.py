@@ -16,8 +16,8 @@ from PIL import ExifTags, Image, ImageCms
 from snapshots import photograph, profile
 
 from muralist.pipeline.errors import PictureError
+from muralist.pipeline.pictures.exif import text_tags
 from muralist.pipeline.pictures.images import Picture
-from muralist.pipeline.pictures.metadata import text_tags
 from muralist.pipeline.pictures.reading import read_picture, read_size
 
 PIXELS = photograph()

@@ -14,10 +14,11 @@ import pyvips
 from facts import having
 
 from muralist.pipeline.errors import ClusterError, OutputError
-from muralist.pipeline.pictures import bands, writing
+from muralist.pipeline.lengths import MAX_SIDE_PX
+from muralist.pipeline.output_files import keep_times
+from muralist.pipeline.pictures import encoded_rows, encoding
 from muralist.pipeline.pictures.reading import read_picture
-from muralist.pipeline.pictures.writing import keep_times, write_picture
-from muralist.pipeline.sizes import MAX_SIDE_PX
+from muralist.pipeline.pictures.writing import write_picture
 
 EXTENSIONS = pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tif"])
 HEIGHT, WIDTH = 40, 30
@@ -58,7 +59,7 @@ def traces() -> tuple[int, int]:
 @pytest.fixture
 def short_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bands of seven or eight rows of `CANVAS`."""
-    monkeypatch.setattr(bands, "BAND_BYTES", 3000)
+    monkeypatch.setattr(encoded_rows, "BLOCK_BYTES", 3000)
 
 
 @pytest.mark.usefixtures("short_bands")
@@ -81,7 +82,7 @@ def test_bands_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exte
     """The file is the same whether it was made of many bands or of one, with a conversion of colors too."""
     icc = bytes(pyvips.Image.profile_load("p3"))
     write_picture(tmp_path / f"one{extension}", CANVAS[..., :3], icc=icc)
-    monkeypatch.setattr(bands, "BAND_BYTES", 1)
+    monkeypatch.setattr(encoded_rows, "BLOCK_BYTES", 1)
     write_picture(tmp_path / f"many{extension}", CANVAS[..., :3], icc=icc)
     assert (tmp_path / f"one{extension}").read_bytes() == (tmp_path / f"many{extension}").read_bytes()
 
@@ -197,7 +198,7 @@ def test_memory_does_not_grow_with_height(tmp_path: Path, extension: str) -> Non
 def test_large_jpegs_have_the_usual_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A JPEG whose codes were not optimized, as large ones are not, is larger and holds the same pixels."""
     write_picture(tmp_path / "small.jpg", CANVAS[..., :3])
-    monkeypatch.setattr(writing, "_OPTIMISED_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr(encoding, "_OPTIMISED_PIXELS", HEIGHT * WIDTH - 1)
     write_picture(tmp_path / "large.jpg", CANVAS[..., :3])
     assert (tmp_path / "large.jpg").stat().st_size > (tmp_path / "small.jpg").stat().st_size
     assert np.array_equal(*(read_picture(tmp_path / name).pixels for name in ("small.jpg", "large.jpg")))

@@ -34,14 +34,14 @@ def journal(folder: RunFolder, **changes: object) -> Journal:
 def test_without_a_journal_a_run_is_new(folder):
     """Nothing to go on with is no error."""
     assert journal(folder).resume() == RunState()
-    assert not folder.begun
+    assert not folder.is_resumable()
 
 
 def test_a_run_goes_on_where_it_was(folder):
     """The last note counts; that it was resumed is counted, once it is noted again."""
     journal(folder).write(RunState())
     journal(folder).write(COURSE)
-    assert folder.begun
+    assert folder.is_resumable()
     assert os.listdir(folder.local_dir) == [JOURNAL]
     first, second = journal(folder).resume(), journal(folder).resume()
     assert first == second
@@ -114,7 +114,7 @@ def test_a_damaged_journal_is_said(folder, damage):
     journal(folder).write(COURSE)
     path = folder.local_dir / JOURNAL
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
-    for attempt in (journal(folder).resume, lambda: folder.begun, lambda: folder.is_resumable(restart=False)):
+    for attempt in (journal(folder).resume, lambda: folder.is_resumable(), lambda: folder.is_resumable(restart=False)):
         with pytest.raises(OutputError, match=r"journal\.json: .*--restart") as caught:
             attempt()
         assert "\n" not in str(caught.value)

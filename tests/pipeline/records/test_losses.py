@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_a_row_says_where_it_was_looked():
     level = plan_levels(64, 300, [], Settings(steps=(7, 5), steps_per_round=2, base_size=150), 16, 32)[1]
     found = LossRecord.of(level, 2, Losses({"content": 0.25}, {"content": 2.0}, 0.5, {}), seconds=1.2345)
     terms = {"losses": {"content": 0.25}, "weights": {"content": 2.0}, "total": 0.5}
-    assert found.as_dict() == {"level": 2, "step": 11, **terms, "seconds": 1.234}
+    assert asdict(found) == {"level": 2, "step": 11, **terms, "seconds": 1.234}
     assert found == LossRecord(2, 11, **terms)
     assert found.named() == {"content": 0.25, "total": 0.5}
     assert found.weighted() == {"content": 0.5, "total": 0.5}

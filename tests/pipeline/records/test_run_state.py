@@ -54,7 +54,6 @@ def test_a_report_tells_how_a_level_went():
     assert report.losses_first == {"style": 1 / 3, "tv": 1 / 7}
     assert report.losses_last == {"style": 0.1, "tv": 0.2}
     assert report.region_losses == {"style": [0.1, 0.2]}
-    assert report.as_dict() == asdict(report)
 
 
 @pytest.mark.parametrize(("made", "ended"), [(0, "plateau"), (2, "plateau"), (3, "steps")])

@@ -1,5 +1,6 @@
 """Pictures on the way: their names, and that none takes the place of anything else."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def test_snapshots_are_named_after_their_step():
     assert snapshot_path(Path("a/poster.v2.tif"), 100) == Path("a/poster.v2-000100.tif")
     assert snapshot_path(Path("out.png"), 1_234_567) == Path("out-1234567.png")
     found = Snapshot("out-000100.png", 100, 48, 64)
-    assert found.as_dict() == {"path": "out-000100.png", "step": 100, "height": 48, "width": 64}
+    assert asdict(found) == {"path": "out-000100.png", "step": 100, "height": 48, "width": 64}
 
 
 def test_steps_are_counted_over_all_levels():

@@ -29,7 +29,7 @@ def test_a_painting_and_its_sidecar(paint, folder):
 def test_the_painting_is_the_finished_canvas(paint, folder, monkeypatch):
     """The pixels of the file are the last canvas without its bleed, rounded, whatever bands it is read in."""
     paint("whole.png", steps=[1])
-    monkeypatch.setattr(export, "BAND_ROWS", 7)
+    monkeypatch.setattr(export, "BLOCK_ROWS", 7)
     paint("bands.png", steps=[1])
     assert (folder / "whole.png").read_bytes() == (folder / "bands.png").read_bytes()
 

@@ -138,7 +138,7 @@ def test_luminance_keeps_the_photographs_chroma(paint, folder, monkeypatch):
     nearly = [with_chroma_of(photograph() / 255, style + slip) for slip in (-half, 0, half)]
     assert (np.min(nearly, axis=0) - half <= light).all()
     assert (light <= np.max(nearly, axis=0) + half).all()
-    monkeypatch.setattr(export, "BAND_ROWS", 7)
+    monkeypatch.setattr(export, "BLOCK_ROWS", 7)
     paint("bands.tif", bit_depth=16, steps=[1], color="luminance")
     assert (folder / "bands.tif").read_bytes() == (folder / "light.tif").read_bytes()
 

@@ -106,9 +106,9 @@ def test_after_a_success_nothing_is_left(output):
     """A run folder is there as long as it is needed; then folder and lock are gone."""
     with open_run(output, None) as folder:
         assert folder.store.local.is_dir()
-        assert not folder.begun
+        assert not folder.is_resumable()
         begin(folder)
-        assert folder.begun
+        assert folder.is_resumable()
     assert os.listdir(output.parent) == []
 
 
@@ -117,10 +117,10 @@ def test_a_folder_is_kept_if_asked(output):
     with open_run(output, None, keep=True) as folder:
         begin(folder, finished=True)
     assert os.listdir(output.parent) == [".poster.tif.muralist"]
-    assert RunFolder.of(output, None).left
-    assert not RunFolder.of(output, None).begun
+    assert RunFolder.of(output, None).is_left()
+    assert not RunFolder.of(output, None).is_resumable()
     with open_run(output, None) as second:
-        assert not second.begun
+        assert not second.is_resumable()
         assert second.run != folder.run
         assert os.listdir(second.local_dir) == [second.run]
     assert os.listdir(output.parent) == []
@@ -133,7 +133,7 @@ def test_what_was_begun_is_kept_when_something_goes_wrong(output, error):
     assert os.listdir(output.parent) == [".poster.tif.muralist"]
     with open_run(output, None) as again:
         assert again == folder
-        assert again.begun
+        assert again.is_resumable()
         assert again.read("some").keys() == ARRAYS.keys()
     assert os.listdir(output.parent) == []
 
@@ -155,7 +155,7 @@ def test_a_run_can_be_begun_anew(output):
     interrupted = interrupt(output)
     with open_run(output, None, restart=True) as folder:
         assert folder.run != interrupted.run
-        assert not folder.begun
+        assert not folder.is_resumable()
         assert os.listdir(folder.local_dir) == [folder.run]
 
 
@@ -169,16 +169,16 @@ def test_leftovers_of_a_killed_run_are_removed(output):
     with open_run(output, None) as folder:
         assert os.listdir(folder.local_dir) == [folder.run]
         assert not gone.exists()
-    assert not left.left
+    assert not left.is_left()
 
 
 @pytest.mark.parametrize("ending", ["", ".gone", ".lock"])
 def test_what_a_killed_run_left_is_seen(output, ending):
     """Be it killed before it removed the folder, while it did, or just after."""
     folder = RunFolder.of(output, None)
-    assert not folder.left
+    assert not folder.is_left()
     folder.local_dir.with_name(f".poster.tif.muralist{ending}").touch()
-    assert folder.left
+    assert folder.is_left()
 
 
 # ----------------------------------------------------------------------------------------------------- who may have it
@@ -216,7 +216,7 @@ def test_nor_does_one_process_twice(output):
         with pytest.raises(OutputError, match="another muralist") as caught, open_run(output, None):
             pass
         assert caught.value.path == output
-        assert folder.begun
+        assert folder.is_resumable()
     assert os.listdir(output.parent) == []
 
 
@@ -309,7 +309,7 @@ def test_the_part_here_is_made_anew(output, bucket):
     interrupt(output, bucket)
     RunFolder.of(output, bucket).local_dir.rmdir()
     with open_run(output, bucket) as folder:
-        assert folder.begun
+        assert folder.is_resumable()
         assert folder.local_dir.is_dir()
 
 

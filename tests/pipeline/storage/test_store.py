@@ -24,29 +24,30 @@ from hypothesis import strategies as st
 
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.storage import store as module
-from muralist.pipeline.storage.store import Held, Store, fetched, hold
+from muralist.pipeline.storage.byte_cache import CACHE, ByteCache, set_cache_limit
+from muralist.pipeline.storage.store import Store, fetched
 
 CONTENT = np.random.default_rng(0).bytes(10_000)
 SPANS = [(5000, 5010), (0, 10_000), (9990, 10_000), (10, 20), (20, 30), (15, 25), (7, 7), (0, 1)]
 
 
-@pytest.fixture(params=["folder", "URL of a folder", "held", "s3"])
+@pytest.fixture(params=["folder", "URL of a folder", "cached", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """An empty store of each kind; on "held" with everything kept in memory."""
+    """An empty store of each kind; on "cached" with everything kept in memory."""
     if request.param == "s3":
         yield Store(request.getfixturevalue("object_store")) / uuid.uuid4().hex
     else:
-        hold(1 << 20 if request.param == "held" else 0)
+        set_cache_limit(1 << 20 if request.param == "cached" else 0)
         yield Store(tmp_path.as_uri() if request.param == "URL of a folder" else str(tmp_path))
-        hold(0)
+        set_cache_limit(0)
 
 
 @pytest.fixture
 def holding() -> Iterator[int]:
     """How many bytes this process keeps in memory during a test."""
-    hold(1000)
+    set_cache_limit(1000)
     yield 1000
-    hold(0)
+    set_cache_limit(0)
 
 
 def run(script: str, *arguments: str, **environment: str) -> str:
@@ -204,7 +205,7 @@ def test_what_was_fetched_is_counted(store):
     before = fetched()
     store.read("a")
     store.ranges("a", [(0, 10), (5000, 5005)])
-    assert fetched() - before == (0 if module._held.limit else 10_015)
+    assert fetched() - before == (0 if CACHE.limit else 10_015)
 
 
 # In a folder
@@ -474,7 +475,7 @@ def test_a_file_larger_than_the_limit_is_not_held(tmp_path, holding):
 
 def test_the_least_recently_used_goes_first():
     """What was asked for a moment ago stays when something new needs the room."""
-    held = Held(10)
+    held = ByteCache(10)
     for key in ("a", "b", "c"):
         held.put(key, b"abc")
     assert held.get("a") == b"abc"
@@ -485,7 +486,7 @@ def test_the_least_recently_used_goes_first():
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 12))), st.integers(0, 20))
 def test_the_limit_is_kept(puts, limit):
     """However files come and are replaced, they never take more than the limit, and the last is there if it fits."""
-    held = Held(limit)
+    held = ByteCache(limit)
     for key, size in puts:
         held.put(key, bytes(size))
         kept = [content for content in map(held.get, "abcdef") if content is not None]
@@ -495,7 +496,7 @@ def test_the_limit_is_kept(puts, limit):
 
 def test_a_smaller_limit_is_kept_at_once():
     """Memory is given back when less of it may be used."""
-    held = Held(10)
+    held = ByteCache(10)
     held.put("a", b"12345")
     held.put("b", b"12345")
     held.resize(5)
@@ -506,7 +507,7 @@ def test_a_smaller_limit_is_kept_at_once():
 
 def test_a_folder_is_forgotten_with_all_in_it():
     """What is removed is not held, however the folder's name is written, and what begins the same stays."""
-    held = Held(100)
+    held = ByteCache(100)
     for key in ("/run/a/1", "/run/a/b/2", "/run/ab", "/run/a"):
         held.put(key, b"x")
     held.drop("/run/a/")

@@ -3,7 +3,7 @@
 import numpy as np
 from pictures import painting, photograph
 
-from muralist.pipeline.pictures.rasters import room_in
+from muralist.pipeline.pictures.array_file import allocator_in
 from muralist.pipeline.viewer.places import telling_parts, worst_seams
 
 
@@ -36,8 +36,8 @@ def test_an_outline_of_the_photograph_is_no_seam():
 def test_pixels_may_lie_in_a_file(tmp_path):
     """A picture on the disk has the same seams as one in memory; one without borders has none."""
     pixels = painting(300, 400)
-    with room_in(tmp_path) as room:
-        stored = room("pixels", pixels.shape, pixels.dtype)
+    with allocator_in(tmp_path) as allocate:
+        stored = allocate("pixels", pixels.shape, pixels.dtype)
         stored[0:300, 0:400] = pixels
         assert worst_seams(stored, [150], [200], stored) == worst_seams(pixels, [150], [200], pixels)
     assert worst_seams(pixels, [], []) == []

@@ -22,9 +22,9 @@ class Floor:
         for worker in workers:
             self.dispatch.join(worker, threads)
 
-    def add(self, batch: Batch, homes: Iterable[object], limit: float = inf) -> list[Call]:
-        """Put calls into the line, one for each home, and begin."""
-        calls = [Call(batch, ("paint",), home, limit) for home in homes]
+    def add(self, batch: Batch, affinities: Iterable[object], limit: float = inf) -> list[Call]:
+        """Put calls into the line, one for each affinity, and begin."""
+        calls = [Call(batch, ("paint",), affinity, limit) for affinity in affinities]
         self.dispatch.add(calls)
         self.dispatch.fill()
         return calls
@@ -69,8 +69,8 @@ def test_a_tile_goes_to_the_worker_that_last_had_it():
     for worker in "abab":
         floor.end(worker)
     calls = floor.add(Batch(), "zxwy")
-    assert [call.home for call in floor.held("a")] == ["w", "y"]
-    assert [call.home for call in floor.held("b")] == ["z", "x"]
+    assert [call.affinity for call in floor.held("a")] == ["w", "y"]
+    assert [call.affinity for call in floor.held("b")] == ["z", "x"]
     assert floor.cancelled == []
     assert all(call.open for call in calls)
 
@@ -91,7 +91,7 @@ def test_no_worker_idles_while_another_has_a_queue():
         floor.end("a")
     floor.end("b")
     floor.add(Batch(), range(6))  # what was taken stays where it was last worked on
-    assert [call.home for call in floor.held("b")] == [4, 5]
+    assert [call.affinity for call in floor.held("b")] == [4, 5]
 
 
 def test_an_idle_worker_takes_over_what_has_not_begun():
@@ -261,8 +261,8 @@ def test_a_map_that_is_given_up_leaves_nothing_in_line():
 
 
 def test_only_so_many_homes_are_remembered(monkeypatch):
-    """A night of ten thousand pictures does not fill the memory; the oldest homes are forgotten."""
-    monkeypatch.setattr(module, "HOMES", 3)
+    """A night of ten thousand pictures does not fill the memory; the oldest affinities are forgotten."""
+    monkeypatch.setattr(module, "AFFINITIES", 3)
     floor = Floor("a")
     floor.add(Batch(), "abcxy")
     while floor.held("a"):

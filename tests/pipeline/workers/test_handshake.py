@@ -19,7 +19,7 @@ def test_workers_are_made_ready(monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "use_threads", lambda count: did.update(threads=count))
     monkeypatch.setattr(devices, "choose_algorithms", lambda fast: did.update(fast=fast))
     monkeypatch.setattr(devices, "stay_near", lambda device: did.update(near=device))
-    monkeypatch.setattr(module, "hold", lambda limit: did.update(hold=limit))
+    monkeypatch.setattr(module, "set_cache_limit", lambda limit: did.update(hold=limit))
     monkeypatch.setattr(signal, "signal", lambda number, action: did.update({number: action}))
     terms, store = WorkerRequirements.of(Store(str(tmp_path)), WEIGHTS), Store(str(tmp_path))
     store.write(terms.name, terms.token.encode())

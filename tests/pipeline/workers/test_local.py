@@ -8,7 +8,8 @@ import pytest
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers import local as module
-from muralist.pipeline.workers.local import WorkerLayout, gpu_memory, local_shape, visible_gpus
+from muralist.pipeline.workers.local import WorkerLayout, local_shape
+from muralist.pipeline.workers.machine import gpu_memory, visible_gpus
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 
 from .metadata import exported, srgb_profile
 from .profiles import channels_of
-from .samples import BAND_BYTES, Pixels, Rows, as_vips, at_depth
 from .stored import Stored
+from .vips import BLOCK_BYTES, Pixels, Rows, as_vips, at_depth
 
 _COLOR_TYPE = {3: 2, 4: 6}  # of a PNG, by channels
 
@@ -25,7 +25,7 @@ class RowsError(Exception):
 
 
 @dataclass(frozen=True)
-class Samples:
+class EncodedRows:
     """A picture as integers of 8 or 16 bits in the profile it is to have.
 
     Attributes
@@ -77,10 +77,10 @@ class Samples:
         """The profile that the samples are meant in."""
         return self.icc or srgb_profile()
 
-    def bands(self, rows: int | None = None) -> Iterator[Pixels]:
+    def row_blocks(self, rows: int | None = None) -> Iterator[Pixels]:
         """Yield (rows, width, channels) from top to bottom, the last as small as it is; without `rows`, a handy number.
 
-        The rows themselves are asked for in order, each once, and at most about `BAND_BYTES` at a time.
+        The rows themselves are asked for in order, each once, and at most about `BLOCK_BYTES` at a time.
 
         Raises
         ------
@@ -91,19 +91,19 @@ class Samples:
         """
         height = self.shape[0]
         for top in range(0, height, rows or self._at_once):
-            yield self._band(top, min(top + (rows or self._at_once), height))
+            yield self._block(top, min(top + (rows or self._at_once), height))
 
     @property
     def _at_once(self) -> int:
         _, width, channels = self.shape
-        return max(1, BAND_BYTES // (width * channels * self.pixels.dtype.itemsize))
+        return max(1, BLOCK_BYTES // (width * channels * self.pixels.dtype.itemsize))
 
-    def _band(self, top: int, stop: int) -> Pixels:
-        band = np.empty((stop - top, *self.shape[1:]), self.dtype)
+    def _block(self, top: int, stop: int) -> Pixels:
+        block = np.empty((stop - top, *self.shape[1:]), self.dtype)
         for start in range(top, stop, self._at_once):
             end = min(start + self._at_once, stop)
-            band[start - top : end - top] = self._read(start, end)
-        return band
+            block[start - top : end - top] = self._read(start, end)
+        return block
 
     def _read(self, start: int, stop: int) -> Pixels:
         image = as_vips(_ask(self.pixels, start, stop))
@@ -121,7 +121,7 @@ class Samples:
         return samples
 
 
-def as_png(samples: Samples | Stored) -> Iterator[bytes]:
+def as_png(samples: EncodedRows | Stored) -> Iterator[bytes]:
     """An uncompressed PNG file in pieces: the simplest format that libvips reads from a stream."""
     height, width, channels = samples.shape
     yield b"\x89PNG\r\n\x1a\n"
@@ -129,8 +129,8 @@ def as_png(samples: Samples | Stored) -> Iterator[bytes]:
         b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * samples.dtype.itemsize, _COLOR_TYPE[channels], 0, 0, 0)
     )
     stored = zlib.compressobj(0)
-    for band in samples.bands():
-        lines = band.astype(band.dtype.newbyteorder(">"), copy=False).view(np.uint8).reshape(len(band), -1)
+    for block in samples.row_blocks():
+        lines = block.astype(block.dtype.newbyteorder(">"), copy=False).view(np.uint8).reshape(len(block), -1)
         unfiltered = np.pad(lines, ((0, 0), (1, 0)))  # a line begins with the number of its filter
         yield from _chunk(b"IDAT", stored.compress(unfiltered.data))
     yield from _chunk(b"IDAT", stored.flush())
@@ -145,11 +145,11 @@ def _chunk(name: bytes, data: bytes) -> Iterator[bytes]:
 
 def _ask(rows: Rows, start: int, stop: int) -> Pixels:
     try:
-        band: Pixels = rows[start:stop]
+        block: Pixels = rows[start:stop]
     except Exception as error:
         raise RowsError(error) from error
-    if band.shape != (stop - start, *rows.shape[1:]):
-        raise ValueError(f"got rows {start} to {stop} as {band.shape}, wanted {(stop - start, *rows.shape[1:])}")
-    if not np.isfinite(band).all():
+    if block.shape != (stop - start, *rows.shape[1:]):
+        raise ValueError(f"got rows {start} to {stop} as {block.shape}, wanted {(stop - start, *rows.shape[1:])}")
+    if not np.isfinite(block).all():
         raise ValueError(f"NaN or infinity among the pixels from row {start} on")
-    return band
+    return block

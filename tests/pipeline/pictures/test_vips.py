@@ -8,7 +8,7 @@ import pytest
 import pyvips
 import tifffile
 
-from muralist.pipeline.pictures.samples import each_band, one_line, source_of
+from muralist.pipeline.pictures.vips import each_row_block, one_line, source_of
 
 NOISE = np.random.default_rng(0).integers(0, 65536, (131, 37, 3), dtype=np.uint16)
 
@@ -16,7 +16,7 @@ NOISE = np.random.default_rng(0).integers(0, 65536, (131, 37, 3), dtype=np.uint1
 @pytest.fixture(params=[1, 1000, 37 * 6, 37 * 6 * 50 + 1, 1 << 24])
 def small_bands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bands of one row, of several, not a whole number, and of all rows."""
-    monkeypatch.setattr("muralist.pipeline.pictures.samples.BAND_BYTES", request.param)
+    monkeypatch.setattr("muralist.pipeline.pictures.vips.BLOCK_BYTES", request.param)
 
 
 @pytest.mark.usefixtures("small_bands")
@@ -30,7 +30,7 @@ def test_bands_are_the_whole_image(tmp_path: Path, strip: int) -> None:
         assert top == sum(map(len, found))
         found.append(band)
 
-    each_band(pyvips.Image.new_from_file(str(tmp_path / "a.tif"), access="sequential"), take)
+    each_row_block(pyvips.Image.new_from_file(str(tmp_path / "a.tif"), access="sequential"), take)
     assert np.array_equal(np.concatenate(found), NOISE)
     assert found[0].dtype == np.uint16
 
@@ -46,7 +46,7 @@ def test_errors_come_out(error: type[BaseException], capfd: pytest.CaptureFixtur
         raise error("enough")
 
     with pytest.raises(error, match="enough"):
-        each_band(pyvips.Image.new_from_array(NOISE), take)
+        each_row_block(pyvips.Image.new_from_array(NOISE), take)
     assert taken == [0]
     assert capfd.readouterr().err == ""
 
@@ -56,7 +56,7 @@ def test_errors_of_libvips_come_out(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(pyvips.Image.new_from_array(NOISE).pngsave_buffer()[:-5000])
     with pytest.raises(pyvips.Error):
-        each_band(pyvips.Image.pngload(str(path), access="sequential", fail_on="error"), lambda top, band: None)
+        each_row_block(pyvips.Image.pngload(str(path), access="sequential", fail_on="error"), lambda top, band: None)
 
 
 class Failing(io.BytesIO):

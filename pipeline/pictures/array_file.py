@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import OutputError
-from .samples import Pixels
+from .vips import Pixels
 
 
 @dataclass(frozen=True)
-class Raster:
+class ArrayFile:
     """Pixels, or a rectangle of them, in a .npy file. Indexed with slices it reads, and gives an array of its own.
 
     Attributes
@@ -56,7 +56,7 @@ class Raster:
     def _pixel(self) -> int:
         return math.prod(self.shape[2:]) * self.dtype.itemsize
 
-    def crop(self, rows: slice, cols: slice) -> "Raster":
+    def crop(self, rows: slice, cols: slice) -> "ArrayFile":
         """Give a rectangle of the pixels without reading any; the slices must not have steps."""
         if {rows.step, cols.step} - {None, 1}:
             raise ValueError(f"got rows {rows} and cols {cols}, wanted slices without steps")
@@ -67,10 +67,7 @@ class Raster:
     def __getitem__(self, part: slice | tuple[slice, slice]) -> Pixels:
         """Read `[rows]` or `[rows, cols]`, with or without steps forward.
 
-        Raises
-        ------
-        OSError
-            If the file is gone, or shorter than it was.
+        Raises `OSError` if the file is gone, or shorter than it was.
         """
         rows, cols = part if isinstance(part, tuple) else (part, slice(None))
         place = self.crop(slice(rows.start, rows.stop), slice(cols.start, cols.stop))
@@ -87,10 +84,7 @@ class Raster:
     def __setitem__(self, part: tuple[slice, slice], pixels: Pixels) -> None:
         """Write a rectangle `[rows, cols]`, slices without a step.
 
-        Raises
-        ------
-        OutputError
-            If the disk is full, or does not take it for another reason.
+        Raises `OutputError` if the disk is full, or does not take it for another reason.
         """
         place = self.crop(*part)
         with _filing(self.path), self.path.open("r+b") as file:
@@ -99,35 +93,32 @@ class Raster:
                 file.write(np.ascontiguousarray(line, self.dtype).data)
 
 
-def new_raster(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Raster:
+def new_array_file(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayFile:
     """Make a file for pixels of this shape, which are to be written into it; an existing one is replaced.
 
-    Raises
-    ------
-    OutputError
-        If the file cannot be made.
+    Raises `OutputError` if the file cannot be made.
     """
     with _filing(path):
         stored = np.lib.format.open_memmap(path, "w+", dtype, shape)
-    return Raster(path, shape, stored.dtype, stored.offset, stored.strides[0])
+    return ArrayFile(path, shape, stored.dtype, stored.offset, stored.strides[0])
 
 
-Room = Callable[[str, tuple[int, ...], np.dtype[Any]], Pixels | Raster]
+Allocator = Callable[[str, tuple[int, ...], np.dtype[Any]], Pixels | ArrayFile]
 
 
 @contextmanager
-def room_in(folder: Path | None) -> Iterator[Room]:
+def allocator_in(folder: Path | None) -> Iterator[Allocator]:
     """Make places for pixels, by name: files in a folder, removed if the block fails; in memory without a folder."""
     made: list[Path] = []
 
-    def room(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Pixels | Raster:
+    def allocate(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Pixels | ArrayFile:
         if folder is None:
             return np.empty(shape, dtype)
         made.append(folder / f"{name}.npy")
-        return new_raster(made[-1], shape, dtype)
+        return new_array_file(made[-1], shape, dtype)
 
     try:
-        yield room
+        yield allocate
     except BaseException:
         for path in made:
             path.unlink(missing_ok=True)

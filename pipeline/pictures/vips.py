@@ -1,4 +1,4 @@
-"""Samples of our three dtypes, as NumPy arrays and as libvips images, and the way from one to the other in bands."""
+"""Pixels of our three dtypes as NumPy arrays and as libvips images, and the way from one to the other in row blocks."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ VIPS_FORMAT = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 VIPS_SCALE = {VIPS_FORMAT[dtype]: scale for dtype, scale in FULL_SCALE.items()}
 DTYPE = {vips_format: np.dtype(dtype) for dtype, vips_format in VIPS_FORMAT.items()}
 INTERPRETATION = {8: "srgb", 16: "rgb16"}
-BAND_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 24
 
 _SYSTEM_ERROR = "system error: "
 
@@ -74,30 +74,30 @@ def source_of(file: BinaryIO | RawIOBase) -> Iterator[Any]:
         yield source
 
 
-def each_band(image: Any, take: Callable[[int, Pixels], None]) -> None:
-    """Hand over the rows of a libvips image from top to bottom, in bands of about `BAND_BYTES`.
+def each_row_block(image: Any, take: Callable[[int, Pixels], None]) -> None:
+    """Hand over the rows of a libvips image from top to bottom, in row blocks of about `BLOCK_BYTES`.
 
     The image is computed in one go and never whole in memory. Reading it as regions or crops takes twice as long or
-    fails ("out of order read") where bands end within a strip of the file.
+    fails ("out of order read") where blocks end within a strip of the file.
 
     Parameters
     ----------
     image
         A libvips image, opened for sequential access or not.
     take
-        Gets the number of a band's first row and the band, (rows, width, bands), in the image's own dtype. What it
+        Gets the number of a block's first row and the block, (rows, width, bands), in the image's own dtype. What it
         raises ends the work.
     """
-    bands = _Bands(image, take)
+    blocks = _RowBlocks(image, take)
     with _called_back() as guarded:
         target = pyvips.TargetCustom()
-        target.on_write(guarded(bands.write, -1))
+        target.on_write(guarded(blocks.write, -1))
         image.rawsave_target(target)
-    bands.hand_over()
+    blocks.hand_over()
 
 
-class _Bands:
-    """Makes bands of the bytes that libvips writes, which come in pieces of its own choice."""
+class _RowBlocks:
+    """Makes row blocks of the bytes that libvips writes, which come in pieces of its own choice."""
 
     def __init__(self, image: Any, take: Callable[[int, Pixels], None]) -> None:
         self._row, self._dtype = (image.width, image.bands), DTYPE[image.format]
@@ -106,15 +106,15 @@ class _Bands:
 
     def write(self, piece: Any) -> int:
         self._held += piece
-        if len(self._held) >= BAND_BYTES:
+        if len(self._held) >= BLOCK_BYTES:
             self.hand_over()
         return len(piece)
 
     def hand_over(self) -> None:
         whole = len(self._held) - len(self._held) % (self._row[0] * self._row[1] * self._dtype.itemsize)
-        band, self._held = self._held[:whole], self._held[whole:]
-        if band:
-            rows = np.frombuffer(band, self._dtype).reshape(-1, *self._row)
+        block, self._held = self._held[:whole], self._held[whole:]
+        if block:
+            rows = np.frombuffer(block, self._dtype).reshape(-1, *self._row)
             self._take(self._top, rows)
             self._top += len(rows)
 

@@ -1,7 +1,7 @@
-"""The painter: optimizes the pixels of one tile for some steps, as a share of the whole picture's optimization.
+"""Optimizes the pixels of one tile for some steps, as a share of the whole picture's optimization.
 
 Gram consensus: the style loss depends on other tiles only through the whole picture's Gram matrices (and means of
-features, which go the same way). The painter knows them as they were when the round began and supposes that the other
+features, which go the same way). The optimizer knows them as they were when the round began and supposes that the other
 tiles change as its own does:
 
     G_estimate = G_start + own Gram now - own Gram at the start
@@ -19,15 +19,15 @@ import torch
 from torch import Tensor
 
 from .errors import DivergedError
-from .frozen import gradient_at
 from .graphs import Graphs, Tensors, Work
 from .losses.terms import PICTURE, LossTerm, TileView
 from .network import Features, Network
 from .objective import Objective
-from .optimizers import Descent, Planes, Steps
-from .regions import ONE_REGION, Guides
+from .ops import gradient_at
+from .optimizers import Descent, Planes, StepSchedule
+from .regions import ONE_REGION, Guidance
 from .state import PIXELS
-from .statistics import Sums, Window, absolute_sum, as_tensor, on_host, wide, widened
+from .statistics import TileSums, Window, absolute_sum, as_tensor, on_host, upcast, upcast_dtype
 
 ATTEMPTS = 8
 TINY = 1e-30
@@ -40,8 +40,8 @@ def to_tensor(pixels: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
 
 
 @dataclass(frozen=True)
-class Painter:
-    """Paints tiles of one level.
+class TileOptimizer:
+    """Optimizes the tiles of one level.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Painter:
     @cached_property
     def like(self) -> Tensor:
         """A tensor in the number type of the features' sums: two Gram matrices differ by far less than they are."""
-        return torch.empty(0, dtype=wide(self.network.dtype), device=self.network.device)
+        return torch.empty(0, dtype=upcast_dtype(self.network.dtype), device=self.network.device)
 
     @cached_property
     def goal(self) -> Objective:
@@ -77,7 +77,7 @@ class Painter:
         return features
 
     @torch.no_grad()
-    def measure(self, picture: Tensor, content: Features, window: Window) -> Sums:
+    def measure(self, picture: Tensor, content: Features, window: Window) -> TileSums:
         """Sum up a tile's share of the losses."""
         return on_host(self._sums(picture, content, window))
 
@@ -86,8 +86,14 @@ class Painter:
         return self.objective.sums(TileView(picture, features, content, window, self.network.ways.gram))
 
     def paint(
-        self, state: np.ndarray, content: Features, window: Window, whole: Sums, steps: Steps, consensus: bool = True
-    ) -> tuple[np.ndarray, Sums]:
+        self,
+        state: np.ndarray,
+        content: Features,
+        window: Window,
+        whole: TileSums,
+        steps: StepSchedule,
+        consensus: bool = True,
+    ) -> tuple[np.ndarray, TileSums]:
         """Make some steps on one tile.
 
         Parameters
@@ -98,16 +104,15 @@ class Painter:
             Features of the photograph under the tile.
         window : Window
             The tile's blend weights.
-        whole : Sums
+        whole : TileSums
             Of the whole picture at the start of the round.
-        steps : Steps
         consensus : bool
             False: the tile's own Gram stands for the whole picture's.
 
         Returns
         -------
         state : ndarray (planes, H, W, 3), float32
-        sums : Sums
+        sums : TileSums
             The tile's share after the last step.
 
         Raises
@@ -126,7 +131,13 @@ class Painter:
             return found["state"].cpu().numpy(), sums
 
     def round_of(
-        self, state: np.ndarray, content: Features, window: Window, whole: Sums, steps: Steps, consensus: bool = True
+        self,
+        state: np.ndarray,
+        content: Features,
+        window: Window,
+        whole: TileSums,
+        steps: StepSchedule,
+        consensus: bool = True,
     ) -> tuple[Hashable, Work, dict[str, Tensor]]:
         """Make ready what `paint` does on the device.
 
@@ -141,7 +152,7 @@ class Painter:
             What to give it, but for "numbers", see `until_finite`.
         """
         constants = tuple(self.goal.constants(whole).items())
-        single = not any(name.startswith(NORM) for name in whole) and not window.guides.parts
+        single = not any(name.startswith(NORM) for name in whole) and not window.guidance.parts
         key = (state.shape, steps.kind, consensus, constants) if single else None
         given = (
             {"state": torch.from_numpy(np.array(state)).to(self.like.device)}
@@ -149,15 +160,15 @@ class Painter:
             | {f"whole {name}": value for name, value in self.goal.statistics(whole).items()}
             | {"rows": window.rows, "cols": window.cols}
         )
-        work = partial(self._round, whole=whole, steps=steps, consensus=consensus, guides=window.guides)
+        work = partial(self._round, whole=whole, steps=steps, consensus=consensus, guidance=window.guidance)
         return key, work, given
 
     @torch.no_grad()
     def _round(
-        self, given: Tensors, whole: Sums, steps: Steps, consensus: bool, guides: Guides = ONE_REGION
+        self, given: Tensors, whole: TileSums, steps: StepSchedule, consensus: bool, guidance: Guidance = ONE_REGION
     ) -> dict[str, Tensor]:
         """Make the steps of a round and measure, without a look at any number."""
-        window = Window(given["rows"], given["cols"], guides)
+        window = Window(given["rows"], given["cols"], guidance)
         content = {layer: given[f"content {layer}"] for layer in self.objective.content_layers}
         statistics = {name.removeprefix("whole "): each for name, each in given.items() if name.startswith("whole ")}
         gradient = RoundGradient(self, content, window, whole, consensus, statistics)
@@ -176,22 +187,22 @@ class RoundGradient:
 
     Parameters
     ----------
-    painter, content, window, whole, consensus
-        As of `Painter.paint`.
+    optimizer, content, window, whole, consensus
+        As of `TileOptimizer.paint`.
     statistics : dict str -> Tensor, optional
         Those of `whole`, if they are on the device already.
     """
 
     def __init__(
         self,
-        painter: Painter,
+        optimizer: TileOptimizer,
         content: Features,
         window: Window,
-        whole: Sums,
+        whole: TileSums,
         consensus: bool,
         statistics: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.network, self.goal = painter.network, painter.goal
+        self.network, self.goal = optimizer.network, optimizer.goal
         self.content, self.window, self.consensus = content, window, consensus
         self.whole, self.constants = whole, self.goal.constants(whole)
         self.statistics = self.goal.statistics(whole) if statistics is None else statistics
@@ -236,7 +247,7 @@ class RoundGradient:
         self.norms = {names[layer]: norm for layer, norm in own.items()} | self.norms
         weights = {layer: self.goal.size.pixels * (term.weight * share) for layer, share in term.shares.items()}
         factors = {layer: weights[layer] / self._norm(names[layer], norm) for layer, norm in own.items()}
-        return {layer: (widened(value) * factors[layer]).to(value.dtype) for layer, value in gradients.items()}
+        return {layer: (upcast(value) * factors[layer]).to(value.dtype) for layer, value in gradients.items()}
 
     def _norm(self, name: str, own: Tensor) -> Tensor:
         """Norm over the whole picture; as if all tiles were like this one, where none was or it was zero."""
@@ -250,7 +261,7 @@ class RoundGradient:
         return self.window.rows.sum() * self.window.cols.sum() / self.goal.size.pixels
 
 
-def until_finite(attempt: Callable[[Tensor], Tensors], steps: Steps, like: Tensor) -> Tensors:
+def until_finite(attempt: Callable[[Tensor], Tensors], steps: StepSchedule, like: Tensor) -> Tensors:
     """Make the steps of a round. If they meet a gradient that is not finite, make all of them again at half the rate.
 
     The device is asked once, after the last step, whether all gradients were finite; it need not wait for anything.
@@ -258,8 +269,7 @@ def until_finite(attempt: Callable[[Tensor], Tensors], steps: Steps, like: Tenso
     Parameters
     ----------
     attempt : callable (Tensor (steps, 3)) -> tensors
-        Makes the steps, given their `Steps.numbers`, and says of each in "finite" whether its gradient is.
-    steps : Steps
+        Makes the steps, given their `StepSchedule.numbers`, and says of each in "finite" whether its gradient is.
     like : Tensor
         Of the number type and on the device of the numbers.
 
@@ -281,7 +291,7 @@ def until_finite(attempt: Callable[[Tensor], Tensors], steps: Steps, like: Tenso
 
 @torch.no_grad()
 def descend(
-    state: Planes, gradient: Callable[[Tensor], Tensor], weights: Tensor, steps: Steps, numbers: Tensor
+    state: Planes, gradient: Callable[[Tensor], Tensor], weights: Tensor, steps: StepSchedule, numbers: Tensor
 ) -> tuple[Planes, Tensor]:
     """Make the steps, and say of every one whether the gradient it follows is finite: (steps,) bool."""
     weights = torch.where(weights.any(), weights, 1)  # a tile may lie in the margin alone

@@ -1,6 +1,6 @@
-"""Processes like those of workers that do the same thing at the same time, so that each is measured beside the others.
+"""Benchmark processes, as many as there would be workers: all measure at the same time, as they would paint.
 
-They end with the block that started them, whatever ends it, and leave Ctrl-C to whoever started them.
+They end with the block that started them, and leave Ctrl-C to whoever started them.
 """
 
 import os
@@ -17,17 +17,16 @@ from muralist.errors import MuralistError
 from ..errors import ClusterError
 from .local import WorkerLayout, block_sigint, environment, gpu_of
 
-Ask = Callable[..., list[Any]]
+CallAll = Callable[..., list[Any]]
 SPAWN = get_context("spawn")
 
 
 @contextmanager
-def crew(shape: WorkerLayout, device: str) -> Iterator[Ask]:
+def bench_workers(shape: WorkerLayout, device: str) -> Iterator[CallAll]:
     """Start as many processes as there would be workers, each with what a worker has.
 
     Parameters
     ----------
-    shape : WorkerLayout
     device : str
         As in the settings.
 
@@ -40,12 +39,12 @@ def crew(shape: WorkerLayout, device: str) -> Iterator[Ask]:
     """
     barrier = SPAWN.Barrier(shape.workers)
     with ExitStack() as stack:
-        members = [stack.enter_context(_member(shape, n, barrier, device)) for n in range(shape.workers)]
-        yield partial(_ask, members)
+        workers = [stack.enter_context(_worker(shape, n, barrier, device)) for n in range(shape.workers)]
+        yield partial(_call_all, workers)
 
 
 @contextmanager
-def _member(shape: WorkerLayout, number: int, barrier: Barrier, device: str) -> Iterator[Connection]:
+def _worker(shape: WorkerLayout, number: int, barrier: Barrier, device: str) -> Iterator[Connection]:
     near, far = Pipe()
     process = SPAWN.Process(target=_serve, args=(far, barrier, device, shape.threads), daemon=True)
     with block_sigint(), _environment(environment(shape) | gpu_of(shape, number)):
@@ -72,8 +71,8 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _serve(asker: Connection, barrier: Barrier, device: str, threads: int) -> None:
-    """Do what is asked for until the asker is gone. Runs in the processes."""
+def _serve(caller: Connection, barrier: Barrier, device: str, threads: int) -> None:
+    """Do what is asked for until the caller is gone. Runs in the processes."""
     from ..calibration import Calibration  # loads torch, so not for the driver
     from .devices import use_threads
 
@@ -81,44 +80,43 @@ def _serve(asker: Connection, barrier: Barrier, device: str, threads: int) -> No
     calibration = Calibration(device, barrier.wait)
     with suppress(EOFError, ConnectionError):
         while True:
-            name, arguments = asker.recv()
-            asker.send(_answer(getattr(calibration, name), *arguments))
+            name, arguments = caller.recv()
+            caller.send(_result(getattr(calibration, name), *arguments))
 
 
-def _answer(measure: Callable[..., Any], *arguments: Any) -> Any:
+def _result(measure: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return measure(*arguments)
     except MuralistError as error:
         return error
 
 
-def _ask(members: list[Connection], name: str, *arguments: Any) -> list[Any]:
-    with _noticed():
-        for member in members:
-            member.send((name, arguments))
-    waiting, answers = list(members), []
+def _call_all(workers: list[Connection], name: str, *arguments: Any) -> list[Any]:
+    with _loss_told():
+        for worker in workers:
+            worker.send((name, arguments))
+    waiting, results = list(workers), []
     while waiting:
         ready = wait(waiting)
-        answers += [_heard(member) for member in waiting if member in ready]
-        waiting = [member for member in waiting if member not in ready]
-    return answers
+        results += [_received(worker) for worker in waiting if worker in ready]
+        waiting = [worker for worker in waiting if worker not in ready]
+    return results
 
 
-def _heard(member: Connection) -> Any:
-    with _noticed():
-        answer = member.recv()
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+def _received(worker: Connection) -> Any:
+    with _loss_told():
+        result = worker.recv()
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 @contextmanager
-def _noticed() -> Iterator[None]:
+def _loss_told() -> Iterator[None]:
     """Say what is behind it if nobody is at the other end."""
     try:
         yield
     except (EOFError, ConnectionError) as error:
         raise ClusterError(
-            "a process that measured how fast this machine is has died, possibly out of memory; "
-            "use a smaller --tile or fewer --workers"
+            "a benchmark process has died, possibly out of memory; use a smaller --tile or fewer --workers"
         ) from error

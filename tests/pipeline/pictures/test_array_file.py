@@ -11,7 +11,7 @@ import pytest
 from facts import having
 
 from muralist.pipeline.errors import OutputError
-from muralist.pipeline.pictures.rasters import Raster, new_raster, room_in
+from muralist.pipeline.pictures.array_file import ArrayFile, allocator_in, new_array_file
 
 ALL = slice(None)
 ARRAYS = [
@@ -21,9 +21,9 @@ ARRAYS = [
 ]
 
 
-def filed(folder: Path, array: np.ndarray) -> Raster:
+def filed(folder: Path, array: np.ndarray) -> ArrayFile:
     """A raster that holds an array."""
-    raster = new_raster(folder / "a.npy", array.shape, array.dtype)
+    raster = new_array_file(folder / "a.npy", array.shape, array.dtype)
     raster[ALL, ALL] = array
     return raster
 
@@ -96,7 +96,7 @@ def test_a_crop_has_no_steps(tmp_path: Path) -> None:
 def test_parts_are_written_in_any_order(tmp_path: Path) -> None:
     """Strips of columns, strided and in another order, make the whole."""
     array = ARRAYS[1]
-    raster = new_raster(tmp_path / "a.npy", array.shape, array.dtype)
+    raster = new_array_file(tmp_path / "a.npy", array.shape, array.dtype)
     for col in (3, 0, 4, 1, 2):
         raster[ALL, slice(col, col + 1)] = np.swapaxes(array, 0, 1)[col : col + 1].swapaxes(0, 1)
     assert np.array_equal(raster[ALL], array)
@@ -120,7 +120,7 @@ def test_a_file_cut_short(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
 def test_a_full_disk() -> None:
     """The error says that the disk is full, and how to get another one."""
-    raster = Raster(Path("/dev/full"), (2, 2), np.dtype(np.uint8), 0, 2)
+    raster = ArrayFile(Path("/dev/full"), (2, 2), np.dtype(np.uint8), 0, 2)
     with pytest.raises(OutputError, match=r"/dev/full.*disk.*--scratch") as caught:
         raster[ALL, ALL] = np.zeros((2, 2), np.uint8)
     assert caught.value.path == Path("/dev/full")
@@ -129,20 +129,20 @@ def test_a_full_disk() -> None:
 def test_a_missing_folder(tmp_path: Path) -> None:
     """Where no file can be made, the system's reason is given."""
     with pytest.raises(OutputError, check=having(FileNotFoundError)):
-        new_raster(tmp_path / "gone" / "a.npy", (2, 2), np.dtype(np.uint8))
+        new_array_file(tmp_path / "gone" / "a.npy", (2, 2), np.dtype(np.uint8))
 
 
 def test_room_in_memory() -> None:
     """Without a folder pixels are arrays."""
-    with room_in(None) as room:
-        assert isinstance(room("a", (2, 3), np.dtype(np.uint16)), np.ndarray)
+    with allocator_in(None) as allocate:
+        assert isinstance(allocate("a", (2, 3), np.dtype(np.uint16)), np.ndarray)
 
 
 def test_room_in_a_folder(tmp_path: Path) -> None:
     """In a folder pixels are files, which stay."""
-    with room_in(tmp_path) as room:
-        raster = room("a", (2, 3), np.dtype(np.uint16))
-    assert isinstance(raster, Raster)
+    with allocator_in(tmp_path) as allocate:
+        raster = allocate("a", (2, 3), np.dtype(np.uint16))
+    assert isinstance(raster, ArrayFile)
     assert os.listdir(tmp_path) == ["a.npy"]
     assert raster[ALL].tolist() == [[0, 0, 0], [0, 0, 0]]
 
@@ -152,9 +152,9 @@ def test_room_that_was_not_filled_is_given_up(tmp_path: Path, error: type[BaseEx
     """After an error or Ctrl-C no half-written file is left."""
 
     def fail() -> None:
-        with room_in(tmp_path) as room:
-            room("a", (2, 3), np.dtype(np.uint16))
-            room("b", (2, 3), np.dtype(np.uint16))
+        with allocator_in(tmp_path) as allocate:
+            allocate("a", (2, 3), np.dtype(np.uint16))
+            allocate("b", (2, 3), np.dtype(np.uint16))
             raise error
 
     with pytest.raises(error):
@@ -166,10 +166,10 @@ READ_ALL_WAYS = """
 import sys
 from pathlib import Path
 import numpy as np
-from muralist.pipeline.workers.memory import peak_rss
-from muralist.pipeline.pictures.rasters import new_raster
+from muralist.pipeline.workers.machine import peak_rss
+from muralist.pipeline.pictures.array_file import new_array_file
 
-raster = new_raster(Path(sys.argv[1]) / "a.npy", (10_000, 18_000, 3), np.dtype(np.uint8))
+raster = new_array_file(Path(sys.argv[1]) / "a.npy", (10_000, 18_000, 3), np.dtype(np.uint8))
 before = peak_rss()
 for top in range(0, 10_000, 100):
     raster[top : top + 100]

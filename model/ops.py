@@ -46,7 +46,7 @@ def gradient_at(picture: Tensor, features: dict[str, Tensor], gradients: dict[st
     (`torch.autograd.grad` would take them, too, but imports sympy for it: seconds, in every worker.)
     """
     with torch.enable_grad():
-        end = _End.apply(list(gradients.values()), *(features[layer] for layer in gradients))
+        end = _InjectGrad.apply(list(gradients.values()), *(features[layer] for layer in gradients))
     return torch.autograd.grad(end, picture)[0]
 
 
@@ -66,24 +66,24 @@ class _Convolve(Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (weight,) = ctx.saved_tensors
-        slope = ctx.back(gradients[0], weight, ctx.step, ctx.inside, ctx.shape)
+        grad = ctx.back(gradients[0], weight, ctx.step, ctx.inside, ctx.shape)
         for dim in (-2, -1):
-            slope = _folded(slope, dim, ctx.outside, ctx.padding)
-        return slope, None, None, None, None, None
+            grad = _folded(grad, dim, ctx.outside, ctx.padding)
+        return grad, None, None, None, None, None
 
 
-def _back_transposed(slope: Tensor, weight: Tensor, step: Convolution, inside: int, shape: torch.Size) -> Tensor:
+def _back_transposed(grad: Tensor, weight: Tensor, step: Convolution, inside: int, shape: torch.Size) -> Tensor:
     """Gradient at a convolution's input of this shape (height, width), as a transposed convolution."""
     left_out = [(n + 2 * inside - step.kernel) % step.stride for n in shape]
-    return F.conv_transpose2d(slope, weight, None, step.stride, inside, left_out, step.groups)
+    return F.conv_transpose2d(grad, weight, None, step.stride, inside, left_out, step.groups)
 
 
-def _back_masked(slope: Tensor, weight: Tensor, step: Convolution, inside: int, shape: torch.Size) -> Tensor:
+def _back_masked(grad: Tensor, weight: Tensor, step: Convolution, inside: int, shape: torch.Size) -> Tensor:
     """Gradient at the input only, by torch's backward pass, which asks of the input no more than its shape."""
-    like = slope.new_empty(()).expand(1, weight.shape[1] * step.groups, *shape)
+    like = grad.new_empty(()).expand(1, weight.shape[1] * step.groups, *shape)
     sides = ([step.stride] * 2, [inside] * 2, [1, 1])
     found: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
-        slope, like, weight, None, *sides, False, [0, 0], step.groups, [True, False, False]
+        grad, like, weight, None, *sides, False, [0, 0], step.groups, [True, False, False]
     )
     return found[0]
 
@@ -93,12 +93,12 @@ def _split(sides: Sides, padding: Padding) -> tuple[int, Sides]:
     return (sides[0], (0, 0)) if padding == "zeros" and sides[0] == sides[1] else (0, sides)
 
 
-def _folded(slope: Tensor, dim: int, sides: Sides, padding: Padding) -> Tensor:
+def _folded(grad: Tensor, dim: int, sides: Sides, padding: Padding) -> Tensor:
     """Add the gradient at what was added to where that came from."""
     left, right = sides
-    size = slope.shape[dim] - left - right
-    inner = slope.narrow(dim, left, size)
-    before, behind = slope.narrow(dim, 0, left), slope.narrow(dim, left + size, right)
+    size = grad.shape[dim] - left - right
+    inner = grad.narrow(dim, left, size)
+    before, behind = grad.narrow(dim, 0, left), grad.narrow(dim, left + size, right)
     if padding == "reflect":
         inner.narrow(dim, 1, left).add_(before.flip(dim))
         inner.narrow(dim, size - 1 - right, right).add_(behind.flip(dim))
@@ -140,7 +140,7 @@ def _spread(blocks: Tensor, side: int, shape: torch.Size) -> Tensor:
     return F.pad(spread, (0, right, 0, below)) if below or right else spread
 
 
-class _End(Function):
+class _InjectGrad(Function):
     """A number, always zero, whose gradients at the features are as given."""
 
     @staticmethod

@@ -4,8 +4,8 @@ import psutil
 import pytest
 
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.workers import memory as module
-from muralist.pipeline.workers.memory import budget, machine_memory
+from muralist.pipeline.workers import machine as module
+from muralist.pipeline.workers.machine import budget, machine_memory
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("max\n", None), ("1073741824\n", 1 << 30), (f"{1 << 60}\n", None)])

@@ -10,23 +10,23 @@ import pytest
 import torch
 
 from muralist.pipeline.errors import ClusterError, DeviceError
-from muralist.pipeline.workers import crew as module
-from muralist.pipeline.workers.crew import crew
+from muralist.pipeline.workers import bench_workers as module
+from muralist.pipeline.workers.bench_workers import bench_workers
 from muralist.pipeline.workers.local import WorkerLayout, environment
 
 pytestmark = pytest.mark.integration
 
 
 def members() -> list[psutil.Process]:
-    """The processes of this one's crew."""
+    """The processes of this one's benchmark."""
     return [process for process in psutil.Process().children() if "spawn_main" in " ".join(process.cmdline())]
 
 
-def test_a_crew_is_like_the_workers(monkeypatch):
+def test_bench_workers_are_like_the_workers(monkeypatch):
     """Every process has a worker's environment and answers; a lost one is noticed while the other waits for it."""
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     others, shape, before = members(), WorkerLayout(2, 1), dict(os.environ)
-    with crew(shape, "cpu") as ask:
+    with bench_workers(shape, "cpu") as ask:
         started = [process for process in members() if process not in others]
         for process in started:
             assert environment(shape).items() <= process.environ().items()
@@ -52,7 +52,7 @@ def test_what_is_raised_there_is_raised_here():
     serving.start()
     for _ in range(2):
         with pytest.raises(DeviceError, match="cuda:999 "):
-            module._ask([near], "facts")
+            module._call_all([near], "facts")
     near.close()
     serving.join(30)
     assert not serving.is_alive()
@@ -78,6 +78,6 @@ def test_every_gpu_has_a_process(monkeypatch):
     for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(module.SPAWN, "Process", Recorded)
-    with crew(WorkerLayout(2, 2, ("1", "GPU-5a")), "auto"):
+    with bench_workers(WorkerLayout(2, 2, ("1", "GPU-5a")), "auto"):
         assert "CUDA_VISIBLE_DEVICES" not in os.environ
     assert seen == [("1", "PCI_BUS_ID"), ("GPU-5a", "PCI_BUS_ID")]

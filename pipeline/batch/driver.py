@@ -1,0 +1,335 @@
+"""A batch under way: which photograph is painted next, and what becomes of it.
+
+    names -> items -> what is not painted yet -> run folder, plan, painting (each in a thread) -> report
+
+A large picture takes all workers; while a level has fewer tiles than there are workers, the next pictures use the rest.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+from muralist.errors import MuralistError
+
+from ...model.architecture import architecture
+from ...model.weight_files import WeightFile, find_weights
+from ..console import LOG, PROGRESS
+from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
+from ..output_files import copy_file, keep_times, make_folder
+from ..pictures.pages import place_of
+from ..pictures.reading import read_size
+from ..pictures.writing import check_output
+from ..presets import load_settings
+from ..progress import BatchBar, Progress
+from ..records.journal import Journal
+from ..records.report import Report, Result, Status
+from ..records.run_state import RunState
+from ..records.sidecar import Sidecar, write_sidecar
+from ..render import check_room, paint_picture
+from ..render_plan import plan_render, sidecar_path
+from ..settings import Settings
+from ..sizes import target_of
+from ..storage.run_folder import RunFolder, clean_stale, open_run
+from ..viewer.facts import assigned, render_command
+from ..viewer.live import Board
+from ..viewer.report import add_report
+from ..viewer.server import shown_live
+from ..workers.cluster import Cluster, open_cluster
+from .deadline import Deadline
+from .dedup import dedup_key, identity_of, painted_already
+from .items import Item
+
+PASSING: Final = (ClusterError, DeviceMemoryError)  # what may be otherwise when tried again
+ATTEMPTS: Final = 3
+MANY: Final = 1 << 20  # tiles: as many workers as the machine has room for
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How a batch is to be painted.
+
+    Attributes
+    ----------
+    preset : str
+        For all pictures that a manifest gives none of their own.
+    flags : mapping
+        Settings from the command line, for all pictures.
+    assignments : sequence of str
+        The same as `key=value` texts.
+    overwrite : bool
+        Whether existing outputs that were made otherwise may be replaced; those that are up to date stay.
+    restart : bool
+        Whether to discard interrupted runs and start over.
+    keep_run : bool
+        Whether to leave run folders after a success.
+    report : bool
+        Whether to write a page about every painting, and one about the batch.
+    """
+
+    preset: str = "default"
+    flags: Mapping[str, object] | None = None
+    assignments: Sequence[str] = ()
+    overwrite: bool = False
+    restart: bool = False
+    keep_run: bool = False
+    report: bool = False
+
+    def settings_of(self, item: Item) -> Settings:
+        """Give the settings of a picture, from its preset and what a manifest says of it. Raises `SettingsError`."""
+        preset = item.preset or self.preset
+        foreign = item.preset is not None
+        return load_settings(preset, self.flags, self.assignments, item.overrides, item.place, foreign=foreign)
+
+    def command(self, item: Item) -> str:
+        """Spell the command that paints a picture alone."""
+        flags = {name: value for name, value in (self.flags or {}).items() if value is not None}
+        settings = [*assigned(flags), *self.assignments, *assigned(item.overrides)]
+        preset = item.preset or self.preset
+        return render_command(str(item.content), map(str, item.styles), str(item.output), preset, settings)
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """A picture to be painted: its own settings, what tells it from others, its size, and which attempt this is."""
+
+    item: Item
+    settings: Settings
+    key: str
+    megapixels: float
+    attempts: int = 1
+
+
+@dataclass
+class BatchDriver:
+    """A batch under way. One thread takes and closes pictures; each is painted in a thread of its own.
+
+    Attributes
+    ----------
+    settings : Settings
+        The batch's; where is computed is the same for all pictures.
+    folder : RunFolder
+        Of the batch as a whole, for what workers need.
+    board : Board or None
+        Of the page that shows what is painted.
+    """
+
+    items: Sequence[Item]
+    settings: Settings
+    options: BatchOptions
+    deadline: Deadline
+    folder: RunFolder
+    report: Report
+    bar: BatchBar
+    board: Board | None = None
+
+    def __post_init__(self) -> None:
+        self._stack = ExitStack()
+        self._passed_on = 0  # of the workers' notices
+        self._weights: dict[tuple[str, str | None], WeightFile] = {}
+        self._ended: dict[str, Result] = {}  # by key: what other pictures of the same key may be copied from
+        self._duplicates: dict[str, list[Item]] = {}  # by key: pictures that wait for one under way
+        self._commands = {str(item.output): self.options.command(item) for item in self.items}
+
+    def run(self) -> None:
+        """Paint what is to be painted."""
+        running: dict[Future[Sidecar], BatchItem] = {}
+        waiting, again = self._queue(), deque[BatchItem]()
+        with ThreadPoolExecutor(max_workers=MANY) as pool, self._stack:  # workers stop first, and with them the threads
+            while True:
+                while len(running) < self._at_once:
+                    queued = next(waiting, None) or (again.popleft() if again else None)
+                    if queued is None:
+                        break
+                    running[pool.submit(self._paint, queued, self._cluster)] = queued
+                if not running:
+                    return
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    again += self._close(running.pop(done), done)
+                self._pass_on()
+
+    @cached_property
+    def _cluster(self) -> Cluster:
+        """The workers, started for the first picture that needs them."""
+        weights, folder = self._weights_of(self.settings), self.folder
+        return self._stack.enter_context(open_cluster(self.settings, folder.base, folder.local_dir, MANY, weights))
+
+    @property
+    def _at_once(self) -> int:
+        """Pictures under way: one for every worker, and one that is being read or written."""
+        return 1 + self._cluster.workers if "_cluster" in self.__dict__ else 1
+
+    # ---------------------------------------------------------------------------------------- what is to be painted
+
+    def _queue(self) -> Iterator[BatchItem]:
+        """Take the items one by one; those that need no painting are told at once."""
+        for item in self.items:
+            try:
+                queued = self._queue_item(item)
+            except Exception as error:
+                self._tell(_failed(item, error))
+                continue
+            if queued is not None:
+                yield queued
+
+    def _queue_item(self, item: Item) -> BatchItem | None:
+        settings = self._settings_of(item)
+        identity = identity_of(item, settings, self._weights_of(settings).sha256)
+        key = dedup_key(identity, item.output)
+        if self._is_painted(item, settings, identity):
+            self._end(key, _result(item, "skipped", "painted already"))
+        elif key in self._ended:
+            self._copy(item, self._ended[key])
+        elif key in self._duplicates:
+            self._duplicates[key].append(item)
+        else:
+            return self._in_time(BatchItem(item, settings, key, _megapixels(item, settings)))
+        return None
+
+    def _is_painted(self, item: Item, settings: Settings, identity: dict[str, Any]) -> bool:
+        """Whether nothing is to be painted; what a run that was killed at its very end left is removed then."""
+        folder = RunFolder.of(item.output, settings.scratch)
+        try:
+            if folder.is_resumable(restart=self.options.restart) or not painted_already(item.output, identity):
+                return False
+        except OutputError:
+            if self.options.overwrite:
+                return False
+            raise
+        if not self.options.keep_run:
+            clean_stale(item.output, settings.scratch, restart=self.options.restart)
+        return True
+
+    def _in_time(self, queued: BatchItem) -> BatchItem | None:
+        if not self.deadline.allows(queued.megapixels, datetime.now()):
+            self._tell(_result(queued.item, "left", "it would not be finished in time"))
+            return None
+        self._duplicates[queued.key] = []
+        return queued
+
+    def _settings_of(self, item: Item) -> Settings:
+        own = self.options.settings_of(item)
+        return own.model_copy(update={name: getattr(self.settings, name) for name in own.names(scope="machine")})
+
+    def _weights_of(self, settings: Settings) -> WeightFile:
+        key = (settings.network, settings.weights)
+        if key not in self._weights:
+            self._weights[key] = find_weights(architecture(settings.network), settings.weights)
+        return self._weights[key]
+
+    # -------------------------------------------------------------------------------------------------- one picture
+
+    def _paint(self, queued: BatchItem, cluster: Cluster) -> Sidecar:
+        item, options = queued.item, self.options
+        make_folder(item.output.parent)
+        check_output(item.output, overwrite=True)  # whether it may be replaced depends on the run folder
+        restart = options.restart and queued.attempts == 1
+        with open_run(item.output, queued.settings.scratch, restart=restart, keep=options.keep_run) as folder:
+            overwrite = options.overwrite or folder.resumed
+            plan = plan_render(
+                item.content, item.styles, item.output, queued.settings, overwrite=overwrite, local_dir=folder.local_dir
+            )
+            check_room(plan, folder)
+            with shown_live(self.board, item.output.name, plan.levels, Progress(), cluster, item.number) as progress:
+                sidecar = paint_picture(plan, folder, cluster, progress, item.number)
+        if options.report:
+            with suppress(PipelineError):  # tried again in the end, and told then
+                add_report(item.output, item.content, queued.settings)
+        return sidecar
+
+    def _close(self, queued: BatchItem, done: Future[Sidecar]) -> list[BatchItem]:
+        """Tell what became of a picture; return it if it is to be tried again."""
+        error = done.exception()
+        if error is None:
+            result = _painted(queued, done.result())
+            self.deadline.learn(queued.megapixels, result.seconds)
+        elif self._cluster.failed is not None:
+            raise self._cluster.failed
+        elif isinstance(error, PASSING) and queued.attempts < ATTEMPTS:
+            return [replace(queued, attempts=queued.attempts + 1)]
+        else:
+            result = replace(_failed(queued.item, error), attempts=queued.attempts)
+        self._end(queued.key, result)
+        return []
+
+    def _end(self, key: str, result: Result) -> None:
+        """Tell a result, and copy it for those that wait for it."""
+        self._tell(result)
+        self._ended[key] = result
+        for item in self._duplicates.pop(key, []):
+            self._copy(item, result)
+
+    def _copy(self, item: Item, first: Result) -> None:
+        """Give a picture the painting of one that is the same."""
+        if first.status == "failed":
+            self._tell(replace(first, input=str(item.content), output=str(item.output), same_as=first.output))
+            return
+        try:
+            make_folder(item.output.parent)
+            with open_run(item.output, self.settings.scratch, restart=self.options.restart) as folder:
+                copy_painting(Path(first.output), item, folder, keep=self.settings.keep_times)
+        except Exception as error:
+            self._tell(_failed(item, error))
+            return
+        own = replace(first, input=str(item.content), output=str(item.output), same_as=first.output)
+        self._tell(replace(own, status="copied", reason=None, seconds=0.0, attempts=0))
+
+    def _tell(self, result: Result) -> None:
+        result = replace(result, command=self._commands[result.output])
+        self.report.add(result)
+        self.bar.show(result)
+        if self.board is not None:
+            self.board.tell(result)
+
+    def _pass_on(self) -> None:
+        """Tell what there is to know of the workers since the last time."""
+        for notice in self._cluster.notices[self._passed_on :]:
+            PROGRESS.warning(notice)
+            self._passed_on += 1
+
+
+def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) -> None:
+    """Copy a painting and its sidecar for a photograph that is the same.
+
+    Raises `OutputError` if the copy cannot be written.
+    """
+    sidecar = json.loads(sidecar_path(painting).read_bytes())
+    Journal(folder, item.output, sidecar["identity"]).write(RunState())  # killed now, it is resumed
+    copy_file(painting, item.output)
+    sidecar["inputs"]["content"]["path"] = str(item.content)
+    write_sidecar(item.output, {**sidecar, "output": str(item.output), "same_as": str(painting)})
+    if keep:
+        keep_times(place_of(item.content).file, item.output)
+
+
+def _megapixels(item: Item, settings: Settings) -> float:
+    """Size of the painting."""
+    return prod(target_of(*read_size(item.content), settings).painted_size) / 1e6
+
+
+def _painted(queued: BatchItem, sidecar: Sidecar) -> Result:
+    last = sidecar["levels"][-1]
+    facts = {name: sidecar[name] for name in ("seconds", "height", "width", "seam_score", "seam_threshold")}
+    losses = {f"{name}_loss": last["losses_last"].get(name) for name in ("style", "content")}
+    missing = ", ".join(queued.item.missing)
+    reason = f"painted without {missing}, which it does not have" if missing else None
+    return replace(_result(queued.item, "done", reason), attempts=queued.attempts, **facts, **losses)
+
+
+def _failed(item: Item, error: BaseException) -> Result:
+    """Of a bug, more than a line is told."""
+    if not isinstance(error, MuralistError):
+        LOG.error("%s: failed because of a bug", item.content, exc_info=error)
+    reason = " ".join(str(error).split()) or repr(error)
+    return replace(_result(item, "failed", reason), error=type(error).__name__)
+
+
+def _result(item: Item, status: Status, reason: str | None = None) -> Result:
+    return Result(str(item.content), str(item.output), status, reason)

@@ -1,0 +1,98 @@
+"""Files that are written beside what the user has: whole or not at all. Whatever is in the way is an `OutputError`."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ..model.atomic import atomic_write, check_writable
+from .errors import OutputError
+
+# Bytes that names of files and folders beside an output are longer than its own: `.NAME.muralist.lock`.
+_NAME_ROOM = 20
+
+
+def check_place(path: Path, *, overwrite: bool) -> None:
+    """Find out whether a file of any kind can be written, by creating one beside it for a moment.
+
+    Raises
+    ------
+    OutputError
+        If there is no such folder, it cannot be written to, or something is there that may not be replaced.
+    """
+    _check_folder(path)
+    if path.is_dir():
+        raise OutputError(f"{path}: this is a folder; add a file name", path=path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; use --overwrite to replace it, or another name", path=path)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes `path` if all goes well."""
+    try:
+        with atomic_write(path) as file:
+            yield file
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{path}: could not be written ({error.strerror or error}); check the folder and its free space", path=path
+        ) from error
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a small file beside a picture, whole or not at all. Raises `OutputError` if it cannot be written."""
+    with writing(path) as file:
+        file.write(content)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all. Raises `OutputError` if it cannot be read or written."""
+    with writing(target) as file, source.open("rb") as original:
+        shutil.copyfileobj(original, file, 1 << 20)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, if they are not there. Raises `OutputError` if it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: the folder cannot be made ({error.strerror}); name another", path=folder
+        ) from error
+
+
+def keep_times(source: Path, output: Path) -> None:
+    """Give a file the times of another: of its last change and last reading.
+
+    Raises `OutputError` if the other is gone, or the file system takes no times.
+    """
+    try:
+        times = source.stat()
+        os.utime(output, ns=(times.st_atime_ns, times.st_mtime_ns), follow_symlinks=False)
+    except OSError as error:
+        raise OutputError(
+            f"{output}: cannot have the times of {source} ({error.strerror}); switch keep_times off", path=output
+        ) from error
+
+
+def _check_folder(path: Path) -> None:
+    try:
+        check_writable(path.parent)
+        longest = os.pathconf(path.parent, "PC_NAME_MAX") - _NAME_ROOM
+    except FileNotFoundError as error:
+        raise OutputError(f"{path}: there is no folder {path.parent}; create it first", path=path) from error
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot write into the folder {path.parent} ({error.strerror}); choose another", path=path
+        ) from error
+    length = len(os.fsencode(path.name))
+    if length > longest:
+        raise OutputError(
+            f"{path}: name too long: got {length} bytes, wanted at most {longest} (files beside it have longer ones); "
+            "choose a shorter one",
+            path=path,
+        )

@@ -1,0 +1,78 @@
+"""What this machine has: processor, GPUs and memory, known without loading torch; and what a process took of it."""
+
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from ..settings import Settings
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of the container this process runs in; "max" for none
+
+
+def machine_memory() -> int:
+    """Return the memory of this machine, or of the container where that may take less, bytes."""
+    total = int(psutil.virtual_memory().total)
+    limit = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.exists() else "max"
+    return total if limit == "max" else min(total, int(limit))
+
+
+def budget(settings: Settings) -> int:
+    """Return the memory that pictures and canvases may take on this machine, bytes."""
+    return settings.memory or machine_memory() // 4
+
+
+def peak_rss() -> int:
+    """Return the largest resident memory of this process so far, bytes.
+
+    On Linux from the kernel's account of this program; `getrusage` there also counts what the parent held when it
+    started this process.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def visible_gpus() -> list[str]:
+    """List the CUDA devices this process may use, without loading torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    return _nvidia_smi("--query-gpu=index", "--format=csv,noheader")
+
+
+def gpu_memory(gpus: Sequence[str]) -> int | None:
+    """Return the least memory that is free on any of some GPUs, bytes, without loading torch; None if unknown."""
+    query = (f"--id={','.join(gpus)}", "--query-gpu=memory.free", "--format=csv,noheader,nounits")
+    free = _nvidia_smi(*query) if gpus else []
+    return min(map(int, free)) << 20 if free and all(map(str.isdecimal, free)) else None
+
+
+def _nvidia_smi(*query: str) -> list[str]:
+    """What NVIDIA's driver answers, word by word; nothing without one."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    found = subprocess.run(["nvidia-smi", *query], capture_output=True, text=True, timeout=30, check=False)
+    return found.stdout.split() if found.returncode == 0 else []
+
+
+def has_metal() -> bool:
+    """Say whether this is a Mac with a GPU that torch computes on."""
+    return (platform.system(), platform.machine()) == ("Darwin", "arm64")
