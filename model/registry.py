@@ -12,7 +12,7 @@ BUNDLED = Path(__file__).resolve().parent / "weights"
 def cache_folder() -> Path:
     """Where torchvision keeps its weight files; muralist shares them."""
     usual = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
-    return Path(os.environ.get("TORCH_HOME", usual)).expanduser() / "hub" / "snapshots"
+    return Path(os.environ.get("TORCH_HOME", usual)).expanduser() / "hub" / "checkpoints"
 
 
 @dataclass(frozen=True)

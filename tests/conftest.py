@@ -1,5 +1,6 @@
 """What all tests share: a cache of their own, and workers that are started only once."""
 
+import gc
 import json
 import logging
 import os
@@ -33,16 +34,27 @@ hypothesis_settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Whoever asks for one of these starts processes.
-STARTING = {"scheduler", "painted", "object_store", "browser"}
+# Who asks for one of these fixtures, or uses this module, starts processes.
+STARTING = {"scheduler", "painted", "object_store", "browser", "subprocess"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start processes through a fixture are integration tests, wherever they are."""
+    """Tests that start processes, through a fixture or themselves, are integration tests, wherever they are."""
     for item in items:
-        if STARTING & set(getattr(item, "fixturenames", ())):
+        if isinstance(item, pytest.Function) and STARTING & {*item.fixturenames, *item.function.__code__.co_names}:
             item.add_marker(pytest.mark.integration)
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is looked for in what the tests make, not each time in torch and five thousand tests as well."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Extensions complain of what is left of them when Python ends."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

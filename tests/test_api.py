@@ -70,7 +70,7 @@ def test_a_worker_that_imports_the_script_does_not_paint(paths, monkeypatch):
     """A script must say what is for the main process only: Python says of the others that they are getting ready."""
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
     for call in (muralist.render, muralist.render_batch):
-        with pytest.raises(ClusterError, match='put the call under `if __name__ == "__main__":`'):
+        with pytest.raises(ClusterError, match='`if __name__ == "__main__":`'):
             call(*paths)
     assert not paths[2].exists()
 

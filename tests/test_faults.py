@@ -27,9 +27,10 @@ pytestmark = [
 
 COMMANDS = ["render", "batch"]
 LOCAL = ["scheduler", "own workers"]
+ONE = "own worker"  # starts with half the work
 # What another course may change in a sidecar.
 OTHERWISE = ("seconds", "peak_rss_bytes", "resumed", "notices", "workers")
-GOES_ON = "muralist: interrupted; rerun the same command to resume\n"
+RESUMABLE = "muralist: interrupted; rerun the same command to resume\n"
 
 # The command line, which kills itself before it changes the names of files for the nth time since it began to give a
 # file the name LAST; and which can write no file larger than LIMIT.
@@ -58,8 +59,8 @@ main()
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A command and all it may leave: below its folder it paints, caches and files what is for a while.
+class Trial:
+    """A command and all it may leave: what it paints, caches and stores for a while lies below its folder.
 
     Attributes
     ----------
@@ -144,8 +145,8 @@ def _environ(process: psutil.Process) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Where commands are tried: makes scenes, and knows how the commands end if nobody cuts them short."""
+class Trials:
+    """The pictures that all trials share, and how each command ends if nothing interrupts it."""
 
     folder: Path
     scheduler: str
@@ -157,87 +158,87 @@ class Stage:
         for number, name in enumerate(["b.png", "sub/c.png", "sub/d.png"], 1):
             save(self.folder / "photos" / name, photograph(64, 48, seed=min(number, 2)))  # the last two are the same
 
-    def scene(self, command: str, workers: str = "scheduler") -> Scene:
-        """A new scene of a command."""
+    def new(self, command: str, workers: str = "scheduler") -> Trial:
+        """A trial of a command in a folder of its own."""
         what = {
             "render": ["photos/a.png", "-o", "a.png", "--loss-lines", "--quiet"],
             "batch": ["photos", "-o", ".", "--quiet"],
         }[command]
         words = [str(self.folder / word) if word.startswith("photos") else word for word in what]
-        where = {"scheduler": self.scheduler} if workers == "scheduler" else {"workers": 2}
-        settings = assignments(TINY | where)
-        folder = self.folder / f"scene-{len(list(self.folder.iterdir()))}"
-        return Scene(folder, (command, *words, "-s", str(self.folder / "style.png"), *settings))
+        where = {"scheduler": {"scheduler": self.scheduler}, "own workers": {"workers": 2}, ONE: {"workers": 1}}
+        settings = assignments(TINY | where[workers])
+        folder = self.folder / f"trial-{len(list(self.folder.iterdir()))}"
+        return Trial(folder, (command, *words, "-s", str(self.folder / "style.png"), *settings))
 
     @cached_property
-    def _whole(self) -> dict[tuple[str, str], tuple[Scene, float]]:
+    def _whole(self) -> dict[tuple[str, str], tuple[Trial, float]]:
         return {}
 
-    def whole(self, command: str, workers: str = "scheduler") -> tuple[Scene, float]:
-        """The scene of a command that nobody cut short, and how many seconds it took."""
+    def whole(self, command: str, workers: str = "scheduler") -> tuple[Trial, float]:
+        """The trial of a command that nothing interrupted, and how many seconds it took."""
         if (command, workers) not in self._whole:
-            scene, start = self.scene(command, workers), time.monotonic()
-            assert scene.run()[0] == 0
-            self._whole[command, workers] = scene, time.monotonic() - start
-            assert_clean(scene)
+            trial, start = self.new(command, workers), time.monotonic()
+            assert trial.run()[0] == 0
+            self._whole[command, workers] = trial, time.monotonic() - start
+            assert_clean(trial)
         return self._whole[command, workers]
 
 
 @pytest.fixture(scope="module")
-def stage(scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """Where commands are tried."""
-    return Stage(tmp_path_factory.mktemp("stage"), scheduler)
+def trials(scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Trials:
+    """Pictures and a scheduler for all trials."""
+    return Trials(tmp_path_factory.mktemp("trials"), scheduler)
 
 
-def assert_clean(scene: Scene) -> None:
+def assert_clean(trial: Trial) -> None:
     """No process is left, nothing in the system's temporary folder, and no hidden file anywhere."""
-    until(lambda: not scene.processes())
-    assert list(scene.folder.rglob(".*")) == []
-    assert list((scene.folder / "tmp").iterdir()) == []
+    until(lambda: not trial.processes())
+    assert list(trial.folder.rglob(".*")) == []
+    assert list((trial.folder / "tmp").iterdir()) == []
 
 
-def assert_gone_on_with(scene: Scene, whole: Scene) -> None:
-    """The same command ends as if nobody had cut it short, does again no more than it must, and leaves nothing."""
-    noted, painted = scene.rows, _finished(scene)
-    code, said = scene.run()
+def assert_resumed(trial: Trial, whole: Trial) -> None:
+    """The same command ends as if nothing had interrupted it, repeats no more than it must, and leaves nothing."""
+    noted, painted = trial.rows, _finished(trial)
+    code, said = trial.run()
     if code != 0:  # it was killed when all was done, but for tidying up
         assert (code, said.count("\n"), "exists already" in said) == (1, 1, True), said
-        assert set(scene.made) == set(painted)
-    elif scene.arguments[0] == "render":
+        assert set(trial.made) == set(painted)
+    elif trial.arguments[0] == "render":
         looks = len(whole.sidecar("a.png")["losses"])
         assert said.count("\n") == looks - len(noted.get("a.png", [])), said
-    assert set(scene.made) == set(whole.made)
+    assert set(trial.made) == set(whole.made)
     for name, file in whole.made.items():
-        assert scene.made[name] == file, name
+        assert trial.made[name] == file, name
     for output, rows in noted.items():
-        assert scene.sidecar(output)["losses"][: len(rows)] == rows
-    assert {name: _stamp(scene, name) for name in painted} == painted
-    assert scene.left == whole.left
-    assert_clean(scene)
+        assert trial.sidecar(output)["losses"][: len(rows)] == rows
+    assert {name: _stamp(trial, name) for name in painted} == painted
+    assert trial.left == whole.left
+    assert_clean(trial)
 
 
-def _finished(scene: Scene) -> dict[str, tuple[int, int]]:
+def _finished(trial: Trial) -> dict[str, tuple[int, int]]:
     """Paintings and sidecars that nothing is to be done about, and what would change if they were written again."""
-    files, under_way = contents(scene.folder / "out"), scene.rows
+    files, under_way = contents(trial.folder / "out"), trial.rows
     done = [name for name in files if f"{name}.json" in files and name not in under_way]
-    return {file: _stamp(scene, file) for name in done for file in (name, f"{name}.json")}
+    return {file: _stamp(trial, file) for name in done for file in (name, f"{name}.json")}
 
 
-def _stamp(scene: Scene, name: str) -> tuple[int, int]:
-    facts = (scene.folder / "out" / name).stat()
+def _stamp(trial: Trial, name: str) -> tuple[int, int]:
+    facts = (trial.folder / "out" / name).stat()
     return facts.st_ino, facts.st_mtime_ns
 
 
-def kill_after(scene: Scene, seconds: float, *, group: bool) -> None:
+def kill_after(trial: Trial, seconds: float, *, group: bool) -> None:
     """Run a command for some time, then kill it, or all its processes, as the end of a session's power does."""
-    with scene.start() as process:
+    with trial.start() as process:
         try:
             process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL) if group else process.kill()
 
 
-def moments(number: int, of: int) -> float:
+def moment(number: int, of: int) -> float:
     """A random moment in one of several equal parts of a course, as a share of it; the same at every run."""
     return (number + random.Random(number).random()) / of
 
@@ -245,34 +246,37 @@ def moments(number: int, of: int) -> float:
 # -------------------------------------------------------------------------------------------------------------- kill -9
 
 
-def killed(stage: Stage, command: str, workers: str, share: float, *, group: bool) -> None:
+def killed(trials: Trials, command: str, workers: str, share: float, *, group: bool) -> None:
     """Kill a command, run it again, and compare."""
-    scene, (_, seconds) = stage.scene(command, workers), stage.whole(command, workers)
-    kill_after(scene, share * seconds, group=group)
-    assert_gone_on_with(scene, stage.whole(command)[0])
+    trial, (_, seconds) = trials.new(command, workers), trials.whole(command, workers)
+    kill_after(trial, share * seconds, group=group)
+    assert_resumed(trial, trials.whole(command)[0])
 
 
 @pytest.mark.parametrize(
     ("command", "number", "of"), [*(("render", n, 5) for n in range(5)), ("batch", 1, 3), ("batch", 2, 3)]
 )
-def test_killed_at_any_moment(stage, command, number, of):
+def test_killed_at_any_moment(trials, command, number, of):
     """The driver is killed while workers of somebody else's work for it."""
-    killed(stage, command, "scheduler", moments(number, of), group=False)
+    killed(trials, command, "scheduler", moment(number, of), group=False)
 
 
-@pytest.mark.parametrize(("command", "group"), [("render", False), pytest.param("batch", True, marks=pytest.mark.slow)])
-def test_killed_with_workers_of_its_own(stage, command, group):
+@pytest.mark.parametrize(
+    ("command", "workers", "group"),
+    [("render", ONE, False), *(pytest.param(each, "own workers", True, marks=pytest.mark.slow) for each in COMMANDS)],
+)
+def test_killed_with_workers_of_its_own(trials, command, workers, group):
     """They end by themselves, or are killed with it."""
-    killed(stage, command, "own workers", 0.8, group=group)
+    killed(trials, command, workers, 0.8, group=group)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", LOCAL)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("number", range(10))
-def test_killed_at_every_tenth_of_its_course(stage, command, number, workers):
+def test_killed_at_every_tenth_of_its_course(trials, command, number, workers):
     """Forty moments, from the start of Python to the removal of the run folder."""
-    killed(stage, command, workers, moments(number, 10), group=bool(number % 2))
+    killed(trials, command, workers, moment(number, 10), group=bool(number % 2))
 
 
 @pytest.mark.parametrize(
@@ -287,11 +291,11 @@ def test_killed_at_every_tenth_of_its_course(stage, command, number, workers):
         *(pytest.param("batch", "d.png", nth, marks=pytest.mark.slow) for nth in (0, 2, 3, 4, 5, 7)),
     ],
 )
-def test_killed_at_the_very_end(stage, command, last, nth):
+def test_killed_at_the_very_end(trials, command, last, nth):
     """Between any two changes of names, from that of a finished painting to the last one of all."""
-    scene, (whole, _) = stage.scene(command), stage.whole(command)
-    assert scene.run(LAST=last, NTH=str(nth))[0] == -signal.SIGKILL
-    assert_gone_on_with(scene, whole)
+    trial, (whole, _) = trials.new(command), trials.whole(command)
+    assert trial.run(LAST=last, NTH=str(nth))[0] == -signal.SIGKILL
+    assert_resumed(trial, whole)
 
 
 # ------------------------------------------------------------------------------------------------- Ctrl-C and SIGTERM
@@ -300,28 +304,28 @@ def test_killed_at_the_very_end(stage, command, last, nth):
 @pytest.mark.parametrize(
     ("command", "workers", "signum"),
     [
-        ("render", "own workers", signal.SIGINT),
+        ("render", ONE, signal.SIGINT),
         ("batch", "scheduler", signal.SIGTERM),
         pytest.param("render", "scheduler", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("batch", "own workers", signal.SIGINT, marks=pytest.mark.slow),
         pytest.param("batch", "own workers", signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
-def test_asked_to_stop(stage, command, workers, signum):
+def test_asked_to_stop(trials, command, workers, signum):
     """One line says what to do, the exit code is a shell's, and of what was begun only the run folder stays."""
-    scene, (whole, _) = stage.scene(command, workers), stage.whole(command)
-    with scene.start() as process:
-        until(lambda: list(scene.folder.rglob("journal.json")), 240)
+    trial, (whole, _) = trials.new(command, workers), trials.whole(command)
+    with trial.start() as process:
+        until(lambda: list(trial.folder.rglob("journal.json")), 240)
         os.killpg(process.pid, signum)  # as a terminal does
         said = process.communicate(timeout=120)[1]
     assert process.returncode == 128 + signum
-    assert [line for line in said.splitlines() if not line.startswith("step ")] == [GOES_ON.strip()]
-    until(lambda: not scene.processes())
-    hidden = [path.name for path in scene.folder.rglob(".*") if ".muralist" not in str(path.parent)]
+    assert [line for line in said.splitlines() if not line.startswith("step ")] == [RESUMABLE.strip()]
+    until(lambda: not trial.processes())
+    hidden = [path.name for path in trial.folder.rglob(".*") if ".muralist" not in str(path.parent)]
     assert hidden
     assert all(name.endswith(".png.muralist") for name in hidden)
-    assert list((scene.folder / "tmp").iterdir()) == []
-    assert_gone_on_with(scene, whole)
+    assert list((trial.folder / "tmp").iterdir()) == []
+    assert_resumed(trial, whole)
 
 
 def test_sigterm_is_as_it_was_afterwards(monkeypatch):
@@ -343,15 +347,15 @@ def test_sigterm_is_as_it_was_afterwards(monkeypatch):
         pytest.param("batch", "own workers", 200_000, marks=pytest.mark.slow),
     ],
 )
-def test_a_full_disk(stage, command, workers, limit):
+def test_a_full_disk(trials, command, workers, limit):
     """Whoever is refused room, the driver at once or a worker later: a line says so, and with room the same goes on."""
-    scene, (whole, _) = stage.scene(command, workers), stage.whole(command)
-    code, said = scene.run(LIMIT=str(limit))
+    trial, (whole, _) = trials.new(command, workers), trials.whole(command)
+    code, said = trial.run(LIMIT=str(limit))
     assert (code, "Traceback" in said) == (1, False), said
-    assert "the disk is full; free some space and rerun the command to resume" in said + str(_reasons(scene))
-    until(lambda: not scene.processes())
-    assert_gone_on_with(scene, whole)
+    assert "the disk is full; free some space and rerun the command to resume" in said + str(_reasons(trial))
+    until(lambda: not trial.processes())
+    assert_resumed(trial, whole)
 
 
-def _reasons(scene: Scene) -> list[str]:
-    return [row["reason"] for row in scene.report] if scene.arguments[0] == "batch" else []
+def _reasons(trial: Trial) -> list[str]:
+    return [row["reason"] for row in trial.report] if trial.arguments[0] == "batch" else []

@@ -9,6 +9,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = (ROOT / "docs" / "python.md").read_text()
+QUICK = "size=96, base_size=64, steps=[2, 1], edge_margin=16, workers=1"
 
 
 def test_settings_table_is_up_to_date() -> None:
@@ -28,6 +29,7 @@ def test_readme_is_read_in_a_minute() -> None:
     assert max(map(len, lines)) <= 130
 
 
+@pytest.mark.integration
 def test_python_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,7 +39,7 @@ def test_python_example_runs(
         painting.resize((96, 72)).save("photo.jpg")
         painting.crop((0, 0, 160, 120)).save("painting.jpg")
     render, watch = re.findall(r"```python\n(.*?)```", PYTHON, re.DOTALL)
-    small = render.replace('"size": 800', '"size": 96, "base_size": 64, "steps": [2, 1], "edge_margin": 16')
+    small = render.replace('"size": 800', f"**dict({QUICK})")
     assert small != render
     exec(compile(small, "python.md", "exec"), {"__name__": "__main__"})
     said = re.fullmatch(r"\(96, 72\) (\S+) (\S+)\n", capsys.readouterr().out)
@@ -45,7 +47,7 @@ def test_python_example_runs(
     assert all(float(number) > 0 for number in said.groups())
     with Image.open("small.png") as shown:
         assert shown.size == (200, 150)
-    small = watch.replace("size=800", "size=96, base_size=64, steps=[2, 1], edge_margin=16").replace("out.png", "b.png")
+    small = watch.replace("size=800", QUICK).replace("out.png", "b.png")
     assert small != watch
     exec(compile(small, "python.md", "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.splitlines()[-1].startswith("100%, style loss 0.")

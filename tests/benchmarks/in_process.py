@@ -27,7 +27,7 @@ DRIVER = {
 BESIDE = ("read and decode", "blend and encode", "score seams")  # of the levels
 
 
-class Here:
+class InProcess:
     """Stands in for the cluster: calls every task in this process and notes its seconds, and those of its parts."""
 
     workers, lost, again = 1, 0, 0
@@ -88,10 +88,10 @@ def _within_levels(parts: dict[str, float]) -> dict[str, float]:
 
 def profile_here(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]:
     """Render without dask; return seconds of the whole job and of its parts. To be called in a process of its own."""
-    clusters: list[Here] = []
+    clusters: list[InProcess] = []
 
     def open_here(resolved: Any, *_: object) -> Any:
-        clusters.append(Here(resolved))
+        clusters.append(InProcess(resolved))
         return nullcontext(clusters[0])
 
     rendering.open_cluster = open_here

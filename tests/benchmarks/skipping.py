@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 import numpy as np
-from in_process import Here
+from in_process import InProcess
 from machine import find_picture, images_option, input_of, render, results_option, table, write_result
 from PIL import Image
 
@@ -21,10 +21,10 @@ from muralist.pipeline import render as rendering
 
 def paint(photo: Path, style: Path, folder: Path, black: float, **settings: Any) -> tuple[dict[str, Any], Any]:
     """Paint with the left share of the picture black in its strength map."""
-    clusters: list[Here] = []
+    clusters: list[InProcess] = []
 
     def open_here(resolved: Any, *_: object) -> Any:
-        clusters.append(Here(resolved))
+        clusters.append(InProcess(resolved))
         return nullcontext(clusters[0])
 
     rendering.open_cluster = open_here

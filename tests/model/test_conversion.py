@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from facts import having
 from layouts import LAYOUTS, NARROW, TORCHVISION_VGG16, numbered, random_weights, zipped
 from safetensors import safe_open
 from safetensors.torch import load_file, save
@@ -92,7 +93,7 @@ def test_a_network_can_be_named(tmp_path):
     """Tensors that are none of a network's do not matter if the network is named; otherwise the file is unknown."""
     tensors = numbered(random_weights(NARROW["vgg16"]), TORCHVISION_VGG16, (0, 3, 6))
     (tmp_path / "w").write_bytes(zipped(tensors | {"features.99.weight": torch.zeros(1)}))
-    with pytest.raises(WeightsError, match="not all those of one network that muralist knows; name it with --network"):
+    with pytest.raises(WeightsError, match=r"--network$"):
         convert(tmp_path / "w", tmp_path / "w.safetensors")
     assert convert(tmp_path / "w", tmp_path / "w.safetensors", "vgg16")["network"] == "vgg16"
 
@@ -100,9 +101,9 @@ def test_a_network_can_be_named(tmp_path):
 def test_the_wrong_network_is_refused(tmp_path):
     """A name that does not fit the tensors, or is none, writes nothing."""
     source, target = written(tmp_path, LAYOUTS["gatys"]), tmp_path / "w.safetensors"
-    with pytest.raises(WeightsError, match="does not hold network vgg16: it fits vgg19: use --network vgg19"):
+    with pytest.raises(WeightsError, match=r"vgg16.*--network vgg19"):
         convert(source, target, "vgg16")
-    with pytest.raises(UnknownNetworkError, match="did you mean 'vgg19'"):
+    with pytest.raises(UnknownNetworkError, match="'vgg19'"):
         convert(source, target, "vgg18")
     assert not target.exists()
 
@@ -111,7 +112,7 @@ def test_nothing_is_written_over_by_mistake(tmp_path):
     """An existing file is replaced only if that is asked for, and the source never."""
     source, target = written(tmp_path, LAYOUTS["npz"]), tmp_path / "w.safetensors"
     target.write_bytes(b"precious")
-    with pytest.raises(WeightsError, match="exists already; use --overwrite"):
+    with pytest.raises(WeightsError, match="--overwrite"):
         convert(source, target)
     assert target.read_bytes() == b"precious"
     with pytest.raises(WeightsError, match="this is the file to be read; name another one"):
@@ -123,14 +124,14 @@ def test_nothing_is_written_over_by_mistake(tmp_path):
 def test_what_cannot_be_read_or_written_is_told(tmp_path):
     """A missing or broken source, a missing folder, and a folder in the target's place."""
     source = written(tmp_path, LAYOUTS["npz"])
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, check=having(FileNotFoundError, path=str(tmp_path / "nothing"))):
         convert(tmp_path / "nothing", tmp_path / "w.safetensors")
     (tmp_path / "broken").write_bytes(source.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match="is not a whole NumPy archive of layers"):
+    with pytest.raises(WeightsError, match="NumPy"):
         convert(tmp_path / "broken", tmp_path / "w.safetensors")
     (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.iterdir())
     for target in (tmp_path / "folder", tmp_path / "nowhere" / "w.safetensors"):
-        with pytest.raises(WeightsError, match=r"cannot be written \(.*\); name another file"):
+        with pytest.raises(WeightsError, check=having(OSError, path=str(target))):
             convert(source, target, overwrite=True)
     assert sorted(tmp_path.iterdir()) == before

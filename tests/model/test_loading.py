@@ -5,7 +5,6 @@ import torch
 from layouts import JCJOHNSON, LAYOUTS, NARROW, TORCHVISION_VGG16, legacy, random_weights, zipped
 from layouts import numbered as full_numbered
 from safetensors.torch import save
-from torchvision.models.vgg import cfgs, make_layers
 
 from muralist.model.architecture import ARCHITECTURES, architecture
 from muralist.model.errors import UnknownLayerError, UnknownNetworkError, WeightsError
@@ -18,6 +17,8 @@ LAYERS = ("relu1_1", "relu1_2", "relu2_1")
 
 
 def torchvision_features(plan):
+    from torchvision.models.vgg import make_layers  # takes as long as torch itself
+
     torch.manual_seed(0)
     return make_layers(plan, batch_norm=False).eval().requires_grad_(False)
 
@@ -54,6 +55,8 @@ def shallow():
 @pytest.fixture(scope="session")
 def torchvision_file(tmp_path_factory):
     """Random weights up to conv5_1 under torchvision's keys, with the network they belong to."""
+    from torchvision.models.vgg import cfgs
+
     features = torchvision_features(cfgs["E"][:-4])  # without conv5_2 and what follows
     path = tmp_path_factory.mktemp("weights") / "vgg19.pth"
     torch.save(numbered(features), path)
@@ -116,16 +119,16 @@ def test_only_what_the_layers_need_is_looked_for(tmp_path, shallow):
     """A file that ends after conv2_1 serves relu1_2; for relu3_1 it is another network's."""
     file = found(tmp_path / "w", save(named(shallow)))
     assert load_network("vgg19", file, ["relu1_2"])(picture(), ["relu1_2"])["relu1_2"].shape == (1, 64, 48, 48)
-    with pytest.raises(WeightsError, match=r"not hold network vgg19: conv2_2\.weight is missing, wanted \(128, 128, 3"):
+    with pytest.raises(WeightsError, match=r"vgg19: conv2_2\.weight .*\(128, 128, 3"):
         load_network("vgg19", file, ["relu3_1", "relu1_1"])
 
 
 def test_unknown_names_are_refused_before_the_file_is_read(tmp_path):
     """A wrong network or layer is told first, with the nearest right one."""
     nowhere = WeightFile(str(tmp_path / "nowhere"), "")
-    with pytest.raises(UnknownNetworkError, match="did you mean 'vgg19'"):
+    with pytest.raises(UnknownNetworkError, match="'vgg19'"):
         load_network("vgg18", nowhere, LAYERS)
-    with pytest.raises(UnknownLayerError, match="did you mean 'relu5_"):
+    with pytest.raises(UnknownLayerError, match=r"'relu5_[1-4]'"):
         load_network("vgg19", nowhere, ["relu5_7"])
 
 
@@ -138,12 +141,12 @@ def changed(tensors, name, change):
     [
         (
             lambda w: w[:, :32],
-            r"conv1_2\.weight is \(64, 32, 3, 3\), wanted \(64, 64, 3, 3\); check --weights and network",
+            r"conv1_2\.weight .*\(64, 32, 3, 3\).*\(64, 64, 3, 3\).*--weights",
         ),
-        (lambda w: w.int(), r"conv1_2\.weight holds torch\.int32, wanted floating-point numbers; check"),
-        (lambda w: w[..., 0], r"conv1_2\.weight is \(64, 64, 3\), wanted"),
-        (lambda w: w.where(w < w.max(), torch.nan), r"conv1_2\.weight holds values that are not finite; fetch"),
-        (lambda w: w.where(w < w.max(), torch.inf), r"conv1_2\.weight holds values that are not finite; fetch"),
+        (lambda w: w.int(), r"conv1_2\.weight .*torch\.int32"),
+        (lambda w: w[..., 0], r"conv1_2\.weight .*\(64, 64, 3\),"),
+        (lambda w: w.where(w < w.max(), torch.nan), r"conv1_2\.weight .*finite"),
+        (lambda w: w.where(w < w.max(), torch.inf), r"conv1_2\.weight .*finite"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(tmp_path, shallow, change, problem):
@@ -155,7 +158,7 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path, shallow, change, problem)
 
 def test_another_networks_file_is_refused():
     """The compact network's file is not VGG-19's; which one it is is told."""
-    match = r"not hold network vgg19: conv1_1\.weight is \(16, 3, 3, 3\), .* it fits compact: use --network compact"
+    match = r"vgg19: conv1_1\.weight .*\(16, 3, 3, 3\), .*--network compact"
     with pytest.raises(WeightsError, match=match):
         load_network("vgg19", find_weights(architecture("compact")), LAYERS)
 
@@ -166,7 +169,7 @@ def test_a_file_whose_first_tensors_fit_by_chance_is_refused(tmp_path, monkeypat
     for name, row in NARROW.items():
         monkeypatch.setitem(ARCHITECTURES, name, row)
     file = found(tmp_path / "w", LAYOUTS[layout].write(random_weights(NARROW["vgg16"])))
-    with pytest.raises(WeightsError, match=r"does not hold network vgg19: .*it fits vgg16: use --network vgg16"):
+    with pytest.raises(WeightsError, match=r"vgg19: .*--network vgg16"):
         load_network("vgg19", file, ["relu1_1"])
     assert load_network("vgg16", file, ["relu1_1"]).architecture.name == "vgg16"
 
@@ -197,7 +200,5 @@ def test_a_file_that_changed_since_it_was_found_is_refused(tmp_path, shallow, me
         (tmp_path / "w").write_bytes(changed(named(shallow), "conv1_1.bias", torch.neg))
     else:
         (tmp_path / "w").unlink()
-    with pytest.raises(
-        WeightsError, match=r"(has changed since the render began|cannot be read any more .*); start again"
-    ):
+    with pytest.raises(WeightsError, match=r"start again$"):
         load_network("vgg19", file, LAYERS)

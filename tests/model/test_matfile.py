@@ -128,7 +128,7 @@ def nested(depth):
 @pytest.mark.parametrize("depth", [DEEPEST + 1, 300_000])
 def test_cells_nested_too_deep_are_refused(depth):
     """Where scipy would crash."""
-    with pytest.raises(ValueError, match="cells in cells, more than 16 deep"):
+    with pytest.raises(ValueError, match=r"cells.*\b16\b"):
         read_mat(nested(depth))
 
 
@@ -148,7 +148,7 @@ def test_what_claims_to_be_huge_is_refused(kind):
 def test_a_matrix_of_too_many_axes_is_refused():
     """A shape is not a place for a million numbers."""
     body = struct.pack("<IIII", 6, 8, 6, 0) + struct.pack("<II", 1, 800) + bytes(800)
-    with pytest.raises(ValueError, match="a matrix of 800 axes, more than 16"):
+    with pytest.raises(ValueError, match=r"\b800\b.*\b16\b"):
         read_mat(headed(struct.pack("<II", 14, len(body)) + body))
 
 

@@ -94,7 +94,7 @@ def test_a_gpu_is_known_by_its_name(machine, monkeypatch):
 
 def test_a_device_that_is_not_there_is_refused(machine):
     """Before anything is measured."""
-    with pytest.raises(DeviceError, match="cuda:999 is not there"):
+    with pytest.raises(DeviceError, match="cuda:999 "):
         speed_here(load_settings(overrides={"device": "cuda:999"}), SHAPE, 512)
     assert machine.asked == []
 
@@ -154,7 +154,7 @@ def test_the_table_tells_all(machine, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ((["compct"], ["auto"], [512]), UnknownNetworkError, "unknown network 'compct'; did you mean 'compact'"),
+        ((["compct"], ["auto"], [512]), UnknownNetworkError, "'compct'; .*'compact'"),
         ((["compact"], ["half"], [512]), SettingsError, "precision: got 'half', wanted"),
         ((["compact"], ["auto"], ["8"]), SettingsError, "tile: got '8', wanted"),
         ((["compact"], ["auto"], ["wide"]), SettingsError, "tile: got 'wide', wanted"),
@@ -173,9 +173,7 @@ def test_a_tile_that_cannot_fit_is_refused(machine, monkeypatch):
     needed = 2 * 4 * 512**2 * architecture("compact").activations(DEFAULT.layers)
     free = SimpleNamespace(available=needed - 1)
     monkeypatch.setattr(module.psutil, "virtual_memory", lambda: free)
-    words = (
-        r"a tile of 512 x 512 px takes more than 0\.2 GiB .* network compact \(2 workers\), but 0\.2 GiB are free; use"
-    )
+    words = r"\b512 x 512 px .*\b0\.2 GiB .*compact \(2 workers\), .*\b0\.2 GiB .*--tile"
     with pytest.raises(SettingsError, match=words):
         bench(["compact"], ["float32"], [512])
     assert machine.asked == []
@@ -190,8 +188,8 @@ def test_a_tile_that_cannot_fit_is_refused(machine, monkeypatch):
 def test_a_precision_that_the_device_lacks_is_refused(machine, monkeypatch):
     """A processor that only emulates bfloat16 is not measured in it."""
     old = Machine(precision="float32")
-    monkeypatch.setattr(module, "bench_workers", old.crew)
-    with pytest.raises(DeviceError, match=r"Abacus 9 \(cpu\) does not compute in bfloat16, wanted --precision float32"):
+    monkeypatch.setattr(module, "crew", old.crew)
+    with pytest.raises(DeviceError, match=r"Abacus 9 \(cpu\) .*bfloat16, .*--precision float32"):
         bench(["compact"], ["auto", "bfloat16"], [512])
     assert old.measured == []
     assert [row["precision"] for row in bench(["compact"], ["auto", "float32"], [512])["rows"]] == ["float32"]

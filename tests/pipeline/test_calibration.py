@@ -112,7 +112,7 @@ def test_the_facts_are_those_of_the_device(here):
     assert facts["device"] == "cpu"
     assert facts["name"]
     assert facts["precision"] in ("float32", "bfloat16")
-    with pytest.raises(DeviceError, match="cuda:999 is not there"):
+    with pytest.raises(DeviceError, match="cuda:999 "):
         Calibration("cuda:999", alone).facts()
 
 
@@ -123,7 +123,7 @@ def test_a_tile_that_does_not_fit_is_told(here, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(module, "round_of_noise", full)
-    with pytest.raises(DeviceMemoryError, match=r"out of memory on cpu of .* for a tile of 64 x 64 px"):
+    with pytest.raises(DeviceMemoryError, match=r"memory .*\bcpu .*\b64 x 64 px"):
         here.pixel_step_seconds(load_settings(), "float32", 64)
 
 

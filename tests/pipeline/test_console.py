@@ -134,7 +134,7 @@ def test_a_file_that_is_no_log_is_left_alone(tmp_path):
     """A mistyped name spoils no picture; an empty file is taken."""
     picture = tmp_path / "photo.jpg"
     picture.write_bytes(b"\xff\xd8\xff\xe0 and so on")
-    with pytest.raises(OutputError, match="holds something else than a log; name another --log-file") as caught:
+    with pytest.raises(OutputError, match=r"something .*--log-file") as caught:
         LogFile(picture)
     assert caught.value.path == picture
     assert picture.read_bytes() == b"\xff\xd8\xff\xe0 and so on"

@@ -156,8 +156,7 @@ def test_a_history_that_does_not_fit_is_refused(tmp_path, monkeypatch, measured,
     wanted = {"optimizer": "lbfgs", "workers": 2, "tile": 128}
     room = 2 * worker_bytes(planned(tmp_path, lbfgs_history=fitting, **wanted), 4)
     memory_of(room + 100, monkeypatch)
-    words = rf"history of 20 pairs needs .* GiB of memory \(2 workers, .*; {counted(fitting, 'pair')} would fit"
-    words += rf": use --set lbfgs_history={fitting}, a smaller --tile"
+    words = rf"\b20 pairs .* GiB .*2 workers, .*; {counted(fitting, 'pair')} .*--set lbfgs_history={fitting}, .*--tile"
     for check in (check_memory, estimate):
         with pytest.raises(SettingsError, match=words):
             check(planned(tmp_path, lbfgs_history=20, **wanted))
@@ -172,9 +171,9 @@ def test_a_history_that_does_not_fit_is_refused(tmp_path, monkeypatch, measured,
 def test_memory_without_room_for_a_pair(tmp_path, monkeypatch):
     """Where nothing fits, a smaller history is not offered; Adam, and other machines' workers, are not asked."""
     memory_of(1000, monkeypatch)
-    with pytest.raises(SettingsError, match="not one pair would fit: use a smaller --tile or fewer --workers"):
+    with pytest.raises(SettingsError, match=r"not one pair .*--tile .*--workers"):
         check_memory(planned(tmp_path, optimizer="lbfgs", lbfgs_history=1))
-    with pytest.raises(SettingsError, match="use more chunks or fewer --workers"):
+    with pytest.raises(SettingsError, match=r"chunks .*--workers"):
         check_memory(planned(tmp_path, optimizer="lbfgs", lbfgs_history=1, tile_grid=[2, 3]))
     check_memory(planned(tmp_path, optimizer="adam"))
     check_memory(planned(tmp_path, optimizer="lbfgs", scheduler="tcp://elsewhere:8786"))

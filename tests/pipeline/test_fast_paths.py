@@ -22,7 +22,7 @@ from muralist.pipeline.settings import Settings
 
 pytestmark = pytest.mark.integration
 
-MANY = {"steps": [40, 20], "steps_per_round": 10, "size": 128, "optimizer": "adam", "content_weight": 6}
+MANY = {"steps": [20, 10], "steps_per_round": 5, "size": 128, "optimizer": "adam", "content_weight": 6}
 UNTILED = {"tile": 1024, "overlap": 128}
 LOSSES = ("style", "content")
 
@@ -53,7 +53,7 @@ def test_bfloat16_reaches_the_losses_of_float32(paint):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_our_operations_end_where_those_of_torch_do(monkeypatch, dtype):
-    """Forty steps with torch's own convolution and pooling end within 3 % of those with ours, in either type."""
+    """Twenty steps with torch's own convolution and pooling end within 3 % of those with ours, in either type."""
     ours = descent(dtype)
     monkeypatch.setattr(module, "convolve", plain_convolution)
     monkeypatch.setitem(module.POOLS, "l2", lambda x, kernel, stride: (F.avg_pool2d(x**2, kernel) * 4 + TINY).sqrt())
@@ -68,7 +68,7 @@ def plain_convolution(x, weight, bias, step, padding, masked):
 
 
 def descent(dtype):
-    """Losses of a small photograph after forty steps of the bundled network, in one tile."""
+    """Losses of a small photograph after twenty steps of the bundled network, in one tile."""
     settings, row = Settings(), architecture("compact")
     network = load_network("compact", find_weights(row), settings.layers).prepared("cpu", dtype)
     content, style = (pixels.astype(np.float32) / 255 for pixels in (photograph(), painting()))
@@ -78,7 +78,7 @@ def descent(dtype):
     features = painter.content_features(to_tensor(content))
     whole = painter.measure(to_tensor(content), features, window)
     begun = painter.objective.losses(whole)
-    _, sums = painter.paint(start_state(content), features, window, whole, StepSchedule(40, 0, 0, 0.02))
+    _, sums = painter.paint(start_state(content), features, window, whole, StepSchedule(20, 0, 0, 0.04))
     losses = painter.objective.losses(sums)
     assert losses["style"] < 0.5 * begun["style"]
     return losses

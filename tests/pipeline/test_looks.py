@@ -55,10 +55,10 @@ def test_all_looks_have_settings_that_are_good():
 def test_a_page_of_somebody_else_is_refused(tmp_path):
     """A looks.html that muralist did not write is left alone; so is a file in place of the folder."""
     (tmp_path / "looks.html").write_text("mine")
-    with pytest.raises(OutputError, match=r"looks\.html: this is not a page of muralist"):
+    with pytest.raises(OutputError, match=r"looks\.html: .*muralist"):
         paint_looks(tmp_path / "a.png", [tmp_path / "b.png"], tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"file: the folder cannot be made \(File exists\)"):
+    with pytest.raises(OutputError, match=r"file: .*\(File exists\)"):
         paint_looks(tmp_path / "a.png", [tmp_path / "b.png"], tmp_path / "file")
 
 

@@ -67,10 +67,10 @@ def test_pictures_cost_little(outputs, monkeypatch):
 
 def test_without_a_notebook_it_says_so(monkeypatch):
     """Plain Python, and one without IPython, are errors with what to do."""
-    with pytest.raises(PipelineError, match=r"notebook\(\): got plain Python, wanted a notebook"):
+    with pytest.raises(PipelineError, match=r"notebook\(\): .*Python"):
         notebook()
     monkeypatch.setitem(sys.modules, "IPython.display", None)
-    with pytest.raises(PipelineError, match=r"IPython is not installed.*pip install 'muralist\[notebook\]'"):
+    with pytest.raises(PipelineError, match=r"IPython .*muralist\[notebook\]"):
         notebook()
 
 

@@ -67,7 +67,7 @@ def style(side: int) -> np.ndarray:
 Watch = Callable[[str, tuple[Any, ...]], object]
 
 
-class Here:
+class InProcess:
     """Stands in for the workers: runs the tasks themselves in this process, a map's in any order.
 
     Attributes
@@ -127,7 +127,7 @@ class Painted:
 
 
 def paint(
-    output: Path, here: Here, settings: Settings = SETTINGS, *, device: str = "cpu", precision: str = "float32"
+    output: Path, workers: InProcess, settings: Settings = SETTINGS, *, device: str = "cpu", precision: str = "float32"
 ) -> Painted:
     """Paint, or go on with what was cut short."""
     stride, minimum = NETWORK.largest_stride(settings.layers), NETWORK.min_input(settings.layers)
@@ -143,7 +143,7 @@ def paint(
             return Snapshot("a picture", level.first_step + level.steps_after(made), level.height, level.width)
 
         sources, progress = LevelInputs(content, content, (StyleSource(style, cache),)), Counting(levels)
-        under_way = RenderDriver(context, levels, here, sources, progress, journal, save, journal.resume())
+        under_way = RenderDriver(context, levels, workers, sources, progress, journal, save, journal.resume())
         level, kept = under_way.paint()
         canvas = context.canvas(level, kept)
         files = [canvas.store.read(canvas.name(tile)) for tile in level.grid]
@@ -162,11 +162,11 @@ def after(number: int) -> Watch:
     return watch
 
 
-def cut_short(output: Path, here: Here, settings: Settings = SETTINGS) -> Here:
+def cut_short(output: Path, workers: InProcess, settings: Settings = SETTINGS) -> InProcess:
     """Paint until it is interrupted."""
     with pytest.raises(KeyboardInterrupt):
-        paint(output, here, settings)
-    return here
+        paint(output, workers, settings)
+    return workers
 
 
 def in_pieces(output: Path, tasks_each: int, settings: Settings, watch: Watch = lambda *_: None) -> Painted:
@@ -174,7 +174,7 @@ def in_pieces(output: Path, tasks_each: int, settings: Settings, watch: Watch = 
     for _ in range(100):
         interrupt = after(tasks_each)
         try:
-            return paint(output, Here(lambda *task, now=interrupt: (now(), watch(*task))), settings)
+            return paint(output, InProcess(lambda *task, now=interrupt: (now(), watch(*task))), settings)
         except KeyboardInterrupt:
             continue
     pytest.fail("it gets nowhere")
@@ -202,8 +202,8 @@ class Whole:
 @pytest.fixture(scope="module")
 def whole(as_in_a_worker: None, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """The painting that others are compared with."""
-    here = Here()
-    return Whole(paint(tmp_path_factory.mktemp("whole") / "out.png", here), here.done)
+    workers = InProcess()
+    return Whole(paint(tmp_path_factory.mktemp("whole") / "out.png", workers), workers.done)
 
 
 def assert_same(found: Painted, wanted: Painted) -> None:
@@ -233,7 +233,7 @@ def test_a_painting_that_nobody_disturbs(whole):
 
 def test_canvases_that_are_not_needed_any_more_are_removed(tmp_path):
     """A finished painting leaves the last level's last canvas, until its run folder goes."""
-    paint(tmp_path / "out.png", Here())
+    paint(tmp_path / "out.png", InProcess())
     (run,) = (path for path in (tmp_path / ".out.png.muralist").iterdir() if path.is_dir())
     assert [path.name for path in run.iterdir()] == ["level_01"]
     assert [path.name for path in (run / "level_01" / "cut_0").glob("round_*")] == ["round_0004"]
@@ -245,7 +245,7 @@ def test_canvases_that_are_not_needed_any_more_are_removed(tmp_path):
 @pytest.mark.parametrize("number", range(TASKS))
 def test_a_painting_cut_short_is_gone_on_with(whole, tmp_path, number):
     """Stopped after any number of tasks, the same call ends with the same bytes and losses; none is run twice."""
-    before, again = cut_short(tmp_path / "out.png", Here(after(number))), Here()
+    before, again = cut_short(tmp_path / "out.png", InProcess(after(number))), InProcess()
     found = paint(tmp_path / "out.png", again)
     assert_same(found, whole.painted)
     begun = number > PREPARED
@@ -263,8 +263,8 @@ def test_a_driver_killed_at_any_file_goes_on(whole, tmp_path, monkeypatch, numbe
     with monkeypatch.context() as patch:
         for name in ("write", "remove"):
             patch.setattr(Store, name, watched(getattr(Store, name), interrupt))
-        cut_short(output, Here())
-    assert_same(paint(output, Here()), whole.painted)
+        cut_short(output, InProcess())
+    assert_same(paint(output, InProcess()), whole.painted)
 
 
 def watched(function: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
@@ -293,7 +293,7 @@ WAYS = {
 def test_whatever_the_way_of_painting(tmp_path, way):
     """Interrupted after every few tasks, each way ends with the bytes, losses and snapshots of an undisturbed one."""
     settings = Settings(**QUICK | WAYS[way])
-    wanted = paint(tmp_path / "whole.png", Here(), settings)
+    wanted = paint(tmp_path / "whole.png", InProcess(), settings)
     for tasks_each in (3, 5):
         found = in_pieces(tmp_path / f"pieces-{tasks_each}.png", tasks_each, settings)
         assert found.state.resumed > 1
@@ -305,7 +305,7 @@ def test_the_content_weight_for_a_strength_is_found_again(tmp_path, monkeypatch)
     """It moves at the coarsest level, stays at all others, and is the same one after interruptions."""
     monkeypatch.setattr(strength, "SETTLING_STEPS", 1)
     settings = SETTINGS.model_copy(update={"strength": 0.9})
-    wanted = paint(tmp_path / "whole.png", Here(), settings)
+    wanted = paint(tmp_path / "whole.png", InProcess(), settings)
     weights = [[row.weights["content"] for row in wanted.state.losses if row.level == level] for level in (1, 2)]
     assert weights[0][:2] == [strength.FIRST_WEIGHT] * 2
     assert len({*weights[0][1:], weights[1][0]}) == 4  # another after every round
@@ -316,13 +316,13 @@ def test_the_content_weight_for_a_strength_is_found_again(tmp_path, monkeypatch)
 def test_snapshots_show_the_canvas_as_it_is(tmp_path):
     """A snapshot is due after every so many steps of the run; when it is resumed, none is left out."""
     settings = SETTINGS.model_copy(update={"snapshot_every": 2})
-    whole = paint(tmp_path / "whole.png", Here(), settings)
+    whole = paint(tmp_path / "whole.png", InProcess(), settings)
     assert [(level, made) for level, made, _ in whole.saved] == [(0, 2), (1, 1), (1, 3)]
     assert [(row.step, row.height) for row in whole.state.snapshots] == [(2, 48), (4, 96), (6, 96)]
     for number in (5, 14, 20):
         output = tmp_path / f"{number}.png"
-        cut_short(output, Here(after(number)), settings)
-        again = paint(output, Here(), settings)
+        cut_short(output, InProcess(after(number)), settings)
+        again = paint(output, InProcess(), settings)
         assert again.saved == whole.saved[len(whole.saved) - len(again.saved) :] != []
         assert again.state.snapshots == whole.state.snapshots
 
@@ -341,13 +341,13 @@ def test_the_best_canvas_is_kept_until_it_is_needed(tmp_path):
 def test_another_device_does_not_go_on(whole, tmp_path, now):
     """Bytes would not be the same; what was begun stays, and goes on where it was begun."""
     output = tmp_path / "out.png"
-    cut_short(output, Here(after(20)))
-    here = Here()
-    words = rf"begun on cpu in float32, now .* on {now.get('device', 'cpu')} in {now.get('precision', 'float32')}; use"
+    cut_short(output, InProcess(after(20)))
+    workers = InProcess()
+    words = rf"cpu in float32, .* {now.get('device', 'cpu')} in {now.get('precision', 'float32')}; .*--restart"
     with pytest.raises(ClusterError, match=words):
-        paint(output, here, **now)
-    assert here.done == []
-    assert_same(paint(output, Here()), whole.painted)
+        paint(output, workers, **now)
+    assert workers.done == []
+    assert_same(paint(output, InProcess()), whole.painted)
 
 
 # ------------------------------------------------------------------------------------------------------ out of memory
@@ -371,14 +371,14 @@ def too_large(side: int, *names: str, since: int = 0) -> Watch:
 @pytest.fixture(scope="module")
 def roomy(as_in_a_worker: None, tmp_path_factory: pytest.TempPathFactory) -> Painted:
     """A painting whose tiles all fit into memory."""
-    return paint(tmp_path_factory.mktemp("roomy") / "out.png", Here(), ROOMY)
+    return paint(tmp_path_factory.mktemp("roomy") / "out.png", InProcess(), ROOMY)
 
 
 @pytest.mark.parametrize("since", [0, 1])
 @pytest.mark.parametrize("task", ["prepare_tile", "paint_tile", "measure_tile"])
 def test_out_of_memory_tiles_are_halved(roomy, tmp_path, task, since):
     """Whatever a tile is too large for, smaller ones go on from there with nearly the same losses, and that is said."""
-    found = paint(tmp_path / "out.png", Here(too_large(80, task, since=since)), ROOMY)
+    found = paint(tmp_path / "out.png", InProcess(too_large(80, task, since=since)), ROOMY)
     if (task, since) == ("prepare_tile", 1):
         assert_same(found, roomy)  # before any round there was memory enough
         return
@@ -394,11 +394,11 @@ def test_out_of_memory_tiles_are_halved(roomy, tmp_path, task, since):
 
 def test_memory_runs_out_in_the_middle(roomy, tmp_path):
     """Where a finer level is too large, the coarser ones stay as they were, and its first rounds stand."""
-    here = Here(too_large(120, "paint_tile", since=2))
-    found = paint(tmp_path / "out.png", here, ROOMY)
+    workers = InProcess(too_large(120, "paint_tile", since=2))
+    found = paint(tmp_path / "out.png", workers, ROOMY)
     assert [(row.halvings, row.tiles) for row in found.state.levels] == [(0, 1), (1, 9)]
     assert found.state.losses[:7] == roomy.state.losses[:7]
-    painted = [arguments for task, arguments in here.done if task == "paint_tile"]
+    painted = [arguments for task, arguments in workers.done if task == "paint_tile"]
     rounds = [(level.index, level.halvings, made) for level, _, made, _ in painted]
     assert sorted({(index, halvings, made) for index, halvings, made in rounds if index}) == [
         (1, 0, 0),
@@ -410,7 +410,7 @@ def test_memory_runs_out_in_the_middle(roomy, tmp_path):
 def test_tiles_are_halved_until_they_fit(roomy, tmp_path):
     """Where half is still too large, a quarter is tried, without a word about half."""
     watch = too_large(48, "prepare_tile", "paint_tile", since=1)
-    found = paint(tmp_path / "out.png", Here(watch), ROOMY)
+    found = paint(tmp_path / "out.png", InProcess(watch), ROOMY)
     assert [row.halvings for row in found.state.levels] == [2, 2]
     (notice,) = found.state.notices
     assert notice.startswith("level 1 was painted in 20 tiles: no memory for 96 x 80 px")
@@ -421,8 +421,8 @@ def test_tiles_are_halved_until_they_fit(roomy, tmp_path):
 def test_a_start_that_was_filed_is_cut_too(tmp_path):
     """Memory may run out before the first look at a painting that starts from something else than the photograph."""
     settings = ROOMY.model_copy(update={"noise_ratio": 1.0})
-    wanted = paint(tmp_path / "whole.png", Here(), settings)
-    found = paint(tmp_path / "out.png", Here(too_large(80, "prepare_tile")), settings)
+    wanted = paint(tmp_path / "whole.png", InProcess(), settings)
+    found = paint(tmp_path / "out.png", InProcess(too_large(80, "prepare_tile")), settings)
     assert found.state.halvings == 1
     assert found.state.losses[0].total == pytest.approx(wanted.state.losses[0].total, rel=0.02)
 
@@ -432,7 +432,7 @@ def test_a_start_that_was_filed_is_cut_too(tmp_path):
 def test_halved_tiles_are_gone_on_with(tmp_path, changes, watch):
     """Interrupted again and again before, while and after tiles were halved, the bytes are those of one go."""
     settings, tasks_each = ROOMY.model_copy(update=changes), 7
-    wanted = paint(tmp_path / "whole.png", Here(watch), settings)
+    wanted = paint(tmp_path / "whole.png", InProcess(watch), settings)
     found = in_pieces(tmp_path / "pieces.png", tasks_each, settings, watch)
     assert found.state.halvings == 1
     assert_same(found, wanted)
@@ -442,19 +442,19 @@ def test_halved_tiles_are_gone_on_with(tmp_path, changes, watch):
 def test_the_smallest_tiles_that_do_not_fit_are_an_error(whole, tmp_path):
     """Where no tile is small enough, the worker's reason comes out; with more memory, the same call goes on."""
     output = tmp_path / "out.png"
-    with pytest.raises(DeviceMemoryError, match="no memory for 96 x 80 px"):
-        paint(output, Here(too_large(10, "paint_tile", "prepare_tile", since=1)))
-    found = paint(output, Here())
+    with pytest.raises(DeviceMemoryError, match="96 x 80 px"):
+        paint(output, InProcess(too_large(10, "paint_tile", "prepare_tile", since=1)))
+    found = paint(output, InProcess())
     assert found.state.resumed == 1
     assert_same(found, whole.painted)
 
 
 def test_replayed_rounds_are_counted(tmp_path, monkeypatch):
     """A round of a kind that was painted twice is a replay, of the same bytes; the levels' reports count them."""
-    plain = paint(tmp_path / "plain.png", Here())
+    plain = paint(tmp_path / "plain.png", InProcess())
     graphs = Graphs(repeated)
     monkeypatch.setattr(tasks, "graphs", lambda device: graphs)
-    replayed = paint(tmp_path / "replayed.png", Here())
+    replayed = paint(tmp_path / "replayed.png", InProcess())
     assert replayed.canvas == plain.canvas
     assert [row.replayed for row in plain.state.levels] == [0, 0]
     # Three rounds on one tile and four on two; the first of a level, without a step before it, is of a kind of its own.
@@ -466,8 +466,8 @@ def test_rounds_that_cannot_be_recorded_are_told_once(tmp_path, monkeypatch):
     """Where recording fails, the painting is the same, and a notice says why it took longer."""
     graphs = Graphs(refusing)
     monkeypatch.setattr(tasks, "graphs", lambda device: graphs)
-    found = paint(tmp_path / "out.png", Here())
-    assert found.canvas == paint(tmp_path / "plain.png", Here()).canvas
+    found = paint(tmp_path / "out.png", InProcess())
+    assert found.canvas == paint(tmp_path / "plain.png", InProcess()).canvas
     assert [row.replayed for row in found.state.levels] == [0, 0]
     (notice,) = found.state.notices
     assert notice.startswith("rounds are not recorded as CUDA graphs")

@@ -10,6 +10,7 @@ import pikepdf
 import pytest
 import pyvips
 from click.testing import CliRunner
+from facts import having
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import contents, deep, photograph
@@ -124,15 +125,15 @@ def test_panels_cover_the_poster(height: int, width: int, sheet: str, overlap: i
         ({"sheet": "A3", "roll": "61cm"}, "got sheet and roll, wanted one of them"),
         (
             {"sheet": "A6", "overlap": "60mm"},
-            "wanted sheets more than twice their overlap wide within margins of 10 mm",
+            r"sheets .*overlap.*\b10 mm",
         ),
-        ({"sheet": "15x15mm"}, "wanted sheets more than twice their overlap wide"),
-        ({"roll": "1cm"}, "wanted a roll more than twice its overlap wide"),
-        ({"sheet": "A33"}, "got sheet 'A33', wanted two lengths"),
-        ({"sheet": "A3", "overlap": "1"}, "got overlap '1', wanted a length"),
-        ({"sheet": "25x25mm", "overlap": "0.1mm", "dpi": 0.5}, "wanted sheets more than"),
-        ({"sheet": "A3", "dpi": 0}, "got 0 dpi, wanted more than 0"),
-        ({"sheet": "40x40mm", "overlap": "1mm", "dpi": 1.0}, "got 60000 panels, wanted at most 2000"),
+        ({"sheet": "15x15mm"}, "sheets .*overlap"),
+        ({"roll": "1cm"}, "roll .*overlap"),
+        ({"sheet": "A33"}, "sheet 'A33'"),
+        ({"sheet": "A3", "overlap": "1"}, "overlap '1'"),
+        ({"sheet": "25x25mm", "overlap": "0.1mm", "dpi": 0.5}, "sheets .*overlap"),
+        ({"sheet": "A3", "dpi": 0}, r"\b0 dpi"),
+        ({"sheet": "40x40mm", "overlap": "1mm", "dpi": 1.0}, r"\b60000 panels.*\b2000\b"),
     ],
 )
 def test_what_is_refused(poster: Path, tmp_path: Path, options: dict[str, Any], words: str) -> None:
@@ -145,20 +146,20 @@ def test_what_is_refused(poster: Path, tmp_path: Path, options: dict[str, Any], 
 
 def test_outputs_that_are_refused(poster: Path, tmp_path: Path) -> None:
     """Wrong extensions, existing files, the poster itself, and posters that cannot be read."""
-    with pytest.raises(OutputError, match=r"got extension '.tif', wanted .pdf for sheets"):
+    with pytest.raises(OutputError, match=r"'\.tif', .*\.pdf"):
         cut_panels(poster, tmp_path / "a.tif", sheet="A3")
-    with pytest.raises(OutputError, match=r"got extension '.pdf', wanted .tif for lanes of a roll"):
+    with pytest.raises(OutputError, match=r"'\.pdf', .*\.tif"):
         cut_panels(poster, tmp_path / "a.pdf", roll="61cm")
     (tmp_path / "a.pdf").touch()
-    with pytest.raises(OutputError, match=r"exists already"):
+    with pytest.raises(OutputError, match="--overwrite"):
         cut_panels(poster, tmp_path / "a.pdf", sheet="A3")
     poster.rename(tmp_path / "a-1.tif")
-    with pytest.raises(OutputError, match=r"this is the poster itself"):
+    with pytest.raises(OutputError, match="the poster"):
         cut_panels(tmp_path / "a-1.tif", tmp_path / "a.tif", roll="200cm", overwrite=True)
-    with pytest.raises(PictureError, match="no such file"):
+    with pytest.raises(PictureError, check=having(path=poster)):
         cut_panels(poster, tmp_path / "b.pdf", sheet="A3")
     write_picture(tmp_path / "bare.png", PIXELS)
-    with pytest.raises(SettingsError, match=r"tell its resolution with --dpi"):
+    with pytest.raises(SettingsError, match="--dpi"):
         cut_panels(tmp_path / "bare.png", tmp_path / "b.pdf", sheet="A3")
 
 

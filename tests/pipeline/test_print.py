@@ -146,7 +146,7 @@ def test_another_profile_of_the_same_name_is_another_painting(settle, folder):
 def test_a_proof_is_never_in_the_way(settle, folder):
     """A file of its name is not replaced unasked."""
     (folder / "out.tif.proof.png").touch()
-    with pytest.raises(OutputError, match=r"out.tif.proof.png: exists already"):
+    with pytest.raises(OutputError, match=r"out\.tif\.proof\.png: .*--overwrite"):
         settle("out.tif", profile=str(folder / "press.icc"), proof=True)
 
 
@@ -197,6 +197,6 @@ def test_a_print_has_a_page(paint: Callable[..., Sidecar], folder: Path, changes
 
 def test_a_pdf_has_no_page(paint: Callable[..., Sidecar], folder: Path) -> None:
     """That is said before anything is painted."""
-    with pytest.raises(OutputError, match=r"out\.pdf: got a PDF, which no page can show, .* leave --report out"):
+    with pytest.raises(OutputError, match=r"out\.pdf: .*PDF.*--report"):
         paint("out.pdf", report=True)
     assert {path.name for path in folder.iterdir()} == {"photo.png", "style.png", "press.icc"}

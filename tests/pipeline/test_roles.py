@@ -103,11 +103,11 @@ def test_a_new_field_has_its_effects(tmp_path, monkeypatch):
         monkeypatch.setattr(f"muralist.pipeline.{module}.Settings", More)
     for name, value in (("cooler", 4), ("stencil", "a.png")):
         (tmp_path / "mine.yaml").write_text(f"{name}: {value}\n")
-        with pytest.raises(SettingsError, match=f"mine.yaml:1: {name}: got {value!r} in a preset"):
+        with pytest.raises(SettingsError, match=f"mine.yaml:1: {name}: got {value!r} .*preset"):
             load_settings(str(tmp_path / "mine.yaml"))
         assert getattr(load_settings(overrides={name: value}), name) == value
     (tmp_path / "list.csv").write_text("content,cooler\na.jpg,4\n")
-    with pytest.raises(SettingsError, match="cooler holds for the whole batch"):
+    with pytest.raises(SettingsError, match=r"cooler .*batch"):
         manifest.read_manifest(tmp_path / "list.csv")
     (tmp_path / "list.csv").write_text("content,stencil\na.jpg,b.png\n")
     (entry,) = manifest.read_manifest(tmp_path / "list.csv")

@@ -36,14 +36,14 @@ def test_print_sizes_are_read(text, paper):
 )
 def test_unreadable_print_sizes_are_refused(text):
     """What is not two lengths and a unit is named, with an example of what is."""
-    with pytest.raises(SettingsError, match=r"wanted two lengths and a unit .* such as 60x90cm"):
+    with pytest.raises(SettingsError, match=r" 60x90cm"):
         parse_print(text)
 
 
 @pytest.mark.parametrize("text", ["0x90cm", "60x0.0in", "60x10001cm", "9" * 400 + "x1mm"])
 def test_absurd_print_sizes_are_refused(text):
     """A side of nothing, of more than 100 m, or too long for a number is refused."""
-    with pytest.raises(SettingsError, match="wanted sides longer than 0 and at most 100000 mm"):
+    with pytest.raises(SettingsError, match=r"\b100000 mm"):
         parse_print(text)
 
 
@@ -89,14 +89,14 @@ def test_aspects_are_read(text, aspect):
 @pytest.mark.parametrize("text", ["", "abc", "4:", ":3", "4/3", "4:3:2", "1e9:1", "-4:3", "nan", "inf:1", "²:3"])
 def test_unreadable_aspects_are_refused(text):
     """What is not one or two numbers is named, with examples of what is."""
-    with pytest.raises(SettingsError, match=r"wanted width and height such as 4:3, or their ratio such as 1\.5"):
+    with pytest.raises(SettingsError, match=r" 4:3, .* 1\.5"):
         parse_aspect(text)
 
 
 @pytest.mark.parametrize("text", ["0:3", "3:0", "0", "0:0", "101:1", "1:101", "1000000000:1", "9" * 400 + ":1"])
 def test_absurd_aspects_are_refused(text):
     """A side of nothing, or of more than a hundred times the other, is refused."""
-    with pytest.raises(SettingsError, match="wanted sides above 0, neither over 100 times the other"):
+    with pytest.raises(SettingsError, match=r"\b100 times"):
         parse_aspect(text)
 
 
@@ -119,9 +119,7 @@ def test_both_sides_are_exact_and_crop():
 def test_rounding_does_not_contradict_an_aspect(width, height):
     """A pair of sides agrees with an aspect if either of them is less than a pixel off."""
     assert target_size(400, 600, width=width, height=height, aspect="3:2").width == width
-    with pytest.raises(
-        SettingsError, match=f"width {width} and height {height + 5}, which contradict aspect 3:2; leave"
-    ):
+    with pytest.raises(SettingsError, match=f"width {width} and height {height + 5}, .*aspect 3:2"):
         check_sides(width, height + 5, "3:2")
 
 
@@ -190,7 +188,7 @@ def test_absurd_targets_are_refused(arguments, message):
 
 def test_a_huge_photograph_cannot_keep_its_size():
     """The limit holds for a photograph's own size too."""
-    with pytest.raises(SettingsError, match="wanted at most 1000000 px a side"):
+    with pytest.raises(SettingsError, match=r"\b1000000 px"):
         target_size(10, MAX_SIDE_PX + 1)
 
 

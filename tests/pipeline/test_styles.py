@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facts import having
 from pictures import painting, photograph, save
 
 from muralist.model.architecture import architecture
@@ -79,7 +80,7 @@ def test_a_folder_without_pictures_is_refused(folder):
     (folder / "empty").mkdir()
     for make in (lambda: None, lambda: (folder / "empty" / "notes.txt").write_text("hello")):
         make()
-        with pytest.raises(PictureError, match=r"empty: got a style folder without pictures, wanted .*\.png.*; put"):
+        with pytest.raises(PictureError, match=r"empty: .*\.png"):
             read(folder, "style1.png", "empty")
 
 
@@ -90,24 +91,24 @@ def test_a_folder_that_cannot_be_listed_is_refused(folder, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "iterdir", fail)
-    with pytest.raises(PictureError, match=r"several: cannot be listed \(Permission denied\); name the pictures"):
+    with pytest.raises(PictureError, check=having(PermissionError, path=folder / "several")):
         read(folder, "several")
 
 
 def test_a_bad_picture_in_a_folder_is_named(folder):
     """A file that only calls itself a picture is refused by its own name."""
     (folder / "several" / "d.png").write_text("hello")
-    with pytest.raises(PictureError, match=r"d\.png: not a picture of a supported kind"):
+    with pytest.raises(PictureError, match=r"d\.png: .*PNG"):
         read(folder, "several")
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"style_blend": [1]}, "style_blend: got 1 share for 2 styles, wanted one for each"),
-        ({"style_blend": [1, 2, 3]}, "style_blend: got 3 shares for 2 styles, wanted one for each"),
-        ({"style_blend": [0, 0]}, "style_blend: .* wanted at least one share above 0; or set style_weight=0"),
-        ({"style_scale": [1, 2, 3]}, "style_scale: got 3 scales for 2 styles, wanted one for all or one for each"),
+        ({"style_blend": [1]}, r"style_blend: .*\b1 share\b.*\b2 styles"),
+        ({"style_blend": [1, 2, 3]}, r"style_blend: .*\b3 shares\b.*\b2 styles"),
+        ({"style_blend": [0, 0]}, "style_blend: .*style_weight=0"),
+        ({"style_scale": [1, 2, 3]}, r"style_scale: .*\b3 scales\b.*\b2 styles"),
     ],
 )
 def test_blends_and_scales_that_do_not_match_are_refused(folder, settings, words):
@@ -118,7 +119,7 @@ def test_blends_and_scales_that_do_not_match_are_refused(folder, settings, words
 
 def test_no_style_at_all(folder):
     """Without a style there is nothing to paint after, unless style does not count; then nothing is read."""
-    with pytest.raises(SettingsError, match="got no style picture, wanted at least one; name it with --style"):
+    with pytest.raises(SettingsError, match=r"--style$"):
         read(folder)
     assert read(folder, style_weight=0) == ()
     assert read(folder, "none.png", style_weight=0) == ()
@@ -127,7 +128,7 @@ def test_no_style_at_all(folder):
 def test_the_minimum_is_that_of_the_style_layers(folder):
     """A style picture must be large enough for the layers that measure style, whatever measures content."""
     save(folder / "small.png", painting(20, 200))
-    with pytest.raises(PictureError, match=r"small.png: got a style picture of 200 x 20 px, wanted at least 32 px"):
+    with pytest.raises(PictureError, match=r"small\.png: .*200 x 20 px.*32 px"):
         read(folder, "style1.png", "small.png")
     (style,) = read(folder, "small.png", style_layers={"relu1_1": 1}, content_layers={"relu5_1": 1})
     assert style.min_side <= 20
@@ -166,9 +167,9 @@ def test_strokes_as_large_as_on_the_wall(folder):
 def test_widths_are_for_prints(folder):
     """A width needs a print, and too few pixels for it are told with how large strokes will be."""
     paths = folder / "photo.png", folder / "style1.png", folder / "out.png"
-    with pytest.raises(SettingsError, match=r"got the width of a style picture without a print size, .*--print"):
+    with pytest.raises(SettingsError, match=r"\bwidth .*--print "):
         plan_render(*paths, Settings(style_width="92cm"))
-    with pytest.raises(SettingsError, match="style_width: got 2 widths for 1 style"):
+    with pytest.raises(SettingsError, match=r"style_width: .*2 widths .*1 style"):
         plan_render(*paths, Settings(style_width=["92cm", "40cm"], print_size="10x15cm", dpi=50))
     plan = plan_render(*paths, Settings(style_width="30cm", print_size="10x15cm", dpi=50))
     (told,) = [notice for notice in plan.notices if "on the wall" in notice]
@@ -195,7 +196,7 @@ def test_strokes_are_as_wide_as_asked_for(folder):
 def test_strokes_that_cannot_be_as_wide(folder):
     """On paper strokes need a print; what the picture's size does not allow is told; one color has none."""
     paths = folder / "photo.png", folder / "style1.png", folder / "out.png"
-    with pytest.raises(SettingsError, match=r"got a stroke on paper without a print size, .*--print .*--stroke 24px"):
+    with pytest.raises(SettingsError, match=r"--print .*--stroke 24px"):
         plan_render(*paths, Settings(stroke="8mm"))
     brief = plan_render(*paths, Settings(stroke="8mm", print_size="10x15cm", dpi=254))
     (told,) = [notice for notice in brief.notices if "strokes" in notice]
@@ -207,18 +208,18 @@ def test_strokes_that_cannot_be_as_wide(folder):
     assert re.search(r"[1-9][0-9]{2}% as wide .* short side is to have at least [0-9]+ px", told)
     assert not [notice for notice in plan_render(*paths, Settings(stroke="2px")).notices if "strokes" in notice]
     save(folder / "flat.png", np.full((80, 112, 3), 90, np.uint8))
-    with pytest.raises(PictureError, match=r"flat.png: got a style picture of one color"):
+    with pytest.raises(PictureError, match=r"flat\.png: .*color"):
         plan_render(paths[0], folder / "flat.png", paths[2], Settings(stroke="3px"))
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"stroke": "8"}, "got stroke '8', wanted a width above 0 with its unit"),
-        ({"stroke": "0px"}, "wanted a width above 0"),
-        ({"stroke": "8mm", "style_scale": 2}, "style_scale and stroke exclude each other"),
-        ({"stroke": "8mm", "style_width": "9cm"}, "style_width and stroke exclude each other"),
-        ({"style_scale": [1, 2], "style_width": "9cm"}, "style_scale and style_width exclude each other"),
+        ({"stroke": "8"}, "stroke '8'"),
+        ({"stroke": "0px"}, "stroke '0px'"),
+        ({"stroke": "8mm", "style_scale": 2}, "style_scale and stroke"),
+        ({"stroke": "8mm", "style_width": "9cm"}, "style_width and stroke"),
+        ({"style_scale": [1, 2], "style_width": "9cm"}, "style_scale and style_width"),
     ],
 )
 def test_strokes_have_one_size(settings, told):

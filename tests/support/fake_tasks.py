@@ -53,6 +53,15 @@ def mark(folder: str, number: int, seconds: float) -> int:
     return number
 
 
+def wait_for(path: str) -> None:
+    """Wait until there is a file of this name, but no longer than a minute."""
+    Path(f"{path}-begun").touch()
+    for _ in range(1200):
+        if Path(path).exists():
+            return
+        time.sleep(0.05)
+
+
 def treasure(folder: str) -> "Treasure":
     """Something that takes the first worker that has it down when it is fetched."""
     Path(folder, f"dug-{os.getpid()}").touch()

@@ -1,14 +1,17 @@
 """Rendering as most tests want it: a preset, settings as keywords, and the sidecar in return."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from muralist.pipeline import render as module
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.records.sidecar import Sidecar
 
 HOW = set(signature(module.render).parameters)
+Render = Callable[..., Sidecar]
 
 
 def render(
@@ -23,3 +26,8 @@ def render(
     how = {name: given.pop(name) for name in HOW & set(given)}
     settings = load_settings(preset, given, assignments)
     return dict(module.render(photo, style, output, settings, **how).sidecar)
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(os.listdir(folder))

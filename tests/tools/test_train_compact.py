@@ -1,9 +1,8 @@
 """Retraining the compact network: a few steps from a small teacher with random weights."""
 
 import re
-import time
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +109,7 @@ def test_a_teacher_narrower_than_the_student_is_refused(tool, lesson):
     teacher = lesson[0].teacher
     teacher.conv4_2_weight, teacher.conv4_2_bias = teacher.conv4_2_weight[:100], teacher.conv4_2_bias[:100]
     teacher.conv4_3_weight = teacher.conv4_3_weight[:, :100]
-    with pytest.raises(ModelError, match="the teacher has 100 channels at relu4_2; wanted at least 128"):
+    with pytest.raises(ModelError, match=r"\b100 channels .*relu4_2; .*\b128\b"):
         tool.prepare_lesson(teacher, [torch.rand(1, 3, CROP, CROP)])
 
 
@@ -242,14 +241,11 @@ def test_training_goes_on_from_a_file(tool, images, encoder, tmp_path):
     assert not torch.equal(after["metric.relu5_1"], before["metric.relu5_1"])
 
 
-def test_training_ends_when_its_time_is_up(tool, images, encoder, tmp_path):
+def test_training_ends_when_its_time_is_up(tool, images, encoder, tmp_path, monkeypatch):
     """With --minutes, steps are made until the time of every part is over; at least one in each, in either case."""
-    extent = tool.Extent(seconds=0.05)
-    began = time.perf_counter()
-    points = [(time.sleep(0.004), progress)[1] for progress in extent.progress()]
-    assert time.perf_counter() - began == pytest.approx(0.05, abs=0.5)
-    assert points == sorted(points)
-    assert (points[0], len(points) > 1, points[-1] < 1) == (0, True, True)
+    with monkeypatch.context() as patch:
+        patch.setattr(tool.time, "perf_counter", map(float, count(100)).__next__)
+        assert list(tool.Extent(seconds=5).progress()) == [0, 0.2, 0.4, 0.6, 0.8]
     assert list(tool.Extent(seconds=-1).progress()) == [0]
     assert list(tool.Extent(4).part(0.5).progress()) == [0, 0.5]
     assert list(tool.Extent(4).part(0.01).progress()) == [0]

@@ -83,7 +83,7 @@ def test_links_hide_nothing(here):
     """A file has one place, whatever it is called."""
     Path("out").mkdir()
     Path("door").symlink_to("out")
-    with pytest.raises(SettingsError, match="the snapshot of a"):
+    with pytest.raises(SettingsError, match=r"snapshot .*a-000001\.png.*--snapshot-every"):
         check(item("a.png", "out/a.png"), item("door/a-000001.png", "b.png"), snapshot_every=1)
 
 
@@ -101,7 +101,7 @@ def test_settings_of_one_picture_count_for_it(here):
     other = item("out/a-000010.png", "b.png", snapshot_every=3)
     check(item("a.png", "out/a.png", snapshot_every=3), other)
     check(item("a.png", "out/a.png", snapshot_every="often"), other)
-    with pytest.raises(SettingsError, match="after 10 steps"):
+    with pytest.raises(SettingsError, match=r"\b10 steps"):
         check(item("a.png", "out/a.png", snapshot_every=5), other)
 
 
@@ -109,5 +109,5 @@ def test_pages_meet_where_paintings_do_not() -> None:
     """Paintings that differ in their extension alone would have the same page, if they have one."""
     items = [item("a.jpg", "out/a.jpg"), item("a.png", "out/a.png")]
     check(*items)
-    with pytest.raises(SettingsError, match=r"the page of a\.jpg .* and the page of a\.png .* would both be .*--name"):
+    with pytest.raises(SettingsError, match=r"page of a\.jpg .* page of a\.png .*--name"):
         check(*items, pages=True)

@@ -60,21 +60,21 @@ def test_the_earlier_one_counts():
 )
 def test_what_is_no_time_is_refused(text):
     """With examples of what is; a year that no clock reaches counts as none or as passed."""
-    with pytest.raises(SettingsError, match=r"^--finish-by: got .*(wanted a time such as 07:00 or|which has passed)"):
+    with pytest.raises(SettingsError, match=r"^--finish-by: got .*(07:00|passed)"):
         Deadline.parse(text, None, EVENING)
 
 
 @pytest.mark.parametrize("text", ["2026-11-21 22:30", "2025-11-22 07:00"])
 def test_a_time_that_has_passed_is_refused(text):
     """A batch that would paint nothing was not meant."""
-    with pytest.raises(SettingsError, match="which has passed; wanted a time to come"):
+    with pytest.raises(SettingsError, match=r"^--finish-by: got .*passed"):
         Deadline.parse(text, None, EVENING)
 
 
 @pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), 1e300])
 def test_hours_that_are_none_are_refused(hours):
     """Nothing, less than nothing, and more than a year."""
-    with pytest.raises(SettingsError, match=r"^--max-hours: got .*wanted a number above 0 and at most 8784"):
+    with pytest.raises(SettingsError, match=r"^--max-hours: got .*\b8784$"):
         Deadline.parse(None, hours, EVENING)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+from facts import having
 from pictures import painting, photograph, save
 
 from muralist.pipeline.batch.dedup import dedup_key, fingerprint, identity_of, painted_already
@@ -68,7 +69,7 @@ def test_a_file_without_a_record_is_kept(output, record):
     sidecar.unlink()
     if record is not None:
         sidecar.write_bytes(record)
-    with pytest.raises(OutputError, match=r"exists already, .*\(nothing tells from what\); use --overwrite"):
+    with pytest.raises(OutputError, match=r"\(nothing .*--overwrite"):
         painted_already(output, IDENTITY)
 
 
@@ -78,7 +79,7 @@ def test_a_link_that_leads_nowhere_is_something(output):
     output.symlink_to("gone")
     assert painted_already(output, IDENTITY) is True
     output.with_name("a.png.json").unlink()
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="--overwrite"):
         painted_already(output, IDENTITY)
 
 
@@ -158,14 +159,14 @@ def test_pictures_that_cannot_be_read_are_named(item, tmp_path):
     long = "x" * 5000
     for name, reason in (
         ("gone.jpg", "No such file"),
-        (long, "name too long"),
-        ("pipe.jpg", "this is no file"),
-        (".", "this is no file"),
+        (long, "too long"),
+        ("pipe.jpg", "no file"),
+        (".", "no file"),
     ):
         with pytest.raises(PictureError, match=reason) as caught:
             fingerprint(tmp_path / name)
         assert caught.value.path == tmp_path / name
-    with pytest.raises(PictureError, match="No such file"):
+    with pytest.raises(PictureError, check=having(FileNotFoundError, path=tmp_path / "gone.jpg")):
         key(replace(item, styles=(tmp_path / "gone.jpg",)), load_settings())
 
 

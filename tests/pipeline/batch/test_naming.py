@@ -33,34 +33,34 @@ def test_fields_are_filled_in(text, name):
 )
 def test_anything_but_plain_fields_is_refused(text):
     """Attributes, items, conversions and formats are no fields; those that there are get named."""
-    with pytest.raises(SettingsError, match=r"^--name: got .*wanted fields by their plain names.* known: \{stem\}, "):
+    with pytest.raises(SettingsError, match=r"^--name: got .*plain.*: \{stem\}, "):
         Template(f"{text}.png")
 
 
 def test_a_mistyped_field_is_recognised():
     """With the one that was meant."""
-    with pytest.raises(SettingsError, match=r"did you mean '\{style\}'\?"):
+    with pytest.raises(SettingsError, match=r"'\{style\}'\?"):
         Template("{sytle}.png")
 
 
 @pytest.mark.parametrize("text", ["{stem.png", "stem}.png", "{stem!}.png"])
 def test_braces_that_do_not_match_are_refused(text):
     """The message shows the template and one that would do."""
-    with pytest.raises(SettingsError, match=r"--name: got .*wanted fields in braces such as \{stem\}\.\{ext\}"):
+    with pytest.raises(SettingsError, match=r"--name: got .*braces.* \{stem\}\.\{ext\}"):
         Template(text)
 
 
 @pytest.mark.parametrize("text", ["../{stem}.png", "/tmp/{stem}.png", "a/../b.png", "a//b.png", "./a.png", "a\0.png"])
 def test_a_template_stays_below_its_folder(text):
     """Absolute paths, dots, empty parts and NUL are refused, with the place where it was written."""
-    with pytest.raises(SettingsError, match=r"^list.csv:3: output: got .*wanted a path below the output folder"):
+    with pytest.raises(SettingsError, match=r"^list\.csv:3: output: got .*'\.\.'"):
         Template(text, "list.csv:3: output").path(VALUES)
 
 
 @pytest.mark.parametrize("text", ["{stem}", "{stem}.gif", "{ext}", "{stem}.{ext}/"])
 def test_a_name_must_be_one_of_a_picture(text):
     """Without an extension that can be written there would be nothing but failures."""
-    with pytest.raises(SettingsError, match=r"wanted (a name that ends in one of \.jpg|a path below)"):
+    with pytest.raises(SettingsError, match=r"wanted .*(\.jpg|'\.\.'$)"):
         Template(text).path(VALUES)
 
 
@@ -100,9 +100,9 @@ def test_links_do_not_lead_out(tmp_path):
     (tmp_path / "out" / "away").symlink_to(tmp_path)
     (tmp_path / "out" / "circle").symlink_to("circle")
     (tmp_path / "door").symlink_to("out")
-    with pytest.raises(SettingsError, match=r"list.csv:2: away/a.png leads out of the output folder"):
+    with pytest.raises(SettingsError, match=r"list\.csv:2: away/a\.png .*/out\b"):
         below(tmp_path / "out", PurePath("away/a.png"), "list.csv:2")
-    with pytest.raises(SettingsError, match="leads out"):
+    with pytest.raises(SettingsError, match=r"list\.csv:2: b/\.\./a\.png .*/out\b"):
         below(tmp_path / "out", PurePath("b/../a.png"), "list.csv:2")
     assert below(tmp_path / "door", PurePath("a.png"), "") == tmp_path / "door" / "a.png"
     assert below(tmp_path / "out", PurePath("circle/a.png"), "") == tmp_path / "out" / "circle" / "a.png"
@@ -124,5 +124,5 @@ def test_only_formats_that_exist_can_be_written(suffix):
 
 def test_a_name_longer_than_any_file_has_is_refused():
     """A short template can make a long path, which to follow would take for ever."""
-    with pytest.raises(SettingsError, match=r"^--name: got 'cat/.*/\.png', wanted a text that can name a file$"):
+    with pytest.raises(SettingsError, match=r"^--name: got 'cat/.*/\.png', .*file$"):
         Template("{stem}/" * 3000 + ".png").path(VALUES | {"stem": "cat"})

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from crews import another_worker, until
 from dask.distributed import Client
+from facts import having
 from pictures import TINY, contents, painting, photograph, save
 from rendering import render
 
@@ -327,12 +328,12 @@ def test_a_cluster_that_is_gone_ends_the_batch(archive, before_painting):
 
     def act(name: str, cluster: Any, priority: int) -> None:
         if name == "b.png":
-            cluster._post(cluster._fail, ClusterError("all workers are gone"))
+            cluster._post(cluster._fail, ClusterError("all gone"))
             until(lambda: cluster.failed)
 
     before_painting(act)
     archive.add("sub/c.png", 3)
-    with pytest.raises(ClusterError, match="all workers are gone"):
+    with pytest.raises(ClusterError, match="all gone"):
         archive.paint()
     assert not (archive.out / "sub" / "c.png").exists()
     assert not list(archive.out.glob(".report*"))
@@ -340,7 +341,7 @@ def test_a_cluster_that_is_gone_ends_the_batch(archive, before_painting):
 
 def test_no_scheduler_ends_the_batch(archive, impatient):
     """Nothing can be painted without workers; nothing is left."""
-    with pytest.raises(ClusterError, match="no dask scheduler answers"):
+    with pytest.raises(ClusterError, match=r"tcp://127\.0\.0\.1:9 "):
         archive.paint(scheduler="tcp://127.0.0.1:9")
     assert contents(archive.out) == {}
 
@@ -348,7 +349,7 @@ def test_no_scheduler_ends_the_batch(archive, impatient):
 def test_a_folder_that_cannot_be_made(archive):
     """A file in the place of the output folder ends the batch; in the place of a subfolder, pictures fail."""
     archive.out.write_text("mine")
-    with pytest.raises(OutputError, match=r"out: the folder cannot be made .* name another"):
+    with pytest.raises(OutputError, check=having(FileExistsError, path=archive.out)):
         archive.paint()
     archive.out.unlink()
     archive.out.mkdir()
@@ -362,7 +363,7 @@ def test_one_batch_at_a_time_has_a_folder(archive, before_painting):
     refused = []
 
     def act(*_: object) -> None:
-        with pytest.raises(OutputError, match="another muralist is painting this just now") as caught:
+        with pytest.raises(OutputError, match="another muralist") as caught:
             archive.paint()
         refused.append(caught.value)
 
@@ -559,9 +560,7 @@ def test_a_snapshot_never_takes_the_place_of_a_photograph(archive):
     archive.out.mkdir()
     shutil.copyfile(archive.photos / "a.png", archive.out / "1-000001.png")
     precious = (archive.out / "1-000001.png").read_bytes()
-    with pytest.raises(
-        SettingsError, match=r"the snapshot of \S+a.png .* after 1 steps would be .*, which is an input"
-    ):
+    with pytest.raises(SettingsError, match=r"\S+a\.png .* 1 steps .*1-000001\.png.*--snapshot-every"):
         archive.paint("photos", "out/1-000001.png", snapshot_every=1, overwrite=True, name="{number}.png")
     assert (archive.out / "1-000001.png").read_bytes() == precious
     assert [path.name for path in archive.out.iterdir()] == ["1-000001.png"]
@@ -607,6 +606,6 @@ def test_a_page_of_somebody_else_stops_a_batch_before_it_begins(archive: Archive
     """A report.html that muralist did not write is refused, and nothing is painted."""
     archive.out.mkdir()
     (archive.out / "report.html").write_text("mine")
-    with pytest.raises(OutputError, match=r"report\.html: this is not a page of muralist"):
+    with pytest.raises(OutputError, match=r"report\.html: .*muralist"):
         archive.paint(report=True)
     assert os.listdir(archive.out) == ["report.html"]

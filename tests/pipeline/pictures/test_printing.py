@@ -53,11 +53,11 @@ def test_profiles_by_name_and_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"junk" * 50, "is no color profile"),
-        (CMYK[:12] + b"scnr" + CMYK[16:], "a profile of a scanner"),
-        (CMYK[:12] + b"link" + CMYK[16:], "a link between devices"),
-        (gray_profile(2.2), "a profile for GRAY colors, wanted one for RGB or CMYK"),
-        (profile({}, b"RGB "), "nothing can be converted to"),
+        (b"junk" * 50, "no color"),
+        (CMYK[:12] + b"scnr" + CMYK[16:], "scanner"),
+        (CMYK[:12] + b"link" + CMYK[16:], "link"),
+        (gray_profile(2.2), "GRAY.*RGB.*CMYK"),
+        (profile({}, b"RGB "), "converted"),
     ],
 )
 def test_profiles_that_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
@@ -69,7 +69,7 @@ def test_profiles_that_are_refused(tmp_path: Path, content: bytes, words: str) -
 
 def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
     """A name that is none of ours is a file; devices are none."""
-    with pytest.raises(SettingsError, match=r"adobe .*No such file.*wanted keep, srgb, p3, adobergb or an ICC file"):
+    with pytest.raises(SettingsError, match=r"adobe .*keep, srgb, p3, adobergb"):
         output_profile("adobe", None)
     with pytest.raises(SettingsError, match="no file"):
         output_profile(str(tmp_path), None)
@@ -126,7 +126,7 @@ def test_transparent_cmyk_is_white(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.avif"])
 def test_formats_without_cmyk(tmp_path: Path, name: str) -> None:
     """They are refused before painting, with those that can."""
-    with pytest.raises(OutputError, match=r"cannot hold CMYK, which the color profile is for; use .jpg .tif .pdf"):
+    with pytest.raises(OutputError, match=r"CMYK.* \.jpg \.tif \.pdf"):
         check_output(tmp_path / name, overwrite=False, icc=CMYK)
 
 

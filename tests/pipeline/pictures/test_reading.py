@@ -589,6 +589,7 @@ print(peak_rss() - before)
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("extension", [".jpg", ".tif"])
 def test_a_large_photograph_takes_little_memory(tmp_path: Path, extension: str) -> None:
     """A photograph of 270 MB is read, cropped and resized in less than 128 MiB."""
@@ -618,7 +619,7 @@ def test_what_the_decoder_would_take_is_limited(tmp_path, name, save, bytes_per_
         return
     limit = 64 * 48 * bytes_per_pixel
     assert read_picture(path, decoder_memory=limit).height == 48
-    with pytest.raises(PictureError, match=r"decoding 64 x 48 px takes .*; allow more with --memory, or convert"):
+    with pytest.raises(PictureError, match=r"64 x 48 px .*--memory"):
         read_picture(path, decoder_memory=limit - 1)
 
 
@@ -626,5 +627,5 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
     """A progressive JPEG of some bytes that claims 65,500 px a side would take 8 GiB."""
     path = tmp_path / "bomb.jpg"
     path.write_bytes(jpeg(65_500, progressive=True) + bytes(20_000_000))
-    with pytest.raises(PictureError, match=r"decoding 65500 x 65500 px takes 8.0 GiB of memory at once"):
+    with pytest.raises(PictureError, match=r"65500 x 65500 px .*8\.0 GiB"):
         read_picture(path, 5_000_000_000, decoder_memory=1 << 30)

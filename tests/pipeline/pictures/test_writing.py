@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
+from facts import having
 
 from muralist.pipeline.errors import ClusterError, OutputError
 from muralist.pipeline.lengths import MAX_SIDE_PX
@@ -128,7 +129,7 @@ def test_holes_far_down_are_found(tmp_path: Path, extension: str, value: float) 
     holed = CANVAS.copy()
     holed[35, 3] = value
     for pixels, alpha in ((holed, CANVAS), (CANVAS, holed)):
-        with pytest.raises(ValueError, match="NaN or infinity among the pixels from row 3"):
+        with pytest.raises(ValueError, match=r"NaN .*\brow 3"):
             write_picture(tmp_path / f"a{extension}", pixels[..., :3], alpha=alpha[..., 3])
         assert os.listdir(tmp_path) == []
 
@@ -140,7 +141,7 @@ def test_rows_that_are_not_there(tmp_path: Path) -> None:
         def __getitem__(self, rows: slice) -> np.ndarray:
             return super().__getitem__(rows)[1:]
 
-    with pytest.raises(ValueError, match=r"rows 0 to 40 as \(39, 30, 3\), wanted \(40, 30, 3\)"):
+    with pytest.raises(ValueError, match=r"\(39, 30, 3\).*\(40, 30, 3\)"):
         write_picture(tmp_path / "a.png", Short(CANVAS[..., :3]))
 
 
@@ -149,7 +150,7 @@ def test_an_encoder_that_fails_ends_the_work(tmp_path: Path, extension: str) -> 
     """When the file cannot be written, no more rows are computed than were on their way."""
     pixels = Computed(np.broadcast_to(np.uint8(0), (60_000, 3000, 3)))
     before = traces()
-    with pytest.raises(OutputError, match="could not be written") as caught:
+    with pytest.raises(OutputError, check=having(OSError)) as caught:
         write_picture(tmp_path / "gone" / f"a{extension}", pixels)
     del caught
     assert len(pixels.asked) < 30_000
@@ -181,6 +182,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read as Linux tells it")
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".tif"])
 def test_memory_does_not_grow_with_height(tmp_path: Path, extension: str) -> None:
@@ -227,7 +229,7 @@ def test_file_times_are_kept(tmp_path: Path) -> None:
 def test_file_times_of_nothing(tmp_path: Path) -> None:
     """A photograph that is gone by then has no times to keep: one line says so."""
     (tmp_path / "painting.jpg").touch()
-    with pytest.raises(OutputError, match=r"cannot have the times of .*switch keep_times off") as caught:
+    with pytest.raises(OutputError, match="keep_times") as caught:
         keep_times(tmp_path / "photograph.jpg", tmp_path / "painting.jpg")
     assert caught.value.path == tmp_path / "painting.jpg"
     assert "\n" not in str(caught.value)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from facts import having
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -110,11 +111,11 @@ def test_plotting_leaves_no_global_state(tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("loss", "no extension; a loss plot needs one of .png .svg .pdf"),
-        ("loss.jpg", "extension '.jpg'; a loss plot needs one of .png .svg .pdf"),
-        ("there.png", "exists already; use --overwrite"),
-        ("folder.png", "this is a folder; add a file name"),
-        ("nowhere/loss.png", "there is no folder"),
+        ("loss", "no extension; .* .png .svg .pdf"),
+        ("loss.jpg", "'.jpg'; .* .png .svg .pdf"),
+        ("there.png", "--overwrite"),
+        ("folder.png", "a folder;"),
+        ("nowhere/loss.png", "no folder .*nowhere"),
     ],
 )
 def test_a_plot_that_cannot_be_written_is_found_out_before(tmp_path, name, words):
@@ -131,5 +132,5 @@ def test_a_plot_that_cannot_be_written_is_found_out_before(tmp_path, name, words
 def test_a_plot_that_fails_at_the_end_says_that_the_painting_is_done(tmp_path):
     """The folder vanished meanwhile: one clean error."""
     path = Path(tmp_path, "gone", "deep", "loss.png")
-    with pytest.raises(OutputError, match=r"loss\.png: could not be written .* the painting itself is done"):
+    with pytest.raises(OutputError, check=having(OutputError, path=path)):
         write_plot(path, ROWS)

@@ -42,7 +42,7 @@ def test_steps_are_counted_over_all_levels():
 def test_an_existing_snapshot_is_not_touched(tmp_path):
     """Every name that can be foreseen is looked at before any work; with `overwrite` it may be there."""
     (tmp_path / "out-000006.png").write_bytes(b"precious")
-    with pytest.raises(OutputError, match=r"out-000006\.png: exists already; use --overwrite"):
+    with pytest.raises(OutputError, match=r"out-000006\.png: .*--overwrite"):
         planned(tmp_path)
     assert planned(tmp_path, overwrite=True).loss_plot is None
     assert (tmp_path / "out-000006.png").read_bytes() == b"precious"
@@ -50,19 +50,19 @@ def test_an_existing_snapshot_is_not_touched(tmp_path):
 
 def test_a_snapshot_never_replaces_a_picture_to_be_read(tmp_path):
     """Not even with `overwrite`."""
-    with pytest.raises(OutputError, match=r"out-000004\.png: this file is also to be read"):
+    with pytest.raises(OutputError, match=r"out-000004\.png: .*to be read"):
         planned(tmp_path, content="out-000004.png", overwrite=True)
 
 
 @pytest.mark.parametrize("plot", ["out.png", "photo.png", "style.png", "out-000002.png"])
 def test_a_loss_plot_has_a_name_of_its_own(tmp_path, plot):
     """It is neither an input nor the painting nor a snapshot."""
-    with pytest.raises(OutputError, match=f"{plot}: this file is also to be read, or written with something else"):
+    with pytest.raises(OutputError, match=f"{plot}: .*to be read"):
         planned(tmp_path, loss_plot=tmp_path / plot, overwrite=True)
 
 
 def test_a_loss_plot_is_checked_before_any_picture_is_read(tmp_path):
     """A wrong extension is told first."""
     settings = Settings(**TINY)
-    with pytest.raises(OutputError, match=r"loss\.gif: extension '\.gif'"):
+    with pytest.raises(OutputError, match=r"loss\.gif: .*'\.gif'"):
         plan_render(Path("none.png"), Path("none.png"), tmp_path / "out.png", settings, loss_plot=tmp_path / "loss.gif")

@@ -199,7 +199,7 @@ def test_two_processes_do_not_paint_one_output(output):
         [sys.executable, "-c", HOLD, str(output)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(OutputError, match=r"poster\.tif: another muralist is painting this just now; wait for it"):
+        with pytest.raises(OutputError, match=r"poster\.tif: another muralist"):
             open_run(output, None).__enter__()
         with open_run(output.with_name("other.tif"), None) as elsewhere:
             assert elsewhere.local_dir.is_dir()
@@ -225,7 +225,7 @@ def test_a_scratch_folder_that_is_not_there(output, scratch):
     """A missing scratch folder is refused and not made; a file in its place is refused."""
     (output.parent / "file").touch()
     with (
-        pytest.raises(OutputError, match=r"no folder to write to \(No.*\); name another with --scratch"),
+        pytest.raises(OutputError, match=r"\(No.*\); .*--scratch"),
         open_run(output, str(output.parent / scratch)),
     ):
         pass
@@ -235,7 +235,7 @@ def test_a_scratch_folder_that_is_not_there(output, scratch):
 def test_a_folder_that_cannot_be_written_to(output):
     """A scratch folder of somebody else is refused with the system's reason."""
     with (
-        pytest.raises(OutputError, match=r"/proc: no folder to write to \(.+\); name another"),
+        pytest.raises(OutputError, match=r"/proc: .*\(.+\); .*--scratch"),
         open_run(output, "/proc"),
     ):
         pass
@@ -254,7 +254,7 @@ def test_a_link_in_place_of_a_run_folder_is_refused(output, tmp_path_factory, en
     elsewhere = interrupted.local_dir if not ending else behind / "new"
     RunFolder.of(output, None).local_dir.with_name(f".poster.tif.muralist{ending}").symlink_to(elsewhere)
     before = sorted(behind.rglob("*"))
-    with pytest.raises(OutputError, match=r"muralist\S*: this is a link, wanted what muralist makes .*: remove it, or"):
+    with pytest.raises(OutputError, match=r"\.muralist\S*: .*link"):
         open_run(output, None, restart=restart).__enter__()
     assert sorted(behind.rglob("*")) == before
     assert os.listdir(output.parent) == [f".poster.tif.muralist{ending}"]
@@ -265,7 +265,7 @@ def test_a_run_folder_of_somebody_else_is_refused(output, monkeypatch):
     interrupt(output)
     owner = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
-    with pytest.raises(OutputError, match=rf"this is a file or folder of user {owner}, wanted what muralist makes"):
+    with pytest.raises(OutputError, match=rf"user {owner},"):
         open_run(output, None).__enter__()
 
 
@@ -339,7 +339,7 @@ def test_damaged_arrays_are_said(output, content):
     """The file is named, and the way out."""
     with open_run(output, None) as folder:
         folder.store.write("some", content)
-        with pytest.raises(OutputError, match=rf"{folder.run}/some: damaged \(.*\); .* start over with --restart"):
+        with pytest.raises(OutputError, match=rf"{folder.run}/some: damaged .*--restart"):
             folder.read("some")
 
 

@@ -18,6 +18,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from facts import having
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,7 +103,7 @@ def test_ranges_come_in_the_order_asked(store):
 def test_a_file_that_is_too_short_is_an_error(store, span):
     """A file that somebody cut is not taken for one with fewer pixels."""
     store.write("a", CONTENT)
-    with pytest.raises(OutputError, match=r"a: damaged: ends before byte|not satisfiable"):
+    with pytest.raises(OutputError, match=r"a: damaged: .*byte|satisfiable"):
         store.ranges("a", [(0, 10), span])
 
 
@@ -321,9 +322,9 @@ def _assert_whole(store: Store) -> None:
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):
     """Before any work the user hears which folder it is, what is wrong with it and what to do."""
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"none: cannot be written to: No such file .*; name another .* --scratch"):
+    with pytest.raises(OutputError, match=r"none: .*--scratch", check=having(FileNotFoundError)):
         Store(str(tmp_path / "none")).check()
-    with pytest.raises(OutputError, match="file: cannot be written to: Not a directory"):
+    with pytest.raises(OutputError, match=r"file: .*--scratch", check=having(NotADirectoryError)):
         Store(str(tmp_path / "file")).check()
 
 
@@ -362,7 +363,7 @@ def test_an_emptied_bucket_stays(object_store):
 
 def test_a_missing_bucket_is_refused(object_store):
     """A bucket is not made by the way."""
-    with pytest.raises(OutputError, match="s3://nobodys/run: there is no such bucket or folder; create it"):
+    with pytest.raises(OutputError, match=r"s3://nobodys/run: .*bucket.*--scratch"):
         Store("s3://nobodys/run").check()
 
 
@@ -376,9 +377,7 @@ def test_a_missing_package_is_named():
 
 def test_an_unknown_protocol_is_refused():
     """A mistyped URL is no folder."""
-    with pytest.raises(
-        OutputError, match="s4://bucket: Protocol not known: s4; wanted a folder, or a URL such as s3://"
-    ):
+    with pytest.raises(OutputError, match=r"s4://bucket: .*\bs4; .*s3://"):
         Store("s4://bucket").check()
 
 

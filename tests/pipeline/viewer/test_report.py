@@ -103,7 +103,7 @@ def test_an_existing_page_is_not_replaced_unasked(own):
     page = write_report(own)
     before = tiles_of(page)
     (tiles_path(page) / "mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"poster\.report\.html: exists already; use --overwrite"):
+    with pytest.raises(OutputError, match=r"poster\.report\.html: .*--overwrite"):
         write_report(own)
     write_report(own, overwrite=True)
     after = tiles_of(page)
@@ -116,7 +116,7 @@ def test_a_planted_link_is_not_followed(own, tmp_path):
     """A folder of tiles that is a link, or a file, is refused, and nothing is written through it."""
     (tmp_path / "elsewhere").mkdir()
     tiles_path(report_path(own)).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OutputError, match=r"poster\.report: this is a link, .*, wanted a folder of yours"):
+    with pytest.raises(OutputError, match=r"poster\.report: .*link"):
         write_report(own)
     assert os.listdir(tmp_path / "elsewhere") == []
     assert not report_path(own).exists()
@@ -167,7 +167,7 @@ def test_a_full_disk_is_told(own, monkeypatch):
 
     monkeypatch.setattr("muralist.pipeline.viewer.tile_folder._sync", full)
     before = contents(own.parent)
-    with pytest.raises(OutputError, match=r"poster\.report: tiles cannot be put there \(No space left on device\)"):
+    with pytest.raises(OutputError, match=r"poster\.report: .*\(No space left on device\)"):
         write_report(own)
     assert contents(own.parent) == before
 
@@ -197,7 +197,7 @@ def test_a_photograph_that_is_not_the_same_is_not_shown(own, tmp_path, fault):
     page = write_report(own)
     assert data_of(page)["left"] is None
     assert "The photograph is not shown: " in page.read_text()
-    with pytest.raises(PictureError, match=r"other\.png: not the photograph that .*poster\.png was painted from"):
+    with pytest.raises(PictureError, match=r"other\.png: .*photograph .*poster\.png"):
         write_report(own, photograph=path, overwrite=True)
 
 
@@ -210,7 +210,7 @@ def test_a_photograph_that_was_moved_is_found(own, painted, tmp_path):
     assert data_of(write_report(own, photograph=tmp_path / "named.png"))["left"]
     (tmp_path / "named.png").rename(tmp_path / "photo.png")
     assert data_of(write_report(own, overwrite=True))["left"]
-    with pytest.raises(PictureError, match=r"gone\.png: there is no such file"):
+    with pytest.raises(PictureError, match=r"gone\.png: .*file;"):
         write_report(own, photograph=tmp_path / "gone.png", overwrite=True)
 
 
@@ -242,14 +242,14 @@ def test_a_photograph_is_cropped_as_it_was_painted(own, painted):
 def test_a_record_that_makes_no_sense_is_refused(own, facts, fault):
     """What is wrong in a record is named, and what to do."""
     change(own, **facts)
-    with pytest.raises(PictureError, match=rf"poster\.png\.json: not the record of a painting: .*{fault}.*; repair it"):
+    with pytest.raises(PictureError, match=rf"poster\.png\.json: .*record.*{fault}"):
         write_report(own)
 
 
 def test_a_record_of_another_picture_is_refused(own):
     """A painting that was enlarged since is not what its record tells of."""
     save(own, painting(100, 140))
-    with pytest.raises(PictureError, match=r"140 x 100 px, but its record tells of 128 x 96 px"):
+    with pytest.raises(PictureError, match=r"140 x 100 px,.* 128 x 96 px"):
         write_report(own)
 
 
@@ -257,7 +257,7 @@ def test_a_record_that_is_no_file_is_refused(own):
     """A pipe in place of a record is not waited for, and one without end is not read."""
     own.with_name("poster.png.json").unlink()
     os.mkfifo(own.with_name("poster.png.json"))
-    with pytest.raises(PictureError, match=r"poster\.png\.json: cannot be read \(not a file\)"):
+    with pytest.raises(PictureError, match=r"poster\.png\.json: .*\(not a file\)"):
         write_report(own)
 
 
@@ -283,7 +283,7 @@ def test_a_single_file_holds_all_tiles(own, monkeypatch):
     )
     assert not tiles_path(page).exists()
     monkeypatch.setattr(module, "SINGLE_FILE_PIXELS", 1000)
-    with pytest.raises(SettingsError, match=r"128 x 96 px in one file, wanted at most 0\.001 megapixels"):
+    with pytest.raises(SettingsError, match=r"128 x 96 px .*\b0\.001 megapixels"):
         write_report(own, single_file=True, overwrite=True)
 
 

@@ -35,9 +35,9 @@ def test_bench_workers_are_like_the_workers(monkeypatch):
         first, second = ask("facts")
         assert first == second
         started[1].kill()
-        with pytest.raises(ClusterError, match="has died, possibly out of memory; use a smaller --tile"):
+        with pytest.raises(ClusterError, match=r"died, .*--tile"):
             ask("copy_rate")
-        with pytest.raises(ClusterError, match="has died"):
+        with pytest.raises(ClusterError, match=r"died, .*--tile"):
             ask("facts")
     assert len(started) == 2
     assert not any(process.is_running() for process in started)
@@ -51,8 +51,8 @@ def test_what_is_raised_there_is_raised_here():
     serving = threading.Thread(target=module._serve, args=arguments)
     serving.start()
     for _ in range(2):
-        with pytest.raises(DeviceError, match="cuda:999 is not there"):
-            module._call_all([near], "facts")
+        with pytest.raises(DeviceError, match="cuda:999 "):
+            module._ask([near], "facts")
     near.close()
     serving.join(30)
     assert not serving.is_alive()

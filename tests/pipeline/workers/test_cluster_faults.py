@@ -65,7 +65,7 @@ def test_workers_that_die_while_they_start(tmp_path, fake_tasks, times):
             with opened(tmp_path, workers=1) as cluster:
                 assert cluster.call("echo", "alive") == "alive"
         else:
-            with pytest.raises(ClusterError, match=r"workers .* did not start, 3 times .* fewer --workers"):
+            with pytest.raises(ClusterError, match=r"\b3 times .*--workers"):
                 opened(tmp_path, workers=1).__enter__()
     assert len(list(tmp_path.glob("died-*"))) == min(times, 3)
 
@@ -92,7 +92,7 @@ def test_workers_that_all_die_while_they_get_ready(tmp_path, monkeypatch):
     """After some, one clean error says what happened and what may help."""
     monkeypatch.setattr(module, "handshake", fake_tasks.handshake_nobody)
     monkeypatch.setattr(module, "LOST_WORKERS_ALLOWED", 2)
-    with pytest.raises(ClusterError, match=r"no worker on this machine got ready .*, 2 were lost .* fewer --workers"):
+    with pytest.raises(ClusterError, match=r", 2 .*lost .*--workers"):
         opened(tmp_path, workers=1).__enter__()
     assert len(list(tmp_path.glob("asked-*"))) == 2
 
@@ -109,7 +109,7 @@ def test_a_task_that_keeps_killing_workers_is_given_up(tmp_path, fake_tasks, mon
     """The error says what probably happened and what to do; the workers that come back are used for other tasks."""
     monkeypatch.setattr(module, "LOST_WORKERS_ALLOWED", 2)
     with opened(tmp_path, workers=1) as cluster:
-        with pytest.raises(ClusterError, match=r"task die took down 2 workers, .* use a smaller --tile or fewer"):
+        with pytest.raises(ClusterError, match=r"task die .* 2 workers, .*--tile"):
             cluster.call("die")
         assert cluster.call("echo", "alive") == "alive"
         assert cluster.lost == 2
@@ -124,7 +124,7 @@ def test_dask_giving_a_task_up_is_the_same_error(scheduler, tmp_path, fake_tasks
     monkeypatch.setattr(client.SchedulerClient, "run", given_up)
     with (
         opened(tmp_path, scheduler=scheduler) as cluster,
-        pytest.raises(ClusterError, match=r"task paint_tile took down .* smaller --tile"),
+        pytest.raises(ClusterError, match=r"task paint_tile .*--tile"),
     ):
         cluster.call("paint_tile")
 
@@ -219,10 +219,10 @@ def test_a_scheduler_started_again_is_found(tmp_path, fake_tasks, monkeypatch, c
         kill_scheduler(port)
         with pytest.raises(
             ClusterError,
-            match=rf"no worker at scheduler {address} for .* rerun the command to resume .*: scheduler .* found again",
+            match=rf"{address} for .*resume .*: scheduler .*again",
         ):
             list(cluster.map("mark", calls))
-        with pytest.raises(ClusterError, match="there was no worker"):
+        with pytest.raises(ClusterError, match=address):
             cluster.call("echo", 1)
     assert capfd.readouterr() == ("", "")
 

@@ -60,12 +60,10 @@ def test_a_machine_is_not_flooded(machine, name, cores, most):
     """Many more workers or threads than cores are refused before one is started; of any machine, 100,000."""
     machine(cores)
     assert getattr(local_shape(Settings(**{name: most}), 9), name) == most
-    wanted = (
-        rf"{name}: got {most + 1}, wanted at most {most} on this machine, which has {cores} cores; leave --{name} out"
-    )
+    wanted = rf"{name}: got {most + 1}, .*\b{most} .*\b{cores} cores; .*--{name} "
     with pytest.raises(SettingsError, match=wanted):
         local_shape(Settings(**{name: most + 1}), 9)
-    with pytest.raises(ValueError, match="less than or equal to 1024"):
+    with pytest.raises(ValueError, match=r"\b1024\b"):
         Settings(**{name: 100_000})
 
 

@@ -29,7 +29,7 @@ def version(name, usual=metadata.version):
     return "0.0.1+cu0" if name == "{package}" else usual(name) + "+other"
 metadata.version = version
 """
-    message = rf"^worker tcp://\S+ on \S+ has {package} 0\.0\.1\+cu0, this is {here}; install the same on both$"
+    message = rf"^worker tcp://\S+ on \S+ has {package} 0\.0\.1\+cu0, .*{here};"
     with (
         another_worker(scheduler, tmp_path, preload),
         pytest.raises(ClusterError, match=message),
@@ -48,7 +48,7 @@ metadata.version = version
 """
     with (
         another_worker(scheduler, tmp_path, preload),
-        pytest.raises(ClusterError, match=r"on \S+ has muralist not installed, this is .*; install the same on both"),
+        pytest.raises(ClusterError, match=rf"on \S+ has muralist .*installed, .*{version('muralist')};"),
         opened(tmp_path, scheduler=scheduler),
     ):
         pass
@@ -58,9 +58,7 @@ def test_a_worker_that_is_broken_is_refused(scheduler, tmp_path):
     """Whatever goes wrong there is said in one line."""
     with (
         another_worker(scheduler, tmp_path, "import sys; sys.modules['torch'] = None"),
-        pytest.raises(
-            ClusterError, match=r"worker .* cannot be used \(ModuleNotFoundError: import of torch .*\); mend"
-        ),
+        pytest.raises(ClusterError, match=r"worker .*\(ModuleNotFoundError: .*torch .*\)"),
         opened(tmp_path, scheduler=scheduler),
     ):
         pass
@@ -73,13 +71,13 @@ def test_a_worker_with_other_weights_is_refused(scheduler, tmp_path):
     path.write_bytes(b"others")
     settings, store = Settings(**TINY | {"scheduler": scheduler}), Store(str(tmp_path))
     with (
-        pytest.raises(ClusterError, match=rf"worker .* has another weight file at {path} \(SHA-256 .*, wanted .*\)"),
+        pytest.raises(ClusterError, match=rf"worker .*{path} \(SHA-256 .*, wanted .*\)"),
         open_cluster(settings, store, tmp_path, 1, weights),
     ):
         pass
     path.unlink()
     with (
-        pytest.raises(ClusterError, match=rf"worker .* cannot read the weight file {path}; .* --weights"),
+        pytest.raises(ClusterError, match=rf"worker .*{path}; .*--weights"),
         open_cluster(settings, store, tmp_path, 1, weights),
     ):
         pass
@@ -92,7 +90,7 @@ def test_a_worker_that_does_not_see_the_store_is_refused(scheduler, tmp_path, mo
     monkeypatch.chdir(tmp_path)  # the worker runs elsewhere, so that the same name is another folder
     (tmp_path / "run").mkdir()
     with (
-        pytest.raises(ClusterError, match=rf"worker tcp://\S+ on \S+ does not see {root} \(No such file.* --scratch"),
+        pytest.raises(ClusterError, match=rf"worker tcp://\S+ on \S+ .*{root} \(No.* --scratch"),
         open_cluster(Settings(**TINY | {"scheduler": scheduler}), Store(root), tmp_path, 1, WEIGHTS),
     ):
         pass
@@ -103,7 +101,7 @@ def test_any_store_that_all_workers_see_will_do(object_store, tmp_path):
     """Nothing is left in a bucket."""
     store = Store(object_store)
     settings = Settings(**TINY | {"device": "cuda:77"})  # on this machine, whose new workers know the server
-    with pytest.raises(DeviceError, match="cuda:77 is not there"), open_cluster(settings, store, tmp_path, 1, WEIGHTS):
+    with pytest.raises(DeviceError, match="cuda:77 "), open_cluster(settings, store, tmp_path, 1, WEIGHTS):
         pass
     assert store.names("") == set()
 
@@ -133,7 +131,7 @@ torch.cuda.is_bf16_supported = lambda **_: True
 def test_a_device_that_no_worker_has_is_refused(scheduler, tmp_path):
     """Asking for a GPU that is not there fails before anything is painted."""
     with (
-        pytest.raises(DeviceError, match="cuda:77 is not there"),
+        pytest.raises(DeviceError, match="cuda:77 "),
         opened(tmp_path, scheduler=scheduler, device="cuda:77"),
     ):
         pass

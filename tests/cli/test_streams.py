@@ -1,0 +1,56 @@
+"""Standard output and error that are full, closed or not read to the end."""
+
+import shlex
+import subprocess
+
+import pytest
+from pictures import MURALIST, TINY, assignments
+from PIL import Image
+
+STREAMS = {
+    "standard error is full": "2>/dev/full",
+    "standard error is closed": "2>&-",
+    "standard error and output are closed": "<&- >&- 2>&-",
+    "the reader of standard error goes": "2> >(head -c 1 >&3)",
+    "the reader of both goes": "2>&1 | head -c 1 >&3",
+}
+
+
+@pytest.mark.parametrize("command", ["render", "batch"])
+@pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
+def test_streams_that_break_stop_no_painting(folder, scheduler, command, streams):
+    """Nobody reads of the progress, and the painting is made all the same; nothing is written into it."""
+    settings = assignments(TINY | {"scheduler": scheduler, "base_size": 128, "steps": [1], "tile": 512})
+    output = {"render": "out.png", "batch": "out"}[command]
+    words = [*MURALIST, command, "photo.png", "-s", "style.png", "-o", output, *settings]
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; exec 3>/dev/null; {shlex.join(words)} {streams}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with Image.open(folder / ("out.png" if command == "render" else "out/photo.png")) as picture:
+        picture.load()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("words", [["presets"], ["networks", "--json"]])
+def test_a_result_that_cannot_be_written_is_said(words):
+    """In one line; a reader that has enough is no error worth a word."""
+    for stream, said in (
+        (
+            ">/dev/full",
+            "Error: standard output: the result cannot be written there (No space left on device); all else ",
+        ),
+        ("| true", ""),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {shlex.join([*MURALIST, *words])} {stream}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stderr.startswith(said)
+        assert done.stderr.count("\n") == bool(said), done.stderr
+        assert done.returncode == bool(said)

@@ -1,0 +1,122 @@
+"""What an interrupted run leaves, how it is resumed, and when it is refused."""
+
+import json
+from typing import Any
+
+import pytest
+from pictures import contents, photograph, save
+from rendering import Render, names
+
+from muralist.pipeline import render as module
+from muralist.pipeline.errors import OutputError
+from muralist.pipeline.painting import RenderDriver
+from muralist.pipeline.records.losses import LossRecord
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_failure_before_the_first_look_leaves_nothing(paint, folder, monkeypatch):
+    """When painting fails before there is anything to go on with, the run folder goes, and an old output stays."""
+    (folder / "out.png").write_bytes(b"precious")
+    before = contents(folder)
+
+    def fail(*_: object) -> None:
+        assert (folder / ".out.png.muralist").is_dir()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(RenderDriver, "paint", fail)
+    with pytest.raises(ZeroDivisionError):
+        paint(overwrite=True)
+    assert contents(folder) == before
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, paint: Render, error: BaseException, **changes: Any) -> None:
+    """Paint, but fail at the last moment."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "score_seams", fail)
+        with pytest.raises(type(error)):
+            paint(**changes)
+
+
+def test_what_was_painted_is_kept_and_gone_on_with(paint, folder, monkeypatch):
+    """After an interruption the same call, without `overwrite`, ends with the same bytes and paints nothing again."""
+    paint("whole.png", steps=[2, 1])
+    failing(monkeypatch, paint, KeyboardInterrupt(), steps=[2, 1])
+    assert (folder / ".out.png.muralist" / "journal.json").is_file()
+    ran = []
+    with monkeypatch.context() as patch:
+        everywhere = RenderDriver._everywhere
+        patch.setattr(RenderDriver, "_everywhere", lambda *a, **k: ran.append(a[2]) or everywhere(*a, **k))
+        sidecar = paint(steps=[2, 1])
+    assert ran == []
+    assert sidecar["resumed"] == 1
+    assert (folder / "out.png").read_bytes() == (folder / "whole.png").read_bytes()
+    whole = json.loads((folder / "whole.png.json").read_text())
+    assert [LossRecord(**row) for row in sidecar["losses"]] == [LossRecord(**row) for row in whole["losses"]]
+    assert not (folder / ".out.png.muralist").exists()
+
+
+def test_changed_settings_and_pictures_are_refused(paint, folder, monkeypatch):
+    """What was interrupted goes on only as it was begun; what differs is named, and nothing is lost."""
+    failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1])
+    with pytest.raises(OutputError, match=r"out\.png: .*: seed was 0, is 5; .*--restart"):
+        paint(seed=5, steps=[1])
+    kept = (folder / "photo.png").read_bytes()
+    save(folder / "photo.png", photograph(seed=8))
+    with pytest.raises(OutputError, match=r"photograph changed; .*--restart"):
+        paint(steps=[1])
+    (folder / "photo.png").write_bytes(kept)
+    assert paint(workers=3, steps=[1])["resumed"] == 1
+
+
+def test_restart_begins_anew(paint, folder, monkeypatch):
+    """With `restart`, what was interrupted is given up; an existing output needs `overwrite` again."""
+    failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1])
+    (folder / "out.png").write_bytes(b"precious")
+    with pytest.raises(OutputError, match="--overwrite"):
+        paint(seed=5, steps=[1], restart=True)
+    assert (folder / "out.png").read_bytes() == b"precious"
+    sidecar = paint(seed=5, steps=[1], restart=True, overwrite=True)
+    assert (sidecar["resumed"], sidecar["settings"]["seed"]) == (0, 5)
+
+
+def test_the_run_folder_can_be_kept(paint, folder):
+    """With `keep_run` the canvases stay after a success, and the next painting of that name starts over."""
+    paint(keep_run=True, steps=[1])
+    assert names(folder) == [".out.png.muralist", "out.png", "out.png.json", "photo.png", "style.png"]
+    with pytest.raises(OutputError, match="--overwrite"):
+        paint()
+    assert paint(overwrite=True, steps=[1])["resumed"] == 0
+    assert names(folder) == ["out.png", "out.png.json", "photo.png", "style.png"]
+
+
+def test_a_damaged_journal_is_no_dead_end(paint, folder):
+    """The command says what is damaged and names --restart, which starts over, also where a painting is there."""
+    paint(steps=[0], base_size=128)
+    run = folder / ".out.png.muralist"
+    for journal in (b"", b"{}", b'{"finished": '):
+        run.mkdir()
+        (run / "journal.json").write_bytes(journal)
+        with pytest.raises(OutputError, match=r"journal\.json: .*--restart"):
+            paint(steps=[0], base_size=128, overwrite=True)
+        assert (run / "journal.json").read_bytes() == journal
+        assert paint(steps=[0], base_size=128, overwrite=True, restart=True)["resumed"] == 0
+    assert names(folder) == ["out.png", "out.png.json", "photo.png", "style.png"]
+
+
+def test_a_damaged_file_of_a_run_is_said(paint, folder, monkeypatch):
+    """A file that somebody cut is one line that names --restart."""
+
+    def harm(painting: RenderDriver) -> None:
+        for path in folder.rglob("*.state"):
+            path.write_bytes(path.read_bytes()[:10])
+        ended(painting)
+
+    ended = RenderDriver._paint_round
+    monkeypatch.setattr(RenderDriver, "_paint_round", harm)
+    with pytest.raises(OutputError, match=r"\.state: damaged.*--restart"):
+        paint(steps=[1])
