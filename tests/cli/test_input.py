@@ -281,8 +281,8 @@ def test_an_old_flag_is_understood(folder, monkeypatch, options, told, name, val
     """By its old name a setting is set, and its new name is told in a line, also with --quiet."""
     found = []
 
-    def painted(*paths: object, **how: object) -> None:
-        found.append(paths[3])
+    def painted(**how: object) -> None:
+        found.append(how["settings"])
         raise OutputError("enough")
 
     monkeypatch.setattr("muralist.pipeline.render.render", painted)
