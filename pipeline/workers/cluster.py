@@ -73,7 +73,6 @@ class Cluster(LoopThread):
     """
 
     def __init__(self, settings: Settings, store: Store, local_dir: Path, tiles: int, weights: WeightFile) -> None:
-        super().__init__("muralist-cluster")
         self.workers = self.lost = self.threads = 0
         self.device = self.device_name = self.precision = ""
         self.notices: list[str] = []
@@ -86,6 +85,7 @@ class Cluster(LoopThread):
         self._given_up: set[str] = set()  # workers that hang, which may be there for a while yet
         self._peaks: dict[str, int] = {}
         self._seen = time.monotonic()  # when there last was a worker
+        super().__init__("muralist-cluster")  # last: its event loop is closed only once the thread has run
 
     # -------------------------------------------------------------------------------- for the driver, in any thread
 

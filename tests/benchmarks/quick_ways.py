@@ -43,7 +43,7 @@ def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor, step: Any, paddin
 
 def plain_style_sums(features: Tensor, window: Any, *_: Any) -> tuple[Tensor, Tensor]:
     """All positions at once."""
-    matrix = sums.widened(sums.positions(features))
+    matrix = sums.upcast(sums.positions(features))
     weighted = matrix * window.at(*features.shape[-2:])[:, None]
     return weighted.T @ matrix, weighted.sum(0)
 
@@ -53,7 +53,7 @@ def plain_style_gradients(self: Any, view: Any, statistics: Any, constants: Any)
     gradients = {}
     for layer, share in self.shares.items():
         factor = self.weight * share * self.size.pixels / self.size.layers[layer].positions
-        slope, f = self._slope(layer, statistics), view.features[layer]
+        slope, f = self._means_grad(layer, statistics), view.features[layer]
         matrix, shift = (factor * (slope["gram"] + slope["gram"].T)).to(f.dtype), (factor * slope["mean"]).to(f.dtype)
         gradients[layer] = torch.einsum("bchw,cd->bdhw", f, matrix) + shift[:, None, None]
     return gradients
@@ -78,7 +78,7 @@ WAYS: dict[str, Patches] = {
     "convolutions that keep no input": [(network, "convolve", plain_convolution)],
     "Gram sums in parts that fit the cache": [(style, "style_sums", plain_style_sums)],
     "style gradients as products": [(style.StyleTerm, "gradient", plain_style_gradients)],
-    "TV with color in the pixels": [(variation.TotalVariationTerm, "_slope", plain_variation)],
+    "TV with color in the pixels": [(variation.TotalVariationTerm, "_pixel_grad", plain_variation)],
 }
 
 
