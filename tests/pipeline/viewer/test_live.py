@@ -192,7 +192,7 @@ def test_a_canvas_that_was_removed_is_no_error():
     """A tile of a canvas whose files are gone is not found, and the page goes on."""
     with under_way() as (_, picture, address):
         paint_round(picture, 0, 0)
-        picture.look = lambda *_: (_ for _ in ()).throw(FileNotFoundError())
+        picture.read_canvas = lambda *_: (_ for _ in ()).throw(FileNotFoundError())
         assert ask(address, "tile/1/1/0/0_0.jpg")[0] == 404
         assert ask(address)[0] == 200
 
