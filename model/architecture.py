@@ -1,4 +1,4 @@
-"""The networks muralist knows, as plain facts: one arch each. Imports no torch, so that planning stays instant.
+"""The networks muralist knows, as plain facts: a row of a table each. Imports no torch, so that planning stays instant.
 
 A network is a sequence of steps: convolutions, each with the ReLU behind it, pooling, and local response normalization.
 Layer `conv3_2` is what the second convolution of the third block gives, `relu3_2` the same after ReLU. (Blocks of VGG:
@@ -23,7 +23,7 @@ Padding = Literal["reflect", "replicate", "zeros"]
 Pooling = Literal["average", "max", "l2"]
 Color = tuple[float, float, float]
 
-SCALES = (1, 2, 4, 8)  # how many times smaller than it is the network may see a picture
+SHRINK_FACTORS = (2, 4, 8)  # of the picture, in names of layers
 PASSES = 5  # over every activation in a step, see `Architecture.traffic`
 
 
@@ -82,15 +82,15 @@ class LocalResponseNorm:
 LayerSpec = Convolution | Pool | LocalResponseNorm
 
 
-def unscaled(layer: str) -> tuple[str, int]:
-    """Split a layer's name into that of the network, and how many times smaller the network sees the picture.
+def parse_layer(layer: str) -> tuple[str, int]:
+    """Split a layer's name into the network's own name for it, and how many times the picture is shrunk before.
 
-    >>> unscaled("relu3_1"), unscaled("relu3_1/2")
+    >>> parse_layer("relu3_1"), parse_layer("relu3_1/2")
     (('relu3_1', 1), ('relu3_1', 2))
     """
-    name, _, scale = layer.partition("/")
-    known = {str(number): number for number in SCALES[1:]}
-    return (name, known[scale]) if scale in known else (layer, 1)
+    name, _, factor = layer.partition("/")
+    known = {str(number): number for number in SHRINK_FACTORS}
+    return (name, known[factor]) if factor in known else (layer, 1)
 
 
 def vgg(blocks: Sequence[Sequence[int]]) -> tuple[LayerSpec, ...]:
@@ -157,12 +157,12 @@ class Architecture:
     def check_layers(self, layers: Iterable[str]) -> None:
         """Raise `UnknownLayerError` for the first layer that the network does not have."""
         for layer in layers:
-            if unscaled(layer)[0] not in self.layers:
+            if parse_layer(layer)[0] not in self.layers:
                 raise UnknownLayerError(layer, self.name, self.layers)
 
     def channels(self, layer: str) -> int:
         """Return how many channels a layer has."""
-        return self.convolutions[unscaled(layer)[0][4:]].fan_out
+        return self.convolutions[parse_layer(layer)[0][4:]].fan_out
 
     def stride(self, layer: str) -> int:
         """Return how many pixels lie between neighboring positions of a layer.
@@ -181,7 +181,7 @@ class Architecture:
         """
         return 1 + sum((step.kernel - 1) * stride for step, stride in self._path_to(layer))
 
-    def largest_stride(self, layers: Iterable[str]) -> int:
+    def max_stride(self, layers: Iterable[str]) -> int:
         """Return the side of the blocks of pixels that tiles must be made of, so that none cuts through a position."""
         return max(map(self.stride, layers))
 
@@ -192,7 +192,7 @@ class Architecture:
         160
         """
         layers = tuple(layers)
-        stride = self.largest_stride(layers)
+        stride = self.max_stride(layers)
         return -(-(max(map(self.receptive_field, layers)) - 1) // stride) * stride
 
     def min_input(self, layers: Iterable[str]) -> int:
@@ -205,7 +205,7 @@ class Architecture:
 
     def operations(self, layers: Iterable[str]) -> float:
         """Count floating-point operations per pixel of one step: forward, and gradient to the picture only."""
-        forward = sum(2 * prod(step.shape) / stride**2 for step, stride in self._computed(layers))
+        forward = sum(2 * prod(step.shape) / stride**2 for step, stride in self.convolutions_for(layers))
         return 2 * forward
 
     def activations(self, layers: Iterable[str]) -> float:
@@ -214,7 +214,7 @@ class Architecture:
         >>> architecture("vgg19").activations(["relu2_1"]), architecture("vgg19").activations(["relu2_1", "relu2_1/2"])
         (160.0, 200.0)
         """
-        return sum(step.fan_out / stride**2 for step, stride in self._computed(layers))
+        return sum(step.fan_out / stride**2 for step, stride in self.convolutions_for(layers))
 
     def traffic(self, layers: Iterable[str], itemsize: int) -> float:
         """Count the bytes per pixel that one step moves between memory and processor at least, however it is computed.
@@ -230,18 +230,17 @@ class Architecture:
         """
         return PASSES * itemsize * self.activations(layers)
 
-    def _computed(self, layers: Iterable[str]) -> list[tuple[Convolution, int]]:
-        """The convolutions that some layers need, each with the pixels between neighboring positions of its result."""
-        paths = itertools.chain.from_iterable(map(self._path_to, layers))
-        given = dict.fromkeys(paths)
-        return [(step, stride * step.stride) for step, stride in given if isinstance(step, Convolution)]
+    def convolutions_for(self, layers: Iterable[str]) -> list[tuple[Convolution, int]]:
+        """Give the convolutions to compute for some layers, each with the pixels between neighbors in its result."""
+        needed = dict.fromkeys(itertools.chain.from_iterable(map(self._path_to, layers)))  # each once, in order
+        return [(step, stride * step.stride) for step, stride in needed if isinstance(step, Convolution)]
 
     def _path_to(self, layer: str) -> list[tuple[LayerSpec, int]]:
         """The steps to a layer, each with the pixels between neighboring positions of what it is given."""
         self.check_layers([layer])
-        name, scale = unscaled(layer)
-        path: list[tuple[LayerSpec, int]] = [(Pool(scale, scale), 1)] if scale > 1 else []
-        stride = scale
+        name, factor = parse_layer(layer)
+        path: list[tuple[LayerSpec, int]] = [(Pool(factor, factor), 1)] if factor > 1 else []
+        stride = factor
         for step in self.steps:
             path.append((step, stride))
             stride *= step.stride

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .architecture import Architecture, Padding, Pooling, architecture, unscaled
+from .architecture import Architecture, Padding, Pooling, architecture, parse_layer
 from .errors import WeightsError
 from .formats import Content, Weights, decode, detect, normalize, shapes, to_rgb
 from .network import Network
@@ -42,9 +42,9 @@ def load_network(
     arch = architecture(name)
     arch.check_layers(layers)
     weights = select(arch, file, read(file), layers)
-    tensors, keys = {key: value.float() for key, value in weights.tensors.items()}, metric_keys(layers)
-    metric = {layer: tensors[key].numpy() for layer, key in keys.items() if key in tensors}
-    tensors = {key: value for key, value in tensors.items() if key not in keys.values()}
+    keys = {layer: key for layer, key in metric_keys(layers).items() if key in weights.tensors}
+    metric = {layer: weights.tensors[key].float().numpy() for layer, key in keys.items()}
+    tensors = {key: value.float() for key, value in weights.tensors.items() if key.startswith("conv")}
     network = Network(
         arch, tensors, pooling, padding, pool_rescale=pool_rescale, mean=weights.mean, std=weights.std, metric=metric
     )
@@ -80,16 +80,14 @@ def select(arch: Architecture, file: WeightFile, content: Content, layers: Colle
 
 
 def _needed(arch: Architecture, layers: Collection[str]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors that the deepest layer needs."""
-    names = list(arch.convolutions)
-    last = max(names.index(unscaled(layer)[0][4:]) for layer in layers)
-    there = {f"conv{name}" for name in names[: last + 1]}
+    """Names and shapes of the tensors that some layers need."""
+    there = {f"conv{step.name}" for step, _ in arch.convolutions_for(layers)}
     return {key: shape for key, shape in shapes(arch).items() if key.partition(".")[0] in there}
 
 
 def metric_keys(layers: Collection[str]) -> dict[str, str]:
     """Names of the tensors in which a weight file keeps the metric of some layers."""
-    return {layer: f"metric.{unscaled(layer)[0]}" for layer in layers}
+    return {layer: f"metric.{parse_layer(layer)[0]}" for layer in layers}
 
 
 def _heads(arch: Architecture, layers: Collection[str], tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

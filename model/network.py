@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .architecture import Architecture, Color, Convolution, LocalResponseNorm, Padding, Pool, Pooling, unscaled
+from .architecture import Architecture, Color, Convolution, LocalResponseNorm, Padding, Pool, Pooling, parse_layer
 from .ops import average_pool, convolve, l2_pool
 from .ways import PADDED_CHANNELS, Ways
 
@@ -106,13 +106,13 @@ class Network(nn.Module):
         """
         features: Features = {}
         mean, std = self._normalization(picture)
-        by_scale: dict[int, dict[str, str]] = {}
+        by_factor: dict[int, dict[str, str]] = {}
         for layer in layers:
-            name, scale = unscaled(layer)
-            by_scale.setdefault(scale, {})[name] = layer
-        for scale, wanted in by_scale.items():
-            seen = picture if scale == 1 else average_pool(picture, scale, scale)
-            found = self._compute(((seen - mean) / std).to(self.dtype), wanted)
+            name, factor = parse_layer(layer)
+            by_factor.setdefault(factor, {})[name] = layer
+        for factor, wanted in by_factor.items():
+            shrunk = picture if factor == 1 else average_pool(picture, factor, factor)
+            found = self._compute(((shrunk - mean) / std).to(self.dtype), wanted)
             features |= {wanted[name]: feature for name, feature in found.items()}
         return features
 

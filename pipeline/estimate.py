@@ -103,7 +103,7 @@ def gpu_room(plan: RenderPlan, shape: WorkerLayout, itemsize: int) -> dict[str, 
     workers = -(-shape.workers // len(set(shape.gpus)))
     pixels, per_pixel = max(largest_tile(level) for level in plan.levels), _pixel_bytes(plan, itemsize)
     side = isqrt(max(0, int((free / workers - GPU_BYTES) / per_pixel)))
-    side -= side % plan.network.largest_stride(plan.settings.layers)
+    side -= side % plan.network.max_stride(plan.settings.layers)
     return {"bytes": GPU_BYTES + int(pixels * per_pixel), "workers": workers, "free_bytes": free, "tile": side}
 
 

@@ -180,7 +180,7 @@ def plan_render(
     wanted = (*(named if has_rest else ()), *apart)
     _check_lengths(wanted, settings)
     styles = tuple(style.at_true_scale(dpi, longest) for style in wanted)
-    stride = network.largest_stride(layers)
+    stride = network.max_stride(layers)
     sides = [(each.side, each.scale) for each in styles]
     levels = plan_levels(*target.painted_size, sides, settings, stride, network.min_input(layers))
     for level in levels:

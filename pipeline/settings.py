@@ -57,7 +57,7 @@ def warn_of_old_name(name: str, new: str, value: object, place: str = "") -> Non
 
 SUITS_OPTIMIZER: Any = None  # the default of settings that `by_optimizer` chooses
 # Those of Gatys et al., and of the picture at half its size as well: forms up to twice as large.
-EQUAL_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)} | {
+DEFAULT_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)} | {
     f"relu{block}_1/2": 1.0 for block in range(1, 5)
 }
 
@@ -117,7 +117,7 @@ class Settings(WithRoles):
         style_cache=True,
     )
     style_layers: LayerWeights = setting(
-        EQUAL_STYLE_LAYERS,
+        DEFAULT_STYLE_LAYERS,
         LOOK,
         "Layers whose statistics describe the style, each with its weight. `relu4_1/2` is the layer "
         "of the picture at half its size; so are /4 and /8.",

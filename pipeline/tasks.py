@@ -99,7 +99,7 @@ def style_targets(context: RenderContext, level: Level, number: int) -> int:
     picture, weights = filed["pixels"], filed.get("weights")
     layers = tuple(context.settings.active_style_layers)
     arch = architecture(context.settings.network)
-    stride = arch.largest_stride(layers)
+    stride = arch.max_stride(layers)
     grid = TileGrid(picture.shape[0], picture.shape[1], tile=STYLE_TILE_PX, overlap=256, stride=stride)
     parts = [_style_sums(context, picture, weights, grid, tile, layers) for tile in grid]
     whole = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}

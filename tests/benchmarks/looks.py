@@ -144,10 +144,11 @@ def main(
             content, _, style = name.partition("/")
             pair = find_picture(images, "content", content), find_picture(images, "style", style)
             row: dict[str, Any] = {"pair": name, "curve": []}
-            tasks = [("baseline", baseline, []), ("new", sys.executable, own)]
+            tasks = [("new", sys.executable, own)]
             if earlier:
                 row["baseline"] = earlier[name]
-                del tasks[0]
+            else:
+                tasks.insert(0, ("baseline", baseline, []))
             for label, python, options in tasks:
                 path = folder / f"{name.replace('/', '-')}-{label}.png"
                 row[label] = _painted(network, python, pair, path, [*common, *options])

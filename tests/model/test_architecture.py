@@ -52,7 +52,7 @@ def test_the_deepest_layer_decides(name):
     """Halo, stride, smallest picture and operations of several layers are those of the deepest, in whatever order."""
     row = architecture(name)
     layers = ["relu3_1", "relu5_1", "conv5_1", "relu1_1"]
-    assert row.largest_stride(layers) == row.stride("relu5_1")
+    assert row.max_stride(layers) == row.stride("relu5_1")
     assert row.halo(layers) == row.halo(["relu5_1"])
     assert row.min_input(layers) == 32
     assert row.operations(layers) == row.operations(["conv5_1"]) > row.operations(["relu3_1"])

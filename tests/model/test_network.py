@@ -255,7 +255,7 @@ def test_a_tiles_gradient_is_the_whole_pictures(name, layers, padding, pooling):
     """At pixels deeper in a tile than the halo, the gradient of a sum over positions is the whole picture's."""
     row = EVERY[name]
     network = Network(row, random_weights(row), pooling, padding).double()
-    halo, stride = row.halo(layers), row.largest_stride(layers)
+    halo, stride = row.halo(layers), row.max_stride(layers)
     inner, start = 2 * stride, 3 * stride
     side = inner + 2 * halo
     whole = torch.rand(1, 3, side + 5 * stride, side + 5 * stride, generator=torch.Generator().manual_seed(2)).double()

@@ -130,7 +130,7 @@ def paint(
     output: Path, workers: InProcess, settings: Settings = SETTINGS, *, device: str = "cpu", precision: str = "float32"
 ) -> Painted:
     """Paint, or go on with what was cut short."""
-    stride, minimum = NETWORK.largest_stride(settings.layers), NETWORK.min_input(settings.layers)
+    stride, minimum = NETWORK.max_stride(settings.layers), NETWORK.min_input(settings.layers)
     levels = plan_levels(96, 128, [(112, 1.0)], settings, stride, minimum)
     with open_run(output, None, keep=True) as folder:
         journal = Journal(folder, output, {"settings": settings.model_dump(mode="json")})
