@@ -99,7 +99,7 @@ class LossTerm(ABC):
 
     @property
     def shares(self) -> dict[str, float]:
-        """LayerShape weights that sum to one."""
+        """Layer weights that sum to one."""
         total = sum(self.layers.values())
         return {layer: weight / total for layer, weight in self.layers.items()}
 

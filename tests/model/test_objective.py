@@ -99,7 +99,7 @@ def statistics(features: dict[str, torch.Tensor]) -> dict[str, GramStats]:
 
 
 def means(now: dict[str, GramStats]) -> dict[str, torch.Tensor]:
-    """GramStats as terms name them."""
+    """Statistics as terms name them."""
     return {f"style {kind} {name}": value for name, each in now.items() for kind, value in vars(each).items()}
 
 

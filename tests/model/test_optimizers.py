@@ -27,7 +27,7 @@ def torch_adam(count: int, betas: tuple[float, float]) -> Tensor:
 
 @pytest.mark.parametrize("betas", [(0.9, 0.99), (0.5, 0.999)])
 def test_adam_is_torch_adam(betas):
-    """StepSchedule that need no clipping are those of torch.optim.Adam."""
+    """Steps that need no clipping are those of torch.optim.Adam."""
     found = stepped(replace(ADAM, betas=betas), 25)
     wanted = torch_adam(25, betas)
     assert 0 < wanted.min() < wanted.max() < 1

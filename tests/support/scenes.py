@@ -158,7 +158,7 @@ class Scene:
         return self.painter.content_features(to_tensor(crop(self.content, tile.outer)))
 
     def measured(self, picture: np.ndarray, grid: TileGrid) -> TileSums:
-        """TileSums of a picture, tile by tile."""
+        """Sums of a picture, tile by tile."""
         return total(
             self.painter.measure(to_tensor(crop(picture, tile.outer)), self.tile_content(tile), window(grid, tile))
             for tile in grid

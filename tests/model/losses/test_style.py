@@ -13,7 +13,7 @@ from muralist.model.losses.style import COVARIANCE_EPSILON, STYLE_LOSSES, Distan
 
 
 def numbers(gram: list[list[float]], mean: list[float]) -> GramStats:
-    """GramStats from numbers."""
+    """Statistics from numbers."""
     return GramStats(torch.tensor(gram, dtype=torch.float64), torch.tensor(mean, dtype=torch.float64))
 
 
@@ -23,7 +23,7 @@ def slope_of(distance: Distance, now: GramStats) -> GramStats:
 
 
 def statistics(features: Tensor) -> GramStats:
-    """GramStats of features (positions, channels)."""
+    """Statistics of features (positions, channels)."""
     return GramStats(features.T @ features / len(features), features.mean(0))
 
 

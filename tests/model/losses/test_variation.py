@@ -129,7 +129,7 @@ def exact(factor: np.ndarray) -> np.ndarray:
 
 
 def numbers(tensors: dict[str, Tensor]) -> dict[str, float]:
-    """TileSums as plain numbers."""
+    """Sums as plain numbers."""
     return {name: float(value) for name, value in tensors.items()}
 
 

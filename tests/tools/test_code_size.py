@@ -25,12 +25,12 @@ def commit(tmp_path, monkeypatch):
 
 def test_growth_is_told_per_room(commit):
     """Lines of product and tests lie side by side, and the longest functions are named."""
-    from house import House, compare
+    from code_size import CodeSize, compare
 
     long = "def f():\n" + "    x = 1\n" * 60
     commit(**{"model/a.py": "x = 1\n", "tests/model/test_a.py": "x = 1\n" * 3, "notes.md": "no code\n"})
     commit(**{"model/a.py": long, "pipeline/viewer/b.py": "x = 1\n" * 400, "tests/test_cli.py": "x = 1\n" * 2})
-    told = compare(House.at("HEAD~1"), House.at("HEAD")).splitlines()
+    told = compare(CodeSize.at("HEAD~1"), CodeSize.at("HEAD")).splitlines()
     assert "| model | 1 | 61 | 3 | 3 |" in told
     assert "| cli | 0 | 0 | 0 | 2 |" in told
     assert "| **all** | 1 | 461 | 3 | 5 |" in told

@@ -1,6 +1,6 @@
-"""How the code grew between two commits: lines per room, the longest modules and functions, files touched by a change.
+"""How the code grew between two commits: lines per package, the longest modules and functions, files touched by a change.
 
-.venv/bin/python tools/house.py cd221c2 HEAD --touched e57c2d9
+.venv/bin/python tools/code_size.py cd221c2 HEAD --touched e57c2d9
 """
 
 import ast
@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-ROOMS = ("tiling", "model", "pipeline", "cli", "tools")
+PACKAGES = ("tiling", "model", "pipeline", "cli", "tools")
 LONG = 300  # lines of a module that has one job
 SHOWN = 8
 
 
 @dataclass
-class House:
-    """What a commit holds: lines of product and tests per room; modules and functions, the longest first.
+class CodeSize:
+    """What a commit holds: lines of product and tests per package; modules and functions, the longest first.
 
     Attributes
     ----------
-    lines : dict of (room, "product" or "tests") to int
+    lines : dict of (package, "product" or "tests") to int
     modules, functions : list of (int, str)
         Lines and name; product only.
     """
@@ -31,34 +31,34 @@ class House:
     functions: list[tuple[int, str]] = field(default_factory=list)
 
     @classmethod
-    def at(cls, commit: str) -> "House":
+    def at(cls, commit: str) -> "CodeSize":
         """Read a commit."""
-        house = cls()
+        code = cls()
         for path in git("ls-tree", "-r", "--name-only", commit).splitlines():
             if path.endswith(".py"):
-                house._add(path, git("show", f"{commit}:{path}"))
-        house.modules.sort(reverse=True)
-        house.functions.sort(reverse=True)
-        return house
+                code._add(path, git("show", f"{commit}:{path}"))
+        code.modules.sort(reverse=True)
+        code.functions.sort(reverse=True)
+        return code
 
     def _add(self, path: str, text: str) -> None:
         if "\n" not in text:  # a link
             return
         parts, count = PurePath(path).parts, text.count("\n")
         kind = "tests" if parts[0] == "tests" else "product"
-        key = room(parts[1:] if kind == "tests" else parts), kind
+        key = package(parts[1:] if kind == "tests" else parts), kind
         self.lines[key] = self.lines.get(key, 0) + count
         if kind == "product" and parts[0] != "tools":
             self.modules.append((count, path))
             self.functions += [(end - start + 1, f"{path}: {name}") for name, start, end in functions(text)]
 
 
-def room(parts: tuple[str, ...]) -> str:
+def package(parts: tuple[str, ...]) -> str:
     """The package that a file belongs to, the tests of it included; "other" for what serves several."""
     if parts[0] == "pipeline" and len(parts) > 2:
         return f"pipeline/{parts[1]}"
     first = parts[0].removeprefix("test_").removesuffix(".py")
-    return "cli" if first in ("muralist", "options", "api") else first if first in ROOMS else "other"
+    return "cli" if first in ("muralist", "options", "api") else first if first in PACKAGES else "other"
 
 
 def functions(text: str) -> Iterator[tuple[str, int, int]]:
@@ -79,19 +79,19 @@ def table(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
-def compare(before: House, after: House) -> str:
+def compare(before: CodeSize, after: CodeSize) -> str:
     """Both commits side by side."""
-    rooms = sorted({name for name, _ in (*before.lines, *after.lines)})
+    packages = sorted({name for name, _ in (*before.lines, *after.lines)})
     kinds = ("product", "tests")
     rows: list[tuple[object, ...]] = [
-        (name, *(house.lines.get((name, kind), 0) for kind in kinds for house in (before, after))) for name in rooms
+        (name, *(code.lines.get((name, kind), 0) for kind in kinds for code in (before, after))) for name in packages
     ]
     rows.append(
-        ("**all**", *(sum(h.lines.get((n, kind), 0) for n in rooms) for kind in kinds for h in (before, after)))
+        ("**all**", *(sum(h.lines.get((n, kind), 0) for n in packages) for kind in kinds for h in (before, after)))
     )
-    parts = [table(("room", "product before", "after", "tests before", "after"), rows)]
+    parts = [table(("package", "product before", "after", "tests before", "after"), rows)]
     for what, least in (("modules", LONG), ("functions", 50)):
-        found = [getattr(house, what) for house in (before, after)]
+        found = [getattr(code, what) for code in (before, after)]
         counts = [sum(lines > least for lines, _ in each) for each in found]
         parts.append(f"{what} of more than {least} lines: {counts[0]} before, {counts[1]} after\n")
         longest = zip(*(each[:SHOWN] for each in found), strict=False)
@@ -107,7 +107,7 @@ if __name__ == "__main__":
     parser.add_argument("after", nargs="?", default="HEAD")
     parser.add_argument("--touched", action="append", default=[], metavar="COMMIT", help="list the files it changed")
     given = parser.parse_args()
-    print(compare(House.at(given.before), House.at(given.after)))
+    print(compare(CodeSize.at(given.before), CodeSize.at(given.after)))
     for commit in given.touched:
         title, *files = git("show", "--name-only", "--format=%h %s", commit).split("\n")
         names = list(filter(None, files))
