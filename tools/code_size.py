@@ -1,4 +1,4 @@
-"""How the code grew between two commits: lines per package, the longest modules and functions, files touched by a change.
+"""How the code grew between two commits: lines per package, the longest modules and functions, files a change touches.
 
 .venv/bin/python tools/code_size.py cd221c2 HEAD --touched e57c2d9
 """
