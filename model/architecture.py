@@ -158,7 +158,9 @@ class Architecture:
         """Raise `UnknownLayerError` for the first layer that the network does not have."""
         for layer in layers:
             if parse_layer(layer)[0] not in self.layers:
-                raise UnknownLayerError(layer, self.name, self.layers)
+                name = layer.partition("/")[0]  # if the network has this one, the factor is wrong
+                shrunk = tuple(f"{name}/{factor}" for factor in SHRINK_FACTORS)
+                raise UnknownLayerError(layer, self.name, shrunk if name in self.layers else self.layers)
 
     def channels(self, layer: str) -> int:
         """Return how many channels a layer has."""

@@ -69,12 +69,19 @@ def test_layers_of_smaller_pictures():
     assert row.operations(["relu3_1", "relu2_1", "relu3_1/2", "relu1_1/2"]) == row.operations(["relu3_1"]) * 1.25
 
 
-@pytest.mark.parametrize("layer", ["relu6_1/2", "relu1_1/3", "relu1_1/1", "relu1_1/", "relu1_1/16"])
-def test_layers_of_no_such_picture(layer):
-    """The network must have the layer, and the size must be one of those known."""
+@pytest.mark.parametrize("factor", ["3", "1", "", "16"])
+def test_factors_that_no_picture_is_shrunk_by(factor):
+    """The error names the factors there are."""
     with pytest.raises(UnknownLayerError) as caught:
-        architecture("compact").check_layers([layer])
-    assert caught.value.layer == layer
+        architecture("compact").check_layers([f"relu1_1/{factor}"])
+    assert (caught.value.layer, caught.value.known) == (f"relu1_1/{factor}", ("relu1_1/2", "relu1_1/4", "relu1_1/8"))
+
+
+def test_no_layer_of_a_smaller_picture():
+    """The network must have the layer itself."""
+    with pytest.raises(UnknownLayerError) as caught:
+        architecture("compact").check_layers(["relu6_1/2"])
+    assert caught.value.known == architecture("compact").layers
 
 
 @pytest.mark.parametrize(("layer", "side"), [("conv1", 5), ("relu1", 5), ("conv2", 24), ("conv3", 32), ("relu5", 32)])
