@@ -1,8 +1,8 @@
 """How strongly a style is painted: `strength` is the same for every picture, the weights behind it are not.
 
-With one content weight for all, abstract styles drown the photograph and quiet ones hardly show. So the weights of what
-keeps the photograph, its features and its luminance, are tuned while the coarsest level is painted, until their losses
-are what `strength` asks for, and kept for all finer levels. They follow from the recorded losses alone, which the
+With the same weights for all, abstract styles drown the photograph and quiet ones hardly show. So the weights of what
+keeps the photograph, its features and its luminance, are tuned while the coarsest levels are painted, towards the
+losses that `strength` asks for, and kept for all finer ones. They follow from the recorded losses alone, which the
 journal keeps: an interrupted painting finds the same weights again.
 """
 
@@ -13,8 +13,10 @@ from typing import Final, NamedTuple
 from .records.losses import LossRecord
 from .settings import Settings
 
-SETTLING_STEPS: Final = 30  # a painting starts as the photograph, so its losses tell nothing at first
-LARGEST_FACTOR: Final = 2.0  # between two rounds
+TUNED_LEVELS: Final = 2
+SETTLING_STEPS: Final = 30  # a level starts as the photograph or with its detail, so losses tell nothing at first
+LARGEST_FACTOR: Final = 1.25  # between two rounds: losses answer over many steps, and what is too much stays
+FIRST_POWER: Final = 3.0  # how much more the first weight is where less loss is wanted than half `strength` wants
 
 
 class KeptWeights(NamedTuple):
@@ -33,30 +35,31 @@ class _Dial:
 
     Attributes
     ----------
-    first : float
-        Weight before anything is known.
-    power : float
-        Of the loss over what is wanted: by how much more the weight must change than the loss is to.
+    usual : float
+        Weight of most pictures at half `strength`.
     wanted : callable (strength) -> float
-        Loss at the end of the coarsest level.
+        Loss after the last level that it is tuned on.
     """
 
-    first: float
-    power: float
+    usual: float
     wanted: Callable[[float], float]
+
+    def first(self, strength: float) -> float:
+        """Weight before anything is known."""
+        return self.usual * (self.wanted(0.5) / self.wanted(strength)) ** FIRST_POWER
 
 
 def wanted_content_loss(strength: float) -> float:
-    """Content loss at the end of the coarsest level: 0 keeps the photograph, 1 gives way to the style wherever it can.
+    """Content loss after the coarsest levels: 0 keeps the photograph, 1 gives way to the style wherever it can.
 
     >>> [round(wanted_content_loss(strength), 3) for strength in (0, 0.5, 1)]
-    [0.14, 0.44, 0.74]
+    [0.14, 0.4, 0.66]
     """
-    return 0.14 + 0.6 * strength
+    return 0.14 + 0.52 * strength
 
 
 def wanted_luminance_loss(strength: float) -> float:
-    """Luminance loss at the end of the coarsest level, likewise; 2 is that of two pictures that are not alike.
+    """Luminance loss, likewise; 2 is that of two pictures that are not alike.
 
     >>> [round(wanted_luminance_loss(strength), 3) for strength in (0, 0.5, 1)]
     [0.1, 0.55, 1.0]
@@ -65,8 +68,8 @@ def wanted_luminance_loss(strength: float) -> float:
 
 
 DIALS: Final = {
-    "content": _Dial(6.0, 2.0, wanted_content_loss),
-    "luminance": _Dial(2.0, 3.0, wanted_luminance_loss),
+    "content": _Dial(9.0, wanted_content_loss),
+    "luminance": _Dial(2.0, wanted_luminance_loss),
 }
 
 
@@ -94,10 +97,10 @@ def _tuned(name: str, strength: float, rows: Sequence[LossRecord], painted: floa
     """Weight of a term for the next round."""
     dial = DIALS[name]
     if not rows or name not in rows[-1].losses:
-        return dial.first
+        return dial.first(strength)
     last = rows[-1]
-    weight = last.weights[name]
-    if last.level > 1 or last.step < SETTLING_STEPS:
-        return weight
-    factor: float = (last.losses[name] / (dial.wanted(strength) * painted)) ** dial.power
-    return weight * min(max(factor, 1 / LARGEST_FACTOR), LARGEST_FACTOR)
+    first_of_level = next(row.step for row in rows if row.level == last.level)
+    if last.level > TUNED_LEVELS or last.step - first_of_level < SETTLING_STEPS:
+        return last.weights[name]
+    factor = last.losses[name] / (dial.wanted(strength) * painted)
+    return last.weights[name] * min(max(factor, 1 / LARGEST_FACTOR), LARGEST_FACTOR)
