@@ -294,7 +294,6 @@ def descend(
     state: Planes, gradient: Callable[[Tensor], Tensor], weights: Tensor, steps: StepSchedule, numbers: Tensor
 ) -> tuple[Planes, Tensor]:
     """Make the steps, and say of every one whether the gradient it follows is finite: (steps,) bool."""
-    weights = torch.where(weights.any(), weights, 1)  # a tile may lie in the margin alone
     grad = gradient(state[PIXELS])
     descent = Descent(state, gradient, weights, steps)
     finite = []

@@ -335,7 +335,7 @@ class Settings(WithRoles):
     tile: Int = setting(1024, LOOK, "Side of a tile with its overlap, in pixels.", ge=64, le=MAX_SIDE_PX, flag=True)
     overlap: Int = setting(128, LOOK, "Pixels that neighboring tiles share and blend.", ge=0, flag=True)
     edge_margin: Int = setting(
-        32,
+        8,
         LOOK,
         "Pixels painted beyond each edge of the picture and cut off, for the network's sake.",
         ge=0,

@@ -26,7 +26,7 @@ from ..model.statistics import Window, total
 from ..model.tile_optimizer import TileOptimizer, to_tensor
 from ..model.ways import usual_ways
 from ..model.weight_files import WeightFile
-from ..tiling.grid import Box, Span, Tile, TileGrid
+from ..tiling.grid import Box, Tile, TileGrid
 from ..tiling.resample import cubic, linear, resample
 from .context import Losses, RenderContext, TileResult
 from .errors import DeviceMemoryError
@@ -73,7 +73,8 @@ def _tile_optimizer(context: RenderContext, level: Level, kept: KeptWeights = UN
     """Make what paints the tiles of a level; what is only measured does not ask for weights."""
     network, targets = _network_of(context), _blended_targets(context, level)
     regions = 1 if context.regions is None else context.regions.count
-    goal = objective(context.settings, targets, level.height, level.width, kept, network.metric, regions)
+    height, width = level.grid.box.shape
+    goal = objective(context.settings, targets, height, width, kept, network.metric, regions)
     return TileOptimizer(network, goal, graphs(context.device))
 
 
@@ -267,10 +268,8 @@ def _enlarged(canvas: Canvas, before: Level, level: Level, box: Box, part: slice
 
 
 def _window(context: RenderContext, level: Level, tile: Tile) -> Window:
-    """Give the tile's blend weights, none to the margin around the picture: what is cut off is to match nothing."""
-    sides = zip(level.grid.window(tile), tile.outer, level.picture_box, strict=True)
-    rows, cols = (_inside(weights, outer, picture) for weights, outer, picture in sides)
-    return Window.of(rows, cols, context.device, _guidance(context, level, tile))
+    """Give the tile's blend weights, and which region is where."""
+    return Window.of(*level.grid.window(tile), context.device, _guidance(context, level, tile))
 
 
 def _guidance(context: RenderContext, level: Level, tile: Tile) -> Guidance:
@@ -279,7 +278,7 @@ def _guidance(context: RenderContext, level: Level, tile: Tile) -> Guidance:
         return ONE_REGION
     arch, layers = architecture(context.settings.network), tuple(context.settings.active_style_layers)
     insets = {name: round(context.settings.region_inset * arch.receptive_field(name) / 2) for name in layers}
-    layers += tuple(luminance_layers(context.settings, level.height, level.width))
+    layers += tuple(luminance_layers(context.settings, *level.grid.box.shape))
     box = tile.outer.grown(max(insets.values(), default=0)) & level.grid.box
     planes = context.guidance(level).read(box)
     return _guidance_of(
@@ -301,12 +300,6 @@ def _guidance_of(
     arch = architecture(context.settings.network)
     strides = {name: arch.stride(name) for name in layers}
     return guidance_of(torch.from_numpy(np.ascontiguousarray(masks)).to(context.device), strides, insets or {}, place)
-
-
-def _inside(weights: np.ndarray, outer: Span, picture: Span) -> np.ndarray:
-    """Weights along one side of a tile, zero where it lies outside the picture."""
-    places = np.arange(*outer)
-    return np.where((picture.start <= places) & (places < picture.stop), weights, np.zeros_like(weights))
 
 
 def _features(context: RenderContext, level: Level, tile: Tile) -> Features:

@@ -125,7 +125,7 @@ class MeansTerm(TargetTerm):
     def tile_statistics(self, view: TileView) -> dict[str, Tensor]:
         """Give the tile's own means, of the regions that are in it."""
         return {
-            key: value / count.clamp(min=TINY)  # a tile may be all margin
+            key: value / count.clamp(min=TINY)
             for _, part, count, found in self.measured(view.features, view)
             if part is None or not part.is_empty
             for key, value in found.items()

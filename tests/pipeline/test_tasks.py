@@ -278,38 +278,17 @@ def test_without_masks_nothing_is_done_for_them(done, monkeypatch):
 
 
 def test_sums_of_tiles_are_sums_of_the_picture(done):
-    """Grams added up over four tiles are the picture's in one pass over its canvas; the margin counts for nothing."""
+    """Grams added up over four tiles are those of its canvas in one pass, margin and all."""
     context, level = done.context, done.levels[1]
     canvas = context.canvas(level, 0).read(level.grid.box)[AVERAGE]
     picture = to_tensor(canvas)
     with torch.no_grad():
         features = tasks._network_of(context)(picture, tuple(SETTINGS.style_layers))
     total = context.folder.read(context.folder.total(level, 0))
-    inside = Window.of(*(_mask(span, n) for span, n in zip(level.picture_box, canvas.shape[:2], strict=True)))
     for layer in ("relu1_1", "relu2_1"):  # deeper ones see beyond the short halo of these tiles
-        whole = style_sums(features[layer], inside)[0].numpy()
+        whole = style_sums(features[layer], Window.full(picture))[0].numpy()
         found = total[f"style gram {layer}"]
         assert np.linalg.norm(found - whole) < 1e-2 * np.linalg.norm(whole)
-
-
-def _mask(span: Span, length: int) -> np.ndarray:
-    """Ones inside a span of an axis, zeros outside."""
-    mask = np.zeros(length, np.float32)
-    mask[slice(*span)] = 1
-    return mask
-
-
-def test_a_tile_in_the_margin_alone_is_painted(tmp_path):
-    """Where a tile holds nothing of the picture it adds nothing to the sums, and what it paints stays finite."""
-    context = new_context(tmp_path, Settings(**TINY | {"edge_margin": 100, "tile": 64, "overlap": 0}))
-    level = levels_of(context)[0]
-    prepare_level(context, level)
-    everywhere(context, level, "prepare_tile", 0, 0, None)
-    losses = everywhere(context, level, "paint_tile", 1, 0, WEIGHTS)
-    outside = [tile for tile in level.grid if min((tile.outer & level.picture_box).shape) <= 0]
-    assert outside
-    assert np.isfinite(context.canvas(level, 1).read(level.grid.box)).all()
-    assert all(np.isfinite(value) for value in [losses.total, *losses.terms.values()])
 
 
 def test_style_statistics_do_not_depend_on_their_tiles(tmp_path):
