@@ -1,4 +1,4 @@
-"""Copies to a device and back: what they bring, and on a GPU that nothing waits for them, nor they for what comes later."""
+"""Copies to a device and back: what they bring, and on a GPU that nothing waits that need not."""
 
 import os
 import subprocess
