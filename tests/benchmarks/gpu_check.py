@@ -136,7 +136,8 @@ class Check:
             return
         began = self.left
         self.found[name] = _attempted(work) if began >= needs else self.left_out
-        self.found["took, s"] = self.found.get("took, s", {}) | {name: round(began - self.left, 1)}
+        took = self.found.setdefault("took, s", {})
+        took[name] = round(took.get(name, 0) + began - self.left, 1)
         click.echo(f"{self.seconds - self.left:6.1f} s  {name}")
         self.write()
 
@@ -419,18 +420,18 @@ def paint_poster(check: Check, row: Row, settings: dict[str, Any]) -> Row:
         if done.returncode:
             return row | {"error": done.stderr[-2000:]}
         sidecar = json.loads(output.with_name(output.name + ".json").read_text())
-    levels = sidecar["levels"]
-    last = levels[-1]
+    levels, workers = sidecar["levels"], sidecar["workers"]
+    last, at_a_time = levels[-1], workers["count"] * (1 if check.device == "cpu" else workers["threads"])
     painted = began + total - (sidecar["seconds"] - sum(level["seconds"] for level in levels))
     busy = [share for moment, share in looks if painted - last["seconds"] < moment < painted]
     return row | {
-        "workers": sidecar["workers"]["count"],
-        "threads": sidecar["workers"]["threads"],
+        "workers": workers["count"],
+        "threads": workers["threads"],
         "s": total,
         "painting, s": sidecar["seconds"],
         "levels, s": [level["seconds"] for level in levels],
         "full size, s": last["seconds"],
-        "in tasks": last["busy_seconds"] / last["seconds"] / sidecar["workers"]["count"],
+        "in tasks": last["busy_seconds"] / last["seconds"] / at_a_time,
         "replayed": last["replayed"] / max(1, last["rounds"] * last["tiles"]),
         "busy": sum(busy) / len(busy) if busy else None,
         "style": last["losses_last"]["style"],
