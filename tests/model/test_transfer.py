@@ -65,10 +65,10 @@ def test_one_thread_at_a_time_has_something_computed():
 @pytest.mark.gpu
 def test_an_upload_waits_for_nothing_that_is_computed():
     """While the GPU is at work a tensor is copied there, and what is computed afterwards finds it complete."""
-    values = torch.rand(1 << 22)
-    upload(values, "cuda")
+    values, busy = torch.rand(1 << 22), torch.cuda.Event()
+    before = [upload(values, "cuda") for _ in range(4)]  # which takes the memory that is used again below
     torch.cuda.synchronize()
-    busy = torch.cuda.Event()
+    del before
     torch.cuda._sleep(LONG)
     busy.record()
     copied = [upload(values + number, "cuda") for number in range(4)]
