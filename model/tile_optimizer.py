@@ -151,13 +151,15 @@ class TileOptimizer:
         given : dict
             What to give it, but for "numbers", see `until_finite`.
         """
-        constants = tuple(self.goal.constants(whole).items())
+        with ENQUEUING:  # so that no other thread makes it as well: a recording would lose what it was made with
+            goal = self.goal
+        constants = tuple(goal.constants(whole).items())
         single = not any(name.startswith(NORM) for name in whole) and not window.guidance.parts
         key = (state.shape, steps.kind, consensus, constants) if single else None
         given = (
             {"state": upload(torch.from_numpy(np.array(state)), self.like.device)}
             | {f"content {layer}": features for layer, features in content.items()}
-            | {f"whole {name}": value for name, value in self.goal.statistics(whole).items()}
+            | {f"whole {name}": value for name, value in goal.statistics(whole).items()}
             | {"rows": window.rows, "cols": window.cols}
         )
         work = partial(self._round, whole=whole, steps=steps, consensus=consensus, guidance=window.guidance)

@@ -68,8 +68,10 @@ class Sizes:
 
     Attributes
     ----------
+    compared : int
+        Tile whose losses are compared with the CPU's, px.
     tiles : tuple of int
-        px.
+        Whose steps are measured, px.
     rounds : int
         That are timed; the fastest counts.
     batches : tuple of (int, int)
@@ -84,6 +86,7 @@ class Sizes:
         Network, megapixels, settings, and the seconds it is thought to take.
     """
 
+    compared: int = 128
     tiles: tuple[int, ...] = (512, 1024, 2048)
     rounds: int = 3
     batches: tuple[tuple[int, int], ...] = tuple((side, count) for side in (256, 512, 1024) for count in (1, 2, 4))
@@ -103,6 +106,7 @@ class Sizes:
 
 
 QUICK = Sizes(
+    64,
     (64,),
     1,
     ((64, 1), (64, 2)),
@@ -200,6 +204,22 @@ def measure_device(check: Check) -> Row:
     precision = calibration.facts()["precision"]
     rates = {"TFLOP/s": calibration.matmul_rate(precision) / 1e12, "copied, GB/s": calibration.copy_rate() / 1e9}
     return calibration.facts() | rates | {"torch": torch.__version__}
+
+
+def compare_losses(check: Check) -> list[Row]:
+    """Compare the losses after a round with those in float32 on a CPU, where they began alike."""
+    rows: list[Row] = []
+    for network in NETWORKS:
+        settings, reference = load_settings("default", {"network": network}), dict[str, float]()
+        precision = check.found["device"]["precision"]
+        for device, number in (("cpu", "float32"), (check.device, "float32"), (check.device, precision)):
+            torch.manual_seed(0)
+            painter, arguments = tile_of_noise(settings, device, number, check.sizes.compared)
+            losses = painter.objective.losses(painter.paint(*arguments)[1])
+            reference = reference or losses
+            differ = {name: abs(losses[name] / value - 1) for name, value in reference.items() if value}
+            rows.append({"network": network, "device": device, "precision": number} | differ)
+    return rows
 
 
 def ways_to_try(device: str) -> dict[str, tuple[Ways, bool]]:
@@ -567,6 +587,7 @@ def main(device: str, quick: bool, seconds: float, parts: tuple[str, ...], resul
     check.part("device", partial(measure_device, check), needs=0)
     if not quick:
         check.part("tests", partial(run_tests, check, TESTS), needs=30)
+    check.part("differences of losses", partial(compare_losses, check), needs=10)
     for network in NETWORKS:
         check.part(f"steps of {network}", partial(measure_steps, check, network), needs=15)
     check.found["fastest ways"] = fastest_ways(check.found)

@@ -1,14 +1,18 @@
 """What only a machine with a GPU can show; run with `pytest -m gpu`."""
 
+import warnings
+
 import pytest
 import torch
 from pictures import TINY, painting, photograph, save
 from rendering import render
 
+from muralist.model.architecture import ARCHITECTURES
 from muralist.model.ways import Ways, usual_ways
 from muralist.pipeline.calibration import tile_of_noise
 from muralist.pipeline.events import Event
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.workers.devices import choose_algorithms
 
 pytestmark = pytest.mark.gpu
 
@@ -99,3 +103,24 @@ def test_another_than_the_first_gpu_records_its_rounds():
     states = [painter.paint(*arguments)[0] for _ in range(3)]
     assert painter.graphs.replayed
     assert (states[2] == states[0]).all()
+
+
+@pytest.fixture
+def deterministic():
+    """As in a worker without `--fast`."""
+    choose_algorithms(fast=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what torch has no deterministic way for, where that is known
+        yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_tile_has_the_same_bytes_every_time(deterministic, name):
+    """Painted as usual, recorded and replayed, a tile is the same, with every network as it was trained."""
+    painter, arguments = tile_of_noise(
+        load_settings("default", {"network": name}), "cuda", "bfloat16", 256, usual_ways("cuda")
+    )
+    states = [painter.paint(*arguments)[0] for _ in range(4)]
+    assert painter.graphs.replayed
+    assert [(state == states[0]).all() for state in states] == [True] * 4
