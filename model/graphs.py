@@ -140,8 +140,11 @@ def _cuda_recorder(device: str) -> Record:
     def record(work: Callable[[], Tensors]) -> tuple[Replay, Tensors]:
         nonlocal pool
         graph = torch.cuda.CUDAGraph()
-        # A recording is of the thread's current device. Other threads may go on, which wait for copies, or end.
-        with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        with (
+            torch.cuda.device(device),  # which is recorded
+            torch.cuda.stream(torch.cuda.current_stream(device)),  # to return to: older torch fails to, if this fails
+            torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),  # others may wait for their results
+        ):
             result = work()
         pool = graph.pool()
         return graph.replay, result

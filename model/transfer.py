@@ -12,7 +12,7 @@ no GPU computes while it is asked.
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from threading import RLock
+from threading import RLock, local
 from typing import Final
 
 import torch
@@ -20,6 +20,20 @@ from torch import Tensor
 
 ENQUEUING: Final = RLock()
 """Held by the thread that asks something of a device."""
+
+
+class _Uploads(local):
+    """What a thread uploaded and may still be computed with, though nobody else holds it any more.
+
+    Its memory belongs to the stream of uploads, so torch would give it to the next one. (`Tensor.record_stream` is
+    meant for this, but after a recording that failed torch may never give such memory back, see pytorch#190308.)
+    """
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+
+
+_UPLOADS: Final = _Uploads()
 
 
 def upload(values: Tensor, device: str | torch.device) -> Tensor:
@@ -35,7 +49,7 @@ def upload(values: Tensor, device: str | torch.device) -> Tensor:
         with torch.cuda.stream(up):
             there = pinned.to(device, non_blocking=True)  # torch keeps the pinned memory until it is copied
         computing.wait_stream(up)
-        there.record_stream(computing)  # or its memory would be given to the next copy while it is computed with
+        _UPLOADS.tensors.append(there)
     return there
 
 
@@ -59,6 +73,7 @@ def computed(work: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # leaves the processor to others
         done.record(down)
     done.synchronize()
+    _UPLOADS.tensors.clear()  # all that this thread had asked for is computed
     return here
 
 
