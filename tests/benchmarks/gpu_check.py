@@ -90,14 +90,14 @@ class Sizes:
     tiles: tuple[int, ...] = (512, 1024, 2048)
     rounds: int = 3
     batches: tuple[tuple[int, int], ...] = tuple((side, count) for side in (256, 512, 1024) for count in (1, 2, 4))
-    threads: tuple[int, ...] = (1, 2, 3, 4)
+    threads: tuple[int, ...] = (1, 2, 4)
     shared: tuple[float, dict[str, Any]] = (6, {"base_size": 4000, "steps": 30})
     profiled: int = 1024
     posters: tuple[tuple[str, float, dict[str, Any], float], ...] = (
         ("compact", 24, {}, 25),
-        ("compact", 24, {"workers": 8, "threads": 1}, 25),
         ("compact", 100, {}, 60),
         ("vgg19", 24, {"base_size": 6000, "steps": 15}, 40),
+        ("compact", 24, {"workers": 8, "threads": 1}, 25),
         ("compact", 24, {"workers": 8, "threads": 2}, 25),
         ("compact", 24, {"workers": 2, "threads": 2}, 30),
         ("compact", 24, {"workers": 1, "threads": 2}, 40),
