@@ -5,9 +5,9 @@ threads compute on one stream, torch's default stream, so their tiles come one a
 one. Copies have two streams of their own and go from and to pinned memory, so they run beside it ("CUDA semantics" in
 torch's documentation).
 
-One thread at a time asks anything of a device (`ENQUEUING`), and nobody waits for the device meanwhile. So a CUDA graph
-is recorded undisturbed: an allocation by another thread, pinned memory included, may end a recording. A device that is
-no GPU computes while it is asked.
+One thread at a time asks anything of a device (`ENQUEUING`), and rounds are asked for without waiting for what they
+compute. So a CUDA graph is recorded undisturbed: an allocation by another thread, pinned memory included, may end a
+recording. A device that is no GPU computes while it is asked.
 """
 
 from collections.abc import Callable, Mapping

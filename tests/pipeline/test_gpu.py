@@ -1,7 +1,5 @@
 """What only a machine with a GPU can show; run with `pytest -m gpu`."""
 
-import warnings
-
 import pytest
 import torch
 from pictures import TINY, painting, photograph, save
@@ -12,7 +10,6 @@ from muralist.model.ways import Ways, usual_ways
 from muralist.pipeline.calibration import tile_of_noise
 from muralist.pipeline.events import Event
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.workers.devices import choose_algorithms
 
 pytestmark = pytest.mark.gpu
 
@@ -103,16 +100,6 @@ def test_another_than_the_first_gpu_records_its_rounds():
     states = [painter.paint(*arguments)[0] for _ in range(3)]
     assert painter.graphs.replayed
     assert (states[2] == states[0]).all()
-
-
-@pytest.fixture
-def deterministic():
-    """As in a worker without `--fast`."""
-    choose_algorithms(fast=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what torch has no deterministic way for, where that is known
-        yield
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -217,7 +217,7 @@ def test_tasks_may_run_twice(done):
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_tasks_may_run_side_by_side(tmp_path, device):
+def test_tasks_may_run_side_by_side(deterministic, tmp_path, device):
     """Threads of one worker, each with a tile, file the same bytes as one after the other, and count for themselves."""
     alone, together = (replace(new_context(tmp_path / name), device=device) for name in ("alone", "together"))
     results = {}
