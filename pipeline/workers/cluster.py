@@ -44,6 +44,7 @@ QUIET = {
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.interval": "500ms",
+    "distributed.diagnostics.nvml": False,  # where pynvml is installed, every process would watch the GPUs
     "distributed.deploy.lost-worker-timeout": "1 hour",  # dask's own 15 s are too few to load torch on a busy machine
     "distributed.worker.profile.enabled": False,  # which samples every thread each 10 ms, which painting waits for
     "distributed.worker.memory.target": False,
