@@ -68,7 +68,7 @@ class Cluster(LoopThread):
     threads : int
         Of each, as of `WorkerLayout`; of one that others started, torch's.
     tiles : int
-        That each of our own has under way at a time.
+        That each has under way at a time.
     notices : list of str
         What the user should know: workers that were left out or lost, and connections.
     lost : int
@@ -206,7 +206,7 @@ class Cluster(LoopThread):
         stack.callback(self._forget_workers)
         await self._meet_first()
         if shape:
-            self.threads, self.tiles = shape.threads, shape.tiles
+            self.threads = shape.threads
 
     async def _meet_first(self) -> None:
         """Ask all workers what they are, choose what to compute on, and refuse those that do not suit."""
@@ -276,7 +276,9 @@ class Cluster(LoopThread):
             self.notices.append(f"{self._known[address]} {reason}; it is left out")
             return
         LOG.debug("%s paints", self._known[address])
-        self._dispatch.join(address, workers[address]["nthreads"])
+        threads = workers[address]["nthreads"]
+        self._dispatch.join(address, threads)
+        self.tiles = max(self.tiles, threads)
         self.workers = max(self.workers, len(self._dispatch.workers))
 
     async def _poll(self) -> None:
