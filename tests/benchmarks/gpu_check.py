@@ -417,6 +417,7 @@ def add_poster(
     row: Row = {"network": network, "megapixels": megapixels, **dict.fromkeys(POSTER_KEYS)}
     row |= {key: value for key, value in settings.items() if key in POSTER_KEYS}
     enough = check.left >= needs
+    forget_memory(check.device)  # which other processes need now
     posters.append(paint_poster(check, row, settings) if enough else row | {"error": check.left_out})
     return posters
 
