@@ -23,7 +23,8 @@ Padding = Literal["reflect", "replicate", "zeros"]
 Pooling = Literal["average", "max", "l2"]
 Color = tuple[float, float, float]
 
-SHRINK_FACTORS = (2, 4, 8)  # of the picture, in names of layers
+SHRINK_FACTORS = (2, 4, 8, 16)  # of the picture, in names of layers
+LUMINANCE = "luminance"  # a layer of every picture, of one channel, and of no network
 PASSES = 5  # over every activation in a step, see `Architecture.traffic`
 
 
@@ -164,6 +165,8 @@ class Architecture:
 
     def channels(self, layer: str) -> int:
         """Return how many channels a layer has."""
+        if parse_layer(layer)[0] == LUMINANCE:
+            return 1
         return self.convolutions[parse_layer(layer)[0][4:]].fan_out
 
     def stride(self, layer: str) -> int:
@@ -172,6 +175,9 @@ class Architecture:
         >>> architecture("vgg19").stride("relu5_1"), architecture("vgg19").stride("relu4_1/2")
         (16, 16)
         """
+        name, factor = parse_layer(layer)
+        if name == LUMINANCE:
+            return factor
         step, stride = self._path_to(layer)[-1]
         return stride * step.stride
 

@@ -7,7 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .architecture import Architecture, Color, Convolution, LocalResponseNorm, Padding, Pool, Pooling, parse_layer
+from .architecture import (
+    LUMINANCE,
+    Architecture,
+    Color,
+    Convolution,
+    LocalResponseNorm,
+    Padding,
+    Pool,
+    Pooling,
+    parse_layer,
+)
 from .ops import average_pool, convolve, l2_pool
 from .ways import PADDED_CHANNELS, Ways
 
@@ -102,7 +112,8 @@ class Network(nn.Module):
         Returns
         -------
         dict str -> Tensor (1, C, H // stride, W // stride), in the network's number type
-            For `relu3_1/2` and the like the picture is shrunk to the mean of its blocks first.
+            For `relu3_1/2` and the like the picture is shrunk to the mean of its blocks first. `luminance` is the
+            picture's own, Y' of Rec. 601, in the picture's number type.
         """
         features: Features = {}
         mean, std = self._normalization(picture)
@@ -112,6 +123,8 @@ class Network(nn.Module):
             by_factor.setdefault(factor, {})[name] = layer
         for factor, wanted in by_factor.items():
             shrunk = picture if factor == 1 else average_pool(picture, factor, factor)
+            if LUMINANCE in wanted:
+                features[wanted.pop(LUMINANCE)] = luminance(shrunk)
             found = self._compute(((shrunk - mean) / std).to(self.dtype), wanted)
             features |= {wanted[name]: feature for name, feature in found.items()}
         return features
@@ -119,11 +132,11 @@ class Network(nn.Module):
     def _compute(self, x: Tensor, wanted: Collection[str]) -> Features:
         """Compute layers of the picture as it is given, as far as the last of them."""
         features: Features = {}
-        for layer, feature in self._walk(x, wanted):
+        steps = self._walk(x, wanted)
+        while len(features) < len(wanted):
+            layer, feature = next(steps)
             if layer in wanted:
                 features[layer] = feature
-            if len(features) == len(wanted):
-                break
         return features
 
     def _normalization(self, picture: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,6 +173,12 @@ class Network(nn.Module):
             x = F.pad(x, (left, right, left, right), mode="replicate")
         pooled = POOLS[self.pooling](x, step.kernel, step.stride)
         return pooled * self.pool_scale if self.pool_scale != 1 else pooled
+
+
+def luminance(picture: Tensor) -> Tensor:
+    """Luminance (1, 1, H, W) of a picture (1, 3, H, W): Y' of Rec. ITU-R BT.601, of values as they are coded."""
+    red, green, blue = picture.unbind(1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
 
 
 def _normalized(x: Tensor, step: LocalResponseNorm) -> Tensor:

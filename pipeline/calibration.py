@@ -23,9 +23,10 @@ from ..model.state import AVERAGE, start_state
 from ..model.statistics import Window
 from ..model.tile_optimizer import TileOptimizer, to_tensor
 from ..model.ways import Ways, usual_ways
-from .loss_terms import STYLE_TERMS, objective
+from .loss_terms import TARGET_TERMS, measured_layers, objective
 from .settings import Settings
 from .speeds import EVALUATION_STEPS
+from .strength import KeptWeights
 from .tasks import DTYPES, graphs
 from .workers.devices import best_precision, choose_algorithms, device_name, memory_errors, resolve_device
 
@@ -174,12 +175,12 @@ def _noise(settings: Settings, side: int) -> np.ndarray:
 def _tile_optimizer(settings: Settings, device: str, precision: str, side: int, ways: Ways) -> TileOptimizer:
     network = random_network(settings).prepared(device, DTYPES[precision], ways)
     targets: dict[str, np.ndarray] = {}
-    for layer in settings.active_style_layers:
-        features = torch.rand(1, network.architecture.channels(layer), 16, 16)
-        for name in settings.style_terms:
-            sums = STYLE_TERMS[name].measure(features, Window.full(features))
+    for name, layers in measured_layers(settings).items():
+        for layer in layers:
+            features = torch.rand(1, network.architecture.channels(layer), 16, 16)
+            sums = TARGET_TERMS[name].measure(features, Window.full(features))
             targets |= {f"{name} {kind} {layer}": value.double().numpy() / 256 for kind, value in sums.items()}
-    goal = objective(settings, targets, side, side, content_weight=1.0)
+    goal = objective(settings, targets, side, side, KeptWeights(1.0, 1.0))
     return TileOptimizer(network, goal, graphs(device) if ways.graphs else Graphs())
 
 

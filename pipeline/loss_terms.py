@@ -1,22 +1,41 @@
 """From settings to the terms of the loss."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..model.architecture import architecture
 from ..model.losses.content import ContentTerm
-from ..model.losses.means import MeansTerm
+from ..model.losses.luminance import LUMINANCE_LAYERS, LuminanceTerm, luminance_layer
+from ..model.losses.means import TargetTerm
 from ..model.losses.moments import MomentsTerm
 from ..model.losses.style import StyleTerm
 from ..model.losses.terms import LayerShape, LossTerm, PictureSize
 from ..model.losses.variation import TotalVariationTerm
 from ..model.objective import Objective
 from .settings import Settings
+from .strength import KeptWeights
 
-# Terms that compare with style pictures, by name.
-STYLE_TERMS: dict[str, type[MeansTerm]] = {"style": StyleTerm, "moments": MomentsTerm}
+# Terms whose targets are measured on style pictures, by name.
+TARGET_TERMS: dict[str, type[TargetTerm]] = {
+    "style": StyleTerm,
+    "moments": MomentsTerm,
+    "luminance": LuminanceTerm,
+}
+
+
+def measured_layers(settings: Settings) -> dict[str, Sequence[str]]:
+    """Give the terms that count of those whose targets are measured on style pictures, and at which layers each is."""
+    found: dict[str, Sequence[str]] = dict.fromkeys(settings.style_terms, tuple(settings.active_style_layers))
+    return found | ({"luminance": LUMINANCE_LAYERS} if settings.keeps_luminance else {})
+
+
+def luminance_layers(settings: Settings, height: int, width: int) -> dict[str, float]:
+    """Give the layer at which the luminance of a picture of this size, px, counts; none if it does not."""
+    if not settings.keeps_luminance:
+        return {}
+    return {luminance_layer(height, width, architecture(settings.network).max_stride(settings.layers)): 1.0}
 
 
 def objective(
@@ -24,25 +43,35 @@ def objective(
     targets: Mapping[str, np.ndarray],
     height: int,
     width: int,
-    content_weight: float,
+    kept: KeptWeights,
     metric: Mapping[str, np.ndarray] | None = None,
     regions: int = 1,
 ) -> Objective:
-    """Make the objective of a picture of this size, px, with the network's metric if it has one."""
+    """Make the objective of a picture of this size, px, with the network's metric if it has one.
+
+    `kept` are the weights of what keeps the photograph.
+    """
     arch = architecture(settings.network)
     pixels = height * width
-    layers = {name: LayerShape(arch.channels(name), pixels / arch.stride(name) ** 2) for name in settings.layers}
+    luminance = luminance_layers(settings, height, width)
+    layers = {
+        name: LayerShape(arch.channels(name), pixels / arch.stride(name) ** 2)
+        for name in (*settings.layers, *luminance)
+    }
     size = PictureSize(height, width, layers, settings.loss_pixels)
     terms: list[LossTerm] = []
-    compared: dict[str, Any] = {"layers": settings.active_style_layers, "targets": targets, "regions": regions}
+    compared: dict[str, Any] = {"size": size, "targets": targets, "regions": regions}
+    styled = {"layers": settings.active_style_layers, **compared}
     if "style" in settings.style_terms:
         how: dict[str, Any] = {"formula": settings.style_loss, "metric": metric or {}}
-        terms.append(StyleTerm(weight=settings.style_weight, size=size, **compared, **how))
+        terms.append(StyleTerm(weight=settings.style_weight, **styled, **how))
     if "moments" in settings.style_terms:
-        terms.append(MomentsTerm(weight=settings.moments_weight, size=size, **compared))
+        terms.append(MomentsTerm(weight=settings.moments_weight, **styled))
     if settings.active_content_layers:
-        kept = settings.active_content_layers
-        terms.append(ContentTerm(weight=content_weight, size=size, layers=kept, formula=settings.content_loss))
+        features = settings.active_content_layers
+        terms.append(ContentTerm(weight=kept.content, size=size, layers=features, formula=settings.content_loss))
+    if luminance:
+        terms.append(LuminanceTerm(weight=kept.luminance, layers=luminance, **compared))
     if settings.tv_weight:
         weight, chroma = settings.tv_weight, settings.tv_chroma
         terms.append(TotalVariationTerm(weight=weight, size=size, formula=settings.tv_loss, chroma=chroma))

@@ -120,7 +120,7 @@ class Settings(WithRoles):
         DEFAULT_STYLE_LAYERS,
         LOOK,
         "Layers whose statistics describe the style, each with its weight. `relu4_1/2` is the layer "
-        "of the picture at half its size; so are /4 and /8.",
+        "of the picture at half its size; so are /4, /8 and /16.",
     )
     content_layers: LayerWeights = setting(
         {"relu4_2": 1.0}, LOOK, "Layers whose features describe the content, each with its weight."
@@ -146,6 +146,12 @@ class Settings(WithRoles):
     )
     content_weight: Weight | None = setting(
         None, LOOK, "Weight of the content loss, instead of the one that is found for `strength`.", rivals=("strength",)
+    )
+    luminance_weight: Weight | None = setting(
+        None,
+        LOOK,
+        "Weight of the luminance loss, which keeps light and dark where the photograph has them, instead of the one "
+        "found for `strength`. Without one, it does not count where `content_weight` is given.",
     )
     tv_weight: Weight = setting(50.0, LOOK, "Weight of the TV loss, which keeps grain out of calm paint.")
     tv_chroma: Weight = setting(19.0, LOOK, "How much more the TV loss counts specks of color than of light.")
@@ -516,8 +522,15 @@ class Settings(WithRoles):
         return {} if self.content_weight == 0 else _positive(self.content_layers)
 
     @property
+    def keeps_luminance(self) -> bool:
+        """Whether the luminance loss counts."""
+        weight = self.luminance_weight
+        counts = self.content_weight is None if weight is None else weight > 0
+        return counts and bool(self.active_content_layers and self.active_style_layers)
+
+    @property
     def layers(self) -> tuple[str, ...]:
-        """Every layer that measures style or content."""
+        """Every layer of the network that measures style or content."""
         return tuple({**self.active_style_layers, **self.active_content_layers})
 
     @model_validator(mode="before")

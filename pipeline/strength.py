@@ -1,52 +1,106 @@
-"""How strongly a style is painted: `strength` is the same for every picture, the content weight behind it is not.
+"""How strongly a style is painted: `strength` is the same for every picture, the weights behind it are not.
 
-With one content weight for all, abstract styles drown the photograph and quiet ones hardly show. So the weight is tuned
-while the coarsest level is painted, until its content loss is what `strength` asks for, and kept for all finer levels.
-It follows from the recorded losses alone, which the journal keeps: an interrupted painting finds the same weight again.
+With the same weights for all, abstract styles drown the photograph and quiet ones hardly show. So the weights of what
+keeps the photograph, its features and its luminance, are tuned while the coarsest levels are painted, towards the
+losses that `strength` asks for, and kept for all finer ones. They follow from the recorded losses alone, which the
+journal keeps: an interrupted painting finds the same weights again.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from .records.losses import LossRecord
 from .settings import Settings
 
-FIRST_WEIGHT: Final = 6.0  # before anything is known
-SETTLING_STEPS: Final = 30  # a painting starts as the photograph, so its content loss tells nothing at first
-POWER: Final = 2.0  # of the content loss over what is wanted: the loss answers to about the root of the weight
-LARGEST_FACTOR: Final = 2.0  # between two rounds
+TUNED_LEVELS: Final = 2
+SETTLING_STEPS: Final = 30  # a level starts as the photograph or with its detail, so losses tell nothing at first
+LARGEST_FACTOR: Final = 1.25  # between two rounds: losses answer over many steps, and what is too much stays
+FIRST_POWER: Final = 3.0  # how much more the first weight is where less loss is wanted than half `strength` wants
+
+
+class KeptWeights(NamedTuple):
+    """Weights of what keeps the photograph."""
+
+    content: float = 0.0
+    luminance: float = 0.0
+
+
+UNWEIGHTED: Final = KeptWeights()  # where losses are only measured
+
+
+@dataclass(frozen=True)
+class _Dial:
+    """How a term's weight follows `strength`.
+
+    Attributes
+    ----------
+    usual : float
+        Weight of most pictures at half `strength`.
+    wanted : callable (strength) -> float
+        Loss after the last level that it is tuned on.
+    """
+
+    usual: float
+    wanted: Callable[[float], float]
+
+    def first(self, strength: float) -> float:
+        """Weight before anything is known."""
+        return self.usual * (self.wanted(0.5) / self.wanted(strength)) ** FIRST_POWER
 
 
 def wanted_content_loss(strength: float) -> float:
-    """Content loss at the end of the coarsest level: 0 keeps the photograph, 1 gives way to the style wherever it can.
+    """Content loss after the coarsest levels: 0 keeps the photograph, 1 gives way to the style wherever it can.
 
     >>> [round(wanted_content_loss(strength), 3) for strength in (0, 0.5, 1)]
-    [0.14, 0.44, 0.74]
+    [0.14, 0.4, 0.66]
     """
-    return 0.14 + 0.6 * strength
+    return 0.14 + 0.52 * strength
 
 
-def content_weight(settings: Settings, rows: Sequence[LossRecord], painted: float = 1.0) -> float:
-    """Weight of the content loss for the next round.
+def wanted_luminance_loss(strength: float) -> float:
+    """Luminance loss, likewise; 2 is that of two pictures that are not alike.
+
+    >>> [round(wanted_luminance_loss(strength), 3) for strength in (0, 0.5, 1)]
+    [0.1, 0.55, 1.0]
+    """
+    return 0.1 + 0.9 * strength
+
+
+DIALS: Final = {
+    "content": _Dial(9.0, wanted_content_loss),
+    "luminance": _Dial(2.0, wanted_luminance_loss),
+}
+
+
+def kept_weights(settings: Settings, rows: Sequence[LossRecord], painted: float = 1.0) -> KeptWeights:
+    """Weights of what keeps the photograph, for the next round.
 
     Parameters
     ----------
     settings : Settings
-        An explicit `content_weight` beats `strength`.
+        An explicit `content_weight` or `luminance_weight` beats `strength`.
     rows : sequence of LossRecord
-        All records of the losses so far, each with the weight it was taken with.
+        All records of the losses so far, each with the weights it was taken with.
     painted : float
-        Share of what is wanted of the content loss where masks say how strongly parts of the picture are painted.
+        Share of what is wanted of the losses where masks say how strongly parts of the picture are painted.
     """
-    if settings.content_weight is not None:
-        return settings.content_weight
-    if not rows:
-        return FIRST_WEIGHT
+    given = {"content": settings.content_weight, "luminance": settings.luminance_weight}
+    tuned = {
+        name: _tuned(name, settings.strength, rows, painted) if weight is None else weight
+        for name, weight in given.items()
+    }
+    return KeptWeights(**tuned)
+
+
+def _tuned(name: str, strength: float, rows: Sequence[LossRecord], painted: float) -> float:
+    """Weight of a term for the next round."""
+    dial = DIALS[name]
+    if not rows or name not in rows[-1].losses:
+        return dial.first(strength)
     last = rows[-1]
-    if "content" not in last.losses:
-        return FIRST_WEIGHT
-    weight = last.weights["content"]
-    if last.level > 1 or last.step < SETTLING_STEPS:
-        return weight
-    factor: float = (last.losses["content"] / (wanted_content_loss(settings.strength) * painted)) ** POWER
-    return weight * min(max(factor, 1 / LARGEST_FACTOR), LARGEST_FACTOR)
+    first_of_level = next(row.step for row in rows if row.level == last.level)
+    if last.level > TUNED_LEVELS or last.step - first_of_level < SETTLING_STEPS:
+        return last.weights[name]
+    factor = last.losses[name] / (dial.wanted(strength) * painted)
+    return last.weights[name] * min(max(factor, 1 / LARGEST_FACTOR), LARGEST_FACTOR)

@@ -33,10 +33,11 @@ from ..tiling.resample import cubic, linear, resample
 from .context import Losses, RenderContext, TileResult
 from .errors import DeviceMemoryError
 from .levels import STYLE_TILE_PX, Level, at_level
-from .loss_terms import STYLE_TERMS, objective
+from .loss_terms import TARGET_TERMS, luminance_layers, measured_layers, objective
 from .settings import Settings
 from .storage.canvas import Canvas
 from .storage.store import fetched
+from .strength import UNWEIGHTED, KeptWeights
 from .workers.devices import memory_errors
 
 Kernel = Callable[[np.ndarray], np.ndarray]
@@ -90,11 +91,11 @@ def _network_of(context: RenderContext) -> Network:
 
 
 @_once(16)  # levels of pictures that are painted side by side
-def _tile_optimizer(context: RenderContext, level: Level, content_weight: float = 0.0) -> TileOptimizer:
-    """Make what paints the tiles of a level; what is only measured does not ask for the content weight."""
+def _tile_optimizer(context: RenderContext, level: Level, kept: KeptWeights = UNWEIGHTED) -> TileOptimizer:
+    """Make what paints the tiles of a level; what is only measured does not ask for weights."""
     network, targets = _network_of(context), _blended_targets(context, level)
     regions = 1 if context.regions is None else context.regions.count
-    goal = objective(context.settings, targets, level.height, level.width, content_weight, network.metric, regions)
+    goal = objective(context.settings, targets, level.height, level.width, kept, network.metric, regions)
     return TileOptimizer(network, goal, graphs(context.device))
 
 
@@ -119,11 +120,9 @@ def style_targets(context: RenderContext, level: Level, number: int) -> int:
     """Compute the statistics of a style picture, tile by tile, file them and return the picture's number."""
     filed = context.folder.read(context.folder.style(level, number))
     picture, weights = filed["pixels"], filed.get("weights")
-    layers = tuple(context.settings.active_style_layers)
-    arch = architecture(context.settings.network)
-    stride = arch.max_stride(layers)
+    stride = architecture(context.settings.network).max_stride(context.settings.active_style_layers)
     grid = TileGrid(picture.shape[0], picture.shape[1], tile=STYLE_TILE_PX, overlap=256, stride=stride)
-    parts = [_style_sums(context, picture, weights, grid, tile, layers) for tile in grid]
+    parts = [_style_sums(context, picture, weights, grid, tile) for tile in grid]
     whole = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
     means = {name: value / whole[name.rpartition(" ")[2]] for name, value in whole.items() if " " in name}
     context.folder.write(context.folder.targets(level, number), means)
@@ -137,9 +136,10 @@ def _style_sums(
     weights: np.ndarray | None,
     grid: TileGrid,
     tile: Tile,
-    layers: tuple[str, ...],
 ) -> dict[str, np.ndarray]:
     """Sums that every term takes, named as its means are, and of the weights ("LAYER") over a tile."""
+    terms = measured_layers(context.settings)
+    layers = tuple({layer: None for measured in terms.values() for layer in measured})
     place, guidance = tile.outer.inside(grid.box), ONE_REGION
     if weights is not None:
         guidance = _guidance_of(context, weights[None, *place], layers)
@@ -151,9 +151,9 @@ def _style_sums(
         for layer, f in network(seen, layers).items():
             ((_, part),) = guidance.at(layer)
             found[layer] = window.part_at(part, *f.shape[-2:]).sum()
-            for name in context.settings.style_terms:
-                measured = STYLE_TERMS[name].measure(f, window, part, usual_ways(context.device).gram)
-                found |= {f"{name} {kind} {layer}": value for kind, value in measured.items()}
+            for name in (name for name, measured in terms.items() if layer in measured):
+                values = TARGET_TERMS[name].measure(f, window, part, usual_ways(context.device).gram)
+                found |= {f"{name} {kind} {layer}": value for kind, value in values.items()}
         return found
 
     return as_sums(computed(sums))
@@ -201,7 +201,7 @@ def prepare_tile(
 
 
 @_timed
-def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, content_weight: float) -> TileResult:
+def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, kept: KeptWeights) -> TileResult:
     """Make a round's steps on one tile, after `made` rounds."""
     settings, before = context.settings, fetched()
     state = context.canvas(level, made).read(tile.outer)
@@ -210,7 +210,7 @@ def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, cont
         before_it = context.folder.read(context.folder.sums(level, made, tile.index))
         _file(context, level, made + 1, tile, state, before_it)
         return TileResult(tile.index, moved)
-    tile_optimizer = _tile_optimizer(context, level, content_weight)
+    tile_optimizer = _tile_optimizer(context, level, kept)
     state, sums = tile_optimizer.paint(
         state,
         _features(context, level, tile),
@@ -243,22 +243,22 @@ def measure_tile(context: RenderContext, level: Level, tile: Tile, made: int) ->
     return TileResult(tile.index)
 
 
-def add_up(context: RenderContext, level: Level, made: int | None, content_weight: float) -> Losses:
+def add_up(context: RenderContext, level: Level, made: int | None, kept: KeptWeights) -> Losses:
     """Add up the sums of all tiles, in tile order, and return the whole picture's losses.
 
     Parameters
     ----------
     made : int or None
         After how many rounds; the total is filed. None adds up what `measure_tile` filed.
-    content_weight : float
-        Of the content term in the total loss.
+    kept : KeptWeights
+        Of what keeps the photograph, in the total loss.
     """
     folder, tiles = context.folder, range(len(level.grid))
     names = (folder.measured(level, n) if made is None else folder.sums(level, made, n) for n in tiles)
     sums = total(folder.read(name) for name in names)
     if made is not None:
         folder.write(folder.total(level, made), sums)
-    goal = _tile_optimizer(context, level, content_weight).objective
+    goal = _tile_optimizer(context, level, kept).objective
     losses, weights = goal.losses(sums), {term.name: term.weight for term in goal.terms}
     regions = goal.region_losses(sums) if context.regions is not None and context.regions.count > 1 else {}
     return Losses(losses, weights, goal.total(losses), regions)
@@ -305,6 +305,7 @@ def _guidance(context: RenderContext, level: Level, tile: Tile) -> Guidance:
         return ONE_REGION
     arch, layers = architecture(context.settings.network), tuple(context.settings.active_style_layers)
     insets = {name: round(context.settings.region_inset * arch.receptive_field(name) / 2) for name in layers}
+    layers += tuple(luminance_layers(context.settings, level.height, level.width))
     box = tile.outer.grown(max(insets.values(), default=0)) & level.grid.box
     planes = context.guidance(level).read(box)
     return _guidance_of(

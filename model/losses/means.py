@@ -1,8 +1,8 @@
-"""Terms that depend on a picture only through means over its positions, and compare these with a style picture's.
+"""Terms that compare with means over a style picture's positions; above all those that see nothing but such means.
 
-The derivative of the loss with respect to the means is found by autograd; the gradient at a position is then a function
-of its own features (`pull`). Of regions with styles of their own, every one is such a picture; the loss of a layer is
-the mean of theirs, each by its share of the picture.
+Of regions with styles of their own, every one is a picture of its own; the loss of a layer is the mean of theirs, each
+by its share of the picture. For terms that see a painting only through its means, the derivative with respect to these
+is found by autograd; the gradient at a position is then a function of its own features (`pull`).
 """
 
 from abc import abstractmethod
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..network import Features
 from ..regions import Part, region_key
 from ..statistics import TileSums, Window, as_tensor, laid_out_like, positions
 from ..ways import GramProduct
@@ -26,8 +27,8 @@ MeansLoss = Callable[[Means], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeansTerm(LossTerm):
-    """A term that compares means with a style picture's.
+class TargetTerm(LossTerm):
+    """A term that needs means over style pictures as its targets.
 
     Attributes
     ----------
@@ -37,14 +38,11 @@ class MeansTerm(LossTerm):
         Means of the style pictures of every region, named as the sums are.
     regions : int
         With styles of their own; one is the whole picture, or what of it is painted.
-    like : Tensor
-        Of the number type and on the device to compute with.
     """
 
     kinds: ClassVar[tuple[str, ...]]
     targets: Mapping[str, np.ndarray] = field(repr=False)
     regions: int = 1
-    like: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64), repr=False, compare=False)
 
     @classmethod
     @abstractmethod
@@ -52,6 +50,47 @@ class MeansTerm(LossTerm):
         cls, features: Tensor, window: Window, part: Part | None = None, product: GramProduct = "float32"
     ) -> dict[str, Tensor]:
         """Sum up weighted over positions of features (1, C, h, w), or over a part of them: one sum for each kind."""
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Every region's means at every layer, by name, and the layer."""
+        return {region_key(layer, region): layer for layer in self.layers for region in range(self.regions)}
+
+    def measured(
+        self, features: Features, view: TileView
+    ) -> Iterator[tuple[str, Part | None, Tensor, dict[str, Tensor]]]:
+        """Name, place, count and sums of every region at every layer of a tile."""
+        for layer in self.layers:
+            of_layer = features[layer]
+            for name, part in view.window.guidance.at(layer):
+                count = view.window.part_at(part, *of_layer.shape[-2:]).sum()
+                found = self.measure(of_layer, view.window, part, view.product)
+                yield name, part, count, {f"{self.name} {kind} {name}": value for kind, value in found.items()}
+
+    def sums_of(self, features: Features, view: TileView) -> dict[str, Tensor]:
+        """Sum up every kind, and the weights of every region's positions ("count"), if there are regions."""
+        sums: dict[str, Tensor] = {}
+        for name, part, count, found in self.measured(features, view):
+            sums |= found if part is None else {**found, f"{self.name} count {name}": count}
+        return sums
+
+    def count(self, name: str, layer: str, sums: TileSums) -> float:
+        """Positions of a region at a layer of the whole picture."""
+        count = sums.get(f"{self.name} count {name}")
+        return self.size.layers[layer].positions if count is None else max(float(count), TINY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeansTerm(TargetTerm):
+    """A term that compares a painting's means with a style picture's.
+
+    Attributes
+    ----------
+    like : Tensor
+        Of the number type and on the device to compute with.
+    """
+
+    like: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64), repr=False, compare=False)
 
     @abstractmethod
     def distance(self, layer: str, target: Means) -> MeansLoss:
@@ -64,11 +103,6 @@ class MeansTerm(LossTerm):
     def on(self, like: Tensor) -> Self:
         """Give the term for gradients on the device and in the number type of `like`."""
         return replace(self, like=like)
-
-    @property
-    def places(self) -> dict[str, str]:
-        """Every region's means at every layer, by name, and the layer."""
-        return {region_key(layer, region): layer for layer in self.layers for region in range(self.regions)}
 
     @cached_property
     def distances(self) -> dict[str, MeansLoss]:
@@ -84,27 +118,15 @@ class MeansTerm(LossTerm):
         """Leave out what is made again where it is needed."""
         return {name: value for name, value in vars(self).items() if name != "distances"}
 
-    def _measured(self, view: TileView) -> Iterator[tuple[str, Part | None, Tensor, dict[str, Tensor]]]:
-        """Name, place, count and sums of every region at every layer of a tile."""
-        for layer in self.layers:
-            features = view.features[layer]
-            for name, part in view.window.guidance.at(layer):
-                count = view.window.part_at(part, *features.shape[-2:]).sum()
-                found = self.measure(features, view.window, part, view.product)
-                yield name, part, count, {f"{self.name} {kind} {name}": value for kind, value in found.items()}
-
     def sums(self, view: TileView) -> dict[str, Tensor]:
-        """Sum up every kind, and the weights of every region's positions ("count"), if there are regions."""
-        sums: dict[str, Tensor] = {}
-        for name, part, count, found in self._measured(view):
-            sums |= found if part is None else {**found, f"{self.name} count {name}": count}
-        return sums
+        """Sum up the painting's, see `sums_of`."""
+        return self.sums_of(view.features, view)
 
     def tile_statistics(self, view: TileView) -> dict[str, Tensor]:
         """Give the tile's own means, of the regions that are in it."""
         return {
             key: value / count.clamp(min=TINY)  # a tile may be all margin
-            for _, part, count, found in self._measured(view)
+            for _, part, count, found in self.measured(view.features, view)
             if part is None or not part.is_empty
             for key, value in found.items()
         }
@@ -112,15 +134,10 @@ class MeansTerm(LossTerm):
     def statistics(self, sums: TileSums) -> dict[str, Tensor]:
         """Give the whole picture's means."""
         return {
-            key: as_tensor(sums[key] / self._count(name, layer, sums), self.like)
+            key: as_tensor(sums[key] / self.count(name, layer, sums), self.like)
             for name, layer in self.places.items()
             for key in (f"{self.name} {kind} {name}" for kind in self.kinds)
         }
-
-    def _count(self, name: str, layer: str, sums: TileSums) -> float:
-        """Positions of a region at a layer of the whole picture."""
-        count = sums.get(f"{self.name} count {name}")
-        return self.size.layers[layer].positions if count is None else max(float(count), TINY)
 
     def _area(self, name: str, layer: str, sums: TileSums) -> float:
         """Share of the whole picture that is a region's at a layer."""

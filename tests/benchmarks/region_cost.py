@@ -26,6 +26,7 @@ from muralist.model.ways import usual_ways
 from muralist.model.weight_files import find_weights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.strength import KeptWeights
 from muralist.pipeline.tasks import DTYPES
 
 KINDS = ("none", "hard 2", "hard 5", "soft 2", "soft 5")
@@ -61,7 +62,9 @@ class Round:
     def __init__(self, network: Network, settings: Settings, kind: str, side: int, steps: int) -> None:
         given = masks(kind, side)
         count = 1 if given is None else len(given)
-        goal = objective(settings, targets_of(network, settings, count), side, side, 2.0, network.metric, count)
+        goal = objective(
+            settings, targets_of(network, settings, count), side, side, KeptWeights(2.0), network.metric, count
+        )
         random = np.random.default_rng(9)
         pixels = random.random((side, side, 3), np.float32)
         self.painter, self.state = TileOptimizer(network, goal), start_state(pixels, "lbfgs")
@@ -107,7 +110,7 @@ def as_row(kind: str, times: Mapping[str, list[float]], steps: int) -> dict[str,
 def main(side: int, steps: int, repeats: int, precision: str, results: Path) -> None:
     """Measure what regions cost."""
     torch.set_num_threads(1)
-    settings = Settings(device="cpu")
+    settings = Settings(device="cpu", content_weight=2)
     weights = find_weights(architecture(settings.network))
     network = load_network(settings.network, weights, settings.layers)
     network = network.prepared("cpu", DTYPES[precision], usual_ways("cpu"))

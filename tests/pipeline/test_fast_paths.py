@@ -19,6 +19,7 @@ from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.strength import KeptWeights
 
 pytestmark = pytest.mark.integration
 
@@ -69,10 +70,10 @@ def plain_convolution(x, weight, bias, step, padding, masked):
 
 def descent(dtype):
     """Losses of a small photograph after twenty steps of the bundled network, in one tile."""
-    settings, row = Settings(), architecture("compact")
+    settings, row = Settings(content_weight=6), architecture("compact")
     network = load_network("compact", find_weights(row), settings.layers).prepared("cpu", dtype)
     content, style = (pixels.astype(np.float32) / 255 for pixels in (photograph(), painting()))
-    goal = objective(settings, targets(network, style, settings), *content.shape[:2], 6.0, network.metric)
+    goal = objective(settings, targets(network, style, settings), *content.shape[:2], KeptWeights(6.0), network.metric)
     painter = TileOptimizer(network, goal)
     window = Window.full(to_tensor(content))
     features = painter.content_features(to_tensor(content))

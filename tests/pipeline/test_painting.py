@@ -301,13 +301,15 @@ def test_whatever_the_way_of_painting(tmp_path, way):
         assert found.left == wanted.left == 0
 
 
-def test_the_content_weight_for_a_strength_is_found_again(tmp_path, monkeypatch):
-    """It moves at the coarsest level, stays at all others, and is the same one after interruptions."""
+@pytest.mark.parametrize("name", strength.DIALS)
+def test_the_weights_for_a_strength_are_found_again(tmp_path, monkeypatch, name):
+    """They move at the coarsest levels, stay at all others, and are the same ones after interruptions."""
     monkeypatch.setattr(strength, "SETTLING_STEPS", 1)
+    monkeypatch.setattr(strength, "TUNED_LEVELS", 1)
     settings = SETTINGS.model_copy(update={"strength": 0.9})
     wanted = paint(tmp_path / "whole.png", InProcess(), settings)
-    weights = [[row.weights["content"] for row in wanted.state.losses if row.level == level] for level in (1, 2)]
-    assert weights[0][:2] == [strength.FIRST_WEIGHT] * 2
+    weights = [[row.weights[name] for row in wanted.state.losses if row.level == level] for level in (1, 2)]
+    assert weights[0][:2] == [strength.DIALS[name].first(0.9)] * 2
     assert len({*weights[0][1:], weights[1][0]}) == 4  # another after every round
     assert set(weights[1]) == {weights[1][0]}
     assert_same(in_pieces(tmp_path / "pieces.png", 3, settings), wanted)
@@ -386,7 +388,7 @@ def test_out_of_memory_tiles_are_halved(roomy, tmp_path, task, since):
     (notice,) = found.state.notices
     assert notice == "level 1 was painted in 4 tiles: no memory for 96 x 80 px"
     for row, wanted in zip(found.state.levels, roomy.state.levels, strict=True):
-        assert row.losses_last.keys() == {"style", "content", "tv"}
+        assert row.losses_last.keys() == {"style", "content", "luminance", "tv"}
         assert row.losses_last == pytest.approx(wanted.losses_last, rel=0.05)
     looks = [[(row.level, row.step) for row in each.state.losses] for each in (found, roomy)]
     assert looks[0] == looks[1]

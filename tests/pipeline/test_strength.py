@@ -1,4 +1,4 @@
-"""The content weight that is found for a strength."""
+"""The weights that are found for a strength."""
 
 from dataclasses import replace
 
@@ -7,76 +7,104 @@ import pytest
 from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.strength import (
-    FIRST_WEIGHT,
+    DIALS,
     LARGEST_FACTOR,
     SETTLING_STEPS,
-    content_weight,
-    wanted_content_loss,
+    TUNED_LEVELS,
+    KeptWeights,
+    kept_weights,
 )
 
-
-def row(content: float = 0.4, weight: float = 5.0, level: int = 1, step: int = SETTLING_STEPS) -> LossRecord:
-    """A look at the losses."""
-    losses, weights = {"style": 0.01, "content": content}, {"style": 1000.0, "content": weight}
-    return LossRecord(level, step, losses, weights, total=1.0)
+EACH = pytest.mark.parametrize("name", DIALS)
 
 
-ROW = row()
+def rows(
+    name: str, loss: float = 0.4, weight: float = 5.0, level: int = 1, step: int = SETTLING_STEPS
+) -> list[LossRecord]:
+    """Looks at the losses at the start of a level and so many steps later."""
+    losses, weights = {"style": 0.01, name: loss}, {"style": 1000.0, name: weight}
+    return [LossRecord(level, 100 * level + made, losses, weights, total=1.0) for made in (0, step)]
 
 
-def test_an_explicit_weight_counts():
+def weight_of(name: str, settings: Settings, rows: list[LossRecord], painted: float = 1.0) -> float:
+    """Weight of a term for the next round."""
+    return float(getattr(kept_weights(settings, rows, painted), name))
+
+
+@EACH
+def test_an_explicit_weight_counts(name):
     """Whatever the losses are, a weight that was asked for stays."""
-    assert content_weight(Settings(content_weight=3.5), [ROW]) == 3.5
-    assert content_weight(Settings(content_weight=0.0), []) == 0.0
+    assert weight_of(name, Settings(**{f"{name}_weight": 3.5}), rows(name)) == 3.5
+    assert weight_of(name, Settings(**{f"{name}_weight": 0.0}), []) == 0.0
 
 
-@pytest.mark.parametrize("rows", [[], [replace(ROW, losses={"style": 0.01}, weights={"style": 1000.0})]])
-def test_nothing_known_is_the_first_weight(rows):
-    """Before the first look, and where content does not count, the weight is the first one."""
-    assert content_weight(Settings(), rows) == FIRST_WEIGHT
+@pytest.mark.parametrize("known", [[], [LossRecord(1, 40, {"style": 0.01}, {"style": 1000.0}, total=1.0)]])
+def test_nothing_known_is_the_first_weight(known):
+    """Before the first look, and where a term does not count, its weight is the usual one, or that of the strength."""
+    assert kept_weights(Settings(), known) == KeptWeights(DIALS["content"].usual, DIALS["luminance"].usual)
+    gentle, strong = (kept_weights(Settings(strength=strength), known) for strength in (0.2, 0.8))
+    assert gentle.content > 2 * DIALS["content"].usual > 4 * strong.content
+    assert gentle.luminance > 2 * DIALS["luminance"].usual > 4 * strong.luminance
 
 
-def test_the_start_tells_nothing():
-    """A painting begins as the photograph: until strokes are there, its small content loss changes no weight."""
-    assert content_weight(Settings(), [row(step=SETTLING_STEPS - 1, content=0.001)]) == 5.0
+@EACH
+def test_the_start_tells_nothing(name):
+    """A level begins as the photograph, or with its detail: until strokes are there, its losses change no weight."""
+    for level in (1, TUNED_LEVELS):
+        early = rows(name, step=SETTLING_STEPS - 1, loss=0.001, level=level)
+        assert weight_of(name, Settings(), [*rows(name, level=1), *early]) == 5.0
 
 
+@EACH
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
-def test_too_much_content_loss_raises_the_weight(strength):
+def test_too_much_loss_raises_the_weight(name, strength):
     """Above what the strength asks for the weight rises, below it falls, at it stays; by at most a factor a round."""
-    wanted, settings = wanted_content_loss(strength), Settings(strength=strength)
-    weights = [content_weight(settings, [row(content=wanted * f)]) for f in (0.1, 0.9, 1.0, 1.1, 10.0)]
+    wanted, settings = DIALS[name].wanted(strength), Settings(strength=strength)
+    weights = [weight_of(name, settings, rows(name, loss=wanted * f)) for f in (0.1, 0.9, 1.0, 1.1, 10.0)]
     assert weights == sorted(weights)
     assert weights[2] == pytest.approx(5.0)
     assert (weights[0], weights[-1]) == (5.0 / LARGEST_FACTOR, 5.0 * LARGEST_FACTOR)
 
 
-def test_finer_levels_keep_the_weight():
-    """What was found at the coarsest level is the weight of all others, whatever their losses."""
-    rows = [ROW, row(level=2, content=0.9, weight=7.0)]
-    assert content_weight(Settings(), rows) == 7.0
+@EACH
+def test_finer_levels_keep_the_weight(name):
+    """What was found at the coarsest levels is the weight of all others, whatever their losses."""
+    tuned = [*rows(name), *rows(name, level=TUNED_LEVELS, loss=0.9, weight=7.0)]
+    assert weight_of(name, Settings(), tuned) == 7.0 * LARGEST_FACTOR
+    assert weight_of(name, Settings(), [*tuned, *rows(name, level=TUNED_LEVELS + 1, loss=0.9, weight=7.0)]) == 7.0
 
 
-def test_more_strength_wants_more_content_loss():
+@EACH
+def test_more_strength_wants_more_loss(name):
     """The dial runs one way."""
-    wanted = [wanted_content_loss(strength / 10) for strength in range(11)]
+    wanted = [DIALS[name].wanted(strength / 10) for strength in range(11)]
     assert wanted == sorted(set(wanted))
-    assert 0 < wanted[0] < wanted[-1] < 1
+    assert 0 < wanted[0] < wanted[-1] <= 1
 
 
-def test_it_finds_the_loss_that_was_asked_for():
-    """On pictures whose content loss answers to the weight in different ways, it ends at the wanted loss for all."""
-    for scale, power in ((0.9, 0.3), (1.5, 0.5), (0.4, 0.2)):
-        rows: list[LossRecord] = []
-        for made in range(20):
-            weight = content_weight(Settings(), rows)
-            content = 0.0 if made == 0 else scale * weight**-power
-            rows.append(row(step=10 * made, content=content, weight=weight))
-        assert rows[-1].losses["content"] == pytest.approx(wanted_content_loss(0.5), rel=0.05)
+@pytest.mark.parametrize(
+    ("name", "scale", "power"),
+    [
+        ("content", 0.9, 0.3),
+        ("content", 1.5, 0.5),
+        ("content", 0.4, 0.2),
+        ("luminance", 0.8, 0.3),
+        ("luminance", 0.5, 0.25),
+    ],
+)
+def test_it_finds_the_loss_that_was_asked_for(name, scale, power):
+    """On pictures whose loss answers to the weight in different ways, it ends at the wanted loss for all."""
+    seen = rows(name, loss=0.0, weight=DIALS[name].usual)[:1]
+    for made in range(1, 25):
+        weight = weight_of(name, Settings(), seen)
+        loss = scale * weight**-power
+        seen.append(replace(seen[0], step=100 + 10 * made, losses={name: loss}, weights={name: weight}))
+    assert seen[-1].losses[name] == pytest.approx(DIALS[name].wanted(0.5), rel=0.05)
 
 
-def test_less_is_wanted_where_less_is_painted():
-    """Where masks leave half of the picture as it is, half the content loss is at what is wanted."""
-    wanted = wanted_content_loss(0.5)
-    assert content_weight(Settings(), [row(content=wanted / 2)], painted=0.5) == pytest.approx(5.0)
-    assert content_weight(Settings(), [row(content=wanted)], painted=0.5) > 5.0
+@EACH
+def test_less_is_wanted_where_less_is_painted(name):
+    """Where masks leave half of the picture as it is, half the loss is at what is wanted."""
+    wanted = DIALS[name].wanted(0.5)
+    assert weight_of(name, Settings(), rows(name, loss=wanted / 2), painted=0.5) == pytest.approx(5.0)
+    assert weight_of(name, Settings(), rows(name, loss=wanted), painted=0.5) > 5.0

@@ -18,6 +18,7 @@ from PIL import Image
 
 from muralist.model.architecture import architecture
 from muralist.model.errors import DivergedError
+from muralist.model.losses.luminance import LUMINANCE_LAYERS
 from muralist.model.regions import ONE_REGION, Part
 from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES
 from muralist.model.statistics import Window, style_sums
@@ -32,13 +33,14 @@ from muralist.pipeline.prepare_level import file_canvas, with_margin
 from muralist.pipeline.regions import RegionLayout
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import RunFolder
+from muralist.pipeline.strength import KeptWeights
 from muralist.tiling.grid import Span
 
 pytestmark = pytest.mark.integration
 
 SETTINGS = Settings(**TINY)
 NETWORK = architecture(SETTINGS.network)
-WEIGHT = 2.0  # of the content loss
+WEIGHTS = KeptWeights(2.0, 1.0)
 
 
 def new_context(folder: Path, settings: Settings = SETTINGS, shares: tuple[float, ...] = (1.0,)) -> RenderContext:
@@ -76,7 +78,7 @@ def everywhere(context: RenderContext, level: Level, task: str, filed: int | Non
     """Run a task on all tiles, last tile first, and add up."""
     for tile in reversed(list(level.grid)):
         assert getattr(tasks, task)(context, level, tile.index, *arguments).number == tile.index
-    return tasks.add_up(context, level, filed, WEIGHT)
+    return tasks.add_up(context, level, filed, WEIGHTS)
 
 
 def origin_of(context: RenderContext, level: Level) -> tuple[Level, int] | None:
@@ -89,7 +91,7 @@ def paint_level(context: RenderContext, level: Level) -> list[dict[str, float]]:
     """Paint a level as the driver would, but keep all rounds; the losses of each, and of the last canvas."""
     prepare_level(context, level)
     losses = [everywhere(context, level, "prepare_tile", 0, 0, origin_of(context, level))]
-    losses += [everywhere(context, level, "paint_tile", made + 1, made, WEIGHT) for made in range(len(level.rounds))]
+    losses += [everywhere(context, level, "paint_tile", made + 1, made, WEIGHTS) for made in range(len(level.rounds))]
     return [*losses, everywhere(context, level, "measure_tile", None, len(level.rounds))]
 
 
@@ -194,7 +196,7 @@ def test_smaller_tiles_go_on_with_the_same_canvas(done):
     before, after = (context.canvas(each, 1).read(level.grid.box) for each in (done.levels[1], level))
     np.testing.assert_allclose(after, before, rtol=1e-6, atol=1e-6)
     assert losses.terms["style"] == pytest.approx(done.losses[1][1].terms["style"], rel=0.05)
-    everywhere(context, level, "paint_tile", 2, 1, WEIGHT)
+    everywhere(context, level, "paint_tile", 2, 1, WEIGHTS)
 
 
 def test_tasks_may_run_twice(done):
@@ -207,10 +209,10 @@ def test_tasks_may_run_twice(done):
         for tile in level.grid:
             tasks.prepare_tile(context, level, tile.index, 0, origin_of(context, level))
             for made in reversed(range(rounds)):
-                tasks.paint_tile(context, level, tile.index, made, WEIGHT)
+                tasks.paint_tile(context, level, tile.index, made, WEIGHTS)
             tasks.measure_tile(context, level, tile.index, rounds)
         for made in (*range(rounds + 1), None):
-            tasks.add_up(context, level, made, WEIGHT)
+            tasks.add_up(context, level, made, WEIGHTS)
     after = contents(context.folder.store.local)
     assert before.keys() == after.keys()
     assert [name for name in before if before[name] != after[name]] == []
@@ -239,10 +241,10 @@ def _side_by_side(context: RenderContext, level: Level, pool: ThreadPoolExecutor
     prepare_level(context, level)
     tiles, filed = range(len(level.grid)), len(level.rounds)
     yield from pool.map(lambda n: tasks.prepare_tile(context, level, n, 0, origin_of(context, level)), tiles)
-    tasks.add_up(context, level, 0, WEIGHT)
+    tasks.add_up(context, level, 0, WEIGHTS)
     for made in range(filed):
-        yield from pool.map(lambda n, made=made: tasks.paint_tile(context, level, n, made, WEIGHT), tiles)
-        tasks.add_up(context, level, made + 1, WEIGHT)
+        yield from pool.map(lambda n, made=made: tasks.paint_tile(context, level, n, made, WEIGHTS), tiles)
+        tasks.add_up(context, level, made + 1, WEIGHTS)
     yield from pool.map(lambda n: tasks.measure_tile(context, level, n, filed), tiles)
 
 
@@ -258,7 +260,7 @@ def test_two_jobs_do_not_mix(done, tmp_path):
 
     alone = state(done.context, 1)
     for context in (other, done.context):
-        tasks.paint_tile(context, level, 0, 0, WEIGHT)
+        tasks.paint_tile(context, level, 0, 0, WEIGHTS)
     assert state(done.context, 1) == alone
     assert state(other, 0) == state(done.context, 0)
     assert state(other, 1) != alone
@@ -270,7 +272,7 @@ def test_tiles_tell_what_they_fetched(done):
     for tile in level.grid:
         reached = sum(np.prod((each.extent & tile.outer).shape) for each in level.grid.touching(tile.outer))
         painted, measured = (
-            tasks.paint_tile(context, level, tile.index, 0, WEIGHT),
+            tasks.paint_tile(context, level, tile.index, 0, WEIGHTS),
             tasks.measure_tile(context, level, tile.index, 2),
         )
         assert painted[:2] == (tile.index, reached * PLANES[SETTINGS.optimizer] * 3 * 4)
@@ -296,12 +298,13 @@ def test_without_masks_nothing_is_done_for_them(done, monkeypatch):
     assert tasks._window(context, level, level.grid[0]).guidance is ONE_REGION
     filed = context.folder.read(context.folder.sums(level, 1, 0))
     assert {name for name in filed if "gram" in name or "count" in name} == {
-        f"style gram {layer}" for layer in SETTINGS.style_layers
+        *(f"style gram {layer}" for layer in SETTINGS.style_layers),
+        "luminance gram luminance",
     }
     before = contents(context.folder.store.local)
     monkeypatch.setattr(Part, "of", lambda *given: pytest.fail("asked for a part of a region"))
     monkeypatch.setattr(Part, "add_to", lambda *given: pytest.fail("weighted by a region"))
-    everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
+    everywhere(context, level, "paint_tile", 1, 0, WEIGHTS)
     assert contents(context.folder.store.local) == before
 
 
@@ -333,7 +336,7 @@ def test_a_tile_in_the_margin_alone_is_painted(tmp_path):
     level = levels_of(context)[0]
     prepare_level(context, level)
     everywhere(context, level, "prepare_tile", 0, 0, None)
-    losses = everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
+    losses = everywhere(context, level, "paint_tile", 1, 0, WEIGHTS)
     outside = [tile for tile in level.grid if min((tile.outer & level.picture_box).shape) <= 0]
     assert outside
     assert np.isfinite(context.canvas(level, 1).read(level.grid.box)).all()
@@ -349,12 +352,13 @@ def test_style_statistics_do_not_depend_on_their_tiles(tmp_path):
     tasks.style_targets(context, level, 0)
     whole = to_tensor(picture)
     with torch.no_grad():
-        features = tasks._network_of(context)(whole, tuple(SETTINGS.style_layers))
+        features = tasks._network_of(context)(whole, (*SETTINGS.style_layers, *LUMINANCE_LAYERS))
     targets = context.folder.read(context.folder.targets(level, 0))
-    assert set(targets) == {f"style {what} {layer}" for what in ("gram", "mean") for layer in SETTINGS.style_layers}
+    names = {layer: "luminance" if layer in LUMINANCE_LAYERS else "style" for layer in features}
+    assert set(targets) == {f"{name} {what} {layer}" for what in ("gram", "mean") for layer, name in names.items()}
     for layer, f in features.items():
         wanted = style_sums(f, Window.full(whole))[0].numpy() / (f.shape[2] * f.shape[3])
-        assert np.linalg.norm(targets[f"style gram {layer}"] - wanted) < 1e-5 * np.linalg.norm(wanted)
+        assert np.linalg.norm(targets[f"{names[layer]} gram {layer}"] - wanted) < 1e-5 * np.linalg.norm(wanted)
 
 
 LOADED = "import pickle, sys; pickle.loads(bytes.fromhex(sys.argv[1])); print('torch' in sys.modules)"
@@ -378,7 +382,7 @@ def test_a_tile_that_does_not_fit_is_named(done, monkeypatch, task):
         monkeypatch.setattr(tasks.TileOptimizer, name, exhausted)
     context, level = done.context, done.levels[1]
     height, width = level.grid[3].outer.shape
-    arguments = {"prepare_tile": (0, origin_of(context, level)), "paint_tile": (0, WEIGHT), "measure_tile": (0,)}[task]
+    arguments = {"prepare_tile": (0, origin_of(context, level)), "paint_tile": (0, WEIGHTS), "measure_tile": (0,)}[task]
     with pytest.raises(DeviceMemoryError, match=rf"memory .*\b{width} x {height} px; .*--tile"):
         getattr(tasks, task)(context, level, 3, *arguments)
 
@@ -419,8 +423,8 @@ def test_a_term_without_weight_is_not_computed(tmp_path, missing, counts):
     level = levels_of(context)[0]
     prepare_level(context, level)
     first = everywhere(context, level, "prepare_tile", 0, 0, None)
-    everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
-    last = everywhere(context, level, "paint_tile", 2, 1, WEIGHT)
+    everywhere(context, level, "paint_tile", 1, 0, WEIGHTS)
+    last = everywhere(context, level, "paint_tile", 2, 1, WEIGHTS)
     assert missing not in first.terms
     assert 0 < last.terms[counts] < first.terms[counts]
     assert set(tasks._features(context, level, level.grid[0])) == (set() if missing == "content" else {"relu4_2"})
@@ -432,11 +436,14 @@ def test_moments_take_the_place_of_style(tmp_path):
     context = new_context(tmp_path, SETTINGS.model_copy(update={"style_weight": 0.0, "moments_weight": 300.0}))
     level = levels_of(context)[0]
     prepare_level(context, level)
-    assert {name.split()[0] for name in context.folder.read(context.folder.targets(level, 0))} == {"moments"}
+    assert {name.split()[0] for name in context.folder.read(context.folder.targets(level, 0))} == {
+        "moments",
+        "luminance",
+    }
     first = everywhere(context, level, "prepare_tile", 0, 0, None)
-    everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
-    last = everywhere(context, level, "paint_tile", 2, 1, WEIGHT)
-    assert last.terms.keys() == {"moments", "content", "tv"}
+    everywhere(context, level, "paint_tile", 1, 0, WEIGHTS)
+    last = everywhere(context, level, "paint_tile", 2, 1, WEIGHTS)
+    assert last.terms.keys() == {"moments", "content", "luminance", "tv"}
     assert last.weights["moments"] == 300
     assert last.terms["moments"] < first.terms["moments"]
 
@@ -467,7 +474,7 @@ def test_tiles_without_strength_are_not_painted(tmp_path, monkeypatch):
     painted = []
     paint = TileOptimizer.paint
     monkeypatch.setattr(TileOptimizer, "paint", lambda *given: painted.append(given[1].shape) or paint(*given))
-    everywhere(context, level, "paint_tile", 1, 0, WEIGHT)
+    everywhere(context, level, "paint_tile", 1, 0, WEIGHTS)
     assert level.grid.shape == (2, 2)
     assert len(painted) == 2
     before, after = (context.canvas(level, made).read(level.grid.box)[PIXELS] for made in (0, 1))

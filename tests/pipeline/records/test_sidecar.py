@@ -16,6 +16,8 @@ from muralist.pipeline.records.sidecar import write_sidecar
 from muralist.pipeline.render_plan import sidecar_path
 from muralist.pipeline.settings import Settings
 
+TERMS = {"style", "content", "luminance", "tv"}
+
 
 def test_the_keys_that_other_tools_rely_on(painted):
     """A sidecar is plain JSON with these keys; losses and seconds are finite numbers."""
@@ -39,7 +41,7 @@ def test_the_keys_that_other_tools_rely_on(painted):
         assert facts == set(level)
         assert level["ended"] == "steps"
         assert level["kept"] == level["rounds"]
-        assert level["losses_first"].keys() == level["losses_last"].keys() == {"style", "content", "tv"}
+        assert level["losses_first"].keys() == level["losses_last"].keys() == TERMS
         losses = [*level["losses_first"].values(), *level["losses_last"].values()]
         assert all(math.isfinite(number) for number in [level["seconds"], *losses])
 

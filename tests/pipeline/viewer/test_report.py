@@ -73,7 +73,9 @@ def test_page_and_tiles_fit_together(own, painted):
 def test_losses_are_those_of_the_record_with_their_weights(own):
     """The total of every row is the sum of its weighted terms."""
     for row in data_of(write_report(own))["losses"]:
-        assert row["total"] == pytest.approx(row["style"] + row["content"] + row["tv"], rel=1e-5)
+        assert row["total"] == pytest.approx(
+            sum(row[name] for name in ("style", "content", "luminance", "tv")), rel=1e-5
+        )
 
 
 def test_the_command_paints_the_same(own, painted):

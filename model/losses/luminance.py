@@ -1,0 +1,127 @@
+"""The luminance term: light and dark stay where the photograph has them, within the range that the style has.
+
+With l the painting's luminance and p the photograph's, both shrunk to means of blocks of pixels:
+
+    mean (l - t)^2 / s^2,    t = s (p - m) / d + u
+
+where m and d are the photograph's mean and deviation, u and s the style picture's at the same scale. The photograph in
+the style's light has 0, a painting that has nothing to do with it about 2.
+
+What a picture shows is told by its light and dark: after an abstract style `relu4_2` can be kept well, and nothing be
+recognized. Mapping luminance by mean and deviation is equation 10 of Gatys et al. 2017 ("Controlling perceptual factors
+in neural style transfer"), who bring the style's to the photograph's; holding a shrunk copy of the painting to that of
+the photograph is akin to the Laplacian loss of Li et al. 2017 ("Laplacian-steered neural style transfer").
+
+The target is known before anything is painted, so a tile needs to know nothing of others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log2, sqrt
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..architecture import LUMINANCE, SHRINK_FACTORS
+from ..regions import Part
+from ..statistics import TileSums, Window, laid_out_like, positions, style_sums
+from ..ways import GramProduct
+from .means import TargetTerm
+from .terms import TileView
+
+LUMINANCE_LAYERS: Final = (LUMINANCE, *(f"{LUMINANCE}/{factor}" for factor in SHRINK_FACTORS))
+POSITIONS: Final = 192  # along the long side, about; what is finer is left to the strokes
+LEAST_DEVIATION: Final = 0.01  # of a style picture's luminance; below, it is as good as uniform
+LARGEST_GAIN: Final = 4.0  # of a photograph's contrast, or the noise of one in fog becomes its subject
+
+
+def luminance_layer(height: int, width: int, stride: int) -> str:
+    """Choose the layer for a picture of this size, px, whose tiles are made of blocks of `stride` px.
+
+    >>> luminance_layer(128, 192, 16), luminance_layer(900, 1200, 16), luminance_layer(9000, 12000, 16)
+    ('luminance', 'luminance/8', 'luminance/16')
+    """
+    halvings = min(round(log2(max(height, width) / POSITIONS)), int(log2(stride)), len(LUMINANCE_LAYERS) - 1)
+    return LUMINANCE_LAYERS[max(halvings, 0)]
+
+
+class _Mapping(NamedTuple):
+    """From the photograph's luminance p to the target gain p + shift, which has this variance, or nearly."""
+
+    gain: float
+    shift: float
+    variance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LuminanceTerm(TargetTerm):
+    """The luminance term, at one of `LUMINANCE_LAYERS`."""
+
+    name = "luminance"
+    compares = True
+    kinds = ("gram", "mean")
+
+    @classmethod
+    def measure(
+        cls, features: Tensor, window: Window, part: Part | None = None, product: GramProduct = "float32"
+    ) -> dict[str, Tensor]:
+        """Sum up l^2 (1, 1) and l (1,); of two pictures' luminance, all products (2, 2) and both (2,)."""
+        return dict(zip(cls.kinds, style_sums(features, window, part, product), strict=True))
+
+    def sums(self, view: TileView) -> dict[str, Tensor]:
+        """Sum up products (2, 2) and values (2,) of the painting's and the photograph's luminance."""
+        both = {layer: torch.cat([view.features[layer], view.content[layer]], 1) for layer in self.layers}
+        return self.sums_of(both, view)
+
+    def value(self, sums: TileSums) -> float:
+        """Compute the mean over positions and regions."""
+        constants, loss = self.constants(sums), 0.0
+        for name, layer in self.places.items():
+            gain, shift, variance = self._mapping(name, constants)
+            apart = np.array([1, -gain])
+            gram, mean = (sums[f"{self.name} {kind} {name}"] for kind in self.kinds)
+            error = apart @ gram @ apart - 2 * shift * (apart @ mean) + shift**2 * self.count(name, layer, sums)
+            loss += float(error) / (variance * self.size.layers[layer].positions)
+        return loss
+
+    def constants(self, sums: TileSums) -> dict[str, float]:
+        """Give the photograph's mean luminance, and that of its square, of every region."""
+        found: dict[str, float] = {}
+        for name, layer in self.places.items():
+            count = self.count(name, layer, sums)
+            found[f"{self.name} photograph {name}"] = float(sums[f"{self.name} mean {name}"][1]) / count
+            found[f"{self.name} photograph square {name}"] = float(sums[f"{self.name} gram {name}"][1, 1]) / count
+        return found
+
+    def _mapping(self, name: str, constants: Mapping[str, float]) -> _Mapping:
+        mean = constants[f"{self.name} photograph {name}"]
+        deviation = _deviation(mean, constants[f"{self.name} photograph square {name}"])
+        style_mean = float(self.targets[f"{self.name} mean {name}"][0])
+        style_deviation = _deviation(style_mean, float(self.targets[f"{self.name} gram {name}"][0, 0]))
+        gain = min(style_deviation / deviation, LARGEST_GAIN) if deviation else 0.0
+        return _Mapping(gain, style_mean - gain * mean, max(style_deviation, LEAST_DEVIATION) ** 2)
+
+    def gradient(
+        self, view: TileView, statistics: Mapping[str, Tensor], constants: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """Compute the gradient at the luminance; where there are regions, times what counts of the position."""
+        gradients = {}
+        for layer in self.layers:
+            painting, photograph = (positions(each[layer]) for each in (view.features, view.content))
+            gradient = torch.zeros_like(painting)
+            for name, part in view.window.guidance.at(layer):
+                gain, shift, variance = self._mapping(name, constants)
+                factor = 2 * self.weight * self.size.pixels / (variance * self.size.layers[layer].positions)
+                pull = factor * (painting - gain * photograph - shift)
+                if part is None:
+                    gradient = pull
+                else:
+                    part.add_to(gradient, part.of_positions(pull))
+            gradients[layer] = laid_out_like(view.features[layer], gradient)
+        return gradients
+
+
+def _deviation(mean: float, square: float) -> float:
+    return sqrt(max(square - mean**2, 0.0))
