@@ -2,48 +2,52 @@
 
 A round is a function from named tensors to named tensors that neither looks at a number nor keeps anything, so all
 tiles of one shape can share a recording: their tensors are copied into those it was made with. What is done for the
-first time is done as usual, which lets libraries choose their ways and set themselves up; the second time is recorded.
+first time is done as usual, which lets libraries choose their ways and set themselves up, in every thread; the second
+time is recorded.
 """
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from threading import RLock
+from functools import partial
+from threading import get_ident, local
 
 import torch
 from torch import Tensor
+
+from .transfer import ENQUEUING
 
 Tensors = Mapping[str, Tensor]
 Work = Callable[[Tensors], Tensors]
 Replay = Callable[[], object]
 Record = Callable[[Callable[[], Tensors]], tuple[Replay, Tensors]]
-MOST = 12  # recordings that are kept: kinds of rounds of one level
+MOST = 12  # recordings that are kept: kinds of rounds of the levels that are being painted
+SEEN = 100  # kinds that are remembered
 
 
 @dataclass
 class Graphs:
-    """Recordings of the rounds of one level, as all of them share the memory they compute in. Safe in threads.
+    """Recordings of rounds, which share the memory they compute in. Safe in threads.
 
     Attributes
     ----------
     recorder : callable or None
-        Makes, for every level, what records: it calls what it is given, and returns what does it again and the result,
-        which every replay overwrites. None records nothing.
-    lock : RLock
-        To be held until a result has been taken away: the next replay overwrites it.
-    replayed : bool
-        Whether the last piece of work was a replay.
+        Makes what records: it calls what it is given, and returns what does it again and the result, which every
+        replay overwrites. Recordings by the same one are never replayed at the same time. None records nothing.
     trouble : str
         Why recording was given up; "" if it was not.
     """
 
     recorder: Callable[[], Record] | None = None
-    lock: RLock = field(default_factory=RLock)
-    replayed: bool = False
     trouble: str = ""
-    _owner: object = None
     _record: Record | None = None
-    _seen: set[Hashable] = field(default_factory=set)
-    _recordings: dict[Hashable, "_Recording"] = field(default_factory=dict)
+    _seen: dict[Hashable, object] = field(default_factory=dict)
+    _recordings: dict[Hashable, "_Recording"] = field(default_factory=dict)  # the one used last comes last
+    _mine: local = field(default_factory=local)
+
+    @property
+    def replayed(self) -> bool:
+        """Whether the last piece of work of this thread was a replay."""
+        return getattr(self._mine, "replayed", False)
 
     def run(self, owner: object, key: Hashable, work: Work, given: Tensors) -> Tensors:
         """Do a piece of work, or replay what was recorded of it.
@@ -51,71 +55,96 @@ class Graphs:
         Parameters
         ----------
         owner : object
-            What `work` belongs to. Only recordings of one owner are kept.
+            What `work` belongs to, and whose tensors it uses.
         key : hashable or None
-            All that the work depends on beside its tensors; None for what will not be done again.
+            All that the work depends on beside owner and tensors; None for what will not be done again.
         work : callable
             Given the tensors, returns others. It must not wait for the device.
         given : mapping str -> Tensor
             Of the same names, shapes and number types for the same key.
+
+        Raises
+        ------
+        torch.OutOfMemoryError
+            Also where there is enough memory for the work, but not to record it.
         """
-        if owner is not self._owner:
-            self.clear()
-            self._owner, self._record = owner, self.recorder and self.recorder()
-        recording = self._recordings.get(key) or self._new_recording(key, work, given)
-        self.replayed = recording is not None
-        return work(given) if recording is None else recording.replay_with(given)
+        with ENQUEUING:
+            recording = self._recording_of(owner, key, work, given)
+            self._mine.replayed = recording is not None
+            return work(given) if recording is None else recording.replay_with(given)
 
     def clear(self) -> None:
         """Forget all recordings, which gives their memory back."""
-        self._owner = self._record = None
-        self._seen.clear()
-        self._recordings.clear()
+        with ENQUEUING:
+            self._record = None
+            self._seen.clear()
+            self._recordings.clear()
 
-    def _new_recording(self, key: Hashable, work: Work, given: Tensors) -> "_Recording | None":
-        if self._record is None or key is None or len(self._recordings) == MOST:
+    def _recording_of(self, owner: object, key: Hashable, work: Work, given: Tensors) -> "_Recording | None":
+        """Give what was recorded of some work, or record it if it was done before."""
+        if self.recorder is None or key is None:
             return None
-        if key not in self._seen:
-            self._seen.add(key)
+        place = id(owner), key
+        recording = self._recordings.pop(place, None) or self._new_recording(owner, (place, get_ident()), work, given)
+        if recording is not None:
+            self._recordings[place] = recording
+            if len(self._recordings) > MOST:
+                del self._recordings[next(iter(self._recordings))]
+        return recording
+
+    def _new_recording(self, owner: object, seen: Hashable, work: Work, given: Tensors) -> "_Recording | None":
+        if seen not in self._seen:
+            self._seen[seen] = owner  # which keeps its id
+            if len(self._seen) > SEEN:
+                del self._seen[next(iter(self._seen))]
             return None
+        assert self.recorder is not None
+        self._record = self._record or self.recorder()
         own = {name: value.clone() for name, value in given.items()}
         try:
-            replay, result = self._record(lambda: work(own))
-        except RuntimeError as error:  # which torch raises for whatever a device refuses, memory included
+            replay, result = self._record(partial(work, own))
+        except torch.OutOfMemoryError:  # smaller tiles may be recorded
+            self.clear()
+            raise
+        except RuntimeError as error:  # which torch raises for whatever else a device refuses
             self.clear()
             self.recorder, self.trouble = None, str(error).partition("\n")[0]
             return None
-        self._recordings[key] = recording = _Recording(own, replay, result)
-        return recording
+        return _Recording(owner, own, replay, result)
 
 
 @dataclass(frozen=True)
 class _Recording:
+    owner: object
     given: dict[str, Tensor]
     replay: Replay
     result: Tensors
 
     def replay_with(self, given: Tensors) -> Tensors:
+        """Do it again with other tensors; return copies of the result, which the next replay overwrites."""
         for name, value in given.items():
             self.given[name].copy_(value, non_blocking=True)
         self.replay()
-        return self.result
+        return {name: value.clone() for name, value in self.result.items()}
 
 
-def cuda_graphs() -> Graphs:
-    """Return what records CUDA graphs."""
-    return Graphs(_cuda_recorder)
+def cuda_graphs(device: str) -> Graphs:
+    """Return what records CUDA graphs on a device."""
+    return Graphs(partial(_cuda_recorder, device))
 
 
-def _cuda_recorder() -> Record:
+def _cuda_recorder(device: str) -> Record:
     """Record graphs that share a pool of memory: only one of them is replayed at a time."""
     pool = None
 
     def record(work: Callable[[], Tensors]) -> tuple[Replay, Tensors]:
         nonlocal pool
         graph = torch.cuda.CUDAGraph()
-        # Other threads may go on: what they ask of the device has nothing to do with the recording.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        with (
+            torch.cuda.device(device),  # which is recorded
+            torch.cuda.stream(torch.cuda.current_stream(device)),  # to return to: older torch fails to, if this fails
+            torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),  # others may wait for their results
+        ):
             result = work()
         pool = graph.pool()
         return graph.replay, result

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .regions import ONE_REGION, Guidance, Part
+from .transfer import upload
 from .ways import GramProduct
 
 TileSums = Mapping[str, np.ndarray]  # float64, in NumPy, so that they are cheap to move and to keep
@@ -37,7 +38,7 @@ class Window:
         cls, rows: np.ndarray, cols: np.ndarray, device: str | torch.device = "cpu", guidance: Guidance = ONE_REGION
     ) -> "Window":
         """Make a window of NumPy factors."""
-        down, across = (torch.from_numpy(np.ascontiguousarray(w)).to(device) for w in (rows, cols))
+        down, across = (upload(torch.from_numpy(np.ascontiguousarray(w)), device) for w in (rows, cols))
         return cls(down, across, guidance)
 
     @classmethod
@@ -130,12 +131,9 @@ def _sums_of_rounded(matrix: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
     return gram, weighted.sum(0, dtype=torch.float32)
 
 
-def on_host(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Bring sums to NumPy, in float64. A device is asked for all of them at once."""
-    flat = torch.cat([value.flatten() for value in tensors.values()]).cpu().double().numpy()
-    ends = np.cumsum([value.numel() for value in tensors.values()])
-    parts = zip(tensors.items(), np.split(flat, ends[:-1]), strict=True)
-    return {name: part.reshape(value.shape) for (name, value), part in parts}
+def as_sums(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Turn sums that are on the host into NumPy's, in float64."""
+    return {name: value.double().numpy() for name, value in tensors.items()}
 
 
 def total(parts: Iterable[TileSums]) -> dict[str, np.ndarray]:
@@ -149,7 +147,7 @@ def total(parts: Iterable[TileSums]) -> dict[str, np.ndarray]:
 
 def as_tensor(values: np.ndarray, like: Tensor) -> Tensor:
     """Bring values to a tensor's number type and device, in this order: not every device has float64."""
-    return torch.from_numpy(np.asarray(values)).to(like.dtype).to(like.device)
+    return upload(torch.from_numpy(np.asarray(values)).to(like.dtype), like.device)
 
 
 def upcast_dtype(dtype: torch.dtype) -> torch.dtype:

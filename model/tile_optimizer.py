@@ -27,7 +27,8 @@ from .ops import gradient_at
 from .optimizers import Descent, Planes, StepSchedule
 from .regions import ONE_REGION, Guidance
 from .state import PIXELS
-from .statistics import TileSums, Window, absolute_sum, as_tensor, on_host, upcast, upcast_dtype
+from .statistics import TileSums, Window, absolute_sum, as_sums, as_tensor, upcast, upcast_dtype
+from .transfer import ENQUEUING, computed, upload
 
 ATTEMPTS = 8
 TINY = 1e-30
@@ -36,7 +37,7 @@ NORM = "norm "  # begins the names of gradients' norms among the sums
 
 def to_tensor(pixels: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
     """Turn (height, width, 3) into (1, 3, height, width), channels last in memory."""
-    return torch.from_numpy(np.array(pixels)).to(device)[None].permute(0, 3, 1, 2)
+    return upload(torch.from_numpy(np.array(pixels)), device)[None].permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class TileOptimizer:
     @torch.no_grad()
     def content_features(self, content: Tensor) -> Features:
         """Compute what of the photograph the painting is to keep."""
-        return self._features(content, self.objective.content_layers)
+        with ENQUEUING:
+            return self._features(content, self.objective.content_layers)
 
     def _features(self, picture: Tensor, layers: tuple[str, ...]) -> Features:
         features: Features = self.network(picture, layers) if layers else {}
@@ -79,7 +81,7 @@ class TileOptimizer:
     @torch.no_grad()
     def measure(self, picture: Tensor, content: Features, window: Window) -> TileSums:
         """Sum up a tile's share of the losses."""
-        return on_host(self._sums(picture, content, window))
+        return as_sums(computed(lambda: self._sums(picture, content, window)))
 
     def _sums(self, picture: Tensor, content: Features, window: Window) -> dict[str, Tensor]:
         features = self._features(picture, self.objective.layers)
@@ -123,12 +125,10 @@ class TileOptimizer:
         key, work, given = self.round_of(state, content, window, whole, steps, consensus)
 
         def attempt(numbers: Tensor) -> Tensors:
-            return self.graphs.run(self, key, work, given | {"numbers": numbers})
+            return computed(lambda: self.graphs.run(self, key, work, given | {"numbers": numbers}))
 
-        with self.graphs.lock:
-            found = until_finite(attempt, steps, self.like)
-            sums = on_host({name: value for name, value in found.items() if " " in name})
-            return found["state"].cpu().numpy(), sums
+        found = until_finite(attempt, steps, self.like)
+        return found["state"].numpy(), as_sums({name: value for name, value in found.items() if " " in name})
 
     def round_of(
         self,
@@ -151,13 +151,15 @@ class TileOptimizer:
         given : dict
             What to give it, but for "numbers", see `until_finite`.
         """
-        constants = tuple(self.goal.constants(whole).items())
+        with ENQUEUING:  # so that no other thread makes it as well: a recording would lose what it was made with
+            goal = self.goal
+        constants = tuple(goal.constants(whole).items())
         single = not any(name.startswith(NORM) for name in whole) and not window.guidance.parts
         key = (state.shape, steps.kind, consensus, constants) if single else None
         given = (
-            {"state": torch.from_numpy(np.array(state)).to(self.like.device)}
+            {"state": upload(torch.from_numpy(np.array(state)), self.like.device)}
             | {f"content {layer}": features for layer, features in content.items()}
-            | {f"whole {name}": value for name, value in self.goal.statistics(whole).items()}
+            | {f"whole {name}": value for name, value in goal.statistics(whole).items()}
             | {"rows": window.rows, "cols": window.cols}
         )
         work = partial(self._round, whole=whole, steps=steps, consensus=consensus, guidance=window.guidance)
@@ -264,12 +266,13 @@ class RoundGradient:
 def until_finite(attempt: Callable[[Tensor], Tensors], steps: StepSchedule, like: Tensor) -> Tensors:
     """Make the steps of a round. If they meet a gradient that is not finite, make all of them again at half the rate.
 
-    The device is asked once, after the last step, whether all gradients were finite; it need not wait for anything.
+    The device is asked after the last step whether all gradients were finite; it need not wait for anything.
 
     Parameters
     ----------
     attempt : callable (Tensor (steps, 3)) -> tensors
-        Makes the steps, given their `StepSchedule.numbers`, and says of each in "finite" whether its gradient is.
+        Makes the steps, given their `StepSchedule.numbers`, and says of each in "finite" whether its gradient is. What
+        it returns is on the host.
     like : Tensor
         Of the number type and on the device of the numbers.
 

@@ -38,6 +38,7 @@ ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: row blo
 ACTIVATION_COPIES = 4.0
 STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
 STATE_COPIES = 4
+AHEAD_COPIES = 3  # of the state of every other tile that a worker has under way on a GPU, its features among them
 GUIDANCE_BYTES = 3 * FLOAT + 2 * (FLOAT + DOUBLE)  # per pixel and region: masks, and numbers and weights of positions
 PAIR_BYTES = 3 * PLANE_BYTES  # per pixel, of each pair that L-BFGS remembers within a round: s, y and B y
 LEARNED_SECONDS = 5  # of workers on a level, below which what it took is mostly their start
@@ -101,7 +102,8 @@ def gpu_room(plan: RenderPlan, shape: WorkerLayout, itemsize: int) -> dict[str, 
     if free is None:
         return None
     workers = -(-shape.workers // len(set(shape.gpus)))
-    pixels, per_pixel = max(largest_tile(level) for level in plan.levels), _pixel_bytes(plan, itemsize)
+    pixels = max(largest_tile(level) for level in plan.levels)
+    per_pixel = _pixel_bytes(plan, itemsize) + (shape.tiles - 1) * AHEAD_COPIES * state_bytes(plan.settings)
     side = isqrt(max(0, int((free / workers - GPU_BYTES) / per_pixel)))
     side -= side % plan.network.max_stride(plan.settings.layers)
     return {"bytes": GPU_BYTES + int(pixels * per_pixel), "workers": workers, "free_bytes": free, "tile": side}
@@ -262,7 +264,7 @@ def learn_speed_of(plan: RenderPlan, state: RunState, cluster: Cluster, precisio
     if report.busy_seconds < LEARNED_SECONDS:
         return
     steps = report.steps + round_steps(settings) * report.rounds
-    seconds = report.busy_seconds / (level.tile_pixels * steps)
+    seconds = report.busy_seconds / cluster.tiles / (level.tile_pixels * steps)
     shape, device = WorkerLayout(cluster.workers, cluster.threads), (cluster.device, cluster.device_name)
     learn_speed(settings, shape, device, precision, isqrt(largest_tile(level)), seconds)
 

@@ -460,7 +460,12 @@ class Settings(WithRoles):
         common=True,
     )
     threads: Int | None = machine_setting(
-        None, "Threads per worker on a CPU; by default its share of the cores.", ge=1, le=MOST_PROCESSES, flag=True
+        None,
+        "Threads per worker. On a CPU they share a tile, by default on its share of the cores; on a GPU each has a "
+        "tile of its own under way, by default two.",
+        ge=1,
+        le=MOST_PROCESSES,
+        flag=True,
     )
     scheduler: Address | None = machine_setting(
         None, "Address of a running dask scheduler, such as tcp://host:8786, to paint on its workers.", flag=True

@@ -8,7 +8,8 @@ round `add_up` and `paint_tile` for all tiles; at the end `measure_tile` for all
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache, wraps
-from typing import Any
+from threading import RLock
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -22,8 +23,9 @@ from ..model.network import Features, Network
 from ..model.optimizers import StepSchedule
 from ..model.regions import ONE_REGION, Guidance, guidance_of, region_key
 from ..model.state import AVERAGE, MOMENT1, start_state
-from ..model.statistics import Window, total
+from ..model.statistics import Window, as_sums, total
 from ..model.tile_optimizer import TileOptimizer, to_tensor
+from ..model.transfer import ENQUEUING, computed, upload
 from ..model.ways import usual_ways
 from ..model.weight_files import WeightFile
 from ..tiling.grid import Box, Tile, TileGrid
@@ -39,10 +41,29 @@ from .strength import UNWEIGHTED, KeptWeights
 from .workers.devices import memory_errors
 
 Kernel = Callable[[np.ndarray], np.ndarray]
+P = ParamSpec("P")
+T = TypeVar("T")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-@lru_cache(maxsize=4)
+def _once(most: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Keep what a function returned last: so many, each made once, whichever threads ask for it."""
+    lock = RLock()
+
+    def kept(make: Callable[P, T]) -> Callable[P, T]:
+        cached = lru_cache(most)(make)
+
+        @wraps(cached)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            with lock:
+                return cached(*args, **kwargs)  # type: ignore[arg-type]  # that it can be hashed is not known
+
+        return call
+
+    return kept
+
+
+@_once(4)
 def _load(
     name: str, weights: WeightFile, layers: tuple[str, ...], ways: tuple[Any, ...], device: str, precision: str
 ) -> Network:
@@ -55,7 +76,8 @@ def _load(
         padding=None if padding == "network" else padding,
         pool_rescale=rescale,
     )
-    return network.prepared(device, DTYPES[precision], usual_ways(device))
+    with ENQUEUING:
+        return network.prepared(device, DTYPES[precision], usual_ways(device))
 
 
 def _network(settings: Settings, weights: WeightFile, device: str, precision: str) -> Network:
@@ -68,7 +90,7 @@ def _network_of(context: RenderContext) -> Network:
     return _network(context.settings, context.weights, context.device, context.precision)
 
 
-@lru_cache(maxsize=16)  # levels of pictures that are painted side by side
+@_once(16)  # levels of pictures that are painted side by side
 def _tile_optimizer(context: RenderContext, level: Level, kept: KeptWeights = UNWEIGHTED) -> TileOptimizer:
     """Make what paints the tiles of a level; what is only measured does not ask for weights."""
     network, targets = _network_of(context), _blended_targets(context, level)
@@ -78,10 +100,10 @@ def _tile_optimizer(context: RenderContext, level: Level, kept: KeptWeights = UN
     return TileOptimizer(network, goal, graphs(context.device))
 
 
-@lru_cache(maxsize=1)
+@_once(1)
 def graphs(device: str) -> Graphs:
     """Give what records the rounds of this worker, for all levels and pictures."""
-    return cuda_graphs() if usual_ways(device).graphs else Graphs()
+    return cuda_graphs(device) if usual_ways(device).graphs else Graphs()
 
 
 def _blended_targets(context: RenderContext, level: Level) -> dict[str, np.ndarray]:
@@ -123,15 +145,19 @@ def _style_sums(
     if weights is not None:
         guidance = _guidance_of(context, weights[None, *place], layers)
     window = Window.of(*grid.window(tile), context.device, guidance)
-    sums: dict[str, np.ndarray] = {}
-    for layer, f in _network_of(context)(to_tensor(picture[place], context.device), layers).items():
-        ((_, part),) = guidance.at(layer)
-        found = {layer: window.part_at(part, *f.shape[-2:]).sum()}
-        for name in (name for name, measured in terms.items() if layer in measured):
-            measured = TARGET_TERMS[name].measure(f, window, part, usual_ways(context.device).gram)
-            found |= {f"{name} {kind} {layer}": value for kind, value in measured.items()}
-        sums |= {name: value.cpu().double().numpy() for name, value in found.items()}
-    return sums
+    network, seen = _network_of(context), to_tensor(picture[place], context.device)
+
+    def sums() -> dict[str, torch.Tensor]:
+        found: dict[str, torch.Tensor] = {}
+        for layer, f in network(seen, layers).items():
+            ((_, part),) = guidance.at(layer)
+            found[layer] = window.part_at(part, *f.shape[-2:]).sum()
+            for name in (name for name, measured in terms.items() if layer in measured):
+                values = TARGET_TERMS[name].measure(f, window, part, usual_ways(context.device).gram)
+                found |= {f"{name} {kind} {layer}": value for kind, value in values.items()}
+        return found
+
+    return as_sums(computed(sums))
 
 
 def _timed(task: Callable[..., TileResult]) -> Callable[..., TileResult]:
@@ -168,7 +194,7 @@ def prepare_tile(
     content = context.content(level).read(tile.outer)[0]
     state = _first_state(context, level, tile, origin, content)
     features = tile_optimizer.content_features(to_tensor(content, context.device))
-    host = {name: f.contiguous().cpu() for name, f in features.items()}
+    host = computed(lambda: {name: f.contiguous() for name, f in features.items()})
     context.folder.store.write(context.folder.features(level, tile.index), save_tensors(host))
     sums = tile_optimizer.measure(to_tensor(state[AVERAGE], context.device), features, _window(context, level, tile))
     _file(context, level, made, tile, state, sums)
@@ -299,12 +325,16 @@ def _guidance_of(
 ) -> Guidance:
     arch = architecture(context.settings.network)
     strides = {name: arch.stride(name) for name in layers}
-    return guidance_of(torch.from_numpy(np.ascontiguousarray(masks)).to(context.device), strides, insets or {}, place)
+    there = upload(torch.from_numpy(np.ascontiguousarray(masks)), context.device)
+    with ENQUEUING:  # and wait for how many positions count: that decides what is computed
+        return guidance_of(there, strides, insets or {}, place)
 
 
 def _features(context: RenderContext, level: Level, tile: Tile) -> Features:
     loaded = load_tensors(context.folder.store.read(context.folder.features(level, tile.index)))
-    return {name: f.to(context.device).contiguous(memory_format=torch.channels_last) for name, f in loaded.items()}
+    there = {name: upload(f, context.device) for name, f in loaded.items()}
+    with ENQUEUING:
+        return {name: f.contiguous(memory_format=torch.channels_last) for name, f in there.items()}
 
 
 def _file(

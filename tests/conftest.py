@@ -17,7 +17,6 @@ from dask_processes import dask_scheduler, dask_worker
 from fake_tasks import handshake, run_fake_task
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from moto.server import ThreadedMotoServer
 from pictures import MURALIST, TINY, assignments, painting, photograph, save
 
 from muralist.pipeline.workers import client, cluster
@@ -149,6 +148,8 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> Painted:
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[str]:
     """URL of a folder in an S3 bucket on this machine. Processes that are started from now on reach it, too."""
+    from moto.server import ThreadedMotoServer  # large, and not where only a GPU is tested
+
     server = ThreadedMotoServer("127.0.0.1", 0)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # says every request
     server.start()

@@ -163,8 +163,8 @@ class BatchDriver:
 
     @property
     def _at_once(self) -> int:
-        """Pictures under way: one for every worker, and one that is being read or written."""
-        return 1 + self._cluster.workers if "_cluster" in self.__dict__ else 1
+        """Pictures under way: one for every tile that workers have, and one that is being read or written."""
+        return 1 + self._cluster.workers * self._cluster.tiles if "_cluster" in self.__dict__ else 1
 
     # ---------------------------------------------------------------------------------------- what is to be painted
 

@@ -3,7 +3,7 @@
 import mmap
 from collections import OrderedDict
 from collections.abc import Sequence
-from threading import Lock
+from threading import Lock, local
 from typing import Any, Final, TypeAlias
 
 Buffer: TypeAlias = Any  # bytes, a memoryview, a C-contiguous array; collections.abc.Buffer from Python 3.12 on
@@ -16,13 +16,12 @@ class ByteCache:
     ----------
     limit : int
         Bytes that are cached at most.
-    fetched : int
-        Bytes that were not cached and had to be fetched.
     """
 
     def __init__(self, limit: int = 0) -> None:
-        self.limit, self.fetched = limit, 0
+        self.limit = limit
         self._size = 0
+        self._counts = local()
         self._files: OrderedDict[str, memoryview] = OrderedDict()
         self._lock = Lock()
 
@@ -32,10 +31,14 @@ class ByteCache:
             self.limit = limit
             self._shrink()
 
+    @property
+    def fetched(self) -> int:
+        """Bytes that were not cached and that this thread had to fetch."""
+        return int(getattr(self._counts, "fetched", 0))
+
     def count_fetched(self, nbytes: int) -> None:
         """Count bytes that had to be fetched."""
-        with self._lock:
-            self.fetched += nbytes
+        self._counts.fetched = self.fetched + nbytes
 
     def get(self, key: str) -> memoryview | None:
         """Content of a file if it is cached."""

@@ -295,5 +295,5 @@ def _merged(spans: Sequence[Span], gap: int) -> list[Span]:
 
 
 def fetched() -> int:
-    """Bytes that `read` and `ranges` of this process took from storage so far; not what was cached."""
+    """Bytes that `read` and `ranges` took from storage in this thread so far; not what was cached."""
     return CACHE.fetched

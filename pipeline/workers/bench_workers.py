@@ -46,7 +46,7 @@ def bench_workers(shape: WorkerLayout, device: str) -> Iterator[CallAll]:
 @contextmanager
 def _worker(shape: WorkerLayout, number: int, barrier: Barrier, device: str) -> Iterator[Connection]:
     near, far = Pipe()
-    process = SPAWN.Process(target=_serve, args=(far, barrier, device, shape.threads), daemon=True)
+    process = SPAWN.Process(target=_serve, args=(far, barrier, device, shape.cores), daemon=True)
     with block_sigint(), _environment(environment(shape) | gpu_of(shape, number)):
         process.start()
     try:

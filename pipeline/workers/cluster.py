@@ -44,6 +44,7 @@ QUIET = {
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.interval": "500ms",
+    "distributed.diagnostics.nvml": False,  # where pynvml is installed, every process would watch the GPUs
     "distributed.deploy.lost-worker-timeout": "1 hour",  # dask's own 15 s are too few to load torch on a busy machine
     "distributed.worker.profile.enabled": False,  # which samples every thread each 10 ms, which painting waits for
     "distributed.worker.memory.target": False,
@@ -65,7 +66,9 @@ class Cluster(LoopThread):
     device, device_name, precision : str
         What all of them compute on and in.
     threads : int
-        Of each on a CPU.
+        Of each, as of `WorkerLayout`; of one that others started, torch's.
+    tiles : int
+        That each has under way at a time.
     notices : list of str
         What the user should know: workers that were left out or lost, and connections.
     lost : int
@@ -74,6 +77,7 @@ class Cluster(LoopThread):
 
     def __init__(self, settings: Settings, store: Store, local_dir: Path, tiles: int, weights: WeightFile) -> None:
         self.workers = self.lost = self.threads = 0
+        self.tiles = 1
         self.device = self.device_name = self.precision = ""
         self.notices: list[str] = []
         self._settings, self._store, self._local_dir, self._tiles = settings, store, local_dir, tiles
@@ -192,7 +196,7 @@ class Cluster(LoopThread):
 
     async def _open(self, stack: AsyncExitStack) -> None:
         shape = None if self._settings.scheduler else local_shape(self._settings, self._tiles)
-        self._threads = shape.threads if shape else self._settings.threads
+        self._cores = shape.cores if shape else self._settings.threads
         self._store.write(self._requirements.name, self._requirements.token.encode())
         stack.callback(self._store.remove, self._requirements.name)
         if shape:
@@ -201,6 +205,8 @@ class Cluster(LoopThread):
         stack.push_async_callback(self._client.close)
         stack.callback(self._forget_workers)
         await self._meet_first()
+        if shape:
+            self.threads = shape.threads
 
     async def _meet_first(self) -> None:
         """Ask all workers what they are, choose what to compute on, and refuse those that do not suit."""
@@ -260,7 +266,7 @@ class Cluster(LoopThread):
     async def _ask(self, address: str, device: str, workers: Collection[str]) -> Facts:
         host = urlsplit(address).hostname
         neighbors = sum(urlsplit(other).hostname == host for other in workers)
-        what = partial(handshake, self._requirements, self._settings, self._store, device, self._threads, neighbors)
+        what = partial(handshake, self._requirements, self._settings, self._store, device, self._cores, neighbors)
         return await self._client.ask(address, self._requirements, what)
 
     def _use(self, address: str, facts: Facts, workers: Mapping[str, Any]) -> None:
@@ -270,7 +276,9 @@ class Cluster(LoopThread):
             self.notices.append(f"{self._known[address]} {reason}; it is left out")
             return
         LOG.debug("%s paints", self._known[address])
-        self._dispatch.join(address, workers[address]["nthreads"])
+        threads = workers[address]["nthreads"]
+        self._dispatch.join(address, threads)
+        self.tiles = max(self.tiles, threads)
         self.workers = max(self.workers, len(self._dispatch.workers))
 
     async def _poll(self) -> None:

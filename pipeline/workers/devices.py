@@ -15,6 +15,7 @@ from ..storage.store import Store
 from .machine import cpu_name
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
+NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 
 
 def worker_facts(store: Store, token: str, weights: str, device: str) -> dict[str, str | int | None]:
@@ -135,9 +136,8 @@ def memory_errors(what: str, device: str) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """On a CPU, torch raises a plain RuntimeError."""
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    """On a CPU, torch raises a plain RuntimeError, and so it does for what CUDA's libraries or pinned memory lack."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in NO_MEMORY)
 
 
 def device_name(device: str) -> str:

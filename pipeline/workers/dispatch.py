@@ -1,10 +1,10 @@
 """Which worker works on what next: policy alone, knowing neither dask nor processes.
 
-Calls wait in one queue, by priority, then first come, first served. A worker has at most two: one running and one
-waiting. A call prefers a worker by affinity: the one that last worked on the same tile, whose files it
+Calls wait in one queue, by priority, then first come, first served. A worker has at most one running in each of its
+threads and one waiting. A call prefers a worker by affinity: the one that last worked on the same tile, whose files it
 has cached. But no worker idles while another has a queue. Once the queue is empty, an idle worker takes over what
 another has not begun, and runs again what takes another far too long; the first result counts. That is harmless: tasks
-are pure and write whole files of the same bytes.
+are pure and write whole files of the same bytes. A worker idles while any of its threads does.
 
 How long a call should take is known from others of its map; before one of them has ended, from earlier calls of the
 same task; and before one of those has, from a limit that holds on the slowest machine.
@@ -22,7 +22,7 @@ from math import inf
 from statistics import median
 from typing import Any
 
-IN_FLIGHT = 2  # calls per worker: one at work, one waiting
+WAITING = 1  # calls per worker that are not at work yet
 PATIENCE_SECONDS = 30.0  # how long a call may take, however fast others of its map were,
 PATIENCE = 3  # and how many times as long as their median
 REPLACE = 2  # times as long, and a worker is no longer waited for
@@ -182,7 +182,7 @@ class Dispatch:
     def _next(self) -> tuple[Call, str] | None:
         """First of the line and its worker. A second call for a worker never has an affinity to another one."""
         by_worker = self._line_by_worker()
-        idle, busy = self._with(0), [worker for held in range(1, IN_FLIGHT) for worker in self._with(held)]
+        idle, busy = self._idle(), self._busy()
         for worker in idle:
             if worker in by_worker:
                 return by_worker[worker][0], worker
@@ -204,12 +204,21 @@ class Dispatch:
             by_worker[worker if worker in self._runs else None].append(call)
         return dict(by_worker)
 
-    def _with(self, held: int) -> list[str]:
-        return [worker for worker, runs in self._runs.items() if len(runs) == held]
+    def _idle(self) -> list[str]:
+        """Workers with a thread to spare, those with the fewest calls first."""
+        return sorted(self._with(most=-1), key=lambda worker: len(self._runs[worker]))
+
+    def _busy(self) -> list[str]:
+        """Workers without, that may be given something to wait there."""
+        return [worker for worker in self._with(most=WAITING - 1) if worker not in self._with(most=-1)]
+
+    def _with(self, most: int) -> list[str]:
+        """Workers that have so many calls more than threads, at most."""
+        return [worker for worker, runs in self._runs.items() if len(runs) - self._threads[worker] <= most]
 
     def _taken_over(self) -> tuple[Call, str] | None:
         """What waits behind another call, for a worker that idles."""
-        idle = self._with(0)
+        idle = self._idle()
         waiting = [run for runs in self._runs.values() for run in runs if run.since is None]
         if not idle or not waiting:
             return None
@@ -219,13 +228,15 @@ class Dispatch:
         return run.call, idle[0]
 
     def _second_run(self) -> tuple[Call, str] | None:
-        """What takes far too long, for a worker that idles."""
-        idle, now = self._with(0), self._clock()
+        """What takes far too long, for another worker that idles."""
+        idle, now = self._idle(), self._clock()
         for run in [run for runs in self._runs.values() for run in runs] if idle else ():
+            other = next((worker for worker in idle if worker != run.worker), None)
             alone = run.call.open and len(run.call.runs) == 1
-            if alone and run.since is not None and now - run.since > self._patience(run.call):
+            late = run.since is not None and now - run.since > self._patience(run.call)
+            if other is not None and alone and late:
                 self.again += 1
-                return run.call, idle[0]
+                return run.call, other
         return None
 
     def overdue(self) -> list[str]:

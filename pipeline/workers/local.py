@@ -25,8 +25,10 @@ MOST_PER_CORE = 4
 MOST_ON_FEW_CORES = 16
 STARTS = 3  # of all workers, if one dies in it
 MAIN = 'if __name__ == "__main__":'  # what keeps a worker from running the script that it imports
-# A GPU paints a tile sooner than one process reads, blends and files it, so several share a GPU.
-MOST_PER_GPU = 8
+# A GPU paints a tile sooner than a process reads, blends and files it, so it has several tiles under way: two in every
+# process, one computed while the other is copied, and several processes, since in each one thread of Python runs.
+TILES_PER_GPU = 8
+GPU_THREADS = 2
 GPU_BYTES_PER_PIXEL = 4 << 10  # of a tile, that a worker takes of a GPU's memory at most, with the largest network
 
 # glibc gives large blocks back to the system at once and fetches them anew every step: twice the time with dask's own
@@ -44,13 +46,23 @@ class WorkerLayout:
     threads: int
     gpus: tuple[str, ...] = ()
 
+    @property
+    def tiles(self) -> int:
+        """Tiles that a worker has under way at a time: on a GPU, one in every thread."""
+        return self.threads if self.gpus else 1
+
+    @property
+    def cores(self) -> int:
+        """Threads that torch computes with on the processor."""
+        return 1 if self.gpus else self.threads
+
 
 def local_shape(settings: Settings, tiles: int) -> WorkerLayout:
     """Choose workers and threads for this machine: some per GPU, or the cores shared out, never more than tiles.
 
     Tiles side by side use cores better than threads within a tile, but every worker takes memory: so one thread each
-    for up to four workers, then up to four threads each. A GPU has a worker for each of its share of the cores, up to
-    eight, if its memory is large enough; where that is not known, one.
+    for up to four workers, then up to four threads each. A GPU has a tile under way for each of its share of the cores,
+    up to eight, two in every worker, if its memory is large enough; where that is not known, one worker.
 
     Raises `SettingsError` if more workers or threads are asked for than make sense on so many cores.
     """
@@ -58,19 +70,18 @@ def local_shape(settings: Settings, tiles: int) -> WorkerLayout:
     _check_asked(settings, cores)
     gpus = visible_gpus() if settings.device in ("auto", "cuda") else []
     if gpus:
-        workers = settings.workers or min(tiles, len(gpus) * _workers_per_gpu(settings, gpus, cores))
-        return WorkerLayout(
-            workers, settings.threads or max(1, min(2, cores // workers)), tuple(islice(cycle(gpus), workers))
-        )
+        threads = settings.threads or GPU_THREADS
+        workers = settings.workers or min(tiles, len(gpus) * _workers_per_gpu(settings, gpus, cores, threads))
+        return WorkerLayout(workers, threads, tuple(islice(cycle(gpus), workers)))
     if settings.device not in ("cpu", "auto") or (settings.device == "auto" and has_metal()):
         return WorkerLayout(1, settings.threads or cores)
     workers = settings.workers or min(tiles, max(1, cores // (settings.threads or min(4, max(1, cores // 4)))))
     return WorkerLayout(workers, settings.threads or max(1, cores // workers))
 
 
-def _workers_per_gpu(settings: Settings, gpus: Sequence[str], cores: int) -> int:
+def _workers_per_gpu(settings: Settings, gpus: Sequence[str], cores: int, threads: int) -> int:
     fitting = (gpu_memory(gpus) or 0) // (GPU_BYTES_PER_PIXEL * settings.tile**2)
-    return max(1, min(MOST_PER_GPU, cores // len(gpus), fitting))
+    return max(1, min(min(TILES_PER_GPU, cores // len(gpus)) // threads, fitting))
 
 
 def _check_asked(settings: Settings, cores: int) -> None:
@@ -85,7 +96,7 @@ def _check_asked(settings: Settings, cores: int) -> None:
 
 def environment(shape: WorkerLayout) -> dict[str, str]:
     """What the process of a worker has to find in its environment when it starts."""
-    return {name: str(shape.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")} | ALLOCATOR | THREADING
+    return {name: str(shape.cores) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")} | ALLOCATOR | THREADING
 
 
 def gpu_of(shape: WorkerLayout, number: int) -> dict[str, str]:
@@ -170,7 +181,8 @@ def _scheduler(common: dict[str, Any]) -> dict[str, Any]:
 
 
 def _workers(shape: WorkerLayout, common: dict[str, Any]) -> dict[str, Any]:
-    options = common | {"worker_class": LocalWorker, "nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
+    options = common | {"worker_class": LocalWorker, "nthreads": shape.tiles, "memory_limit": 0}
+    options["silence_logs"] = logging.CRITICAL
     return {
         f"painter-{number}": {"cls": Nanny, "options": options | {"env": gpu_of(shape, number)}}
         for number in range(shape.workers)

@@ -1,22 +1,27 @@
 """GPU check: one command, `make gpu-check`, that proves the GPU part and measures it within minutes.
 
 One part after the other, as far as the time allows: the tests that need a GPU; what a step costs by network, tile and
-way to compute; the kernels it spends its time in; posters from end to end. What was found is written down after every
-part, so that nothing is lost if the machine is. `--quick` does the same with small sizes, on a CPU as well, which shows
-that the check works before a GPU is at hand.
+way to compute, and in batches; what several tiles under way at a time are worth; posters from end to end; the kernels
+that a step spends its time in; tests that paint whole pictures. What was found is written down after every part, so
+that nothing is lost if the machine is; a part that fails says so, and the next one is done. `--quick` does the same
+with small sizes, on a CPU as well, which shows that the check works before a GPU is at hand; `--part steps --part
+posters` does some parts only.
 
 Ways are those of `model/ways.py`; "fast" is what `--fast` does. The summary says which is fastest, and what was missed.
 """
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,13 +30,18 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from machine import HERE, enlarge, results_option, table, write_result
+from machine import HERE, enlarge, render, results_option, table, write_result
 from safetensors.torch import save_file
 from torch.profiler import ProfilerActivity, profile
 
 from muralist.model.architecture import architecture
+from muralist.model.graphs import Graphs, cuda_graphs
+from muralist.model.network import Network
+from muralist.model.ops import gradient_at
 from muralist.model.statistics import as_tensor
 from muralist.model.ways import Ways, usual_ways
+from muralist.pipeline import render as rendering
+from muralist.pipeline import tasks
 from muralist.pipeline.bench import ITEM_BYTES
 from muralist.pipeline.calibration import Calibration, random_network, tile_of_noise
 from muralist.pipeline.errors import DeviceMemoryError
@@ -41,8 +51,9 @@ from muralist.pipeline.workers.devices import choose_algorithms, memory_errors
 
 ROOT = HERE.parents[1]
 PICTURE, STYLE = (ROOT / "examples" / name for name in ("coffee-painted.jpg", "painting.jpg"))
-TESTS = ("tests/model/test_graphs.py", "tests/model/test_network.py", "tests/pipeline/test_painting.py")
-TESTS += ("tests/pipeline/test_calibration.py", "tests/pipeline/test_gpu.py")
+TESTS = ("tests/model/test_transfer.py", "tests/model/test_network.py", "tests/pipeline/test_tasks.py")
+TESTS += ("tests/pipeline/test_calibration.py",)
+WHOLE_TESTS = ("tests/pipeline/test_gpu.py",)  # which start workers a dozen times
 NETWORKS = ("compact", "vgg19")
 LOOK_SECONDS = 0.1  # between two looks at how busy the GPU is
 WARM_UPS = 2  # rounds that are not counted: the second is recorded
@@ -57,40 +68,64 @@ class Sizes:
 
     Attributes
     ----------
+    compared : int
+        Tile whose losses are compared with the CPU's, px.
     tiles : tuple of int
-        px.
+        Whose steps are measured, px.
     rounds : int
         That are timed; the fastest counts.
+    batches : tuple of (int, int)
+        Tile in px, and how many are computed at once.
+    threads : tuple of int
+        Of one worker, with a tile each.
+    shared : (float, dict)
+        Megapixels of the picture that they paint, and settings.
     profiled : int
         Tile whose kernels are named, px.
-    posters : tuple of (str, float, dict)
-        Network, megapixels and settings.
+    posters : tuple of (str, float, dict, float)
+        Network, megapixels, settings, and the seconds it is thought to take.
     """
 
+    compared: int = 128
     tiles: tuple[int, ...] = (512, 1024, 2048)
     rounds: int = 3
+    batches: tuple[tuple[int, int], ...] = tuple((side, count) for side in (256, 512, 1024) for count in (1, 2, 4))
+    threads: tuple[int, ...] = (1, 2, 4)
+    shared: tuple[float, dict[str, Any]] = (6, {"base_size": 4000, "steps": 30})
     profiled: int = 1024
-    posters: tuple[tuple[str, float, dict[str, Any]], ...] = (
-        ("compact", 24, {}),
-        ("compact", 100, {}),
-        ("vgg19", 24, {"base_size": 6000, "steps": 15}),
-        ("compact", 24, {"workers": 2}),
-        ("compact", 24, {"workers": 1}),
+    posters: tuple[tuple[str, float, dict[str, Any], float], ...] = (
+        ("compact", 24, {}, 25),
+        ("compact", 100, {}, 60),
+        ("vgg19", 24, {"base_size": 6000, "steps": 15}, 40),
+        ("compact", 24, {"workers": 8, "threads": 1}, 25),
+        ("compact", 24, {"workers": 8, "threads": 2}, 25),
+        ("compact", 24, {"workers": 2, "threads": 2}, 30),
+        ("compact", 24, {"workers": 1, "threads": 2}, 40),
+        ("compact", 24, {"workers": 1, "threads": 1}, 50),
     )
-    seconds: tuple[float, ...] = (25, 60, 40, 30, 40)  # that each is thought to take
 
 
-QUICK = Sizes((64,), 1, 64, (("vgg19", 0.02, {"base_size": 192, "steps": 2, "workers": 1, "threads": 1}),), (0,))
+QUICK = Sizes(
+    64,
+    (64,),
+    1,
+    ((64, 1), (64, 2)),
+    (1, 2),
+    (0.02, {"base_size": 192, "steps": 2, "tile": 128, "overlap": 16}),
+    64,
+    (("vgg19", 0.02, {"base_size": 192, "steps": 2, "workers": 1, "threads": 1}, 0),),
+)
 
 
 @dataclass
 class Check:
-    """The check under way: what was found, and how much time is left."""
+    """The check under way: what was found, and how much time is left; without names of parts, all are done."""
 
     device: str
     sizes: Sizes
     seconds: float
     results: Path
+    names: tuple[str, ...] = ()
     found: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 
@@ -101,11 +136,23 @@ class Check:
 
     def part(self, name: str, work: Callable[[], Any], needs: float) -> None:
         """Do a part, if the seconds that it needs are left, and write down what was found so far."""
+        if not self.wants(name):
+            return
         began = self.left
-        self.found[name] = work() if began >= needs else f"left out, for {began:.0f} s were left"
-        self.found["took, s"] = self.found.get("took, s", {}) | {name: round(began - self.left, 1)}
+        self.found[name] = _attempted(work) if began >= needs else self.left_out
+        took = self.found.setdefault("took, s", {})
+        took[name] = round(took.get(name, 0) + began - self.left, 1)
         click.echo(f"{self.seconds - self.left:6.1f} s  {name}")
         self.write()
+
+    def wants(self, name: str) -> bool:
+        """Whether a part was asked for, by the beginning of its name."""
+        return not self.names or name.startswith(("device", *self.names))
+
+    @property
+    def left_out(self) -> str:
+        """Why something is not done."""
+        return f"left out, for {self.left:.0f} s were left"
 
     def write(self) -> None:
         """Write everything that was found so far."""
@@ -119,15 +166,32 @@ class Check:
         write_result(self.results, "gpu", ran, self.found, as_text(self.found))
 
 
+def _attempted(work: Callable[[], Any]) -> Any:
+    """Do some work; what goes wrong, whatever it is, is a result of the check."""
+    try:
+        return work()
+    except Exception:
+        return f"failed:\n{traceback.format_exc()}"
+
+
 # ---------------------------------------------------------------------------------------------------------------- tests
 
 
-def run_tests() -> Row:
-    """Run the tests that need a GPU."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "--tb=short", *TESTS]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+def run_tests(check: Check, tests: Sequence[str]) -> Row:
+    """Run tests that need a GPU."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "--tb=short", *tests]
+    done = ran(command, check.left)
+    lines = (done.stdout.strip() or done.stderr.strip() or "nothing was said").splitlines()
     return {"passed": done.returncode == 0, "summary": lines[-1], "output": "\n".join(lines[-200:])}
+
+
+def ran(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a command for so many seconds at most."""
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=max(1, seconds))
+    except subprocess.TimeoutExpired as error:
+        said = (error.stdout or b"").decode(errors="replace")  # bytes, whatever was asked for
+        return subprocess.CompletedProcess(command, 124, said, f"not done after {seconds:.0f} s")
 
 
 # ---------------------------------------------------------------------------------------------------------------- steps
@@ -140,6 +204,23 @@ def measure_device(check: Check) -> Row:
     precision = calibration.facts()["precision"]
     rates = {"TFLOP/s": calibration.matmul_rate(precision) / 1e12, "copied, GB/s": calibration.copy_rate() / 1e9}
     return calibration.facts() | rates | {"torch": torch.__version__}
+
+
+def compare_losses(check: Check) -> list[Row]:
+    """Compare the losses after a round with those in float32 on a CPU, where they began alike."""
+    rows: list[Row] = []
+    for network in NETWORKS:
+        settings, reference = load_settings("default", {"network": network}), dict[str, float]()
+        precision = check.found["device"]["precision"]
+        for device, number in (("cpu", "float32"), (check.device, "float32"), (check.device, precision)):
+            torch.manual_seed(0)
+            painter, (state, *others) = tile_of_noise(settings, device, number, check.sizes.compared)
+            upside_down = state[:, ::-1].copy()  # or else what is lost of the photograph were next to nothing
+            losses = painter.objective.losses(painter.paint(upside_down, *others)[1])
+            reference = reference or losses
+            differ = {name: abs(losses[name] / value - 1) for name, value in reference.items() if value}
+            rows.append({"network": network, "device": device, "precision": number} | differ)
+    return rows
 
 
 def ways_to_try(device: str) -> dict[str, tuple[Ways, bool]]:
@@ -213,6 +294,7 @@ def timed(device: str, run: Callable[[], object]) -> float:
 
 def forget_memory(device: str) -> None:
     """Give memory back, and begin to look for its peak anew."""
+    tasks.graphs(device).clear()
     if device != "cpu":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -241,12 +323,109 @@ def measure_kernels(check: Check, network: str) -> list[Row]:
     return [{"kernel": name[:90], "calls": spent[name][1], "share": spent[name][0] / total} for name in most]
 
 
+# --------------------------------------------------------------------------------------------------- several at a time
+
+
+def measure_batches(check: Check, name: str) -> list[Row]:
+    """Measure what features and their gradient cost for several tiles at once, as one recording."""
+    settings, precision = load_settings("default", {"network": name}), check.found["device"]["precision"]
+    network = random_network(settings).prepared(check.device, tasks.DTYPES[precision], usual_ways(check.device))
+    rows: list[Row] = []
+    for side, count in check.sizes.batches:
+        forget_memory(check.device)
+        graphs = cuda_graphs(check.device) if usual_ways(check.device).graphs else Graphs()
+        picture = torch.rand(count, 3, side, side, device=check.device).contiguous(memory_format=torch.channels_last)
+        work = partial(features_and_gradient, network, settings.layers)
+        seconds = fastest_of(check, partial(graphs.run, network, (side, count), work, {"picture": picture}))
+        rows.append({"tile": side, "at once": count, "ms a tile": 1e3 * seconds / count, "trouble": graphs.trouble})
+        graphs.clear()
+    alone = {row["tile"]: row["ms a tile"] for row in rows if row["at once"] == 1}
+    return [row | {"of one by one": row["ms a tile"] / alone[row["tile"]]} for row in rows]
+
+
+def features_and_gradient(
+    network: Network, layers: tuple[str, ...], given: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Go through the network and back."""
+    leaf = given["picture"].detach().requires_grad_()
+    with torch.enable_grad():
+        features = network(leaf, layers)
+    return {"gradient": gradient_at(leaf, features, {layer: f.detach() for layer, f in features.items()})}
+
+
+class OneWorker:
+    """Stands in for the cluster: one worker, in this process, with some threads that have a tile each."""
+
+    workers, tiles, lost, again = 1, 1, 0, 0
+    notices: tuple[str, ...] = ()
+
+    def __init__(self, check: Check, threads: int) -> None:
+        self.threads, self.device = threads, check.device
+        self.device_name, self.precision = (check.found["device"][key] for key in ("name", "precision"))
+        self._pool = ThreadPoolExecutor(threads)
+
+    def call(self, task: str, *arguments: Any, **_: Any) -> Any:
+        """Run a task."""
+        return next(self.map(task, [arguments]))
+
+    def map(self, task: str, calls: Sequence[tuple[Any, ...]], **_: Any) -> Iterator[Any]:
+        """Run a task for each tuple of arguments."""
+        return self._pool.map(lambda arguments: getattr(tasks, task)(*arguments), calls)
+
+    def peak_rss(self) -> int:
+        """Not measured here."""
+        return 0
+
+
+def measure_threads(check: Check) -> list[Row]:
+    """Measure what it is worth that a worker reads, copies and files other tiles while one is computed."""
+    megapixels, settings = check.sizes.shared
+    usual, rows = rendering.open_cluster, list[Row]()
+    with tempfile.TemporaryDirectory() as folder:
+        photograph, output = Path(folder, "photograph.jpg"), Path(folder, "painting.tif")
+        enlarge(PICTURE, megapixels, photograph)
+        for threads in check.sizes.threads:
+            forget_memory(check.device)
+            worker = OneWorker(check, threads)
+            rendering.open_cluster = lambda *_, worker=worker: nullcontext(worker)
+            try:
+                sidecar = render(photograph, STYLE, output, device=check.device, overwrite=True, **settings)
+            finally:
+                rendering.open_cluster = usual
+            level = sidecar["levels"][-1]
+            count = level["rounds"] * level["tiles"]
+            rows.append(
+                {
+                    "threads": threads,
+                    "tiles": level["tiles"],
+                    "ms a tile and round": 1e3 * level["seconds"] / count,
+                    "in tasks": level["busy_seconds"] / level["seconds"],
+                    "replayed": level["replayed"] / count,
+                    "peak GiB": peak_memory(check.device),
+                    "style": level["losses_last"]["style"],
+                }
+            )
+    return rows
+
+
 # -------------------------------------------------------------------------------------------------------------- posters
 
 
-def paint_poster(check: Check, network: str, megapixels: float, settings: dict[str, Any]) -> Row:
-    """Render a poster by the command; say how long its parts took, and how busy the GPU was at full size."""
+def add_poster(
+    check: Check, posters: list[Row], network: str, megapixels: float, settings: dict[str, Any], needs: float
+) -> list[Row]:
+    """Render one more poster, if the seconds that it needs are left."""
     row: Row = {"network": network, "megapixels": megapixels, **dict.fromkeys(POSTER_KEYS)}
+    row |= {key: value for key, value in settings.items() if key in POSTER_KEYS}
+    enough = check.left >= needs
+    forget_memory(check.device)  # which other processes need now
+    posters.append(paint_poster(check, row, settings) if enough else row | {"error": check.left_out})
+    return posters
+
+
+def paint_poster(check: Check, row: Row, settings: dict[str, Any]) -> Row:
+    """Render a poster by the command; say how long its parts took, and how busy the GPU was at full size."""
+    network, megapixels = row["network"], row["megapixels"]
     with tempfile.TemporaryDirectory() as folder:
         photograph, output = Path(folder, "photograph.jpg"), Path(folder, "poster.tif")
         enlarge(PICTURE, megapixels, photograph)
@@ -258,22 +437,23 @@ def paint_poster(check: Check, network: str, megapixels: float, settings: dict[s
         command += [part for key, value in wanted.items() for part in ("--set", f"{key}={value}")]
         with watched_gpu(check.device) as looks:
             began = time.time()
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = ran(command, check.left)
             total = time.time() - began
         if done.returncode:
             return row | {"error": done.stderr[-2000:]}
         sidecar = json.loads(output.with_name(output.name + ".json").read_text())
-    levels = sidecar["levels"]
-    last = levels[-1]
+    levels, workers = sidecar["levels"], sidecar["workers"]
+    last, at_a_time = levels[-1], workers["count"] * (1 if check.device == "cpu" else workers["threads"])
     painted = began + total - (sidecar["seconds"] - sum(level["seconds"] for level in levels))
     busy = [share for moment, share in looks if painted - last["seconds"] < moment < painted]
     return row | {
-        "workers": sidecar["workers"]["count"],
+        "workers": workers["count"],
+        "threads": workers["threads"],
         "s": total,
         "painting, s": sidecar["seconds"],
         "levels, s": [level["seconds"] for level in levels],
         "full size, s": last["seconds"],
-        "in tasks": last["busy_seconds"] / last["seconds"] / sidecar["workers"]["count"],
+        "in tasks": last["busy_seconds"] / last["seconds"] / at_a_time,
         "replayed": last["replayed"] / max(1, last["rounds"] * last["tiles"]),
         "busy": sum(busy) / len(busy) if busy else None,
         "style": last["losses_last"]["style"],
@@ -282,14 +462,25 @@ def paint_poster(check: Check, network: str, megapixels: float, settings: dict[s
     }
 
 
-POSTER_KEYS = ("workers", "s", "painting, s", "full size, s", "in tasks", "replayed", "busy", "style", "content")
+POSTER_KEYS = (
+    "workers",
+    "threads",
+    "s",
+    "painting, s",
+    "full size, s",
+    "in tasks",
+    "replayed",
+    "busy",
+    "style",
+    "content",
+)
 
 
 @contextmanager
 def watched_gpu(device: str) -> Iterator[list[tuple[float, float]]]:
     """Look at how busy the GPU is: (time, share of the moments before in which a kernel ran), none on a CPU."""
     looks: list[tuple[float, float]] = []
-    if device == "cpu":
+    if device == "cpu" or shutil.which("nvidia-smi") is None:
         yield looks
         return
     command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
@@ -332,6 +523,18 @@ def fastest_ways(found: dict[str, Any]) -> Row:
     best = {case: min(ways, key=lambda way: ways[way]) for case, ways in costs.items()}
     usual = {case: ways.get("usual", ways[best[case]]) / ways[best[case]] for case, ways in costs.items()}
     return {case: f"{way} ({usual[case]:.2f} times as fast as usual)" for case, way in best.items()}
+
+
+def fastest_layouts(found: dict[str, Any]) -> Row:
+    """Say how many threads of a worker, and how many workers with how many, paint soonest."""
+    best: Row = {}
+    if rows := rows_of(found, "threads of a worker"):
+        best["one worker"] = f"{min(rows, key=lambda row: row['ms a tile and round'])['threads']} threads"
+    cases: dict[str, dict[str, float]] = {}
+    for row in rows_of(found, "posters"):
+        layout = f"{row['workers']} workers with {row['threads']} threads"
+        cases.setdefault(f"{row['network']}, {row['megapixels']} megapixels", {})[layout] = row["full size, s"]
+    return best | {case: min(costs, key=lambda layout: costs[layout]) for case, costs in cases.items()}
 
 
 def compare(found: dict[str, Any]) -> list[Row]:
@@ -378,24 +581,31 @@ def _laid_out(value: Any) -> str:
 @click.option("--device", default="cuda", show_default=True, help="As of `muralist render`.")
 @click.option("--quick", is_flag=True, help="Small sizes, and no tests: does the check work?")
 @click.option("--seconds", default=230.0, show_default=True, help="What no longer fits into them is left out.")
+@click.option("--part", "parts", multiple=True, help="Do only what begins like this, such as steps; repeatable.")
 @results_option
-def main(device: str, quick: bool, seconds: float, results: Path) -> None:
+def main(device: str, quick: bool, seconds: float, parts: tuple[str, ...], results: Path) -> None:
     """Prove and measure muralist on a GPU."""
-    check = Check(device, QUICK if quick else Sizes(), seconds, results)
-    if not quick:
-        check.part("tests", run_tests, needs=40)
+    check = Check(device, QUICK if quick else Sizes(), seconds, results, parts)
     check.part("device", partial(measure_device, check), needs=0)
+    if not quick:
+        check.part("tests", partial(run_tests, check, TESTS), needs=30)
+    check.part("differences of losses", partial(compare_losses, check), needs=10)
     for network in NETWORKS:
         check.part(f"steps of {network}", partial(measure_steps, check, network), needs=15)
-        check.found["fastest ways"] = fastest_ways(check.found)
+    check.found["fastest ways"] = fastest_ways(check.found)
+    check.part("threads of a worker", partial(measure_threads, check), needs=20)
+    for network in NETWORKS:
+        check.part(f"batches of {network}", partial(measure_batches, check, network), needs=5)
     posters: list[Row] = []
-    for (network, megapixels, settings), needs in zip(check.sizes.posters, check.sizes.seconds, strict=True):
-        if check.left >= needs:
-            posters.append(paint_poster(check, network, megapixels, settings))
-            check.part("posters", lambda: posters, needs=0)
+    for poster in check.sizes.posters:
+        check.part("posters", partial(add_poster, check, posters, *poster), needs=0)
+    check.found["fastest workers"] = fastest_layouts(check.found)
     for network in NETWORKS:
         check.part(f"kernels of {network}", partial(measure_kernels, check, network), needs=5)
+    if not quick:
+        check.part("tests of whole paintings", partial(run_tests, check, WHOLE_TESTS), needs=60)
     check.part("targets", partial(compare, check.found), needs=0)
+    check.write()
 
 
 if __name__ == "__main__":

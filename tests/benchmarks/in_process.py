@@ -30,7 +30,7 @@ BESIDE = ("read and decode", "blend and encode", "score seams")  # of the levels
 class InProcess:
     """Stands in for the cluster: calls every task in this process and notes its seconds, and those of its parts."""
 
-    workers, lost, again = 1, 0, 0
+    workers, tiles, lost, again = 1, 1, 0, 0
     notices: tuple[str, ...] = ()
 
     def __init__(self, settings: Any) -> None:

@@ -16,7 +16,7 @@ import torch
 
 from muralist.model.losses.terms import LayerShape, TileView
 from muralist.model.objective import Objective
-from muralist.model.statistics import Window, on_host
+from muralist.model.statistics import Window, as_sums
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.strength import KeptWeights
@@ -189,7 +189,7 @@ def losses(goal: Objective) -> dict[str, float]:
     painted = {layer: features(PAINTED[block(layer)]) for layer in layers.get("style", {})}
     painted |= {layer: features(KEPT) for layer in layers.get("content", {})}
     photograph = {layer: features(PHOTOGRAPH) for layer in layers.get("content", {})}
-    found = goal.losses(on_host(goal.sums(TileView(picture, painted, photograph, window))))
+    found = goal.losses(as_sums(goal.sums(TileView(picture, painted, photograph, window))))
     return {**found, "total": goal.total(found)}
 
 

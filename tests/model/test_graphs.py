@@ -1,6 +1,7 @@
 """Rounds as one unit: they wait for nothing, so they can be recorded, and a replay paints any tile of the shape."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from muralist.model.architecture import architecture
-from muralist.model.graphs import MOST, Graphs
+from muralist.model.errors import DivergedError
+from muralist.model.graphs import MOST, SEEN, Graphs
 from muralist.model.loading import load_network
 from muralist.model.losses.means import MeansTerm
 from muralist.model.losses.moments import MomentsTerm
@@ -186,17 +188,87 @@ def test_a_recording_that_fails_is_done_without():
     assert graphs.trouble == "operation not permitted when stream is capturing"
 
 
-def test_recordings_are_of_one_owner_and_not_too_many():
-    """Another level's rounds take the place of those recorded before; kinds beyond the limit are done as usual."""
+def test_recordings_are_of_their_owners_and_not_too_many():
+    """Levels that are painted side by side keep theirs; of too many, the one that was not used for longest goes."""
     graphs, given, owners = Graphs(traced), {"once": torch.ones(2)}, ("one", "two")
-    for owner in owners:
-        for expected in (False, True, True):
+    for expected in (False, True, True):
+        for owner in owners:
             graphs.run(owner, 0, doubled, given)
             assert graphs.replayed == expected
-    for key in range(1, MOST + 2):
+    for key in range(1, MOST):
         for _ in range(2):
             graphs.run("two", key, doubled, given)
-        assert graphs.replayed == (key < MOST)
+        assert graphs.replayed
+    assert len(graphs._recordings) == MOST
+    assert (id("one"), 0) not in graphs._recordings
+    for key in range(2 * SEEN):
+        graphs.run("three", ("once", key), doubled, given)
+    assert len(graphs._seen) == SEEN
+
+
+def test_memory_that_is_too_small_to_record_is_told():
+    """Tiles are halved then, and those are recorded again."""
+
+    def exhausted():
+        def record(work):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        return record
+
+    graphs, given = Graphs(exhausted), {"once": torch.ones(2)}
+    graphs.run("one", 0, doubled, given)
+    with pytest.raises(torch.OutOfMemoryError):
+        graphs.run("one", 0, doubled, given)
+    assert not graphs.trouble
+    graphs.recorder = traced
+    assert [graphs.run("one", 0, doubled, given) and graphs.replayed for _ in range(3)] == [False, True, True]
+
+
+def test_what_a_replay_gives_stays():
+    """The next replay overwrites what was recorded, but not what was returned."""
+    graphs = Graphs(traced)
+    found = [graphs.run("one", 0, doubled, {"once": torch.full((2,), float(n))})["twice"] for n in range(4)]
+    assert [values.tolist() for values in found] == [[2.0 * n] * 2 for n in range(4)]
+
+
+# ------------------------------------------------------------------------------------------------ several at a time
+
+
+SIDE_BY_SIDE = (3, 1, 2, 0, 3, 1)
+
+
+@pytest.mark.parametrize("graphs", [Graphs, lambda: Graphs(traced)], ids=["as usual", "recorded"])
+def test_tiles_side_by_side_are_painted_as_one_after_the_other(graphs):
+    """Threads that paint with the same painter give the same bytes, whoever records, and tell their own replays."""
+    painter = scene(graphs=graphs())
+    whole = paint(painter, 3, LBFGS)[1]
+    wanted = {seed: paint(scene(), seed, LBFGS, whole) for seed in set(SIDE_BY_SIDE)}
+    painter.graphs.clear()
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda seed: paint(painter, seed, LBFGS, whole), SIDE_BY_SIDE))
+    for seed, (state, sums) in zip(SIDE_BY_SIDE, found, strict=True):
+        np.testing.assert_array_equal(state, wanted[seed][0])
+        assert all((value == sums[name]).all() for name, value in wanted[seed][1].items())
+    assert not painter.graphs.replayed
+
+
+@pytest.mark.parametrize("graphs", [Graphs, lambda: Graphs(traced)], ids=["as usual", "recorded"])
+def test_a_tile_that_fails_leaves_the_others_alone(graphs):
+    """One thread's pixels are no numbers, round after round; it is told so, and another's tiles are as if alone."""
+    painter = scene(graphs=graphs())
+    whole = paint(painter, 3, LBFGS)[1]
+    wanted = paint(painter, 0, LBFGS, whole)[0]
+
+    def fail(_: int) -> None:
+        content = painter.content_features(to_tensor(tile(1)))
+        with pytest.raises(DivergedError):
+            painter.paint(start_state(tile(1) * np.nan, "lbfgs"), content, window(), whole, LBFGS)
+
+    with ThreadPoolExecutor(2) as threads:
+        failing = threads.map(fail, range(4))
+        for state, _ in threads.map(lambda _: paint(painter, 0, LBFGS, whole), range(4)):
+            np.testing.assert_array_equal(state, wanted)
+        list(failing)
 
 
 # ------------------------------------------------------------------------------------------------------ ways to compute

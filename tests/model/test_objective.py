@@ -12,7 +12,7 @@ from muralist.model.losses.content import CONTENT_LOSSES
 from muralist.model.losses.means import means_grad
 from muralist.model.losses.style import STYLE_LOSSES, GramStats
 from muralist.model.losses.terms import LayerShape, TileView
-from muralist.model.statistics import TileSums, Window, on_host
+from muralist.model.statistics import TileSums, Window, as_sums
 
 LAYERS = {"relu1_1": 3.0, "relu2_1": 1.0}
 CONTENT = {"relu2_1": 2.0, "relu1_1": 0.5}
@@ -68,7 +68,7 @@ def losses(goal: Goal, sums: TileSums) -> dict[str, float]:
 
 def sums_of(goal: Goal, picture: torch.Tensor, features: dict, content: dict) -> TileSums:
     """Sums of a picture that is its own only tile, as the painter measures them."""
-    return on_host(goal.objective.sums(TileView(picture, features, content, full(picture))))
+    return as_sums(goal.objective.sums(TileView(picture, features, content, full(picture))))
 
 
 def style_gradients(goal: Goal, means: dict[str, torch.Tensor], features: dict) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ from muralist.model.losses.style import StyleTerm
 from muralist.model.losses.terms import LayerShape, PictureSize, TileView
 from muralist.model.losses.variation import TotalVariationTerm
 from muralist.model.objective import Objective
-from muralist.model.statistics import Window, absolute_sum, on_host, positions, style_sums, total
+from muralist.model.statistics import Window, absolute_sum, as_sums, positions, style_sums, total
 from muralist.tiling.grid import TileGrid
 
 STRIDES = {"fine": 1, "coarse": 4}
@@ -124,12 +124,12 @@ def test_absolute_sum_counts_under_the_window():
 
 def sums_of(seed: int) -> dict[str, np.ndarray]:
     """Sums of a tile, drawn at random: a matrix and a number."""
-    return on_host({"style gram fine": noise(4, 4, seed=seed), "tv all 1 0": noise(1, seed=seed + 1)[0]})
+    return as_sums({"style gram fine": noise(4, 4, seed=seed), "tv all 1 0": noise(1, seed=seed + 1)[0]})
 
 
 def test_sums_come_to_numpy_in_float64():
     """Every sum keeps its shape and its number, also where it was float32 or there is none."""
-    found = on_host({"style gram fine": noise(3, 2).float(), "tv all 1 0": torch.tensor(0.5)})
+    found = as_sums({"style gram fine": noise(3, 2).float(), "tv all 1 0": torch.tensor(0.5)})
     np.testing.assert_array_equal(found["style gram fine"], noise(3, 2).float())
     assert found["tv all 1 0"] == 0.5
     assert {value.dtype for value in found.values()} == {np.dtype(np.float64)}
@@ -148,7 +148,7 @@ def view(features: torch.Tensor, content: torch.Tensor | None = None) -> TileVie
 def test_the_content_term_sums_squares_under_the_window():
     """Content error and content energy are weighted sums of squares, written out with einsum."""
     features, content = noise(1, 5, 2, 3, seed=1), noise(1, 5, 2, 3, seed=2)
-    sums = on_host(ContentTerm(**COARSE).sums(view(features, content)))
+    sums = as_sums(ContentTerm(**COARSE).sums(view(features, content)))
     coarse = window(8, 12).at(2, 3).reshape(2, 3)
     error = torch.einsum("chw,hw->", (features - content)[0] ** 2, coarse)
     energy = torch.einsum("chw,hw->", content[0] ** 2, coarse)
@@ -160,7 +160,7 @@ def test_the_content_term_sums_squares_under_the_window():
 def test_the_style_term_takes_the_style_sums():
     """The sums of the style term are those of `style_sums`, and nothing else where the picture is one region."""
     features = noise(1, 5, 2, 3).float()
-    sums = on_host(StyleTerm(**COARSE, targets={}).sums(view(features)))
+    sums = as_sums(StyleTerm(**COARSE, targets={}).sums(view(features)))
     gram, feature = style_sums(features, window(8, 12))
     assert sums.keys() == {"style gram coarse", "style mean coarse"}
     np.testing.assert_array_equal(sums["style gram coarse"], gram)
@@ -198,9 +198,9 @@ def test_sums_of_tiles_add_up(tile, overlap, halo):
 
         factors = Window.of(*(exact(factor) for factor in grid.window(part)))
         seen = picture[(..., *part.outer.inside(grid.box))]
-        parts.append(on_host(goal.sums(TileView(seen, crop(features), crop(content), factors))))
+        parts.append(as_sums(goal.sums(TileView(seen, crop(features), crop(content), factors))))
     full = Window(torch.ones(93, dtype=torch.float64), torch.ones(118, dtype=torch.float64))
-    found, whole = total(parts), on_host(goal.sums(TileView(picture, features, content, full)))
+    found, whole = total(parts), as_sums(goal.sums(TileView(picture, features, content, full)))
     assert found.keys() == whole.keys()
     for name, value in whole.items():
         scale = np.sqrt(whole[f"style gram {name.split()[-1]}"].max() * 93 * 118) if "mean" in name else value.max()

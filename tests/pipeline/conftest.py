@@ -1,5 +1,7 @@
 """What tests of the pipeline share."""
 
+import warnings
+
 import pytest
 
 
@@ -13,3 +15,17 @@ def preset(tmp_path):
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def deterministic():
+    """Algorithms of a GPU as in a worker without `--fast`."""
+    import torch
+
+    from muralist.pipeline.workers.devices import choose_algorithms
+
+    choose_algorithms(fast=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what torch has no deterministic way for, where that is known
+        yield
+    torch.use_deterministic_algorithms(False)

@@ -85,6 +85,9 @@ def test_a_plan_tells_what_a_gpu_has_room_for(tmp_path, monkeypatch, measured):
     for side, fits in ((room["tile"], True), (room["tile"] + 16, False)):
         assert (module.GPU_BYTES + per_pixel * side**2 <= 3 << 30) == fits
     assert f"3 workers; 9.0 GiB are free, enough for --tile {room['tile']}" in module.table(found)
+    ahead = WorkerLayout(5, 2, ("0", "1", "0", "1", "0"))
+    monkeypatch.setattr(module, "local_shape", lambda settings, tiles: ahead)
+    assert room["bytes"] < estimate(context)["gpu"]["bytes"] < 1.2 * room["bytes"]  # a second tile is not computed yet
     monkeypatch.setattr(module, "gpu_memory", lambda gpus: 1 << 30)
     assert estimate(context)["gpu"]["tile"] == 0
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1))
@@ -268,7 +271,7 @@ def test_a_kept_speed_has_a_date(tmp_path, monkeypatch):
 class Workers:
     """What is asked of workers after a painting: two of one thread on a processor, none of which was lost."""
 
-    workers, threads, device, device_name, lost, again = 2, 1, "cpu", "Abacus 9", 0, 0
+    workers, threads, tiles, device, device_name, lost, again = 2, 1, 1, "cpu", "Abacus 9", 0, 0
 
 
 def run_state_of(context: RenderPlan, **changes: object) -> RunState:
@@ -296,6 +299,10 @@ def test_a_painting_says_how_fast_it_was(tmp_path, monkeypatch):
     )
     assert side == isqrt(largest_tile(context.final))
     assert seconds == pytest.approx(5e-7)
+    shared = Workers()
+    shared.tiles = 2
+    module.learn_speed_of(context, run_state_of(context), shared, "float32")
+    assert learned.pop()[-1] == pytest.approx(2.5e-7)
     again = Workers()
     again.lost = 1
     module.learn_speed_of(context, run_state_of(context), again, "float32")

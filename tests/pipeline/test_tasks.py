@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +25,7 @@ from muralist.model.statistics import Window, style_sums
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import tasks
-from muralist.pipeline.context import RenderContext
+from muralist.pipeline.context import RenderContext, TileResult
 from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.initialization import is_photograph
 from muralist.pipeline.levels import Level, plan_levels
@@ -215,6 +216,36 @@ def test_tasks_may_run_twice(done):
     after = contents(context.folder.store.local)
     assert before.keys() == after.keys()
     assert [name for name in before if before[name] != after[name]] == []
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_tasks_may_run_side_by_side(deterministic, tmp_path, device):
+    """Threads of one worker, each with a tile, file the same bytes as one after the other, and count for themselves."""
+    alone, together = (replace(new_context(tmp_path / name), device=device) for name in ("alone", "together"))
+    results = {}
+    for context, threads in ((alone, 1), (together, 3)):
+        with ThreadPoolExecutor(threads) as pool:
+            results[threads] = [
+                result._replace(seconds=0, replayed=False)
+                for level in levels_of(context)
+                for result in _side_by_side(context, level, pool)
+            ]
+    assert results[1] == results[3]
+    before, after = (contents(context.folder.store.local) for context in (alone, together))
+    assert before.keys() == after.keys()
+    assert [name for name in before if before[name] != after[name]] == []
+
+
+def _side_by_side(context: RenderContext, level: Level, pool: ThreadPoolExecutor) -> Iterator[TileResult]:
+    """Paint a level as the driver would, the tiles of a round in threads."""
+    prepare_level(context, level)
+    tiles, filed = range(len(level.grid)), len(level.rounds)
+    yield from pool.map(lambda n: tasks.prepare_tile(context, level, n, 0, origin_of(context, level)), tiles)
+    tasks.add_up(context, level, 0, WEIGHTS)
+    for made in range(filed):
+        yield from pool.map(lambda n, made=made: tasks.paint_tile(context, level, n, made, WEIGHTS), tiles)
+        tasks.add_up(context, level, made + 1, WEIGHTS)
+    yield from pool.map(lambda n: tasks.measure_tile(context, level, n, filed), tiles)
 
 
 def test_two_jobs_do_not_mix(done, tmp_path):

@@ -21,7 +21,7 @@ from muralist.model.losses.terms import LayerShape, PictureSize, TileView
 from muralist.model.network import luminance
 from muralist.model.objective import Objective
 from muralist.model.regions import guidance_of, region_key
-from muralist.model.statistics import Window, on_host, total
+from muralist.model.statistics import Window, as_sums, total
 from muralist.model.tile_optimizer import RoundGradient, TileOptimizer, to_tensor
 from muralist.tiling.grid import Tile, TileGrid
 
@@ -61,7 +61,7 @@ def seen(painting: Tensor, photograph: Tensor) -> TileView:
 
 def value(term: LuminanceTerm, painting: Tensor, photograph: Tensor) -> float:
     """The unweighted loss."""
-    return term.value(on_host(term.sums(seen(painting, photograph))))
+    return term.value(as_sums(term.sums(seen(painting, photograph))))
 
 
 def test_the_value_by_hand():
@@ -101,7 +101,7 @@ def test_the_gradient_by_finite_differences():
     """The gradient at the luminance is that of pixels * weight * loss, by central differences."""
     painting, photograph, style = (noise(1, 1, 5, 6, seed=n) for n in (1, 2, 3))
     term, view = of_one_layer(style), seen(painting, photograph)
-    gradient = term.gradient(view, {}, term.constants(on_host(term.sums(view))))["luminance"]
+    gradient = term.gradient(view, {}, term.constants(as_sums(term.sums(view))))["luminance"]
     for place in [(0, 0, 0, 0), (0, 0, 2, 3), (0, 0, 4, 5)]:
         step = torch.zeros_like(painting)
         step[place] = 1e-5

@@ -13,7 +13,7 @@ from muralist.model.losses.moments import MomentsTerm, central
 from muralist.model.losses.terms import LayerShape, PictureSize, TileView
 from muralist.model.objective import Objective
 from muralist.model.regions import guidance_of, region_key
-from muralist.model.statistics import Window, on_host, total
+from muralist.model.statistics import Window, as_sums, total
 from muralist.model.tile_optimizer import RoundGradient, TileOptimizer, to_tensor
 from muralist.tiling.grid import Tile, TileGrid
 
@@ -70,14 +70,14 @@ def test_the_value_by_hand():
     loss = of_one_layer(torch.zeros_like(features))
     view = TileView(torch.zeros(1, 3, 2, 4), {"relu2_1": features}, {}, Window.full(torch.zeros(1, 3, 2, 4)))
     # The mean is 1/2, as the style's; (1/4)^2 and (1/4)^4 are left of even powers, and nothing of odd ones.
-    assert loss.value(on_host(loss.sums(view))) == pytest.approx(1 / 16 + 1 / 256, abs=1e-5)
+    assert loss.value(as_sums(loss.sums(view))) == pytest.approx(1 / 16 + 1 / 256, abs=1e-5)
 
 
 def test_a_picture_that_meets_its_target_has_no_loss():
     """The value is zero where the distributions are the same, and the gradient a number."""
     style = noise(1, 4, 6, 7, seed=1)
     loss, view = of_one_layer(style), TileView(torch.zeros(1), {"relu2_1": style}, {}, Window.full(style))
-    sums = on_host(loss.sums(view))
+    sums = as_sums(loss.sums(view))
     assert loss.value(sums) == pytest.approx(0, abs=1e-6)
     assert loss.gradient(view, loss.statistics(sums), {})["relu2_1"].isfinite().all()
 
@@ -89,11 +89,11 @@ def test_the_gradient_by_finite_differences():
 
     def value(at: Tensor) -> float:
         return (
-            loss.weight * loss.size.pixels * loss.value(on_host(loss.sums(TileView(at, {"relu2_1": at}, {}, window))))
+            loss.weight * loss.size.pixels * loss.value(as_sums(loss.sums(TileView(at, {"relu2_1": at}, {}, window))))
         )
 
     view = TileView(features, {"relu2_1": features}, {}, window)
-    gradient = loss.gradient(view, loss.statistics(on_host(loss.sums(view))), {})["relu2_1"]
+    gradient = loss.gradient(view, loss.statistics(as_sums(loss.sums(view))), {})["relu2_1"]
     for place in [(0, 0, 0, 0), (0, 1, 2, 3), (0, 3, 4, 5)]:
         step = torch.zeros_like(features)
         step[place] = 1e-5

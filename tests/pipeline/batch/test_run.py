@@ -246,7 +246,7 @@ def test_all_workers_are_used(archive, before_painting):
 
 def test_the_network_is_loaded_once(archive):
     """A worker loads it for the first picture and has it for all others."""
-    loaded = "__import__('muralist.pipeline.tasks', fromlist=['_load'])._load.cache_info().misses"
+    loaded = "__import__('muralist.pipeline.tasks', fromlist=['_load'])._load.__wrapped__.cache_info().misses"
     with Client(archive.scheduler, set_as_default=False) as client:
         (before,) = client.run(eval, loaded).values()
         assert set(archive.paint(pool_rescale=True, pooling="average").values()) == {"done"}

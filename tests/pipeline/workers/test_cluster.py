@@ -28,8 +28,11 @@ from muralist.pipeline import render as render_module
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError
 from muralist.pipeline.levels import Level
 from muralist.pipeline.progress import Progress
+from muralist.pipeline.workers import cluster as cluster_module
 from muralist.pipeline.workers import local
 from muralist.pipeline.workers.cluster import Cluster
+from muralist.pipeline.workers.dispatch import Dispatch
+from muralist.pipeline.workers.local import WorkerLayout
 
 pytestmark = pytest.mark.integration
 
@@ -232,6 +235,15 @@ def as_painted(painted: Any, workers: int) -> dict[str, Any]:
 def children() -> list[psutil.Process]:
     """Processes that this one started and that still run."""
     return [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_worker_with_several_tiles_under_way_paints_the_same(painted, tmp_path, monkeypatch):
+    """A GPU's worker, here one that sees none and computes on the CPU, has a tile in each of its threads."""
+    joined, join = [], Dispatch.join
+    monkeypatch.setattr(Dispatch, "join", lambda *given: joined.append(given[2:]) or join(*given))
+    monkeypatch.setattr(cluster_module, "local_shape", lambda settings, tiles: WorkerLayout(1, 3, ("",)))
+    assert paint(painted, tmp_path) == as_painted(painted, 1)
+    assert joined == [(3,)]
 
 
 def test_two_workers_paint_the_same_as_one(painted, tmp_path, monkeypatch, capfd):

@@ -162,13 +162,22 @@ for make in (lambda: torch.zeros(1 << 30), lambda: bytearray(1 << 30)):
     assert of_python[2] == "MemoryError"
 
 
-def test_a_full_gpu_is_out_of_memory():
-    """CUDA's error is an error of memory, and survives pickling."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_a_full_gpu_is_out_of_memory(error):
+    """CUDA's error, and those of its libraries, are errors of memory, and survive pickling."""
     with (
         pytest.raises(DeviceMemoryError, match=r"memory .*cuda:1 .*tile") as caught,
         memory_errors("a tile", "cuda:1"),
     ):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        raise error
     again = pickle.loads(pickle.dumps(caught.value))
     assert (type(again), str(again)) == (DeviceMemoryError, str(caught.value))
 

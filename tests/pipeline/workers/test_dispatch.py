@@ -113,6 +113,34 @@ def test_what_runs_in_threads_is_not_taken_over():
     assert (floor.held("a"), floor.held("b"), floor.cancelled) == ([calls[0], calls[2]], [], [])
 
 
+def test_every_thread_has_a_call_at_work():
+    """With two threads, workers have two calls at work and one to go on with; a thread to spare takes one over."""
+    floor = Floor("a", "b", threads=2)
+    calls = floor.add(Batch(), [None] * 7)
+    assert floor.held("a") == [calls[0], calls[2], calls[4]]
+    assert floor.held("b") == [calls[1], calls[3], calls[5]]
+    assert [run.since is None for runs in floor.dispatch._runs.values() for run in runs] == [False, False, True] * 2
+    for _ in range(3):
+        floor.end("b")
+    assert floor.held("b") == [calls[6], calls[4]]
+    assert [run.call for run in floor.cancelled] == [calls[4]]
+    assert floor.held("a") == [calls[0], calls[2]]
+
+
+def test_what_takes_too_long_is_run_again_by_another_worker():
+    """A second thread of the same one, which may wait for the first, does not run it."""
+    floor = Floor("a", threads=2)
+    (stuck,) = floor.add(Batch(), [None], limit=1.0)
+    floor.now += module.PATIENCE_SECONDS + 1
+    floor.dispatch.fill()
+    assert floor.held("a") == [stuck]
+    floor.dispatch.join("b", 2)
+    floor.dispatch.fill()
+    assert (floor.held("a"), floor.held("b")) == ([stuck], [stuck])
+    assert floor.end("b")
+    assert not floor.end("a")
+
+
 @pytest.mark.parametrize(("usual", "patience"), [(1.0, 30.0), (20.0, 60.0)])
 def test_what_takes_too_long_is_run_a_second_time(usual, patience):
     """After 30 s or three times the median an idle worker tries too; the first result counts, the other is ignored."""
@@ -273,19 +301,20 @@ def test_only_so_many_homes_are_remembered(monkeypatch):
 @given(
     st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=1, max_size=4),
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12)), min_size=1, max_size=4),
+    st.integers(1, 3),
 )
-def test_everything_is_done_once_and_nobody_idles(speeds, maps):
-    """Whatever the workers' speeds: every call gives one result, and a worker is free only if nothing waits."""
+def test_everything_is_done_once_and_nobody_idles(speeds, maps, threads):
+    """Whatever the workers' speeds: every call gives one result, and a thread is free only if nothing waits."""
     workers = [f"w{number}" for number in range(len(speeds))]
-    floor = Floor(*workers)
+    floor = Floor(*workers, threads=threads)
     calls = [call for priority, count in maps for call in floor.add(Batch(priority), range(count))]
     free_at = dict.fromkeys(workers, 0.0)
     results = 0
     while any(floor.held(worker) for worker in workers):
-        assert all(len(floor.held(worker)) <= module.IN_FLIGHT for worker in workers)
-        if not all(floor.held(worker) for worker in workers):
+        assert all(len(floor.held(worker)) <= threads + module.WAITING for worker in workers)
+        if not all(len(floor.held(worker)) >= threads for worker in workers):
             assert floor.dispatch._line == []
-            assert all(len(floor.held(worker)) <= 1 for worker in workers)
+            assert all(len(floor.held(worker)) <= threads for worker in workers)
         seconds = dict(zip(workers, speeds, strict=True))
         ends = {
             worker: max(free_at[worker], floor.dispatch._runs[worker][0].since) + seconds[worker]

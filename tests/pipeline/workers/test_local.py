@@ -74,6 +74,7 @@ def test_a_machine_is_not_flooded(machine, name, cores, most):
         (9, {"device": "cuda"}, WorkerLayout(3, 2, ("0", "1", "4"))),
         (9, {"workers": 2}, WorkerLayout(2, 2, ("0", "1"))),
         (1, {}, WorkerLayout(1, 2, ("0",))),
+        (9, {"threads": 1}, WorkerLayout(3, 1, ("0", "1", "4"))),
         (9, {"workers": 5, "threads": 5}, WorkerLayout(5, 5, ("0", "1", "4", "0", "1"))),
         (9, {"device": "cpu"}, WorkerLayout(4, 2)),
         (9, {"device": "cuda:1"}, WorkerLayout(1, 8)),
@@ -88,23 +89,30 @@ def test_every_gpu_gets_a_worker(machine, tiles, settings, shape):
 @pytest.mark.parametrize(
     ("cores", "gib", "settings", "workers", "threads"),
     [
-        (16, 80, {}, 8, 1),
-        (16, 16, {}, 4, 2),
-        (8, 80, {}, 4, 1),
-        (4, 80, {}, 2, 1),
-        (2, 80, {}, 1, 1),
-        (64, 500, {}, 8, 2),
+        (16, 80, {}, 4, 2),
+        (8, 80, {}, 2, 2),
+        (4, 80, {}, 1, 2),
+        (2, 80, {}, 1, 2),
+        (64, 500, {}, 4, 2),
         (64, 15, {}, 3, 2),
         (64, 3, {}, 1, 2),
-        (64, 80, {"tile": 2048}, 5, 2),
+        (64, 80, {"tile": 2048}, 4, 2),
         (64, 80, {"tile": 4096}, 1, 2),
         (64, 80, {"workers": 2}, 1, 2),
+        (64, 80, {"threads": 1}, 8, 1),
+        (64, 80, {"threads": 8}, 1, 8),
+        (64, 80, {"threads": 9}, 1, 9),
     ],
 )
 def test_several_workers_share_a_gpu(machine, cores, gib, settings, workers, threads):
-    """As many as the GPU has cores and memory for, eight at most, and the GPUs in turn; what is asked for counts."""
+    """Eight tiles under way at most, as the GPU has cores and memory for, the GPUs in turn; what is asked for counts.
+
+    A GPU's worker computes on one core beside it, however many tiles it has under way.
+    """
     machine(cores, ["0", "1"], gib << 30)
-    assert local_shape(Settings(**settings), 99) == WorkerLayout(2 * workers, threads, ("0", "1") * workers)
+    shape = local_shape(Settings(**settings), 99)
+    assert shape == WorkerLayout(2 * workers, threads, ("0", "1") * workers)
+    assert (shape.tiles, shape.cores) == (threads, 1)
 
 
 def test_a_mac_has_one_gpu(machine):
@@ -112,6 +120,7 @@ def test_a_mac_has_one_gpu(machine):
     machine(8, metal=True)
     assert local_shape(Settings(), 9) == WorkerLayout(1, 8)
     assert local_shape(Settings(device="cpu"), 9) == WorkerLayout(4, 2)
+    assert (WorkerLayout(1, 8).tiles, WorkerLayout(1, 8).cores) == (1, 8)
 
 
 @pytest.mark.parametrize(
