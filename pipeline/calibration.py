@@ -23,10 +23,10 @@ from ..model.state import AVERAGE, start_state
 from ..model.statistics import Window
 from ..model.tile_optimizer import TileOptimizer, to_tensor
 from ..model.ways import Ways, usual_ways
+from .context import KeptWeights
 from .loss_terms import TARGET_TERMS, measured_layers, objective
 from .settings import Settings
 from .speeds import EVALUATION_STEPS
-from .strength import KeptWeights
 from .tasks import DTYPES, graphs
 from .workers.devices import best_precision, choose_algorithms, device_name, memory_errors, resolve_device
 

@@ -1,7 +1,7 @@
 """What every task of a render needs to know, and what it gives back. Small, frozen, picklable, without torch."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..model.architecture import architecture
 from ..model.state import PLANES
@@ -89,6 +89,16 @@ class TileResult(NamedTuple):
     replayed: bool = False
     trouble: str = ""
     seconds: float = 0.0
+
+
+class KeptWeights(NamedTuple):
+    """Weights of what keeps the photograph, which `strength` tunes."""
+
+    content: float = 0.0
+    luminance: float = 0.0
+
+
+UNWEIGHTED: Final = KeptWeights()  # where losses are only measured
 
 
 class Losses(NamedTuple):

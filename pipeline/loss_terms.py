@@ -14,8 +14,8 @@ from ..model.losses.style import StyleTerm
 from ..model.losses.terms import LayerShape, LossTerm, PictureSize
 from ..model.losses.variation import TotalVariationTerm
 from ..model.objective import Objective
+from .context import KeptWeights
 from .settings import Settings
-from .strength import KeptWeights
 
 # Terms whose targets are measured on style pictures, by name.
 TARGET_TERMS: dict[str, type[TargetTerm]] = {

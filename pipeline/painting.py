@@ -11,7 +11,7 @@ from math import prod
 from typing import Any, TypeVar
 
 from ..tiling.errors import TileTooSmallError
-from .context import START_SECONDS, Losses, RenderContext
+from .context import START_SECONDS, KeptWeights, Losses, RenderContext
 from .errors import ClusterError, DeviceMemoryError
 from .levels import Level
 from .prepare_level import LevelInputs, prepare_level
@@ -20,7 +20,7 @@ from .records.journal import Journal
 from .records.losses import LossRecord, best, has_levelled_off
 from .records.run_state import LevelReport, RunState
 from .records.snapshots import Snapshot
-from .strength import KeptWeights, kept_weights
+from .strength import kept_weights
 from .workers.cluster import Cluster
 
 TILE_SECONDS = 1.0  # to add a tile's sums up, at most

@@ -8,8 +8,9 @@ journal keeps: an interrupted painting finds the same weights again.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
+from .context import KeptWeights
 from .records.losses import LossRecord
 from .settings import Settings
 
@@ -17,16 +18,6 @@ TUNED_LEVELS: Final = 2
 SETTLING_STEPS: Final = 30  # a level starts as the photograph or with its detail, so losses tell nothing at first
 LARGEST_FACTOR: Final = 1.25  # between two rounds: losses answer over many steps, and what is too much stays
 FIRST_POWER: Final = 3.0  # how much more the first weight is where less loss is wanted than half `strength` wants
-
-
-class KeptWeights(NamedTuple):
-    """Weights of what keeps the photograph."""
-
-    content: float = 0.0
-    luminance: float = 0.0
-
-
-UNWEIGHTED: Final = KeptWeights()  # where losses are only measured
 
 
 @dataclass(frozen=True)

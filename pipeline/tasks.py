@@ -30,14 +30,13 @@ from ..model.ways import usual_ways
 from ..model.weight_files import WeightFile
 from ..tiling.grid import Box, Tile, TileGrid
 from ..tiling.resample import cubic, linear, resample
-from .context import Losses, RenderContext, TileResult
+from .context import UNWEIGHTED, KeptWeights, Losses, RenderContext, TileResult
 from .errors import DeviceMemoryError
 from .levels import STYLE_TILE_PX, Level, at_level
 from .loss_terms import TARGET_TERMS, luminance_layers, measured_layers, objective
 from .settings import Settings
 from .storage.canvas import Canvas
 from .storage.store import fetched
-from .strength import UNWEIGHTED, KeptWeights
 from .workers.devices import memory_errors
 
 Kernel = Callable[[np.ndarray], np.ndarray]

@@ -24,9 +24,9 @@ from muralist.model.statistics import TileSums, Window
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.ways import usual_ways
 from muralist.model.weight_files import find_weights
+from muralist.pipeline.context import KeptWeights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.strength import KeptWeights
 from muralist.pipeline.tasks import DTYPES
 
 KINDS = ("none", "hard 2", "hard 5", "soft 2", "soft 5")

@@ -17,9 +17,9 @@ import torch
 from muralist.model.losses.terms import LayerShape, TileView
 from muralist.model.objective import Objective
 from muralist.model.statistics import Window, as_sums
+from muralist.pipeline.context import KeptWeights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.strength import KeptWeights
 
 Matrix = tuple[tuple[int, ...], ...]
 

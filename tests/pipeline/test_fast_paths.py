@@ -17,9 +17,9 @@ from muralist.model.state import start_state
 from muralist.model.statistics import Window, positions
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
+from muralist.pipeline.context import KeptWeights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
-from muralist.pipeline.strength import KeptWeights
 
 pytestmark = pytest.mark.integration
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from muralist.pipeline.context import KeptWeights
 from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.strength import (
@@ -11,7 +12,6 @@ from muralist.pipeline.strength import (
     LARGEST_FACTOR,
     SETTLING_STEPS,
     TUNED_LEVELS,
-    KeptWeights,
     kept_weights,
 )
 

@@ -25,7 +25,7 @@ from muralist.model.statistics import Window, style_sums
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import tasks
-from muralist.pipeline.context import RenderContext, TileResult
+from muralist.pipeline.context import KeptWeights, RenderContext, TileResult
 from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.initialization import is_photograph
 from muralist.pipeline.levels import Level, plan_levels
@@ -33,7 +33,6 @@ from muralist.pipeline.prepare_level import file_canvas, with_margin
 from muralist.pipeline.regions import RegionLayout
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import RunFolder
-from muralist.pipeline.strength import KeptWeights
 from muralist.tiling.grid import Span
 
 pytestmark = pytest.mark.integration
