@@ -33,7 +33,7 @@ from ..records.journal import Journal
 from ..records.report import Report, Result, Status
 from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
-from ..render import check_room, paint_picture
+from ..render import paint_picture, resume
 from ..render_plan import plan_render, sidecar_path
 from ..settings import Settings
 from ..sizes import target_of
@@ -236,9 +236,9 @@ class BatchDriver:
             plan = plan_render(
                 item.content, item.styles, item.output, queued.settings, overwrite=overwrite, local_dir=folder.local_dir
             )
-            check_room(plan, folder)
+            journal, state = resume(plan, folder)
             with shown_live(self.board, item.output.name, plan.levels, Progress(), cluster, item.number) as progress:
-                sidecar = paint_picture(plan, folder, cluster, progress, item.number)
+                sidecar = paint_picture(plan, journal, state, cluster, progress, item.number)
         if options.report:
             with suppress(PipelineError):  # tried again in the end, and told then
                 add_report(item.output, item.content, queued.settings)

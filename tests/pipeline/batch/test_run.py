@@ -123,9 +123,9 @@ def before_painting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., 
     def install(act: Callable[..., object]) -> None:
         paint = module.paint_picture
 
-        def wrapped(plan: Any, folder: Any, cluster: Any, progress: Any, priority: int) -> Any:
+        def wrapped(plan: Any, journal: Any, state: Any, cluster: Any, progress: Any, priority: int) -> Any:
             act(plan.output.name, cluster, priority)
-            return paint(plan, folder, cluster, progress, priority)
+            return paint(plan, journal, state, cluster, progress, priority)
 
         monkeypatch.setattr(module, "paint_picture", wrapped)
 
@@ -210,13 +210,13 @@ def test_pictures_are_painted_side_by_side(archive, monkeypatch):
         archive.add(f"c{number}.png", 10 + number)
     paint, meet, priorities, under_way, most = module.paint_picture, threading.Barrier(2), {}, set(), []
 
-    def watched(plan: Any, folder: Any, cluster: Any, progress: Any, priority: int) -> Any:
+    def watched(plan: Any, journal: Any, state: Any, cluster: Any, progress: Any, priority: int) -> Any:
         priorities[priority] = plan.output.name
         under_way.add(priority)
         meet.wait(120)  # in pairs, or never
         most.append(len(under_way))
         try:
-            return paint(plan, folder, cluster, progress, priority)
+            return paint(plan, journal, state, cluster, progress, priority)
         finally:
             under_way.remove(priority)
 
