@@ -15,6 +15,7 @@ import pytest
 from crews import another_worker, until
 from dask.distributed import Client
 from facts import having
+from filelock import Timeout
 from pictures import TINY, contents, painting, photograph, save
 from rendering import render
 
@@ -363,7 +364,7 @@ def test_one_batch_at_a_time_has_a_folder(archive, before_painting):
     refused = []
 
     def act(*_: object) -> None:
-        with pytest.raises(OutputError, match="another muralist") as caught:
+        with pytest.raises(OutputError, check=having(Timeout, path=archive.out / "report.jsonl")) as caught:
             archive.paint()
         refused.append(caught.value)
 
