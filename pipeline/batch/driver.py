@@ -239,7 +239,9 @@ class BatchDriver:
                 item.content, item.styles, item.output, queued.settings, overwrite=overwrite, local_dir=folder.local_dir
             )
             journal, state = resume(plan, folder)
-            with shown_live(self.board, item.output.name, plan.levels, Progress(), cluster, item.number) as progress:
+            name = item.output.name
+            logged = Progress(plan.levels, batch_item=name)
+            with shown_live(self.board, name, plan.levels, logged, cluster, item.number) as progress:
                 sidecar = paint_picture(plan, journal, state, cluster, progress, item.number)
         if options.report:
             with suppress(PipelineError):  # tried again in the end, and told then

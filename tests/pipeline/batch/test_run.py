@@ -1,6 +1,7 @@
 """Batches: what is painted, copied, skipped, tried again and left, and what is told of it."""
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -23,7 +24,9 @@ from muralist.cli import main
 from muralist.pipeline.batch import driver as module
 from muralist.pipeline.batch.driver import BatchOptions
 from muralist.pipeline.batch.run import run_batch
+from muralist.pipeline.console import LOG, LOSSES
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, SettingsError
+from muralist.pipeline.records.losses import LossRecord, loss_line
 from muralist.pipeline.records.report import Report
 
 pytestmark = pytest.mark.integration
@@ -162,13 +165,19 @@ def test_folders_are_mirrored(archive, capfd):
 
 
 def test_a_record_for_each_picture(archive, logged):
-    """The log says what became of each as it ends; a failure is a warning."""
+    """The log says what became of each as it ends; a failure is a warning. Losses are details, behind a name."""
+    LOG.setLevel(logging.DEBUG)
     archive.photos.joinpath("a.png").write_bytes(b"no picture")
     archive.paint()
-    assert [record.levelname for record in logged] == ["WARNING", "INFO"]
-    first, second = (record.getMessage() for record in logged)
+    ends = [record for record in logged if record.levelno > logging.DEBUG]
+    assert [record.levelname for record in ends] == ["WARNING", "INFO"]
+    first, second = (record.getMessage() for record in ends)
     assert first.startswith(f"1/2 failed: {archive.photos}/a.png: ")
     assert second == f"2/2 done: {archive.photos}/sub/b.png"
+    sidecar = archive.sidecar("sub/b.png")
+    rows = [LossRecord(**row) for row in sidecar["losses"]]
+    wanted = [f"b.png: {loss_line(row, len(sidecar['levels']))}" for row in rows]
+    assert [record.getMessage() for record in logged if record.name == LOSSES.name] == wanted
 
 
 def test_each_style_and_names(archive):
