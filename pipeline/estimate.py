@@ -144,7 +144,7 @@ def check_memory(plan: RenderPlan) -> None:
     history = history_bytes(plan)
     fitting = settings.lbfgs_history - ceil((needed - available / workers) / (history / settings.lbfgs_history))
     some = f"{counted(fitting, 'pair')} would fit: use --set lbfgs_history={fitting},"
-    smaller = "a smaller --tile" if settings.tile_grid is None else "more chunks"
+    smaller = "a smaller --tile" if settings.tile_grid is None else "a finer tile_grid"
     raise SettingsError(
         f"L-BFGS with a history of {counted(settings.lbfgs_history, 'pair')} needs {_gib(workers * needed)} of memory "
         f"({counted(workers, 'worker')}, {_gib(history)} each for the history), but {_gib(available)} "

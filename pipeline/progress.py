@@ -53,16 +53,20 @@ class Progress:
         Of the picture; levels are not logged if there are none.
     loss_lines : bool
         Whether losses are logged as information, or as a detail.
+    batch_item : str
+        Name of a picture of a batch: its lines begin with it, and are details.
     """
 
-    def __init__(self, levels: Sequence[Level] = (), *, loss_lines: bool = False) -> None:
+    def __init__(self, levels: Sequence[Level] = (), *, loss_lines: bool = False, batch_item: str = "") -> None:
         self._levels, self._loss_lines = levels, loss_lines
+        self._prefix = f"{batch_item}: " if batch_item else ""
 
     def start_level(self, level: Level) -> None:
         """Begin a level."""
         if self._levels:
             tiles, steps = counted(len(level.grid), "tile"), counted(level.steps, "step")
-            PROGRESS.info("%s: %s, %s", self._name_of(level), tiles, steps)
+            kind = logging.DEBUG if self._prefix else logging.INFO
+            PROGRESS.log(kind, "%s%s: %s, %s", self._prefix, self._name_of(level), tiles, steps)
 
     def _name_of(self, level: Level) -> str:
         return f"level {level.index + 1}/{len(self._levels)}, {level.width} x {level.height} px"
@@ -87,7 +91,8 @@ class Progress:
     def show_losses(self, row: LossRecord) -> None:
         """Tell the whole picture's losses, at the start of a level and after every round."""
         if self._levels:
-            LOSSES.log(logging.INFO if self._loss_lines else logging.DEBUG, loss_line(row, len(self._levels)))
+            kind = logging.INFO if self._loss_lines else logging.DEBUG
+            LOSSES.log(kind, "%s%s", self._prefix, loss_line(row, len(self._levels)))
 
 
 class Bars(Progress):

@@ -35,6 +35,7 @@ from .presets import load_settings
 from .progress import Bars, Progress
 from .records.journal import Journal
 from .records.losses import write_plot
+from .records.run_state import RunState
 from .records.sidecar import Sidecar, describe, write_sidecar
 from .records.snapshots import Snapshot, snapshot_path
 from .render_plan import RenderPlan, as_paths, faces_path, plan_render, proof_path
@@ -204,8 +205,7 @@ def _carry_out(
     loss_lines: bool,
 ) -> Sidecar:
     """Paint what a plan settles, on workers of its own."""
-    Journal(folder, plan.output, plan.identity).resume()  # refuses before workers are started
-    check_room(plan, folder)
+    journal, state = resume(plan, folder)
     settings, tiles, bars = plan.settings, plan.most_tiles, _bars(plan, quiet, loss_lines)
     with (
         _storage_errors_told(folder),
@@ -215,16 +215,34 @@ def _carry_out(
     ):
         if on_progress is not None:
             watched = Events(plan.levels, plan.output.name, watched, on_progress)
-        return paint_picture(plan, folder, cluster, watched)
+        return paint_picture(plan, journal, state, cluster, watched)
+
+
+def resume(plan: RenderPlan, folder: RunFolder) -> tuple[Journal, RunState]:
+    """Find out how far a picture was painted before. What cannot be painted is refused here, before workers are needed.
+
+    Raises
+    ------
+    OutputError
+        If the interrupted run painted something else, or its journal is damaged; if the disk is too small.
+    SettingsError
+        If the memory is too small.
+    """
+    journal = Journal(folder, plan.output, plan.identity)
+    state = journal.resume()
+    _check_room(plan, folder)
+    return journal, state
 
 
 def paint_picture(
-    plan: RenderPlan, folder: RunFolder, cluster: Cluster, progress: Progress, priority: int = 0
+    plan: RenderPlan, journal: Journal, state: RunState, cluster: Cluster, progress: Progress, priority: int = 0
 ) -> Sidecar:
     """Paint what a plan settles on running workers, write picture and sidecar; return what the sidecar holds.
 
     Parameters
     ----------
+    journal, state : Journal, RunState
+        From `resume`.
     priority : int
         Place among the pictures of a batch; a lower number is served first.
 
@@ -233,12 +251,12 @@ def paint_picture(
     OutputError
         If the disk is full, among others; the same command resumes when there is space.
     """
-    settings, journal = plan.settings, Journal(folder, plan.output, plan.identity)
+    settings, folder = plan.settings, journal.folder
     shares = tuple(style.share for style in plan.styles)
     layout = None if plan.regions is None else plan.regions.layout([style.region for style in plan.styles])
     precision = cluster.precision if settings.precision == "auto" else settings.precision
     context = RenderContext(folder, settings, plan.weights, shares, cluster.device, precision, priority, layout)
-    state, forecast = journal.resume(), planned_by(plan, cluster, precision)
+    forecast = planned_by(plan, cluster, precision)
     name, last = plan.output.name, plan.levels[-1]
     LOG.debug("%s: %s x %s px on %s in %s", name, last.width, last.height, cluster.device, precision)
     LOG.debug("%s: run folder %s", name, folder.base.root)
@@ -292,14 +310,8 @@ def _storage_errors_told(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def check_room(plan: RenderPlan, folder: RunFolder) -> None:
-    """Refuse what will not fit into memory, or where the run folder is; what a URL has left is not known.
-
-    Raises
-    ------
-    SettingsError, OutputError
-        With what is needed, what is there, and what to do.
-    """
+def _check_room(plan: RenderPlan, folder: RunFolder) -> None:
+    """Refuse what will not fit into memory, or where the run folder is; what a URL has left is not known."""
     check_memory(plan)
     if folder.base.local is None or folder.resumed:
         return

@@ -23,7 +23,7 @@ from .pictures.writing import check_output
 from .records.identity import identity
 from .records.losses import check_plot
 from .records.snapshots import snapshot_paths
-from .region_specs import FACES
+from .region_specs import FACES, RegionSpec
 from .regions import Regions, mask_files, read_regions, region_specs
 from .settings import Settings
 from .sizes import TargetSize, sheet_of, target_of
@@ -126,20 +126,12 @@ def plan_render(
     """
     _check_weights(settings)
     network = architecture(settings.network)
-    layers = settings.layers
-    network.check_layers(layers)
-    asked_depth = None if settings.bit_depth == "auto" else settings.bit_depth
+    network.check_layers(settings.layers)
+    depth = None if settings.bit_depth == "auto" else settings.bit_depth
     profile = None if settings.profile == KEEP else output_profile(settings.profile, None)
-    check_output(output, overwrite=overwrite, bit_depth=asked_depth, icc=profile)
-    paths = (style,) if isinstance(style, Path) else tuple(style)
-    files = style_files(paths) if settings.active_style_layers else ()
-    specs, masks = region_specs(settings), mask_files(settings)
-    region_files = style_files([Path(spec.style) for spec in specs])
-    inputs = [content, *paths, *itertools.chain(*files, *region_files), *filter(None, [init_file(settings)])]
-    inputs += masks.values()
-    inputs += [] if settings.weights is None else [Path(settings.weights)]
-    inputs += [] if settings.profile in BUILT_IN else [Path(settings.profile)]
-    _spare(inputs, output, overwrite)
+    check_output(output, overwrite=overwrite, bit_depth=depth, icc=profile)
+    inputs = _Inputs.of(content, (style,) if isinstance(style, Path) else tuple(style), settings)
+    _spare(inputs.paths, output, overwrite)
     if loss_plot is not None:
         check_plot(loss_plot, overwrite=overwrite)
     memory = None if local_dir is None else budget(settings) // 2  # the other half is for the workers
@@ -152,75 +144,134 @@ def plan_render(
         exposure=settings.raw_exposure,
     )
     profile = output_profile(KEEP, photograph.icc) if settings.profile == KEEP else profile
+    _check_proof(settings, profile)
+    init = read_init(settings, memory=memory, folder=local_dir)
+    target = target_of(photograph.height, photograph.width, settings)
+    sheet = sheet_of(target, settings)
+    check_output(output, overwrite=overwrite, height=sheet.height, width=sheet.width, bit_depth=depth)
+    _check_pdf(output, settings, sheet)
+
+    def crop(picture: Picture) -> Picture:
+        return painted_part(picture, target, local_dir)
+
+    regions = read_regions(settings, photograph, crop, len(inputs.styles), memory=memory, folder=local_dir)
+    photograph = crop(photograph)
+    longest = max(target.height, target.width) + 2 * target.painted
+    styles, style_hashes = _read_all_styles(inputs, photograph, longest, regions, settings, network)
+    levels = _plan_levels(target, styles, settings, network)
+    extras = _extras(output, settings, levels, loss_plot, regions)
+    _check_extras(extras, [*inputs.paths, output, sidecar_path(output)], overwrite)
+    weights = find_weights(network, settings.weights)
+    notices = _notices(settings, inputs.styles, init, levels[-1], regions)
+    notices += [style.falls_short(longest) for style in styles]
+    notices += _notices_of(photograph, *(style.picture for style in styles), init)
+    return RenderPlan(
+        content=photograph,
+        styles=styles,
+        regions=regions,
+        init=init,
+        output=output,
+        settings=settings,
+        network=network,
+        weights=weights,
+        levels=levels,
+        sheet=sheet,
+        profile=profile,
+        bit_depth=depth or _depth_for(output, photograph.bit_depth),
+        dpi=_dpi(settings, photograph),
+        notices=tuple(filter(None, dict.fromkeys(notices))),
+        loss_plot=loss_plot,
+        identity=identity(
+            settings,
+            photograph.sha256,
+            style_hashes,
+            None if init is None else init.sha256,
+            weights.sha256,
+            {what: fingerprint(path) for what, path in inputs.masks.items()},
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The files that a render reads.
+
+    Attributes
+    ----------
+    styles : tuple of Path
+        As they were named; a folder of pictures is one.
+    style_files, region_files : tuple of tuple of Path
+        Pictures of every style, and of every region's; no styles where style does not count.
+    masks : dict str -> Path
+        By what they are for.
+    paths : tuple of Path
+        All of these, and others of which only the settings know.
+    """
+
+    styles: tuple[Path, ...]
+    style_files: tuple[tuple[Path, ...], ...]
+    regions: tuple[RegionSpec, ...]
+    region_files: tuple[tuple[Path, ...], ...]
+    masks: dict[str, Path]
+    paths: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, content: Path, styles: tuple[Path, ...], settings: Settings) -> "_Inputs":
+        """Find the files. Raises `PictureError` where there is none."""
+        files = style_files(styles) if settings.active_style_layers else ()
+        specs, masks = region_specs(settings), mask_files(settings)
+        region_files = style_files([Path(spec.style) for spec in specs])
+        weights, profile = settings.weights, None if settings.profile in BUILT_IN else settings.profile
+        named = [Path(path) for path in (init_file(settings), weights, profile) if path is not None]
+        paths = (content, *styles, *itertools.chain(*files, *region_files), *masks.values(), *named)
+        return cls(styles, files, specs, region_files, masks, paths)
+
+
+def _read_all_styles(
+    inputs: _Inputs,
+    photograph: Picture,
+    longest: int,
+    regions: Regions | None,
+    settings: Settings,
+    network: Architecture,
+) -> tuple[tuple[Style, ...], list[list[str]]]:
+    """What is painted after, for a painting with such a long side, px; and the hashes of all style pictures."""
+    has_rest = regions is None or regions.has_rest
+    named = read_styles(inputs.style_files, photograph, settings, network) if inputs.styles or has_rest else ()
+    apart = read_region_styles(inputs.region_files, inputs.regions, int(has_rest), photograph, settings, network)
+    hashes = (style.picture.sha256 for style in (*named, *apart))
+    grouped = [[next(hashes) for _ in pictures] for pictures in (*inputs.style_files, *inputs.region_files)]
+    used = (*(named if has_rest else ()), *apart)
+    _check_lengths(used, settings)
+    return tuple(style.at_true_scale(settings.dpi or DEFAULT_DPI, longest) for style in used), grouped
+
+
+def _plan_levels(
+    target: TargetSize, styles: Sequence[Style], settings: Settings, network: Architecture
+) -> tuple[Level, ...]:
+    sides = [(style.side, style.scale) for style in styles]
+    stride, least = network.max_stride(settings.layers), network.min_input(settings.layers)
+    levels = plan_levels(*target.painted_size, sides, settings, stride, least)
+    for level in levels:
+        level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
+    return levels
+
+
+def _extras(
+    output: Path, settings: Settings, levels: Sequence[Level], loss_plot: Path | None, regions: Regions | None
+) -> list[Path]:
+    """Files that are written beside the output and its sidecar."""
+    proof = proof_path(output) if settings.proof else None
+    faces = faces_path(output) if regions is not None and regions.faces is not None else None
+    return [*snapshot_paths(output, levels), *filter(None, [loss_plot, proof, faces])]
+
+
+def _check_proof(settings: Settings, profile: bytes | None) -> None:
     if settings.proof and profile is None:
         raise SettingsError(
             f"proof shows how a print will look: got profile {settings.profile}, which means sRGB here, wanted a "
             "printer's; name its ICC file with --profile"
         )
-    init = read_init(settings, memory=memory, folder=local_dir)
-    target = target_of(photograph.height, photograph.width, settings)
-    sheet = sheet_of(target, settings)
-    check_output(output, overwrite=overwrite, height=sheet.height, width=sheet.width, bit_depth=asked_depth)
-    _check_pdf(output, settings, sheet)
-    regions = read_regions(
-        settings,
-        photograph,
-        lambda picture: painted_part(picture, target, local_dir),
-        len(paths),
-        memory=memory,
-        folder=local_dir,
-    )
-    photograph = painted_part(photograph, target, local_dir)
-    found_faces = regions is not None and regions.faces is not None
-    has_rest = regions is None or regions.has_rest
-    named = read_styles(files, photograph, settings, network) if paths or has_rest else ()
-    apart = read_region_styles(region_files, specs, int(has_rest), photograph, settings, network)
-    longest = max(target.height, target.width) + 2 * target.painted
-    dpi = settings.dpi or DEFAULT_DPI
-    wanted = (*(named if has_rest else ()), *apart)
-    _check_lengths(wanted, settings)
-    styles = tuple(style.at_true_scale(dpi, longest) for style in wanted)
-    stride = network.max_stride(layers)
-    sides = [(each.side, each.scale) for each in styles]
-    levels = plan_levels(*target.painted_size, sides, settings, stride, network.min_input(layers))
-    for level in levels:
-        level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
-    extras = [*snapshot_paths(output, levels), *filter(None, [loss_plot])]
-    extras += [proof_path(output)] if settings.proof else []
-    extras += [faces_path(output)] if found_faces else []
-    _check_extras(extras, [*inputs, output, sidecar_path(output)], overwrite)
-    weights = find_weights(network, settings.weights)
-    hashes = (style.picture.sha256 for style in (*named, *apart))
-    return RenderPlan(
-        photograph,
-        styles,
-        regions,
-        init,
-        output,
-        settings,
-        network,
-        weights,
-        levels,
-        sheet,
-        profile,
-        asked_depth or _depth_for(output, photograph.bit_depth),
-        _dpi(settings, photograph),
-        (
-            *_notices(settings, paths, init, levels[-1], has_rest=has_rest),
-            *(["no face was found, so none is protected"] if settings.protect == FACES and not found_faces else []),
-            *filter(None, dict.fromkeys(style.falls_short(longest) for style in styles)),
-            *_notices_of(photograph, *(s.picture for s in styles), init),
-        ),
-        loss_plot,
-        identity(
-            settings,
-            photograph.sha256,
-            [[next(hashes) for _ in pictures] for pictures in (*files, *region_files)],
-            None if init is None else init.sha256,
-            weights.sha256,
-            {what: fingerprint(path) for what, path in masks.items()},
-        ),
-    )
 
 
 def _check_pdf(output: Path, settings: Settings, sheet: Sheet) -> None:
@@ -254,14 +305,18 @@ def _check_weights(settings: Settings) -> None:
 
 
 def _notices(
-    settings: Settings, styles: Sequence[Path], init: Picture | None, final: Level, *, has_rest: bool
-) -> tuple[str, ...]:
-    unread = "style_weight is 0: the style pictures do not count and are not read"
-    stretched = "" if init is None else stretch_notice(init, final.height, final.width)
-    claimed = (
-        f"the regions claim all of the picture, and nothing is left for {styles[0]}" if styles and not has_rest else ""
-    )
-    return tuple(filter(None, [unread if styles and not settings.active_style_layers else "", claimed, stretched]))
+    settings: Settings, styles: Sequence[Path], init: Picture | None, final: Level, regions: Regions | None
+) -> list[str]:
+    found = []
+    if styles and not settings.active_style_layers:
+        found.append("style_weight is 0: the style pictures do not count and are not read")
+    if styles and regions is not None and not regions.has_rest:
+        found.append(f"the regions claim all of the picture, and nothing is left for {styles[0]}")
+    if init is not None:
+        found.append(stretch_notice(init, final.height, final.width))
+    if settings.protect == FACES and (regions is None or regions.faces is None):
+        found.append("no face was found, so none is protected")
+    return found
 
 
 def _check_lengths(styles: Sequence[Style], settings: Settings) -> None:
@@ -281,8 +336,8 @@ def _check_lengths(styles: Sequence[Style], settings: Settings) -> None:
 
 
 def _notices_of(*pictures: Picture | None) -> list[str]:
-    """What the pictures' files gave occasion to say, each once."""
-    return list(dict.fromkeys(notice for picture in pictures if picture for notice in picture.notices))
+    """What the pictures' files gave occasion to say."""
+    return [notice for picture in pictures if picture for notice in picture.notices]
 
 
 def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:

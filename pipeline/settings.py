@@ -328,7 +328,7 @@ class Settings(WithRoles):
         flag=True,
     )
 
-    # Before `tile` and `overlap`, which do not have to suit each other where chunks are asked for.
+    # Before `tile` and `overlap`, which do not have to suit each other where `tile_grid` is given.
     tile_grid: Pair[TileCount] | None = setting(
         None, LOOK, "Rows and columns of tiles to cut every level into, instead of by `tile`.", was="chunks"
     )

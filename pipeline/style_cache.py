@@ -1,13 +1,12 @@
 """Style statistics, cached on disk by what they were computed from."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from .hashes import json_hash
 from .output_files import write_file
 
 VERSION = 4  # to be raised when the statistics of the same picture would come out different
@@ -31,8 +30,7 @@ class StyleCache:
 
     def name(self, side: int) -> str:
         """Name of the file that keeps the statistics at a long side of `side` px."""
-        key = json.dumps({**self.origin, "side": side, "version": VERSION}, sort_keys=True)
-        return f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+        return f"{json_hash({**self.origin, 'side': side, 'version': VERSION})}.safetensors"
 
     def fetch(self, side: int) -> bytes | None:
         """Give the file of the statistics if they are kept, and whole."""

@@ -1,12 +1,12 @@
 """What need not be painted again: pictures that are painted already, and pictures that are the same."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
+from ..hashes import json_hash
 from ..initialization import init_file
 from ..pictures.pages import fingerprint
 from ..records.identity import difference, identity
@@ -82,5 +82,4 @@ def identity_of(item: Item, settings: Settings, weights: str) -> dict[str, Any]:
 
 def dedup_key(painting: dict[str, Any], output: Path) -> str:
     """Give a key that two paintings share if their files will have the same bytes: same identity, same format."""
-    what = json.dumps([painting, output.suffix.lower()], sort_keys=True)
-    return hashlib.sha256(what.encode()).hexdigest()
+    return json_hash([painting, output.suffix.lower()])

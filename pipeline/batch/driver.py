@@ -12,7 +12,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +32,7 @@ from ..records.journal import Journal
 from ..records.report import Report, Result, Status
 from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
-from ..render import check_room, paint_picture
+from ..render import paint_picture, resume
 from ..render_plan import plan_render, sidecar_path
 from ..settings import Settings
 from ..sizes import target_of
@@ -132,6 +131,7 @@ class BatchDriver:
 
     def __post_init__(self) -> None:
         self._stack = ExitStack()
+        self._cluster: Cluster | None = None
         self._passed_on = 0  # of the workers' notices
         self._weights: dict[tuple[str, str | None], WeightFile] = {}
         self._ended: dict[str, Result] = {}  # by key: what other pictures of the same key may be copied from
@@ -148,23 +148,25 @@ class BatchDriver:
                     queued = next(waiting, None) or (again.popleft() if again else None)
                     if queued is None:
                         break
-                    running[pool.submit(self._paint, queued, self._cluster)] = queued
+                    running[pool.submit(self._paint, queued, self._workers())] = queued
                 if not running:
                     return
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
                     again += self._close(running.pop(done), done)
                 self._pass_on()
 
-    @cached_property
-    def _cluster(self) -> Cluster:
-        """The workers, started for the first picture that needs them."""
-        weights, folder = self._weights_of(self.settings), self.folder
-        return self._stack.enter_context(open_cluster(self.settings, folder.base, folder.local_dir, MANY, weights))
+    def _workers(self) -> Cluster:
+        """Give the workers, which are started for the first picture that needs them."""
+        if self._cluster is None:
+            weights, folder = self._weights_of(self.settings), self.folder
+            opened = open_cluster(self.settings, folder.base, folder.local_dir, MANY, weights)
+            self._cluster = self._stack.enter_context(opened)
+        return self._cluster
 
     @property
     def _at_once(self) -> int:
         """Pictures under way: one for every tile that workers have, and one that is being read or written."""
-        return 1 + self._cluster.workers * self._cluster.tiles if "_cluster" in self.__dict__ else 1
+        return 1 if self._cluster is None else 1 + self._cluster.workers * self._cluster.tiles
 
     # ---------------------------------------------------------------------------------------- what is to be painted
 
@@ -236,9 +238,11 @@ class BatchDriver:
             plan = plan_render(
                 item.content, item.styles, item.output, queued.settings, overwrite=overwrite, local_dir=folder.local_dir
             )
-            check_room(plan, folder)
-            with shown_live(self.board, item.output.name, plan.levels, Progress(), cluster, item.number) as progress:
-                sidecar = paint_picture(plan, folder, cluster, progress, item.number)
+            journal, state = resume(plan, folder)
+            name = item.output.name
+            logged = Progress(plan.levels, batch_item=name)
+            with shown_live(self.board, name, plan.levels, logged, cluster, item.number) as progress:
+                sidecar = paint_picture(plan, journal, state, cluster, progress, item.number)
         if options.report:
             with suppress(PipelineError):  # tried again in the end, and told then
                 add_report(item.output, item.content, queued.settings)
@@ -250,8 +254,8 @@ class BatchDriver:
         if error is None:
             result = _painted(queued, done.result())
             self.deadline.learn(queued.megapixels, result.seconds)
-        elif self._cluster.failed is not None:
-            raise self._cluster.failed
+        elif (gone := self._workers().failed) is not None:
+            raise gone
         elif isinstance(error, PASSING) and queued.attempts < ATTEMPTS:
             return [replace(queued, attempts=queued.attempts + 1)]
         else:
@@ -290,7 +294,7 @@ class BatchDriver:
 
     def _pass_on(self) -> None:
         """Tell what there is to know of the workers since the last time."""
-        for notice in self._cluster.notices[self._passed_on :]:
+        for notice in self._workers().notices[self._passed_on :]:
             PROGRESS.warning(notice)
             self._passed_on += 1
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import PictureError
+from ..hashes import file_hash
 
 _NAME = re.compile(r"(?P<file>.+\.tiff?)#(?P<page>[0-9]{1,6})", re.IGNORECASE | re.DOTALL)
 
@@ -58,5 +59,4 @@ def fingerprint(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _digest(path: Path, _changed_ns: int, _size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_hash(path)

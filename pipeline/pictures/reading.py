@@ -1,6 +1,5 @@
 """Reading of picture files into the sRGB working space. Whatever is wrong with a file is a `PictureError`."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pyvips
 
 from ..errors import OutputError, PictureError
+from ..hashes import file_hash
 from .array_file import Allocator, ArrayFile, allocator_in
 from .exif import exif_of_tiff
 from .formats import kind_of
@@ -101,8 +101,7 @@ def read_picture(
             icc, image, notices = None, without_profile(image), (_no_profile(image, path),)
         dpi = stated_dpi(image, exif, sideways=orientation in _SIDEWAYS)
         xmp, iptc = blob(image, "xmp-data"), unwrapped(blob(image, "iptc-data") or b"")
-        with file.open("rb") as stored:
-            digest = digest_of(hashlib.file_digest(stored, "sha256").hexdigest(), page)
+        digest = digest_of(file_hash(file), page)
         ready = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
         with allocator_in(_folder_for(ready, memory, folder)) as allocate:
             parts: dict[str, slice | int] = {f"{digest}-pixels": slice(3)}

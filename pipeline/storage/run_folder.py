@@ -24,6 +24,7 @@ from safetensors.numpy import load, save
 
 from ...model.errors import DivergedError
 from ..errors import OutputError
+from ..hashes import json_hash
 from ..levels import Level
 from .store import START_OVER, Store
 
@@ -73,7 +74,7 @@ class RunFolder:
 
     def write_journal(self, journal: Mapping[str, Any]) -> None:
         """Write the journal, whole: "run" and "finished", and what else JSON can hold."""
-        self.base.write(JOURNAL, json.dumps({**journal, "sha256": _digest(journal)}).encode())
+        self.base.write(JOURNAL, json.dumps({**journal, "sha256": json_hash(journal)}).encode())
 
     def read_journal(self) -> dict[str, Any] | None:
         """Read what `write_journal` wrote; None if there is none.
@@ -85,7 +86,7 @@ class RunFolder:
         try:
             journal = json.loads(self.base.read(JOURNAL))
             digest = journal.pop("sha256")
-            if digest == _digest(journal):
+            if digest == json_hash(journal):
                 return dict(journal)
         except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
             pass
@@ -208,10 +209,6 @@ class RunFolder:
     def remove_round(self, level: Level, made: int) -> None:
         """Delete the canvas of a round."""
         self.store.remove(self.round(level, made))
-
-
-def _digest(journal: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(journal, sort_keys=True).encode()).hexdigest()
 
 
 def _level(level: Level) -> str:

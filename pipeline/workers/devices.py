@@ -1,6 +1,5 @@
 """What a worker is and computes on. Runs in workers, for it loads torch."""
 
-import hashlib
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import DeviceError, DeviceMemoryError
+from ..hashes import file_hash
 from ..storage.store import Store
 from .machine import cpu_name
 
@@ -58,8 +58,7 @@ def _token(store: Store, name: str) -> dict[str, str | int | None]:
 
 def _sha256(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_hash(path)
     except OSError:
         return None
 

@@ -121,8 +121,8 @@ def test_panels_cover_the_poster(height: int, width: int, sheet: str, overlap: i
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "got neither sheet nor roll, wanted one of them"),
-        ({"sheet": "A3", "roll": "61cm"}, "got sheet and roll, wanted one of them"),
+        ({}, "sheet .*roll"),
+        ({"sheet": "A3", "roll": "61cm"}, "sheet .*roll"),
         (
             {"sheet": "A6", "overlap": "60mm"},
             r"sheets .*overlap.*\b10 mm",
@@ -154,7 +154,7 @@ def test_outputs_that_are_refused(poster: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="--overwrite"):
         cut_panels(poster, tmp_path / "a.pdf", sheet="A3")
     poster.rename(tmp_path / "a-1.tif")
-    with pytest.raises(OutputError, match="the poster"):
+    with pytest.raises(OutputError, check=having(path=tmp_path / "a-1.tif")):
         cut_panels(tmp_path / "a-1.tif", tmp_path / "a.tif", roll="200cm", overwrite=True)
     with pytest.raises(PictureError, check=having(path=poster)):
         cut_panels(poster, tmp_path / "b.pdf", sheet="A3")

@@ -53,6 +53,18 @@ def test_a_log_gets_one_line_per_level(monkeypatch):
     ]
 
 
+def test_a_picture_of_a_batch_is_logged_in_details(monkeypatch, console):
+    """Its levels and losses are records that begin with its name; on a console only `verbose` shows them."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    paint_with(Progress(LEVELS, batch_item="a.png"), until=1)
+    assert sys.stderr.getvalue() == ""
+    console.verbose = True
+    paint_with(Progress(LEVELS, batch_item="a.png"), until=1)
+    first, *losses = sys.stderr.getvalue().splitlines()
+    assert first == "a.png: level 1/2, 64 x 48 px: 1 tile, 4 steps"
+    assert losses == [f"a.png: {loss_line(LOSSES, 2)}"] * (1 + len(LEVELS[0].rounds))
+
+
 def test_a_line_is_written_when_its_level_begins(monkeypatch):
     """A log shows which level is being painted now, not only what is done."""
     monkeypatch.setattr(sys, "stderr", io.StringIO())

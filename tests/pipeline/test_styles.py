@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_listed_is_refused(folder, monkeypatch):
 def test_a_bad_picture_in_a_folder_is_named(folder):
     """A file that only calls itself a picture is refused by its own name."""
     (folder / "several" / "d.png").write_text("hello")
-    with pytest.raises(PictureError, match=r"d\.png: .*PNG"):
+    with pytest.raises(PictureError, match="PNG", check=having(path=folder / "several" / "d.png")):
         read(folder, "several")
 
 
@@ -208,7 +208,7 @@ def test_strokes_that_cannot_be_as_wide(folder):
     assert re.search(r"[1-9][0-9]{2}% as wide .* short side is to have at least [0-9]+ px", told)
     assert not [notice for notice in plan_render(*paths, Settings(stroke="2px")).notices if "strokes" in notice]
     save(folder / "flat.png", np.full((80, 112, 3), 90, np.uint8))
-    with pytest.raises(PictureError, match=r"flat\.png: .*color"):
+    with pytest.raises(PictureError, check=having(path=folder / "flat.png")):
         plan_render(paths[0], folder / "flat.png", paths[2], Settings(stroke="3px"))
 
 

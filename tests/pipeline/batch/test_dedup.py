@@ -69,7 +69,7 @@ def test_a_file_without_a_record_is_kept(output, record):
     sidecar.unlink()
     if record is not None:
         sidecar.write_bytes(record)
-    with pytest.raises(OutputError, match=r"\(nothing .*--overwrite"):
+    with pytest.raises(OutputError, match="--overwrite", check=having(path=output)):
         painted_already(output, IDENTITY)
 
 
@@ -157,15 +157,9 @@ def test_pictures_that_cannot_be_read_are_named(item, tmp_path):
     """Missing ones, folders, and pipes, which would be waited for without end."""
     os.mkfifo(tmp_path / "pipe.jpg")
     long = "x" * 5000
-    for name, reason in (
-        ("gone.jpg", "No such file"),
-        (long, "too long"),
-        ("pipe.jpg", "no file"),
-        (".", "no file"),
-    ):
-        with pytest.raises(PictureError, match=reason) as caught:
+    for name, cause in (("gone.jpg", FileNotFoundError), (long, OSError), ("pipe.jpg", None), (".", None)):
+        with pytest.raises(PictureError, check=having(cause, path=tmp_path / name)):
             fingerprint(tmp_path / name)
-        assert caught.value.path == tmp_path / name
     with pytest.raises(PictureError, check=having(FileNotFoundError, path=tmp_path / "gone.jpg")):
         key(replace(item, styles=(tmp_path / "gone.jpg",)), load_settings())
 

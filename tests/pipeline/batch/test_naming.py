@@ -1,5 +1,6 @@
 """Names of paintings: what templates give, and that nothing leads out of the output folder."""
 
+import re
 from pathlib import PurePath
 
 import pytest
@@ -33,7 +34,7 @@ def test_fields_are_filled_in(text, name):
 )
 def test_anything_but_plain_fields_is_refused(text):
     """Attributes, items, conversions and formats are no fields; those that there are get named."""
-    with pytest.raises(SettingsError, match=r"^--name: got .*plain.*: \{stem\}, "):
+    with pytest.raises(SettingsError, match=rf"^--name: got {re.escape(repr(text))[:-1]}\.png', .*: \{{stem\}}, "):
         Template(f"{text}.png")
 
 
@@ -46,7 +47,7 @@ def test_a_mistyped_field_is_recognised():
 @pytest.mark.parametrize("text", ["{stem.png", "stem}.png", "{stem!}.png"])
 def test_braces_that_do_not_match_are_refused(text):
     """The message shows the template and one that would do."""
-    with pytest.raises(SettingsError, match=r"--name: got .*braces.* \{stem\}\.\{ext\}"):
+    with pytest.raises(SettingsError, match=rf"^--name: got {re.escape(repr(text))} .* \{{stem\}}\.\{{ext\}}"):
         Template(text)
 
 
@@ -124,5 +125,5 @@ def test_only_formats_that_exist_can_be_written(suffix):
 
 def test_a_name_longer_than_any_file_has_is_refused():
     """A short template can make a long path, which to follow would take for ever."""
-    with pytest.raises(SettingsError, match=r"^--name: got 'cat/.*/\.png', .*file$"):
+    with pytest.raises(SettingsError, match=r"^--name: got 'cat/.*/\.png', "):
         Template("{stem}/" * 3000 + ".png").path(VALUES | {"stem": "cat"})

@@ -1,6 +1,7 @@
 """Batches: what is painted, copied, skipped, tried again and left, and what is told of it."""
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import pytest
 from crews import another_worker, until
 from dask.distributed import Client
 from facts import having
+from filelock import Timeout
 from pictures import TINY, contents, painting, photograph, save
 from rendering import render
 
@@ -22,7 +24,9 @@ from muralist.cli import main
 from muralist.pipeline.batch import driver as module
 from muralist.pipeline.batch.driver import BatchOptions
 from muralist.pipeline.batch.run import run_batch
+from muralist.pipeline.console import LOG, LOSSES
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, SettingsError
+from muralist.pipeline.records.losses import LossRecord, loss_line
 from muralist.pipeline.records.report import Report
 
 pytestmark = pytest.mark.integration
@@ -123,9 +127,9 @@ def before_painting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., 
     def install(act: Callable[..., object]) -> None:
         paint = module.paint_picture
 
-        def wrapped(plan: Any, folder: Any, cluster: Any, progress: Any, priority: int) -> Any:
+        def wrapped(plan: Any, journal: Any, state: Any, cluster: Any, progress: Any, priority: int) -> Any:
             act(plan.output.name, cluster, priority)
-            return paint(plan, folder, cluster, progress, priority)
+            return paint(plan, journal, state, cluster, progress, priority)
 
         monkeypatch.setattr(module, "paint_picture", wrapped)
 
@@ -161,13 +165,19 @@ def test_folders_are_mirrored(archive, capfd):
 
 
 def test_a_record_for_each_picture(archive, logged):
-    """The log says what became of each as it ends; a failure is a warning."""
+    """The log says what became of each as it ends; a failure is a warning. Losses are details, behind a name."""
+    LOG.setLevel(logging.DEBUG)
     archive.photos.joinpath("a.png").write_bytes(b"no picture")
     archive.paint()
-    assert [record.levelname for record in logged] == ["WARNING", "INFO"]
-    first, second = (record.getMessage() for record in logged)
+    ends = [record for record in logged if record.levelno > logging.DEBUG]
+    assert [record.levelname for record in ends] == ["WARNING", "INFO"]
+    first, second = (record.getMessage() for record in ends)
     assert first.startswith(f"1/2 failed: {archive.photos}/a.png: ")
     assert second == f"2/2 done: {archive.photos}/sub/b.png"
+    sidecar = archive.sidecar("sub/b.png")
+    rows = [LossRecord(**row) for row in sidecar["losses"]]
+    wanted = [f"b.png: {loss_line(row, len(sidecar['levels']))}" for row in rows]
+    assert [record.getMessage() for record in logged if record.name == LOSSES.name] == wanted
 
 
 def test_each_style_and_names(archive):
@@ -210,13 +220,13 @@ def test_pictures_are_painted_side_by_side(archive, monkeypatch):
         archive.add(f"c{number}.png", 10 + number)
     paint, meet, priorities, under_way, most = module.paint_picture, threading.Barrier(2), {}, set(), []
 
-    def watched(plan: Any, folder: Any, cluster: Any, progress: Any, priority: int) -> Any:
+    def watched(plan: Any, journal: Any, state: Any, cluster: Any, progress: Any, priority: int) -> Any:
         priorities[priority] = plan.output.name
         under_way.add(priority)
         meet.wait(120)  # in pairs, or never
         most.append(len(under_way))
         try:
-            return paint(plan, folder, cluster, progress, priority)
+            return paint(plan, journal, state, cluster, progress, priority)
         finally:
             under_way.remove(priority)
 
@@ -363,7 +373,7 @@ def test_one_batch_at_a_time_has_a_folder(archive, before_painting):
     refused = []
 
     def act(*_: object) -> None:
-        with pytest.raises(OutputError, match="another muralist") as caught:
+        with pytest.raises(OutputError, check=having(Timeout, path=archive.out / "report.jsonl")) as caught:
             archive.paint()
         refused.append(caught.value)
 

@@ -1,5 +1,6 @@
 """Pixels in files: what is read and written, what it takes, and what can go wrong."""
 
+import errno
 import os
 import pickle
 import subprocess
@@ -89,7 +90,7 @@ def test_a_crop_reads_nothing(tmp_path: Path) -> None:
 
 def test_a_crop_has_no_steps(tmp_path: Path) -> None:
     """Steps would be lost, so they are refused."""
-    with pytest.raises(ValueError, match="without steps"):
+    with pytest.raises(ValueError, match=r"slice\(0, 6, 2\)"):
         filed(tmp_path, ARRAYS[0]).crop(slice(0, 6, 2), ALL)
 
 
@@ -104,7 +105,7 @@ def test_parts_are_written_in_any_order(tmp_path: Path) -> None:
 
 def test_another_size_is_not_written(tmp_path: Path) -> None:
     """As with arrays, a part must have the size of its place."""
-    with pytest.raises(ValueError, match="shape"):
+    with pytest.raises(ValueError, match=r"\(7,5,3\) .*\(2,5,3\)"):
         filed(tmp_path, ARRAYS[0])[slice(0, 2), ALL] = ARRAYS[0]
 
 
@@ -113,7 +114,7 @@ def test_a_file_cut_short(tmp_path: Path) -> None:
     raster = filed(tmp_path, ARRAYS[0])
     os.truncate(raster.path, raster.path.stat().st_size - 1)
     assert np.array_equal(raster[0:6], ARRAYS[0][0:6])
-    with pytest.raises(OSError, match="shorter"):
+    with pytest.raises(OSError, check=having(errno=errno.EIO, filename=str(raster.path))):
         raster[6:7]
 
 
@@ -121,9 +122,8 @@ def test_a_file_cut_short(tmp_path: Path) -> None:
 def test_a_full_disk() -> None:
     """The error says that the disk is full, and how to get another one."""
     raster = ArrayFile(Path("/dev/full"), (2, 2), np.dtype(np.uint8), 0, 2)
-    with pytest.raises(OutputError, match=r"/dev/full.*disk.*--scratch") as caught:
+    with pytest.raises(OutputError, match="--scratch", check=having(OSError, path=raster.path)):
         raster[ALL, ALL] = np.zeros((2, 2), np.uint8)
-    assert caught.value.path == Path("/dev/full")
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:

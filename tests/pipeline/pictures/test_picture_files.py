@@ -364,7 +364,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_an_empty_file_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An encoder that reports success and writes nothing is found out."""
     monkeypatch.setattr(tifffile, "imwrite", lambda *_, **__: None)
-    with pytest.raises(OutputError, match="nothing"):
+    with pytest.raises(OutputError, check=having(OSError, path=tmp_path / "a.tif")):
         write_picture(tmp_path / "a.tif", photograph())
     assert os.listdir(tmp_path) == []
 
@@ -389,7 +389,7 @@ def test_writing_knows_the_limits_too(tmp_path: Path) -> None:
     """Without a check beforehand the format's own limits still give the clear message."""
     with pytest.raises(OutputError, match="16383"):
         write_picture(tmp_path / "a.webp", np.zeros((1, 16384, 3), np.uint8))
-    with pytest.raises(OutputError, match="no extension"):
+    with pytest.raises(OutputError, match=" ".join(OUTPUT_EXTENSIONS), check=having(path=tmp_path / "a")):
         write_picture(tmp_path / "a", photograph())
 
 
@@ -425,15 +425,15 @@ def test_check_output_lists_the_extensions(tmp_path: Path) -> None:
 def test_check_output_refuses_folders(tmp_path: Path) -> None:
     """A folder named like a picture is not replaced, and a missing parent is named."""
     (tmp_path / "a.png").mkdir()
-    with pytest.raises(OutputError, match="a folder;"):
+    with pytest.raises(OutputError, check=having(path=tmp_path / "a.png")):
         check_output(tmp_path / "a.png", overwrite=True)
-    with pytest.raises(OutputError, match=r"no folder .*gone"):
+    with pytest.raises(OutputError, check=having(FileNotFoundError, path=tmp_path / "gone" / "a.png")):
         check_output(tmp_path / "gone" / "a.png", overwrite=True)
 
 
 def test_check_output_tries_the_length_of_the_name(tmp_path: Path) -> None:
     """A name that leaves no room for the temporary file's is found out before any work."""
-    with pytest.raises(OutputError, match="name too long"):
+    with pytest.raises(OutputError, match=r"\b254 bytes"):
         check_output(tmp_path / ("a" * 250 + ".png"), overwrite=False)
 
 

@@ -49,6 +49,13 @@ def raising(error: BaseException, at: int) -> Callable[[int], None]:
     return instead
 
 
+@pytest.fixture(scope="module", autouse=True)
+def left_by_others() -> None:
+    """What tests before left is looked through for garbage once, not at every look at our traces."""
+    gc.collect()
+    gc.freeze()
+
+
 def traces() -> tuple[int, int]:
     """Threads of ours and open files, when all errors are forgotten; libvips keeps some threads for later."""
     gc.collect()

@@ -9,6 +9,9 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from facts import having
+from filelock import Timeout
+from safetensors import SafetensorError
 
 from muralist.model.errors import DivergedError
 from muralist.pipeline.errors import OutputError
@@ -199,7 +202,7 @@ def test_two_processes_do_not_paint_one_output(output):
         [sys.executable, "-c", HOLD, str(output)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(OutputError, match=r"poster\.tif: another muralist"):
+        with pytest.raises(OutputError, check=having(Timeout, path=output)):
             open_run(output, None).__enter__()
         with open_run(output.with_name("other.tif"), None) as elsewhere:
             assert elsewhere.local_dir.is_dir()
@@ -213,9 +216,8 @@ def test_nor_does_one_process_twice(output):
     """A picture that is named twice in a batch is painted by one of them; the other leaves its folder alone."""
     with open_run(output, None) as folder:
         begin(folder)
-        with pytest.raises(OutputError, match="another muralist") as caught, open_run(output, None):
+        with pytest.raises(OutputError, check=having(Timeout, path=output)), open_run(output, None):
             pass
-        assert caught.value.path == output
         assert folder.is_resumable()
     assert os.listdir(output.parent) == []
 
@@ -252,12 +254,13 @@ def test_a_link_in_place_of_a_run_folder_is_refused(output, tmp_path_factory, en
     behind = tmp_path_factory.mktemp("behind")
     interrupted = interrupt(behind / output.name)
     elsewhere = interrupted.local_dir if not ending else behind / "new"
-    RunFolder.of(output, None).local_dir.with_name(f".poster.tif.muralist{ending}").symlink_to(elsewhere)
+    link = output.with_name(f".poster.tif.muralist{ending}")
+    link.symlink_to(elsewhere)
     before = sorted(behind.rglob("*"))
-    with pytest.raises(OutputError, match=r"\.muralist\S*: .*link"):
+    with pytest.raises(OutputError, check=having(path=link)):
         open_run(output, None, restart=restart).__enter__()
     assert sorted(behind.rglob("*")) == before
-    assert os.listdir(output.parent) == [f".poster.tif.muralist{ending}"]
+    assert os.listdir(output.parent) == [link.name]
 
 
 def test_a_run_folder_of_somebody_else_is_refused(output, monkeypatch):
@@ -339,7 +342,7 @@ def test_damaged_arrays_are_said(output, content):
     """The file is named, and the way out."""
     with open_run(output, None) as folder:
         folder.store.write("some", content)
-        with pytest.raises(OutputError, match=rf"{folder.run}/some: damaged .*--restart"):
+        with pytest.raises(OutputError, match=rf"{folder.run}/some: .*--restart", check=having(SafetensorError)):
             folder.read("some")
 
 

@@ -97,7 +97,7 @@ def test_a_record_deeper_than_any_is_refused(tmp_path):
     """Nesting without end is refused, and so is what is no JSON."""
     for text in ("[" * 100_000, "{", "", "7"):
         (tmp_path / "a.png.json").write_text(text)
-        with pytest.raises(PictureError, match=r"a\.png\.json: .*record"):
+        with pytest.raises(PictureError, match=r"a\.png\.json: "):
             read_record(tmp_path / "a.png")
 
 

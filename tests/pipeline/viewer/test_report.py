@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import pyvips
 from click.testing import CliRunner
+from facts import having
 from pictures import contents, painting, photograph, save
 from PIL import Image
 
@@ -118,7 +119,7 @@ def test_a_planted_link_is_not_followed(own, tmp_path):
     """A folder of tiles that is a link, or a file, is refused, and nothing is written through it."""
     (tmp_path / "elsewhere").mkdir()
     tiles_path(report_path(own)).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OutputError, match=r"poster\.report: .*link"):
+    with pytest.raises(OutputError, check=having(path=tiles_path(report_path(own)))):
         write_report(own)
     assert os.listdir(tmp_path / "elsewhere") == []
     assert not report_path(own).exists()
@@ -169,7 +170,7 @@ def test_a_full_disk_is_told(own, monkeypatch):
 
     monkeypatch.setattr("muralist.pipeline.viewer.tile_folder._sync", full)
     before = contents(own.parent)
-    with pytest.raises(OutputError, match=r"poster\.report: .*\(No space left on device\)"):
+    with pytest.raises(OutputError, match=r"poster\.report: ", check=having(OSError)):
         write_report(own)
     assert contents(own.parent) == before
 
@@ -199,7 +200,7 @@ def test_a_photograph_that_is_not_the_same_is_not_shown(own, tmp_path, fault):
     page = write_report(own)
     assert data_of(page)["left"] is None
     assert "The photograph is not shown: " in page.read_text()
-    with pytest.raises(PictureError, match=r"other\.png: .*photograph .*poster\.png"):
+    with pytest.raises(PictureError, match=r"other\.png: .*poster\.png"):
         write_report(own, photograph=path, overwrite=True)
 
 
@@ -212,7 +213,7 @@ def test_a_photograph_that_was_moved_is_found(own, painted, tmp_path):
     assert data_of(write_report(own, photograph=tmp_path / "named.png"))["left"]
     (tmp_path / "named.png").rename(tmp_path / "photo.png")
     assert data_of(write_report(own, overwrite=True))["left"]
-    with pytest.raises(PictureError, match=r"gone\.png: .*file;"):
+    with pytest.raises(PictureError, check=having(FileNotFoundError, path=tmp_path / "gone.png")):
         write_report(own, photograph=tmp_path / "gone.png", overwrite=True)
 
 
@@ -233,18 +234,18 @@ def test_a_photograph_is_cropped_as_it_was_painted(own, painted):
 @pytest.mark.parametrize(
     ("facts", "fault"),
     [
-        ({"losses": 7}, r"losses: Input should be a valid list"),
-        ({"tile_borders": {"rows": [200], "cols": []}}, r"tile_borders: got \[200\], wanted ascending numbers"),
-        ({"sheet": {"height": 90, "width": 140}}, r"sheet: got .*, wanted one as large as the painting"),
-        ({"inputs": {}}, r"inputs\.content: Field required"),
-        ({"seconds": float("nan")}, r"got the number NaN, wanted a finite one"),
-        ({"seconds": 10**30}, r"got a number of 31 digits, wanted a smaller one"),
+        ({"losses": 7}, r"losses: "),
+        ({"tile_borders": {"rows": [200], "cols": []}}, r"tile_borders: got \[200\]"),
+        ({"sheet": {"height": 90, "width": 140}}, r"sheet: got "),
+        ({"inputs": {}}, r"inputs\.content: "),
+        ({"seconds": float("nan")}, r"\bNaN\b"),
+        ({"seconds": 10**30}, r"\b31 digits"),
     ],
 )
 def test_a_record_that_makes_no_sense_is_refused(own, facts, fault):
     """What is wrong in a record is named, and what to do."""
     change(own, **facts)
-    with pytest.raises(PictureError, match=rf"poster\.png\.json: .*record.*{fault}"):
+    with pytest.raises(PictureError, match=rf"poster\.png\.json: .*{fault}"):
         write_report(own)
 
 
@@ -259,7 +260,7 @@ def test_a_record_that_is_no_file_is_refused(own):
     """A pipe in place of a record is not waited for, and one without end is not read."""
     own.with_name("poster.png.json").unlink()
     os.mkfifo(own.with_name("poster.png.json"))
-    with pytest.raises(PictureError, match=r"poster\.png\.json: .*\(not a file\)"):
+    with pytest.raises(PictureError, match=r"poster\.png\.json: ", check=having(OSError)):
         write_report(own)
 
 

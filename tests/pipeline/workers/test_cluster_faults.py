@@ -92,7 +92,7 @@ def test_workers_that_all_die_while_they_get_ready(tmp_path, monkeypatch):
     """After some, one clean error says what happened and what may help."""
     monkeypatch.setattr(module, "handshake", fake_tasks.handshake_nobody)
     monkeypatch.setattr(module, "LOST_WORKERS_ALLOWED", 2)
-    with pytest.raises(ClusterError, match=r", 2 .*lost .*--workers"):
+    with pytest.raises(ClusterError, match=r"\b2 .*--workers"):
         opened(tmp_path, workers=1).__enter__()
     assert len(list(tmp_path.glob("asked-*"))) == 2
 
