@@ -22,11 +22,11 @@ SIZE: Final = 512  # px
 PAGE: Final = "looks.html"
 MANIFEST: Final = "looks.jsonl"
 STRENGTHS: Final = (0.2, 0.5, 0.8)
-# Few steps, one tile, and hardly anything painted beyond the edge: a sheet is to be there while somebody waits.
-QUICK: Final = {"steps": [80, 15], "level_ratio": 3, "steps_per_round": 10, "tile": 640, "edge_margin": 8}
+# Few steps and one tile: a sheet is to be there while somebody waits.
+QUICK: Final = {"steps": [80, 15], "level_ratio": 3, "steps_per_round": 10, "tile": 640}
 QUICK_PRESET: Final = {
     **{"steps": [48, 12], "steps_per_round": 12, "base_size": SIZE // 2},
-    **{"tile": 640, "edge_margin": 8, "precision": "auto"},
+    **{"tile": 640, "precision": "auto"},
 }
 # Published looks that the bundled network paints, and what a few steps need: no mean over them.
 PRESETS: Final[dict[str, dict[str, Any]]] = {"crowson-w2": {"steps": [40, 20], "ema_decay": 0}, "gatys-2016": {}}
