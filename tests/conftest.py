@@ -35,11 +35,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Who asks for one of these fixtures, or uses this module, starts processes.
 STARTING = {"scheduler", "painted", "object_store", "browser", "subprocess"}
+LONGEST = "test_faults"  # a quarter of a minute each: begun last, they would leave all but one process without work
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start processes, through a fixture or themselves, are integration tests, wherever they are."""
+    """Tests that start processes, through a fixture or themselves, are integration tests; the longest come first."""
+    items.sort(key=lambda item: item.path.stem != LONGEST)
     for item in items:
         if isinstance(item, pytest.Function) and STARTING & {*item.fixturenames, *item.function.__code__.co_names}:
             item.add_marker(pytest.mark.integration)
