@@ -5,9 +5,7 @@ BIN := .venv/bin
 .PHONY: help setup demo test pytest quick coverage lowest lint typecheck bench gpu-check wheel try-wheel release
 # Tests start hundreds of Pythons; compiling muralist for each of them takes a seventh of their time.
 export PYTHONDONTWRITEBYTECODE =
-PYTEST := $(BIN)/python -m pytest --maxprocesses 4 --dist worksteal --numprocesses
-# Tests of everything wait for processes that they started; one more than there are cores has the cores at work.
-ALL := $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,13 +27,13 @@ demo: .venv/.ok ## paint the example photograph at 560 px, in several tiles
 test: lint typecheck pytest ## lint, types, import contracts and all tests; `make -j3 test` does them side by side
 
 pytest: .venv/.ok
-	$(PYTEST) $(ALL)
+	$(PYTEST)
 
 quick: .venv/.ok ## unit tests only: no processes, no whole paintings; about a minute on two cores
-	$(PYTEST) auto -m "not integration and not slow and not gpu and not network"
+	$(PYTEST) -m "not integration and not slow and not gpu and not network"
 
 coverage: .venv/.ok ## all tests, and which lines and branches of muralist they reach
-	$(PYTEST) $(ALL) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage --cov-report=xml:build/coverage.xml
+	$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage --cov-report=xml:build/coverage.xml
 
 lowest: .venv/.ok ## unit tests with the oldest dependencies that pyproject.toml admits
 	$(BIN)/uv venv -q --clear --python $(BIN)/python build/lowest
