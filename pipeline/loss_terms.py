@@ -28,14 +28,22 @@ TARGET_TERMS: dict[str, type[TargetTerm]] = {
 def measured_layers(settings: Settings) -> dict[str, Sequence[str]]:
     """Give the terms that count of those whose targets are measured on style pictures, and at which layers each is."""
     found: dict[str, Sequence[str]] = dict.fromkeys(settings.style_terms, tuple(settings.active_style_layers))
-    return found | ({"luminance": LUMINANCE_LAYERS} if settings.keeps_luminance else {})
+    if settings.keeps_luminance:
+        arch, largest = architecture(settings.network), _largest_blocks(settings)
+        found["luminance"] = tuple(layer for layer in LUMINANCE_LAYERS if arch.stride(layer) <= largest)
+    return found
+
+
+def _largest_blocks(settings: Settings) -> int:
+    """Side of the blocks of pixels that luminance is taken of, px, at most: style pictures may be no larger."""
+    return architecture(settings.network).max_stride(settings.active_style_layers)
 
 
 def luminance_layers(settings: Settings, height: int, width: int) -> dict[str, float]:
     """Give the layer at which the luminance of a picture of this size, px, counts; none if it does not."""
     if not settings.keeps_luminance:
         return {}
-    return {luminance_layer(height, width, architecture(settings.network).max_stride(settings.layers)): 1.0}
+    return {luminance_layer(height, width, _largest_blocks(settings)): 1.0}
 
 
 def objective(

@@ -1,0 +1,36 @@
+"""Which terms count, and where they are measured, by the settings."""
+
+import pytest
+
+from muralist.model.losses.luminance import LUMINANCE_LAYERS
+from muralist.pipeline.loss_terms import luminance_layers, measured_layers
+from muralist.pipeline.settings import Settings
+
+
+@pytest.mark.parametrize(("deepest", "stride"), [("relu1_1", 1), ("relu2_1", 2), ("relu5_1", 16)])
+def test_luminance_is_taken_of_blocks_that_style_pictures_have(deepest, stride):
+    """A style picture is as large as the deepest style layer needs; larger blocks of it there may be none."""
+    settings = Settings(style_layers={"relu1_1": 1, deepest: 1})
+    known = [name for name in LUMINANCE_LAYERS if int(name.partition("/")[2] or 1) <= stride]
+    assert list(measured_layers(settings)["luminance"]) == known
+    assert luminance_layers(settings, 9000, 12000) == {known[-1]: 1.0}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(luminance_weight=0),
+        Settings(content_weight=5),
+        Settings(content_weight=0, luminance_weight=2),
+        Settings(style_weight=0),
+    ],
+)
+def test_where_luminance_does_not_count(settings):
+    """Without weight, beside a content weight that was asked for, and where photograph or style do not count."""
+    assert "luminance" not in measured_layers(settings)
+    assert luminance_layers(settings, 300, 400) == {}
+
+
+def test_luminance_beside_a_content_weight():
+    """Asked for, it counts beside a content weight."""
+    assert luminance_layers(Settings(content_weight=5, luminance_weight=2), 128, 192) == {"luminance": 1.0}
