@@ -23,7 +23,7 @@ from ..model.state import AVERAGE, start_state
 from ..model.statistics import Window
 from ..model.tile_optimizer import TileOptimizer, to_tensor
 from ..model.ways import Ways, usual_ways
-from .context import KeptWeights
+from .context import TunedWeights
 from .loss_terms import TARGET_TERMS, measured_layers, objective
 from .settings import Settings
 from .speeds import EVALUATION_STEPS
@@ -180,7 +180,7 @@ def _tile_optimizer(settings: Settings, device: str, precision: str, side: int, 
             features = torch.rand(1, network.architecture.channels(layer), 16, 16)
             sums = TARGET_TERMS[name].measure(features, Window.full(features))
             targets |= {f"{name} {kind} {layer}": value.double().numpy() / 256 for kind, value in sums.items()}
-    goal = objective(settings, targets, side, side, KeptWeights(1.0, 1.0))
+    goal = objective(settings, targets, side, side, TunedWeights(1.0, 1.0))
     return TileOptimizer(network, goal, graphs(device) if ways.graphs else Graphs())
 
 

@@ -91,14 +91,14 @@ class TileResult(NamedTuple):
     seconds: float = 0.0
 
 
-class KeptWeights(NamedTuple):
-    """Weights of what keeps the photograph, which `strength` tunes."""
+class TunedWeights(NamedTuple):
+    """Weights of the terms that keep the photograph, which `strength` tunes."""
 
     content: float = 0.0
     luminance: float = 0.0
 
 
-UNWEIGHTED: Final = KeptWeights()  # where losses are only measured
+UNWEIGHTED: Final = TunedWeights()  # where losses are only measured
 
 
 class Losses(NamedTuple):

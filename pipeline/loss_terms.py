@@ -14,7 +14,7 @@ from ..model.losses.style import StyleTerm
 from ..model.losses.terms import LayerShape, LossTerm, PictureSize
 from ..model.losses.variation import TotalVariationTerm
 from ..model.objective import Objective
-from .context import KeptWeights
+from .context import TunedWeights
 from .settings import Settings
 
 # Terms whose targets are measured on style pictures, by name.
@@ -51,13 +51,13 @@ def objective(
     targets: Mapping[str, np.ndarray],
     height: int,
     width: int,
-    kept: KeptWeights,
+    tuned: TunedWeights,
     metric: Mapping[str, np.ndarray] | None = None,
     regions: int = 1,
 ) -> Objective:
     """Make the objective of a picture of this size, px, with the network's metric if it has one.
 
-    `kept` are the weights of what keeps the photograph.
+    `tuned` are the weights of the content and luminance terms.
     """
     arch = architecture(settings.network)
     pixels = height * width
@@ -77,9 +77,9 @@ def objective(
         terms.append(MomentsTerm(weight=settings.moments_weight, **styled))
     if settings.active_content_layers:
         features = settings.active_content_layers
-        terms.append(ContentTerm(weight=kept.content, size=size, layers=features, formula=settings.content_loss))
+        terms.append(ContentTerm(weight=tuned.content, size=size, layers=features, formula=settings.content_loss))
     if luminance:
-        terms.append(LuminanceTerm(weight=kept.luminance, layers=luminance, **compared))
+        terms.append(LuminanceTerm(weight=tuned.luminance, layers=luminance, **compared))
     if settings.tv_weight:
         weight, chroma = settings.tv_weight, settings.tv_chroma
         terms.append(TotalVariationTerm(weight=weight, size=size, formula=settings.tv_loss, chroma=chroma))

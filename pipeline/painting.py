@@ -11,7 +11,7 @@ from math import prod
 from typing import Any, TypeVar
 
 from ..tiling.errors import TileTooSmallError
-from .context import START_SECONDS, KeptWeights, Losses, RenderContext
+from .context import START_SECONDS, Losses, RenderContext, TunedWeights
 from .errors import ClusterError, DeviceMemoryError
 from .levels import Level
 from .prepare_level import LevelInputs, prepare_level
@@ -20,7 +20,7 @@ from .records.journal import Journal
 from .records.losses import LossRecord, best, has_levelled_off
 from .records.run_state import LevelReport, RunState
 from .records.snapshots import Snapshot
-from .strength import kept_weights
+from .strength import tuned_weights
 from .workers.cluster import Cluster
 
 TILE_SECONDS = 1.0  # to add a tile's sums up, at most
@@ -129,10 +129,10 @@ class RenderDriver:
         self.journal.write(self.state)
 
     @property
-    def _kept_weights(self) -> KeptWeights:
-        """Weights of what keeps the photograph, for what comes next."""
+    def _tuned_weights(self) -> TunedWeights:
+        """Weights of the content and luminance terms for what comes next."""
         painted = 1.0 if self.context.regions is None else self.context.regions.painted
-        return kept_weights(self.context.settings, [*self.state.losses, *self.state.current.rows], painted)
+        return tuned_weights(self.context.settings, [*self.state.losses, *self.state.current.rows], painted)
 
     def _kept(self) -> int:
         """The round whose canvas would count if the level ended now."""
@@ -152,7 +152,7 @@ class RenderDriver:
     def _advance(self, level: Level, made: int) -> Losses:
         """Make the round after `made`."""
         filed, steps = self.context.folder.round(level, made + 1), level.rounds[made]
-        self._everywhere(level, "paint_tile", filed, made, self._kept_weights, steps=steps)
+        self._everywhere(level, "paint_tile", filed, made, self._tuned_weights, steps=steps)
         return self._add_up(level, made + 1)
 
     def _measure(self, level: Level, made: int) -> Losses:
@@ -163,7 +163,7 @@ class RenderDriver:
     def _add_up(self, level: Level, made: int | None) -> Losses:
         limit = START_SECONDS + TILE_SECONDS * len(level.grid)
         losses: Losses = self.cluster.call(
-            "add_up", self.context, level, made, self._kept_weights, priority=self.context.priority, limit=limit
+            "add_up", self.context, level, made, self._tuned_weights, priority=self.context.priority, limit=limit
         )
         return losses
 

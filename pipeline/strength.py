@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .context import KeptWeights
+from .context import TunedWeights
 from .records.losses import LossRecord
 from .settings import Settings
 
@@ -21,7 +21,7 @@ FIRST_POWER: Final = 3.0  # how much more the first weight is where less loss is
 
 
 @dataclass(frozen=True)
-class _Dial:
+class _Tuning:
     """How a term's weight follows `strength`.
 
     Attributes
@@ -59,14 +59,14 @@ def wanted_luminance_loss(strength: float) -> float:
     return 0.06 + 0.6 * strength
 
 
-DIALS: Final = {
-    "content": _Dial(9.0, wanted_content_loss),
-    "luminance": _Dial(2.0, wanted_luminance_loss),
+TUNINGS: Final = {
+    "content": _Tuning(9.0, wanted_content_loss),
+    "luminance": _Tuning(2.0, wanted_luminance_loss),
 }
 
 
-def kept_weights(settings: Settings, rows: Sequence[LossRecord], painted: float = 1.0) -> KeptWeights:
-    """Weights of what keeps the photograph, for the next round.
+def tuned_weights(settings: Settings, rows: Sequence[LossRecord], painted: float = 1.0) -> TunedWeights:
+    """Weights of the content and luminance terms for the next round.
 
     Parameters
     ----------
@@ -82,17 +82,17 @@ def kept_weights(settings: Settings, rows: Sequence[LossRecord], painted: float 
         name: _tuned(name, settings.strength, rows, painted) if weight is None else weight
         for name, weight in given.items()
     }
-    return KeptWeights(**tuned)
+    return TunedWeights(**tuned)
 
 
 def _tuned(name: str, strength: float, rows: Sequence[LossRecord], painted: float) -> float:
     """Weight of a term for the next round."""
-    dial = DIALS[name]
+    tuning = TUNINGS[name]
     if not rows or name not in rows[-1].losses:
-        return dial.first(strength)
+        return tuning.first(strength)
     last = rows[-1]
     first_of_level = next(row.step for row in rows if row.level == last.level)
     if last.level > TUNED_LEVELS or last.step - first_of_level < SETTLING_STEPS:
         return last.weights[name]
-    factor = last.losses[name] / (dial.wanted(strength) * painted)
+    factor = last.losses[name] / (tuning.wanted(strength) * painted)
     return last.weights[name] * min(max(factor, 1 / LARGEST_FACTOR), LARGEST_FACTOR)

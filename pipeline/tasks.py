@@ -30,7 +30,7 @@ from ..model.ways import usual_ways
 from ..model.weight_files import WeightFile
 from ..tiling.grid import Box, Tile, TileGrid
 from ..tiling.resample import cubic, linear, resample
-from .context import UNWEIGHTED, KeptWeights, Losses, RenderContext, TileResult
+from .context import UNWEIGHTED, Losses, RenderContext, TileResult, TunedWeights
 from .errors import DeviceMemoryError
 from .levels import STYLE_TILE_PX, Level, at_level
 from .loss_terms import TARGET_TERMS, luminance_layers, measured_layers, objective
@@ -90,12 +90,12 @@ def _network_of(context: RenderContext) -> Network:
 
 
 @_once(16)  # levels of pictures that are painted side by side
-def _tile_optimizer(context: RenderContext, level: Level, kept: KeptWeights = UNWEIGHTED) -> TileOptimizer:
+def _tile_optimizer(context: RenderContext, level: Level, tuned: TunedWeights = UNWEIGHTED) -> TileOptimizer:
     """Make what paints the tiles of a level; what is only measured does not ask for weights."""
     network, targets = _network_of(context), _blended_targets(context, level)
     regions = 1 if context.regions is None else context.regions.count
     height, width = level.grid.box.shape
-    goal = objective(context.settings, targets, height, width, kept, network.metric, regions)
+    goal = objective(context.settings, targets, height, width, tuned, network.metric, regions)
     return TileOptimizer(network, goal, graphs(context.device))
 
 
@@ -201,7 +201,7 @@ def prepare_tile(
 
 
 @_timed
-def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, kept: KeptWeights) -> TileResult:
+def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, tuned: TunedWeights) -> TileResult:
     """Make a round's steps on one tile, after `made` rounds."""
     settings, before = context.settings, fetched()
     state = context.canvas(level, made).read(tile.outer)
@@ -210,7 +210,7 @@ def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, kept
         before_it = context.folder.read(context.folder.sums(level, made, tile.index))
         _file(context, level, made + 1, tile, state, before_it)
         return TileResult(tile.index, moved)
-    tile_optimizer = _tile_optimizer(context, level, kept)
+    tile_optimizer = _tile_optimizer(context, level, tuned)
     state, sums = tile_optimizer.paint(
         state,
         _features(context, level, tile),
@@ -243,22 +243,22 @@ def measure_tile(context: RenderContext, level: Level, tile: Tile, made: int) ->
     return TileResult(tile.index)
 
 
-def add_up(context: RenderContext, level: Level, made: int | None, kept: KeptWeights) -> Losses:
+def add_up(context: RenderContext, level: Level, made: int | None, tuned: TunedWeights) -> Losses:
     """Add up the sums of all tiles, in tile order, and return the whole picture's losses.
 
     Parameters
     ----------
     made : int or None
         After how many rounds; the total is filed. None adds up what `measure_tile` filed.
-    kept : KeptWeights
-        Of what keeps the photograph, in the total loss.
+    tuned : TunedWeights
+        Of the content and luminance terms in the total loss.
     """
     folder, tiles = context.folder, range(len(level.grid))
     names = (folder.measured(level, n) if made is None else folder.sums(level, made, n) for n in tiles)
     sums = total(folder.read(name) for name in names)
     if made is not None:
         folder.write(folder.total(level, made), sums)
-    goal = _tile_optimizer(context, level, kept).objective
+    goal = _tile_optimizer(context, level, tuned).objective
     losses, weights = goal.losses(sums), {term.name: term.weight for term in goal.terms}
     regions = goal.region_losses(sums) if context.regions is not None and context.regions.count > 1 else {}
     return Losses(losses, weights, goal.total(losses), regions)

@@ -8,9 +8,10 @@ where m and d are the photograph's mean and deviation, u and s the style picture
 the style's light has 0, a painting that has nothing to do with it about 2.
 
 What a picture shows is told by its light and dark: after an abstract style `relu4_2` can be kept well, and nothing be
-recognized. Mapping luminance by mean and deviation is equation 10 of Gatys et al. 2017 ("Controlling perceptual factors
-in neural style transfer"), who bring the style's to the photograph's; holding a shrunk copy of the painting to that of
-the photograph is akin to the Laplacian loss of Li et al. 2017 ("Laplacian-steered neural style transfer").
+recognized. Luminance is mapped by mean and deviation as in the luminance-only transfer of Gatys et al. 2017
+("Controlling perceptual factors in neural style transfer"), there from style to photograph; holding a shrunk copy of
+the painting to that of the photograph is akin to the Laplacian loss of Li et al. 2017 ("Laplacian-steered neural style
+transfer").
 
 The target is known before anything is painted, so a tile needs to know nothing of others.
 """
@@ -48,7 +49,7 @@ def luminance_layer(height: int, width: int, stride: int) -> str:
 
 
 class _Mapping(NamedTuple):
-    """From the photograph's luminance p to the target gain p + shift, which has this variance, or nearly."""
+    """From the photograph's luminance p to the target gain p + shift; `variance` is the style's."""
 
     gain: float
     shift: float

@@ -24,7 +24,7 @@ from muralist.model.statistics import TileSums, Window
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.ways import usual_ways
 from muralist.model.weight_files import find_weights
-from muralist.pipeline.context import KeptWeights
+from muralist.pipeline.context import TunedWeights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.tasks import DTYPES
@@ -63,7 +63,7 @@ class Round:
         given = masks(kind, side)
         count = 1 if given is None else len(given)
         goal = objective(
-            settings, targets_of(network, settings, count), side, side, KeptWeights(2.0), network.metric, count
+            settings, targets_of(network, settings, count), side, side, TunedWeights(2.0), network.metric, count
         )
         random = np.random.default_rng(9)
         pixels = random.random((side, side, 3), np.float32)

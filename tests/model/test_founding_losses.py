@@ -17,7 +17,7 @@ import torch
 from muralist.model.losses.terms import LayerShape, TileView
 from muralist.model.objective import Objective
 from muralist.model.statistics import Window, as_sums
-from muralist.pipeline.context import KeptWeights
+from muralist.pipeline.context import TunedWeights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.presets import load_settings
 
@@ -171,7 +171,7 @@ def goal_of(preset: str, **overrides: object) -> Objective:
     targets |= {f"style mean {layer}": np.mean(matrix, 1) for layer, matrix in style.items()}
     sizes = {layer: LayerShape(len(matrix), M) for layer, matrix in style.items()}
     sizes |= {layer: LayerShape(N, M) for layer in settings.active_content_layers}
-    goal = objective(settings, targets, 4, 6, KeptWeights(settings.content_weight))
+    goal = objective(settings, targets, 4, 6, TunedWeights(settings.content_weight))
     size = replace(goal.size, layers=sizes)
     return replace(goal, terms=tuple(replace(term, size=size) for term in goal.terms), size=size)
 

@@ -24,7 +24,7 @@ from muralist.model.statistics import TileSums, Window, total
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.ways import FIRST_LAYERS, Ways, usual_ways
 from muralist.model.weight_files import find_weights
-from muralist.pipeline.context import KeptWeights
+from muralist.pipeline.context import TunedWeights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
 
@@ -76,7 +76,7 @@ def scene(ways: Ways | None = None, graphs: Graphs | None = None, **goal: object
         targets[f"style gram {layer}"] = features.T @ features / len(features)
         targets[f"style mean {layer}"] = features.mean(0)
         targets |= {f"moments {kind} {layer}": (features / 4).mean(0) ** k for k, kind in enumerate(KINDS, 1)}
-    goal = objective(settings, targets, 48, 128, KeptWeights(3.0), network.metric)
+    goal = objective(settings, targets, 48, 128, TunedWeights(3.0), network.metric)
     return TileOptimizer(network, goal, graphs or Graphs())
 
 

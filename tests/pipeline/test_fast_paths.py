@@ -17,7 +17,7 @@ from muralist.model.state import start_state
 from muralist.model.statistics import Window, positions
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
-from muralist.pipeline.context import KeptWeights
+from muralist.pipeline.context import TunedWeights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
 
@@ -73,7 +73,7 @@ def descent(dtype):
     settings, row = Settings(content_weight=6), architecture("compact")
     network = load_network("compact", find_weights(row), settings.layers).prepared("cpu", dtype)
     content, style = (pixels.astype(np.float32) / 255 for pixels in (photograph(), painting()))
-    goal = objective(settings, targets(network, style, settings), *content.shape[:2], KeptWeights(6.0), network.metric)
+    goal = objective(settings, targets(network, style, settings), *content.shape[:2], TunedWeights(6.0), network.metric)
     painter = TileOptimizer(network, goal)
     window = Window.full(to_tensor(content))
     features = painter.content_features(to_tensor(content))

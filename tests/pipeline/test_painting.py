@@ -301,7 +301,7 @@ def test_whatever_the_way_of_painting(tmp_path, way):
         assert found.left == wanted.left == 0
 
 
-@pytest.mark.parametrize("name", strength.DIALS)
+@pytest.mark.parametrize("name", strength.TUNINGS)
 def test_the_weights_for_a_strength_are_found_again(tmp_path, monkeypatch, name):
     """They move at the coarsest levels, stay at all others, and are the same ones after interruptions."""
     monkeypatch.setattr(strength, "SETTLING_STEPS", 1)
@@ -309,7 +309,7 @@ def test_the_weights_for_a_strength_are_found_again(tmp_path, monkeypatch, name)
     settings = SETTINGS.model_copy(update={"strength": 0.9})
     wanted = paint(tmp_path / "whole.png", InProcess(), settings)
     weights = [[row.weights[name] for row in wanted.state.losses if row.level == level] for level in (1, 2)]
-    assert weights[0][:2] == [strength.DIALS[name].first(0.9)] * 2
+    assert weights[0][:2] == [strength.TUNINGS[name].first(0.9)] * 2
     assert len({*weights[0][1:], weights[1][0]}) == 4  # another after every round
     assert set(weights[1]) == {weights[1][0]}
     assert_same(in_pieces(tmp_path / "pieces.png", 3, settings), wanted)

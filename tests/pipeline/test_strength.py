@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from muralist.pipeline.context import KeptWeights
+from muralist.pipeline.context import TunedWeights
 from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.strength import (
-    DIALS,
     LARGEST_FACTOR,
     SETTLING_STEPS,
     TUNED_LEVELS,
-    kept_weights,
+    TUNINGS,
+    tuned_weights,
 )
 
-EACH = pytest.mark.parametrize("name", DIALS)
+EACH = pytest.mark.parametrize("name", TUNINGS)
 
 
 def rows(
@@ -28,7 +28,7 @@ def rows(
 
 def weight_of(name: str, settings: Settings, rows: list[LossRecord], painted: float = 1.0) -> float:
     """Weight of a term for the next round."""
-    return float(getattr(kept_weights(settings, rows, painted), name))
+    return float(getattr(tuned_weights(settings, rows, painted), name))
 
 
 @EACH
@@ -41,10 +41,10 @@ def test_an_explicit_weight_counts(name):
 @pytest.mark.parametrize("known", [[], [LossRecord(1, 40, {"style": 0.01}, {"style": 1000.0}, total=1.0)]])
 def test_nothing_known_is_the_first_weight(known):
     """Before the first look, and where a term does not count, its weight is the usual one, or that of the strength."""
-    assert kept_weights(Settings(), known) == KeptWeights(DIALS["content"].usual, DIALS["luminance"].usual)
-    gentle, strong = (kept_weights(Settings(strength=strength), known) for strength in (0.2, 0.8))
-    assert gentle.content > 2 * DIALS["content"].usual > 4 * strong.content
-    assert gentle.luminance > 2 * DIALS["luminance"].usual > 4 * strong.luminance
+    assert tuned_weights(Settings(), known) == TunedWeights(TUNINGS["content"].usual, TUNINGS["luminance"].usual)
+    gentle, strong = (tuned_weights(Settings(strength=strength), known) for strength in (0.2, 0.8))
+    assert gentle.content > 2 * TUNINGS["content"].usual > 4 * strong.content
+    assert gentle.luminance > 2 * TUNINGS["luminance"].usual > 4 * strong.luminance
 
 
 @EACH
@@ -59,7 +59,7 @@ def test_the_start_tells_nothing(name):
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
 def test_too_much_loss_raises_the_weight(name, strength):
     """Above what the strength asks for the weight rises, below it falls, at it stays; by at most a factor a round."""
-    wanted, settings = DIALS[name].wanted(strength), Settings(strength=strength)
+    wanted, settings = TUNINGS[name].wanted(strength), Settings(strength=strength)
     weights = [weight_of(name, settings, rows(name, loss=wanted * f)) for f in (0.1, 0.9, 1.0, 1.1, 10.0)]
     assert weights == sorted(weights)
     assert weights[2] == pytest.approx(5.0)
@@ -76,8 +76,8 @@ def test_finer_levels_keep_the_weight(name):
 
 @EACH
 def test_more_strength_wants_more_loss(name):
-    """The dial runs one way."""
-    wanted = [DIALS[name].wanted(strength / 10) for strength in range(11)]
+    """Each loss that is wanted rises with strength."""
+    wanted = [TUNINGS[name].wanted(strength / 10) for strength in range(11)]
     assert wanted == sorted(set(wanted))
     assert 0 < wanted[0] < wanted[-1] <= 1
 
@@ -94,17 +94,17 @@ def test_more_strength_wants_more_loss(name):
 )
 def test_it_finds_the_loss_that_was_asked_for(name, scale, power):
     """On pictures whose loss answers to the weight in different ways, it ends at the wanted loss for all."""
-    seen = rows(name, loss=0.0, weight=DIALS[name].usual)[:1]
+    seen = rows(name, loss=0.0, weight=TUNINGS[name].usual)[:1]
     for made in range(1, 25):
         weight = weight_of(name, Settings(), seen)
         loss = scale * weight**-power
         seen.append(replace(seen[0], step=100 + 10 * made, losses={name: loss}, weights={name: weight}))
-    assert seen[-1].losses[name] == pytest.approx(DIALS[name].wanted(0.5), rel=0.05)
+    assert seen[-1].losses[name] == pytest.approx(TUNINGS[name].wanted(0.5), rel=0.05)
 
 
 @EACH
 def test_less_is_wanted_where_less_is_painted(name):
     """Where masks leave half of the picture as it is, half the loss is at what is wanted."""
-    wanted = DIALS[name].wanted(0.5)
+    wanted = TUNINGS[name].wanted(0.5)
     assert weight_of(name, Settings(), rows(name, loss=wanted / 2), painted=0.5) == pytest.approx(5.0)
     assert weight_of(name, Settings(), rows(name, loss=wanted), painted=0.5) > 5.0

@@ -25,7 +25,7 @@ from muralist.model.statistics import Window, style_sums
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import tasks
-from muralist.pipeline.context import KeptWeights, RenderContext, TileResult
+from muralist.pipeline.context import RenderContext, TileResult, TunedWeights
 from muralist.pipeline.errors import DeviceMemoryError
 from muralist.pipeline.initialization import is_photograph
 from muralist.pipeline.levels import Level, plan_levels
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.integration
 
 SETTINGS = Settings(**TINY)
 NETWORK = architecture(SETTINGS.network)
-WEIGHTS = KeptWeights(2.0, 1.0)
+WEIGHTS = TunedWeights(2.0, 1.0)
 
 
 def new_context(folder: Path, settings: Settings = SETTINGS, shares: tuple[float, ...] = (1.0,)) -> RenderContext:
