@@ -14,7 +14,13 @@ B is the start matrix. For several resolutions, let the change of the picture be
 its size, the coarser ones times a gain, and optimize all of them together: x = A z. That is L-BFGS on x that starts
 from B = A A^T = 1 + gain^2 sum_k U_k U_k^T instead of the identity (U_k: bilinear enlargement by 2^k). Large areas
 change color within a few steps, and nothing more has to be stored between rounds. B y is what B g changed.
+
+From round to round travel the newest pairs, blended like pixels. A pair is of one round: its gradients were taken while
+the other tiles stood still, or it would tell what those did. So the last step of a round, whose end no gradient of that
+round has seen, makes no pair.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -32,10 +38,8 @@ class LBFGS:
 
     Parameters
     ----------
-    last_step : Tensor (1, 3, H, W)
-        The step before this round; zero if there was none.
-    last_grad : Tensor (1, 3, H, W) or None
-        The gradient before that step, by the objective of this round.
+    pairs : sequence of (Tensor, Tensor), each (1, 3, H, W)
+        Steps of earlier rounds and what the gradient changed along them, oldest first; zeros count for nothing.
     weights : Tensor (H, W)
         Blend weights of the tile, not all zero.
     history : int
@@ -46,22 +50,30 @@ class LBFGS:
     Attributes
     ----------
     last_step : Tensor (1, 3, H, W)
-        The step that was really made last, after clipping.
+        The step that was really made last, after clipping; zero if there was none.
     """
 
-    def __init__(
-        self, last_step: Tensor, last_grad: Tensor | None, weights: Tensor, history: int, resolutions: int
-    ) -> None:
-        self.last_step = last_step
-        self._start_matrix = StartMatrix(resolutions, last_step)
-        self._before = None if last_grad is None else (_rows(last_grad), _rows(self._start_matrix(last_grad)))
-        self._weights = weights.to(last_step.dtype).repeat_interleave(3, 1)
+    def __init__(self, pairs: Sequence[tuple[Tensor, Tensor]], weights: Tensor, history: int, resolutions: int) -> None:
+        newest = pairs[-history:]
+        (like, _), self._history, self._made = newest[0], history, len(newest)
+        self._start_matrix = StartMatrix(resolutions, like)
+        self._weights = weights.to(like.dtype).repeat_interleave(3, 1)
         self._total: Tensor | None = None
-        self._history, self._made = history, 0
+        self._before: tuple[Tensor, Tensor] | None = None  # gradient and B times it, before the last step
+        self.last_step = torch.zeros_like(like)
         # Of the pairs, in slots that are taken in turn: s, y and B y, and s^T y of every slot with every slot.
-        self._s, self._y, self._by = (self._weights.new_empty(history, *self._weights.shape) for _ in range(3))
-        self._sy = torch.zeros(history, history, dtype=accum_dtype(last_step), device=last_step.device)
+        self._s, self._y = (self._weights.new_empty(history, *self._weights.shape) for _ in range(2))
+        self._by = self._y if resolutions == 1 else torch.empty_like(self._y)
+        self._sy = torch.zeros(history, history, dtype=accum_dtype(like), device=like.device)
         self._gamma = torch.ones_like(self._sy[0, 0])
+        for slot, (s, y) in enumerate(newest):
+            self._s[slot], self._y[slot], self._by[slot] = _rows(s), _rows(y), _rows(self._start_matrix(y))
+
+    def pairs(self, count: int) -> list[tuple[Tensor, Tensor]]:
+        """Give the newest pairs (1, 3, H, W) to a later round, oldest first; zeros where there are not so many."""
+        slots = [made % self._history for made in range(max(0, self._made - min(count, self._history)), self._made)]
+        none = (torch.zeros_like(self.last_step),) * 2
+        return [none] * (count - len(slots)) + [(_picture(self._s[slot]), _picture(self._y[slot])) for slot in slots]
 
     def step(self, pixels: Tensor, grad: Tensor, rate: Tensor | float) -> Tensor:
         """Return the pixels (1, 3, H, W) after a step, in [0, 1].
@@ -79,17 +91,13 @@ class LBFGS:
         size = self._dots(direction.abs()[None], self._weights[None])[0, 0] / self._total
         largest, first = (change / size.clamp(min=TINY) for change in (LARGEST_CHANGE, FIRST_CHANGE))
         limit = torch.where(known, largest.clamp(max=1), first)
-        step = direction.view(1, *pixels.shape[-2:], 3).permute(0, 3, 1, 2)
-        moved = torch.addcmul(pixels, step, (limit * rate).to(pixels.dtype), value=-1).clamp_(0, 1)
+        moved = torch.addcmul(pixels, _picture(direction), (limit * rate).to(pixels.dtype), value=-1).clamp_(0, 1)
         self.last_step = moved - pixels
         return moved
 
     def _direction(self, grad: Tensor, smooth: Tensor) -> tuple[Tensor, Tensor]:
         """Inverse Hessian, as the pairs know it, times the gradient, `smooth` being B g; and whether there are any."""
-        before, self._before = self._before, (grad, smooth)
-        if before is None:
-            return smooth, self._sy.new_zeros((), dtype=torch.bool)
-        sg = self._remember(grad, grad - before[0], smooth - before[1])
+        sg = self._remember(grad, smooth)
         count, turn = len(sg), -(self._made % self._history) if self._made > self._history else 0
         sy = self._sy[:count, :count].roll((turn, turn), (0, 1))  # oldest first
         curvature = sy.diagonal()
@@ -102,19 +110,29 @@ class LBFGS:
         q = torch.linalg.solve_triangular(r_matrix.T, rest, upper=False)[:, 0]
         return _combined(r, self._s[:count], q.roll(-turn)), known.any()
 
-    def _remember(self, grad: Tensor, y: Tensor, by: Tensor) -> Tensor:
-        """Take the last step into the pairs; return s^T g of every slot that is taken."""
-        slot = self._made % self._history
-        self._made += 1
+    def _remember(self, grad: Tensor, smooth: Tensor) -> Tensor:
+        """Take the last step into the pairs, at first those of earlier rounds; return s^T g of every slot in use."""
+        if self._before is None:
+            new = range(self._made)
+        else:
+            new = range(self._made % self._history, self._made % self._history + 1)
+            self._made += 1
+            self._s[new.start], self._y[new.start] = _rows(self.last_step), grad - self._before[0]
+            if self._by is not self._y:
+                self._by[new.start] = smooth - self._before[1]
+        self._before = grad, smooth
         count = min(self._made, self._history)
-        self._s[slot] = _rows(self.last_step)
-        weighted = torch.stack((y, grad)).mul_(self._weights)
-        sy, sg = self._dots(self._s[:count], weighted).unbind(1)
-        self._sy[:count, slot] = sy
-        known = sy[slot] > 0
-        self._gamma = torch.where(known, sy[slot] / self._dots(by[None], weighted[:1])[0, 0], self._gamma)
-        self._y[slot], self._by[slot] = torch.where(known, y, 0), torch.where(known, by, 0)  # or not finite, perhaps
-        return sg
+        weighted = torch.cat((self._y[new.start : new.stop], grad[None])).mul_(self._weights)
+        dots = self._dots(self._s[:count], weighted)
+        self._sy[:count, new.start : new.stop] = dots[:, :-1]
+        for slot, wy in zip(new, weighted, strict=False):
+            curvature = self._sy[slot, slot]
+            known = (curvature > 0) & curvature.isfinite()
+            gamma = curvature / self._dots(self._by[slot][None], wy[None])[0, 0]
+            self._gamma = torch.where(known, gamma, self._gamma)
+            for values in (self._sy[slot], self._y[slot], self._by[slot]):
+                values.copy_(torch.where(known, values, 0))
+        return dots[:, -1]
 
     def _dots(self, a: Tensor, b: Tensor) -> Tensor:
         """Inner products of (m, H, 3 W) and (n, H, 3 W): (m, n), added up over the rows in double precision."""
@@ -139,6 +157,8 @@ class StartMatrix:
 
     def __call__(self, values: Tensor) -> Tensor:
         """Multiply values (1, C, H, W)."""
+        if not self._hats:
+            return values
         height, width = values.shape[-2:]
         padded = F.pad(values, (0, -width % self.coarsest, 0, -height % self.coarsest))  # so that all sizes are whole
         size, margin = padded.shape[-2:], self.coarsest // 2
@@ -170,6 +190,11 @@ def _mirrored(values: Tensor, margin: int) -> Tensor:
 def _rows(picture: Tensor) -> Tensor:
     """Lay (1, 3, H, W) out as (H, 3 W); no copy if it is channels last."""
     return picture[0].permute(1, 2, 0).flatten(1)
+
+
+def _picture(rows: Tensor) -> Tensor:
+    """Lay (H, 3 W) out as (1, 3, H, W), channels last; no copy."""
+    return rows.view(1, len(rows), -1, 3).permute(0, 3, 1, 2)
 
 
 def _combined(values: Tensor, rows: Tensor, factors: Tensor) -> Tensor:

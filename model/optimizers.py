@@ -1,4 +1,4 @@
-"""One step of an optimizer on a tile: from pixels and a gradient to new pixels, and what it remembers within a round.
+"""One step of an optimizer on a tile: from pixels and a gradient to new pixels, and what it remembers.
 
 Adam: Kingma and Ba 2015, algorithm 1. L-BFGS: see `lbfgs.py`; every level starts without memory.
 Pixels are clipped to [0, 1] after every step; differs from tools that clip only at the end.
@@ -11,11 +11,11 @@ from typing import Final, Protocol
 from torch import Tensor
 
 from .lbfgs import LBFGS
+from .state import PAIRS, PIXELS, StateLayout
 
 EPSILON = 1e-8
 
 Planes = tuple[Tensor, ...]
-Gradient = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class StepSchedule:
     first : int
         Steps made before, over all levels: for Adam's bias correction.
     first_of_level : int
-        Steps made before at this level: for the moving average and L-BFGS, which restart at every level.
+        Steps made before at this level: for the moving average, which restarts at every level.
     learning_rate : float
         Adam: in units of the pixel range, per step. L-BFGS: factor of the quasi-Newton step.
     betas : (float, float)
@@ -57,8 +57,12 @@ class StepSchedule:
     @property
     def kind(self) -> Hashable:
         """What a round of such steps does, but for the numbers."""
-        began = bool(self.first_of_level)
-        return self.count, began, self.optimizer, self.betas, self.ema_decay, self.history, self.resolutions
+        return self.count, self.optimizer, self.betas, self.ema_decay, self.history, self.resolutions
+
+    @property
+    def layout(self) -> StateLayout:
+        """Which planes a state has that such steps are made on."""
+        return StateLayout(self.optimizer, self.ema_decay > 0)
 
     def numbers(self, rate: float) -> list[tuple[float, float, float]]:
         """What changes from step to step: factors of the step and of Adam's second moment, share of the new pixels."""
@@ -78,7 +82,7 @@ class Optimizer(Protocol):
 
     @property
     def planes(self) -> Planes:
-        """What is kept after a round, beside pixels and average."""
+        """What is kept after a round, see `StateLayout.kept`."""
 
     def step(self, pixels: Tensor, grad: Tensor, factor: Tensor, other: Tensor) -> Tensor:
         """Return new pixels; `factor` and `other` are the first of `StepSchedule.numbers`."""
@@ -91,8 +95,6 @@ class Descent:
     ----------
     state : tuple of Tensor (1, 3, H, W)
         See `muralist.model.state`. Not changed.
-    gradient : callable (Tensor) -> Tensor
-        At a picture (1, 3, H, W).
     weights : Tensor (H, W)
         Blend weights of the tile, not all zero.
 
@@ -102,15 +104,17 @@ class Descent:
         Of the picture now.
     """
 
-    def __init__(self, state: Planes, gradient: Gradient, weights: Tensor, steps: StepSchedule) -> None:
-        self.pixels, self.average, *remembered = state
+    def __init__(self, state: Planes, weights: Tensor, steps: StepSchedule) -> None:
+        layout = steps.layout
+        self.pixels, self.average = state[PIXELS], state[layout.painting]
         self._steps = steps
-        self._optimizer = OPTIMIZERS[steps.optimizer](self.pixels, remembered, gradient, weights, steps)
+        self._optimizer = OPTIMIZERS[steps.optimizer](state[layout.kept], weights, steps)
 
     @property
     def state(self) -> Planes:
         """What is kept after the round."""
-        return self.pixels, self.average, *self._optimizer.planes
+        painting = (self.pixels, self.average) if self._steps.layout.averaged else (self.pixels,)
+        return *painting, *self._optimizer.planes
 
     def step(self, grad: Tensor, numbers: Tensor) -> None:
         """Make one step down a gradient (1, 3, H, W); `numbers` (3,) are those of `StepSchedule.numbers` for it."""
@@ -122,9 +126,7 @@ class Descent:
 class Adam:
     """Adam's moments."""
 
-    def __init__(
-        self, pixels: Tensor, remembered: list[Tensor], gradient: Gradient, weights: Tensor, steps: StepSchedule
-    ) -> None:
+    def __init__(self, remembered: Planes, weights: Tensor, steps: StepSchedule) -> None:
         self.moment1, self.moment2 = remembered
         self.betas = steps.betas
 
@@ -143,25 +145,16 @@ class Adam:
 
 
 class QuasiNewton:
-    """L-BFGS, which remembers its last step from round to round.
+    """L-BFGS, whose newest pairs travel from round to round."""
 
-    It takes the gradient before that step again: the change of a gradient tells something within one objective only,
-    and between two rounds the other tiles have moved as well. All other pairs are forgotten, as the next round would
-    not fit them.
-    """
-
-    def __init__(
-        self, pixels: Tensor, remembered: list[Tensor], gradient: Gradient, weights: Tensor, steps: StepSchedule
-    ) -> None:
-        (last_step,) = remembered
-        last_grad = gradient(pixels - last_step) if steps.first_of_level else None
-        history = max(1, min(steps.history, steps.count))
-        self._lbfgs = LBFGS(last_step, last_grad, weights, history, steps.resolutions)
+    def __init__(self, remembered: Planes, weights: Tensor, steps: StepSchedule) -> None:
+        pairs = tuple(zip(remembered[::2], remembered[1::2], strict=True))
+        self._lbfgs = LBFGS(pairs, weights, min(steps.history, PAIRS + max(0, steps.count - 1)), steps.resolutions)
 
     @property
     def planes(self) -> Planes:
-        """The last step."""
-        return (self._lbfgs.last_step,)
+        """Steps and what the gradient changed along them, in turn."""
+        return tuple(plane for pair in self._lbfgs.pairs(PAIRS) for plane in pair)
 
     def step(self, pixels: Tensor, grad: Tensor, factor: Tensor, other: Tensor) -> Tensor:
         """Return new pixels."""

@@ -1,18 +1,52 @@
 """The state of a tile between two rounds: one array (planes, height, width, 3), float32. NumPy only.
 
-Planes: the pixels; the moving average of the pixels (which is the painting); then what the optimizer keeps. Adam: its
-first and second moments. L-BFGS: the last step; the pairs it remembers within a round are forgotten, but for the
-newest, which is that step and the change of the gradient along it, taken again when the next round begins.
+Planes: the pixels; their moving average over the steps, if there is one; then what the optimizer keeps. Adam: its first
+and second moments. L-BFGS: its newest pairs, each a step and what the gradient changed along it, oldest first. The
+painting is the average, if there is one, or else the pixels.
 """
+
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-PIXELS, AVERAGE, MOMENT1, MOMENT2 = range(4)
-LAST_STEP = 2
-PLANES = {"adam": 4, "lbfgs": 3}
+PIXELS: Final = 0
+PAIRS: Final = 2  # of L-BFGS, that travel from round to round
+KEPT: Final = {"adam": 2, "lbfgs": 2 * PAIRS}
 
 
-def start_state(picture: np.ndarray, optimizer: str = "adam") -> np.ndarray:
-    """Make the state of a tile nobody has painted yet from its pixels (height, width, 3)."""
-    empty = np.zeros_like(picture)
-    return np.stack([picture, picture, *[empty] * (PLANES[optimizer] - 2)])
+@dataclass(frozen=True)
+class StateLayout:
+    """Which planes a state has.
+
+    Attributes
+    ----------
+    optimizer : str
+        A key of `KEPT`.
+    averaged : bool
+        Whether a moving average of the pixels is kept.
+    """
+
+    optimizer: str = "adam"
+    averaged: bool = True
+
+    @property
+    def painting(self) -> int:
+        """The plane that is the painting."""
+        return PIXELS + self.averaged
+
+    @property
+    def kept(self) -> slice:
+        """The planes that the optimizer keeps."""
+        return slice(self.painting + 1, self.planes)
+
+    @property
+    def planes(self) -> int:
+        """How many there are."""
+        return self.painting + 1 + KEPT[self.optimizer]
+
+    def start(self, picture: np.ndarray) -> np.ndarray:
+        """Make the state of a tile nobody has painted yet from its pixels (height, width, 3)."""
+        state = np.zeros((self.planes, *picture.shape), picture.dtype)
+        state[: self.kept.start] = picture
+        return state

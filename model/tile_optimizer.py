@@ -298,7 +298,7 @@ def descend(
 ) -> tuple[Planes, Tensor]:
     """Make the steps, and say of every one whether the gradient it follows is finite: (steps,) bool."""
     grad = gradient(state[PIXELS])
-    descent = Descent(state, gradient, weights, steps)
+    descent = Descent(state, weights, steps)
     finite = []
     for made in range(steps.count):
         grad = gradient(descent.pixels) if made else grad

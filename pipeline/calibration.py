@@ -19,11 +19,11 @@ from ..model.architecture import Architecture, architecture
 from ..model.graphs import Graphs
 from ..model.network import Network
 from ..model.optimizers import StepSchedule
-from ..model.state import AVERAGE, start_state
+from ..model.state import PIXELS
 from ..model.statistics import Window
 from ..model.tile_optimizer import TileOptimizer, to_tensor
 from ..model.ways import Ways, usual_ways
-from .context import TunedWeights
+from .context import TunedWeights, state_layout
 from .loss_terms import TARGET_TERMS, measured_layers, objective
 from .settings import Settings
 from .speeds import EVALUATION_STEPS
@@ -152,7 +152,7 @@ def tile_of_noise(
     window = Window.of(np.ones(side, np.float32), np.ones(side, np.float32), device)
     tile_optimizer = _tile_optimizer(settings, device, precision, side, ways or usual_ways(device))
     state = _noise(settings, side)
-    picture = to_tensor(state[AVERAGE], device)
+    picture = to_tensor(state[PIXELS], device)
     content = tile_optimizer.content_features(picture)
     whole = tile_optimizer.measure(picture, content, window)
     steps = StepSchedule(
@@ -160,6 +160,7 @@ def tile_of_noise(
         first=0,
         first_of_level=0,
         learning_rate=0.01,
+        ema_decay=settings.ema_decay,
         optimizer=settings.optimizer,
         history=settings.lbfgs_history,
         resolutions=settings.lbfgs_resolutions[-1],
@@ -169,7 +170,7 @@ def tile_of_noise(
 
 def _noise(settings: Settings, side: int) -> np.ndarray:
     """State of a tile that nobody has painted yet."""
-    return start_state(np.random.default_rng(0).random((side, side, 3), np.float32), settings.optimizer)
+    return state_layout(settings).start(np.random.default_rng(0).random((side, side, 3), np.float32))
 
 
 def _tile_optimizer(settings: Settings, device: str, precision: str, side: int, ways: Ways) -> TileOptimizer:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ..model.architecture import architecture
-from ..model.state import PLANES
+from ..model.state import StateLayout
 from ..model.weight_files import WeightFile
 from .initialization import is_photograph
 from .levels import Level
@@ -47,9 +47,16 @@ class RenderContext:
         operations = architecture(self.settings.network).operations(self.settings.layers)
         return START_SECONDS + operations * pixels * (steps + 1) / SLOWEST_RATE
 
+    @property
+    def layout(self) -> StateLayout:
+        """Which planes the state of a tile has."""
+        return state_layout(self.settings)
+
     def canvas(self, level: Level, made: int) -> Canvas:
-        """Give the canvas of a level after `made` rounds: the state, see `muralist.model.state`."""
-        return Canvas(self.folder.store, self.folder.round(level, made), level.grid, PLANES[self.settings.optimizer])
+        """Give the canvas of a level after `made` rounds: the state, see `layout`."""
+        return Canvas(
+            self.folder.store, self.folder.round(level, made), level.grid, self.layout.planes, self.layout.painting
+        )
 
     def content(self, level: Level) -> Canvas:
         """Give the photograph on a level's canvas: one plane."""
@@ -65,6 +72,11 @@ class RenderContext:
         if is_photograph(self.settings):
             return self.content(level)
         return Canvas(self.folder.store, self.folder.start(level), level.blocks, 1)
+
+
+def state_layout(settings: Settings) -> StateLayout:
+    """Give the planes of a tile's state; L-BFGS has room for its pairs where no average is kept."""
+    return StateLayout(settings.optimizer, settings.ema_decay > 0)
 
 
 class TileResult(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 
 from ..model.registry import PUBLISHED
-from ..model.state import PLANES
 from .bench import learn_speed, speed_here
+from .context import state_layout
 from .errors import SettingsError
 from .initialization import is_photograph
 from .lengths import MM_PER_INCH
@@ -21,7 +21,7 @@ from .progress import counted
 from .records.run_state import RunState
 from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
-from .speeds import conditions, round_steps, usual_speeds
+from .speeds import EVALUATION_STEPS, conditions, usual_speeds
 from .workers.cluster import Cluster
 from .workers.local import WorkerLayout, local_shape
 from .workers.machine import budget, gpu_memory
@@ -40,7 +40,6 @@ STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is ke
 STATE_COPIES = 4
 AHEAD_COPIES = 3  # of the state of every other tile that a worker has under way on a GPU, its features among them
 GUIDANCE_BYTES = 3 * FLOAT + 2 * (FLOAT + DOUBLE)  # per pixel and region: masks, and numbers and weights of positions
-PAIR_BYTES = 3 * PLANE_BYTES  # per pixel, of each pair that L-BFGS remembers within a round: s, y and B y
 LEARNED_SECONDS = 5  # of workers on a level, below which what it took is mostly their start
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
@@ -86,7 +85,7 @@ def worker_bytes(plan: RenderPlan, itemsize: int) -> int:
 def _pixel_bytes(plan: RenderPlan, itemsize: int) -> float:
     """What painting a tile takes per pixel: activations, state, and the pairs of L-BFGS."""
     activations = itemsize * plan.network.activations(plan.settings.layers)
-    return ACTIVATION_COPIES * activations + STATE_COPIES * PLANES["adam"] * PLANE_BYTES + _pairs(plan) * PAIR_BYTES
+    return ACTIVATION_COPIES * activations + STATE_COPIES * state_bytes(plan.settings) + _pairs_bytes(plan)
 
 
 def gpu_room(plan: RenderPlan, shape: WorkerLayout, itemsize: int) -> dict[str, int] | None:
@@ -111,16 +110,18 @@ def gpu_room(plan: RenderPlan, shape: WorkerLayout, itemsize: int) -> dict[str, 
 
 def history_bytes(plan: RenderPlan) -> int:
     """Memory of a worker for the pairs that L-BFGS remembers, on the largest tile; none for Adam."""
-    return _pairs(plan) * PAIR_BYTES * max(largest_tile(level) for level in plan.levels)
+    return _pairs_bytes(plan) * max(largest_tile(level) for level in plan.levels)
 
 
-def _pairs(plan: RenderPlan) -> int:
-    return plan.settings.lbfgs_history if plan.settings.optimizer == "lbfgs" else 0
+def _pairs_bytes(plan: RenderPlan) -> int:
+    """Per pixel of the finest level, of what L-BFGS remembers within a round: s, y and, unless it is y, B y."""
+    planes = 2 + (plan.settings.lbfgs_resolutions[-1] > 1)
+    return plan.settings.lbfgs_history * planes * PLANE_BYTES if plan.settings.optimizer == "lbfgs" else 0
 
 
 def state_bytes(settings: Settings) -> int:
-    """Size of the state per pixel: pixels, average, and what the optimizer remembers."""
-    return PLANES[settings.optimizer] * PLANE_BYTES
+    """Size of the state per pixel."""
+    return state_layout(settings).planes * PLANE_BYTES
 
 
 def check_memory(plan: RenderPlan) -> None:
@@ -263,7 +264,7 @@ def learn_speed_of(plan: RenderPlan, state: RunState, cluster: Cluster, precisio
         return
     if report.busy_seconds < LEARNED_SECONDS:
         return
-    steps = report.steps + round_steps(settings) * report.rounds
+    steps = report.steps + EVALUATION_STEPS * report.rounds
     seconds = report.busy_seconds / cluster.tiles / (level.tile_pixels * steps)
     shape, device = WorkerLayout(cluster.workers, cluster.threads), (cluster.device, cluster.device_name)
     learn_speed(settings, shape, device, precision, isqrt(largest_tile(level)), seconds)
@@ -299,7 +300,7 @@ def planned_by(plan: RenderPlan, cluster: Cluster, precision: str) -> dict[str, 
 
 
 def _level_seconds(level: Level, settings: Settings, workers: int, pixel_step_seconds: float) -> float:
-    steps = level.steps + round_steps(settings) * len(level.rounds)
+    steps = level.steps + EVALUATION_STEPS * len(level.rounds)
     return _waves(level, workers) * largest_tile(level) * steps * pixel_step_seconds
 
 

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..model.state import AVERAGE
 from ..tiling.grid import Box, Span
 from ..tiling.seams import Seams, find_seams
 from .levels import Level
@@ -72,7 +71,7 @@ class FinalImage:
 
     def read(self, box: Box) -> np.ndarray:
         """Read a box of the picture: (h, w, 3)."""
-        pixels = self.canvas.read(self._place(box), slice(AVERAGE, AVERAGE + 1))[0]
+        pixels = self.canvas.read_painting(self._place(box))
         if self.guidance is not None and self.plan.regions is not None:
             pixels = self._by_region(box, pixels, self.guidance, self.plan.regions.count)
         elif self.plan.settings.color == "luminance":

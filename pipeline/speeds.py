@@ -21,11 +21,6 @@ EVALUATION_STEPS: Final = 0.5  # what evaluating the losses costs: a forward pas
 Conditions = Mapping[str, str | int | bool]
 
 
-def round_steps(settings: Settings) -> float:
-    """Steps that a round costs beside its own: evaluating the losses, and for L-BFGS the gradient of its last step."""
-    return EVALUATION_STEPS + (settings.optimizer == "lbfgs")
-
-
 @dataclass(frozen=True)
 class Speed:
     """How fast one worker paints while all of a machine's paint.

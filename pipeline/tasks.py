@@ -22,7 +22,6 @@ from ..model.loading import load_network
 from ..model.network import Features, Network
 from ..model.optimizers import StepSchedule
 from ..model.regions import ONE_REGION, Guidance, guidance_of, region_key
-from ..model.state import AVERAGE, MOMENT1, start_state
 from ..model.statistics import Window, as_sums, total
 from ..model.tile_optimizer import TileOptimizer, to_tensor
 from ..model.transfer import ENQUEUING, computed, upload
@@ -195,7 +194,9 @@ def prepare_tile(
     features = tile_optimizer.content_features(to_tensor(content, context.device))
     host = computed(lambda: {name: f.contiguous() for name, f in features.items()})
     context.folder.store.write(context.folder.features(level, tile.index), save_tensors(host))
-    sums = tile_optimizer.measure(to_tensor(state[AVERAGE], context.device), features, _window(context, level, tile))
+    sums = tile_optimizer.measure(
+        to_tensor(state[context.layout.painting], context.device), features, _window(context, level, tile)
+    )
     _file(context, level, made, tile, state, sums)
     return TileResult(tile.index)
 
@@ -236,7 +237,7 @@ def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, tune
 @_timed
 def measure_tile(context: RenderContext, level: Level, tile: Tile, made: int) -> TileResult:
     """File one tile's share of the losses of the canvas after `made` rounds, as it is when blended."""
-    picture = context.canvas(level, made).read(tile.outer, slice(AVERAGE, AVERAGE + 1))[0]
+    picture = context.canvas(level, made).read_painting(tile.outer)
     features, window = _features(context, level, tile), _window(context, level, tile)
     sums = _tile_optimizer(context, level).measure(to_tensor(picture, context.device), features, window)
     context.folder.write(context.folder.measured(level, tile.index), sums)
@@ -272,20 +273,20 @@ def _first_state(
     A painting that is enlarged lacks what could not be seen before; the photograph's detail is put in its place, as
     from one level of a Laplacian pyramid (Burt and Adelson 1983) to the next.
     """
-    optimizer = context.settings.optimizer
+    layout = context.layout
     if origin is None:
-        return start_state(context.start(level).read(tile.outer)[0], optimizer)
+        return layout.start(context.start(level).read(tile.outer)[0])
     before, canvas = origin[0], context.canvas(*origin)
     if before.index == level.index:
         return canvas.read(tile.outer)
-    pixels = _enlarged(canvas, before, level, tile.outer, slice(AVERAGE, AVERAGE + 1), cubic)
+    pixels = _enlarged(canvas, before, level, tile.outer, slice(canvas.painting, canvas.painting + 1), cubic)[0]
     if context.settings.detail and context.settings.active_content_layers:
-        coarser = _enlarged(context.content(before), before, level, tile.outer, slice(None), cubic)
+        coarser = _enlarged(context.content(before), before, level, tile.outer, slice(None), cubic)[0]
         pixels += context.settings.detail * (content - coarser)
-    pixels = pixels.clip(0, 1)
-    if optimizer == "lbfgs":
-        return start_state(pixels[0], optimizer)
-    return np.concatenate([pixels, pixels, _enlarged(canvas, before, level, tile.outer, slice(MOMENT1, None), linear)])
+    state = layout.start(pixels.clip(0, 1))
+    if layout.optimizer != "lbfgs":
+        state[layout.kept] = _enlarged(canvas, before, level, tile.outer, layout.kept, linear)
+    return state
 
 
 def _enlarged(canvas: Canvas, before: Level, level: Level, box: Box, part: slice, kernel: Kernel) -> np.ndarray:

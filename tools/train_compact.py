@@ -42,7 +42,7 @@ from muralist.model.network import Features, Network
 from muralist.model.objective import Objective
 from muralist.model.ops import TINY
 from muralist.model.optimizers import StepSchedule
-from muralist.model.state import PIXELS, start_state
+from muralist.model.state import PIXELS, StateLayout
 from muralist.model.statistics import Window
 from muralist.model.tile_optimizer import TileOptimizer
 from muralist.model.weight_files import WeightFile, find_weights
@@ -376,7 +376,7 @@ def _paint(network: Network, content: Tensor, style: Tensor, style_weight: float
 
 
 def _state(content: Tensor) -> np.ndarray:
-    return start_state(content[0].permute(1, 2, 0).cpu().numpy(), "lbfgs")
+    return StateLayout("lbfgs").start(content[0].permute(1, 2, 0).cpu().numpy())
 
 
 def save(student: Student, path: Path) -> WeightFile:

@@ -22,12 +22,15 @@ class Canvas:
         Where in the store its files lie.
     planes : int
         Planes of the state.
+    painting : int
+        The plane that is the painting.
     """
 
     store: Store
     folder: str
     grid: TileGrid
     planes: int
+    painting: int = 0
 
     def name(self, tile: Tile) -> str:
         """Name of a tile's file: the strips of its extent, each (planes, h, w, 3), little-endian float32, no header."""
@@ -42,6 +45,11 @@ class Canvas:
         """Read some planes of any box of the blended canvas: (planes, h, w, 3), float32."""
         wanted = range(self.planes)[planes]
         return blend(self.grid, box, lambda tile, part: self._read_part(tile, part, wanted))
+
+    def read_painting(self, box: Box) -> np.ndarray:
+        """Read the painting in any box: (h, w, 3), float32."""
+        pixels: np.ndarray = self.read(box, slice(self.painting, self.painting + 1))[0]
+        return pixels
 
     def _read_part(self, tile: Tile, part: Box, planes: range) -> np.ndarray:
         """Read a part of one tile's extent: of every strip that it meets, whole rows."""

@@ -19,7 +19,7 @@ from muralist.model.loading import load_network
 from muralist.model.network import Network
 from muralist.model.optimizers import StepSchedule
 from muralist.model.regions import ONE_REGION, Guidance, guidance_of, region_key
-from muralist.model.state import start_state
+from muralist.model.state import StateLayout
 from muralist.model.statistics import TileSums, Window
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.ways import usual_ways
@@ -67,7 +67,7 @@ class Round:
         )
         random = np.random.default_rng(9)
         pixels = random.random((side, side, 3), np.float32)
-        self.painter, self.state = TileOptimizer(network, goal), start_state(pixels, "lbfgs")
+        self.painter, self.state = TileOptimizer(network, goal), StateLayout("lbfgs").start(pixels)
         self.guidance = ONE_REGION if given is None else self.of(settings, given)
         ones = np.ones(side, np.float32)
         self.window = Window.of(ones, ones, guidance=self.guidance)

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from muralist.model.errors import DivergedError, ModelError
 from muralist.model.optimizers import Planes, StepSchedule
-from muralist.model.state import AVERAGE, PIXELS, PLANES, start_state
+from muralist.model.state import PIXELS, StateLayout
 from muralist.model.tile_optimizer import descend, to_tensor, until_finite
 
+AVERAGE = StateLayout().painting
 TARGET = torch.from_numpy(smooth(4, 5, seed=9)).permute(2, 0, 1)[None] * 0.2 + 0.4
 Gradient = Callable[[Tensor], Tensor]
 
@@ -41,7 +42,7 @@ def failing(*calls: int, value: float = torch.nan) -> Gradient:
 
 def descended(gradient: Gradient, steps: StepSchedule, state: Planes | None = None) -> Planes:
     """The state's planes after some steps, from gray if no state is given."""
-    gray = start_state(np.full((4, 5, 3), 0.5), steps.optimizer)
+    gray = steps.layout.start(np.full((4, 5, 3), 0.5))
     begun = tuple(to_tensor(plane) for plane in gray) if state is None else state
 
     def attempt(numbers: Tensor) -> dict[str, Tensor]:
@@ -49,7 +50,7 @@ def descended(gradient: Gradient, steps: StepSchedule, state: Planes | None = No
         return {"finite": finite, **{str(number): plane for number, plane in enumerate(planes)}}
 
     found = until_finite(attempt, steps, TARGET)
-    return tuple(found[str(number)] for number in range(PLANES[steps.optimizer]))
+    return tuple(found[str(number)] for number in range(steps.layout.planes))
 
 
 def test_lbfgs_compares_gradients_of_one_round_only():

@@ -19,7 +19,6 @@ from muralist.model.loading import load_network
 from muralist.model.losses.means import MeansTerm
 from muralist.model.losses.moments import MomentsTerm
 from muralist.model.optimizers import StepSchedule
-from muralist.model.state import start_state
 from muralist.model.statistics import TileSums, Window, total
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.ways import FIRST_LAYERS, Ways, usual_ways
@@ -90,9 +89,10 @@ def paint(
 ) -> tuple[np.ndarray, TileSums]:
     """A tile after a round."""
     content = painter.content_features(to_tensor(tile(seed)))
-    state = start_state(tile(seed) * 0.9, steps.optimizer)
+    state = steps.layout.start(tile(seed) * 0.9)
     if steps.first_of_level and steps.optimizer == "lbfgs":
-        state[-1] = 0.01 * (tile(seed + 1) - 0.5)
+        state[-2] = 0.01 * (tile(seed + 1) - 0.5)
+        state[-1] = 3 * state[-2]
     sums = painter.measure(to_tensor(state[0]), content, window())
     return painter.paint(state, content, window(), whole or total([sums, sums]), steps)
 
@@ -107,7 +107,7 @@ def test_a_round_waits_for_nothing(steps, goal):
     painter = scene(**goal)
     content = painter.content_features(to_tensor(tile(0)))
     whole = painter.measure(to_tensor(tile(0)), content, window())
-    given = painter.round_of(start_state(tile(0), steps.optimizer), content, window(), whole, steps)[2]
+    given = painter.round_of(steps.layout.start(tile(0)), content, window(), whole, steps)[2]
     given["numbers"] = torch.tensor(steps.numbers(1.0))
     pretended = {name: value.to("meta") for name, value in given.items()}
     there = replace(painter, network=copy.deepcopy(painter.network).prepared("meta", torch.bfloat16))
@@ -158,7 +158,7 @@ def test_what_is_no_tensor_is_not_taken_from_another_round():
     kinds = [
         (LBFGS, whole),
         (replace(LBFGS, count=2), whole),
-        (replace(LBFGS, first_of_level=0), whole),
+        (replace(LBFGS, history=2), whole),
         (LBFGS, {**whole, **energy}),
     ]
     painter.graphs.clear()
@@ -262,7 +262,7 @@ def test_a_tile_that_fails_leaves_the_others_alone(graphs):
     def fail(_: int) -> None:
         content = painter.content_features(to_tensor(tile(1)))
         with pytest.raises(DivergedError):
-            painter.paint(start_state(tile(1) * np.nan, "lbfgs"), content, window(), whole, LBFGS)
+            painter.paint(LBFGS.layout.start(tile(1) * np.nan), content, window(), whole, LBFGS)
 
     with ThreadPoolExecutor(2) as threads:
         failing = threads.map(fail, range(4))
@@ -277,7 +277,7 @@ def test_a_tile_that_fails_leaves_the_others_alone(graphs):
 @pytest.mark.parametrize("ways", [Ways(way, "bfloat16") for way in FIRST_LAYERS], ids=str)
 def test_all_ways_end_at_the_same_losses(ways):
     """Whatever the way, losses after some steps are within 3 % of the usual way's."""
-    steps = replace(LBFGS, count=10)
+    steps = replace(LBFGS, count=6, first_of_level=0)
     wanted, found = (paint(scene(each), 0, steps)[1] for each in (Ways(), ways))
     goal = scene().objective
     assert {"style", "content"} < goal.losses(found).keys()

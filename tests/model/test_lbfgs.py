@@ -1,6 +1,7 @@
 """L-BFGS: the textbook's steps, on functions whose minimum is known, and the matrix it starts from."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 from muralist.model.lbfgs import FIRST_CHANGE, GAIN, LARGEST_CHANGE, StartMatrix
 from muralist.model.lbfgs import LBFGS as Newton
 from muralist.model.optimizers import StepSchedule
-from muralist.model.state import LAST_STEP, PIXELS, PLANES, start_state
+from muralist.model.state import PAIRS, PIXELS, StateLayout
 
 ADAM = StepSchedule(count=1, first=0, first_of_level=0, learning_rate=0.01)
 LBFGS = StepSchedule(count=1, first=0, first_of_level=0, learning_rate=1.0, optimizer="lbfgs")
@@ -108,29 +109,52 @@ def test_it_finds_the_bottom_of_a_valley():
     assert newton < 0.1 * above(stepped(ADAM, 1000, slope).pixels)
 
 
-def test_the_last_step_travels():
-    """Two rounds of L-BFGS are one that remembers a single pair at the middle: the last step, and its gradient's."""
-    half = stepped(LBFGS, 5).state
-    assert len(half) == PLANES["lbfgs"]
-    later = replace(LBFGS, first_of_level=5)
-    again = begun(later, 1, half)
-    take(again, later, 0, quadratic(again.pixels))
-    pairs = [(half[LAST_STEP], quadratic(half[PIXELS]) - quadratic(half[PIXELS] - half[LAST_STEP]))]
-    flat = [tuple(value.numpy().reshape(-1) for value in pair) for pair in pairs]
-    step = two_loops(flat, quadratic(half[PIXELS]).numpy().reshape(-1), np.ones(60), np.eye(60)).reshape(SHAPE)
-    step *= min(1, LARGEST_CHANGE / np.abs(step).mean())
-    np.testing.assert_allclose(again.pixels, half[PIXELS].numpy() - step, rtol=0, atol=1e-12)
-    forgetful = stepped(LBFGS, 1, state=half)
-    assert (forgetful.pixels - again.pixels).abs().max() > 1e-3
+def made_pairs(steps: StepSchedule, count: int, weights: Tensor) -> list[tuple[np.ndarray, ...]]:
+    """The pairs (s, y) of a round of so many steps, flat, oldest first: its last step makes none."""
+    pictures = [gray(steps)[PIXELS], *(stepped(steps, made, weights=weights).pixels for made in range(1, count))]
+    pairs = [(after - before, quadratic(after) - quadratic(before)) for before, after in pairwise(pictures)]
+    return [tuple(value.numpy().reshape(-1) for value in pair) for pair in pairs]
 
 
-def test_the_last_step_is_the_one_that_was_made():
+@pytest.mark.parametrize("weights", [ONES, WEIGHTS])
+@pytest.mark.parametrize("resolutions", [1, 3])
+@pytest.mark.parametrize("history", [1, 10])
+def test_the_newest_pairs_travel(history, resolutions, weights):
+    """A round begins with the newest pairs of the one before, and with none where that made no two steps."""
+    steps = replace(LBFGS, history=history, resolutions=resolutions)
+    for count in (1, 2, 5):
+        half = stepped(steps, count, weights=weights).state
+        assert len(half) == steps.layout.planes
+        again = begun(replace(steps, first_of_level=count), 1, half, weights)
+        take(again, steps, 0, quadratic(again.pixels))
+        pairs, w = made_pairs(steps, count, weights)[-min(history, PAIRS) :], weights.expand(SHAPE).numpy().reshape(-1)
+        step = two_loops(pairs, quadratic(half[PIXELS]).numpy().reshape(-1), w, start_of(resolutions))
+        size = np.sum(w * np.abs(step)) / np.sum(w)
+        step *= min(1, LARGEST_CHANGE / size) if pairs else FIRST_CHANGE / size
+        wanted = (half[PIXELS].numpy() - step.reshape(SHAPE)).clip(0, 1)
+        np.testing.assert_allclose(again.pixels, wanted, rtol=0, atol=1e-9)
+
+
+def test_pairs_travel_through_rounds_that_make_none():
+    """Rounds of single steps have no two gradients to compare, and hand on what they were given."""
+    half = stepped(LBFGS, 4).state
+    later = stepped(replace(LBFGS, first_of_level=4), 1, state=half).state
+    kept = LBFGS.layout.kept
+    assert all(plane.any() for plane in half[kept])
+    assert all(torch.equal(a, b) for a, b in zip(half[kept], later[kept], strict=True))
+
+
+def test_a_step_is_remembered_as_it_was_made():
     """What L-BFGS remembers of a step is where it ended, not where it would have gone without clipping."""
-    state = gray(LBFGS, value=0.999)
-    now = begun(LBFGS, 1, state)
+    now = begun(LBFGS, 2, gray(LBFGS, value=0.999))
+    before = now.pixels
     take(now, LBFGS, 0, -torch.ones(SHAPE, dtype=torch.float64))
-    assert torch.equal(now.pixels, torch.ones_like(now.pixels))
-    assert torch.equal(now.state[LAST_STEP], now.pixels - state[PIXELS])
+    after = now.pixels
+    take(now, LBFGS, 1, -0.5 * torch.ones(SHAPE, dtype=torch.float64))
+    assert torch.equal(after, torch.ones_like(after))
+    step, change = now.state[-2:]
+    assert torch.equal(step, after - before)
+    assert torch.equal(change, 0.5 * torch.ones_like(change))
 
 
 @pytest.mark.parametrize("weights", [ONES, WEIGHTS])
@@ -138,16 +162,16 @@ def test_the_first_step_has_a_size(weights):
     """Without any pair the step goes down the gradient, by a hundredth of the color range on the weighted mean."""
     now, grad = begun(LBFGS, 1, weights=weights), 1e6 * quadratic(gray(LBFGS)[PIXELS])
     take(now, LBFGS, 0, grad, rate=0.5)
-    step = now.state[LAST_STEP]
+    step = now.pixels - gray(LBFGS)[PIXELS]
     assert float((step.abs() * weights).sum() / weights.sum() / 3) == pytest.approx(0.5 * FIRST_CHANGE, rel=1e-9)
     ratio = step / grad
     torch.testing.assert_close(ratio, torch.full_like(ratio, float(ratio.mean())))
     assert float(ratio.mean()) < 0
 
 
-def newton(s: Tensor, y: Tensor, grad: Tensor, weights: Tensor = ONES, count: int = 3) -> Newton:
-    """L-BFGS that is about to meet its first pair, whose gradient will be `grad`."""
-    return Newton(s, grad - y, weights, count, 1)
+def newton(s: Tensor, y: Tensor, weights: Tensor = ONES, count: int = 3) -> Newton:
+    """L-BFGS that begins with a pair."""
+    return Newton([(s, y)], weights, count, 1)
 
 
 @pytest.mark.parametrize("weights", [ONES, WEIGHTS])
@@ -155,7 +179,7 @@ def test_steps_are_limited(weights):
     """Where the Newton step is a leap, the mean change is a tenth of the color range times the learning rate."""
     pair, grad = 0.001 * torch.ones(SHAPE, dtype=torch.float64), torch.full(SHAPE, -1.0, dtype=torch.float64)
     for rate in (1.0, 0.5):
-        lbfgs = newton(pair, 1e-6 * pair, grad, weights)  # the Newton step is 1e6
+        lbfgs = newton(pair, 1e-6 * pair, weights)  # the Newton step is 1e6
         lbfgs.step(gray(LBFGS)[PIXELS], grad, rate)
         wanted = torch.full_like(grad, rate * LARGEST_CHANGE)
         torch.testing.assert_close(lbfgs.last_step, wanted, rtol=1e-7, atol=0)
@@ -165,11 +189,11 @@ def test_a_pair_of_negative_curvature_does_not_count():
     """Where the gradient grows along the step taken, there is no minimum to jump to: only the other pairs count."""
     pixels, good, bad = gray(LBFGS)[PIXELS], 0.01 * (noise(2) - 0.5), 0.01 * (noise(3) - 0.5)
     grads = quadratic(pixels), quadratic(pixels) - 0.1 * bad
-    lbfgs = newton(good, STEEPNESS * good, grads[0])
+    lbfgs = newton(good, STEEPNESS * good)
     lbfgs.step(pixels, grads[0], 1.0)
     lbfgs.last_step = bad
     lbfgs.step(pixels, grads[1], 1.0)
-    wanted = newton(good, STEEPNESS * good, grads[1])
+    wanted = newton(good, STEEPNESS * good)
     wanted.step(pixels, grads[1], 1.0)
     torch.testing.assert_close(lbfgs.last_step, wanted.last_step, rtol=1e-9, atol=1e-15)
     lbfgs.last_step = good  # a pair that counts again, after one that does not
@@ -181,11 +205,11 @@ def test_a_pair_of_negative_curvature_does_not_count():
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_pair_that_is_not_finite_does_not_count(value):
-    """Where the gradient before the last step was not finite, the step is the first one's."""
-    pixels = gray(LBFGS)[PIXELS]
-    before = quadratic(pixels)
-    before[0, 1, 2, 3] = value
-    lbfgs, fresh = (Newton(0.01 * noise(2), last, ONES, 3, 2) for last in (before, None))
+    """Where the gradient changed by what is not finite, the step is the first one's."""
+    pixels, step, none = gray(LBFGS)[PIXELS], 0.01 * noise(2), torch.zeros(SHAPE, dtype=torch.float64)
+    change = STEEPNESS * step
+    change[0, 1, 2, 3] = value
+    lbfgs, fresh = (Newton([pair], ONES, 3, 2) for pair in ((step, change), (none, none)))
     assert torch.equal(lbfgs.step(pixels, quadratic(pixels), 1.0), fresh.step(pixels, quadratic(pixels), 1.0))
 
 
@@ -193,10 +217,11 @@ def test_a_hill_is_descended():
     """On a function that curves down everywhere L-BFGS walks down the gradient in steps of the first step's size."""
     now = begun(LBFGS, 4)
     for made in range(4):
-        slope = TARGET - now.pixels
+        before = now.pixels
+        slope = TARGET - before
         take(now, LBFGS, made, slope)
         wanted = -FIRST_CHANGE * slope / slope.abs().mean()
-        torch.testing.assert_close(now.state[LAST_STEP], wanted, rtol=1e-9, atol=1e-15)
+        torch.testing.assert_close(now.pixels - before, wanted, rtol=1e-9, atol=1e-15)
 
 
 @pytest.mark.parametrize("factor", [1e-25, 1e25])
@@ -272,7 +297,7 @@ def test_several_resolutions_change_large_areas_sooner():
         return apart + 0.01 * (picture - 0.4 - bump)
 
     def left(resolutions: int) -> float:
-        state = start_state(np.full((side, side, 3), 0.4), "lbfgs")
+        state = StateLayout("lbfgs").start(np.full((side, side, 3), 0.4))
         now = stepped(
             replace(LBFGS, resolutions=resolutions),
             12,

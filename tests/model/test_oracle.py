@@ -23,7 +23,7 @@ from scenes import (
 from torch import Tensor
 
 from muralist.model.optimizers import StepSchedule
-from muralist.model.state import PIXELS, start_state
+from muralist.model.state import PIXELS, StateLayout
 from muralist.model.statistics import TileSums
 from muralist.model.tile_optimizer import NORM, RoundGradient, to_tensor
 from muralist.tiling.grid import TileGrid
@@ -164,7 +164,7 @@ def test_norms_of_tiles_add_up():
     for tile in grid:
         arguments = scene.tile_content(tile), window(grid, tile), sums
         steps = StepSchedule(2, first=0, first_of_level=0, learning_rate=0.02)
-        _, part = scene.painter.paint(crop(start_state(scene.picture), tile.outer), *arguments, steps)
+        _, part = scene.painter.paint(crop(StateLayout().start(scene.picture), tile.outer), *arguments, steps)
         found = {name: found.get(name, 0) + norm for name, norm in norms_of(part).items()}
     _, wanted = normalized(scene)
     # Absolute values where tiles overlap: each sees the same gradient there, so weights that sum to one suffice.
@@ -176,7 +176,7 @@ def test_a_norm_of_zero_is_no_norm():
     scene = replace(shallow_scene(), picture=shallow_scene().content).aiming_at(normalize_gradients=True)
     (tile,) = grid = one_tile(scene)
     steps = StepSchedule(2, first=0, first_of_level=0, learning_rate=0.02)
-    state, sums = start_state(scene.picture), scene.measured(scene.picture, grid)
+    state, sums = StateLayout().start(scene.picture), scene.measured(scene.picture, grid)
     state, sums = paint_alone(scene, state, sums, steps)
     (content,) = (norm for name, norm in norms_of(sums).items() if "content" in name)
     assert content == 0

@@ -9,7 +9,7 @@ from scenes import LBFGS, crop, one_tile, paint_alone, render, shallow_grid, sha
 
 from muralist.model.errors import DivergedError
 from muralist.model.optimizers import StepSchedule
-from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES, start_state
+from muralist.model.state import PIXELS, StateLayout
 from muralist.model.statistics import total
 
 
@@ -22,9 +22,9 @@ def test_render_in_tiles_is_the_render_in_one_piece():
     tiled, tiled_losses = render(scene, shallow_grid(scene), rounds=12, per_round=1, learning_rate=0.005)
     whole, whole_losses = render(scene, one_tile(scene), rounds=12, per_round=1, learning_rate=0.005)
     assert np.abs(whole[PIXELS] - scene.picture).mean() > 0.03
-    for plane in (PIXELS, AVERAGE):
-        np.testing.assert_allclose(tiled[plane], whole[plane], rtol=0, atol=1e-3)
-    for plane in (MOMENT1, MOMENT2):
+    moments = StateLayout("adam").kept
+    np.testing.assert_allclose(tiled[: moments.start], whole[: moments.start], rtol=0, atol=1e-3)
+    for plane in range(moments.start, moments.stop):
         np.testing.assert_allclose(tiled[plane], whole[plane], rtol=0, atol=1e-3 * np.abs(whole[plane]).max())
     assert tiled_losses == pytest.approx(whole_losses, rel=1e-3)
 
@@ -35,7 +35,7 @@ def test_lbfgs_lowers_the_loss():
     first = scene.losses(scene.picture)
     state, newton = render(scene, one_tile(scene), rounds=4, per_round=5, **LBFGS)
     _, adam = render(scene, one_tile(scene), rounds=4, per_round=5)
-    assert len(state) == PLANES["lbfgs"]
+    assert len(state) == StateLayout("lbfgs").planes
     assert newton["total"] < 0.3 * first["total"]
     assert newton["total"] < adam["total"]
 
@@ -68,7 +68,7 @@ def test_consensus_keeps_tiles_together_for_several_steps():
 def test_moments_travel_from_round_to_round():
     """Two rounds of five steps are one round of ten, for all planes of the state and the sums."""
     scene = shallow_scene()
-    state, sums = start_state(scene.picture), scene.measured(scene.picture, one_tile(scene))
+    state, sums = StateLayout().start(scene.picture), scene.measured(scene.picture, one_tile(scene))
     steps = StepSchedule(count=10, first=3, first_of_level=2, learning_rate=0.02)
     once, once_sums = paint_alone(scene, state, sums, steps)
     half, half_sums = paint_alone(scene, state, sums, replace(steps, count=5))
@@ -76,7 +76,7 @@ def test_moments_travel_from_round_to_round():
     for plane in range(4):
         np.testing.assert_allclose(twice[plane], once[plane], rtol=0, atol=1e-9 * np.abs(once[plane]).max())
     np.testing.assert_allclose(twice_sums["style gram relu3_1"], once_sums["style gram relu3_1"], rtol=1e-7)
-    half[MOMENT1:] = 0
+    half[StateLayout("adam").kept] = 0
     forgetful, _ = paint_alone(scene, half, half_sums, replace(steps, count=5, first=8, first_of_level=7))
     assert np.abs(forgetful[PIXELS] - once[PIXELS]).max() > 1e-3
 
@@ -85,7 +85,7 @@ def test_moments_travel_from_round_to_round():
 def test_painting_is_pure(dtype):
     """A tile painted twice from the same arguments comes out bit by bit the same; the arguments are left alone."""
     scene = shallow_scene()
-    state, sums = start_state(scene.picture.astype(dtype)), scene.measured(scene.picture, one_tile(scene))
+    state, sums = StateLayout().start(scene.picture.astype(dtype)), scene.measured(scene.picture, one_tile(scene))
     kept, gram = state.copy(), sums["style gram relu1_1"].copy()
     state.flags.writeable = False
     steps = StepSchedule(count=2, first=0, first_of_level=0, learning_rate=0.02)
@@ -104,7 +104,7 @@ def test_sums_are_those_of_the_painted_tile():
     scene = shallow_scene()
     sums = scene.measured(scene.picture, one_tile(scene))
     steps = StepSchedule(count=2, first=0, first_of_level=0, learning_rate=0.02)
-    state, found = paint_alone(scene, start_state(scene.picture), sums, steps)
+    state, found = paint_alone(scene, StateLayout().start(scene.picture), sums, steps)
     wanted = scene.measured(state[PIXELS], one_tile(scene))
     np.testing.assert_array_equal(found["style gram relu2_1"], wanted["style gram relu2_1"])
     assert found["content error relu2_2"] == wanted["content error relu2_2"]
@@ -126,9 +126,9 @@ def test_pixels_stay_in_range(rate):
     scene = shallow_scene()
     sums = scene.measured(scene.picture, one_tile(scene))
     steps = StepSchedule(count=4, first=0, first_of_level=0, learning_rate=rate)
-    state, _ = paint_alone(scene, start_state(scene.picture), sums, steps)
+    state, _ = paint_alone(scene, StateLayout().start(scene.picture), sums, steps)
     assert np.isfinite(state).all()
-    for plane in (PIXELS, AVERAGE):
+    for plane in (PIXELS, StateLayout().painting):
         assert state[plane].min() >= 0
         assert state[plane].max() <= 1
     assert (state[PIXELS] == 0).any()
@@ -138,7 +138,7 @@ def test_pixels_stay_in_range(rate):
 def test_a_broken_state_is_reported():
     """A tile with a pixel that is not a number is an error, not a black spot."""
     scene = shallow_scene()
-    state, sums = start_state(scene.picture), scene.measured(scene.picture, one_tile(scene))
+    state, sums = StateLayout().start(scene.picture), scene.measured(scene.picture, one_tile(scene))
     state[PIXELS, 40, 50, 1] = np.nan
     with pytest.raises(DivergedError, check=having(step=0)):
         paint_alone(scene, state, sums, StepSchedule(3, first=0, first_of_level=0, learning_rate=0.02))
@@ -150,7 +150,7 @@ def test_painters_see_only_their_tile():
     grid = shallow_grid(scene)
     tile, sums = grid[0], scene.measured(scene.picture, grid)
     arguments = scene.tile_content(tile), window(grid, tile)
-    state = crop(start_state(scene.picture), tile.outer)
+    state = crop(StateLayout().start(scene.picture), tile.outer)
     same, _ = scene.painter.paint(state, *arguments, sums, steps)
     other, _ = scene.painter.paint(state, *arguments, total([sums, sums]), steps)
     alone, _ = scene.painter.paint(state, *arguments, sums, steps, consensus=False)

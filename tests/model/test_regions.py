@@ -17,7 +17,7 @@ from muralist.model.losses.terms import LayerShape
 from muralist.model.network import Network
 from muralist.model.optimizers import StepSchedule
 from muralist.model.regions import ONE_REGION, Guidance, Part, guidance_of, region_key
-from muralist.model.state import start_state
+from muralist.model.state import StateLayout
 from muralist.model.statistics import TileSums, Window, style_sums, total
 from muralist.model.tile_optimizer import RoundGradient, TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
@@ -294,7 +294,7 @@ def test_a_tile_paints_with_regions_that_are_elsewhere():
     sums = measured(painter, GRID, masks)
     tile = GRID[1]  # at the right
     arguments = painter.content_features(to_tensor(crop(CONTENT, tile))), window(GRID, tile, masks), sums
-    state, part = painter.paint(crop(start_state(PICTURE), tile), *arguments, StepSchedule(2, 0, 0, 0.02))
+    state, part = painter.paint(crop(StateLayout().start(PICTURE), tile), *arguments, StepSchedule(2, 0, 0, 0.02))
     assert abs(state[0] - crop(PICTURE, tile)).max() > 0.01
     assert part["style count relu3_1"] == 0 < part["style count relu3_1 1"]
     assert not part["style gram relu3_1"].any()

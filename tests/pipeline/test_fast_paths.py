@@ -13,7 +13,7 @@ from muralist.model.architecture import architecture
 from muralist.model.loading import load_network
 from muralist.model.ops import TINY
 from muralist.model.optimizers import StepSchedule
-from muralist.model.state import start_state
+from muralist.model.state import StateLayout
 from muralist.model.statistics import Window, positions
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
@@ -79,7 +79,7 @@ def descent(dtype):
     features = painter.content_features(to_tensor(content))
     whole = painter.measure(to_tensor(content), features, window)
     begun = painter.objective.losses(whole)
-    _, sums = painter.paint(start_state(content), features, window, whole, StepSchedule(20, 0, 0, 0.04))
+    _, sums = painter.paint(StateLayout().start(content), features, window, whole, StepSchedule(20, 0, 0, 0.04))
     losses = painter.objective.losses(sums)
     assert losses["style"] < 0.5 * begun["style"]
     return losses

@@ -20,7 +20,7 @@ from muralist.model.architecture import architecture
 from muralist.model.errors import DivergedError
 from muralist.model.losses.luminance import LUMINANCE_LAYERS
 from muralist.model.regions import ONE_REGION, Part
-from muralist.model.state import AVERAGE, MOMENT1, MOMENT2, PIXELS, PLANES
+from muralist.model.state import PIXELS
 from muralist.model.statistics import Window, style_sums
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.weight_files import find_weights
@@ -129,12 +129,11 @@ def test_painting_brings_the_losses_down(done):
 
 
 def test_a_level_starts_from_the_photograph(done):
-    """Level 0 starts with the photograph itself: no content loss, no moments, average and pixels alike."""
+    """Level 0 starts with the photograph itself: no content loss, nothing remembered."""
     context, level = done.context, done.levels[0]
     state = context.canvas(level, 0).read(level.grid.box)
     np.testing.assert_array_equal(state[PIXELS], context.content(level).read(level.grid.box)[0])
-    np.testing.assert_array_equal(state[AVERAGE], state[PIXELS])
-    assert not state[MOMENT1:].any()
+    assert not state[context.layout.kept].any()
     assert done.losses[0][0].terms["content"] == 0
 
 
@@ -150,12 +149,12 @@ INSIDE = (slice(8, -8), slice(8, -8))  # Pillow repeats the picture's edge, we s
     ("changes", "share"), [({}, 1.0), ({"detail": 0.25}, 0.25), ({"detail": 0.0}, 0.0), ({"content_weight": 0.0}, 0.0)]
 )
 def test_the_next_level_starts_from_the_one_before(done, changes, share):
-    """Level 1 starts with level 0's average, enlarged, and the share of what the photograph has beyond its own."""
+    """Level 1 starts with level 0's painting, enlarged, and the share of what the photograph has beyond its own."""
     context = replace(done.context, settings=done.context.settings.model_copy(update=changes))
     before, level = done.levels
     everywhere(context, level, "prepare_tile", 9, 9, origin_of(context, level))
     large = context.canvas(level, 9).read(level.picture_box)
-    small = context.canvas(before, len(before.rounds)).read(before.picture_box)[AVERAGE]
+    small = context.canvas(before, len(before.rounds)).read_painting(before.picture_box)
     coarse, fine = (context.content(each).read(each.picture_box)[0] for each in done.levels)
     for channel in range(3):
         painted, seen = (
@@ -163,8 +162,8 @@ def test_the_next_level_starts_from_the_one_before(done, changes, share):
             for plane in (small, coarse)
         )
         wanted = (painted + share * (fine[..., channel] - seen)).clip(0, 1)
-        np.testing.assert_allclose(large[AVERAGE, :, :, channel][INSIDE], wanted[INSIDE], atol=1e-5)
-    np.testing.assert_array_equal(large[PIXELS], large[AVERAGE])
+        np.testing.assert_allclose(large[PIXELS, :, :, channel][INSIDE], wanted[INSIDE], atol=1e-5)
+    assert not large[context.layout.kept].any()  # what L-BFGS learned at another size would mislead
 
 
 def test_the_next_level_goes_on_with_the_moments(tmp_path):
@@ -176,13 +175,13 @@ def test_the_next_level_goes_on_with_the_moments(tmp_path):
     small = context.canvas(before, len(before.rounds)).read(before.picture_box)
     large = context.canvas(level, 0).read(level.picture_box)
     for channel in range(3):
-        for moment in (MOMENT1, MOMENT2):
+        for moment in range(*context.layout.kept.indices(context.layout.planes)):
             plane = small[moment, :, :, channel]
             wanted = enlarged(plane, level.width, level.height, Image.Resampling.BILINEAR)
             found = large[moment, :, :, channel]
             np.testing.assert_allclose(found[INSIDE], wanted[INSIDE], atol=1e-5 * abs(plane).max())
-    assert (large[MOMENT2] >= 0).all()
-    assert large[MOMENT2].any()
+    assert (large[-1] >= 0).all()
+    assert large[-1].any()
 
 
 def test_smaller_tiles_go_on_with_the_same_canvas(done):
@@ -274,7 +273,7 @@ def test_tiles_tell_what_they_fetched(done):
             tasks.paint_tile(context, level, tile.index, 0, WEIGHTS),
             tasks.measure_tile(context, level, tile.index, 2),
         )
-        assert painted[:2] == (tile.index, reached * PLANES[SETTINGS.optimizer] * 3 * 4)
+        assert painted[:2] == (tile.index, reached * context.layout.planes * 3 * 4)
         assert measured[:2] == (tile.index, 0)
         assert min(painted.seconds, measured.seconds) > 0
 
@@ -285,7 +284,7 @@ def test_tiles_leave_out_what_is_not_theirs(done):
     canvas = context.canvas(level, 1)
     assert len(level.grid) == 4
     for tile in level.grid:
-        values = PLANES[SETTINGS.optimizer] * np.prod(tile.extent.shape) * 3
+        values = context.layout.planes * np.prod(tile.extent.shape) * 3
         assert len(canvas.store.read(canvas.name(tile))) == 4 * values
     assert any(tile.extent != tile.outer for tile in level.grid)
 
@@ -310,7 +309,7 @@ def test_without_masks_nothing_is_done_for_them(done, monkeypatch):
 def test_sums_of_tiles_are_sums_of_the_picture(done):
     """Grams added up over four tiles are those of its canvas in one pass, margin and all."""
     context, level = done.context, done.levels[1]
-    canvas = context.canvas(level, 0).read(level.grid.box)[AVERAGE]
+    canvas = context.canvas(level, 0).read_painting(level.grid.box)
     picture = to_tensor(canvas)
     with torch.no_grad():
         features = tasks._network_of(context)(picture, tuple(SETTINGS.style_layers))
@@ -388,8 +387,8 @@ def test_a_start_that_was_filed_is_started_from(tmp_path):
     prepare_level(context, level)
     first = everywhere(context, level, "prepare_tile", 0, 0, None)
     state = context.canvas(level, 0).read(level.grid.box)
-    np.testing.assert_allclose(state[: AVERAGE + 1], 0.25, atol=1e-7)
-    assert not state[MOMENT1:].any()
+    np.testing.assert_allclose(state[context.layout.painting], 0.25, atol=1e-7)
+    assert not state[context.layout.kept].any()
     assert first.terms["content"] > 0
 
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from muralist.model.optimizers import Descent, StepSchedule
-from muralist.model.state import start_state
 
 HEIGHT, WIDTH = 4, 5
 SHAPE = (1, 3, HEIGHT, WIDTH)
@@ -34,7 +33,7 @@ def quadratic(picture: Tensor) -> Tensor:
 
 def gray(steps: StepSchedule, value: float = 0.5) -> tuple[Tensor, ...]:
     """The state of a gray tile that nobody has painted yet, float64."""
-    state = start_state(np.full((HEIGHT, WIDTH, 3), value), steps.optimizer)
+    state = steps.layout.start(np.full((HEIGHT, WIDTH, 3), value))
     return tuple(torch.from_numpy(plane).permute(2, 0, 1)[None] for plane in state)
 
 
@@ -42,11 +41,10 @@ def begun(
     steps: StepSchedule,
     count: int,
     state: tuple[Tensor, ...] | None = None,
-    gradient: Gradient = quadratic,
     weights: Tensor = ONES,
 ) -> Descent:
     """A round of `count` steps that is about to begin, from gray if no state is given."""
-    return Descent(gray(steps) if state is None else state, gradient, weights, replace(steps, count=count))
+    return Descent(gray(steps) if state is None else state, weights, replace(steps, count=count))
 
 
 def take(descent: Descent, steps: StepSchedule, made: int, grad: Tensor, rate: float | None = None) -> None:
@@ -63,7 +61,7 @@ def stepped(
     state: tuple[Tensor, ...] | None = None,
 ) -> Descent:
     """A round after all its steps."""
-    descent = begun(steps, count, state, gradient, weights)
+    descent = begun(steps, count, state, weights)
     for made in range(count):
         take(descent, steps, made, gradient(descent.pixels))
     return descent

@@ -13,7 +13,7 @@ from muralist.model.architecture import Architecture, architecture, vgg
 from muralist.model.losses.terms import LayerShape
 from muralist.model.network import Network
 from muralist.model.optimizers import StepSchedule
-from muralist.model.state import PIXELS, start_state
+from muralist.model.state import PIXELS
 from muralist.model.statistics import TileSums, Window, total
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.tiling.blend import blend
@@ -211,7 +211,7 @@ def render(
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Paint a picture as the pipeline does: map over tiles, blend, add up; return canvas and losses of its pixels."""
     steps = StepSchedule(per_round, first=0, first_of_level=0, **{"learning_rate": 0.02} | choices)
-    canvas = start_state(scene.picture, steps.optimizer)
+    canvas = steps.layout.start(scene.picture)
     sums = scene.measured(scene.picture, grid)
     for made in range(rounds):
         done = made * per_round
