@@ -529,6 +529,11 @@ class Settings(WithRoles):
         return counts and bool(self.active_content_layers and self.active_style_layers)
 
     @property
+    def measured_terms(self) -> tuple[str, ...]:
+        """The terms whose targets are measured on style pictures, by name."""
+        return (*self.style_terms, "luminance") if self.keeps_luminance else self.style_terms
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Every layer of the network that measures style or content."""
         return tuple({**self.active_style_layers, **self.active_content_layers})
