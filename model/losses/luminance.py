@@ -108,8 +108,8 @@ class LuminanceTerm(TargetTerm):
         gain, shift, variance = self._mapping(name, constants)
 
         def pull(both: Tensor, factor: float) -> Tensor:
-            painting, photograph = both.split(1, 1)
-            return 2 * factor / variance * (painting - gain * photograph - shift)
+            painting, photograph = both[:, :1], both[:, 1:]
+            return (2 * factor / variance) * (painting - gain * photograph - shift)
 
         return pull
 
