@@ -38,8 +38,8 @@ coverage: .venv/.ok ## all tests, and which lines and branches of muralist they 
 
 lowest: .venv/.ok ## unit tests with the oldest dependencies that pyproject.toml admits
 	$(BIN)/uv venv -q --clear --python $(BIN)/python build/lowest
-	$(BIN)/uv pip install -q --python build/lowest/bin/python --resolution lowest-direct -e .
-	$(BIN)/uv pip freeze -q --python build/lowest/bin/python --exclude-editable > build/lowest/constraints.txt
+	$(BIN)/uv pip compile -q --python $(BIN)/python --resolution lowest-direct --annotation-style line pyproject.toml \
+		| grep "via .*(pyproject.toml)" > build/lowest/constraints.txt
 	$(BIN)/uv pip install -q --python build/lowest/bin/python -c build/lowest/constraints.txt -e '.[dev]'
 	build/lowest/bin/python -m pytest -m "not integration and not slow and not gpu and not network" tests/tiling tests/model
 
