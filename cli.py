@@ -164,12 +164,12 @@ def render(
     show_default=True,
     group=PICTURE,
     common=False,
-    help="What to paint of shots that are there twice, as raw and as JPEG or HEIC.",
+    help="Which file to paint where a shot exists twice, as raw and as JPEG or HEIC.",
 )
 @look_options
 @run_options
-@option("--finish-by", metavar="HH:MM", help="Leave out what would not be finished by then.")
-@option("--max-hours", type=float, common=False, help="Leave out what would take longer than this.")
+@option("--finish-by", metavar="HH:MM", help="Skip pictures that would not be finished by then.")
+@option("--max-hours", type=float, common=False, help="Skip pictures that would take longer than this.")
 @option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def batch(
     inputs: tuple[str, ...],
@@ -208,7 +208,7 @@ def batch(
 @main.command(cls=Command)
 @picture_options
 def plan(preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_json: bool, **how: Any) -> None:
-    """Tell what `render` with the same options would do and take, without doing it."""
+    """Show what `render` with the same options would do, and the time, memory and disk space it would take."""
     from .pipeline.estimate import plan, table
     from .pipeline.presets import load_settings
 
@@ -237,14 +237,14 @@ def _browse(page: Path, browser: bool, *, wait: bool) -> None:
 
 @main.command()
 @click.argument("painting", type=path)
-@click.option("--photograph", type=path, help="What it was painted from, if that was moved.")
+@click.option("--photograph", type=path, help="The photograph, if it was moved.")
 @click.option("-o", "--output", "page", type=path, help="Page.  [default: PAINTING.report.html]")
 @click.option("--single-file", is_flag=True, help="Put everything into one file; for small pictures.")
 @click.option("--overwrite", is_flag=True, help="Replace what exists.")
 def report(painting: Path, **options: Any) -> None:
-    """Write a page that shows PAINTING and its photograph under a loupe, and tells how it was made.
+    """Write a page that shows PAINTING beside its photograph, down to single pixels, and how it was made.
 
-    Of the output folder of a batch: a page with all its paintings.
+    For the output folder of a batch, a page with all its paintings.
     """
     from .pipeline.viewer.gallery import write_gallery
     from .pipeline.viewer.report import write_report
@@ -265,7 +265,7 @@ def report(painting: Path, **options: Any) -> None:
 @click.option("--photograph", type=path, help="Another picture, to compare it with.")
 @browser_option
 def view(picture: Path, photograph: Path | None, browser: bool) -> None:
-    """Show PICTURE under a loupe in the browser. Unless it has a page of its own, until Ctrl-C."""
+    """Show PICTURE in the browser, down to single pixels; until Ctrl-C, unless it has a page of its own."""
     from .pipeline.viewer.report import report_path, viewed
 
     with viewed(picture, photograph) as page:
@@ -275,11 +275,11 @@ def view(picture: Path, photograph: Path | None, browser: bool) -> None:
 @main.command()
 @click.argument("left", type=path)
 @click.argument("right", type=path)
-@click.option("-o", "--output", type=path, help="Page to keep; without one it goes with Ctrl-C.")
+@click.option("-o", "--output", type=path, help="Page to keep; otherwise it is gone after Ctrl-C.")
 @click.option("--overwrite", is_flag=True, help="Replace what exists.")
 @browser_option
 def compare(left: Path, right: Path, output: Path | None, overwrite: bool, browser: bool) -> None:
-    """Show two paintings of one shape under one loupe in the browser, and in what their records differ."""
+    """Compare two paintings of the same shape in the browser: their pixels, and how they were made."""
     from .pipeline.viewer.compare import compared, write_comparison
 
     if output is not None:
@@ -309,14 +309,16 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -
 @click.option("-o", "--output", type=path, required=True, help="A .pdf of sheets, or .tif of lanes.")
 @click.option("--sheet", help="Paper of every panel, such as A3 or 60x90cm.")
 @click.option("--roll", help="Width of a roll, such as 61cm, for lanes of the whole height.")
-@click.option("--overlap", default="10mm", show_default=True, help="What neighbors share, to be glued.")
+@click.option("--overlap", default="10mm", show_default=True, help="Overlap of neighboring panels, for the glue.")
 @click.option("--dpi", type=float, help="Dots per inch, instead of what the poster states.")
-@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEGs in a PDF.")
+@click.option(
+    "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Quality of JPEGs in a PDF."
+)
 @click.option("--lossless", is_flag=True, help="Store panels in a PDF without loss.")
 @click.option("--overwrite", is_flag=True, help="Replace what exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def panels(as_json: bool, **options: Any) -> None:
-    """Cut the finished POSTER into panels for many sheets, or for lanes of a roll, to be glued together."""
+    """Cut the finished POSTER into panels that are glued together: sheets of paper, or lanes of a roll."""
     from .pipeline.panels import cut_panels
     from .pipeline.progress import counted
 

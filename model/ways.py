@@ -9,7 +9,6 @@ from typing import Final, Literal
 FirstLayer = Literal["transposed", "masked", "padded"]
 GramProduct = Literal["float32", "bfloat16"]
 
-FIRST_LAYERS: Final[tuple[FirstLayer, ...]] = ("transposed", "masked", "padded")
 PADDED_CHANNELS: Final = 8  # what tensor cores take at a time in half precision
 
 

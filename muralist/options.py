@@ -257,7 +257,7 @@ run_options = options(
         help="Keep the folder with intermediate canvases.",
     ),
     option("--keep", is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_tell_of_keep_run),
-    option("--report", is_flag=True, help="Write a page to look at every painting with."),
+    option("--report", is_flag=True, help="Write a page to view each painting in the browser."),
     option(
         "--live",
         type=click.IntRange(0, 65535),
@@ -273,13 +273,13 @@ run_options = options(
         common=False,
         help="Address to serve the page of --live on.",
     ),
-    option("--quiet", is_flag=True, callback=_set_loudness, help="No progress bars and no last line."),
+    option("--quiet", is_flag=True, callback=_set_loudness, help="No progress bars and no summary."),
     option("--verbose", is_flag=True, common=False, expose_value=False, callback=_set_loudness, help="Show details."),
     option(
         "--log-file",
         type=path,
         expose_value=False,
         callback=_add_log_file,
-        help="Append what is told, with details, to a file.",
+        help="Append messages, with details, to a file.",
     ),
 )

@@ -13,7 +13,7 @@ from math import ceil, log
 from typing import Any, TypeVar
 
 from ..tiling.errors import TileTooSmallError
-from ..tiling.grid import Box, Span, TileGrid
+from ..tiling.grid import TileGrid
 from ..tiling.resample import Frame
 from .errors import SettingsError
 from .settings import Settings
@@ -125,14 +125,6 @@ class Level:
     def frame(self) -> Frame:
         """Where the picture lies in the canvas."""
         return Frame((self.grid.height, self.grid.width), (self.height, self.width), self.edge_margin)
-
-    @property
-    def picture_box(self) -> Box:
-        """The picture as a box of the canvas."""
-        return Box(
-            Span(self.edge_margin, self.edge_margin + self.height),
-            Span(self.edge_margin, self.edge_margin + self.width),
-        )
 
     @cached_property
     def rounds(self) -> tuple[int, ...]:

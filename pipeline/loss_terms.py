@@ -1,4 +1,4 @@
-"""From settings to the terms of the loss."""
+"""From settings to the terms of the loss. Needs torch, so the driver does not import it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -8,7 +8,6 @@ painted in light only, and the share of the photograph that shows through in the
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +66,8 @@ class Regions:
         The protected faces that were found, of the whole photograph.
     luminance : bool
         Whether the rest is painted in light only.
+    painted : float
+        What `measure_painted` found; everything, before.
     """
 
     specs: tuple[RegionSpec, ...]
@@ -76,6 +77,7 @@ class Regions:
     protect: Mask | None
     faces: Mask | None
     luminance: bool
+    painted: float = 1.0
 
     @property
     def count(self) -> int:
@@ -91,9 +93,8 @@ class Regions:
         """Say what tasks must know, given the region of every style picture."""
         return RegionLayout(self.count, self.planes, self.painted, tuple(styles))
 
-    @cached_property
-    def painted(self) -> float:
-        """How much of the photograph is given up for the style, as a share of what it would be without masks.
+    def measure_painted(self) -> float:
+        """Measure how much of the photograph is given up for the style, as a share of what it would be without masks.
 
         The content loss answers to about the root of what a style pulls with, see `muralist.pipeline.strength`.
         """
@@ -229,9 +230,10 @@ def read_regions(
         faces,
         settings.color == "luminance",
     )
-    if regions.painted == 0:
+    painted = regions.measure_painted()
+    if painted == 0:
         raise SettingsError("got masks that leave nothing to paint, wanted a strength above 0 somewhere")
-    return regions
+    return replace(regions, painted=painted)
 
 
 def fitted(mask: Mask, name: str, shape: tuple[int, int], *, stretch: bool) -> Mask:

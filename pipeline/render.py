@@ -25,7 +25,6 @@ from .events import Event, Events
 from .export import FinalImage, score_seams, write_painting, write_proof
 from .initialization import init_pixels
 from .levels import Level
-from .loss_terms import measured_layers
 from .painting import RenderDriver
 from .pictures.images import resize_rows
 from .pictures.reading import read_picture
@@ -335,7 +334,7 @@ def _sources(plan: RenderPlan, context: RenderContext) -> LevelInputs:
         **{name: str(getattr(settings, name)) for name in settings.names(style_cache=True)},
         "weights": plan.weights.sha256,
         "layers": " ".join(sorted(settings.active_style_layers)),
-        "terms": " ".join(measured_layers(settings)),
+        "terms": " ".join(settings.measured_terms),
         **{name: number for name, number in plan.identity["versions"].items() if name != "muralist"},
         "precision": context.precision,
         "device": context.device.partition(":")[0],

@@ -140,7 +140,7 @@ class Settings(WithRoles):
     strength: Share = setting(
         0.5,
         LOOK,
-        "Strength of the style, 0 to 1. 0 keeps the photograph, 1 gives way to the style; the same for every picture.",
+        "Strength of the style, 0 to 1. 0 keeps the photograph, 1 is all style; equally strong for every picture.",
         flag=True,
         common=True,
     )
@@ -175,8 +175,8 @@ class Settings(WithRoles):
     style_width: StyleWidth | None = setting(
         None,
         LOOK,
-        "How wide the style picture is where it hangs, such as 92cm, one for all styles or one for each: "
-        "with `print_size`, strokes on paper are then as large as on the wall. Instead of `style_scale`.",
+        "Width of the original painting, such as 92cm; one for all styles, or one for each. With "
+        "`print_size`, strokes on paper are as large as the original's. Instead of `style_scale`.",
         flag=True,
         repeatable=True,
         rivals=("style_scale",),
@@ -196,7 +196,7 @@ class Settings(WithRoles):
     style_mask: Named[FileName] | None = setting(
         None,
         REGIONS,
-        "Gray pictures, one for each style, white where that painting counts.",
+        "Masks, one for each style picture: white where that painting counts.",
         flag=True,
         repeatable=True,
         scope="picture",
@@ -232,9 +232,8 @@ class Settings(WithRoles):
     protect: FileName | None = setting(
         None,
         REGIONS,
-        "Mask of what stays photograph, or `faces`. "
-        "A gray picture, white where the photograph shows through, without an edge; faces are found in the photograph "
-        "(extra `faces`).",
+        "Mask of what stays a photograph, or `faces`. A gray picture, white where the photograph shows "
+        "through, with soft edges; `faces` finds faces (extra `faces`).",
         flag=True,
         common=True,
         scope="picture",
@@ -321,7 +320,7 @@ class Settings(WithRoles):
     steps_per_round: Int | None = setting(
         None,
         LOOK,
-        "Steps after which the tiles of a level sync; few are exact, many are fast on a cluster. By "
+        "Steps between syncs of a level's tiles: fewer are more exact, more are faster on a cluster. By "
         "default 10, and 25 in a level of one tile.",
         ge=1,
         le=10_000,
@@ -344,7 +343,12 @@ class Settings(WithRoles):
     )
 
     raw_exposure: Float = setting(
-        0.0, PICTURE, "Stops to develop a raw photograph brighter by, or darker below 0.", ge=-3, le=3, flag=True
+        0.0,
+        PICTURE,
+        "Stops by which a raw photograph is developed brighter, or darker if negative.",
+        ge=-3,
+        le=3,
+        flag=True,
     )
     size: Int | None = setting(
         None, SIZE, "Long side of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, common=True
@@ -376,7 +380,7 @@ class Settings(WithRoles):
         "How far the painting goes on beyond the print size on every side, to be cut off, such as 3mm or 0.125in.",
         flag=True,
     )
-    crop_marks: bool = setting(False, SIZE, "Print marks on white around the picture that say where to cut.", flag=True)
+    crop_marks: bool = setting(False, SIZE, "Add crop marks on a white margin around the picture.", flag=True)
     wrap: Border | None = setting(
         None,
         SIZE,
@@ -396,7 +400,7 @@ class Settings(WithRoles):
     max_file: MaxFile | None = setting(
         None,
         PICTURE,
-        "Largest file to write, such as 128MB, with the best quality up to `quality` that fits.",
+        "Largest file to write, such as 128MB; `quality` is lowered until it fits.",
         flag=True,
     )
     profile: FileName = setting(
@@ -407,24 +411,24 @@ class Settings(WithRoles):
         flag=True,
     )
     intent: Literal["relative", "perceptual", "saturation", "absolute"] = setting(
-        "relative", SIZE, "What becomes of colors that a profile does not have.", flag=True
+        "relative", SIZE, "Rendering intent: what happens to colors that the profile does not have.", flag=True
     )
     proof: bool = setting(
         False,
         SIZE,
-        "Write a small picture of how the print will look beside it, and what share has other colors.",
+        "Also write a small picture of how the print will look, and report what share of the colors will change.",
         flag=True,
     )
     pdf_image: Literal["jpeg", "lossless"] = setting("jpeg", SIZE, "How a PDF stores the painting.", flag=True)
     metadata: Literal["all", "copyright", "none"] = setting(
         "all",
         PICTURE,
-        "What the painting gets of the photograph's EXIF, XMP and IPTC: all, and a line in its history; "
-        "only creator and copyright; or none.",
+        "What to copy of the photograph's EXIF, XMP and IPTC: all, with a line added to the history; only "
+        "creator and copyright; or none.",
         flag=True,
     )
     gps: bool = setting(
-        False, PICTURE, "Carry the place where the photograph was taken over into the painting's metadata.", flag=True
+        False, PICTURE, "Keep the place where the photograph was taken in the painting's metadata.", flag=True
     )
     keep_times: bool = setting(
         False, PICTURE, "Give the painting the photograph's file times.", flag=True, identity=False
@@ -445,8 +449,8 @@ class Settings(WithRoles):
     fast: bool = setting(
         False,
         MACHINE,
-        "Let a GPU try out and take the quickest ways to compute, TF32 among them; without, the same "
-        "command gives the same bytes.",
+        "Let a GPU use the fastest algorithms it finds, TF32 among them. Without it, the same command gives "
+        "the same bytes.",
         flag=True,
         scope="machine",
         speed=True,
@@ -461,8 +465,8 @@ class Settings(WithRoles):
     )
     threads: Int | None = machine_setting(
         None,
-        "Threads per worker. On a CPU they share a tile, by default on its share of the cores; on a GPU each has a "
-        "tile of its own under way, by default two.",
+        "Threads per worker. On a CPU they work on one tile, by default with the worker's share of the "
+        "cores; on a GPU each has a tile of its own, by default two.",
         ge=1,
         le=MOST_PROCESSES,
         flag=True,
@@ -477,7 +481,7 @@ class Settings(WithRoles):
         None, "PEM file with this machine's certificate for tls://.", flag=True
     )
     tls_key: Certificate | None = machine_setting(
-        None, "PEM file with the key of that certificate, if apart from it.", flag=True
+        None, "PEM file with the key of that certificate, if it is a separate file.", flag=True
     )
     scratch: FileName | None = machine_setting(
         None,
@@ -496,7 +500,7 @@ class Settings(WithRoles):
     snapshot_every: Int | None = setting(
         None,
         RUN,
-        "Write the painting as it is after every so many steps, beside the output.",
+        "Write a snapshot beside the output after every so many steps.",
         ge=1,
         flag=True,
         was="save_every",
@@ -527,6 +531,11 @@ class Settings(WithRoles):
         weight = self.luminance_weight
         counts = self.content_weight is None if weight is None else weight > 0
         return counts and bool(self.active_content_layers and self.active_style_layers)
+
+    @property
+    def measured_terms(self) -> tuple[str, ...]:
+        """The terms whose targets are measured on style pictures, by name."""
+        return (*self.style_terms, "luminance") if self.keeps_luminance else self.style_terms
 
     @property
     def layers(self) -> tuple[str, ...]:

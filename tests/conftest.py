@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from dask_processes import dask_scheduler, dask_worker
 from fake_tasks import handshake, run_fake_task
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from pictures import MURALIST, TINY, assignments, painting, photograph, save
+from pictures import TINY, assignments, painting, photograph, save
 
 from muralist.pipeline.workers import client, cluster
 
@@ -118,6 +119,18 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "CLOSE_SECONDS", 1)
 
 
+# The command line, which writes down what it imported.
+PROGRAM = """
+import sys
+from pathlib import Path
+from muralist.cli import main
+try:
+    main()
+finally:
+    Path("modules.txt").write_text(" ".join(sys.modules))
+"""
+
+
 @dataclass(frozen=True)
 class Painted:
     """A painting that `muralist render --json` made as a process of its own, on one worker with one thread."""
@@ -127,6 +140,7 @@ class Painted:
     output: Path
     stdout: str
     stderr: str
+    modules: frozenset[str]
 
     @property
     def sidecar(self) -> dict[str, Any]:
@@ -141,10 +155,12 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> Painted:
     content, style = save(folder / "photo.png", photograph()), save(folder / "style.png", painting())
     output = folder / "out" / "poster.png"
     output.parent.mkdir()
-    command = [*MURALIST, "render", str(content), "-s", str(style), "-o", str(output), "--json", *assignments(TINY)]
+    words = ["render", str(content), "-s", str(style), "-o", str(output), "--json", *assignments(TINY)]
+    command = [sys.executable, "-c", PROGRAM, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stderr
-    return Painted(content, style, output, done.stdout, done.stderr)
+    modules = frozenset((folder / "modules.txt").read_text().split())
+    return Painted(content, style, output, done.stdout, done.stderr, modules)
 
 
 @pytest.fixture(scope="session")

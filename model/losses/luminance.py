@@ -27,9 +27,9 @@ from torch import Tensor
 
 from ..architecture import LUMINANCE, SHRINK_FACTORS
 from ..regions import Part
-from ..statistics import TileSums, Window, laid_out_like, positions, style_sums
+from ..statistics import TileSums, Window, style_sums
 from ..ways import GramProduct
-from .means import TargetTerm
+from .means import Pull, TargetTerm
 from .terms import TileView
 
 LUMINANCE_LAYERS: Final = (LUMINANCE, *(f"{LUMINANCE}/{factor}" for factor in SHRINK_FACTORS))
@@ -71,10 +71,9 @@ class LuminanceTerm(TargetTerm):
         """Sum up l^2 (1, 1) and l (1,); of two pictures' luminance, all products (2, 2) and both (2,)."""
         return dict(zip(cls.kinds, style_sums(features, window, part, product), strict=True))
 
-    def sums(self, view: TileView) -> dict[str, Tensor]:
-        """Sum up products (2, 2) and values (2,) of the painting's and the photograph's luminance."""
-        both = {layer: torch.cat([view.features[layer], view.content[layer]], 1) for layer in self.layers}
-        return self.sums_of(both, view)
+    def features(self, view: TileView, layer: str) -> Tensor:
+        """Give the painting's luminance and the photograph's: (1, 2, h, w)."""
+        return torch.cat([view.features[layer], view.content[layer]], 1)
 
     def value(self, sums: TileSums) -> float:
         """Compute the mean over positions and regions."""
@@ -104,24 +103,15 @@ class LuminanceTerm(TargetTerm):
         gain = min(style_deviation / deviation, LARGEST_GAIN) if deviation else 0.0
         return _Mapping(gain, style_mean - gain * mean, max(style_deviation, LEAST_DEVIATION) ** 2)
 
-    def gradient(
-        self, view: TileView, statistics: Mapping[str, Tensor], constants: Mapping[str, float]
-    ) -> dict[str, Tensor]:
-        """Compute the gradient at the luminance; where there are regions, times what counts of the position."""
-        gradients = {}
-        for layer in self.layers:
-            painting, photograph = (positions(each[layer]) for each in (view.features, view.content))
-            gradient = torch.zeros_like(painting)
-            for name, part in view.window.guidance.at(layer):
-                gain, shift, variance = self._mapping(name, constants)
-                factor = 2 * self.weight * self.size.pixels / (variance * self.size.layers[layer].positions)
-                pull = factor * (painting - gain * photograph - shift)
-                if part is None:
-                    gradient = pull
-                else:
-                    part.add_to(gradient, part.of_positions(pull))
-            gradients[layer] = laid_out_like(view.features[layer], gradient)
-        return gradients
+    def pull_of(self, name: str, statistics: Mapping[str, Tensor], constants: Mapping[str, float]) -> Pull:
+        """Give the gradient 2 (l - t) / s^2."""
+        gain, shift, variance = self._mapping(name, constants)
+
+        def pull(both: Tensor, factor: float) -> Tensor:
+            painting, photograph = both[:, :1], both[:, 1:]
+            return (2 * factor / variance) * (painting - gain * photograph - shift)
+
+        return pull
 
 
 def _deviation(mean: float, square: float) -> float:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..network import Features
 from ..regions import Part, region_key
 from ..statistics import TileSums, Window, as_tensor, laid_out_like, positions
 from ..ways import GramProduct
@@ -24,6 +23,7 @@ from .terms import LossTerm, TileView
 TINY = 1e-30  # what is divided by, at least
 Means = Mapping[str, Tensor]
 MeansLoss = Callable[[Means], Tensor]
+Pull = Callable[[Tensor, float], Tensor]  # of features (positions, C), times a factor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +56,23 @@ class TargetTerm(LossTerm):
         """Every region's means at every layer, by name, and the layer."""
         return {region_key(layer, region): layer for layer in self.layers for region in range(self.regions)}
 
-    def measured(
-        self, features: Features, view: TileView
-    ) -> Iterator[tuple[str, Part | None, Tensor, dict[str, Tensor]]]:
+    def features(self, view: TileView, layer: str) -> Tensor:
+        """Give what is summed up at a layer of a tile: (1, C, h, w)."""
+        return view.features[layer]
+
+    def measured(self, view: TileView) -> Iterator[tuple[str, Part | None, Tensor, dict[str, Tensor]]]:
         """Name, place, count and sums of every region at every layer of a tile."""
         for layer in self.layers:
-            of_layer = features[layer]
+            of_layer = self.features(view, layer)
             for name, part in view.window.guidance.at(layer):
                 count = view.window.part_at(part, *of_layer.shape[-2:]).sum()
                 found = self.measure(of_layer, view.window, part, view.product)
                 yield name, part, count, {f"{self.name} {kind} {name}": value for kind, value in found.items()}
 
-    def sums_of(self, features: Features, view: TileView) -> dict[str, Tensor]:
+    def sums(self, view: TileView) -> dict[str, Tensor]:
         """Sum up every kind, and the weights of every region's positions ("count"), if there are regions."""
         sums: dict[str, Tensor] = {}
-        for name, part, count, found in self.measured(features, view):
+        for name, part, count, found in self.measured(view):
             sums |= found if part is None else {**found, f"{self.name} count {name}": count}
         return sums
 
@@ -78,6 +80,28 @@ class TargetTerm(LossTerm):
         """Positions of a region at a layer of the whole picture."""
         count = sums.get(f"{self.name} count {name}")
         return self.size.layers[layer].positions if count is None else max(float(count), TINY)
+
+    @abstractmethod
+    def pull_of(self, name: str, statistics: Mapping[str, Tensor], constants: Mapping[str, float]) -> Pull:
+        """Give the gradient at positions of a region, by the name of its means at a layer."""
+
+    def gradient(
+        self, view: TileView, statistics: Mapping[str, Tensor], constants: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """Compute the gradient at the features; where there are regions, times what counts of the position."""
+        gradients, guidance = {}, view.window.guidance
+        for layer, share in self.shares.items():
+            factor = self.weight * share * self.size.pixels / self.size.layers[layer].positions
+            matrix, painting = positions(self.features(view, layer)), view.features[layer]
+            gradient = torch.zeros_like(positions(painting)) if guidance.parts else matrix
+            for name, part in guidance.at(layer):
+                if part is None:
+                    gradient = self.pull_of(name, statistics, constants)(matrix, factor)
+                elif not part.is_empty:
+                    pull = self.pull_of(name, statistics, constants)
+                    part.add_to(gradient, pull(part.of_positions(matrix), factor))
+            gradients[layer] = laid_out_like(painting, gradient)
+        return gradients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,15 +142,11 @@ class MeansTerm(TargetTerm):
         """Leave out what is made again where it is needed."""
         return {name: value for name, value in vars(self).items() if name != "distances"}
 
-    def sums(self, view: TileView) -> dict[str, Tensor]:
-        """Sum up the painting's, see `sums_of`."""
-        return self.sums_of(view.features, view)
-
     def tile_statistics(self, view: TileView) -> dict[str, Tensor]:
         """Give the tile's own means, of the regions that are in it."""
         return {
             key: value / count.clamp(min=TINY)
-            for _, part, count, found in self.measured(view.features, view)
+            for _, part, count, found in self.measured(view)
             if part is None or not part.is_empty
             for key, value in found.items()
         }
@@ -165,23 +185,10 @@ class MeansTerm(TargetTerm):
             for region in range(self.regions)
         ]
 
-    def gradient(
-        self, view: TileView, statistics: Mapping[str, Tensor], constants: Mapping[str, float]
-    ) -> dict[str, Tensor]:
-        """Compute the gradient at the features; where there are regions, times what counts of the position."""
-        gradients, guidance = {}, view.window.guidance
-        for layer, share in self.shares.items():
-            factor = self.weight * share * self.size.pixels / self.size.layers[layer].positions
-            matrix = positions(view.features[layer])
-            gradient = torch.zeros_like(matrix) if guidance.parts else matrix
-            for name, part in guidance.at(layer):
-                if part is None:
-                    gradient = self.pull(matrix, self._means_grad(name, statistics), factor)
-                elif not part.is_empty:
-                    grad = self._means_grad(name, statistics)
-                    part.add_to(gradient, self.pull(part.of_positions(matrix), grad, factor))
-            gradients[layer] = laid_out_like(view.features[layer], gradient)
-        return gradients
+    def pull_of(self, name: str, statistics: Mapping[str, Tensor], constants: Mapping[str, float]) -> Pull:
+        """Give the gradient towards a region's style, by what the derivative with respect to its means is."""
+        grad = self._means_grad(name, statistics)
+        return lambda matrix, factor: self.pull(matrix, grad, factor)
 
     def _means_grad(self, name: str, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return means_grad(self.distances[name], self._means(name, statistics))

@@ -5,7 +5,6 @@ wrap (round the stretcher's edges), and what is seen from the front.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -84,26 +83,28 @@ class Sheet:
     def laid_out(self, painting: Rows) -> Rows:
         """Give the rows of the sheet from those of the painting, colors or alpha."""
         border = (self.height - 2 * self.margin - painting.shape[0]) // 2
-        found: Rows = Bordered(painting, border, self.edge) if border else painting
+        color = edge_color(painting) if border and self.edge == "color" else None
+        found: Rows = Bordered(painting, border, color) if border else painting
         return Marked(found, self) if self.margin else found
 
 
 @dataclass(frozen=True)
 class Bordered:
-    """A picture with a border of its own mirror image, or of the color that its edge has on the whole.
+    """A picture with a border of its own mirror image, or of one color.
 
     Attributes
     ----------
     picture : Rows
-        (height, width, 3), or (height, width) of alpha, which is opaque in a border of one color.
+        (height, width, 3), or (height, width) of alpha.
     border : int
         px
-    edge : {"mirror", "color"}
+    color : ndarray (3,), or () for alpha, or None
+        None for a mirror image.
     """
 
     picture: Rows
     border: int
-    edge: str
+    color: Pixels | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -125,24 +126,23 @@ class Bordered:
         block = np.asarray(self.picture[low:high])[inside - low]
         sides = ((0, 0), (self.border, self.border), *[(0, 0)] * (block.ndim - 2))
         found: Pixels = np.pad(block, sides, "symmetric")
-        if self.edge == "color":
-            color = self._color
-            found[(wanted < 0) | (wanted >= height)] = color
-            found[:, : self.border] = color
-            found[:, self.border + width :] = color
+        if self.color is not None:
+            found[(wanted < 0) | (wanted >= height)] = self.color
+            found[:, : self.border] = self.color
+            found[:, self.border + width :] = self.color
         return found
 
-    @cached_property
-    def _color(self) -> Pixels:
-        """The mean along the edge, of its top, its bottom and some rows between; opaque for alpha."""
-        if len(self.shape) == 2:
-            return np.asarray(full_scale(self.picture), self.dtype)
-        height = self.picture.shape[0]
-        between = np.linspace(0, height - 1, _SAMPLED).astype(int)
-        parts = [self.picture[0:1][0], self.picture[height - 1 : height][0]]
-        parts += [self.picture[row : row + 1][0][[0, -1]] for row in between]
-        mean = np.mean(np.concatenate(parts).astype(np.float64), axis=0)
-        return np.asarray(mean if self.dtype.kind == "f" else np.rint(mean), self.dtype)
+
+def edge_color(picture: Rows) -> Pixels:
+    """Read the mean color along a picture's edge, of its top, its bottom and some rows between; opaque for alpha."""
+    if len(picture.shape) == 2:
+        return np.asarray(full_scale(picture), picture.dtype)
+    height = picture.shape[0]
+    between = np.linspace(0, height - 1, _SAMPLED).astype(int)
+    parts = [picture[0:1][0], picture[height - 1 : height][0]]
+    parts += [picture[row : row + 1][0][[0, -1]] for row in between]
+    mean = np.mean(np.concatenate(parts).astype(np.float64), axis=0)
+    return np.asarray(mean if picture.dtype.kind == "f" else np.rint(mean), picture.dtype)
 
 
 @dataclass(frozen=True)

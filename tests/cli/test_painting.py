@@ -55,6 +55,12 @@ def test_render_as_json_is_the_sidecar(painted):
     ]
 
 
+def test_the_driver_does_without_torch(painted):
+    """From its first import to its last file: torch takes four seconds to load, and is for the workers."""
+    assert {"muralist.pipeline.render", "distributed"} <= painted.modules
+    assert not painted.modules & {"torch", "torchvision", "matplotlib"}
+
+
 def test_render_says_one_line_when_it_is_done(folder, scheduler):
     """Without --json the last line names the painting; --quiet says nothing; both together leave the JSON."""
     result = render("--scheduler", scheduler)

@@ -3,6 +3,7 @@
 import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from muralist.model.losses.moments import MomentsTerm
 from muralist.model.optimizers import StepSchedule
 from muralist.model.statistics import TileSums, Window, total
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
-from muralist.model.ways import FIRST_LAYERS, Ways, usual_ways
+from muralist.model.ways import FirstLayer, Ways, usual_ways
 from muralist.model.weight_files import find_weights
 from muralist.pipeline.context import TunedWeights
 from muralist.pipeline.loss_terms import objective
@@ -274,7 +275,7 @@ def test_a_tile_that_fails_leaves_the_others_alone(graphs):
 # ------------------------------------------------------------------------------------------------------ ways to compute
 
 
-@pytest.mark.parametrize("ways", [Ways(way, "bfloat16") for way in FIRST_LAYERS], ids=str)
+@pytest.mark.parametrize("ways", [Ways(way, "bfloat16") for way in get_args(FirstLayer)], ids=str)
 def test_all_ways_end_at_the_same_losses(ways):
     """Whatever the way, losses after some steps are within 3 % of the usual way's."""
     steps = replace(LBFGS, count=6, first_of_level=0)

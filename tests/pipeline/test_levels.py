@@ -8,6 +8,7 @@ import pytest
 from facts import having
 from hypothesis import given
 from hypothesis import strategies as st
+from pictures import picture_box
 
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import Level, plan_levels
@@ -73,7 +74,7 @@ def test_an_extreme_shape_keeps_the_minimum_of_the_network(size):
 def test_the_canvas_is_whole_strides_and_holds_picture_and_bleed(height, width, bleed):
     """A canvas is the picture with its bleed on every side, rounded up to the network's stride at the far end."""
     for level in plan(height, width, edge_margin=bleed):
-        rows, cols = level.picture_box
+        rows, cols = picture_box(level)
         for span, side, canvas in ((rows, level.height, level.grid.height), (cols, level.width, level.grid.width)):
             assert canvas % STRIDE == 0
             assert (span.start, span.length) == (bleed, side)

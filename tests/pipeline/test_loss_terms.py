@@ -28,9 +28,12 @@ def test_luminance_is_taken_of_blocks_that_style_pictures_have(deepest, stride):
 def test_where_luminance_does_not_count(settings):
     """Without weight, beside a content weight that was asked for, and where photograph or style do not count."""
     assert "luminance" not in measured_layers(settings)
+    assert list(measured_layers(settings)) == list(settings.measured_terms)
     assert luminance_layers(settings, 300, 400) == {}
 
 
 def test_luminance_beside_a_content_weight():
     """Asked for, it counts beside a content weight."""
-    assert luminance_layers(Settings(content_weight=5, luminance_weight=2), 128, 192) == {"luminance": 1.0}
+    settings = Settings(content_weight=5, luminance_weight=2, moments_weight=1)
+    assert luminance_layers(settings, 128, 192) == {"luminance": 1.0}
+    assert list(measured_layers(settings)) == list(settings.measured_terms) == ["style", "moments", "luminance"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pictures import picture_box
 
 from muralist.pipeline import prepare_level
 from muralist.pipeline.levels import BLOCK, Level, plan_levels
@@ -36,7 +37,7 @@ def reader(pixels: np.ndarray) -> prepare_level.ReadRows:
 
 def padded(pixels: np.ndarray, level: Level) -> np.ndarray:
     """The whole canvas, by NumPy's mirrors."""
-    rows, cols = level.picture_box
+    rows, cols = picture_box(level)
     around = [(rows.start, level.grid.height - rows.stop), (cols.start, level.grid.width - cols.stop), (0, 0)]
     return np.pad(pixels, around, mode="reflect")
 

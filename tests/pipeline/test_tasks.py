@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pictures import TINY, contents, painting, photograph
+from pictures import TINY, contents, painting, photograph, picture_box
 from PIL import Image
 
 from muralist.model.architecture import architecture
@@ -153,9 +153,9 @@ def test_the_next_level_starts_from_the_one_before(done, changes, share):
     context = replace(done.context, settings=done.context.settings.model_copy(update=changes))
     before, level = done.levels
     everywhere(context, level, "prepare_tile", 9, 9, origin_of(context, level))
-    large = context.canvas(level, 9).read(level.picture_box)
-    small = context.canvas(before, len(before.rounds)).read_painting(before.picture_box)
-    coarse, fine = (context.content(each).read(each.picture_box)[0] for each in done.levels)
+    large = context.canvas(level, 9).read(picture_box(level))
+    small = context.canvas(before, len(before.rounds)).read_painting(picture_box(before))
+    coarse, fine = (context.content(each).read(picture_box(each))[0] for each in done.levels)
     for channel in range(3):
         painted, seen = (
             enlarged(plane[..., channel], level.width, level.height, Image.Resampling.BICUBIC)
@@ -172,8 +172,8 @@ def test_the_next_level_goes_on_with_the_moments(tmp_path):
     before, level = levels_of(context)
     for each in (before, level):
         paint_level(context, each)
-    small = context.canvas(before, len(before.rounds)).read(before.picture_box)
-    large = context.canvas(level, 0).read(level.picture_box)
+    small = context.canvas(before, len(before.rounds)).read(picture_box(before))
+    large = context.canvas(level, 0).read(picture_box(level))
     for channel in range(3):
         for moment in range(*context.layout.kept.indices(context.layout.planes)):
             plane = small[moment, :, :, channel]

@@ -12,10 +12,20 @@ from threading import Thread
 
 import psutil
 
+from muralist.pipeline.workers.cluster import QUIET
 from muralist.pipeline.workers.local import ALLOCATOR
 
 LOCAL = ("--host", "127.0.0.1", "--no-dashboard")
-ENVIRONMENT = ALLOCATOR | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+# While it waits, a scheduler with one worker takes a tenth of a core to watch itself; with this, a hundredth.
+WATCHING = ("distributed.admin.", "distributed.worker.profile.")
+IDLE = {
+    f"DASK_{name}".upper().replace(".", "__").replace("-", "_"): str(value)
+    for name, value in QUIET.items()
+    if name.startswith(WATCHING)
+}
+ENVIRONMENT = (
+    ALLOCATOR | IDLE | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+)
 
 
 @contextmanager

@@ -8,6 +8,9 @@ import numpy as np
 import pyvips
 from PIL import Image
 
+from muralist.pipeline.levels import Level
+from muralist.tiling.grid import Box, Span
+
 # The command line as a process of its own.
 MURALIST = [sys.executable, "-c", "from muralist.cli import main; main()"]
 
@@ -79,6 +82,12 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     """Everything below a folder: bytes by relative path, None for folders."""
     found = sorted(folder.rglob("*"))
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in found}
+
+
+def picture_box(level: Level) -> Box:
+    """The picture as a box of its level's canvas."""
+    start = level.edge_margin
+    return Box(Span(start, start + level.height), Span(start, start + level.width))
 
 
 def _field(random: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:

@@ -284,9 +284,7 @@ def test_sizes_that_are_not_positive_are_refused(wrong):
     """A grid without pixels, tiles or stride, or with a negative overlap, is refused with what was given."""
     sizes = {"height": 10, "width": 10, "tile": 4, "overlap": 1, "stride": 1} | wrong
     ((name, value),) = wrong.items()
-    with pytest.raises(
-        TilingError, match=rf"needs positive sizes, got TileGrid\(.*{name}={re.escape(str(value))}"
-    ) as caught:
+    with pytest.raises(TilingError, match=rf"TileGrid\(.*{name}={re.escape(str(value))}") as caught:
         TileGrid(**sizes)
     again = pickle.loads(pickle.dumps(caught.value))
     assert type(again) is TilingError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pictures import photograph
 
-from muralist.pipeline.pictures.sheets import Bordered, Marked, Place, Sheet, marks
+from muralist.pipeline.pictures.sheets import Bordered, Marked, Place, Sheet, edge_color, marks
 
 PIXELS = photograph(24, 40)
 ALPHA = PIXELS[:, :, 0]
@@ -27,7 +27,7 @@ class Watched:
 def test_a_mirrored_border(pixels: np.ndarray, border: int) -> None:
     """Around the picture lies its mirror image, whichever rows are asked for together."""
     wanted = np.pad(pixels, ((border, border), (border, border), (0, 0))[: pixels.ndim], "symmetric")
-    found = Bordered(pixels, border, "mirror")
+    found = Bordered(pixels, border)
     assert found.shape == wanted.shape
     assert np.array_equal(found[0 : wanted.shape[0]], wanted)
     parts = [found[top : min(top + 5, wanted.shape[0])] for top in range(0, wanted.shape[0], 5)]
@@ -37,7 +37,7 @@ def test_a_mirrored_border(pixels: np.ndarray, border: int) -> None:
 def test_a_border_reads_few_rows_at_once() -> None:
     """A band of a border reads a band of the picture, not all of it."""
     watched = Watched(np.repeat(PIXELS, 20, axis=0))
-    Bordered(watched, 100, "mirror")[0:8]
+    Bordered(watched, 100)[0:8]
     assert watched.most == 8
 
 
@@ -45,13 +45,14 @@ def test_a_border_of_one_color() -> None:
     """It has the mean color of the edge; alpha is opaque there, and inside nothing changes."""
     pixels = np.full((24, 40, 3), 50, np.uint8)
     pixels[0], pixels[-1] = 90, 90
-    found = Bordered(pixels, 6, "color")[0:36]
+    found = Bordered(pixels, 6, edge_color(pixels))[0:36]
     assert np.array_equal(found[6:-6, 6:-6], pixels)
     border = found.copy()
     border[6:-6, 6:-6] = found[0, 0]
     assert (border == found[0, 0]).all()
     assert 50 < found[0, 0, 0] < 90
-    alpha = Bordered(np.zeros((24, 40), np.uint8), 6, "color")[0:36]
+    clear = np.zeros((24, 40), np.uint8)
+    alpha = Bordered(clear, 6, edge_color(clear))[0:36]
     assert (alpha[:6] == 255).all()
     assert (alpha[6:-6, 6:-6] == 0).all()
 
