@@ -23,7 +23,7 @@ from ..model.architecture import ARCHITECTURES
 from ..model.errors import choices, did_you_mean
 from .errors import SettingsError
 from .region_specs import FACES
-from .settings import Settings, warn_of_old_name
+from .settings import Settings, exclusion, warn_of_old_name
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much
@@ -109,6 +109,7 @@ def load_settings(
         {key: _Entry(value, place) for key, value in (own or {}).items()},
     ]
     said = [_with_new_names(layer) for layer in said]
+    _check_exclusive(said)
     layers = [_with_new_names(layer) for layer in _preset_layers(preset, foreign=foreign)]
     network = _merged([*layers, *said], {}).get("network", _Entry(Settings.model_fields["network"].default))
     layers = [_with_new_names(part) for layer in layers for part in _for(network.value, layer)]
@@ -162,6 +163,19 @@ def _check_harmless(layers: Iterable[_Layer]) -> None:
                     f"{entry.place}: {key}: got {_short(entry.value)} in a preset, but masks belong to one picture; "
                     "name them on the command line or in a manifest"
                 )
+
+
+def _check_exclusive(layers: Iterable[_Layer]) -> None:
+    """Refuse settings that exclude each other, given side by side, even where one has its usual value.
+
+    Presets may have them: a painting's settings, written out, name all of them.
+    """
+    for layer in layers:
+        given = {key for key, entry in layer.items() if entry.value is not None and key in Settings.model_fields}
+        for key in sorted(given):
+            for rival in sorted(given.intersection(Settings.role(key).rivals)):
+                place = f"{layer[key].place}: " if layer[key].place else ""
+                raise SettingsError(f"{place}{key}: {exclusion(rival, key)}")
 
 
 def _extended(extends: _Entry, chain: list[Path]) -> Path:

@@ -122,7 +122,7 @@ def render(
     photo : path
         The photograph, of any kind in `muralist.pipeline.pictures.formats`; `scan.tif#2` is a page of a TIFF.
     style : path or sequence of paths
-        The painting, or several; a folder of pictures counts as one.
+        The painting, or several; a folder of pictures counts as one. `[]` if regions claim the whole picture.
     output : path
         The format follows from the extension. A sidecar `OUTPUT.json` is written beside it.
     settings : Settings, optional

@@ -55,6 +55,11 @@ def warn_of_old_name(name: str, new: str, value: object, place: str = "") -> Non
     warnings.warn(f"{place}{name} is called {new} now; write {new}: {value}", FutureWarning, stacklevel=4)
 
 
+def exclusion(name: str, other: str) -> str:
+    """Say that of two settings only one can be given."""
+    return f"{name} and {other} exclude each other, wanted only one of them"
+
+
 SUITS_OPTIMIZER: Any = None  # the default of settings that `by_optimizer` chooses
 # Those of Gatys et al., and of the picture at half its size as well: forms up to twice as large.
 DEFAULT_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)} | {
@@ -594,5 +599,5 @@ class Settings(WithRoles):
         for rival in cls.role(name).rivals if value is not None else ():
             usual = cls.model_fields[rival].default
             if info.data.get(rival, usual) != usual:
-                raise ValueError(f"{rival} and {name} exclude each other, wanted only one of them")
+                raise ValueError(exclusion(rival, name))
         return value

@@ -15,6 +15,7 @@ from PIL import Image, ImageFilter
 from ..errors import PictureError
 from .array_file import ArrayFile, allocator_in
 from .images import Picture, resize, size_within
+from .pages import place_of
 from .reading import read_picture
 from .vips import Pixels, full_scale
 
@@ -108,9 +109,15 @@ def read_mask(
     ------
     PictureError
         If the file cannot be read, is colored though no color is named, does not have the color that is, or means
-        no pixel at all.
+        no pixel at all; if what stands behind `#` is no color.
     """
     named, path = _LABEL.fullmatch(name), mask_file(name)
+    file, mark, color = name.rpartition("#")
+    if named is None and mark and not place_of(path).file.exists() and Path(file).exists():
+        raise PictureError(
+            f"{name}: got {color!r} as a color, wanted six hexadecimal digits, such as {Path(file).name}#ff0000",
+            path=path,
+        )
     picture = read_picture(path, max_pixels, memory=memory, folder=folder, decoder_memory=decoder_memory)
     color = "" if named is None else named["color"].lower()
     wanted = np.array([*bytes.fromhex(color)]) / 255 if color else None

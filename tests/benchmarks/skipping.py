@@ -58,7 +58,7 @@ def paint(photo: Path, style: Path, folder: Path, black: float, **settings: Any)
 def main(size: int, steps: int, shares: tuple[float, ...], images: Path, results: Path) -> None:
     """Measure what is saved where nothing is painted."""
     photo, style = find_picture(images, "content", "golden_gate"), find_picture(images, "style", "wave")
-    one_level = {"coarse": 8192, "steps": [steps], "tile": 192, "overlap": 64}
+    one_level = {"base_size": 8192, "steps": [steps], "tile": 192, "overlap": 64}
     here = {"workers": 1, "threads": 1, "device": "cpu", "size": size, **one_level}
     rows = []
     with tempfile.TemporaryDirectory() as folder:

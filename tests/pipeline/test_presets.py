@@ -164,6 +164,17 @@ def test_one_source_cannot_ask_for_two_sizes(preset):
     )
 
 
+def test_usual_values_exclude_others_too(preset):
+    """What is given with its usual value is given, by flags and in a manifest; a preset may name every setting."""
+    both = {"strength": 0.5, "content_weight": 3}
+    wanted = "content_weight: strength and content_weight exclude each other, wanted only one of them"
+    assert complaint(overrides=both) == wanted
+    assert complaint(own=both, place="list.csv:3") == f"list.csv:3: {wanted}"
+    assert load_settings(preset("strength: 0.5\ncontent_weight: 3\n")).content_weight == 3
+    assert load_settings(overrides={"strength": 0.5}, assignments=["content_weight=3"]).content_weight == 3
+    assert load_settings(overrides={"strength": 0.5}, own={"content_weight": 3}).content_weight == 3
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "---\n", "null\n", "{}\n", "\ufeff"])
 def test_an_empty_preset_changes_nothing(preset, text):
     """A file of comments is a good start for a preset."""

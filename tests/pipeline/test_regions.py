@@ -334,6 +334,15 @@ def run(*words: str) -> Any:
         (["--region", "left.png"], ("regions: got region 'left.png' without a style",)),
         (["--region", "photo.png=other.png"], ("photo.png: got a colored picture",)),
         (["--region", "left.png#00ff00=other.png"], ("this color is nowhere",)),
+        (["--region", "empty.png=other.png"], ("empty.png: got a mask that is empty everywhere",)),
+        (["--strength-map", "empty.png"], ("empty.png: got a mask that is empty everywhere",)),
+        (["--protect", "empty.png"], ("empty.png: got a mask that is empty everywhere",)),
+        (["--region", "wide.png=other.png"], ("wide.png: got a mask of 128 x 40 px", "--region-fit")),
+        (["--region", "=other.png"], ("regions: got region '=other.png' without a mask",)),
+        (["--region", "big.png=other.png", "--set", "max_pixels=20000"], ("big.png: 400 x 300 pixels", "max_pixels")),
+        (["--protect", "big.png", "--set", "max_pixels=20000"], ("big.png: 400 x 300 pixels", "max_pixels")),
+        (["--stroke", "8mm", "--style-scale", "1"], ("stroke: style_scale and stroke exclude each other",)),
+        (["--region", "left.png=other.png,stroke=8mm"], ("got a stroke on paper without a print size",)),
         (["--region", "left.png=other.png"] * 50, ("got 50 regions, wanted at most 16",)),
         (["--style-mask", "left.png", "--style-mask", "box.png"], ("style_mask: got 2 masks for 1 style",)),
         (["--style-mask", "wide.png"], ("wide.png: got a mask of 128 x 40 px", "--region-fit")),
@@ -345,12 +354,23 @@ def run(*words: str) -> Any:
 def test_the_command_line_refuses(folder, words, parts):
     """Every mistake is one clear line, before any work, and leaves nothing behind."""
     (folder / "masks.yaml").write_text("protect: left.png\n")
+    save(folder / "empty.png", np.zeros_like(LEFT))
+    save(folder / "big.png", np.full((300, 400), 255, np.uint8))
     before = sorted(folder.iterdir())
     done = run(*words)
     assert done.exit_code == 1
     (line,) = done.stderr.splitlines()
     assert all(part in line for part in parts), line
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_part_without_style_is_refused(folder):
+    """Without `--style`, what no region claims has no style: one line, before any work."""
+    before = sorted(folder.iterdir())
+    done = CliRunner().invoke(main, ["render", "photo.png", "-o", "out.png", "--region", "left.png=other.png"])
+    assert (done.exit_code, sorted(folder.iterdir())) == (1, before)
+    (line,) = done.stderr.splitlines()
+    assert "leave a part of the picture to no style, wanted one for it; name it with --style" in line
 
 
 def test_sixteen_regions_are_foreseen(folder):

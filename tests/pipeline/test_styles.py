@@ -218,8 +218,10 @@ def test_strokes_that_cannot_be_as_wide(folder):
         ({"stroke": "8"}, "stroke '8'"),
         ({"stroke": "0px"}, "stroke '0px'"),
         ({"stroke": "8mm", "style_scale": 2}, "style_scale and stroke"),
+        ({"stroke": "8mm", "style_scale": 1}, "style_scale and stroke"),
         ({"stroke": "8mm", "style_width": "9cm"}, "style_width and stroke"),
         ({"style_scale": [1, 2], "style_width": "9cm"}, "style_scale and style_width"),
+        ({"style_scale": 1, "style_width": "9cm"}, "style_scale and style_width"),
     ],
 )
 def test_strokes_have_one_size(settings, told):

@@ -68,6 +68,8 @@ def test_colors_of_one_picture_are_told_apart(folder):
         ("labels.png", ("got a colored picture, wanted a gray one", "labels.png#000000")),
         ("black.png", ("black.png: got a mask that is empty everywhere, wanted white",)),
         ("none.png", ("none.png: there is no such file",)),
+        ("labels.png#f00", ("labels.png#f00: got 'f00' as a color, wanted six hexadecimal", "labels.png#ff0000")),
+        ("none.png#f00", ("none.png#f00: there is no such file",)),
         ("large.png", ("more than max_pixels = 100000",)),
     ],
 )
