@@ -277,7 +277,7 @@ class Settings(WithRoles):
         "where the content counts.",
     )
     steps: Listed[Steps] = setting(
-        (120, 80, 50, 20, 16, 12),
+        (120, 80, 50, 25, 20, 15),
         LOOK,
         "Optimizer steps per level, coarsest first; the last value serves all finer levels.",
     )
