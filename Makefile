@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test pytest quick coverage lowest lint typecheck bench gpu-check wheel try-wheel release
-# Tests start hundreds of Pythons: what one of them imports is compiled once, for all. (Compiling everything that is
+# Tests and workers start hundreds of Pythons: what they import is compiled once, for all. (Compiling everything that is
 # installed, most of which nobody imports, takes four times as long.)
 export PYTHONDONTWRITEBYTECODE =
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
@@ -18,6 +18,7 @@ setup: .venv/.ok ## make .venv with everything pinned in constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	$(BIN)/python -c 'import muralist.cli, muralist.pipeline.batch.run, muralist.pipeline.tasks, muralist.pipeline.workers.client'
 	@touch $@
 
 demo: .venv/.ok ## paint the example photograph at 560 px, in several tiles

@@ -459,8 +459,8 @@ def test_replayed_rounds_are_counted(tmp_path, monkeypatch):
     replayed = paint(tmp_path / "replayed.png", InProcess())
     assert replayed.canvas == plain.canvas
     assert [row.replayed for row in plain.state.levels] == [0, 0]
-    # Three rounds on one tile and four on two; the first of a level, without a step before it, is of a kind of its own.
-    assert [row.replayed for row in replayed.state.levels] == [3 - 2, 4 * 2 - 2]
+    # Three rounds on one tile and four on two, all of a level of one kind.
+    assert [row.replayed for row in replayed.state.levels] == [3 - 1, 4 * 2 - 1]
     assert replayed.state.notices == []
 
 
