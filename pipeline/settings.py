@@ -159,7 +159,7 @@ class Settings(WithRoles):
         "found for `strength`. Without one, it does not count where `content_weight` is given.",
     )
     tv_weight: Weight = setting(50.0, LOOK, "Weight of the TV loss, which keeps grain out of calm paint.")
-    tv_chroma: Weight = setting(19.0, LOOK, "How much more the TV loss counts specks of color than of light.")
+    tv_chroma: Weight = setting(60.0, LOOK, "How much more the TV loss counts specks of color than of light.")
     loss_pixels: Int | None = setting(
         None, LOOK, "Losses that are sums over the picture count as if it had this many pixels.", ge=1
     )
