@@ -113,24 +113,25 @@ class LBFGS:
     def _remember(self, grad: Tensor, smooth: Tensor) -> Tensor:
         """Take the last step into the pairs, at first those of earlier rounds; return s^T g of every slot in use."""
         if self._before is None:
-            new = range(self._made)
+            new = slice(0, self._made)
         else:
-            new = range(self._made % self._history, self._made % self._history + 1)
+            slot = self._made % self._history
+            new = slice(slot, slot + 1)
             self._made += 1
-            self._s[new.start], self._y[new.start] = _rows(self.last_step), grad - self._before[0]
+            self._s[slot], self._y[slot] = _rows(self.last_step), grad - self._before[0]
             if self._by is not self._y:
-                self._by[new.start] = smooth - self._before[1]
+                self._by[slot] = smooth - self._before[1]
         self._before = grad, smooth
         count = min(self._made, self._history)
-        weighted = torch.cat((self._y[new.start : new.stop], grad[None])).mul_(self._weights)
+        weighted = torch.cat((self._y[new], grad[None])).mul_(self._weights)
         dots = self._dots(self._s[:count], weighted)
-        self._sy[:count, new.start : new.stop] = dots[:, :-1]
-        for slot, wy in zip(new, weighted, strict=False):
+        self._sy[:count, new] = dots[:, :-1]
+        for slot in range(new.start, new.stop):
             curvature = self._sy[slot, slot]
             known = (curvature > 0) & curvature.isfinite()
-            gamma = curvature / self._dots(self._by[slot][None], wy[None])[0, 0]
+            gamma = curvature / self._dots(self._by[slot][None], weighted[slot - new.start][None])[0, 0]
             self._gamma = torch.where(known, gamma, self._gamma)
-            for values in (self._sy[slot], self._y[slot], self._by[slot]):
+            for values in (self._sy[slot], self._y[slot], self._by[slot]):  # of a pair that counts for nothing
                 values.copy_(torch.where(known, values, 0))
         return dots[:, -1]
 

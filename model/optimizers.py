@@ -102,10 +102,17 @@ class Descent:
     ----------
     pixels, average : Tensor (1, 3, H, W)
         Of the picture now.
+
+    Raises
+    ------
+    ValueError
+        If the state has other planes than the steps' layout.
     """
 
     def __init__(self, state: Planes, weights: Tensor, steps: StepSchedule) -> None:
         layout = steps.layout
+        if len(state) != layout.planes:
+            raise ValueError(f"got a state of {len(state)} planes, wanted {layout.planes} as of {layout}")
         self.pixels, self.average = state[PIXELS], state[layout.painting]
         self._steps = steps
         self._optimizer = OPTIMIZERS[steps.optimizer](state[layout.kept], weights, steps)

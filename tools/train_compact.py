@@ -376,7 +376,7 @@ def _paint(network: Network, content: Tensor, style: Tensor, style_weight: float
 
 
 def _state(content: Tensor) -> np.ndarray:
-    return StateLayout("lbfgs").start(content[0].permute(1, 2, 0).cpu().numpy())
+    return StateLayout("lbfgs", averaged=False).start(content[0].permute(1, 2, 0).cpu().numpy())
 
 
 def save(student: Student, path: Path) -> WeightFile:

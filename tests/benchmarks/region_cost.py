@@ -19,7 +19,6 @@ from muralist.model.loading import load_network
 from muralist.model.network import Network
 from muralist.model.optimizers import StepSchedule
 from muralist.model.regions import ONE_REGION, Guidance, guidance_of, region_key
-from muralist.model.state import StateLayout
 from muralist.model.statistics import TileSums, Window
 from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.model.ways import usual_ways
@@ -65,15 +64,15 @@ class Round:
         goal = objective(
             settings, targets_of(network, settings, count), side, side, TunedWeights(2.0), network.metric, count
         )
+        self.steps = StepSchedule(steps, 0, 0, 1.0, ema_decay=0.0, optimizer="lbfgs")
         random = np.random.default_rng(9)
         pixels = random.random((side, side, 3), np.float32)
-        self.painter, self.state = TileOptimizer(network, goal), StateLayout("lbfgs").start(pixels)
+        self.painter, self.state = TileOptimizer(network, goal), self.steps.layout.start(pixels)
         self.guidance = ONE_REGION if given is None else self.of(settings, given)
         ones = np.ones(side, np.float32)
         self.window = Window.of(ones, ones, guidance=self.guidance)
         self.content = self.painter.content_features(to_tensor(random.random((side, side, 3), np.float32)))
         self.whole: TileSums = self.painter.measure(to_tensor(pixels), self.content, self.window)
-        self.steps = StepSchedule(steps, 0, 0, 1.0, optimizer="lbfgs")
 
     @staticmethod
     def of(settings: Settings, given: np.ndarray) -> Guidance:

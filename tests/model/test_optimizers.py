@@ -64,11 +64,13 @@ def test_steps_leave_what_they_were_given(steps):
 
 @pytest.mark.parametrize("steps", [replace(ADAM, learning_rate=0.9), LBFGS])
 def test_pixels_are_clipped(steps):
-    """Pixels that a minimum outside the color range pulls stay within it."""
+    """Pixels that a minimum outside the color range pulls stay within it; steps are remembered as made."""
     steps = replace(steps, ema_decay=0.9)
     now = stepped(steps, 12, lambda picture: picture - torch.where(TARGET > 0.5, 7.0, -7.0))
     assert set(now.pixels.unique().tolist()) == {0.0, 1.0}
     assert 0 <= now.average.min() <= now.average.max() <= 1
+    if steps.optimizer == "lbfgs":
+        assert not now.state[-2].any()
 
 
 @pytest.mark.parametrize("made", [0, 4])
@@ -112,3 +114,5 @@ def test_there_are_as_many_planes_as_are_needed():
             assert not state[pictures:].any()
             assert steps.layout.painting == pictures - 1
             assert len(stepped(steps, 1, state=gray(steps)).state) == pictures + kept
+            with pytest.raises(ValueError, match=rf"\b{pictures + kept + 1}\b.*\b{pictures + kept}\b"):
+                begun(steps, 1, (*gray(steps), gray(steps)[PIXELS]))
