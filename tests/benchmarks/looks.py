@@ -118,6 +118,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
 @click.option("--tile", default=512, show_default=True, help="Side of a tile, px.")
 @click.option("--strength", "strengths", multiple=True, type=float, help="Also paint at this strength; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the paintings here; by default they are deleted.")
+@click.option("--name", "result", default="looks", show_default=True, help="What the result's files are called.")
 @set_option
 @results_option
 def main(
@@ -129,6 +130,7 @@ def main(
     tile: int,
     strengths: tuple[float, ...],
     out: Path | None,
+    result: str,
     settings: dict[str, str],
     results: Path,
 ) -> None:
@@ -165,7 +167,7 @@ def main(
     text = f"{table(summary(rows, timed=not earlier))}\n\n{as_table(rows)}"
     if strengths:
         text += f"\n\nMore strength is never less style nor more content: {_monotonous(rows)} of {len(rows)} pairs."
-    write_result(results, "looks", sidecar, {"size": size, "tile": tile, "pairs": rows}, text)
+    write_result(results, result, sidecar, {"size": size, "tile": tile, "pairs": rows}, text)
 
 
 def _earlier_baseline(file: Path, size: int, tile: int) -> dict[str, Any]:
