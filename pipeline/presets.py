@@ -155,8 +155,8 @@ def _check_harmless(layers: Iterable[_Layer]) -> None:
         for key, entry in layer.items():
             if key in Settings.names(scope="machine") and entry.value not in (None, Settings.model_fields[key].default):
                 raise SettingsError(
-                    f"{entry.place}: {key}: got {_short(entry.value)} in a preset, wanted it on the command line only; "
-                    f"use its flag or --set {key}=..."
+                    f"{entry.place}: {key}: got {_short(entry.value)} in a preset, where it is not allowed; use its "
+                    f"flag or --set {key}=..."
                 )
             if key in Settings.names(scope="picture") and entry.value not in (None, FACES):
                 raise SettingsError(
@@ -317,7 +317,8 @@ def _parse_foreign(text: str, source: str) -> _Layer:
     if layer.keys() <= {*Settings.model_fields, *Settings.old_names(), "extends", "for_network"}:
         return layer
     raise SettingsError(
-        f"{source}: this is no preset, wanted a file of settings; if it is yours, `muralist presets {source}` says more"
+        f"{source}: this is not a preset, wanted a file of settings; if it is yours, `muralist presets {source}` "
+        "says more"
     )
 
 

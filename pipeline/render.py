@@ -303,8 +303,8 @@ def _storage_errors_told(folder: RunFolder) -> Iterator[None]:
             ) from error
         if error.errno in GONE:
             raise OutputError(
-                f"{error.filename or folder.base.root}: {error.strerror}, wanted a file of this run; somebody removed "
-                f"or damaged it while it was painted: see that the folder is there, then {START_OVER}"
+                f"{error.filename or folder.base.root}: {error.strerror}, wanted a file of this run; it was removed "
+                f"or damaged during painting: check the folder, then {START_OVER}"
             ) from error
         raise
 
@@ -317,7 +317,7 @@ def _check_room(plan: RenderPlan, folder: RunFolder) -> None:
     free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(plan)
     if needed > free:
         raise OutputError(
-            f"{folder.base.local.parent}: painting needs {needed / 2**30:.1f} GiB there for a while, but "
+            f"{folder.base.local.parent}: painting needs {needed / 2**30:.1f} GiB there temporarily, but "
             f"{free / 2**30:.1f} GiB are free; free some space, or name another folder with --scratch"
         )
 

@@ -154,7 +154,7 @@ def run_batch(
             PROGRESS.warning(told_unsupported(unsupported))
         BatchDriver(items, settings, options, deadline, folder, report, bar, board).run()
         for path in unsupported:
-            report.add(Result(str(path), "", "unsupported", "its format is not read; convert it"))
+            report.add(Result(str(path), "", "unsupported", "its format is not supported; convert it"))
         if options.report:
             for notice in write_gallery(output / REPORT, pages=True, memory=budget(settings))[1]:
                 PROGRESS.warning(notice)

@@ -24,7 +24,7 @@ WORDS: Final[dict[Status, str]] = {
     "skipped": "skipped",
     "copied": "copied",
     "failed": "failed",
-    "left": "left for another night",
+    "left": "left for the next run",
     "unsupported": "not supported",
 }
 _LISTED = 20  # failures that the summary names

@@ -386,7 +386,7 @@ def test_out_of_memory_tiles_are_halved(roomy, tmp_path, task, since):
         return
     assert [(row.halvings, row.tiles) for row in found.state.levels] == [(1, 4), (1, 9)]
     (notice,) = found.state.notices
-    assert notice == "level 1 was painted in 4 tiles: no memory for 96 x 80 px"
+    assert notice == "level 1 was split into 4 tiles: no memory for 96 x 80 px"
     for row, wanted in zip(found.state.levels, roomy.state.levels, strict=True):
         assert row.losses_last.keys() == {"style", "content", "luminance", "tv"}
         assert row.losses_last == pytest.approx(wanted.losses_last, rel=0.05)
@@ -415,7 +415,7 @@ def test_tiles_are_halved_until_they_fit(roomy, tmp_path):
     found = paint(tmp_path / "out.png", InProcess(watch), ROOMY)
     assert [row.halvings for row in found.state.levels] == [2, 2]
     (notice,) = found.state.notices
-    assert notice.startswith("level 1 was painted in 20 tiles: no memory for 96 x 80 px")
+    assert notice.startswith("level 1 was split into 20 tiles: no memory for 96 x 80 px")
     for row, wanted in zip(found.state.levels, roomy.state.levels, strict=True):
         assert row.losses_last["style"] == pytest.approx(wanted.losses_last["style"], rel=0.1)
 
@@ -472,5 +472,5 @@ def test_rounds_that_cannot_be_recorded_are_told_once(tmp_path, monkeypatch):
     assert found.canvas == paint(tmp_path / "plain.png", InProcess()).canvas
     assert [row.replayed for row in found.state.levels] == [0, 0]
     (notice,) = found.state.notices
-    assert notice.startswith("rounds are not recorded as CUDA graphs")
+    assert notice.startswith("CUDA graphs could not be recorded")
     assert notice.endswith("operation not permitted when stream is capturing")

@@ -208,7 +208,7 @@ def test_a_strangers_preset_shows_no_other_file(preset, tmp_path, secret):
     path = tmp_path / "secret"
     path.write_text(secret)
     said = complaint(preset(f"extends: {path}"))
-    assert f"{path}: this is no preset, wanted a file of settings; if it is yours, `muralist presets" in said
+    assert f"{path}: this is not a preset, wanted a file of settings; if it is yours, `muralist presets" in said
     for word in ("hunter2", "root", "password", "bash"):
         assert word not in said.replace(str(tmp_path), "")
     with pytest.raises(SettingsError, match=f"^{path}: ") as caught:

@@ -105,7 +105,7 @@ def test_a_batch_with_masks(folder, scheduler):
         assert (report[status], report["failures"]) == (2, [])
         rows = [json.loads(line) for line in (folder / "out" / "report.jsonl").read_text().splitlines()]
         reasons = {Path(row["input"]).name: row["reason"] for row in rows}
-        without = "painted without b.sky.png, which it does not have"
+        without = "painted without b.sky.png: there is no such file"
         wanted = {"done": {"a.png": None, "b.png": without}, "skipped": dict.fromkeys(reasons, "painted already")}
         assert reasons == wanted[status]
     record = json.loads((folder / "out" / "a.png.json").read_text())
