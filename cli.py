@@ -53,7 +53,7 @@ def _print(text: str) -> None:
         if error.errno == errno.EPIPE:  # the reader has enough, and all is done
             return
         raise click.ClickException(
-            f"standard output: the result cannot be written there ({error.strerror}); all else is done"
+            f"standard output: the result could not be written ({error.strerror}); everything else is done"
         ) from error
 
 
@@ -119,7 +119,7 @@ class ErrorHandlingGroup(click.Group):
 @click.group(cls=ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="muralist")
 def main() -> None:
-    """Turn photographs of any size into one seamless painting."""
+    """Turn photographs into paintings of any size, without seams."""
 
 
 @main.command(cls=Command)
@@ -132,7 +132,7 @@ def render(
 ) -> None:
     """Paint the photograph CONTENT in the style of a painting.
 
-    Rerun the same command to resume.
+    If it is interrupted, rerun the same command to resume.
     """
     from .pipeline.presets import load_settings
     from .pipeline.render import render
@@ -147,15 +147,15 @@ def render(
         _print(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {score:.2f} ({chance})")
 
 
-@main.command(cls=Command)
+@main.command(cls=Command, short_help="Paint many photographs with one command.")
 @click.argument("inputs", nargs=-1, required=True)
-@option("-o", "--output", type=path, required=True, group=PICTURE, help="Folder for the paintings.")
+@option("-o", "--output", type=path, required=True, group=PICTURE, help="Folder to write the paintings to.")
 @option("--name", group=PICTURE, help="Names, such as '{stem}-{style}.{ext}'.")
 @option(
     "--each-style",
     is_flag=True,
     group=PICTURE,
-    help="Paint every photograph in each style. By default styles are blended.",
+    help="Paint every photograph once per style. By default styles are blended.",
 )
 @option(
     "--raw-pairs",
@@ -168,8 +168,13 @@ def render(
 )
 @look_options
 @run_options
-@option("--finish-by", metavar="HH:MM", help="Skip pictures that would not be finished by then.")
-@option("--max-hours", type=float, common=False, help="Skip pictures that would take longer than this.")
+@option("--finish-by", metavar="HH:MM", help="Skip pictures that cannot be finished by then.")
+@option(
+    "--max-hours",
+    type=float,
+    common=False,
+    help="Skip pictures that cannot be finished within this time.",
+)
 @option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def batch(
     inputs: tuple[str, ...],
@@ -186,9 +191,9 @@ def batch(
     report: bool,
     **how: Any,
 ) -> None:
-    """Paint many photographs: folders, globs, pictures, .csv or .jsonl manifests.
+    """Paint many photographs: files, folders, globs, .csv or .jsonl manifests.
 
-    Rerun the same command to resume: what is painted is skipped. A photograph that fails stops no other; see
+    Rerun the same command to resume: finished paintings are skipped. A failure does not stop the rest; see
     OUTPUT/report.jsonl.
     """
     from .pipeline.batch.driver import BatchOptions
@@ -208,7 +213,10 @@ def batch(
 @main.command(cls=Command)
 @picture_options
 def plan(preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_json: bool, **how: Any) -> None:
-    """Show what `render` with the same options would do, and the time, memory and disk space it would take."""
+    """Estimate the time, memory and disk space of a render.
+
+    Takes the same options as `render`, and paints nothing.
+    """
     from .pipeline.estimate import plan, table
     from .pipeline.presets import load_settings
 
@@ -228,23 +236,26 @@ def _browse(page: Path, browser: bool, *, wait: bool) -> None:
     address = page.resolve().as_uri()
     _print(address)
     if browser and not webbrowser.open(address):
-        LOG.warning("no browser was found; open this address in one")
+        LOG.warning("no browser was found; open this address yourself")
     if wait:
         with suppress(KeyboardInterrupt):
-            LOG.info("Ctrl-C ends the view")
+            LOG.info("press Ctrl-C to stop")
             signal.pause()
 
 
 @main.command()
 @click.argument("painting", type=path)
 @click.option("--photograph", type=path, help="The photograph, if it was moved.")
-@click.option("-o", "--output", "page", type=path, help="Page.  [default: PAINTING.report.html]")
-@click.option("--single-file", is_flag=True, help="Put everything into one file; for small pictures.")
-@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+@click.option("-o", "--output", "page", type=path, help="Page to write.  [default: PAINTING.report.html]")
+@click.option(
+    "--single-file", is_flag=True, help="Write a single file instead of a page and a folder; for small pictures."
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def report(painting: Path, **options: Any) -> None:
-    """Write a page that shows PAINTING beside its photograph, down to single pixels, and how it was made.
+    """Write a page that shows PAINTING beside its photograph.
 
-    For the output folder of a batch, a page with all its paintings.
+    The page zooms to single pixels and shows how the painting was made. If PAINTING is the output folder of a batch,
+    the page shows all its paintings.
     """
     from .pipeline.viewer.gallery import write_gallery
     from .pipeline.viewer.report import write_report
@@ -252,7 +263,7 @@ def report(painting: Path, **options: Any) -> None:
     if not painting.is_dir():
         page = write_report(painting, **options)
     elif given := [name for name in ("photograph", "page", "single_file") if options[name]]:
-        raise click.UsageError(f"{given[0]} is for the page of one picture, but {painting} is a folder")
+        raise click.UsageError(f"{given[0]} applies to a single painting, but {painting} is a folder")
     else:
         page, notices = write_gallery(painting / "report.jsonl", pages=True)
         for notice in notices:
@@ -262,10 +273,13 @@ def report(painting: Path, **options: Any) -> None:
 
 @main.command()
 @click.argument("picture", type=path)
-@click.option("--photograph", type=path, help="Another picture, to compare it with.")
+@click.option("--photograph", type=path, help="Picture to compare it with.")
 @browser_option
 def view(picture: Path, photograph: Path | None, browser: bool) -> None:
-    """Show PICTURE in the browser, down to single pixels; until Ctrl-C, unless it has a page of its own."""
+    """Show PICTURE in the browser, down to single pixels.
+
+    Opens its report if there is one. Otherwise a temporary page is shown until Ctrl-C.
+    """
     from .pipeline.viewer.report import report_path, viewed
 
     with viewed(picture, photograph) as page:
@@ -275,11 +289,14 @@ def view(picture: Path, photograph: Path | None, browser: bool) -> None:
 @main.command()
 @click.argument("left", type=path)
 @click.argument("right", type=path)
-@click.option("-o", "--output", type=path, help="Page to keep; otherwise it is gone after Ctrl-C.")
-@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+@click.option("-o", "--output", type=path, help="Page to write. Without it, the page is temporary.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @browser_option
 def compare(left: Path, right: Path, output: Path | None, overwrite: bool, browser: bool) -> None:
-    """Compare two paintings of the same shape in the browser: their pixels, and how they were made."""
+    """Compare two paintings in the browser.
+
+    Shows their pixels and how they were made. Both must have the same aspect ratio.
+    """
     from .pipeline.viewer.compare import compared, write_comparison
 
     if output is not None:
@@ -291,11 +308,16 @@ def compare(left: Path, right: Path, output: Path | None, overwrite: bool, brows
 
 @main.command()
 @click.argument("content", type=path)
-@click.option("-s", "--style", type=path, multiple=True, required=True, help="As for render.")
+@click.option(
+    "-s", "--style", type=path, multiple=True, required=True, help="Painting to take the style from; repeatable."
+)
 @click.option("-o", "--output", type=path, required=True, help="Folder for the small paintings.")
 @browser_option
 def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -> None:
-    """Paint CONTENT small, in several strengths and presets, and show each with the command to paint it large."""
+    """Paint small samples of CONTENT to choose a look from.
+
+    They differ in strength and preset; each is shown with the command that paints it large.
+    """
     from .pipeline.looks import paint_looks
 
     page, failures = paint_looks(content, style, output)
@@ -307,18 +329,21 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -
 @main.command()
 @click.argument("poster", type=path)
 @click.option("-o", "--output", type=path, required=True, help="A .pdf of sheets, or .tif of lanes.")
-@click.option("--sheet", help="Paper of every panel, such as A3 or 60x90cm.")
-@click.option("--roll", help="Width of a roll, such as 61cm, for lanes of the whole height.")
-@click.option("--overlap", default="10mm", show_default=True, help="Overlap of neighboring panels, for the glue.")
-@click.option("--dpi", type=float, help="Dots per inch, instead of what the poster states.")
+@click.option("--sheet", help="Cut sheets of this paper, such as A3 or 60x90cm.")
+@click.option("--roll", help="Cut lanes as wide as this roll, such as 61cm, and as high as the poster.")
+@click.option("--overlap", default="10mm", show_default=True, help="Overlap of neighboring panels, for gluing.")
+@click.option("--dpi", type=float, help="Dots per inch, instead of the resolution stored in the poster.")
 @click.option(
     "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Quality of JPEGs in a PDF."
 )
 @click.option("--lossless", is_flag=True, help="Store panels in a PDF without loss.")
-@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def panels(as_json: bool, **options: Any) -> None:
-    """Cut the finished POSTER into panels that are glued together: sheets of paper, or lanes of a roll."""
+    """Cut a finished POSTER into panels to be glued together.
+
+    Panels are sheets of paper in one PDF, or lanes of a roll as TIFFs.
+    """
     from .pipeline.panels import cut_panels
     from .pipeline.progress import counted
 
@@ -343,10 +368,10 @@ several = partial(click.option, multiple=True, show_default=True)
 @settings_options("device", "workers", "threads")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def bench(as_json: bool, flags: dict[str, Any], **options: Any) -> None:
-    """Measure how fast this machine paints, so that `plan` knows.
+    """Measure how fast this machine paints, for `plan`.
 
-    All workers measure at the same time, as they would paint. On a few cores, vgg19 takes a minute at 512 px and
-    several at 1024 px in float32; `--network compact` takes seconds. No weight file is needed.
+    All workers run at the same time, as in a render. On a few cores, vgg19 in float32 takes a minute at 512 px and
+    several minutes at 1024 px; `--network compact` takes seconds. No weight file is needed.
     """
     from .pipeline.bench import bench, table
 
@@ -356,9 +381,9 @@ def bench(as_json: bool, flags: dict[str, Any], **options: Any) -> None:
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON: with a name, all settings it results in.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON; with NAME, all settings that result from it.")
 def presets(name: str | None, as_json: bool) -> None:
-    """List the presets, or show the one called NAME."""
+    """List the presets, or show the preset NAME."""
     from .pipeline.presets import load_settings, preset_names, preset_text
 
     if name is None:
@@ -375,7 +400,10 @@ def presets(name: str | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_context
 def networks(ctx: click.Context, as_json: bool) -> None:
-    """List the networks, where their weights are looked for, and how to get those that are missing."""
+    """List the networks and their weight files.
+
+    Shows where weight files are searched for, and how to get those that are missing.
+    """
     from .model.weight_files import installed
 
     if ctx.invoked_subcommand is None:
@@ -386,10 +414,13 @@ def networks(ctx: click.Context, as_json: bool) -> None:
 @networks.command()
 @click.argument("source", type=path)
 @click.argument("target", type=path)
-@click.option("--network", help="Network it holds, if its tensors alone do not tell.")
+@click.option("--network", help="Network it holds, if its tensors do not identify one.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
 def convert(source: Path, target: Path, network: str | None, overwrite: bool) -> None:
-    """Write the convolutions of the weight file SOURCE as a safetensors file, which is small and quick to load."""
+    """Convert the weight file SOURCE to safetensors.
+
+    Only the convolutions are kept, so TARGET is small and loads quickly.
+    """
     from .model.conversion import convert
 
     facts = convert(source, target, network, overwrite=overwrite)
