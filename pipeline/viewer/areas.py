@@ -95,7 +95,7 @@ def find_areas(
         areas.append(_area(each, shown, record.place, COLORS[len(areas) % len(COLORS)]))
     if not lost:
         return areas, ()
-    return areas, (f"Not shown: {', '.join(lost)}. The mask is missing or was changed.",)
+    return areas, (f"Areas not shown, since their masks are missing or were changed: {', '.join(lost)}.",)
 
 
 def _wanted(record: Record, painting: Path) -> Iterator[_Wanted]:

@@ -365,7 +365,7 @@ def test_a_folder_that_cannot_be_made(archive):
     archive.out.mkdir()
     (archive.out / "sub").write_text("mine")
     assert archive.paint() == {"sub/b.png": "failed", "a.png": "done"}
-    assert "sub: the folder cannot be made" in archive.rows["sub/b.png"]["reason"]
+    assert "sub: the folder cannot be created" in archive.rows["sub/b.png"]["reason"]
 
 
 def test_one_batch_at_a_time_has_a_folder(archive, before_painting):

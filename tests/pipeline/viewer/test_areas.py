@@ -98,7 +98,9 @@ def test_faces_are_an_area(regional):
     areas, _ = areas_of(regional, record)
     assert (areas[-1].name, areas[-1].note) == ("stays a photograph", "keep.png, 3% of the painting")
     record.inputs.masks[record.inputs.masks.index(mask)] = mask.model_copy(update={"sha256": "0"})
-    assert areas_of(regional, record)[1] == ("Where keep.png was is not shown: the mask is not there, or was changed.",)
+    assert areas_of(regional, record)[1] == (
+        "Areas not shown, since their masks are missing or were changed: keep.png.",
+    )
 
 
 def test_a_mask_that_means_little_has_no_outline(regional, tmp_path):
@@ -131,7 +133,7 @@ def test_what_is_gone_or_changed_is_told(own, monkeypatch):
     (own.parent / "labels.png").unlink()
     areas, notices = areas_of(own)
     assert [area.name for area in areas] == ["half the strength or less", "stays a photograph"]
-    assert notices == ("Where left.png, labels.png#ff0000 was is not shown: the mask is not there, or was changed.",)
+    assert notices == ("Areas not shown, since their masks are missing or were changed: left.png, labels.png#ff0000.",)
     (own.parent / "photo.png").unlink()
     page = write_report(own).read_text()
     assert "The regions are not shown: they lie on the photograph, which is not shown either." in page

@@ -287,7 +287,7 @@ def test_what_others_can_reach_is_warned_of(monkeypatch, caplog):
     with open_live("a", 0, "127.0.0.1") as board:
         assert board.title == "a"
     assert caplog.messages[0].startswith("live at http://127.0.0.1:")
-    assert caplog.messages[1].startswith("whoever can reach 127.0.0.1 and knows this address sees the paintings")
+    assert caplog.messages[1].startswith("anybody who can reach 127.0.0.1 and knows this address can see the paintings")
     with open_live("a", None, "127.0.0.1") as board:
         assert board is None
     assert len(caplog.messages) == 2
