@@ -18,7 +18,7 @@ from pictures import MURALIST, TINY, assignments, contents, painting, save
 def test_ctrl_c_stops_everything(folder):
     """Ctrl-C while tiles are painted: exit 130, one line, no process and no output left, but what was painted."""
     before = contents(folder)
-    options = [*assignments(TINY | {"steps": [1, 100_000], "base_size": 64})]
+    options = [*assignments(TINY | {"steps": [1, 10_000], "base_size": 64})]
     command = [*MURALIST, "render", "photo.png", "-s", "style.png", "-o", "out.png", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -30,8 +30,8 @@ from muralist.pipeline.settings import Settings
 
 pytestmark = pytest.mark.integration
 
-LBFGS = StepSchedule(3, first=3, first_of_level=3, learning_rate=1.0, ema_decay=0.0, optimizer="lbfgs", resolutions=4)
-ADAM = StepSchedule(3, first=3, first_of_level=3, learning_rate=0.02)
+LBFGS = StepSchedule(2, first=3, first_of_level=3, learning_rate=1.0, ema_decay=0.0, optimizer="lbfgs", resolutions=4)
+ADAM = StepSchedule(2, first=3, first_of_level=3, learning_rate=0.02)
 KINDS = MomentsTerm.kinds
 GOALS = (
     {},
@@ -158,7 +158,7 @@ def test_what_is_no_tensor_is_not_taken_from_another_round():
     energy = {name: 2 * value for name, value in whole.items() if "energy" in name}
     kinds = [
         (LBFGS, whole),
-        (replace(LBFGS, count=2), whole),
+        (replace(LBFGS, count=1), whole),
         (replace(LBFGS, history=2), whole),
         (LBFGS, {**whole, **energy}),
     ]

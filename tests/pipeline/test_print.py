@@ -115,7 +115,7 @@ def test_what_goes_round_a_stretcher(settle, edge, painted):
         ("out.png", {"wrap": "5cm"}, SettingsError, "got wrap 5cm for a picture of 12.8 x 9.6 cm"),
         ("out.png", {"profile": "press.icc"}, OutputError, "PNG cannot hold CMYK"),
         ("out.png", {"profile": "photo.png"}, SettingsError, "photo.png is not a color profile"),
-        ("out.png", {"proof": True}, SettingsError, "proof shows how a print will look: got profile keep"),
+        ("out.png", {"proof": True}, SettingsError, "proof needs a printer's profile: got profile keep"),
         ("press.icc", {"profile": "press.icc"}, OutputError, "unknown extension"),
         ("out.pdf", {"print_size": "128x96cm", "dpi": 2000, "wrap": "1cm"}, OutputError, "use --pdf-image lossless"),
         (

@@ -207,7 +207,7 @@ def test_strokes_that_cannot_be_as_wide(folder):
     )
     assert brief.final.style_sides == (112,)
     (told,) = [notice for notice in plan_render(*paths, Settings(stroke="0.5px")).notices if "strokes" in notice]
-    assert re.search(r"[1-9][0-9]{2}% as wide .* short side is to have at least [0-9]+ px", told)
+    assert re.search(r"[1-9][0-9]{2}% as wide .* short side needs at least [0-9]+ px", told)
     assert not [notice for notice in plan_render(*paths, Settings(stroke="2px")).notices if "strokes" in notice]
     save(folder / "flat.png", np.full((80, 112, 3), 90, np.uint8))
     with pytest.raises(PictureError, check=having(path=folder / "flat.png")):

@@ -147,7 +147,7 @@ def test_a_record_that_says_nothing_of_regions(own, regions):
     record["settings"]["regions"] = regions
     path.write_text(json.dumps(record))
     page = write_report(own).read_text()
-    assert "The regions are not shown: the record&#39;s settings do not tell them" in page
+    assert "The regions are not shown: the sidecar&#39;s settings do not describe them" in page
 
 
 @needs_chromium
