@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pictures import TINY, painting, photograph
+from pictures import SHALLOW, TINY, painting, photograph
 from PIL import Image
 from recorders import refusing, repeated
 
@@ -37,14 +37,16 @@ from muralist.tiling.grid import Span
 pytestmark = pytest.mark.integration
 
 # Two levels: 64 px in one tile, 128 px in two; three rounds and four. The network's first layers are quick.
-QUICK = TINY | {
-    "tile": 128,
-    "overlap": 16,
-    "steps": [3, 4],
-    "steps_per_round": 1,
-    "style_layers": {"relu1_1": 1, "relu3_1": 1},
-    "content_layers": {"relu2_1": 1},
-}
+QUICK = (
+    TINY
+    | SHALLOW
+    | {
+        "tile": 128,
+        "overlap": 16,
+        "steps": [3, 4],
+        "steps_per_round": 1,
+    }
+)
 SETTINGS = Settings(**QUICK)
 NETWORK = architecture(SETTINGS.network)
 WEIGHTS = find_weights(NETWORK)

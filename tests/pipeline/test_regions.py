@@ -232,9 +232,9 @@ def paint(folder: Path, scheduler: str) -> Callable[..., tuple[np.ndarray, dict[
 
 def test_regions_are_painted_after_their_styles(paint):
     """Halves after two styles are nearer the paintings in those styles than the other way round."""
-    halves, sidecar = paint("halves.png", regions=["left.png=other.png"], steps=[12, 6])
-    first, _ = paint("first.png", steps=[12, 6])
-    other, _ = paint("other-all.png", "other.png", steps=[12, 6])
+    halves, sidecar = paint("halves.png", regions=["left.png=other.png"], steps=[8, 4])
+    first, _ = paint("first.png", steps=[8, 4])
+    other, _ = paint("other-all.png", "other.png", steps=[8, 4])
     for columns, near, far in ((slice(0, 48), other, first), (slice(80, 128), first, other)):
         distances = [abs(halves - each)[:, columns].mean() for each in (near, far)]
         assert distances[0] < 0.6 * distances[1]
