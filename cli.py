@@ -1,119 +1,22 @@
 """The command line: reads arguments, calls the pipeline, prints. Nothing else is decided here.
 
-Exit codes: 0 done, 1 an expected error (one line on standard error), 2 wrong usage, 130 interrupted, 143 terminated.
 Whatever is slow to import is imported inside the command that needs it.
 """
 
-import errno
 import json
-import os
 import signal
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any
 
 import click
 
-from muralist.errors import MuralistError
-
 from .model.errors import printable
 from .options import Command, look_options, option, path, picture_options, run_options, settings_options
-from .pipeline.console import CHANGES, ELSEWHERE, LOG, shown
+from .pipeline.console import LOG
 from .pipeline.roles import PICTURE
-from .pipeline.streams import Forgiving
-
-INTERRUPTED, TERMINATED = 130, 143
-RESUMABLE = ("render", "batch")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command in the same way as Ctrl-C."""
-
-
-def _keep_streams() -> None:
-    """Make standard error forgiving, and see that no file gets the number of a standard stream that is closed."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
-    sys.stderr = cast(TextIO, Forgiving(sys.stderr or os.fdopen(2, "w", closefd=False)))
-
-
-def _print(text: str) -> None:
-    """Write a result to standard output, line by line; names in it were made printable when a line was put together."""
-    try:
-        click.echo("\n".join(map(printable, text.split("\n"))))
-    except OSError as error:
-        sys.stdout = cast(TextIO, Forgiving(sys.stdout))  # or Python would complain of the same once more
-        if error.errno == errno.EPIPE:  # the reader has enough, and all is done
-            return
-        raise click.ClickException(
-            f"standard output: the result could not be written ({error.strerror}); everything else is done"
-        ) from error
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
-
-
-@contextmanager
-def _shown(ctx: click.Context) -> Iterator[None]:
-    """Show what is logged while a command runs, and words that are to change as of everything else, in a line, once."""
-    with shown() as ctx.obj, warnings.catch_warnings():
-        warnings.simplefilter("once", FutureWarning)
-        warnings.showwarning = lambda message, *_: CHANGES.warning(str(message))
-        yield
-
-
-@contextmanager
-def _failure_logged() -> Iterator[None]:
-    """Log why a command ends early; on standard error it is told in another way."""
-    try:
-        yield
-    except click.exceptions.Exit:
-        raise
-    except (MuralistError, click.ClickException) as error:
-        LOG.error(getattr(error, "message", None) or " ".join(str(error).split()), extra=ELSEWHERE)
-        raise
-    except KeyboardInterrupt:
-        LOG.error("interrupted", extra=ELSEWHERE)
-        raise
-    except Exception as error:
-        LOG.critical("failed because of a bug", exc_info=error, extra=ELSEWHERE)
-        raise
-
-
-class ErrorHandlingGroup(click.Group):
-    """Turns expected errors into one line; a bug keeps its traceback."""
-
-    def main(self, *args: Any, **options: Any) -> Any:
-        """Run a command as a program. What cannot be written to standard error stops nothing."""
-        if sys.stderr is sys.__stderr__:  # and not what somebody put in its place who calls this from Python
-            _keep_streams()
-        return super().main(*args, **options)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
-        before = signal.signal(signal.SIGTERM, _terminate)
-        try:
-            with _shown(ctx), _failure_logged():
-                return super().invoke(ctx)
-        except MuralistError as error:
-            raise click.ClickException(printable(" ".join(str(error).split()))) from error
-        except click.ClickException as error:  # of arguments, which may be names of files
-            error.message = printable(error.message)  # type: ignore[misc]
-            raise
-        except KeyboardInterrupt as stop:
-            more = "; rerun the same command to resume" if ctx.invoked_subcommand in RESUMABLE else ""
-            click.echo(f"muralist: interrupted{more}", err=True)
-            raise click.exceptions.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
-        finally:
-            signal.signal(signal.SIGTERM, before)
+from .program import ErrorHandlingGroup, print_result
 
 
 @click.group(cls=ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -139,12 +42,12 @@ def render(
 
     sidecar = render(settings=load_settings(preset, flags, assignments), quiet=quiet, **how).sidecar
     if as_json:
-        _print(json.dumps(sidecar, indent=2))
+        print_result(json.dumps(sidecar, indent=2))
     elif not quiet:
         name, size = printable(sidecar["output"]), f"{sidecar['width']} x {sidecar['height']} px"
         score, threshold = sidecar["seam_score"], sidecar["seam_threshold"]
         chance = "too few to tell" if threshold is None else f"up to {threshold:.2f} is chance"
-        _print(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {score:.2f} ({chance})")
+        print_result(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {score:.2f} ({chance})")
 
 
 @main.command(cls=Command, short_help="Paint many photographs with one command.")
@@ -204,9 +107,9 @@ def batch(
     )
     found = run_batch(inputs, style, output, options, quiet=quiet, **how)
     if as_json:
-        _print(json.dumps(found.as_dict(), indent=2))
+        print_result(json.dumps(found.as_dict(), indent=2))
     elif not quiet:
-        _print(found.summary())
+        print_result(found.summary())
     raise click.exceptions.Exit(found.exit_code)
 
 
@@ -223,7 +126,7 @@ def plan(preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_js
     found = plan(settings=load_settings(preset, flags, assignments), **how)
     for notice in found["notices"]:
         LOG.warning(notice)
-    _print(json.dumps(found, indent=2) if as_json else table(found))
+    print_result(json.dumps(found, indent=2) if as_json else table(found))
 
 
 browser_option = click.option("--browser/--no-browser", default=True, help="Open the page, or only print its address.")
@@ -234,7 +137,7 @@ def _browse(page: Path, browser: bool, *, wait: bool) -> None:
     import webbrowser
 
     address = page.resolve().as_uri()
-    _print(address)
+    print_result(address)
     if browser and not webbrowser.open(address):
         LOG.warning("no browser was found; open this address yourself")
     if wait:
@@ -268,7 +171,7 @@ def report(painting: Path, **options: Any) -> None:
         page, notices = write_gallery(painting / "report.jsonl", pages=True)
         for notice in notices:
             LOG.warning(notice)
-    _print(str(page))
+    print_result(str(page))
 
 
 @main.command()
@@ -355,7 +258,7 @@ def panels(as_json: bool, **options: Any) -> None:
         f"{counted(found['columns'], 'column')}, for "
         f"{found['width_mm'] / 10:.1f} x {found['height_mm'] / 10:.1f} cm"
     )
-    _print(json.dumps(found, indent=2) if as_json else text)
+    print_result(json.dumps(found, indent=2) if as_json else text)
 
 
 several = partial(click.option, multiple=True, show_default=True)
@@ -376,7 +279,7 @@ def bench(as_json: bool, flags: dict[str, Any], **options: Any) -> None:
     from .pipeline.bench import bench, table
 
     found = bench(**flags, **options)
-    _print(json.dumps(found, indent=2) if as_json else table(found))
+    print_result(json.dumps(found, indent=2) if as_json else table(found))
 
 
 @main.command()
@@ -388,12 +291,12 @@ def presets(name: str | None, as_json: bool) -> None:
 
     if name is None:
         firsts = {each: preset_text(each).partition("\n")[0].lstrip("# ") for each in preset_names()}
-        _print(json.dumps(list(firsts), indent=2) if as_json else "\n".join(firsts.values()))
+        print_result(json.dumps(list(firsts), indent=2) if as_json else "\n".join(firsts.values()))
     elif as_json:
-        _print(load_settings(name).model_dump_json(indent=2))
+        print_result(load_settings(name).model_dump_json(indent=2))
     else:
         load_settings(name)  # a preset that does not work is refused, not shown
-        _print(preset_text(name).rstrip())
+        print_result(preset_text(name).rstrip())
 
 
 @main.group(invoke_without_command=True)
@@ -408,7 +311,7 @@ def networks(ctx: click.Context, as_json: bool) -> None:
 
     if ctx.invoked_subcommand is None:
         rows = installed()
-        _print(json.dumps(rows, indent=2) if as_json else "\n\n".join(_network_text(row) for row in rows))
+        print_result(json.dumps(rows, indent=2) if as_json else "\n\n".join(_network_text(row) for row in rows))
 
 
 @networks.command()
@@ -425,7 +328,7 @@ def convert(source: Path, target: Path, network: str | None, overwrite: bool) ->
 
     facts = convert(source, target, network, overwrite=overwrite)
     shown = {name: printable(str(fact)) for name, fact in {**facts, "target": target}.items()}
-    _print("{target}: {network}, from {source} ({format}), license {license}".format_map(shown))
+    print_result("{target}: {network}, from {source} ({format}), license {license}".format_map(shown))
 
 
 def _network_text(row: dict[str, Any]) -> str:
