@@ -188,7 +188,7 @@ def plan(
     *,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Estimate what `render` with the same arguments would do and take, without painting.
+    """Estimate the time, memory and disk space of `render` with the same arguments, without painting.
 
     Parameters
     ----------
