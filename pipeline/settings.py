@@ -588,10 +588,7 @@ class Settings(WithRoles):
     def _overlap_suits_tile(cls, overlap: int, info: ValidationInfo) -> int:
         tile = info.data.get("tile")  # missing if it was itself refused
         if tile is not None and 2 * overlap >= tile and info.data.get("tile_grid") is None:
-            raise ValueError(
-                f"tile too small for its overlap: got tile {tile} and overlap {overlap}, "
-                "wanted an overlap below half the tile"
-            )
+            raise ValueError(f"got tile {tile} and overlap {overlap}, wanted an overlap below half the tile")
         return overlap
 
     @field_validator("aspect")

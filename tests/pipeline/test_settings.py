@@ -202,12 +202,12 @@ def test_wrong_values_are_refused(key, value, message):
 @pytest.mark.parametrize(("tile", "overlap"), [(256, 128), (64, 32), (100, 99)])
 def test_a_tile_must_be_larger_than_two_overlaps(tile, overlap):
     """Otherwise three tiles would meet in one place."""
-    assert "tile too small for its overlap" in complaint(tile=tile, overlap=overlap)
+    assert "wanted an overlap below half the tile" in complaint(tile=tile, overlap=overlap)
 
 
 def test_the_default_overlap_is_checked_too():
     """A small tile alone is enough to be wrong."""
-    assert "tile too small for its overlap" in complaint(tile=256)
+    assert "wanted an overlap below half the tile" in complaint(tile=256)
     assert Settings(tile=257).overlap == 128
 
 
