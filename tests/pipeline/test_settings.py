@@ -214,7 +214,7 @@ def test_the_default_overlap_is_checked_too():
 def test_a_tile_grid_needs_no_tile_that_suits_the_overlap():
     """With a grid of tiles `tile` does not count, so it cannot be too small; a refused one is one complaint."""
     assert Settings(tile=64, overlap=200, tile_grid=(2, 3)).tile_grid == (2, 3)
-    assert "tile too small" in complaint(tile=64, overlap=200, tile_grid=None)
+    assert "below half the tile" in complaint(tile=64, overlap=200, tile_grid=None)
 
 
 def test_an_unreadable_tile_is_one_complaint():
