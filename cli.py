@@ -1,125 +1,28 @@
 """The command line: reads arguments, calls the pipeline, prints. Nothing else is decided here.
 
-Exit codes: 0 done, 1 an expected error (one line on standard error), 2 wrong usage, 130 interrupted, 143 terminated.
 Whatever is slow to import is imported inside the command that needs it.
 """
 
-import errno
 import json
-import os
 import signal
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any
 
 import click
 
-from muralist.errors import MuralistError
-
 from .model.errors import printable
 from .options import Command, look_options, option, path, picture_options, run_options, settings_options
-from .pipeline.console import CHANGES, ELSEWHERE, LOG, shown
+from .pipeline.console import LOG
 from .pipeline.roles import PICTURE
-from .pipeline.streams import Forgiving
-
-INTERRUPTED, TERMINATED = 130, 143
-RESUMABLE = ("render", "batch")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command in the same way as Ctrl-C."""
-
-
-def _keep_streams() -> None:
-    """Make standard error forgiving, and see that no file gets the number of a standard stream that is closed."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
-    sys.stderr = cast(TextIO, Forgiving(sys.stderr or os.fdopen(2, "w", closefd=False)))
-
-
-def _print(text: str) -> None:
-    """Write a result to standard output, line by line; names in it were made printable when a line was put together."""
-    try:
-        click.echo("\n".join(map(printable, text.split("\n"))))
-    except OSError as error:
-        sys.stdout = cast(TextIO, Forgiving(sys.stdout))  # or Python would complain of the same once more
-        if error.errno == errno.EPIPE:  # the reader has enough, and all is done
-            return
-        raise click.ClickException(
-            f"standard output: the result cannot be written there ({error.strerror}); all else is done"
-        ) from error
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
-
-
-@contextmanager
-def _shown(ctx: click.Context) -> Iterator[None]:
-    """Show what is logged while a command runs, and words that are to change as of everything else, in a line, once."""
-    with shown() as ctx.obj, warnings.catch_warnings():
-        warnings.simplefilter("once", FutureWarning)
-        warnings.showwarning = lambda message, *_: CHANGES.warning(str(message))
-        yield
-
-
-@contextmanager
-def _failure_logged() -> Iterator[None]:
-    """Log why a command ends early; on standard error it is told in another way."""
-    try:
-        yield
-    except click.exceptions.Exit:
-        raise
-    except (MuralistError, click.ClickException) as error:
-        LOG.error(getattr(error, "message", None) or " ".join(str(error).split()), extra=ELSEWHERE)
-        raise
-    except KeyboardInterrupt:
-        LOG.error("interrupted", extra=ELSEWHERE)
-        raise
-    except Exception as error:
-        LOG.critical("failed because of a bug", exc_info=error, extra=ELSEWHERE)
-        raise
-
-
-class ErrorHandlingGroup(click.Group):
-    """Turns expected errors into one line; a bug keeps its traceback."""
-
-    def main(self, *args: Any, **options: Any) -> Any:
-        """Run a command as a program. What cannot be written to standard error stops nothing."""
-        if sys.stderr is sys.__stderr__:  # and not what somebody put in its place who calls this from Python
-            _keep_streams()
-        return super().main(*args, **options)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
-        before = signal.signal(signal.SIGTERM, _terminate)
-        try:
-            with _shown(ctx), _failure_logged():
-                return super().invoke(ctx)
-        except MuralistError as error:
-            raise click.ClickException(printable(" ".join(str(error).split()))) from error
-        except click.ClickException as error:  # of arguments, which may be names of files
-            error.message = printable(error.message)  # type: ignore[misc]
-            raise
-        except KeyboardInterrupt as stop:
-            more = "; rerun the same command to resume" if ctx.invoked_subcommand in RESUMABLE else ""
-            click.echo(f"muralist: interrupted{more}", err=True)
-            raise click.exceptions.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
-        finally:
-            signal.signal(signal.SIGTERM, before)
+from .program import ErrorHandlingGroup, print_result
 
 
 @click.group(cls=ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="muralist")
 def main() -> None:
-    """Turn photographs of any size into one seamless painting."""
+    """Turn photographs into paintings of any size, without seams."""
 
 
 @main.command(cls=Command)
@@ -132,30 +35,30 @@ def render(
 ) -> None:
     """Paint the photograph CONTENT in the style of a painting.
 
-    Rerun the same command to resume.
+    If it is interrupted, rerun the same command to resume.
     """
     from .pipeline.presets import load_settings
     from .pipeline.render import render
 
     sidecar = render(settings=load_settings(preset, flags, assignments), quiet=quiet, **how).sidecar
     if as_json:
-        _print(json.dumps(sidecar, indent=2))
+        print_result(json.dumps(sidecar, indent=2))
     elif not quiet:
         name, size = printable(sidecar["output"]), f"{sidecar['width']} x {sidecar['height']} px"
         score, threshold = sidecar["seam_score"], sidecar["seam_threshold"]
         chance = "too few to tell" if threshold is None else f"up to {threshold:.2f} is chance"
-        _print(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {score:.2f} ({chance})")
+        print_result(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {score:.2f} ({chance})")
 
 
-@main.command(cls=Command)
+@main.command(cls=Command, short_help="Paint many photographs with one command.")
 @click.argument("inputs", nargs=-1, required=True)
-@option("-o", "--output", type=path, required=True, group=PICTURE, help="Folder for the paintings.")
+@option("-o", "--output", type=path, required=True, group=PICTURE, help="Folder to write the paintings to.")
 @option("--name", group=PICTURE, help="Names, such as '{stem}-{style}.{ext}'.")
 @option(
     "--each-style",
     is_flag=True,
     group=PICTURE,
-    help="Paint every photograph in each style. By default styles are blended.",
+    help="Paint every photograph once per style. By default styles are blended.",
 )
 @option(
     "--raw-pairs",
@@ -168,8 +71,13 @@ def render(
 )
 @look_options
 @run_options
-@option("--finish-by", metavar="HH:MM", help="Skip pictures that would not be finished by then.")
-@option("--max-hours", type=float, common=False, help="Skip pictures that would take longer than this.")
+@option("--finish-by", metavar="HH:MM", help="Skip pictures that cannot be finished by then.")
+@option(
+    "--max-hours",
+    type=float,
+    common=False,
+    help="Skip pictures that cannot be finished within this time.",
+)
 @option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def batch(
     inputs: tuple[str, ...],
@@ -186,9 +94,9 @@ def batch(
     report: bool,
     **how: Any,
 ) -> None:
-    """Paint many photographs: folders, globs, pictures, .csv or .jsonl manifests.
+    """Paint many photographs: files, folders, globs, .csv or .jsonl manifests.
 
-    Rerun the same command to resume: what is painted is skipped. A photograph that fails stops no other; see
+    Rerun the same command to resume: finished paintings are skipped. A failure does not stop the rest; see
     OUTPUT/report.jsonl.
     """
     from .pipeline.batch.driver import BatchOptions
@@ -199,23 +107,26 @@ def batch(
     )
     found = run_batch(inputs, style, output, options, quiet=quiet, **how)
     if as_json:
-        _print(json.dumps(found.as_dict(), indent=2))
+        print_result(json.dumps(found.as_dict(), indent=2))
     elif not quiet:
-        _print(found.summary())
+        print_result(found.summary())
     raise click.exceptions.Exit(found.exit_code)
 
 
 @main.command(cls=Command)
 @picture_options
 def plan(preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_json: bool, **how: Any) -> None:
-    """Show what `render` with the same options would do, and the time, memory and disk space it would take."""
+    """Estimate the time, memory and disk space of a render.
+
+    Takes the same options as `render`, and paints nothing.
+    """
     from .pipeline.estimate import plan, table
     from .pipeline.presets import load_settings
 
     found = plan(settings=load_settings(preset, flags, assignments), **how)
     for notice in found["notices"]:
         LOG.warning(notice)
-    _print(json.dumps(found, indent=2) if as_json else table(found))
+    print_result(json.dumps(found, indent=2) if as_json else table(found))
 
 
 browser_option = click.option("--browser/--no-browser", default=True, help="Open the page, or only print its address.")
@@ -226,25 +137,28 @@ def _browse(page: Path, browser: bool, *, wait: bool) -> None:
     import webbrowser
 
     address = page.resolve().as_uri()
-    _print(address)
+    print_result(address)
     if browser and not webbrowser.open(address):
-        LOG.warning("no browser was found; open this address in one")
+        LOG.warning("no browser was found; open this address yourself")
     if wait:
         with suppress(KeyboardInterrupt):
-            LOG.info("Ctrl-C ends the view")
+            LOG.info("press Ctrl-C to stop")
             signal.pause()
 
 
 @main.command()
 @click.argument("painting", type=path)
 @click.option("--photograph", type=path, help="The photograph, if it was moved.")
-@click.option("-o", "--output", "page", type=path, help="Page.  [default: PAINTING.report.html]")
-@click.option("--single-file", is_flag=True, help="Put everything into one file; for small pictures.")
-@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+@click.option("-o", "--output", "page", type=path, help="Page to write.  [default: PAINTING.report.html]")
+@click.option(
+    "--single-file", is_flag=True, help="Write a single file instead of a page and a folder; for small pictures."
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def report(painting: Path, **options: Any) -> None:
-    """Write a page that shows PAINTING beside its photograph, down to single pixels, and how it was made.
+    """Write a page that shows PAINTING beside its photograph.
 
-    For the output folder of a batch, a page with all its paintings.
+    The page zooms to single pixels and shows how the painting was made. If PAINTING is the output folder of a batch,
+    the page shows all its paintings.
     """
     from .pipeline.viewer.gallery import write_gallery
     from .pipeline.viewer.report import write_report
@@ -252,20 +166,23 @@ def report(painting: Path, **options: Any) -> None:
     if not painting.is_dir():
         page = write_report(painting, **options)
     elif given := [name for name in ("photograph", "page", "single_file") if options[name]]:
-        raise click.UsageError(f"{given[0]} is for the page of one picture, but {painting} is a folder")
+        raise click.UsageError(f"{given[0]} applies to a single painting, but {painting} is a folder")
     else:
         page, notices = write_gallery(painting / "report.jsonl", pages=True)
         for notice in notices:
             LOG.warning(notice)
-    _print(str(page))
+    print_result(str(page))
 
 
 @main.command()
 @click.argument("picture", type=path)
-@click.option("--photograph", type=path, help="Another picture, to compare it with.")
+@click.option("--photograph", type=path, help="Picture to compare it with.")
 @browser_option
 def view(picture: Path, photograph: Path | None, browser: bool) -> None:
-    """Show PICTURE in the browser, down to single pixels; until Ctrl-C, unless it has a page of its own."""
+    """Show PICTURE in the browser, down to single pixels.
+
+    Opens its report if there is one. Otherwise a temporary page is shown until Ctrl-C.
+    """
     from .pipeline.viewer.report import report_path, viewed
 
     with viewed(picture, photograph) as page:
@@ -275,11 +192,14 @@ def view(picture: Path, photograph: Path | None, browser: bool) -> None:
 @main.command()
 @click.argument("left", type=path)
 @click.argument("right", type=path)
-@click.option("-o", "--output", type=path, help="Page to keep; otherwise it is gone after Ctrl-C.")
-@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+@click.option("-o", "--output", type=path, help="Page to write. Without it, the page is temporary.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @browser_option
 def compare(left: Path, right: Path, output: Path | None, overwrite: bool, browser: bool) -> None:
-    """Compare two paintings of the same shape in the browser: their pixels, and how they were made."""
+    """Compare two paintings in the browser.
+
+    Shows their pixels and how they were made. Both must have the same aspect ratio.
+    """
     from .pipeline.viewer.compare import compared, write_comparison
 
     if output is not None:
@@ -291,11 +211,16 @@ def compare(left: Path, right: Path, output: Path | None, overwrite: bool, brows
 
 @main.command()
 @click.argument("content", type=path)
-@click.option("-s", "--style", type=path, multiple=True, required=True, help="As for render.")
+@click.option(
+    "-s", "--style", type=path, multiple=True, required=True, help="Painting to take the style from; repeatable."
+)
 @click.option("-o", "--output", type=path, required=True, help="Folder for the small paintings.")
 @browser_option
 def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -> None:
-    """Paint CONTENT small, in several strengths and presets, and show each with the command to paint it large."""
+    """Paint small samples of CONTENT to choose a look from.
+
+    They differ in strength and preset; each is shown with the command that paints it large.
+    """
     from .pipeline.looks import paint_looks
 
     page, failures = paint_looks(content, style, output)
@@ -307,18 +232,21 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -
 @main.command()
 @click.argument("poster", type=path)
 @click.option("-o", "--output", type=path, required=True, help="A .pdf of sheets, or .tif of lanes.")
-@click.option("--sheet", help="Paper of every panel, such as A3 or 60x90cm.")
-@click.option("--roll", help="Width of a roll, such as 61cm, for lanes of the whole height.")
-@click.option("--overlap", default="10mm", show_default=True, help="Overlap of neighboring panels, for the glue.")
-@click.option("--dpi", type=float, help="Dots per inch, instead of what the poster states.")
+@click.option("--sheet", help="Cut sheets of this paper, such as A3 or 60x90cm.")
+@click.option("--roll", help="Cut lanes as wide as this roll, such as 61cm, and as high as the poster.")
+@click.option("--overlap", default="10mm", show_default=True, help="Overlap of neighboring panels, for gluing.")
+@click.option("--dpi", type=float, help="Dots per inch, instead of the resolution stored in the poster.")
 @click.option(
     "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Quality of JPEGs in a PDF."
 )
 @click.option("--lossless", is_flag=True, help="Store panels in a PDF without loss.")
-@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def panels(as_json: bool, **options: Any) -> None:
-    """Cut the finished POSTER into panels that are glued together: sheets of paper, or lanes of a roll."""
+    """Cut a finished POSTER into panels to be glued together.
+
+    Panels are sheets of paper in one PDF, or lanes of a roll as TIFFs.
+    """
     from .pipeline.panels import cut_panels
     from .pipeline.progress import counted
 
@@ -330,7 +258,7 @@ def panels(as_json: bool, **options: Any) -> None:
         f"{counted(found['columns'], 'column')}, for "
         f"{found['width_mm'] / 10:.1f} x {found['height_mm'] / 10:.1f} cm"
     )
-    _print(json.dumps(found, indent=2) if as_json else text)
+    print_result(json.dumps(found, indent=2) if as_json else text)
 
 
 several = partial(click.option, multiple=True, show_default=True)
@@ -343,58 +271,64 @@ several = partial(click.option, multiple=True, show_default=True)
 @settings_options("device", "workers", "threads")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def bench(as_json: bool, flags: dict[str, Any], **options: Any) -> None:
-    """Measure how fast this machine paints, so that `plan` knows.
+    """Measure how fast this machine paints, for `plan`.
 
-    All workers measure at the same time, as they would paint. On a few cores, vgg19 takes a minute at 512 px and
-    several at 1024 px in float32; `--network compact` takes seconds. No weight file is needed.
+    All workers run at the same time, as in a render. On a few cores, vgg19 in float32 takes a minute at 512 px and
+    several minutes at 1024 px; `--network compact` takes seconds. No weight file is needed.
     """
     from .pipeline.bench import bench, table
 
     found = bench(**flags, **options)
-    _print(json.dumps(found, indent=2) if as_json else table(found))
+    print_result(json.dumps(found, indent=2) if as_json else table(found))
 
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON: with a name, all settings it results in.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON; with NAME, all settings that result from it.")
 def presets(name: str | None, as_json: bool) -> None:
-    """List the presets, or show the one called NAME."""
+    """List the presets, or show the preset NAME."""
     from .pipeline.presets import load_settings, preset_names, preset_text
 
     if name is None:
         firsts = {each: preset_text(each).partition("\n")[0].lstrip("# ") for each in preset_names()}
-        _print(json.dumps(list(firsts), indent=2) if as_json else "\n".join(firsts.values()))
+        print_result(json.dumps(list(firsts), indent=2) if as_json else "\n".join(firsts.values()))
     elif as_json:
-        _print(load_settings(name).model_dump_json(indent=2))
+        print_result(load_settings(name).model_dump_json(indent=2))
     else:
         load_settings(name)  # a preset that does not work is refused, not shown
-        _print(preset_text(name).rstrip())
+        print_result(preset_text(name).rstrip())
 
 
 @main.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_context
 def networks(ctx: click.Context, as_json: bool) -> None:
-    """List the networks, where their weights are looked for, and how to get those that are missing."""
+    """List the networks and their weight files.
+
+    Shows where weight files are searched for, and how to get those that are missing.
+    """
     from .model.weight_files import installed
 
     if ctx.invoked_subcommand is None:
         rows = installed()
-        _print(json.dumps(rows, indent=2) if as_json else "\n\n".join(_network_text(row) for row in rows))
+        print_result(json.dumps(rows, indent=2) if as_json else "\n\n".join(_network_text(row) for row in rows))
 
 
 @networks.command()
 @click.argument("source", type=path)
 @click.argument("target", type=path)
-@click.option("--network", help="Network it holds, if its tensors alone do not tell.")
+@click.option("--network", help="Network it holds, if its tensors do not identify one.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing target.")
 def convert(source: Path, target: Path, network: str | None, overwrite: bool) -> None:
-    """Write the convolutions of the weight file SOURCE as a safetensors file, which is small and quick to load."""
+    """Convert the weight file SOURCE to safetensors.
+
+    Only the convolutions are kept, so TARGET is small and loads quickly.
+    """
     from .model.conversion import convert
 
     facts = convert(source, target, network, overwrite=overwrite)
     shown = {name: printable(str(fact)) for name, fact in {**facts, "target": target}.items()}
-    _print("{target}: {network}, from {source} ({format}), license {license}".format_map(shown))
+    print_result("{target}: {network}, from {source} ({format}), license {license}".format_map(shown))
 
 
 def _network_text(row: dict[str, Any]) -> str:

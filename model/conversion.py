@@ -61,7 +61,7 @@ def _facts(network: str, file: WeightFile, weights: Weights) -> dict[str, object
 def _spare(source: Path, target: Path, overwrite: bool) -> None:
     """Refuse to write over what the user did not mean to lose."""
     if source.resolve() == target.resolve():
-        raise WeightsError(str(target), "this is the file to be read; name another one to write")
+        raise WeightsError(str(target), "this is the input file; name another one to write")
     if target.exists() and not overwrite:
         raise WeightsError(str(target), "exists already; use --overwrite to replace it, or another name")
 
@@ -69,9 +69,7 @@ def _spare(source: Path, target: Path, overwrite: bool) -> None:
 def _fitting(file: WeightFile, content: Content) -> str:
     name = detect(content)
     if name is None:
-        raise WeightsError(
-            file.path, "its tensors are not all those of one network that muralist knows; name it with --network"
-        )
+        raise WeightsError(file.path, "its tensors do not identify a network; name it with --network")
     return name
 
 

@@ -94,7 +94,7 @@ class DivergedError(ModelError, ArithmeticError):
 
     def __str__(self) -> str:
         return (
-            f"the optimization diverged: the gradient at step {self.step} of a round is not finite, with a learning "
-            f"rate of {self.learning_rate:.2g} at last; use --precision float32, a lower learning_rate or smaller loss "
+            f"the optimization diverged: the gradient at step {self.step} of a round is not finite, even at a learning "
+            f"rate of {self.learning_rate:.2g}; use --precision float32, a lower learning_rate or smaller loss "
             "weights"
         )

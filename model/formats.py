@@ -111,7 +111,7 @@ def decode(path: str, content: bytes) -> Content:
         raise WeightsError(path, str(error)) from error
     except Exception as error:  # torch, NumPy, safetensors and zlib raise whatever they trip over
         what = re.split(r"\. |\n", str(error) or type(error).__name__)[0][:120]
-        raise WeightsError(path, f"is not a whole {KINDS[kind]} ({what}); fetch it again") from error
+        raise WeightsError(path, f"is not a complete {KINDS[kind]} ({what}); download it again") from error
 
 
 def normalize(content: Content, arch: Architecture) -> Weights:
@@ -191,7 +191,7 @@ def _color(found: Mapping[str, Any], key: str) -> Color:
     numbers = isinstance(values, list) and all(isinstance(value, float) and isfinite(value) for value in values)
     if numbers and len(values) == 3 and (key == "mean" or min(values) > 0):
         return values[0], values[1], values[2]
-    raise Refused(f"its record has {key} {values}, wanted three numbers, for std above 0; convert the file again")
+    raise Refused(f"its metadata has {key} {values}, wanted three numbers, for std above 0; convert the file again")
 
 
 def _torch(content: bytes) -> Content:
@@ -247,7 +247,7 @@ def _check_name(name: str) -> None:
     if TENSORS.fullmatch(name):
         return
     if name.startswith("torch._utils."):
-        raise ValueError(f"holds what {name} makes, not dense tensors")
+        raise ValueError(f"holds objects made by {name}, not dense tensors")
     raise _runs_code(name)
 
 
@@ -408,7 +408,7 @@ def _check_archive(content: bytes) -> None:
 def _check_size(size: int, content: bytes) -> None:
     most = min(MOST_BYTES, max(FEW_BYTES, MOST_TIMES * len(content)))
     if size > most:
-        raise Refused(f"unpacks to {size >> 20} MiB, wanted at most {most >> 20}; fetch it again")
+        raise Refused(f"unpacks to {size >> 20} MiB, wanted at most {most >> 20}; download it again")
 
 
 # ----------------------------------------------------------------------------------------------------------- MatConvNet

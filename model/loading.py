@@ -59,7 +59,7 @@ def read(file: WeightFile) -> Content:
     try:
         content = file.local_path.read_bytes()
     except OSError as error:
-        raise WeightsError(file.path, f"cannot be read any more ({error.strerror}); start again") from error
+        raise WeightsError(file.path, f"can no longer be read ({error.strerror}); start again") from error
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise WeightsError(file.path, "has changed since the render began; start again")
     return decode(file.path, content)
@@ -112,6 +112,6 @@ def _check(
         if not tensors[name].is_floating_point():
             raise WeightsError(path, f"{name} holds {tensors[name].dtype}, wanted floating-point numbers; {advice}")
         if not torch.isfinite(tensors[name].float()).all():
-            raise WeightsError(path, f"{name} holds values that are not finite; fetch the file again")
+            raise WeightsError(path, f"{name} holds values that are not finite; download the file again")
     if fits not in (None, arch.name):
         raise WeightsError(path, f"does not hold network {arch.name}: {advice}, or another file")

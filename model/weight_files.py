@@ -116,7 +116,7 @@ def record(file: BinaryIO) -> dict[str, Any]:
     metadata = head.get("__metadata__") if isinstance(head, dict) else None
     found = json.loads(str(metadata.get("muralist", "{}"))) if isinstance(metadata, dict) else {}
     if not isinstance(found, dict):
-        raise ValueError("its record is not a mapping")
+        raise ValueError("its metadata is not a mapping")
     return found
 
 
@@ -199,8 +199,9 @@ def _download(files: Sequence[PublishedFile]) -> PublishedFile:
     except (OSError, ValueError, HTTPException) as error:
         raise WeightsError(
             str(chosen.local_path),
-            f"not there, and {chosen.url} cannot be downloaded ({error}); fetch it elsewhere and put it there, or "
-            f"name a copy with --weights FILE, or use --network compact, which comes with muralist{_also(chosen)}",
+            f"not there, and {chosen.url} cannot be downloaded ({error}); download it by other means and put it "
+            "there, or name a copy with --weights FILE, or use --network compact, which comes with "
+            f"muralist{_also(chosen)}",
         ) from error
     return chosen
 
@@ -208,7 +209,7 @@ def _download(files: Sequence[PublishedFile]) -> PublishedFile:
 def _also(missing: PublishedFile) -> str:
     """Ending of a message: the network's other files that are there."""
     there = [each.name for each in PUBLISHED if each.network == missing.network and each.local_path.is_file()]
-    return f"; there are {', '.join(dict.fromkeys(there))}, to be named with --weights" if there else ""
+    return f"; there are {', '.join(dict.fromkeys(there))}, which --weights accepts" if there else ""
 
 
 def _fetch(chosen: PublishedFile) -> None:
@@ -219,4 +220,4 @@ def _fetch(chosen: PublishedFile) -> None:
             shutil.copyfileobj(answer, file, 2**20)
         found = _digest(file, "sha256"), _digest(file, "md5")
         if not chosen.is_file_of(*found):
-            raise ValueError(f"its hash is another one: SHA-256 {found[0][:16]}..., wanted {chosen.hash}")
+            raise ValueError(f"its hash differs: SHA-256 {found[0][:16]}..., wanted {chosen.hash}")

@@ -1,8 +1,8 @@
-"""Turn photographs of any size into one seamless painting.
+"""Turn photographs into paintings of any size, without seams.
 
     result = muralist.render("photo.jpg", "painting.jpg", "poster.tif", muralist.Settings(size=8000))
 
-Names are imported when they are used first, so that `import muralist` takes no time.
+Names are imported on first use, so that `import muralist` is fast.
 """
 
 import logging

@@ -2,4 +2,4 @@
 
 
 class MuralistError(Exception):
-    """Base of everything that muralist raises on purpose; the message says what was found and what to do."""
+    """Base of all errors that muralist raises on purpose; the message says what was found and what to do."""

@@ -207,6 +207,11 @@ def _add_log_file(ctx: click.Context, option: click.Parameter, file: Path | None
         LOG.debug("muralist %s, %s", version("muralist"), ctx.info_name, extra=ELSEWHERE)
 
 
+def _check_port(ctx: click.Context, option: click.Parameter, port: int | None) -> int | None:
+    # Not as the option's type, whose help would end in [0<=x<=65535].
+    return None if port is None else click.IntRange(0, 65535).convert(port, option, ctx)
+
+
 def _tell_of_keep_run(ctx: click.Context, option: click.Parameter, given: bool) -> None:
     if given:
         ctx.meta["keep"] = True
@@ -219,7 +224,7 @@ look_options = options(
         type=path,
         multiple=True,
         group=PICTURE,
-        help="Painting whose style to take; repeatable. A folder of pictures counts as one.",
+        help="Painting to take the style from; repeatable. A folder of pictures counts as one.",
     ),
     option(
         *("-p", "--preset"),
@@ -227,13 +232,13 @@ look_options = options(
         group=LOOK,
         metavar="NAME",
         shell_complete=completed(preset_names),
-        help="Name or file of a preset.",
+        help="Name of a preset, or a preset file.",
     ),
     settings_options(),
     option(
         "--set", "assignments", multiple=True, metavar="KEY=VALUE", group=LOOK, help="Any other setting; repeatable."
     ),
-    option("--overwrite", is_flag=True, help="Replace what exists."),
+    option("--overwrite", is_flag=True, help="Replace existing files."),
 )
 picture_options = options(
     click.argument("photo", metavar="CONTENT", type=path),
@@ -257,12 +262,13 @@ run_options = options(
         help="Keep the folder with intermediate canvases.",
     ),
     option("--keep", is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_tell_of_keep_run),
-    option("--report", is_flag=True, help="Write a page to view each painting in the browser."),
+    option("--report", is_flag=True, help="Also write a page to view in the browser."),
     option(
         "--live",
-        type=click.IntRange(0, 65535),
+        type=int,
         is_flag=False,
         flag_value=0,
+        callback=_check_port,
         metavar="[PORT]",
         help="Show progress in a browser. The address is printed.",
     ),

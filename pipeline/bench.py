@@ -267,6 +267,8 @@ def table(found: dict[str, Any]) -> str:
             "",
             *lines,
             "",
-            f"kept in {kept}, for muralist plan" if kept else "not kept, for muralist's cache folder cannot be written",
+            f"cached in {kept}, for muralist plan"
+            if kept
+            else "not cached, since muralist's cache folder is not writable",
         ]
     )

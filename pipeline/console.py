@@ -107,7 +107,7 @@ class LogFile(logging.FileHandler):
         """Tell once that the disk is full, say; painting goes on."""
         if not self._failed:
             self._failed = True
-            LOG.warning("%s: the log cannot be written any more; painting goes on", self.baseFilename)
+            LOG.warning("%s: the log can no longer be written; painting goes on", self.baseFilename)
 
 
 def _is_no_log(path: Path) -> str | None:
@@ -115,10 +115,10 @@ def _is_no_log(path: Path) -> str | None:
     if not path.exists():
         return None
     if not path.is_file():
-        return "this is no file"
+        return "this is not a regular file"
     with path.open("rb") as file:
         begin = file.read(16)
-    return None if not begin or _LINE.match(begin) else "this file holds something else than a log"
+    return None if not begin or _LINE.match(begin) else "this file is not a log"
 
 
 @contextmanager

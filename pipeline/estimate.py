@@ -188,7 +188,7 @@ def plan(
     *,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Estimate what `render` with the same arguments would do and take, without painting.
+    """Estimate the time, memory and disk space of `render` with the same arguments, without painting.
 
     Parameters
     ----------
@@ -328,7 +328,7 @@ def table(found: dict[str, Any]) -> str:
     ]
     measured = f"measured on {found['measured_on']}" if found["measured_on"] else "measured"
     if found["busy"] is not None:
-        measured += f" while other programs took {found['busy']:.0%} of the processors; not kept"
+        measured += f" while other programs took {found['busy']:.0%} of the processors; not cached"
     gib = {name: found[f"{name}_bytes"] / 2**30 for name in ("worker", "driver", "disk")}
     return "\n".join(
         [

@@ -14,24 +14,24 @@ from .viewer.overview import ReadCanvas, overview
 
 @dataclass(frozen=True)
 class Event:
-    """A painting under way, once a level is laid out and after each of its rounds.
+    """The state of a painting in progress: when a level starts, and after each of its rounds.
 
     Attributes
     ----------
     name : str
-        Of the painting's file.
+        Name of the painting's file.
     level, levels : int
-        Level that is painted, from 1, the coarsest, and how many there are.
+        Number of the current level, 1 for the coarsest, and of all levels.
     height, width : int
         Size of the level, px.
     step, steps : int
-        Steps made at this level, of how many.
+        Steps done at this level, and all of its steps.
     share : float
-        Of the whole painting's work that is done, from 0 to 1.
+        Share of the whole painting that is done, 0 to 1.
     seconds_left : float or None
-        Until all levels are painted, at the rate until now; None before the first steps.
+        Estimated time until all levels are painted; None before the first steps.
     losses : mapping
-        Of the whole picture, by name, without weights; `total` is the sum with them.
+        Losses of the whole picture by name, unweighted; `total` is their weighted sum.
     """
 
     name: str
@@ -47,9 +47,9 @@ class Event:
     _read: Callable[[int], np.ndarray] = field(repr=False, compare=False)
 
     def pixels(self, side: int = 1024) -> np.ndarray:
-        """Read the newest canvas, shrunk to a long side of at most `side` px: (h, w, 3), uint8.
+        """Read the latest canvas, shrunk to a long side of at most `side` px: (h, w, 3), uint8.
 
-        Only until the callback returns: the canvas goes with the next rounds.
+        Call it before the callback returns; later rounds delete the canvas.
         """
         return self._read(side)
 

@@ -159,7 +159,7 @@ def _left_out(path: Path, metadata: Carried) -> Iterator[str]:
     """What has no room in a JPEG."""
     for name, block in (("XMP", metadata.xmp), ("IPTC", metadata.iptc)):
         if block and len(block) > MOST_JPEG_METADATA and path.suffix.lower() in (".jpg", ".jpeg"):
-            yield f"{path}: left out {len(block)} bytes of {name}, too many for a JPEG; .tif or .png hold them"
+            yield f"{path}: left out {len(block)} bytes of {name}, too many for a JPEG; .tif and .png can hold them"
 
 
 def write_proof(finished: FinalImage, path: Path, icc: bytes) -> dict[str, Any]:

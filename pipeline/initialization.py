@@ -55,8 +55,8 @@ def stretch_notice(init: Picture, height: int, width: int) -> str:
     if abs(init.height * width / (init.width * height) - 1) * min(init.height, init.width, height, width) <= 1:
         return ""
     return (
-        f"{init.path}: the picture to start from is {init.width} x {init.height} px, another shape than the painting "
-        f"of {width} x {height} px; it is resized to fit exactly"
+        f"{init.path}: the starting picture has {init.width} x {init.height} px, another aspect ratio than the "
+        f"painting of {width} x {height} px; it is stretched to fit"
     )
 
 

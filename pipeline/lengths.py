@@ -88,8 +88,8 @@ def parse_print(text: str, what: str = "print size") -> Paper:
     if match is None:
         known = " ".join(name.upper() if len(name) < 4 else name.title() for name in _PAPERS_MM)
         raise SettingsError(
-            f"got {what} {text!r}, wanted two lengths and a unit (cm, mm, in) such as 60x90cm, or a paper "
-            f"({known}), with landscape or portrait behind it or not"
+            f"got {what} {text!r}, wanted two lengths and a unit (cm, mm, in) such as 60x90cm, or a paper ({known}), "
+            "optionally followed by landscape or portrait"
         )
     paper = Paper(float(match[1]), float(match[2]), _UNITS_MM[match[3].lower()], _lies(match[4]))
     if not all(0 < side * paper.unit_mm <= MAX_SIDE_MM for side in paper[:2]):

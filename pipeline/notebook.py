@@ -21,9 +21,9 @@ SIDE: Final = 768  # px, long side of the picture
 
 
 def notebook(side: int = SIDE) -> Callable[[Event], None]:
-    """Give what shows a painting under way below the cell that paints it; for `on_progress` of one `render`.
+    """Return a callable for `on_progress` that shows the painting below the notebook cell; for one call of `render`.
 
-    The line changes after every round. So does the picture, as long as that takes less than a hundredth of the time.
+    The text is updated after every round, and so is the picture while that takes less than a hundredth of the time.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"{folder}: the folder cannot be made ({error.strerror}); name another", path=folder
+            f"{folder}: the folder cannot be created ({error.strerror}); name another", path=folder
         ) from error
 
 
@@ -75,7 +75,8 @@ def keep_times(source: Path, output: Path) -> None:
         os.utime(output, ns=(times.st_atime_ns, times.st_mtime_ns), follow_symlinks=False)
     except OSError as error:
         raise OutputError(
-            f"{output}: cannot have the times of {source} ({error.strerror}); switch keep_times off", path=output
+            f"{output}: cannot be given the file times of {source} ({error.strerror}); switch keep_times off",
+            path=output,
         ) from error
 
 

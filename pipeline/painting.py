@@ -75,8 +75,8 @@ class RenderDriver:
         now, before = (self.context.device, self.context.precision), (self.state.device, self.state.precision)
         if self.state.device and now != before:
             raise ClusterError(
-                f"this painting was begun on {' in '.join(before)}, now the workers compute on {' in '.join(now)}; "
-                "use --device and --precision, or start over with --restart"
+                f"this painting was begun on {' in '.join(before)}, but the workers now compute on "
+                f"{' in '.join(now)}; use --device and --precision, or start over with --restart"
             )
         self.state.device, self.state.precision = now
 
@@ -187,7 +187,7 @@ class RenderDriver:
             self._tell_of(result.trouble)
 
     def _tell_of(self, trouble: str) -> None:
-        notice = f"rounds are not recorded as CUDA graphs, but started operation by operation: {trouble}"
+        notice = f"CUDA graphs could not be recorded, so operations are launched one by one: {trouble}"
         if trouble and notice not in self.state.notices:
             self.state.notices.append(notice)
 
@@ -213,7 +213,7 @@ class RenderDriver:
                 continue
             self.state.halvings = level.halvings
             tiles = counted(len(level.grid), "tile")
-            self.state.notices.append(f"level {level.index + 1} was painted in {tiles}: {error}")
+            self.state.notices.append(f"level {level.index + 1} was split into {tiles}: {error}")
             self._note()
             return
 

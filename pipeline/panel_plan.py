@@ -76,7 +76,7 @@ def _cut(height: int, width: int, sheet: tuple[float, float], overlap: str, dpi:
     areas = [pixels_of(max(0.0, side - 2 * MARGIN_MM), dpi) for side in sheet]
     if min(areas) < 2 * shared + 1:
         raise SettingsError(
-            f"got sheet {name!r} and overlap {overlap!r}, wanted sheets more than twice their overlap wide within "
+            f"got sheet {name!r} and overlap {overlap!r}, wanted sheets more than twice as wide as the overlap within "
             f"margins of {MARGIN_MM:.0f} mm"
         )
     rows, cols = (_axis(side, area, shared) for side, area in zip((height, width), areas, strict=True))
@@ -91,7 +91,7 @@ def _on_roll(height: int, width: int, roll: str, overlap: str, dpi: float) -> Pl
     lane = pixels_of(parse_length(roll, "roll", MAX_SIDE_MM), dpi)
     if lane < 2 * shared + 1:
         raise SettingsError(
-            f"got roll {roll!r} and overlap {overlap!r}, wanted a roll more than twice its overlap wide"
+            f"got roll {roll!r} and overlap {overlap!r}, wanted a roll more than twice as wide as the overlap"
         )
     return Plan([Cut(0, height)], _axis(width, lane, shared), shared, dpi, None)
 

@@ -108,7 +108,7 @@ def _density(poster: Path, picture: Stored, dpi: float | None) -> float:
     """Dots per inch."""
     found = dpi if dpi is not None else picture.dpi[0] if picture.dpi else None
     if found is None:
-        raise SettingsError(f"{poster}: it does not say how large it is to be printed; tell its resolution with --dpi")
+        raise SettingsError(f"{poster}: it states no resolution for printing; give one with --dpi")
     if not 0 < found <= MAX_DPI:
         raise SettingsError(f"got {found:g} dpi, wanted more than 0 and at most {MAX_DPI:.0f}")
     return float(found)

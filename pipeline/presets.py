@@ -75,7 +75,7 @@ def load_settings(
     *,
     foreign: bool = False,
 ) -> Settings:
-    """Settings from a preset, flags, assignments and a picture's own, each source beating those before it.
+    """Combine settings from a preset, flags, assignments and a manifest; later sources override earlier ones.
 
     Parameters
     ----------
@@ -84,21 +84,21 @@ def load_settings(
     overrides : mapping, optional
         Values of command-line flags; None means the flag was not given.
     assignments : sequence of str
-        ``key=value`` texts, the value written as in YAML. A list or mapping replaces the whole
-        of what it overrides.
+        ``key=value`` texts, with the value in YAML. A list or mapping replaces the old value
+        as a whole.
     own : mapping, optional
-        What a manifest says for one picture.
+        What a manifest sets for one picture.
     place : str
-        Where it says so, such as ``list.csv:3``.
+        Where it does, such as ``list.csv:3``.
     foreign : bool
-        Whether the preset was named by a manifest. Of a file that a stranger named, which may be any, nothing is shown
-        unless it is a preset; so it is with those that a preset extends.
+        Whether a manifest named the preset. Errors then show a file's contents only if it is a preset, since
+        a stranger may name any file; the same holds for files that a preset extends.
 
     Raises
     ------
     SettingsError
-        In one line. A file or an assignment that cannot be read is reported at once; wrong keys
-        and values are reported all together.
+        In one line. A file or an assignment that cannot be parsed is reported alone; wrong keys
+        and values are all reported together.
 
     >>> load_settings(overrides={"tile": 512, "size": None}, assignments=["learning_rate=1e-3"]).learning_rate
     (0.001,)
@@ -155,8 +155,8 @@ def _check_harmless(layers: Iterable[_Layer]) -> None:
         for key, entry in layer.items():
             if key in Settings.names(scope="machine") and entry.value not in (None, Settings.model_fields[key].default):
                 raise SettingsError(
-                    f"{entry.place}: {key}: got {_short(entry.value)} in a preset, wanted it on the command line only; "
-                    f"use its flag or --set {key}=..."
+                    f"{entry.place}: {key}: got {_short(entry.value)} in a preset, where it is not allowed; use its "
+                    f"flag or --set {key}=..."
                 )
             if key in Settings.names(scope="picture") and entry.value not in (None, FACES):
                 raise SettingsError(
@@ -317,7 +317,8 @@ def _parse_foreign(text: str, source: str) -> _Layer:
     if layer.keys() <= {*Settings.model_fields, *Settings.old_names(), "extends", "for_network"}:
         return layer
     raise SettingsError(
-        f"{source}: this is no preset, wanted a file of settings; if it is yours, `muralist presets {source}` says more"
+        f"{source}: this is not a preset, wanted a file of settings; if it is yours, `muralist presets {source}` "
+        "says more"
     )
 
 

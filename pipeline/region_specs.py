@@ -135,6 +135,6 @@ _OPTIONS: Final[dict[str, Callable[[str, str], Any]]] = {
 def check_regions(texts: Sequence[str]) -> None:
     """Refuse regions that cannot be read, and too many of them. Raises `SettingsError`."""
     if len(texts) > MOST_REGIONS:
-        raise SettingsError(f"got {len(texts)} regions, wanted at most {MOST_REGIONS}; join those of the same style")
+        raise SettingsError(f"got {len(texts)} regions, wanted at most {MOST_REGIONS}; merge those of the same style")
     for text in texts:
         parse_region(text)

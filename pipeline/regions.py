@@ -219,7 +219,7 @@ def read_regions(
     rest = _rest(masks)
     if rest >= LEAST_CLAIM and not styles and settings.active_style_layers:
         raise SettingsError(
-            "got regions that leave a part of the picture to no style, wanted one for it; name it with --style"
+            "got regions that leave part of the picture without a style, wanted one for it; name it with --style"
         )
     regions = Regions(
         specs,
@@ -259,7 +259,7 @@ def _cropped(mask: Mask, name: str, crop: Crop) -> Mask:
     values = crop(mask.picture).pixels
     found = replace(mask, values=values)
     if not _highest(values):
-        raise PictureError(f"{name}: got a mask that is empty where the photograph is not cropped away", path=mask.path)
+        raise PictureError(f"{name}: got a mask that is black everywhere after cropping", path=mask.path)
     return found
 
 

@@ -115,16 +115,16 @@ def render(
     live_host: str = LOCAL,
     on_progress: Callable[[Event], object] | None = None,
 ) -> RenderResult:
-    """Paint a photograph in the style of a painting, or resume what was interrupted.
+    """Paint a photograph in the style of a painting, or resume an interrupted render.
 
     Parameters
     ----------
     photo : path
         The photograph, of any kind in `muralist.pipeline.pictures.formats`; `scan.tif#2` is a page of a TIFF.
     style : path or sequence of paths
-        The painting, or several; a folder of pictures counts as one. `[]` if regions claim the whole picture.
+        The painting, or several; a folder of pictures counts as one. `[]` if regions cover the whole picture.
     output : path
-        The format follows from the extension. A sidecar `OUTPUT.json` is written beside it.
+        The painting to write, in the format of its extension. A sidecar `OUTPUT.json` is written beside it.
     settings : Settings, optional
         `Settings(size=4000)`, or `load_settings("poster", {"size": 4000})` for a preset with changes.
     overwrite : bool
@@ -132,28 +132,28 @@ def render(
     restart : bool
         Whether to discard an interrupted run and start over.
     keep_run : bool
-        Whether to leave the run folder after a success.
+        Whether to keep the run folder after success.
     quiet : bool
         Whether to leave out the progress bars.
     loss_lines : bool
-        Whether to log the losses at the start of every level and after every round as information (`muralist.losses`),
-        not only as details.
+        Whether to log the losses (logger `muralist.losses`) at level INFO instead of DEBUG, at the start of every level
+        and after every round.
     loss_plot : path, optional
         PNG, SVG or PDF to plot the losses into.
     report : bool
         Whether to write a page about the painting as well, see `muralist.pipeline.viewer.report`.
     live : int, optional
-        Port for a page that shows the painting while it grows, 0 for one that is free; its address is told.
+        Port for a page that shows the painting in progress, 0 for any free port; the address is logged.
     live_host : str
         Address of this machine that the page is served on.
     on_progress : callable, optional
-        Is told an `Event` after every round, such as `muralist.notebook()`. Painting waits for it.
+        Called with an `Event` after every round, such as `muralist.notebook()`. Painting waits until it returns.
 
     Raises
     ------
     MuralistError
-        With what was found, what was wanted, and what to do. Once a level was begun, what was painted stays in the run
-        folder (but for a painting that diverged), and the same call resumes it.
+        With what was found, what was wanted, and what to do. Once a level was begun, the work so far stays in the run
+        folder, and the same call resumes it (unless the painting diverged).
 
     Notes
     -----
@@ -303,8 +303,8 @@ def _storage_errors_told(folder: RunFolder) -> Iterator[None]:
             ) from error
         if error.errno in GONE:
             raise OutputError(
-                f"{error.filename or folder.base.root}: {error.strerror}, wanted a file of this run; somebody removed "
-                f"or damaged it while it was painted: see that the folder is there, then {START_OVER}"
+                f"{error.filename or folder.base.root}: {error.strerror}, wanted a file of this run; it was removed "
+                f"or damaged during painting: check the folder, then {START_OVER}"
             ) from error
         raise
 
@@ -317,7 +317,7 @@ def _check_room(plan: RenderPlan, folder: RunFolder) -> None:
     free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(plan)
     if needed > free:
         raise OutputError(
-            f"{folder.base.local.parent}: painting needs {needed / 2**30:.1f} GiB there for a while, but "
+            f"{folder.base.local.parent}: painting needs {needed / 2**30:.1f} GiB there temporarily, but "
             f"{free / 2**30:.1f} GiB are free; free some space, or name another folder with --scratch"
         )
 

@@ -269,8 +269,8 @@ def _extras(
 def _check_proof(settings: Settings, profile: bytes | None) -> None:
     if settings.proof and profile is None:
         raise SettingsError(
-            f"proof shows how a print will look: got profile {settings.profile}, which means sRGB here, wanted a "
-            "printer's; name its ICC file with --profile"
+            f"proof needs a printer's profile: got profile {settings.profile}, which means sRGB here; name the "
+            "printer's ICC file with --profile"
         )
 
 
@@ -311,7 +311,7 @@ def _notices(
     if styles and not settings.active_style_layers:
         found.append("style_weight is 0: the style pictures do not count and are not read")
     if styles and regions is not None and not regions.has_rest:
-        found.append(f"the regions claim all of the picture, and nothing is left for {styles[0]}")
+        found.append(f"the regions cover the whole picture, so {styles[0]} is not used")
     if init is not None:
         found.append(stretch_notice(init, final.height, final.width))
     if settings.protect == FACES and (regions is None or regions.faces is None):
@@ -325,13 +325,13 @@ def _check_lengths(styles: Sequence[Style], settings: Settings) -> None:
         return
     if any(style.width_mm is not None for style in styles):
         raise SettingsError(
-            "got the width of a style picture without a print size, wanted one for strokes as large as on the wall, "
-            "such as --print 60x90cm"
+            "got style_width without a print size, wanted both, so that strokes are as large as the original's; give "
+            "one, such as --print 60x90cm"
         )
     if any(style.stroke is not None and style.stroke.is_mm for style in styles):
         raise SettingsError(
-            "got a stroke on paper without a print size, wanted one, such as --print 60x90cm, or a stroke in pixels, "
-            "such as --stroke 24px"
+            "got a stroke width on paper without a print size, wanted one, such as --print 60x90cm, or a stroke in "
+            "pixels, such as --stroke 24px"
         )
 
 
@@ -345,7 +345,7 @@ def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:
     record, read = sidecar_path(output), [place_of(path).file.resolve() for path in inputs]
     for path in (output, record):
         if path.resolve() in read:
-            raise OutputError(f"{path}: this is one of the files to be read; name another output", path=output)
+            raise OutputError(f"{path}: this is an input file; name another output", path=output)
     if record.exists() and not overwrite:
         raise OutputError(f"{record}: exists already; use --overwrite to replace it, or another name", path=record)
 
@@ -355,9 +355,7 @@ def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: boo
     taken = {place_of(path).file.resolve() for path in others}
     for path in extras:
         if path.resolve() in taken:
-            raise OutputError(
-                f"{path}: this file is also to be read, or written with something else; name another", path=path
-            )
+            raise OutputError(f"{path}: this file is also an input or another output; name another", path=path)
         check_place(path, overwrite=overwrite)
         taken.add(path.resolve())
 

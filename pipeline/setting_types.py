@@ -81,7 +81,7 @@ def can_name_file(text: str) -> bool:
 
 def _name_of_file(text: str) -> str:
     if not can_name_file(text):
-        raise _wanted("a text that can name a file")
+        raise _wanted("a file name")
     return text
 
 
@@ -122,7 +122,7 @@ _PORT: Final = r"0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}
 
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool)]
-Text = Annotated[str, AfterValidator(_matching("(?s).+", "a text of at least one character"))]
+Text = Annotated[str, AfterValidator(_matching("(?s).+", "a non-empty text"))]
 FileName = Annotated[Text, AfterValidator(_name_of_file)]
 Weight = Annotated[Float, Field(ge=0)]
 LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]

@@ -97,35 +97,35 @@ class Settings(WithRoles):
     weights: FileName | None = setting(
         None,
         LOOK,
-        "File with the network's weights, or the name of a published one, instead of the usual one.",
+        "Weight file of the network, or the name of a published one, instead of the default one.",
         flag=True,
     )
     pooling: Literal["network", "max", "average", "l2"] = setting(
         "network",
         LOOK,
-        "How the network shrinks its features; `network` pools as it was trained.",
+        "Pooling of the network; `network` is what it was trained with.",
         speed=True,
         style_cache=True,
     )
     pool_rescale: bool = setting(
         False,
         LOOK,
-        "Multiply what average and L2 pooling give, so that features stay as large as with max pooling.",
+        "Scale up the output of average and L2 pooling to the magnitude that max pooling gives.",
         speed=True,
         style_cache=True,
     )
     padding: Literal["network", "reflect", "replicate", "zeros"] = setting(
         "network",
         LOOK,
-        "What the network sees beyond the canvas; `network` pads as it was trained.",
+        "Padding at the edges of the canvas; `network` is what it was trained with.",
         speed=True,
         style_cache=True,
     )
     style_layers: LayerWeights = setting(
         DEFAULT_STYLE_LAYERS,
         LOOK,
-        "Layers whose statistics describe the style, each with its weight. `relu4_1/2` is the layer "
-        "of the picture at half its size; so are /4, /8 and /16.",
+        "Layers whose statistics describe the style, each with its weight. `relu4_1/2` is relu4_1 of the picture at "
+        "half its size; /4, /8 and /16 work, too.",
     )
     content_layers: LayerWeights = setting(
         {"relu4_2": 1.0}, LOOK, "Layers whose features describe the content, each with its weight."
@@ -150,23 +150,25 @@ class Settings(WithRoles):
         common=True,
     )
     content_weight: Weight | None = setting(
-        None, LOOK, "Weight of the content loss, instead of the one that is found for `strength`.", rivals=("strength",)
+        None, LOOK, "Weight of the content loss, instead of one found from `strength`.", rivals=("strength",)
     )
     luminance_weight: Weight | None = setting(
         None,
         LOOK,
-        "Weight of the luminance loss, which keeps light and dark where the photograph has them, instead of the one "
-        "found for `strength`. Without one, it does not count where `content_weight` is given.",
+        "Weight of the luminance loss, which keeps light and dark where the photograph has them, instead of one "
+        "found from `strength`. If only `content_weight` is given, this is 0.",
     )
-    tv_weight: Weight = setting(50.0, LOOK, "Weight of the TV loss, which keeps grain out of calm paint.")
-    tv_chroma: Weight = setting(60.0, LOOK, "How much more the TV loss counts specks of color than of light.")
+    tv_weight: Weight = setting(50.0, LOOK, "Weight of the total variation (TV) loss, which smooths out grain.")
+    tv_chroma: Weight = setting(
+        60.0, LOOK, "How much more the TV loss counts changes of color than changes of lightness."
+    )
     loss_pixels: Int | None = setting(
-        None, LOOK, "Losses that are sums over the picture count as if it had this many pixels.", ge=1
+        None, LOOK, "Scale losses that are sums over the picture to a picture of this many pixels.", ge=1
     )
     normalize_gradients: bool = setting(
         False,
         LOOK,
-        "Divide the gradient of every layer by its L1 norm, as jcjohnson's option of that name.",
+        "Divide the gradient of every layer by its L1 norm, like jcjohnson's option of that name.",
         speed=True,
     )
     style_scale: Listed[StyleScale] = setting(
@@ -196,12 +198,12 @@ class Settings(WithRoles):
         rivals=("style_scale", "style_width"),
     )
     style_blend: Listed[Weight] | None = setting(
-        None, LOOK, "Shares of several styles, one for each; equal ones if not given.", flag=True
+        None, LOOK, "Shares of several styles, one for each. By default they are equal.", flag=True
     )
     style_mask: Named[FileName] | None = setting(
         None,
         REGIONS,
-        "Masks, one for each style picture: white where that painting counts.",
+        "Masks, one for each style picture: white where the style is taken from.",
         flag=True,
         repeatable=True,
         scope="picture",
@@ -209,23 +211,23 @@ class Settings(WithRoles):
     regions: Regions | None = setting(
         None,
         REGIONS,
-        "Region in another style, MASK=STYLE; repeatable. "
-        "MASK is a gray picture, or one color of a color-coded one, labels.png#RRGGBB; what no region claims belongs "
-        "to `style`. Options follow after commas: scale, width or stroke (as `style_scale`, `style_width` and "
-        "`stroke`), strength (times that of the painting), color and style-mask.",
+        "Region in another style, MASK=STYLE; repeatable. MASK is a gray picture, or one color of a color-coded "
+        "picture, labels.png#RRGGBB; what lies in no region is painted after `style`. Options follow, separated by "
+        "commas: scale, width or stroke (as `style_scale`, `style_width` and `stroke`), strength (times that of the "
+        "painting), color and style-mask.",
         flag="--region",
         common=True,
         repeatable=True,
         scope="picture",
     )
     region_fit: bool = setting(
-        False, REGIONS, "Stretch masks of another shape than the photograph's to fit it.", flag=True
+        False, REGIONS, "Stretch masks that have another aspect ratio than the photograph.", flag=True
     )
     region_inset: Share = setting(
         0.0,
         REGIONS,
-        "How far within a region's edge its style is measured, as a share of how far a layer sees: the "
-        "more, the less of it goes over the edge.",
+        "How far inside a region's edge its style is measured, as a share of how far each layer sees. A larger share "
+        "lets less style cross the edge.",
     )
     strength_map: FileName | None = setting(
         None,
@@ -237,8 +239,8 @@ class Settings(WithRoles):
     protect: FileName | None = setting(
         None,
         REGIONS,
-        "Mask of what stays a photograph, or `faces`. A gray picture, white where the photograph shows "
-        "through, with soft edges; `faces` finds faces (extra `faces`).",
+        "Mask of the parts to leave unpainted, or `faces`. A gray picture, white where the photograph shows through; "
+        "its edges are softened. `faces` detects faces (needs the extra `faces`).",
         flag=True,
         common=True,
         scope="picture",
@@ -246,9 +248,9 @@ class Settings(WithRoles):
     color: Literal["style", "luminance", "statistics"] = setting(
         "style",
         LOOK,
-        "Where the colors come from. "
-        "From the style; from the photograph, with only light painted (`luminance`); or from a style picture recolored "
-        "to the photograph's mean and covariance (`statistics`).",
+        "Where the colors come from. `style`: from the style picture. `luminance`: from the photograph, only "
+        "lightness is painted. `statistics`: from the style picture, recolored to the photograph's mean and "
+        "covariance.",
         flag=True,
         common=True,
         was="colours",
@@ -260,21 +262,25 @@ class Settings(WithRoles):
         "What the painting starts from: `content`, `blank` (the network's mean color) or a file.",
         flag=True,
     )
-    noise: Literal["uniform", "gaussian"] = setting("uniform", LOOK, "Distribution of the noise in the start.")
-    noise_ratio: Share = setting(0.0, LOOK, "Share of noise in the start; 1 starts from noise alone.", flag=True)
+    noise: Literal["uniform", "gaussian"] = setting(
+        "uniform", LOOK, "Distribution of the noise in the starting picture."
+    )
+    noise_ratio: Share = setting(0.0, LOOK, "Share of noise in the starting picture; 1 is noise alone.", flag=True)
     noise_amplitude: Share = setting(
-        0.078, LOOK, "Half width of uniform noise, deviation of gaussian, as a share of the color range."
+        0.078,
+        LOOK,
+        "Half width of uniform noise, or standard deviation of gaussian noise, as a share of the color range.",
     )
 
     base_size: Int = setting(192, LOOK, "Long side of the coarsest level, in pixels.", ge=64, le=8192, was="coarse")
     level_ratio: Float = setting(
-        2.0, LOOK, "How many times as long a level's sides may be as those of the level before.", ge=1.1, le=4
+        2.0, LOOK, "Largest ratio between the sides of a level and those of the level before.", ge=1.1, le=4
     )
     detail: Share = setting(
         1.0,
         LOOK,
-        "Share of the photograph's finer detail that a level adds to the enlarged painting it starts from, "
-        "where the content counts.",
+        "Share of the photograph's fine detail that is added to the enlarged painting at the start of a level, if "
+        "the content loss counts.",
     )
     steps: Listed[Steps] = setting(
         (120, 80, 50, 25, 20, 15),
@@ -287,8 +293,8 @@ class Settings(WithRoles):
     learning_rate: Annotated[Listed[Rate], by_optimizer(adam=(0.02, 0.02, 0.015), lbfgs=(1.0,))] = setting(
         SUITS_OPTIMIZER,
         LOOK,
-        "Size of a step per level, listed like `steps`. L-BFGS: a factor of its own step, by default 1. "
-        "Adam: a share of the color range, by default 0.02, 0.02, 0.015.",
+        "Learning rate per level, listed like `steps`. L-BFGS: a factor of its own step, by default 1. Adam: a share "
+        "of the color range, by default 0.02, 0.02, 0.015.",
     )
     lbfgs_history: Int = setting(
         10, LOOK, "Pairs of steps and gradients that L-BFGS remembers within a round.", ge=1, le=100, was="history"
@@ -296,13 +302,13 @@ class Settings(WithRoles):
     lbfgs_resolutions: Listed[Resolutions] = setting(
         (4, 1),
         LOOK,
-        "Sizes of the picture, each half the one before, at which L-BFGS looks for its steps at the same "
-        "time, so that large areas change color in a few steps; per level, listed like `steps`; 1 is plain L-BFGS.",
+        "Number of resolutions, each half the one before, at which L-BFGS works at the same time, so that large "
+        "areas change color in a few steps. Per level, listed like `steps`; 1 is plain L-BFGS.",
     )
     ema_decay: Annotated[Decay, by_optimizer(adam=0.9, lbfgs=0.0)] = setting(
         SUITS_OPTIMIZER,
         LOOK,
-        "Decay of the moving average over the steps, which calms the last ones; 0 takes the last step. By "
+        "Decay of the exponential moving average over the steps, which evens out the last ones; 0 turns it off. By "
         "default 0.9 for Adam, 0 for L-BFGS.",
         was="average_decay",
     )
@@ -316,7 +322,7 @@ class Settings(WithRoles):
     early_stop: Share = setting(
         0.0,
         LOOK,
-        "End a level once three rounds lowered the loss by less than this share; 0 never does.",
+        "End a level once its last three rounds together lowered the loss by less than this share; 0 turns this off.",
         was="plateau",
     )
     consensus: bool = setting(
@@ -334,14 +340,17 @@ class Settings(WithRoles):
 
     # Before `tile` and `overlap`, which do not have to suit each other where `tile_grid` is given.
     tile_grid: Pair[TileCount] | None = setting(
-        None, LOOK, "Rows and columns of tiles to cut every level into, instead of by `tile`.", was="chunks"
+        None,
+        LOOK,
+        "Rows and columns of tiles that every level is cut into, instead of tiles of a given size.",
+        was="chunks",
     )
     tile: Int = setting(1024, LOOK, "Side of a tile with its overlap, in pixels.", ge=64, le=MAX_SIDE_PX, flag=True)
     overlap: Int = setting(128, LOOK, "Pixels that neighboring tiles share and blend.", ge=0, flag=True)
     edge_margin: Int = setting(
         8,
         LOOK,
-        "Pixels painted beyond each edge of the picture and cut off, for the network's sake.",
+        "Pixels painted beyond each edge of the picture and cut off, since networks paint artifacts at edges.",
         ge=0,
         le=512,
         was="bleed",
@@ -350,7 +359,7 @@ class Settings(WithRoles):
     raw_exposure: Float = setting(
         0.0,
         PICTURE,
-        "Stops by which a raw photograph is developed brighter, or darker if negative.",
+        "Exposure correction for raw photographs, in stops: positive is brighter, negative darker.",
         ge=-3,
         le=3,
         flag=True,
@@ -364,11 +373,13 @@ class Settings(WithRoles):
     height: Int | None = setting(
         None, SIZE, "Height of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, rivals=("size",)
     )
-    aspect: Aspect | None = setting(None, SIZE, "Crop around the center, such as to 4:3.", flag=True, common=True)
+    aspect: Aspect | None = setting(
+        None, SIZE, "Crop to this ratio around the center, such as 4:3.", flag=True, common=True
+    )
     print_size: PrintSize | None = setting(
         None,
         SIZE,
-        "Paper to fill, such as A1, 60x90cm or 24x36in. Also 'A2 landscape'. Instead of `size`.",
+        "Size on paper, such as A1, 60x90cm or 24x36in. Also 'A2 landscape'. Instead of `size`.",
         flag="--print",
         common=True,
         rivals=("size", "width", "height"),
@@ -382,20 +393,20 @@ class Settings(WithRoles):
     bleed: Border | None = setting(
         None,
         SIZE,
-        "How far the painting goes on beyond the print size on every side, to be cut off, such as 3mm or 0.125in.",
+        "How far the painting extends beyond the print size on every side, to be trimmed, such as 3mm or 0.125in.",
         flag=True,
     )
     crop_marks: bool = setting(False, SIZE, "Add crop marks on a white margin around the picture.", flag=True)
     wrap: Border | None = setting(
         None,
         SIZE,
-        "How far a canvas goes round the edges of its stretcher, such as 4cm, beyond the print size.",
+        "How far a canvas wraps around the edges of its stretcher, beyond the print size, such as 4cm.",
         flag=True,
     )
     wrap_edge: Edge = setting(
         "paint",
         SIZE,
-        "What goes round the edges: more of the painting, its mirror image, or the mean color of its edge.",
+        "What the wrapped edges show: more of the painting, its mirror image, or the mean color of its edge.",
         flag=True,
     )
     bit_depth: BitDepth = setting(
@@ -416,12 +427,13 @@ class Settings(WithRoles):
         flag=True,
     )
     intent: Literal["relative", "perceptual", "saturation", "absolute"] = setting(
-        "relative", SIZE, "Rendering intent: what happens to colors that the profile does not have.", flag=True
+        "relative", SIZE, "Rendering intent: what happens to colors outside the profile's gamut.", flag=True
     )
     proof: bool = setting(
         False,
         SIZE,
-        "Also write a small picture of how the print will look, and report what share of the colors will change.",
+        "Also write a soft proof (a small picture of how the print will look), and report what share of the colors "
+        "will change.",
         flag=True,
     )
     pdf_image: Literal["jpeg", "lossless"] = setting("jpeg", SIZE, "How a PDF stores the painting.", flag=True)
@@ -432,21 +444,19 @@ class Settings(WithRoles):
         "creator and copyright; or none.",
         flag=True,
     )
-    gps: bool = setting(
-        False, PICTURE, "Keep the place where the photograph was taken in the painting's metadata.", flag=True
-    )
+    gps: bool = setting(False, PICTURE, "Keep the photograph's GPS data in the painting's metadata.", flag=True)
     keep_times: bool = setting(
-        False, PICTURE, "Give the painting the photograph's file times.", flag=True, identity=False
+        False, PICTURE, "Copy the photograph's file times to the painting.", flag=True, identity=False
     )
     max_pixels: Int = machine_setting(2_000_000_000, "Refuse pictures of more pixels than this.", ge=1)
 
     precision: Literal["auto", "float32", "bfloat16"] = setting(
-        "auto", MACHINE, "Number format of the network; `auto` suits it to the device.", flag=True
+        "auto", MACHINE, "Number format of the network; `auto` chooses what suits the device.", flag=True
     )
     device: Device = setting(
         "auto",
         MACHINE,
-        "Where to compute. One of: auto, cpu, cuda, cuda:N, mps.",
+        "Device to compute on. One of: auto, cpu, cuda, cuda:N, mps.",
         flag=True,
         common=True,
         scope="machine",
@@ -454,7 +464,7 @@ class Settings(WithRoles):
     fast: bool = setting(
         False,
         MACHINE,
-        "Let a GPU use the fastest algorithms it finds, TF32 among them. Without it, the same command gives "
+        "Let a GPU use the fastest algorithms it finds, including TF32. Without this, the same command always gives "
         "the same bytes.",
         flag=True,
         scope="machine",
@@ -505,7 +515,7 @@ class Settings(WithRoles):
     snapshot_every: Int | None = setting(
         None,
         RUN,
-        "Write a snapshot beside the output after every so many steps.",
+        "Write a snapshot beside the output every so many steps.",
         ge=1,
         flag=True,
         was="save_every",
@@ -568,8 +578,8 @@ class Settings(WithRoles):
         formula = info.data.get("content_loss", "relative")
         if weight is None and formula != "relative":
             raise ValueError(
-                f"strength asks for a relative content loss: got content_loss {formula} and no weight, wanted a "
-                "content_weight, or content_loss relative"
+                f"strength works only with the relative content loss: got content_loss {formula} and no weight, "
+                "wanted a content_weight, or content_loss relative"
             )
         return weight
 
@@ -578,10 +588,7 @@ class Settings(WithRoles):
     def _overlap_suits_tile(cls, overlap: int, info: ValidationInfo) -> int:
         tile = info.data.get("tile")  # missing if it was itself refused
         if tile is not None and 2 * overlap >= tile and info.data.get("tile_grid") is None:
-            raise ValueError(
-                f"tile too small for its overlap: got tile {tile} and overlap {overlap}, "
-                "wanted an overlap below half the tile"
-            )
+            raise ValueError(f"got tile {tile} and overlap {overlap}, wanted an overlap below half the tile")
         return overlap
 
     @field_validator("aspect")

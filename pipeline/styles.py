@@ -100,9 +100,9 @@ class Style:
         if (self.stroke is None and self.width_mm is None) or abs(found - wanted) < max(1, wanted / 100):
             return ""
         asked = "as large as on the wall" if self.stroke is None else "as wide as asked for"
-        limit = f"long side has {self.side} px, not {wanted:.0f}"
+        limit = f"long side has {self.side} px instead of {wanted:.0f}"
         if found > wanted:
-            limit = f"short side is to have at least {self.min_side} px for the network"
+            limit = f"short side needs at least {self.min_side} px for the network"
         return f"{self.picture.path}: strokes will be {found / wanted:.0%} {asked}, since the picture's {limit}"
 
     def size(self, side: int) -> tuple[int, int]:

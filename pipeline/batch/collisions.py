@@ -49,7 +49,7 @@ def check_collisions(
     written = {_real(report): "the report"}
     for item, own in zip(items, settings, strict=True):
         _take(written, item.output, f"the painting of {_told(item)}")
-        _take(written, sidecar_path(item.output), f"the record of {_told(item)}")
+        _take(written, sidecar_path(item.output), f"the sidecar of {_told(item)}")
         if pages:
             _take(written, report_path(item.output), f"the page of {_told(item)}")
         if own and own.proof:
@@ -57,8 +57,8 @@ def check_collisions(
     for real, what in written.items():
         if real in read or os.path.dirname(real) in read:  # a folder among the inputs is a style
             raise SettingsError(
-                f"{what} would be {real}, which is an input or lies in a style folder; choose another output folder or "
-                "--name"
+                f"{what} would overwrite {real}, which is an input or lies in a style folder; choose another output "
+                "folder or --name"
             )
     by_output = {_real(item.output): (item, own) for item, own in zip(items, settings, strict=True)}
     for real in {*read, *written}:
@@ -67,8 +67,9 @@ def check_collisions(
         (item, own), step = found, snapshot[1]
         if own and own.snapshot_every and step and step % own.snapshot_every == 0:
             raise SettingsError(
-                f"the snapshot of {_told(item)} after {step} steps would be {real}, which is "
-                f"{written.get(real, 'an input')}; choose another output folder or --name, or no --snapshot-every"
+                f"the snapshot of {_told(item)} after {step} steps would overwrite {real}, which is "
+                f"{written.get(real, 'an input')}; choose another output folder or --name, or leave --snapshot-every "
+                "out"
             )
 
 
@@ -80,7 +81,8 @@ def _take(written: dict[str, str], path: Path, what: str) -> None:
     first = written.setdefault(_real(path), what)
     if first is not what:
         raise SettingsError(
-            f"{first} and {what} would both be {path}; give them names of their own, such as --name '{UNIQUE}'"
+            f"{first} and {what} would both be written to {path}; give them different names, for example with --name "
+            f"'{UNIQUE}'"
         )
 
 

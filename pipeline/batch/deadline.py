@@ -73,7 +73,7 @@ def _moment(text: str, now: datetime) -> datetime:
         except (ValueError, OverflowError):  # OverflowError: a year that local time does not reach
             continue
         if found <= now:
-            raise SettingsError(f"--finish-by: got {text!r}, which has passed; wanted a time to come")
+            raise SettingsError(f"--finish-by: got {text!r}, which has passed; wanted a time in the future")
         return found
     raise SettingsError(f"--finish-by: got {text!r}, wanted a time such as 07:00 or '2026-11-22 07:00'")
 

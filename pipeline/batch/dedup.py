@@ -33,10 +33,10 @@ def painted_already(output: Path, now: dict[str, Any]) -> bool:
     if not os.path.lexists(output):
         return False
     before = _identity_of(output)
-    differs = "nothing tells from what" if before is None else difference(before, now)
+    differs = "no sidecar says from what" if before is None else difference(before, now)
     if differs:
         raise OutputError(
-            f"{output}: exists already, painted from or with something else ({differs}); use --overwrite to replace "
+            f"{output}: exists already, painted from other inputs or settings ({differs}); use --overwrite to replace "
             "it, or another name",
             path=output,
         )

@@ -323,7 +323,7 @@ def _painted(queued: BatchItem, sidecar: Sidecar) -> Result:
     facts = {name: sidecar[name] for name in ("seconds", "height", "width", "seam_score", "seam_threshold")}
     losses = {f"{name}_loss": last["losses_last"].get(name) for name in ("style", "content")}
     missing = ", ".join(queued.item.missing)
-    reason = f"painted without {missing}, which it does not have" if missing else None
+    reason = f"painted without {missing}: there is no such file" if missing else None
     return replace(_result(queued.item, "done", reason), attempts=queued.attempts, **facts, **losses)
 
 

@@ -85,7 +85,9 @@ def _text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}:{_line_at(data, error.start)}: got bytes that are not UTF-8; save it so") from None
+        raise SettingsError(
+            f"{path}:{_line_at(data, error.start)}: got bytes that are not UTF-8; save it as UTF-8"
+        ) from None
 
 
 def _line_at(data: bytes, offset: int) -> int:
@@ -174,7 +176,7 @@ def _check_keys(keys: Iterable[str], place: str) -> None:
     known = [*_OWN, *(name for name in Settings.model_fields if name not in machine)]
     for key in keys:
         if key in machine:
-            raise SettingsError(f"{place}: {key} holds for the whole batch, wanted it on the command line")
+            raise SettingsError(f"{place}: {key} applies to the whole batch, wanted it on the command line")
         if key not in known and key not in Settings.old_names():
             problem = ", ".join(filter(None, [f"unknown key {_short(key)}", did_you_mean(key, known)]))
             raise SettingsError(f"{place}: {problem}")
@@ -200,7 +202,7 @@ def _name(value: object, place: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{place}: got {_short(value)}, wanted a text")
     if not can_name_file(value):
-        raise SettingsError(f"{place}: got {_short(value)}, wanted a text that can name a file")
+        raise SettingsError(f"{place}: got {_short(value)}, wanted a file name")
     return value
 
 

@@ -65,7 +65,7 @@ class Template:
         if not all(map(_is_name, filled.split("/"))):
             raise SettingsError(f"{self.place}: got {filled!r}, wanted a path below the output folder, without '..'")
         if not can_name_file(filled):
-            raise SettingsError(f"{self.place}: got {reprlib.repr(filled)}, wanted a text that can name a file")
+            raise SettingsError(f"{self.place}: got {reprlib.repr(filled)}, wanted a file name")
         if not writable(PurePath(filled).suffix):
             known = " ".join(OUTPUT_EXTENSIONS)
             raise SettingsError(f"{self.place}: got {filled!r}, wanted a name that ends in one of {known}")

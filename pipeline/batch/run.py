@@ -44,16 +44,17 @@ def render_batch(
     max_hours: float | None = None,
     quiet: bool = True,
 ) -> Report:
-    """Paint many photographs, or resume what was interrupted; does what the command `muralist batch` does.
+    """Paint many photographs, or resume an interrupted batch, like the command `muralist batch`.
 
     Parameters
     ----------
     photos : path, str or sequence of them
         Folders, globs, pictures and manifests.
     output : path
-        Folder for paintings, sidecars and `report.jsonl`; made if it is not there.
+        Folder for paintings, sidecars and `report.jsonl`; created if it does not exist.
     settings : Settings, optional
-        Those that were set explicitly beat the preset of a manifest's line; what else the line says beats them.
+        Values that were set explicitly override the preset that a manifest line names; the line's other values override
+        both.
     overwrite, restart, report : bool
         As of `BatchOptions`.
     name, each_style, raw_pairs, finish_by, max_hours, quiet
@@ -108,7 +109,7 @@ def run_batch(
     inputs : sequence of str
         Folders, globs, pictures and manifests, see `muralist.pipeline.batch.items.find_items`.
     output : Path
-        Folder for paintings, sidecars and `report.jsonl`; made if it is not there.
+        Folder for paintings, sidecars and `report.jsonl`; created if it does not exist.
     name : str, optional
         Template for names, see `muralist.pipeline.batch.naming`.
     each_style : bool
@@ -154,7 +155,7 @@ def run_batch(
             PROGRESS.warning(told_unsupported(unsupported))
         BatchDriver(items, settings, options, deadline, folder, report, bar, board).run()
         for path in unsupported:
-            report.add(Result(str(path), "", "unsupported", "its format is not read; convert it"))
+            report.add(Result(str(path), "", "unsupported", "its format is not supported; convert it"))
         if options.report:
             for notice in write_gallery(output / REPORT, pages=True, memory=budget(settings))[1]:
                 PROGRESS.warning(notice)

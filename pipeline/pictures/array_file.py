@@ -132,7 +132,7 @@ def _filing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
         raise OutputError(
-            f"{path}: pixels that do not fit into memory cannot be filed there ({reason}); free space, or name another "
-            "folder with --scratch",
+            f"{path}: pixels that do not fit into memory cannot be stored there ({reason}); free space, or name "
+            "another folder with --scratch",
             path=path,
         ) from error

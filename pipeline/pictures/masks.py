@@ -142,8 +142,8 @@ def _meant(picture: Picture, rows: slice, color: np.ndarray | None) -> np.ndarra
         return np.asarray((abs(colors - color).max(2) <= _NEARLY) * np.float32(1) * alpha)
     if (np.ptp(colors, axis=2) * alpha).max() > _NEARLY:
         raise PictureError(
-            f"{picture.path}: got a colored picture, wanted a gray one as a mask; of a color-coded picture name the "
-            f"color as well, such as {picture.path.name}#{_commonest(picture)[0]}",
+            f"{picture.path}: got a colored picture, wanted a gray one as a mask; if it is color-coded, add the "
+            f"color, such as {picture.path.name}#{_commonest(picture)[0]}",
             path=picture.path,
         )
     return np.asarray(colors[:, :, 0] * alpha)
@@ -151,9 +151,9 @@ def _meant(picture: Picture, rows: slice, color: np.ndarray | None) -> np.ndarra
 
 def _nothing(name: str, picture: Picture, color: str) -> str:
     if not color:
-        return f"{name}: got a mask that is empty everywhere, wanted white where it is meant"
+        return f"{name}: got a mask that is black everywhere, wanted white where it applies"
     known = " ".join(f"#{each}" for each in _commonest(picture))
-    return f"{name}: this color is nowhere in the picture, wanted one that is, such as {known}"
+    return f"{name}: no pixel of the picture has this color, wanted one that occurs, such as {known}"
 
 
 def _commonest(picture: Picture) -> list[str]:

@@ -88,6 +88,6 @@ def damaged(path: Path, reason: object) -> PictureError:
     """The error for a file that a decoder gives up, with the first line of what it says."""
     lines = [line.strip() for line in str(reason).splitlines() if line.strip()] or ["the decoder does not say why"]
     return PictureError(
-        f"{path}: damaged, cut short, or stored in a way that cannot be read ({lines[0]}); copy or export it again",
+        f"{path}: damaged, cut short, or stored in an unsupported way ({lines[0]}); copy or export it again",
         path=path,
     )

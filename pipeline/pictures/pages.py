@@ -51,7 +51,7 @@ def fingerprint(path: Path) -> str:
     try:
         facts = file.stat()
         if not stat.S_ISREG(facts.st_mode):
-            raise PictureError(f"{path}: this is no file; name a picture", path=path)
+            raise PictureError(f"{path}: this is not a regular file; name a picture", path=path)
         return digest_of(_digest(file, facts.st_mtime_ns, facts.st_size), page)
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror}); check the path", path=path) from error

@@ -95,7 +95,7 @@ def _read(path: Path) -> bytes:
     try:
         if not S_ISREG(path.stat().st_mode):
             raise SettingsError(
-                f"profile: got {path}, which is no file; wanted keep, srgb, p3, adobergb or an ICC file"
+                f"profile: got {path}, which is not a regular file; wanted keep, srgb, p3, adobergb or an ICC file"
             )
         with path.open("rb") as file:
             return file.read(_MOST_BYTES)
@@ -107,7 +107,9 @@ def _read(path: Path) -> bytes:
 
 def _checked(icc: bytes, name: str) -> bytes:
     if len(icc) < _HEAD or icc[36:40] != b"acsp":
-        raise SettingsError(f"profile: {name} is no color profile; wanted an ICC file, such as a print shop offers")
+        raise SettingsError(
+            f"profile: {name} is not a color profile; wanted an ICC file, such as one from a print shop"
+        )
     kind, space = icc[12:16], icc[16:20]
     if kind in _CLASSES:
         raise SettingsError(
@@ -118,7 +120,7 @@ def _checked(icc: bytes, name: str) -> bytes:
         raise SettingsError(f"profile: {name} is a profile for {told} colors, wanted one for RGB or CMYK")
     if not is_usable(icc):
         raise SettingsError(
-            f"profile: nothing can be converted to {name}: it is damaged, or leads in the other direction only; wanted "
-            "one that a printer gives to its customers"
+            f"profile: no color can be converted to {name}: it is damaged, or for input devices only; wanted a "
+            "printer's output profile"
         )
     return icc

@@ -189,7 +189,7 @@ def _opened(path: Path, exposure: float = 0.0) -> Iterator[Opened]:
     """The picture, of which only the header has been read."""
     place = place_of(path)
     if not S_ISREG(mode := place.file.stat().st_mode) and not S_ISDIR(mode):  # it may never begin, or never end
-        raise PictureError(f"{path}: this is no file; name a picture", path=path)
+        raise PictureError(f"{path}: this is not a regular file; name a picture", path=path)
     with place.file.open("rb", buffering=0) as file:
         kind = kind_of(file, path)
         file.seek(0)
@@ -200,8 +200,8 @@ def _opened(path: Path, exposure: float = 0.0) -> Iterator[Opened]:
 def _check_size(image: Any, path: Path, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise PictureError(
-            f"{path}: {image.width} x {image.height} pixels are {image.width * image.height}, more than "
-            f"max_pixels = {max_pixels}; raise the setting max_pixels if this picture is meant",
+            f"{path}: {image.width} x {image.height} pixels are {image.width * image.height}, more than max_pixels = "
+            f"{max_pixels}; if you do want this picture, raise max_pixels",
             path=path,
         )
 
@@ -265,8 +265,8 @@ def _float_as_16_bit(image: Any, path: Path) -> Any:
 
 
 def _no_profile(image: Any, path: Path) -> str:
-    taken = "a usual press' CMYK" if image.interpretation == "cmyk" else "sRGB"
-    return f"{path}: its color profile is damaged or meant for other colors; they are taken as {taken}"
+    taken = "standard CMYK" if image.interpretation == "cmyk" else "sRGB"
+    return f"{path}: its color profile is damaged or does not match its channels; they are read as {taken}"
 
 
 def _to_srgb(image: Any) -> Any:

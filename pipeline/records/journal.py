@@ -38,8 +38,8 @@ class Journal:
         differs = difference(before, {**self.identity, "run folder": FORMAT})
         if differs:
             raise OutputError(
-                f"{self.output}: an interrupted run of this painting began otherwise: {differs}; "
-                "rerun its command to resume it, or start over with --restart",
+                f"{self.output}: an interrupted run of this painting had other inputs or settings: {differs}; rerun "
+                "the original command to resume it, or start over with --restart",
                 path=self.output,
             )
         state = RunState.of(found["course"])

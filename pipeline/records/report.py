@@ -24,7 +24,7 @@ WORDS: Final[dict[Status, str]] = {
     "skipped": "skipped",
     "copied": "copied",
     "failed": "failed",
-    "left": "left for another night",
+    "left": "left for the next run",
     "unsupported": "not supported",
 }
 _LISTED = 20  # failures that the summary names
@@ -82,7 +82,7 @@ class Result:
 
 
 class Report:
-    """A report that grows as pictures end; may be used by several threads.
+    """The report of a batch: a line is added as each picture ends. Thread-safe.
 
     The file replaces that of an earlier run once there is a first line, so a run that ends before leaves the old one.
 

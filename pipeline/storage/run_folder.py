@@ -91,8 +91,8 @@ class RunFolder:
         except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
             pass
         raise OutputError(
-            f"{self.base.root}/{JOURNAL}: damaged, or written by another muralist, so nothing tells how far the "
-            f"interrupted run had come; {START_OVER}"
+            f"{self.base.root}/{JOURNAL}: damaged, or written by another version of muralist, so the interrupted run "
+            f"cannot be resumed; {START_OVER}"
         )
 
     def find_interrupted(self) -> str | None:
@@ -127,8 +127,8 @@ class RunFolder:
                 if stat.S_ISLNK(facts.st_mode) or facts.st_uid != os.geteuid():
                     found = "a link" if stat.S_ISLNK(facts.st_mode) else f"a file or folder of user {facts.st_uid}"
                     raise OutputError(
-                        f"{path}: this is {found}, wanted what muralist makes for you; somebody may have put it there "
-                        "to have your files written elsewhere: remove it, or write into a folder of your own",
+                        f"{path}: this is {found}, wanted a file or folder that muralist made for you; somebody may "
+                        "have planted it to redirect your files: remove it, or write into a folder of your own",
                         path=path,
                     )
 
@@ -280,7 +280,7 @@ def _only_one(path: Path, output: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise OutputError(
-            f"{output}: another muralist is painting this just now; wait for it, or name another output", path=output
+            f"{output}: another muralist process is painting this; wait for it, or name another output", path=output
         ) from error
     except OSError as error:
         raise _nowhere(path.parent, error) from error
@@ -302,4 +302,4 @@ def _make(folder: RunFolder) -> None:
 
 
 def _nowhere(parent: Path, error: OSError) -> OutputError:
-    return OutputError(f"{parent}: no folder to write to ({error.strerror}); name another with --scratch")
+    return OutputError(f"{parent}: cannot write to this folder ({error.strerror}); name another with --scratch")

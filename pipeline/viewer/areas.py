@@ -83,7 +83,7 @@ def find_areas(
     try:
         wanted = list(_wanted(record, painting))
     except (SettingsError, LookupError, TypeError, AttributeError) as error:
-        return [], (f"The regions are not shown: the record's settings do not tell them ({error}).",)
+        return [], (f"The regions are not shown: the sidecar's settings do not describe them ({error}).",)
     recorded = {mask.name: mask for mask in record.inputs.masks}
     areas, lost = list[Area](), list[str]()
     for each in wanted:
@@ -95,7 +95,7 @@ def find_areas(
         areas.append(_area(each, shown, record.place, COLORS[len(areas) % len(COLORS)]))
     if not lost:
         return areas, ()
-    return areas, (f"Where {', '.join(lost)} was is not shown: the mask is not there, or was changed.",)
+    return areas, (f"Areas not shown, since their masks are missing or were changed: {', '.join(lost)}.",)
 
 
 def _wanted(record: Record, painting: Path) -> Iterator[_Wanted]:

@@ -51,7 +51,7 @@ def write_comparison(left: Path, right: Path, page: Path, *, overwrite: bool = F
                 labels=_labels(left, right),
                 left_form=LOSSLESS,
                 title=" | ".join(_labels(left, right)),
-                notices=tuple(f"{name} has no record beside it." for name in without),
+                notices=tuple(f"{name} has no sidecar." for name in without),
                 comparison=None if first is None or second is None else differences(first, second),
             )
             publish(content, page, folder)
@@ -69,7 +69,9 @@ def _check_shapes(left: Picture, right: Picture) -> None:
     shapes = [picture.width / picture.height for picture in (left, right)]
     if abs(shapes[0] / shapes[1] - 1) > SHAPE_TOLERANCE:
         sizes = " and ".join(f"{picture.width} x {picture.height} px" for picture in (left, right))
-        raise PictureError(f"{left.path}: got pictures of {sizes}, wanted one shape; crop one of them", path=left.path)
+        raise PictureError(
+            f"{left.path}: got pictures of {sizes}, wanted the same aspect ratio; crop one of them", path=left.path
+        )
 
 
 def _labels(left: Path, right: Path) -> tuple[str, str]:

@@ -96,18 +96,18 @@ def _seams(record: Record) -> dict[str, Any] | None:
         return None
     score, threshold = record.seam_score, record.seam_threshold
     if threshold is None:
-        return {"visible": False, "text": f"Seam score {score:.2f}; too few borders to tell what is chance."}
+        return {"visible": False, "text": f"Seam score {score:.2f}; too few borders to tell it from chance."}
     visible = score > threshold
-    told = "borders of tiles show" if visible else "nothing is to be seen at the borders of tiles"
-    return {"visible": visible, "text": f"Seam score {score:.2f}: {told} (chance makes up to {threshold:.2f})."}
+    told = "tile borders are visible" if visible else "tile borders are not visible"
+    return {"visible": visible, "text": f"Seam score {score:.2f}: {told} (up to {threshold:.2f} is chance)."}
 
 
 def _plan_note(record: Record, planned: bool) -> str:
     if not planned:
-        return "Nothing was planned: this machine's speed had not been measured when it was painted (muralist plan)."
+        return "No planned times: this machine had not been benchmarked when this was painted (muralist plan)."
     assert record.plan is not None
     more = "; it was interrupted and resumed" if record.resumed else ""
-    return f"Planned: by the speed measured on {record.plan.measured_on}{more}."
+    return f"Planned from the speed measured on {record.plan.measured_on}{more}."
 
 
 def _fall(first: float | None, last: float | None) -> str:

@@ -39,7 +39,7 @@ def check_gallery(page: Path) -> None:
     """Refuse to replace a page that is not one of ours: nobody was asked about it. Raises `OutputError`."""
     check_place(page, overwrite=True)
     if page.exists() and not (page.is_file() and is_our_page(page)):
-        raise OutputError(f"{page}: this is not a page of muralist; move it away, or name another folder", path=page)
+        raise OutputError(f"{page}: this page is not muralist's; move it away, or name another folder", path=page)
 
 
 def write_gallery(report: Path, *, pages: bool = False, memory: int | None = None) -> tuple[Path, list[str]]:
@@ -91,7 +91,7 @@ def _check_inside(painting: Path, folder: Path) -> None:
     if not Path(os.path.realpath(painting)).is_relative_to(os.path.realpath(folder)):
         raise OutputError(
             f"{painting}: not in {folder}, wanted a painting in the folder of the report; run `muralist report` for "
-            "the painting itself, or the batch again where the folder was moved",
+            "the painting itself, or rerun the batch if its folder was moved",
             path=painting,
         )
 

@@ -182,16 +182,16 @@ def read_record(painting: Path) -> Record | None:
         return None
     except OSError as error:
         raise PictureError(
-            f"{path}: cannot be read ({error.strerror}), wanted a painting's record", path=path
+            f"{path}: cannot be read ({error.strerror}), wanted a painting's sidecar", path=path
         ) from error
     if len(text) > MAX_BYTES:
-        raise PictureError(f"{path}: more than {MAX_BYTES >> 20} MiB, wanted a painting's record", path=path)
+        raise PictureError(f"{path}: more than {MAX_BYTES >> 20} MiB, wanted a painting's sidecar", path=path)
     try:
         return Record.model_validate(json.loads(text, parse_float=_finite, parse_int=_small, parse_constant=_finite))
     except (ValueError, RecursionError) as error:
         raise PictureError(
-            f"{path}: not the record of a painting: {_told(error)}; repair it, or move it away to see the "
-            "painting alone",
+            f"{path}: not the sidecar of a painting: {_told(error)}; repair it, or move it away to see the painting "
+            "alone",
             path=path,
         ) from error
 

@@ -59,11 +59,12 @@ def find_photograph(
             return _cropped(found, record, folder)
         if named:
             raise PictureError(
-                f"{named}: not the photograph that {painting} was painted from, as its SHA-256 tells; name that one",
+                f"{named}: not the photograph that {painting} was painted from: its SHA-256 differs; name the right "
+                "one",
                 path=named,
             )
     return Found(
-        None, (f"The photograph is not shown: {wanted.path} is not there, or was changed. Name it with --photograph.",)
+        None, (f"The photograph is not shown: {wanted.path} is missing or was changed. Name it with --photograph.",)
     )
 
 
@@ -77,7 +78,7 @@ def _cropped(photograph: Picture, record: Record, folder: Path | None) -> Found:
         target = None
     if target is None or target.painted_size != (record.height, record.width):
         return Found(
-            None, ("The photograph is not shown: the record's settings do not lead to a painting of this size.",)
+            None, ("The photograph is not shown: the sidecar's settings would give a painting of another size.",)
         )
 
     def crop(picture: Picture) -> Picture:

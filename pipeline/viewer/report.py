@@ -49,7 +49,7 @@ def check_report(painting: Path, *, overwrite: bool) -> None:
     page = report_path(painting)
     if painting.suffix.lower() == ".pdf":
         raise OutputError(
-            f"{painting}: got a PDF, which no page can show, wanted a picture; name a .tif, or leave --report out",
+            f"{painting}: got a PDF, which a page cannot show, wanted a picture; name a .tif, or leave --report out",
             path=painting,
         )
     check_place(page, overwrite=overwrite)
@@ -100,8 +100,8 @@ def write_report(
         if record is not None and record.file_size != (picture.height, picture.width):
             height, width = record.file_size
             raise PictureError(
-                f"{painting}: {picture.width} x {picture.height} px, but its record tells of {width} x "
-                f"{height} px; the picture was changed: move the record away to see it alone",
+                f"{painting}: {picture.width} x {picture.height} px, but its sidecar says {width} x {height} px; the "
+                "picture was changed: move the sidecar away to see the picture alone",
                 path=painting,
             )
         fits = picture.height * picture.width * 3 <= memory
@@ -150,5 +150,6 @@ def add_report(painting: Path, photograph: Path, settings: Settings) -> None:
         write_report(painting, photograph=photograph, overwrite=True, memory=budget(settings))
     except PipelineError as error:
         raise OutputError(
-            f"{error}; the painting itself is done, and `muralist report` makes its page", path=report_path(painting)
+            f"{error}; the painting itself is done, and `muralist report` can still make its page",
+            path=report_path(painting),
         ) from error

@@ -88,7 +88,9 @@ def open_live(title: str, port: int | None, host: str, total: int = 1) -> Iterat
         LOG.info("live at %s", address)
         if is_open(host):
             LOG.warning(
-                "whoever can reach %s and knows this address sees the paintings and can stop them, unencrypted", host
+                "anybody who can reach %s and knows this address can see the paintings and stop them; nothing is "
+                "encrypted",
+                host,
             )
         yield board
 

@@ -173,6 +173,6 @@ def _reason(error: Exception) -> str:
             "out to paint on this machine"
         )
     return (  # of bytes that are no message of dask's anything may come, mostly a MemoryError for one of exabytes
-        f"what answers at {{}} is no dask scheduler ({type(error).__name__}); check the address, or leave --scheduler "
-        "out to paint on this machine"
+        f"what answers at {{}} is not a dask scheduler ({type(error).__name__}); check the address, or leave "
+        "--scheduler out to paint on this machine"
     )

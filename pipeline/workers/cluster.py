@@ -238,7 +238,7 @@ class Cluster(LoopThread):
                 self.notices.append(f"worker {address} did not answer within {ASK_SECONDS} s; it is used once it does")
             elif isinstance(task.exception(), OSError):
                 self.lost += 1
-                self.notices.append(f"worker {address} was lost while it got ready")
+                self.notices.append(f"worker {address} was lost while it started")
             else:
                 found[address] = task.result()
                 self._known[address] = _who(address, found[address])
@@ -254,7 +254,8 @@ class Cluster(LoopThread):
             return f"no worker of {self._client.address} answered within {ASK_SECONDS} s; start them again"
         return (
             f"no worker on this machine got ready within {RECONNECT_SECONDS / 60:.0f} minutes, {self.lost} were lost "
-            "meanwhile, possibly out of memory; use fewer --workers, or repeat the command when less else runs"
+            "meanwhile, possibly out of memory; use fewer --workers, or rerun the command when the machine is less "
+            "busy"
         )
 
     def _settle(self, workers: Collection[Facts]) -> None:
@@ -306,10 +307,10 @@ class Cluster(LoopThread):
         """Have those of our own workers that hang killed and started again. Others' may be none of our business."""
         for address in [] if self._settings.scheduler else self._dispatch.overdue():
             self._given_up.add(address)
-            self._lose(address, "{} took far too long and is started again; what it had under way is run again")
+            self._lose(address, "{} took far too long and is restarted; its tasks are run again")
             self._spawn(f"restart {address}", self._client.restart(address))
 
-    def _lose(self, address: str, notice: str = "{} was lost; what it had under way is run again") -> None:
+    def _lose(self, address: str, notice: str = "{} was lost; its tasks are run again") -> None:
         who = self._known.pop(address)
         self._cancel(address)
         if address not in self._dispatch.workers:
@@ -345,7 +346,7 @@ class Cluster(LoopThread):
             where = f"at scheduler {self._settings.scheduler}" if self._settings.scheduler else "on this machine"
             raise ClusterError(
                 f"there was no worker {where} for {RECONNECT_SECONDS / 60:.0f} minutes; when there are some again, "
-                f"rerun the command to resume (the last that was seen: {(self.notices or ['nothing'])[-1]})"
+                f"rerun the command to resume (last notice: {(self.notices or ['nothing'])[-1]})"
             )
 
     # --------------------------------------------------------------------------------------------- in it: who does what

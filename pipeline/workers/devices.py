@@ -165,5 +165,5 @@ def resolve_device(device: str) -> str:
         return next(name for name, is_there in there.items() if is_there())
     kind, _, number = device.partition(":")
     if not there[kind]() or (number and int(number) >= torch.cuda.device_count()):
-        raise DeviceError(f"device {device} is not there on {platform.node()}; use --device auto")
+        raise DeviceError(f"there is no device {device} on {platform.node()}; use --device auto")
     return device

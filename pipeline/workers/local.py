@@ -89,8 +89,8 @@ def _check_asked(settings: Settings, cores: int) -> None:
     for name, asked in (("workers", settings.workers), ("threads", settings.threads)):
         if asked is not None and asked > most:
             raise SettingsError(
-                f"{name}: got {asked}, wanted at most {most} on this machine, which has {cores} cores; "
-                f"leave --{name} out to have it suit the machine"
+                f"{name}: got {asked}, wanted at most {most} on this machine, which has {cores} cores; leave --{name} "
+                "out for a number that suits the machine"
             )
 
 
@@ -137,8 +137,8 @@ def check_main() -> None:
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ClusterError(
-            "muralist was called while a worker was importing this script; workers do so before they start: "
-            f"put the call under `{MAIN}`"
+            "muralist was called while a worker was importing this script; workers import it before they start: put "
+            f"the call under `{MAIN}`"
         )
 
 

@@ -54,7 +54,7 @@ class WorkerRequirements:
         if (reason := self.other_version(facts)) is not None:
             return reason
         if "trouble" in facts:
-            return f"cannot be used ({facts['trouble']}); mend it, or stop it"
+            return f"cannot be used ({facts['trouble']}); repair it, or stop it"
         return self._other_store(facts) or self._other_weights(facts["weights"])
 
     def other_version(self, facts: Facts) -> str | None:
@@ -62,7 +62,7 @@ class WorkerRequirements:
         for package, here in self.versions.items():
             found = facts[package]
             if found is None or without_build(found) != here:
-                return f"has {package} {found or 'not installed'}, this is {here}; install the same on both"
+                return f"has {package} {found or 'not installed'}, but here it is {here}; install the same on both"
         return None
 
     def _other_store(self, facts: Facts) -> str | None:

@@ -41,7 +41,7 @@ def test_a_result_that_cannot_be_written_is_said(words):
     for stream, said in (
         (
             ">/dev/full",
-            "Error: standard output: the result cannot be written there (No space left on device); all else ",
+            "Error: standard output: the result could not be written (No space left on device); everything else ",
         ),
         ("| true", ""),
     ):

@@ -29,9 +29,9 @@ def cut_short(path: Path) -> None:
 
 BAD_WEIGHTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "wrong architecture": (of_another_network, ("does not hold network compact", "(64, 3, 3, 3)", "check --weights")),
-    "truncated": (cut_short, ("is not a whole safetensors file", "fetch it again")),
-    "empty": (Path.touch, ("is not a whole safetensors file", "fetch it again")),
-    "text": (lambda path: path.write_text("hello"), ("is not a whole safetensors file", "fetch it again")),
+    "truncated": (cut_short, ("is not a complete safetensors file", "download it again")),
+    "empty": (Path.touch, ("is not a complete safetensors file", "download it again")),
+    "text": (lambda path: path.write_text("hello"), ("is not a complete safetensors file", "download it again")),
 }
 
 
@@ -95,5 +95,5 @@ def test_weights_are_converted(folder):
     assert find_weights(architecture.architecture("compact"), str(folder / "out.safetensors")).license.startswith("MIT")
     assert_refused(run("networks", "convert", "in.bin", "out.safetensors"), "exists already", "--overwrite")
     assert run("networks", "convert", "in.bin", "out.safetensors", "--overwrite", "--network", "compact").exit_code == 0
-    assert_refused(run("networks", "convert", "photo.png", "x.safetensors"), "is not a whole", "photo.png")
+    assert_refused(run("networks", "convert", "photo.png", "x.safetensors"), "is not a complete", "photo.png")
     assert_refused(run("networks", "convert", "in.bin", "x", "--network", "vgg19"), "it fits compact: use --network")

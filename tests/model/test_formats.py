@@ -137,19 +137,19 @@ BROKEN = {
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 def test_files_that_hold_no_tensors_are_refused(content):
     """Whatever a file is, the error names it and what was wanted, in one line."""
-    refused(content, "is not a whole safetensors file or torch state dict of tensors .*; fetch it again")
+    refused(content, "is not a complete safetensors file or torch state dict of tensors .*; download it again")
 
 
 @pytest.mark.parametrize("name", ["torchvision vgg19", "torchvision vgg19, old", "safetensors", "gatys"])
 def test_truncated_torch_files_are_refused(name):
     """A download that broke off is told from a whole file, wherever it ends."""
-    assert_no_part_is_read(LAYOUTS[name], "is not a whole")
+    assert_no_part_is_read(LAYOUTS[name], "is not a complete")
 
 
 @pytest.mark.parametrize("name", ["matconvnet", "matconvnet, old", "matconvnet, plain", "npz", "npy", "npy, old"])
 def test_truncated_numpy_and_mat_files_are_refused(name):
     """The same for the formats that are not torch's."""
-    assert_no_part_is_read(LAYOUTS[name], "is not a whole")
+    assert_no_part_is_read(LAYOUTS[name], "is not a complete")
 
 
 def assert_no_part_is_read(layout, match):
@@ -201,7 +201,7 @@ def test_an_npz_that_holds_a_pickle_is_refused(tmp_path):
     """NumPy would unpickle an array of objects."""
     file = io.BytesIO()
     np.savez(file, conv1_1_W=np.array([Evil(tmp_path / "broken in")], dtype=object))
-    refused(file.getvalue(), "is not a whole NumPy archive of layers .*OBJECT array")
+    refused(file.getvalue(), "is not a complete NumPy archive of layers .*OBJECT array")
     assert not (tmp_path / "broken in").exists()
 
 
@@ -216,7 +216,7 @@ def test_layers_of_another_shape_are_refused():
     """A layer that is not a weight of four axes and a bias is told."""
     file = io.BytesIO()
     np.save(file, np.array({"conv1": [np.zeros((2, 2)), np.zeros(2)]}, dtype=object), allow_pickle=True)
-    refused(file.getvalue(), "is not a whole NumPy file of layers .*axes")
+    refused(file.getvalue(), "is not a complete NumPy file of layers .*axes")
 
 
 def layer(**facts):
@@ -240,7 +240,7 @@ def test_other_mat_files_are_refused(content, problem):
     """A MAT file without MatConvNet's structure is told from one with it."""
     file = io.BytesIO()
     savemat(file, content)
-    refused(file.getvalue(), f"is not a whole MatConvNet file .*{problem}")
+    refused(file.getvalue(), f"is not a complete MatConvNet file .*{problem}")
 
 
 def test_newer_mat_files_are_refused():
@@ -263,9 +263,9 @@ def archive(name, size):
 @pytest.mark.parametrize("name", ["conv1_1_W.npy", "archive/data.pkl"])
 def test_archives_that_unpack_to_too_much_are_refused(monkeypatch, name):
     """A small file that says it becomes a huge one is refused before anything is unpacked, and so is any other."""
-    refused(archive(name, 2**31), r"unpacks to 2048 MiB, wanted at most 16; fetch it again")
+    refused(archive(name, 2**31), r"unpacks to 2048 MiB, wanted at most 16; download it again")
     monkeypatch.setattr(formats, "MOST_BYTES", 2**20)
-    refused(archive(name, 2**21), r"unpacks to 2 MiB, wanted at most 1; fetch it again")
+    refused(archive(name, 2**21), r"unpacks to 2 MiB, wanted at most 1; download it again")
 
 
 def variable(declared, inner=14, data=bytes(1000)):
@@ -277,10 +277,10 @@ def variable(declared, inner=14, data=bytes(1000)):
 
 def test_mat_files_that_unpack_to_too_much_are_refused(monkeypatch):
     """Also where several variables are too much together, or a variable holds more or less than it says."""
-    refused(variable(2**30), "unpacks to 1024 MiB, wanted at most 16; fetch it again")
+    refused(variable(2**30), "unpacks to 1024 MiB, wanted at most 16; download it again")
     refused(variable(2**23), "a compressed variable is not as long as it says")
     monkeypatch.setattr(formats, "MOST_BYTES", 1500)
-    refused(variable(1000) + variable(1000)[128:], "unpacks to 0 MiB, wanted at most 0; fetch it again")
+    refused(variable(1000) + variable(1000)[128:], "unpacks to 0 MiB, wanted at most 0; download it again")
     bomb = struct.pack("<IIIIII", 6, 8, 6, 0, 0, 0) + struct.pack("<II", 9, 2**31) + bytes(10**6)
     refused(variable(64, data=bomb), "a compressed variable is not as long as it says")
     refused(variable(64, inner=15), "holds an element of type 15, wanted a matrix")
@@ -310,7 +310,7 @@ def test_a_pickle_of_arrays_takes_no_more_than_it_holds(harm):
     head = b"" if harm.startswith(b"\x93") else npy({})[: npy({}).index(b"\n") + 1]
     tracemalloc.start()
     try:
-        refused(head + harm, "is not a whole NumPy file of layers")
+        refused(head + harm, "is not a complete NumPy file of layers")
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
@@ -330,7 +330,7 @@ def test_a_torch_file_is_not_hashed_for_ever(names):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("archive/data.pkl", content)
-    refused(file.getvalue(), r"is not a whole safetensors .*\(the same tuples again and again\)")
+    refused(file.getvalue(), r"is not a complete safetensors .*\(the same tuples again and again\)")
     betas = (0.9, 0.99)
     assert decode("", zipped({"model": {"a": torch.ones(1)}, "groups": 30 * [[betas]]})).tensors["a"] == 1
 
@@ -349,24 +349,24 @@ def test_an_archive_is_no_larger_than_its_bytes():
         content = archive.read("conv1_1_W.npy").replace(b"(1, 1, 1, 1), }       ", b"(1, 1, 1, 99999999), }")
     with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
         archive.writestr("conv1_1_W.npy", content)
-    refused(file.getvalue(), "is not a whole NumPy archive of layers .*buffer is smaller")
+    refused(file.getvalue(), "is not a complete NumPy archive of layers .*buffer is smaller")
 
 
 def test_a_broken_head_of_an_array_is_refused():
     """NumPy raises errors of Python's own tokenizer, which are no ValueError."""
-    refused(npy({}).replace(b"}", b"(", 1), "is not a whole NumPy file of layers")
+    refused(npy({}).replace(b"}", b"(", 1), "is not a complete NumPy file of layers")
 
 
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
-        ('{"mean": [0.5, 0.5, 0.5]}', "its record has std None"),
-        ('{"mean": [0.5, 0.5], "std": [1.0, 1.0, 1.0]}', r"its record has mean \[0\.5, 0\.5\], wanted three numbers"),
+        ('{"mean": [0.5, 0.5, 0.5]}', "its metadata has std None"),
+        ('{"mean": [0.5, 0.5], "std": [1.0, 1.0, 1.0]}', r"its metadata has mean \[0\.5, 0\.5\], wanted three numbers"),
         ('{"mean": [0.5, 0.5, 0.5], "std": [1.0, 0.0, 1.0]}', r"has std \[1\.0, 0\.0, 1\.0\], wanted .* above 0"),
-        ('{"mean": "black", "std": [1.0, 1.0, 1.0]}', "its record has mean black"),
-        ('{"mean": [NaN, 0.5, 0.5], "std": [1.0, 1.0, 1.0]}', "its record has mean"),
-        ("[]", "is not a whole safetensors .*its record is not a mapping"),
-        ("{", "is not a whole safetensors"),
+        ('{"mean": "black", "std": [1.0, 1.0, 1.0]}', "its metadata has mean black"),
+        ('{"mean": [NaN, 0.5, 0.5], "std": [1.0, 1.0, 1.0]}', "its metadata has mean"),
+        ("[]", "is not a complete safetensors .*its metadata is not a mapping"),
+        ("{", "is not a complete safetensors"),
     ],
 )
 def test_a_broken_record_is_refused(record, problem):

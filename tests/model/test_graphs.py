@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from pictures import photograph
+from pictures import SHALLOW, photograph
 from recorders import refusing, repeated, traced
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -30,8 +30,8 @@ from muralist.pipeline.settings import Settings
 
 pytestmark = pytest.mark.integration
 
-LBFGS = StepSchedule(3, first=3, first_of_level=3, learning_rate=1.0, ema_decay=0.0, optimizer="lbfgs", resolutions=4)
-ADAM = StepSchedule(3, first=3, first_of_level=3, learning_rate=0.02)
+LBFGS = StepSchedule(2, first=3, first_of_level=3, learning_rate=1.0, ema_decay=0.0, optimizer="lbfgs", resolutions=4)
+ADAM = StepSchedule(2, first=3, first_of_level=3, learning_rate=0.02)
 KINDS = MomentsTerm.kinds
 GOALS = (
     {},
@@ -158,7 +158,7 @@ def test_what_is_no_tensor_is_not_taken_from_another_round():
     energy = {name: 2 * value for name, value in whole.items() if "energy" in name}
     kinds = [
         (LBFGS, whole),
-        (replace(LBFGS, count=2), whole),
+        (replace(LBFGS, count=1), whole),
         (replace(LBFGS, history=2), whole),
         (LBFGS, {**whole, **energy}),
     ]
@@ -241,9 +241,10 @@ SIDE_BY_SIDE = (3, 1, 2, 0, 3, 1)
 @pytest.mark.parametrize("graphs", [Graphs, lambda: Graphs(traced)], ids=["as usual", "recorded"])
 def test_tiles_side_by_side_are_painted_as_one_after_the_other(graphs):
     """Threads that paint with the same painter give the same bytes, whoever records, and tell their own replays."""
-    painter = scene(graphs=graphs())
+    painter = scene(graphs=graphs(), **SHALLOW)
     whole = paint(painter, 3, LBFGS)[1]
-    wanted = {seed: paint(scene(), seed, LBFGS, whole) for seed in set(SIDE_BY_SIDE)}
+    alone = scene(**SHALLOW)
+    wanted = {seed: paint(alone, seed, LBFGS, whole) for seed in set(SIDE_BY_SIDE)}
     painter.graphs.clear()
     with ThreadPoolExecutor(3) as threads:
         found = list(threads.map(lambda seed: paint(painter, seed, LBFGS, whole), SIDE_BY_SIDE))
@@ -256,7 +257,7 @@ def test_tiles_side_by_side_are_painted_as_one_after_the_other(graphs):
 @pytest.mark.parametrize("graphs", [Graphs, lambda: Graphs(traced)], ids=["as usual", "recorded"])
 def test_a_tile_that_fails_leaves_the_others_alone(graphs):
     """One thread's pixels are no numbers, round after round; it is told so, and another's tiles are as if alone."""
-    painter = scene(graphs=graphs())
+    painter = scene(graphs=graphs(), **SHALLOW)
     whole = paint(painter, 3, LBFGS)[1]
     wanted = paint(painter, 0, LBFGS, whole)[0]
 

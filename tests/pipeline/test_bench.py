@@ -144,11 +144,11 @@ def test_the_table_tells_all(machine, tmp_path):
     assert lines[4].split() == ["network", "precision", "tile", "us/px/step", "GFLOP/s", "matmul", "copy"]
     assert lines[5].split() == ["compact", "bfloat16", "512", "2.000", "125", "125%", "13%"]
     assert len({len(line) for line in lines[4:9]}) == 1
-    assert lines[-1] == f"kept in {usual_speeds().file}, for muralist plan"
+    assert lines[-1] == f"cached in {usual_speeds().file}, for muralist plan"
     usual_speeds().file.unlink()
     usual_speeds().file.mkdir()
     lines = table(bench(["compact"], ["auto"], [512])).splitlines()
-    assert lines[-1] == "not kept, for muralist's cache folder cannot be written"
+    assert lines[-1] == "not cached, since muralist's cache folder is not writable"
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_file_that_is_no_log_is_left_alone(tmp_path):
     """A mistyped name spoils no picture; an empty file is taken."""
     picture = tmp_path / "photo.jpg"
     picture.write_bytes(b"\xff\xd8\xff\xe0 and so on")
-    with pytest.raises(OutputError, match=r"something .*--log-file") as caught:
+    with pytest.raises(OutputError, match=r"not a log; .*--log-file") as caught:
         LogFile(picture)
     assert caught.value.path == picture
     assert picture.read_bytes() == b"\xff\xd8\xff\xe0 and so on"
@@ -145,8 +145,8 @@ def test_a_file_that_is_no_log_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda folder: folder, "this is no file"),
-        (lambda folder: os.mkfifo(folder / "pipe") or folder / "pipe", "this is no file"),
+        (lambda folder: folder, "this is not a regular file"),
+        (lambda folder: os.mkfifo(folder / "pipe") or folder / "pipe", "this is not a regular file"),
         (lambda folder: folder / "nowhere" / "run.log", "cannot be written there (No such file or directory)"),
         (lambda folder: folder / "a\0b", "cannot be written there ("),
         (lambda folder: folder / ("a" * 300), "cannot be written there (File name too long)"),
@@ -176,7 +176,7 @@ def test_a_disk_that_is_full_stops_nothing(tmp_path, capsys):
         log.setStream(Full()).close()
         LOG.warning("one")
         LOG.warning("two")
-    end = f"muralist: {tmp_path / 'run.log'}: the log cannot be written any more; painting goes on"
+    end = f"muralist: {tmp_path / 'run.log'}: the log can no longer be written; painting goes on"
     assert sorted(capsys.readouterr().err.splitlines()) == sorted([end, "muralist: one", "muralist: two"])
 
 

@@ -316,7 +316,7 @@ def test_a_painting_says_how_fast_it_was(tmp_path, monkeypatch):
 def test_a_plan_says_that_it_was_measured_beside_others(tmp_path, monkeypatch):
     """A number that is not to be trusted is not told like one that is."""
     monkeypatch.setattr(module, "speed_here", lambda *_: MEASURED | {"busy": 0.6})
-    assert "while other programs took 60% of the processors; not kept" in table(estimate(planned(tmp_path)))
+    assert "while other programs took 60% of the processors; not cached" in table(estimate(planned(tmp_path)))
 
 
 def test_a_record_has_the_plan_of_workers_that_were_measured(tmp_path):

@@ -129,5 +129,5 @@ def test_another_shape_is_told(tmp_path, size, stretched):
     assert bool(notice) == stretched
     if stretched:
         assert all(
-            word in notice for word in ("init.png", f"{size[1]} x {size[0]} px", "128 x 96 px", "resized to fit")
+            word in notice for word in ("init.png", f"{size[1]} x {size[0]} px", "128 x 96 px", "stretched to fit")
         )

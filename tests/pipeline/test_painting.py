@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pictures import TINY, painting, photograph
+from pictures import SHALLOW, TINY, painting, photograph
 from PIL import Image
 from recorders import refusing, repeated
 
@@ -37,14 +37,16 @@ from muralist.tiling.grid import Span
 pytestmark = pytest.mark.integration
 
 # Two levels: 64 px in one tile, 128 px in two; three rounds and four. The network's first layers are quick.
-QUICK = TINY | {
-    "tile": 128,
-    "overlap": 16,
-    "steps": [3, 4],
-    "steps_per_round": 1,
-    "style_layers": {"relu1_1": 1, "relu3_1": 1},
-    "content_layers": {"relu2_1": 1},
-}
+QUICK = (
+    TINY
+    | SHALLOW
+    | {
+        "tile": 128,
+        "overlap": 16,
+        "steps": [3, 4],
+        "steps_per_round": 1,
+    }
+)
 SETTINGS = Settings(**QUICK)
 NETWORK = architecture(SETTINGS.network)
 WEIGHTS = find_weights(NETWORK)
@@ -386,7 +388,7 @@ def test_out_of_memory_tiles_are_halved(roomy, tmp_path, task, since):
         return
     assert [(row.halvings, row.tiles) for row in found.state.levels] == [(1, 4), (1, 9)]
     (notice,) = found.state.notices
-    assert notice == "level 1 was painted in 4 tiles: no memory for 96 x 80 px"
+    assert notice == "level 1 was split into 4 tiles: no memory for 96 x 80 px"
     for row, wanted in zip(found.state.levels, roomy.state.levels, strict=True):
         assert row.losses_last.keys() == {"style", "content", "luminance", "tv"}
         assert row.losses_last == pytest.approx(wanted.losses_last, rel=0.05)
@@ -415,7 +417,7 @@ def test_tiles_are_halved_until_they_fit(roomy, tmp_path):
     found = paint(tmp_path / "out.png", InProcess(watch), ROOMY)
     assert [row.halvings for row in found.state.levels] == [2, 2]
     (notice,) = found.state.notices
-    assert notice.startswith("level 1 was painted in 20 tiles: no memory for 96 x 80 px")
+    assert notice.startswith("level 1 was split into 20 tiles: no memory for 96 x 80 px")
     for row, wanted in zip(found.state.levels, roomy.state.levels, strict=True):
         assert row.losses_last["style"] == pytest.approx(wanted.losses_last["style"], rel=0.1)
 
@@ -472,5 +474,5 @@ def test_rounds_that_cannot_be_recorded_are_told_once(tmp_path, monkeypatch):
     assert found.canvas == paint(tmp_path / "plain.png", InProcess()).canvas
     assert [row.replayed for row in found.state.levels] == [0, 0]
     (notice,) = found.state.notices
-    assert notice.startswith("rounds are not recorded as CUDA graphs")
+    assert notice.startswith("CUDA graphs could not be recorded")
     assert notice.endswith("operation not permitted when stream is capturing")

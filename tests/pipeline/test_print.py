@@ -10,7 +10,7 @@ import numpy as np
 import pikepdf
 import pytest
 import pyvips
-from pictures import TINY, painting, photograph, save
+from pictures import SHALLOW, TINY, painting, photograph, save
 from PIL import Image
 from rendering import render
 
@@ -55,7 +55,7 @@ def paint(folder: Path, scheduler: str) -> Callable[..., Sidecar]:
 
     def call(output: str, **changes: Any) -> Sidecar:
         paths = (folder / "photo.png", folder / "style.png", folder / output)
-        return render(*paths, **TINY | PRINT | {"scheduler": scheduler, "steps": [2]} | changes)
+        return render(*paths, **TINY | SHALLOW | PRINT | {"scheduler": scheduler, "steps": [2]} | changes)
 
     return call
 
@@ -114,8 +114,8 @@ def test_what_goes_round_a_stretcher(settle, edge, painted):
         ),
         ("out.png", {"wrap": "5cm"}, SettingsError, "got wrap 5cm for a picture of 12.8 x 9.6 cm"),
         ("out.png", {"profile": "press.icc"}, OutputError, "PNG cannot hold CMYK"),
-        ("out.png", {"profile": "photo.png"}, SettingsError, "photo.png is no color profile"),
-        ("out.png", {"proof": True}, SettingsError, "proof shows how a print will look: got profile keep"),
+        ("out.png", {"profile": "photo.png"}, SettingsError, "photo.png is not a color profile"),
+        ("out.png", {"proof": True}, SettingsError, "proof needs a printer's profile: got profile keep"),
         ("press.icc", {"profile": "press.icc"}, OutputError, "unknown extension"),
         ("out.pdf", {"print_size": "128x96cm", "dpi": 2000, "wrap": "1cm"}, OutputError, "use --pdf-image lossless"),
         (

@@ -129,7 +129,7 @@ def test_text_and_single_values_are_read(key, written, read):
         ("learning_rate", [float("nan")], "finite"),
         ("style_layers", {}, "at least one of them above 0"),
         ("content_layers", {"relu4_2": 0}, "at least one of them above 0"),
-        ("style_layers", {"": 1}, "a text of at least one character"),
+        ("style_layers", {"": 1}, "a non-empty text"),
         ("style_layers", {"relu1_1": -1}, "greater than or equal to 0"),
         ("style_layers", ["relu1_1"], "valid dictionary"),
         ("steps", [], "one or more numbers"),
@@ -184,12 +184,12 @@ def test_text_and_single_values_are_read(key, written, read):
         ("scheduler", "tcp://]a[:8786", "an address such as tcp://host:8786"),
         ("scheduler", "tcp://localhost:65536", "an address such as tcp://host:8786"),
         ("scheduler", "tcp://localhost:0", "an address such as tcp://host:8786"),
-        ("network", "", "a text of at least one character"),
-        ("weights", "a\0b", "a text that can name a file"),
-        ("init", "\ud800", "a text that can name a file"),
-        ("scratch", "a" * 20_000, "a text that can name a file"),
+        ("network", "", "a non-empty text"),
+        ("weights", "a\0b", "a file name"),
+        ("init", "\ud800", "a file name"),
+        ("scratch", "a" * 20_000, "a file name"),
         ("weights", 3, "valid string"),
-        ("scratch", "", "a text of at least one character"),
+        ("scratch", "", "a non-empty text"),
         ("consensus", 3, "valid boolean"),
         ("tiel", 3, "not permitted"),
     ],
@@ -202,19 +202,19 @@ def test_wrong_values_are_refused(key, value, message):
 @pytest.mark.parametrize(("tile", "overlap"), [(256, 128), (64, 32), (100, 99)])
 def test_a_tile_must_be_larger_than_two_overlaps(tile, overlap):
     """Otherwise three tiles would meet in one place."""
-    assert "tile too small for its overlap" in complaint(tile=tile, overlap=overlap)
+    assert "wanted an overlap below half the tile" in complaint(tile=tile, overlap=overlap)
 
 
 def test_the_default_overlap_is_checked_too():
     """A small tile alone is enough to be wrong."""
-    assert "tile too small for its overlap" in complaint(tile=256)
+    assert "wanted an overlap below half the tile" in complaint(tile=256)
     assert Settings(tile=257).overlap == 128
 
 
 def test_a_tile_grid_needs_no_tile_that_suits_the_overlap():
     """With a grid of tiles `tile` does not count, so it cannot be too small; a refused one is one complaint."""
     assert Settings(tile=64, overlap=200, tile_grid=(2, 3)).tile_grid == (2, 3)
-    assert "tile too small" in complaint(tile=64, overlap=200, tile_grid=None)
+    assert "below half the tile" in complaint(tile=64, overlap=200, tile_grid=None)
 
 
 def test_an_unreadable_tile_is_one_complaint():

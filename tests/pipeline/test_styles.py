@@ -167,13 +167,15 @@ def test_strokes_as_large_as_on_the_wall(folder):
 def test_widths_are_for_prints(folder):
     """A width needs a print, and too few pixels for it are told with how large strokes will be."""
     paths = folder / "photo.png", folder / "style1.png", folder / "out.png"
-    with pytest.raises(SettingsError, match=r"\bwidth .*--print "):
+    with pytest.raises(SettingsError, match=r"style_width .*--print "):
         plan_render(*paths, Settings(style_width="92cm"))
     with pytest.raises(SettingsError, match=r"style_width: .*2 widths .*1 style"):
         plan_render(*paths, Settings(style_width=["92cm", "40cm"], print_size="10x15cm", dpi=50))
     plan = plan_render(*paths, Settings(style_width="30cm", print_size="10x15cm", dpi=50))
     (told,) = [notice for notice in plan.notices if "on the wall" in notice]
-    assert "strokes will be 19% as large as on the wall, since the picture's long side has 112 px, not 591" in told
+    assert (
+        "strokes will be 19% as large as on the wall, since the picture's long side has 112 px instead of 591" in told
+    )
     assert plan.final.style_sides == (112,)
 
 
@@ -201,11 +203,11 @@ def test_strokes_that_cannot_be_as_wide(folder):
     brief = plan_render(*paths, Settings(stroke="8mm", print_size="10x15cm", dpi=254))
     (told,) = [notice for notice in brief.notices if "strokes" in notice]
     assert re.search(
-        r"strokes will be [0-9]% as wide as asked for, since the picture's long side has 112 px, not", told
+        r"strokes will be [0-9]% as wide as asked for, since the picture's long side has 112 px instead of", told
     )
     assert brief.final.style_sides == (112,)
     (told,) = [notice for notice in plan_render(*paths, Settings(stroke="0.5px")).notices if "strokes" in notice]
-    assert re.search(r"[1-9][0-9]{2}% as wide .* short side is to have at least [0-9]+ px", told)
+    assert re.search(r"[1-9][0-9]{2}% as wide .* short side needs at least [0-9]+ px", told)
     assert not [notice for notice in plan_render(*paths, Settings(stroke="2px")).notices if "strokes" in notice]
     save(folder / "flat.png", np.full((80, 112, 3), 90, np.uint8))
     with pytest.raises(PictureError, check=having(path=folder / "flat.png")):

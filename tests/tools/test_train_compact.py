@@ -277,8 +277,8 @@ def test_bfloat16_trains(tool, images, encoder, tmp_path):
         (["--crop", 63], 2, "63 is not in the range x>=64"),
         (["--crop", 128], 1, "found 0 pictures with no side shorter than 256 px, wanted at least 2: name more images"),
         (["--teacher", "vgg18"], 1, "unknown network 'vgg18'; did you mean 'vgg19'?"),
-        (["--teacher", "vgg19", "--teacher-weights", TOOL], 1, "train_compact.py: is not a whole safetensors file"),
-        (["--teacher", TOOL], 1, "train_compact.py: is not a whole safetensors file or torch state dict"),
+        (["--teacher", "vgg19", "--teacher-weights", TOOL], 1, "train_compact.py: is not a complete safetensors file"),
+        (["--teacher", TOOL], 1, "train_compact.py: is not a complete safetensors file or torch state dict"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tool, images, encoder, tmp_path, monkeypatch, options, code, problem):

@@ -4,7 +4,7 @@
   const { rows } = JSON.parse(document.getElementById("data").textContent);
   const find = (id) => document.getElementById(id);
   const AT_ONCE = 60;
-  const words = { done: "painted", skipped: "painted before", copied: "copied", failed: "failed", left: "left for another night", unsupported: "not supported" };
+  const words = { done: "painted", skipped: "painted before", copied: "copied", failed: "failed", left: "left for the next run", unsupported: "not supported" };
   const rank = (row) => ["failed", "left", "unsupported"].indexOf(row.status) + 1 || 9;
   const excess = (row) => (row.seam_threshold ? row.seam_score / row.seam_threshold : 0);
   const high = (key) => (a, b) => (b[key] ?? -1) - (a[key] ?? -1);

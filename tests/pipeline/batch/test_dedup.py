@@ -54,7 +54,7 @@ def test_a_painting_of_something_else_is_kept(output):
     with pytest.raises(OutputError) as caught:
         painted_already(output, other)
     assert str(caught.value) == (
-        f"{output}: exists already, painted from or with something else (the photograph changed; tile was 1024, is "
+        f"{output}: exists already, painted from other inputs or settings (the photograph changed; tile was 1024, is "
         "512); use --overwrite to replace it, or another name"
     )
     assert caught.value.path == output

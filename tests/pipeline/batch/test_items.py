@@ -271,8 +271,8 @@ def test_two_paintings_in_one_file_are_refused():
     touch("p/a.jpg", "p/a.png", "q/a.jpg")
     said = complaint("p", "q")
     both = "the painting of p/a.jpg (p) and the painting of q/a.jpg (q)"
-    assert said.startswith(f"{both} would both be {Path.cwd() / 'out/a.jpg'}; ")
-    assert said.endswith("such as --name '{stem}-{number}.{ext}'")
+    assert said.startswith(f"{both} would both be written to {Path.cwd() / 'out/a.jpg'}; ")
+    assert said.endswith("with --name '{stem}-{number}.{ext}'")
     assert "would both be" in complaint("p", template="{stem}.tif")
     names = found("p", "q", template="{stem}-{number}.{ext}")
     assert [output for _, output in names] == ["a-1.jpg", "a-2.png", "a-3.jpg"]

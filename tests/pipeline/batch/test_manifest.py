@@ -112,7 +112,7 @@ def test_folders_below_the_manifest_are_mirrored(manifest, content, folder):
         (f"content\n{'a' * 200_000}\n", "list.csv:2: cannot be read as CSV: field larger than field limit"),
         ("content,style\na.jpg,b.jpg|\n", "list.csv:2: style: got '', wanted a text"),
         ("content,tile\na.jpg,[1\n", "list.csv:2: tile: cannot be read as YAML"),
-        ("content\na\0.jpg\n", "list.csv:2: content: got 'a\\x00.jpg', wanted a text that can name a file"),
+        ("content\na\0.jpg\n", "list.csv:2: content: got 'a\\x00.jpg', wanted a file name"),
         ("content,init\na.jpg,\0\n", "list.csv:2: init: cannot be read as YAML"),
         ("content\na.jpg\nb\xff.jpg\n".encode("latin-1"), "list.csv:3: got bytes that are not UTF-8"),
         ("content\na.jpg\n".encode("utf-16"), "list.csv:1: got bytes that are not UTF-8"),
@@ -135,8 +135,8 @@ def test_wrong_csv_is_refused(manifest, text, said):
         ('{"content": null}', "got no content"),
         ('{"content": ["a.jpg"]}', "content: got ['a.jpg'], wanted a text"),
         ('{"content": " "}', "content: got ' ', wanted a text"),
-        ('{"content": "a\\u0000"}', "content: got 'a\\x00', wanted a text that can name a file"),
-        ('{"content": "\\ud800"}', "content: got '\\ud800', wanted a text that can name a file"),
+        ('{"content": "a\\u0000"}', "content: got 'a\\x00', wanted a file name"),
+        ('{"content": "\\ud800"}', "content: got '\\ud800', wanted a file name"),
         ('{"content": "a", "style": 3}', "style: got 3, wanted the path of a painting"),
         ('{"content": "a", "style": []}', "style: got [], wanted the path of a painting"),
         ('{"content": "a", "style": [["b"]]}', "style: got ['b'], wanted a text"),
@@ -146,7 +146,7 @@ def test_wrong_csv_is_refused(manifest, text, said):
         ('{"content": "a", "settings": {"output": "b"}}', "settings: output does not belong there"),
         ('{"content": "a", "tile": 1, "settings": {"tile": 2}}', "settings: tile does not belong there, or is given"),
         ('{"content": "a", "settings": {"tle": 2}}', "unknown key 'tle', did you mean 'tile'?"),
-        ('{"content": "a", "weights": "w\\u0000"}', "weights: got 'w\\x00', wanted a text that can name a file"),
+        ('{"content": "a", "weights": "w\\u0000"}', "weights: got 'w\\x00', wanted a file name"),
     ],
 )
 def test_wrong_json_is_refused(manifest, line, said):
@@ -157,7 +157,7 @@ def test_wrong_json_is_refused(manifest, line, said):
 @pytest.mark.parametrize("key", sorted(Settings.names(scope="machine")))
 def test_a_manifest_decides_nothing_about_the_machine(manifest, key):
     """Where else is written, who is connected to and how much is used stays with who started the batch."""
-    said = f"{key} holds for the whole batch, wanted it on the command line"
+    said = f"{key} applies to the whole batch, wanted it on the command line"
     assert complaint(manifest(f"content,{key}\na.jpg,\n")) == f"list.csv:1: {said}"
     nested = json.dumps({"content": "a.jpg", "settings": {key: 1}})
     assert complaint(manifest(nested, "list.jsonl")) == f"list.jsonl:1: {said}"
@@ -229,4 +229,4 @@ def test_names_longer_than_any_file_has_are_refused(manifest, key):
     """Following a path of a million folders would take for ever."""
     path = manifest(json.dumps({"content": "a.jpg", key: "a/" * 500_000 + "x.png"}), "list.jsonl")
     assert complaint(path).startswith(f"list.jsonl:1: {key}: got 'a/a/")
-    assert "wanted a text that can name a file" in complaint(path)
+    assert "wanted a file name" in complaint(path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import TINY, painting, photograph, save
+from pictures import SHALLOW, TINY, painting, photograph, save
 
 from muralist.pipeline.batch.driver import BatchOptions
 from muralist.pipeline.batch.items import Item, find_items
@@ -98,14 +98,14 @@ def test_a_manifest_may_ask_for_masks(folder):
 
 def test_a_batch_with_masks(folder, scheduler):
     """The photograph with a mask is painted with it, the other one whole, as the report says; then all is skipped."""
-    settings = {**TINY, "scheduler": scheduler, "regions": ["{stem}.sky.png=other.png"]}
+    settings = {**TINY, **SHALLOW, "scheduler": scheduler, "regions": ["{stem}.sky.png=other.png"]}
     options = BatchOptions(flags=settings)
     for status in ("done", "skipped"):
         report = run_batch(["photos"], [Path("style.png")], folder / "out", options).as_dict()
         assert (report[status], report["failures"]) == (2, [])
         rows = [json.loads(line) for line in (folder / "out" / "report.jsonl").read_text().splitlines()]
         reasons = {Path(row["input"]).name: row["reason"] for row in rows}
-        without = "painted without b.sky.png, which it does not have"
+        without = "painted without b.sky.png: there is no such file"
         wanted = {"done": {"a.png": None, "b.png": without}, "skipped": dict.fromkeys(reasons, "painted already")}
         assert reasons == wanted[status]
     record = json.loads((folder / "out" / "a.png.json").read_text())

@@ -17,7 +17,7 @@ from crews import another_worker, until
 from dask.distributed import Client
 from facts import having
 from filelock import Timeout
-from pictures import TINY, contents, painting, photograph, save
+from pictures import SHALLOW, TINY, contents, painting, photograph, save
 from rendering import render
 
 from muralist.cli import main
@@ -31,7 +31,7 @@ from muralist.pipeline.records.report import Report
 
 pytestmark = pytest.mark.integration
 
-SMALL = TINY | {"steps": [2, 1], "steps_per_round": 1}
+SMALL = TINY | SHALLOW | {"steps": [2, 1], "steps_per_round": 1}
 
 
 @dataclass
@@ -365,7 +365,7 @@ def test_a_folder_that_cannot_be_made(archive):
     archive.out.mkdir()
     (archive.out / "sub").write_text("mine")
     assert archive.paint() == {"sub/b.png": "failed", "a.png": "done"}
-    assert "sub: the folder cannot be made" in archive.rows["sub/b.png"]["reason"]
+    assert "sub: the folder cannot be created" in archive.rows["sub/b.png"]["reason"]
 
 
 def test_one_batch_at_a_time_has_a_folder(archive, before_painting):
@@ -499,8 +499,8 @@ def test_ctrl_c_leaves_what_can_be_gone_on_with(archive, monkeypatch):
     assert not (archive.out / "report.jsonl").exists()
     assert set(archive.paint(tv_weight=7).values()) == {"failed"}
     assert archive.rows["a.png"]["reason"].endswith(
-        "an interrupted run of this painting began otherwise: tv_weight was 50.0, is 7.0; rerun its command to resume "
-        "it, or start over with --restart"
+        "an interrupted run of this painting had other inputs or settings: tv_weight was 50.0, is 7.0; rerun the "
+        "original command to resume it, or start over with --restart"
     )
     assert set(archive.paint().values()) == {"done"}
     assert {name: (archive.out / name).read_bytes() for name in whole} == whole
@@ -554,7 +554,7 @@ def test_pictures_are_left_when_time_is_up(archive, before_painting, monkeypatch
     left = next(name for name, status in done.items() if status == "left")
     assert archive.rows[left]["reason"] == "it would not be finished in time"
     assert archive.report.exit_code == 0
-    assert "left for another night" in archive.report.summary()
+    assert "left for the next run" in archive.report.summary()
     assert archive.paint()[left] == "done"
 
 

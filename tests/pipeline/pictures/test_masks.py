@@ -64,9 +64,9 @@ def test_colors_of_one_picture_are_told_apart(folder):
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("labels.png#0000ff", ("labels.png#0000ff: this color is nowhere", "such as #000000 #ff0080 #004000")),
+        ("labels.png#0000ff", ("labels.png#0000ff: no pixel", "such as #000000 #ff0080 #004000")),
         ("labels.png", ("got a colored picture, wanted a gray one", "labels.png#000000")),
-        ("black.png", ("black.png: got a mask that is empty everywhere, wanted white",)),
+        ("black.png", ("black.png: got a mask that is black everywhere, wanted white",)),
         ("none.png", ("none.png: there is no such file",)),
         ("labels.png#f00", ("labels.png#f00: got 'f00' as a color, wanted six hexadecimal", "labels.png#ff0000")),
         ("none.png#f00", ("none.png#f00: there is no such file",)),

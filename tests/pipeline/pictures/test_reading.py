@@ -160,7 +160,7 @@ def test_a_profile_that_cannot_be_applied(tmp_path: Path, extension: str, icc: b
     assert np.abs(picture.pixels.astype(int) - photograph()).max() <= (0 if extension in LOSSLESS else 6)
     assert picture.icc is None
     assert picture.notices == (
-        f"{path}: its color profile is damaged or meant for other colors; they are taken as sRGB",
+        f"{path}: its color profile is damaged or does not match its channels; they are read as sRGB",
     )
 
 
@@ -168,7 +168,7 @@ def test_a_press_profile_that_cannot_be_applied(tmp_path: Path) -> None:
     """CMYK numbers with such a profile are those of the built-in press profile."""
     ink = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     picture = read_picture(saved(tmp_path / "a.tif", ink, icc_profile=b"junk" * 50))
-    assert "a usual press' CMYK" in picture.notices[0]
+    assert "standard CMYK" in picture.notices[0]
     assert np.array_equal(picture.pixels, read_picture(saved(tmp_path / "b.tif", ink)).pixels)
 
 
@@ -349,7 +349,7 @@ def test_a_broken_tag_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixt
 def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
     """Nothing is read where reading might wait for ever."""
     os.mkfifo(tmp_path / "photo.jpg")
-    refused(tmp_path / "photo.jpg", "this is no file; name a picture")
+    refused(tmp_path / "photo.jpg", "this is not a regular file; name a picture")
 
 
 def test_the_pixel_limit_holds_before_decoding(tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def test_another_painting_is_refused(folder, changes, said):
     with pytest.raises(OutputError) as caught:
         journal(folder, **changes).resume()
     assert str(caught.value) == (
-        f"{folder.local_dir.parent}/poster.png: an interrupted run of this painting began otherwise: {said}; "
-        "rerun its command to resume it, or start over with --restart"
+        f"{folder.local_dir.parent}/poster.png: an interrupted run of this painting had other inputs or settings: "
+        f"{said}; rerun the original command to resume it, or start over with --restart"
     )
     assert caught.value.path == folder.local_dir.parent / "poster.png"
     assert (folder.local_dir / JOURNAL).read_bytes() == before

@@ -93,7 +93,7 @@ def test_the_summary_counts(tmp_path):
             for _ in range(number):
                 report.add(Result(f"{status}.jpg", "out", status, reason="why"))
     first, *rest = report.summary().splitlines()
-    assert first == "812 painted, 40 skipped, 3 copied, 2 failed, 143 left for another night, 6 h 12 min"
+    assert first == "812 painted, 40 skipped, 3 copied, 2 failed, 143 left for the next run, 6 h 12 min"
     assert rest == ["  failed: failed.jpg: why"] * 2
 
 
@@ -131,7 +131,7 @@ def test_the_summary_as_plain_values(tmp_path):
 
 @pytest.mark.parametrize(("status", "code"), [("done", 0), ("skipped", 0), ("copied", 0), ("left", 0), ("failed", 1)])
 def test_only_failures_fail(tmp_path, status, code):
-    """What is left for another night did not go wrong."""
+    """What is left for the next run did not go wrong."""
     with Report(tmp_path / "r.jsonl") as report:
         assert report.exit_code == 0
         report.add(Result("a.jpg", "out", status))

@@ -86,12 +86,12 @@ def test_no_steps_give_the_start_back(paint, folder):
 
 
 def test_an_init_of_another_shape_is_stretched_and_said_so(paint, folder):
-    """A picture to start from is resized to fit exactly; the sidecar keeps the notice."""
+    """A starting picture is stretched to fit; the sidecar keeps the notice."""
     save(folder / "init.png", photograph(100, 60))
     sidecar = paint(init=str(folder / "init.png"), steps=[0], base_size=128)
     (notice,) = sidecar["notices"]
     assert "init.png" in notice
-    assert "60 x 100 px, another shape than the painting of 128 x 96 px; it is resized to fit exactly" in notice
+    assert "60 x 100 px, another aspect ratio than the painting of 128 x 96 px; it is stretched to fit" in notice
     wanted = resize(photograph(100, 60), 96, 128) * 255
     np.testing.assert_allclose(read_picture(folder / "out.png").pixels, wanted, atol=1)
 

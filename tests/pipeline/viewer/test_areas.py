@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from browser import address, check_axe, chromium, needs_chromium, visit
-from pictures import TINY, painting, photograph, save
+from pictures import SHALLOW, TINY, painting, photograph, save
 from rendering import render
 
 from muralist.pipeline.pictures.images import crop_to_aspect
@@ -47,7 +47,7 @@ def regional(scheduler, tmp_path_factory):
             "strength_map": "map.png",
             "protect": "keep.png",
         }
-        render("photo.png", "style.png", folder / "out.png", **TINY | {"scheduler": scheduler} | settings)
+        render("photo.png", "style.png", folder / "out.png", **TINY | SHALLOW | {"scheduler": scheduler} | settings)
     return folder / "out.png"
 
 
@@ -98,7 +98,9 @@ def test_faces_are_an_area(regional):
     areas, _ = areas_of(regional, record)
     assert (areas[-1].name, areas[-1].note) == ("stays a photograph", "keep.png, 3% of the painting")
     record.inputs.masks[record.inputs.masks.index(mask)] = mask.model_copy(update={"sha256": "0"})
-    assert areas_of(regional, record)[1] == ("Where keep.png was is not shown: the mask is not there, or was changed.",)
+    assert areas_of(regional, record)[1] == (
+        "Areas not shown, since their masks are missing or were changed: keep.png.",
+    )
 
 
 def test_a_mask_that_means_little_has_no_outline(regional, tmp_path):
@@ -131,7 +133,7 @@ def test_what_is_gone_or_changed_is_told(own, monkeypatch):
     (own.parent / "labels.png").unlink()
     areas, notices = areas_of(own)
     assert [area.name for area in areas] == ["half the strength or less", "stays a photograph"]
-    assert notices == ("Where left.png, labels.png#ff0000 was is not shown: the mask is not there, or was changed.",)
+    assert notices == ("Areas not shown, since their masks are missing or were changed: left.png, labels.png#ff0000.",)
     (own.parent / "photo.png").unlink()
     page = write_report(own).read_text()
     assert "The regions are not shown: they lie on the photograph, which is not shown either." in page
@@ -145,7 +147,7 @@ def test_a_record_that_says_nothing_of_regions(own, regions):
     record["settings"]["regions"] = regions
     path.write_text(json.dumps(record))
     page = write_report(own).read_text()
-    assert "The regions are not shown: the record&#39;s settings do not tell them" in page
+    assert "The regions are not shown: the sidecar&#39;s settings do not describe them" in page
 
 
 @needs_chromium

@@ -44,7 +44,7 @@ def test_a_picture_without_a_record_is_shown(two, tmp_path):
     """Where one has no record, that is said, and nothing is compared; a page for a moment goes with it."""
     two[1].with_name("poster.png.json").unlink()
     with compared(*two) as page:
-        assert "poster.png has no record beside it." in page.read_text()
+        assert "poster.png has no sidecar." in page.read_text()
         assert rows_of(page) == {}
     assert not page.exists()
 

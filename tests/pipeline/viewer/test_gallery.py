@@ -118,7 +118,7 @@ def test_the_command_takes_a_folder(tmp_path):
     assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'report.html'}\n")
     assert done.stderr == f"muralist: no page: {tmp_path / 'b.png'}: there is no such file; check the path\n"
     wrong = CliRunner().invoke(main, ["report", str(tmp_path), "--single-file"])
-    assert (wrong.exit_code, "is for the page of one picture" in wrong.output) == (2, True)
+    assert (wrong.exit_code, "single_file applies" in wrong.output) == (2, True)
 
 
 # -------------------------------------------------------------------------------------- in a browser

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from browser import chromium, needs_chromium, visit
 from facts import having
-from pictures import TINY, painting, photograph, save
+from pictures import SHALLOW, TINY, painting, photograph, save
 from PIL import Image
 from rendering import render
 
@@ -287,7 +287,7 @@ def test_what_others_can_reach_is_warned_of(monkeypatch, caplog):
     with open_live("a", 0, "127.0.0.1") as board:
         assert board.title == "a"
     assert caplog.messages[0].startswith("live at http://127.0.0.1:")
-    assert caplog.messages[1].startswith("whoever can reach 127.0.0.1 and knows this address sees the paintings")
+    assert caplog.messages[1].startswith("anybody who can reach 127.0.0.1 and knows this address can see the paintings")
     with open_live("a", None, "127.0.0.1") as board:
         assert board is None
     assert len(caplog.messages) == 2
@@ -322,7 +322,7 @@ def test_a_render_is_shown_while_it_paints(scheduler, tmp_path, caplog):
     caplog.set_level("INFO", "muralist")
     logger, told = logging.getLogger("muralist"), Told()
     logger.addHandler(told)
-    settings = TINY | {"scheduler": scheduler, "steps": [200, 2], "steps_per_round": 1}
+    settings = TINY | SHALLOW | {"scheduler": scheduler, "steps": [200, 2], "steps_per_round": 1}
     try:
         sidecar = render(tmp_path / "photo.png", tmp_path / "style.png", tmp_path / "out.png", live=0, **settings)
     finally:

@@ -228,7 +228,7 @@ def test_a_photograph_is_cropped_as_it_was_painted(own, painted):
     assert abs(shown - wanted).mean() < 4
     change(own, settings=settings | {"size": 50})
     write_report(own, overwrite=True)
-    assert "settings do not lead to a painting of this size" in page.read_text()
+    assert "settings would give a painting of another size" in page.read_text()
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_the_command_shows_a_picture(own, monkeypatch):
     assert done.exit_code == 0
     assert done.stdout.strip() == opened[0]
     assert opened[0].startswith("file:///")
-    assert "no browser was found; open this address in one" in done.stderr
+    assert "no browser was found; open this address yourself" in done.stderr
     write_report(own)
     done = CliRunner().invoke(main, ["view", str(own), "--no-browser"])
     assert (done.stdout.strip(), done.stderr) == (report_path(own).as_uri(), "")

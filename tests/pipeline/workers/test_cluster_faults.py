@@ -40,7 +40,7 @@ def test_a_worker_killed_at_work_is_replaced(tmp_path, fake_tasks):
         assert sorted(found) == list(range(20))
         assert (cluster.lost, cluster.again, cluster.workers) == (1, 1, 2)
         assert [notice.partition(" on ")[2] for notice in cluster.notices] == [
-            f"{os.uname().nodename} was lost; what it had under way is run again"
+            f"{os.uname().nodename} was lost; its tasks are run again"
         ]
         until(lambda: len(cluster._dispatch.workers) == 2)  # dask started another, which was asked and is used
         assert victim not in set(cluster.map("pid", [(0.2,)] * 6))
@@ -74,7 +74,7 @@ def test_workers_that_die_while_they_start(tmp_path, fake_tasks, times):
     ("handshake", "seconds", "said", "lost"),
     [
         (fake_tasks.handshake_late, 1, "did not answer within 1 s; it is used once it does", 0),
-        (fake_tasks.handshake_second, 60, "was lost while it got ready", 1),
+        (fake_tasks.handshake_second, 60, "was lost while it started", 1),
     ],
 )
 def test_workers_that_are_late_or_die_while_they_get_ready(tmp_path, monkeypatch, handshake, seconds, said, lost):
@@ -171,7 +171,7 @@ def test_a_worker_that_hangs_alone_is_replaced(tmp_path, fake_tasks, monkeypatch
         assert victim not in set(cluster.map("pid", [(0.1,)] * 4))
         assert cluster.lost == 1
         assert any(
-            re.fullmatch(r"worker \S+ on \S+ took far too long and is started again; what .* again", notice)
+            re.fullmatch(r"worker \S+ on \S+ took far too long and is restarted; its tasks .* again", notice)
             for notice in cluster.notices
         )
 
