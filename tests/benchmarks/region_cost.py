@@ -27,7 +27,7 @@ from muralist.pipeline.context import TunedWeights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.tasks import DTYPES
-from muralist.pipeline.workers.devices import cpu_name
+from muralist.pipeline.workers.machine import cpu_name
 
 KINDS = ("none", "hard 2", "hard 5", "soft 2", "soft 5")
 
