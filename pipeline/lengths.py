@@ -63,6 +63,18 @@ class Stroke(NamedTuple):
         """The width in pixels of a painting that is printed with so many per inch."""
         return self.length / MM_PER_INCH * dpi if self.is_mm else self.length
 
+    def times(self, factor: float) -> "Stroke":
+        """Give a width that is so many times as large."""
+        return self._replace(length=self.length * factor)
+
+    def __str__(self) -> str:
+        """Write it as people do, such as ``8 mm``, to a tenth below 10.
+
+        >>> str(Stroke(6.34, is_mm=False)), str(Stroke(120, is_mm=True))
+        ('6.3 px', '120 mm')
+        """
+        return f"{self.length:.{1 if self.length < 10 else 0}f} {'mm' if self.is_mm else 'px'}"
+
 
 def parse_print(text: str, what: str = "print size") -> Paper:
     """Read a print size such as ``A1``, ``60x90cm``, ``594x841mm``, ``24x36in``, ``24x36"`` or ``A2 landscape``.

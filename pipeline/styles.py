@@ -99,11 +99,15 @@ class Style:
         found = max(self.size(min(round(wanted), self.side)))
         if (self.stroke is None and self.width_mm is None) or abs(found - wanted) < max(1, wanted / 100):
             return ""
-        asked = "as large as on the wall" if self.stroke is None else "as wide as asked for"
+        share = f"{found / wanted:.0%}"
+        if self.stroke is None:
+            told = f"{share} as large as on the wall"
+        else:
+            told = f"about {self.stroke.times(found / wanted)} wide, {share} of the {self.stroke} that were asked for"
         limit = f"long side has {self.side} px instead of {wanted:.0f}"
         if found > wanted:
             limit = f"short side needs at least {self.min_side} px for the network"
-        return f"{self.picture.path}: strokes will be {found / wanted:.0%} {asked}, since the picture's {limit}"
+        return f"{self.picture.path}: strokes will be {told}, since the picture's {limit}"
 
     def size(self, side: int) -> tuple[int, int]:
         """Height and width with a long side of `side`, no smaller than the network can see, px."""

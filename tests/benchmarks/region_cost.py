@@ -27,6 +27,7 @@ from muralist.pipeline.context import TunedWeights
 from muralist.pipeline.loss_terms import objective
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.tasks import DTYPES
+from muralist.pipeline.workers.machine import cpu_name
 
 KINDS = ("none", "hard 2", "hard 5", "soft 2", "soft 5")
 
@@ -122,7 +123,7 @@ def main(side: int, steps: int, repeats: int, precision: str, results: Path) -> 
                 times[kind].append(found)
     rows = [as_row(kind, times, steps) for kind in KINDS]
     ran = {
-        "device": {"kind": "cpu", "name": "one thread", "precision": precision},
+        "device": {"kind": "cpu", "name": cpu_name(), "precision": precision},
         "workers": {"count": 1, "threads": 1},
         "network": {"name": settings.network},
     }

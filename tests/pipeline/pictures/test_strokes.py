@@ -12,6 +12,7 @@ from muralist.pipeline.pictures.images import Picture
 from muralist.pipeline.pictures.strokes import stroke_width
 
 LONG, HIGH = 640, 480
+PAINTING = Path(__file__).resolve().parents[3] / "examples" / "painting.jpg"
 
 
 def drawn(width: int, seed: int = 0) -> np.ndarray:
@@ -47,6 +48,42 @@ def test_a_picture_twice_as_large_has_strokes_twice_as_wide():
     found = stroke_width(picture_of(small))
     assert stroke_width(picture_of(large)) == pytest.approx(2 * found, rel=0.1)
     assert stroke_width(picture_of(np.ascontiguousarray(np.rot90(small)))) == pytest.approx(found, rel=1e-3)
+
+
+def test_a_part_has_strokes_as_wide_as_the_whole():
+    """How much of a picture is seen does not change how wide its strokes are."""
+    whole = drawn(8)
+    found = stroke_width(picture_of(whole))
+    for cut in (whole[:HIGH, : LONG // 2], whole[HIGH // 2 :, LONG // 2 :], whole[:160, :160]):
+        assert stroke_width(picture_of(np.ascontiguousarray(cut))) == pytest.approx(found, rel=0.2)
+
+
+def test_strokes_among_smaller_and_larger_things():
+    """Bands on a slope of light, with grain on them, are as wide as they were drawn, in a part as in the whole."""
+    random = np.random.default_rng(4)
+    rows, cols = np.mgrid[:HIGH, :LONG]
+    light = (
+        90 + 60 * np.sin(cols / 150) + 50 * np.cos(rows / 130) + 45 * (rows // 10 % 2) + random.normal(0, 8, rows.shape)
+    )
+    pixels = np.repeat(light.clip(0, 255).astype(np.uint8)[..., None], 3, 2)
+    for cut in (pixels, pixels[: HIGH // 2, : LONG // 2], pixels[:120, :160]):
+        assert stroke_width(picture_of(np.ascontiguousarray(cut))) == pytest.approx(10, rel=0.25)
+
+
+def test_a_part_of_a_painting_has_its_strokes():
+    """Whatever else is in a real painting, half of it has strokes about as wide as all of it."""
+    whole = np.asarray(Image.open(PAINTING).convert("RGB"))
+    found = stroke_width(picture_of(whole))
+    assert 7 < found < 15  # by eye; they were drawn with brushes of 7 to 64 px, the finest last
+    for part in (whole[:, : whole.shape[1] // 2], whole[whole.shape[0] // 2 :]):
+        assert stroke_width(picture_of(np.ascontiguousarray(part))) == pytest.approx(found, rel=0.3)
+
+
+def test_the_background_is_no_stroke():
+    """Strokes on paper are as wide as they are, also where most of the picture is paper."""
+    pixels = np.full((HIGH, LONG, 3), 240, np.uint8)
+    pixels[:160] = drawn(8)[:160]
+    assert stroke_width(picture_of(pixels)) == pytest.approx(8, rel=0.3)
 
 
 def test_only_what_a_mask_means_is_measured():
