@@ -110,7 +110,7 @@ PUBLISHED = (
         "safetensors",
         "MIT (distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)",
         "muralist itself: install it again",
-        sha256="7221146e06606952947302a189d1a31281501b235a8bddb147d39debd2abf171",
+        sha256="f79f0bf8cd2105242521336b5c341873597e6f85304fb7ef9a3625e3d0bf1a7a",
         bundled=True,
     ),
     _torchvision("vgg19-dcbb9e9d.pth", "vgg19"),
