@@ -24,7 +24,7 @@ BLOCK = (64, 2048)  # px, height and width
 # Steps after the start of a level, and before its end, at which tiles of L-BFGS meet besides: its first steps are great
 # strides, and what tiles do on their own in the last round is blended, but not mended any more.
 SHORT_ROUNDS = (2, 5)
-STEPS_PER_ROUND = {"one tile": 25, "several": 10}  # L-BFGS forgets after a round, and a tile alone agrees anyway
+STEPS_PER_ROUND = {"one tile": 25, "lbfgs": 5, "adam": 10}  # a tile alone agrees anyway; L-BFGS goes astray sooner
 STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in, which overlap far enough to be exact
 
 
@@ -228,7 +228,7 @@ def _level(
         return level
     several = len(level.grid) > 1
     short = SHORT_ROUNDS if several and settings.optimizer == "lbfgs" and settings.consensus else ()
-    usual = STEPS_PER_ROUND["several" if several else "one tile"]
+    usual = STEPS_PER_ROUND[settings.optimizer if several else "one tile"]
     return replace(level, steps_per_round=settings.steps_per_round or usual, short_rounds=short)
 
 

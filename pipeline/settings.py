@@ -331,8 +331,8 @@ class Settings(WithRoles):
     steps_per_round: Int | None = setting(
         None,
         LOOK,
-        "Steps between syncs of a level's tiles: fewer are more exact, more are faster on a cluster. By "
-        "default 10, and 25 in a level of one tile.",
+        "Steps between syncs of a level's tiles: fewer are more exact, more are faster on a cluster; at "
+        "least 2 with L-BFGS. By default 5 with L-BFGS, 10 with Adam, and 25 in a level of one tile.",
         ge=1,
         le=10_000,
         flag=True,
@@ -582,6 +582,16 @@ class Settings(WithRoles):
                 "wanted a content_weight, or content_loss relative"
             )
         return weight
+
+    @field_validator("steps_per_round")
+    @classmethod
+    def _rounds_suit_optimizer(cls, steps: int | None, info: ValidationInfo) -> int | None:
+        if steps == 1 and info.data.get("optimizer") == "lbfgs":
+            raise ValueError(
+                "got rounds of 1 step with L-BFGS, which learns from the change between two steps of a round; "
+                "wanted 2 or more, or optimizer adam"
+            )
+        return steps
 
     @field_validator("overlap")
     @classmethod

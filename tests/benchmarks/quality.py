@@ -112,7 +112,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
 @click.option("--pair", "names", multiple=True, default=PAIRS, help="CONTENT/STYLE by beginning of name; repeatable.")
 @click.option("--size", default=1280, show_default=True, help="Long side of the paintings, px.")
 @click.option("--tile", default=512, show_default=True, help="Side of a tile, px.")
-@click.option("--steps-per-round", default=10, show_default=True, help="Steps between two agreements.")
+@click.option("--steps-per-round", default=5, show_default=True, help="Steps between two agreements.")
 @click.option("--preset", default="default", show_default=True, help="Preset of all renders.")
 @click.option("--one-level", is_flag=True, help="Also paint the first pair at one level, from the photograph.")
 @click.option("--one-level-steps", default=120, show_default=True, help="Steps of that level.")

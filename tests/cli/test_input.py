@@ -156,6 +156,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--quality", "101"], ("quality: got '101'", "wanted")),
         (["--bit-depth", "12"], ("bit_depth: got 12", "wanted")),
         (["--steps-per-round", "0"], ("steps_per_round: got '0'", "wanted")),
+        (["--steps-per-round", "1"], ("steps_per_round: got rounds of 1 step with L-BFGS", "optimizer adam")),
         (["--style-scale", "inf"], ("style_scale.0: got 'inf'", "wanted")),
         (["--workers", "0"], ("workers: got '0'", "wanted")),
         (["--threads", "-2"], ("threads: got '-2'", "wanted")),

@@ -201,8 +201,8 @@ def folder_bytes(folder: Path) -> int:
     [
         {},
         {"base_size": 128, "style_scale": 10},
-        {"steps": [12, 1], "steps_per_round": 1},
-        {"iterate": "best", "learning_rate": 0.3, "steps": [1, 6], "steps_per_round": 1},
+        {"steps": [24, 1], "steps_per_round": 2},
+        {"iterate": "best", "learning_rate": 0.3, "steps": [1, 12], "steps_per_round": 2},
         {"optimizer": "lbfgs", "lbfgs_history": 3},
     ],
 )

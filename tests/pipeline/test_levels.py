@@ -114,7 +114,7 @@ def test_rounds_add_up_to_the_steps(steps, steps_per_round):
         (7, 10, (2, 3, 2)),
         (3, 10, (1, 1, 1)),
         (2, 10, (2,)),
-        (3, 1, (1, 1, 1)),
+        (3, 2, (2, 1)),
         (0, 10, ()),
     ],
 )
@@ -126,12 +126,17 @@ def test_rounds_of_lbfgs_are_short_at_both_ends(steps, steps_per_round, rounds):
 
 
 @pytest.mark.parametrize(
-    ("asked", "alone", "several"), [(None, (25, 15), (2, 3, 5, 10, 10, 5, 3, 2)), (20, (20, 20), (2, 3, 15, 15, 3, 2))]
+    ("asked", "alone", "several", "of_adam"),
+    [
+        (None, (25, 15), (2, 3, 5, 5, 5, 5, 5, 5, 3, 2), (10, 10, 10, 10)),
+        (20, (20, 20), (2, 3, 15, 15, 3, 2), (20, 20)),
+    ],
 )
-def test_a_tile_alone_has_longer_rounds(asked, alone, several):
+def test_a_tile_alone_has_longer_rounds(asked, alone, several, of_adam):
     """A tile that nobody has to agree with has longer rounds, none of them short, unless their steps are asked for."""
     assert plan(100, 100, steps=40, steps_per_round=asked)[0].rounds == alone
     assert plan(100, 400, steps=40, steps_per_round=asked, **SEVERAL)[0].rounds == several
+    assert plan(100, 400, steps=40, steps_per_round=asked, **SEVERAL | {"optimizer": "adam"})[0].rounds == of_adam
 
 
 def test_without_consensus_a_level_is_one_round():

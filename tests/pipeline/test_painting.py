@@ -43,8 +43,8 @@ QUICK = (
     | {
         "tile": 128,
         "overlap": 16,
-        "steps": [3, 4],
-        "steps_per_round": 1,
+        "steps": [6, 8],
+        "steps_per_round": 2,
     }
 )
 SETTINGS = Settings(**QUICK)
@@ -224,10 +224,10 @@ def test_a_painting_that_nobody_disturbs(whole):
     """Every level has its report, the losses fall, and each task is run once."""
     course = whole.painted.state
     found = [(row.tiles, row.rounds, row.steps, row.ended) for row in course.levels]
-    assert found == [(1, 3, 3, "steps"), (2, 4, 4, "steps")]
+    assert found == [(1, 3, 6, "steps"), (2, 4, 8, "steps")]
     assert all(row.losses_last["style"] < row.losses_first["style"] for row in course.levels)
     looks = [(row.level, row.step) for row in course.losses]
-    assert looks == [*((1, step) for step in range(4)), *((2, step) for step in range(3, 8))]
+    assert looks == [*((1, step) for step in range(0, 7, 2)), *((2, step) for step in range(6, 15, 2))]
     assert all(row.fetched_bytes_per_round > 0 for row in course.levels)
     assert (course.resumed, course.halvings, course.notices, whole.painted.left) == (0, 0, [], 0)
     assert len({(task, str(arguments)) for task, arguments in whole.tasks}) == len(whole.tasks) == TASKS
@@ -319,10 +319,10 @@ def test_the_weights_for_a_strength_are_found_again(tmp_path, monkeypatch, name)
 
 def test_snapshots_show_the_canvas_as_it_is(tmp_path):
     """A snapshot is due after every so many steps of the run; when it is resumed, none is left out."""
-    settings = SETTINGS.model_copy(update={"snapshot_every": 2})
+    settings = SETTINGS.model_copy(update={"snapshot_every": 4})
     whole = paint(tmp_path / "whole.png", InProcess(), settings)
     assert [(level, made) for level, made, _ in whole.saved] == [(0, 2), (1, 1), (1, 3)]
-    assert [(row.step, row.height) for row in whole.state.snapshots] == [(2, 48), (4, 96), (6, 96)]
+    assert [(row.step, row.height) for row in whole.state.snapshots] == [(4, 48), (8, 96), (12, 96)]
     for number in (5, 14, 20):
         output = tmp_path / f"{number}.png"
         cut_short(output, InProcess(after(number)), settings)

@@ -148,6 +148,7 @@ def test_text_and_single_values_are_read(key, written, read):
         ("base_size", 63, "greater than or equal to 64"),
         ("base_size", 8193, "less than or equal to 8192"),
         ("steps_per_round", 0, "greater than or equal to 1"),
+        ("steps_per_round", 1, "wanted 2 or more, or optimizer adam"),
         ("tile", 1_000_001, "less than or equal to 1000000"),
         ("overlap", -1, "greater than or equal to 0"),
         ("edge_margin", 513, "less than or equal to 512"),

@@ -31,7 +31,7 @@ from muralist.pipeline.records.report import Report
 
 pytestmark = pytest.mark.integration
 
-SMALL = TINY | SHALLOW | {"steps": [2, 1], "steps_per_round": 1}
+SMALL = TINY | SHALLOW | {"steps": [2, 1], "steps_per_round": 1, "optimizer": "adam"}
 
 
 @dataclass

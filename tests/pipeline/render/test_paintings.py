@@ -38,7 +38,7 @@ def test_memory_makes_no_difference_to_the_bytes(paint, folder):
     """A photograph on disk and canvases that are read again give the painting of those held in memory."""
     save(folder / "large.png", photograph(480, 640))
     for name, memory in (("disk.png", "1MiB"), ("memory.png", "1GiB")):
-        sidecar = paint(name, content="large.png", size=128, memory=memory, steps=[2, 1], steps_per_round=1)
+        sidecar = paint(name, content="large.png", size=128, memory=memory, steps=[4, 3], steps_per_round=2)
         assert sidecar["settings"]["memory"] == {"1MiB": 1 << 20, "1GiB": 1 << 30}[memory]
     assert (folder / "disk.png").read_bytes() == (folder / "memory.png").read_bytes()
 
