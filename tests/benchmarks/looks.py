@@ -46,7 +46,7 @@ RUN = "import sys; from muralist.cli import main; main(sys.argv[1:])"
 def paint(python: str, pair: tuple[Path, Path], out: Path, options: list[str]) -> dict[str, Any]:
     """Paint a pair with one checkout's command; return its sidecar."""
     arguments = ["render", str(pair[0]), "-s", str(pair[1]), "-o", str(out), "--overwrite", "--json", *options]
-    done = subprocess.run([python, "-c", RUN, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([python, "-P", "-c", RUN, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise click.ClickException(f"{python}: {done.stderr.strip().splitlines()[-1]}")
     found: dict[str, Any] = json.loads(done.stdout)
