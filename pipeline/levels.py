@@ -24,7 +24,7 @@ BLOCK = (64, 2048)  # px, height and width
 # Steps after the start of a level, and before its end, at which tiles of L-BFGS meet besides: its first steps are great
 # strides, and what tiles do on their own in the last round is blended, but not mended any more.
 SHORT_ROUNDS = (2, 5)
-STEPS_PER_ROUND = {"one tile": 25, "lbfgs": 5, "adam": 10}  # a tile alone agrees anyway; L-BFGS goes astray sooner
+STEPS_PER_ROUND = {"one tile": 25, "lbfgs": 5, "adam": 10}  # L-BFGS steps are larger, so tiles drift apart sooner
 STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in, which overlap far enough to be exact
 
 
