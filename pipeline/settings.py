@@ -62,9 +62,7 @@ def exclusion(name: str, other: str) -> str:
 
 SUITS_OPTIMIZER: Any = None  # the default of settings that `by_optimizer` chooses
 # Those of Gatys et al., and of the picture at half its size as well: forms up to twice as large.
-DEFAULT_STYLE_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)} | {
-    f"relu{block}_1/2": 1.0 for block in range(1, 5)
-}
+DEFAULT_STYLE_LAYERS: Final = {f"relu{block}_1{size}": 1.0 for size in ("", "/2") for block in range(1, 6)}
 
 
 def _positive(weights: dict[str, float]) -> dict[str, float]:

@@ -50,8 +50,8 @@ def complaint(**values):
 
 def test_the_defaults_are_valid():
     """No settings at all is a complete set of settings."""
-    full, half = (f"relu{n}_1" for n in range(1, 6)), (f"relu{n}_1/2" for n in range(1, 5))
-    assert Settings().style_layers == dict.fromkeys([*full, *half], 1.0)
+    names = [f"relu{n}_1" for n in range(1, 6)]
+    assert Settings().style_layers == dict.fromkeys([*names, *(f"{name}/2" for name in names)], 1.0)
 
 
 @pytest.mark.parametrize("key", Settings.model_fields)

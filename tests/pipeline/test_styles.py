@@ -128,7 +128,7 @@ def test_no_style_at_all(folder):
 def test_the_minimum_is_that_of_the_style_layers(folder):
     """A style picture must be large enough for the layers that measure style, whatever measures content."""
     save(folder / "small.png", painting(20, 200))
-    with pytest.raises(PictureError, match=r"small\.png: .*200 x 20 px.*32 px"):
+    with pytest.raises(PictureError, match=r"small\.png: .*200 x 20 px.*64 px"):
         read(folder, "style1.png", "small.png")
     (style,) = read(folder, "small.png", style_layers={"relu1_1": 1}, content_layers={"relu5_1": 1})
     assert style.min_side <= 20
@@ -136,12 +136,12 @@ def test_the_minimum_is_that_of_the_style_layers(folder):
 
 def test_pixels_fit_the_level_and_keep_the_minimum(folder):
     """The long side is what was asked for, but the short side never falls below what the network can see."""
-    save(folder / "long.png", painting(40, 400))
+    save(folder / "long.png", painting(80, 800))
     (style,) = read(folder, "long.png")
-    assert style.side == 400
-    assert (style.size(400), style.size(360), style.size(100)) == ((40, 400), (36, 360), (32, 320))
-    assert style.pixels(360).shape == (36, 360, 3)
-    np.testing.assert_array_equal(style.pixels(400), resize(style.picture.pixels, 40, 400))
+    assert style.side == 800
+    assert (style.size(800), style.size(720), style.size(200)) == ((80, 800), (72, 720), (64, 640))
+    assert style.pixels(720).shape == (72, 720, 3)
+    np.testing.assert_array_equal(style.pixels(800), resize(style.picture.pixels, 80, 800))
 
 
 def test_colors_are_matched_if_asked_for(folder):
@@ -212,7 +212,7 @@ def test_strokes_that_cannot_be_as_wide(folder):
     assert re.search(
         r"about [1-9]\.[0-9] px wide, [1-9][0-9]{2}% of the 0\.5 px .* short side needs at least [0-9]+ px", told
     )
-    assert not [notice for notice in plan_render(*paths, Settings(stroke="2px")).notices if "strokes" in notice]
+    assert not [notice for notice in plan_render(*paths, Settings(stroke="3px")).notices if "strokes" in notice]
     save(folder / "flat.png", np.full((80, 112, 3), 90, np.uint8))
     with pytest.raises(PictureError, check=having(path=folder / "flat.png")):
         plan_render(paths[0], folder / "flat.png", paths[2], Settings(stroke="3px"))
@@ -259,6 +259,6 @@ def test_a_region_has_a_style_of_its_own(folder):
     photo, settings = read_picture(folder / "photo.png"), Settings(style_scale=0.5)
     first, *others = read_region_styles(files, specs, 1, photo, settings, NETWORK)
     assert (first.region, first.share, first.scale, first.recoloring is None) == (1, 1, 2, False)
-    assert first.weights(56).shape == (40, 56)
-    assert [(each.region, each.scale, each.weights(56)) for each in others] == [(2, 0.5, None)] * 3
+    assert first.weights(112).shape == (80, 112)
+    assert [(each.region, each.scale, each.weights(112)) for each in others] == [(2, 0.5, None)] * 3
     assert sum(each.share for each in others) == pytest.approx(1)
