@@ -73,11 +73,11 @@ def test_a_bad_picture_is_refused(folder, kind, role, command):
 
 def test_pictures_below_the_minimum_are_refused(folder):
     """A photograph, a painting or a style picture smaller than the network can see is told with its size."""
-    save(folder / "small.png", photograph(63, 200))
+    save(folder / "small.png", photograph(31, 200))
     before = contents(folder)
-    assert_refused(render(content="small.png"), "200 x 63 px", "at least 64 px", "--size")
-    assert_refused(render("--size", "40"), "40 x 30 px", "at least 64 px")
-    assert_refused(render(style="small.png"), "small.png", "200 x 63 px", "at least 64 px")
+    assert_refused(render(content="small.png"), "200 x 31 px", "at least 32 px", "--size")
+    assert_refused(render("--size", "40"), "40 x 30 px", "at least 32 px")
+    assert_refused(render(style="small.png"), "small.png", "200 x 31 px", "at least 32 px")
     assert contents(folder) == before
 
 

@@ -14,8 +14,10 @@ from muralist.tiling.grid import Box, Span
 # The command line as a process of its own.
 MURALIST = [sys.executable, "-c", "from muralist.cli import main; main()"]
 
-# Two levels, 64 px with one tile and 128 px with four; two rounds each, the last one shorter.
+# Two levels, 64 px with one tile and 128 px with four; two rounds each, the last one shorter. The layers are the usual
+# ones but relu5_1/2, which needs 64 px a side and sees blocks of 32.
 TINY = {
+    "style_layers": {f"relu{n}_1": 1 for n in range(1, 6)} | {f"relu{n}_1/2": 1 for n in range(1, 5)},
     "base_size": 64,
     "steps": [4, 3],
     "steps_per_round": 2,
