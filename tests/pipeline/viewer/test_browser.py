@@ -214,7 +214,11 @@ def test_a_painting_tells_how_it_was_made(browser, page_of_painting, painted):
         assert page.locator("#chart path.total").count() == 2  # and its sample in the legend
         shown = page.locator("#levels + div tbody tr").all_inner_texts()
         assert [text.split("\t")[0] for text in shown] == ["64 x 48", "128 x 96"]
-        assert page.locator("dl.pairs").nth(0).locator("dt").all_inner_texts()[:2] == ["base_size", "steps"]
+        assert page.locator("dl.pairs").nth(0).locator("dt").all_inner_texts()[:3] == [
+            "style_layers",
+            "base_size",
+            "steps",
+        ]
         page.get_by_role("button", name="Copy the command").click()
         page.get_by_role("button", name="Copied").wait_for()
         command = page.locator("[data-copy]").get_attribute("data-copy")
