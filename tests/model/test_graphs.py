@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from pictures import SHALLOW, photograph
+from pictures import SHALLOW, TINY, photograph
 from recorders import refusing, repeated, traced
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -66,7 +66,7 @@ def tile(seed: int) -> np.ndarray:
 
 def scene(ways: Ways | None = None, graphs: Graphs | None = None, **goal: object) -> TileOptimizer:
     """A painter of the bundled network in bfloat16, and style pictures' statistics drawn at random."""
-    settings = Settings(content_weight=3.0, **goal)
+    settings = Settings(content_weight=3.0, style_layers=TINY["style_layers"], **goal)
     network = load_network("compact", find_weights(architecture("compact")), settings.layers)
     network = network.prepared("cpu", torch.bfloat16, ways)
     random, row = np.random.default_rng(5), network.architecture
