@@ -175,7 +175,7 @@ def told(script: str, changes: dict[str, str]) -> str:
     return script
 
 
-PAINT_TINY = " ".join(assignments(TINY))
+PAINT_TINY = shlex.join(assignments(TINY))
 
 
 def test_the_cluster_by_hand_paints(painted: Any, tmp_path: Path) -> None:
