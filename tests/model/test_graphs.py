@@ -66,7 +66,7 @@ def tile(seed: int) -> np.ndarray:
 
 def scene(ways: Ways | None = None, graphs: Graphs | None = None, **goal: object) -> TileOptimizer:
     """A painter of the bundled network in bfloat16, and style pictures' statistics drawn at random."""
-    settings = Settings(content_weight=3.0, style_layers=TINY["style_layers"], **goal)
+    settings = Settings(**{"content_weight": 3.0, "style_layers": TINY["style_layers"]} | goal)
     network = load_network("compact", find_weights(architecture("compact")), settings.layers)
     network = network.prepared("cpu", torch.bfloat16, ways)
     random, row = np.random.default_rng(5), network.architecture
