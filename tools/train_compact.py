@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from teacher import CONTENT_LAYER, LAYERS, STYLE_LAYERS, load_teacher
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import Adam
+from torch.optim import Adam, Muon
 from torchvision.transforms import v2
 from tqdm import tqdm
 from training_pictures import Album, batches, load_pictures, plain_crops, split
@@ -273,27 +273,41 @@ def train(
         Compute convolutions in bfloat16.
     rate : float
         Largest learning rate.
+
+    Notes
+    -----
+    Weights learn by Muon (K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024), which gets
+    further in 400 steps than Adam in thousands; biases and heads by Adam.
     """
-    student.requires_grad_(False)
-    chosen = [student.convolutions[name] for name in names]
-    for module in chosen:
-        module.requires_grad_(True)
+    student.requires_grad_(False).to(memory_format=torch.channels_last)
+    chosen = [student.convolutions[name].requires_grad_(True) for name in names]
     heads = [student.heads[key(layer)].requires_grad_(True) for layer in layers if key(layer) in student.heads]
-    parameters = [*(p for module in chosen for p in module.parameters()), *heads]
-    optimizer = Adam(parameters, lr=rate, betas=(0.9, 0.99))
+    weights, others = [module.weight for module in chosen], [*(module.bias for module in chosen), *heads]
+    matrices = [nn.Parameter(as_matrix(weight.detach())) for weight in weights]  # in the same memory
+    muon = Muon(matrices, lr=rate, weight_decay=0, adjust_lr_fn="match_rms_adamw")
+    optimizers = (muon, Adam(others, lr=rate, betas=(0.9, 0.99)))
     bar = tqdm(extent.progress(), total=extent.steps, desc="training", unit="step")
     for made, progress in enumerate(bar):
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = rate * share_of_rate(progress)
         batch = next(drawn)
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
             loss = lesson.loss(batch, student, layers)
-        optimizer.zero_grad()
+        for parameter in (*weights, *others):
+            parameter.grad = None
         loss.backward()
-        clip_grad_norm_(parameters, 1, error_if_nonfinite=True)
-        optimizer.step()
+        clip_grad_norm_([*weights, *others], 1, error_if_nonfinite=True)
+        for matrix, weight in zip(matrices, weights, strict=True):
+            matrix.grad = as_matrix(weight.grad.contiguous(memory_format=torch.channels_last))
+        for optimizer in optimizers:
+            optimizer.step()
         if made % 10 == 0:  # a look at the loss waits for the device
             bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """View weights (out, in, 3, 3), which lie channels last, as the matrix (out, 9 in) that Muon wants."""
+    return weight.permute(0, 2, 3, 1).view(len(weight), -1)
 
 
 def share_of_rate(progress: float) -> float:

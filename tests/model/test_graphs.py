@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from pictures import SHALLOW, TINY, photograph
+from pictures import FEW_LAYERS, MANY_LAYERS, photograph
 from recorders import refusing, repeated, traced
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -66,7 +66,7 @@ def tile(seed: int) -> np.ndarray:
 
 def scene(ways: Ways | None = None, graphs: Graphs | None = None, **goal: object) -> TileOptimizer:
     """A painter of the bundled network in bfloat16, and style pictures' statistics drawn at random."""
-    settings = Settings(**{"content_weight": 3.0, "style_layers": TINY["style_layers"]} | goal)
+    settings = Settings(**MANY_LAYERS | {"content_weight": 3.0} | goal)
     network = load_network("compact", find_weights(architecture("compact")), settings.layers)
     network = network.prepared("cpu", torch.bfloat16, ways)
     random, row = np.random.default_rng(5), network.architecture
@@ -241,9 +241,9 @@ SIDE_BY_SIDE = (3, 1, 2, 0, 3, 1)
 @pytest.mark.parametrize("graphs", [Graphs, lambda: Graphs(traced)], ids=["as usual", "recorded"])
 def test_tiles_side_by_side_are_painted_as_one_after_the_other(graphs):
     """Threads that paint with the same painter give the same bytes, whoever records, and tell their own replays."""
-    painter = scene(graphs=graphs(), **SHALLOW)
+    painter = scene(graphs=graphs(), **FEW_LAYERS)
     whole = paint(painter, 3, LBFGS)[1]
-    alone = scene(**SHALLOW)
+    alone = scene(**FEW_LAYERS)
     wanted = {seed: paint(alone, seed, LBFGS, whole) for seed in set(SIDE_BY_SIDE)}
     painter.graphs.clear()
     with ThreadPoolExecutor(3) as threads:
@@ -257,7 +257,7 @@ def test_tiles_side_by_side_are_painted_as_one_after_the_other(graphs):
 @pytest.mark.parametrize("graphs", [Graphs, lambda: Graphs(traced)], ids=["as usual", "recorded"])
 def test_a_tile_that_fails_leaves_the_others_alone(graphs):
     """One thread's pixels are no numbers, round after round; it is told so, and another's tiles are as if alone."""
-    painter = scene(graphs=graphs(), **SHALLOW)
+    painter = scene(graphs=graphs(), **FEW_LAYERS)
     whole = paint(painter, 3, LBFGS)[1]
     wanted = paint(painter, 0, LBFGS, whole)[0]
 

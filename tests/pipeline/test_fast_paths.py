@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pictures import MANY_LAYERS, painting, photograph, save
 from pictures import TINY as SMALL
-from pictures import painting, photograph, save
 from rendering import render
 
 from muralist.model import network as module
@@ -34,7 +34,7 @@ def paint(tmp_path, scheduler):
     pictures = save(tmp_path / "photo.png", photograph()), save(tmp_path / "style.png", painting())
 
     def render_with(**changes):
-        settings = {**SMALL, **MANY, "scheduler": scheduler, **changes}
+        settings = {**SMALL, **MANY_LAYERS, **MANY, "scheduler": scheduler, **changes}
         last = render(*pictures, tmp_path / "out.png", overwrite=True, **settings)["levels"][-1]
         return {name: last["losses_last"][name] for name in LOSSES}
 

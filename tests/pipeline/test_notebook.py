@@ -11,7 +11,7 @@ import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
-from pictures import SHALLOW, TINY, painting, photograph, save
+from pictures import TINY, painting, photograph, save
 from PIL import Image
 from traitlets.config import Config
 
@@ -81,7 +81,7 @@ def test_a_notebook_that_paints(scheduler, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "photo.png", photograph())
     save(tmp_path / "style.png", painting())
-    settings = {**TINY, **SHALLOW, "scheduler": scheduler}
+    settings = {**TINY, "scheduler": scheduler}
     cell = f"""
         import muralist
         settings = muralist.load_settings(overrides={settings})

@@ -10,7 +10,7 @@ import numpy as np
 import pikepdf
 import pytest
 import pyvips
-from pictures import SHALLOW, TINY, painting, photograph, save
+from pictures import TINY, painting, photograph, save
 from PIL import Image
 from rendering import render
 
@@ -55,7 +55,7 @@ def paint(folder: Path, scheduler: str) -> Callable[..., Sidecar]:
 
     def call(output: str, **changes: Any) -> Sidecar:
         paths = (folder / "photo.png", folder / "style.png", folder / output)
-        return render(*paths, **TINY | SHALLOW | PRINT | {"scheduler": scheduler, "steps": [2]} | changes)
+        return render(*paths, **TINY | PRINT | {"scheduler": scheduler, "steps": [2]} | changes)
 
     return call
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from pictures import TINY, assignments, painting, photograph, save
+from pictures import MANY_LAYERS, TINY, assignments, painting, photograph, save
 from PIL import Image
 from rendering import render
 from skimage import data
@@ -224,7 +224,7 @@ def paint(folder: Path, scheduler: str) -> Callable[..., tuple[np.ndarray, dict[
     """A function that renders the photograph and gives painting and sidecar."""
 
     def call(output: str, style: str | list[str] = "style.png", **changes: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        sidecar = render("photo.png", style, output, **TINY | {"scheduler": scheduler} | changes)
+        sidecar = render("photo.png", style, output, **TINY | MANY_LAYERS | {"scheduler": scheduler} | changes)
         return np.asarray(Image.open(output)).astype(int), sidecar
 
     return call

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pictures import TINY, contents, painting, photograph, picture_box
+from pictures import MANY_LAYERS, TINY, contents, painting, photograph, picture_box
 from PIL import Image
 
 from muralist.model.architecture import architecture
@@ -37,7 +37,7 @@ from muralist.tiling.grid import Span
 
 pytestmark = pytest.mark.integration
 
-SETTINGS = Settings(**TINY)
+SETTINGS = Settings(**TINY | MANY_LAYERS)
 NETWORK = architecture(SETTINGS.network)
 WEIGHTS = TunedWeights(2.0, 1.0)
 
@@ -168,7 +168,7 @@ def test_the_next_level_starts_from_the_one_before(done, changes, share):
 
 def test_the_next_level_goes_on_with_the_moments(tmp_path):
     """With Adam, level 1 starts with level 0's moments, enlarged linearly."""
-    context = new_context(tmp_path, Settings(**TINY | {"optimizer": "adam"}))
+    context = new_context(tmp_path, Settings(**TINY | MANY_LAYERS | {"optimizer": "adam"}))
     before, level = levels_of(context)
     for each in (before, level):
         paint_level(context, each)

@@ -14,10 +14,17 @@ from muralist.tiling.grid import Box, Span
 # The command line as a process of its own.
 MURALIST = [sys.executable, "-c", "from muralist.cli import main; main()"]
 
-# Two levels, 64 px with one tile and 128 px with four; two rounds each, the last one shorter. The layers are the usual
-# ones but relu5_1/2, which needs 64 px a side and sees blocks of 32.
-TINY = {
+# The network's first layers are quick, and most tests do not care what is painted.
+FEW_LAYERS = {"style_layers": {"relu1_1": 1, "relu2_1": 1}, "content_layers": {"relu2_1": 1}}
+
+# The default's layers, but relu5_1/2, which needs 64 px a side and sees blocks of 32.
+MANY_LAYERS = {
     "style_layers": {f"relu{n}_1": 1 for n in range(1, 6)} | {f"relu{n}_1/2": 1 for n in range(1, 5)},
+    "content_layers": {"relu4_2": 1},
+}
+
+# Two levels, 64 px with one tile and 128 px with four; two rounds each, the last one shorter.
+TINY = FEW_LAYERS | {
     "base_size": 64,
     "steps": [4, 3],
     "steps_per_round": 2,
@@ -29,9 +36,6 @@ TINY = {
     "workers": 1,
     "threads": 1,
 }
-
-# The network's first layers, where it does not matter what is painted: a third less time.
-SHALLOW = {"style_layers": {"relu1_1": 1, "relu3_1": 1}, "content_layers": {"relu2_1": 1}}
 
 
 def photograph(height: int = 96, width: int = 128, seed: int = 0) -> np.ndarray:

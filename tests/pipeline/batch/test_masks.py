@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import SHALLOW, TINY, painting, photograph, save
+from pictures import TINY, painting, photograph, save
 
 from muralist.pipeline.batch.driver import BatchOptions
 from muralist.pipeline.batch.items import Item, find_items
@@ -98,7 +98,7 @@ def test_a_manifest_may_ask_for_masks(folder):
 
 def test_a_batch_with_masks(folder, scheduler):
     """The photograph with a mask is painted with it, the other one whole, as the report says; then all is skipped."""
-    settings = {**TINY, **SHALLOW, "scheduler": scheduler, "regions": ["{stem}.sky.png=other.png"]}
+    settings = {**TINY, "scheduler": scheduler, "regions": ["{stem}.sky.png=other.png"]}
     options = BatchOptions(flags=settings)
     for status in ("done", "skipped"):
         report = run_batch(["photos"], [Path("style.png")], folder / "out", options).as_dict()

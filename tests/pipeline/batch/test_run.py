@@ -17,7 +17,7 @@ from crews import another_worker, until
 from dask.distributed import Client
 from facts import having
 from filelock import Timeout
-from pictures import SHALLOW, TINY, contents, painting, photograph, save
+from pictures import TINY, contents, painting, photograph, save
 from rendering import render
 
 from muralist.cli import main
@@ -31,7 +31,7 @@ from muralist.pipeline.records.report import Report
 
 pytestmark = pytest.mark.integration
 
-SMALL = TINY | SHALLOW | {"steps": [2, 1], "steps_per_round": 1, "optimizer": "adam"}
+SMALL = TINY | {"steps": [2, 1], "steps_per_round": 1, "optimizer": "adam"}
 
 
 @dataclass

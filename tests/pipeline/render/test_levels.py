@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import contents, deep, photograph, save
+from pictures import MANY_LAYERS, contents, deep, photograph, save
 from rendering import names
 
 from muralist.pipeline import render as module
@@ -37,7 +37,7 @@ def test_an_aspect_is_cropped_before_the_paper_is_filled(paint, folder):
 
 def test_chunks_are_painted_alone_and_stitched(paint, folder):
     """Every level is cut into so many rectangles; without steps, they give the photograph back."""
-    alone = {"tile_grid": [2, 3], "overlap": 0, "consensus": False}
+    alone = MANY_LAYERS | {"tile_grid": [2, 3], "overlap": 0, "consensus": False}
     sidecar = paint("chunks.png", **alone, steps=[1])
     assert [row["tiles"] for row in sidecar["levels"]] == [2, 6]  # 64 x 48 px has no room for three rows of 32 px
     assert [row["rounds"] for row in sidecar["levels"]] == [1, 1]

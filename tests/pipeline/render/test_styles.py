@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import painting, photograph, save
+from pictures import MANY_LAYERS, painting, photograph, save
 from rendering import names
 
 from muralist.pipeline import export
@@ -158,7 +158,7 @@ def test_a_style_picture_below_the_minimum_is_refused(paint, folder):
     """A style picture too small for the network is told with its size."""
     save(folder / "style.png", painting(20, 200))
     with pytest.raises(PictureError, match=r"style\.png: .*200 x 20 px.*32 px"):
-        paint()
+        paint(**MANY_LAYERS)
 
 
 def test_a_long_style_picture_keeps_the_minimum(paint, folder):

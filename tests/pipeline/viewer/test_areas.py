@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from browser import address, check_axe, chromium, needs_chromium, visit
-from pictures import SHALLOW, TINY, painting, photograph, save
+from pictures import TINY, painting, photograph, save
 from rendering import render
 
 from muralist.pipeline.pictures.images import crop_to_aspect
@@ -47,7 +47,7 @@ def regional(scheduler, tmp_path_factory):
             "strength_map": "map.png",
             "protect": "keep.png",
         }
-        render("photo.png", "style.png", folder / "out.png", **TINY | SHALLOW | {"scheduler": scheduler} | settings)
+        render("photo.png", "style.png", folder / "out.png", **TINY | {"scheduler": scheduler} | settings)
     return folder / "out.png"
 
 

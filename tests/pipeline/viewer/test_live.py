@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from browser import chromium, needs_chromium, visit
 from facts import having
-from pictures import SHALLOW, TINY, painting, photograph, save
+from pictures import TINY, painting, photograph, save
 from PIL import Image
 from rendering import render
 
@@ -322,7 +322,7 @@ def test_a_render_is_shown_while_it_paints(scheduler, tmp_path, caplog):
     caplog.set_level("INFO", "muralist")
     logger, told = logging.getLogger("muralist"), Told()
     logger.addHandler(told)
-    settings = TINY | SHALLOW | {"scheduler": scheduler, "steps": [200, 2], "steps_per_round": 2}
+    settings = TINY | {"scheduler": scheduler, "steps": [200, 2], "steps_per_round": 2}
     try:
         sidecar = render(tmp_path / "photo.png", tmp_path / "style.png", tmp_path / "out.png", live=0, **settings)
     finally:
