@@ -185,7 +185,7 @@ def test_a_few_steps_lower_the_loss(tool, lesson):
     taught, drawn = lesson
     same = next(drawn)
     student = student_of(tool, taught, same)
-    kept = student.convolutions["1_1"].weight.clone()
+    kept, old = (student.convolutions[name].weight.clone() for name in ("1_1", "2_1"))
     with torch.no_grad():
         before = taught.loss(same, student, tool.LAYERS)
     names = [name for name in student.convolutions if name != "1_1"]
@@ -194,6 +194,7 @@ def test_a_few_steps_lower_the_loss(tool, lesson):
         after = taught.loss(same, student, tool.LAYERS)
     assert after < 0.9 * before
     assert torch.equal(student.convolutions["1_1"].weight, kept)
+    assert not torch.equal(student.convolutions["2_1"].weight, old)
 
 
 def test_a_student_paints_what_it_learns_from(tool, lesson, images):
