@@ -230,7 +230,7 @@ def _glob(path: Path, output: Path, text: str, wanted: Callable[[Path], bool]) -
     pattern = "/".join((*path.parts[fixed:], *(["*"] if path.name == "**" else [])))
     try:
         found = [hit for hit in root.glob(pattern) if wanted(hit) and not _is_hidden(hit.relative_to(root).parent)]
-    except ValueError as error:  # such as a**
+    except ValueError as error:  # such as a**, up to Python 3.12
         raise SettingsError(f"{text}: not a pattern ({error}); wanted one such as 'photos/**/*.jpg'") from None
     painted = Path(os.path.realpath(output))
     if painted.is_relative_to(os.path.realpath(root)):

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 from commands import assert_refused, render, run
-from pictures import TINY, assignments, contents, photograph, save
+from pictures import MANY_LAYERS, TINY, assignments, contents, photograph, save
 
 from muralist.cli import main
 from muralist.pipeline.errors import OutputError
@@ -75,9 +75,10 @@ def test_pictures_below_the_minimum_are_refused(folder):
     """A photograph, a painting or a style picture smaller than the network can see is told with its size."""
     save(folder / "small.png", photograph(31, 200))
     before = contents(folder)
-    assert_refused(render(content="small.png"), "200 x 31 px", "at least 32 px", "--size")
-    assert_refused(render("--size", "40"), "40 x 30 px", "at least 32 px")
-    assert_refused(render(style="small.png"), "small.png", "200 x 31 px", "at least 32 px")
+    layers = assignments(MANY_LAYERS)
+    assert_refused(render(*layers, content="small.png"), "200 x 31 px", "at least 32 px", "--size")
+    assert_refused(render(*layers, "--size", "40"), "40 x 30 px", "at least 32 px")
+    assert_refused(render(*layers, style="small.png"), "small.png", "200 x 31 px", "at least 32 px")
     assert contents(folder) == before
 
 

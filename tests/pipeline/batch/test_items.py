@@ -1,6 +1,7 @@
 """Batches: which pictures inputs name, in which order, and where their paintings go."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -184,7 +185,10 @@ def test_a_folder_that_cannot_be_listed_is_said(monkeypatch):
         ("", ": there is no such file or folder"),
         ("empty", "empty: got no picture, wanted at least one (JPEG, PNG, TIFF, WebP, "),
         ("no/*.jpg", "no/*.jpg: got no picture, wanted at least one"),
-        ("empty/a**/b", "empty/a**/b: not a pattern ("),
+        pytest.param(
+            *("empty/a**/b", "empty/a**/b: not a pattern ("),
+            marks=pytest.mark.skipif(sys.version_info >= (3, 13), reason="means a*/b since Python 3.13"),
+        ),
         ("out", "out: got no picture, wanted at least one"),
         ("list.csv", "list.csv: got no picture, wanted at least one"),
         ("list.jsonl", "list.jsonl:1: cannot be read as JSON"),
