@@ -110,7 +110,7 @@ PUBLISHED = (
         "safetensors",
         "MIT (distilled from VGG-19, CC BY 4.0; see compact.md beside the weights)",
         "muralist itself: install it again",
-        sha256="f79f0bf8cd2105242521336b5c341873597e6f85304fb7ef9a3625e3d0bf1a7a",
+        sha256="2f4a7e04677d1f2e1454b00b9982043d9bf14d6ba0ec2179ba115601e1cbcbd8",
         bundled=True,
     ),
     _torchvision("vgg19-dcbb9e9d.pth", "vgg19"),
