@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
+from distributed import Nanny, Scheduler, Security, SpecCluster, Status, Worker
+from distributed.comm import CommClosedError
 
 from ..errors import ClusterError, SettingsError
 from ..settings import Settings
@@ -173,7 +174,10 @@ async def start_workers(stack: AsyncExitStack, shape: WorkerLayout, folder: Path
 
 async def _stop_workers(cluster: SpecCluster, starting: asyncio.Future[Any]) -> None:
     await asyncio.wait({starting})  # dask cannot stop a cluster that is half started
-    await cluster.close()
+    try:
+        await cluster.close()
+    except CommClosedError:  # after a failed start dask has closed the scheduler, and wants to tell it so once more
+        cluster.status = Status.closed
 
 
 def _scheduler(common: dict[str, Any]) -> dict[str, Any]:
