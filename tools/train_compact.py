@@ -294,8 +294,7 @@ def train(
         batch = next(drawn)
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
             loss = lesson.loss(batch, student, layers)
-        for parameter in (*weights, *others):
-            parameter.grad = None
+        student.zero_grad()
         loss.backward()
         clip_grad_norm_([*weights, *others], 1, error_if_nonfinite=True)
         for matrix, weight in zip(matrices, weights, strict=True):
