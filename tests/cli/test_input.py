@@ -11,10 +11,11 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 from commands import assert_refused, render, run
-from pictures import MANY_LAYERS, TINY, assignments, contents, photograph, save
+from pictures import TINY, assignments, contents, photograph, save
 
 from muralist.cli import main
 from muralist.pipeline.errors import OutputError
+from muralist.pipeline.settings import Settings
 
 
 def test_no_bug_hides_in_a_result(folder):
@@ -73,12 +74,12 @@ def test_a_bad_picture_is_refused(folder, kind, role, command):
 
 def test_pictures_below_the_minimum_are_refused(folder):
     """A photograph, a painting or a style picture smaller than the network can see is told with its size."""
-    save(folder / "small.png", photograph(31, 200))
+    save(folder / "small.png", photograph(63, 200))
     before = contents(folder)
-    layers = assignments(MANY_LAYERS)
-    assert_refused(render(*layers, content="small.png"), "200 x 31 px", "at least 32 px", "--size")
-    assert_refused(render(*layers, "--size", "40"), "40 x 30 px", "at least 32 px")
-    assert_refused(render(*layers, style="small.png"), "small.png", "200 x 31 px", "at least 32 px")
+    layers = assignments(Settings().model_dump(include={"style_layers", "content_layers"}))
+    assert_refused(render(*layers, content="small.png"), "200 x 63 px", "at least 64 px", "--size")
+    assert_refused(render(*layers, "--size", "40"), "40 x 30 px", "at least 64 px")
+    assert_refused(render(*layers, style="small.png"), "small.png", "200 x 63 px", "at least 64 px")
     assert contents(folder) == before
 
 

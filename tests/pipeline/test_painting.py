@@ -37,12 +37,7 @@ from muralist.tiling.grid import Span
 pytestmark = pytest.mark.integration
 
 # Two levels: 64 px in one tile, 128 px in two; three rounds and four. The network's first layers are quick.
-QUICK = TINY | {
-    "tile": 128,
-    "overlap": 16,
-    "steps": [6, 8],
-    "steps_per_round": 2,
-}
+QUICK = TINY | {"tile": 128, "overlap": 16, "steps": [6, 8]}
 SETTINGS = Settings(**QUICK)
 NETWORK = architecture(SETTINGS.network)
 WEIGHTS = find_weights(NETWORK)

@@ -19,7 +19,7 @@ from muralist.model.tile_optimizer import TileOptimizer, to_tensor
 from muralist.tiling.blend import blend
 from muralist.tiling.grid import Box, Tile, TileGrid
 
-MANY_LAYERS = {
+DEEP = {
     "vgg19": ((4, 4), (5, 5), (6, 6, 6, 6), (6, 6, 6, 6), (6,)),
     "compact": ((4, 4), (5, 5), (6,) * 3, (6,) * 3, (6,)),
 }
@@ -173,7 +173,7 @@ class Scene:
 @lru_cache(maxsize=1)
 def deep_scene(name: str, padding: str, pooling: str, height: int, width: int) -> Scene:
     """A scene for a network as deep as a real one, with few channels."""
-    row = replace(architecture(name), steps=vgg(MANY_LAYERS[name]), padding=padding, pooling=pooling)
+    row = replace(architecture(name), steps=vgg(DEEP[name]), padding=padding, pooling=pooling)
     return Scene.of(row, (height, width), ALL_LAYERS, "relu4_2")
 
 

@@ -21,7 +21,7 @@ from muralist.pipeline.pictures.images import Picture
 from muralist.pipeline.pictures.reading import read_picture, read_size
 
 PIXELS = photograph()
-MANY_LAYERS = PIXELS.astype(np.uint16) * 257
+DEEP = PIXELS.astype(np.uint16) * 257
 NOISE = np.random.default_rng(0).integers(0, 256, (96, 80, 3), dtype=np.uint8)
 
 
@@ -67,7 +67,7 @@ SLOPPY: dict[str, dict[int, Value | None]] = {
 
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("name", list(SLOPPY))
-@pytest.mark.parametrize("pixels", [PIXELS, MANY_LAYERS], ids=["8 bit", "16 bit"])
+@pytest.mark.parametrize("pixels", [PIXELS, DEEP], ids=["8 bit", "16 bit"])
 def test_sloppy_tags_refuse_nothing(tmp_path: Path, name: str, order: str, pixels: np.ndarray) -> None:
     """What libtiff warns about beside the pixels does not matter."""
     picture = read(tmp_path, tiff(pixels, tags=SLOPPY[name], order=order))
@@ -342,7 +342,7 @@ def ycbcr(rgb: np.ndarray) -> np.ndarray:
     return np.rint(found).clip(0, full).astype(rgb.dtype)
 
 
-@pytest.mark.parametrize("pixels", [PIXELS, MANY_LAYERS], ids=["8 bit", "16 bit"])
+@pytest.mark.parametrize("pixels", [PIXELS, DEEP], ids=["8 bit", "16 bit"])
 def test_ycbcr_without_jpeg(tmp_path: Path, pixels: np.ndarray) -> None:
     """Luma and color differences are no red, green and blue."""
     picture = read(tmp_path, tiff(ycbcr(pixels), 6, {530: (SHORT, [1, 1])}))

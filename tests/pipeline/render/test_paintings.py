@@ -54,13 +54,7 @@ def test_canvases_may_lie_in_an_object_store(paint, folder, painted, object_stor
 
 def test_several_tiles_come_near_one(paint):
     """A picture in four tiles ends with nearly the losses of the picture in one tile."""
-    settings = MANY_LAYERS | {
-        "base_size": 128,
-        "steps": [12],
-        "steps_per_round": 2,
-        "style_weight": 30,
-        "optimizer": "adam",
-    }
+    settings = MANY_LAYERS | {"base_size": 128, "steps": [12], "style_weight": 30, "optimizer": "adam"}
     tiled = paint("tiled.png", **settings)["levels"][-1]
     whole = paint("whole.png", **settings | {"tile": 512})["levels"][-1]
     assert (tiled["tiles"], whole["tiles"]) == (4, 1)
