@@ -24,7 +24,9 @@ BLOCK = (64, 2048)  # px, height and width
 # Steps after the start of a level, and before its end, at which tiles of L-BFGS meet besides: its first steps are great
 # strides, and what tiles do on their own in the last round is blended, but not mended any more.
 SHORT_ROUNDS = (2, 5)
-STEPS_PER_ROUND = {"one tile": 25, "lbfgs": 5, "adam": 10}  # L-BFGS steps are larger, so tiles drift apart sooner
+TUNED_LEVELS = 2  # the coarsest, on which `strength` finds its weights from one round to the next
+# L-BFGS steps are larger than Adam's, so tiles drift apart sooner; a tile alone only loses pairs at the end of a round.
+STEPS_PER_ROUND = {"lbfgs": 5, "adam": 10, "one tile": 25, "one tile, tuned": 12}
 STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in, which overlap far enough to be exact
 
 
@@ -128,10 +130,14 @@ class Level:
 
     @cached_property
     def rounds(self) -> tuple[int, ...]:
-        """Steps of every round: cut after `steps_per_round` of the level and `snapshot_every` of the run."""
+        """Steps of every round: cut after `steps_per_round` of the level and `snapshot_every` of the run.
+
+        What would leave a single step before the short rounds at the end is not cut.
+        """
         short = [step for step in self.short_rounds if step < min(self.steps, self.steps_per_round)]
-        more = {*short, *(self.steps - step for step in short)}
-        ends = {*range(0, self.steps, self.steps_per_round), *more, *self.saves, self.steps}
+        last = self.steps - max(short, default=0)
+        usual = (step for step in range(0, self.steps, self.steps_per_round) if not short or step <= last - 2)
+        ends = {0, *usual, *short, *(self.steps - step for step in short), *self.saves, self.steps}
         return tuple(end - start for start, end in pairwise(sorted(ends)))
 
     @property
@@ -186,7 +192,8 @@ def plan_levels(
     for index, scale in enumerate(scales):
         size = max(min_side, round(height * scale)), max(min_side, round(width * scale))
         made = sum(level.steps for level in levels)
-        levels.append(_level(index, size, styles, settings, stride, min_side, made))
+        steps = at_level(settings.steps if scale < 1 else settings.finest_steps, index)
+        levels.append(_level(index, size, styles, settings, stride, min_side, steps, made))
     return tuple(levels)
 
 
@@ -203,9 +210,9 @@ def _level(
     settings: Settings,
     stride: int,
     min_side: int,
+    steps: int,
     first_step: int,
 ) -> Level:
-    steps = at_level(settings.steps, index)
     level = Level(
         index=index,
         height=size[0],
@@ -228,7 +235,9 @@ def _level(
         return level
     several = len(level.grid) > 1
     short = SHORT_ROUNDS if several and settings.optimizer == "lbfgs" and settings.consensus else ()
-    usual = STEPS_PER_ROUND[settings.optimizer if several else "one tile"]
+    tuned = index < TUNED_LEVELS and settings.content_weight is None
+    alone = "one tile, tuned" if tuned else "one tile"
+    usual = STEPS_PER_ROUND[settings.optimizer if several else alone]
     return replace(level, steps_per_round=settings.steps_per_round or usual, short_rounds=short)
 
 

@@ -32,9 +32,11 @@ MAX_DEPTH: Final = 8  # settings need 3; the limit is for files made to exhaust 
 
 # The later of these to be set takes the others' place: a flag --size must beat a preset's print_size.
 _RIVALS: Final = {name: Settings.rivals(name) for name in Settings.model_fields}
-# What a later preset or the command line takes away beside: weights belong to their network, a height to its width.
+# What a later preset or the command line takes away beside: weights belong to their network, a height to its width,
+# the finest level's steps to the others'.
 _REPLACED: Final = _RIVALS | {
     "network": {"weights"},
+    "steps": {"finest_steps"},
     "width": _RIVALS["width"] | {"height"},
     "height": _RIVALS["height"] | {"width"},
 }

@@ -7,7 +7,7 @@ that the settings written beside a painting are the ones it was made with.
 import warnings
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, ValidationInfo, field_validator, model_validator
 
 from .lengths import MAX_DPI, MAX_SIDE_PX, check_sides
 from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, WithRoles, machine_setting, setting
@@ -61,12 +61,21 @@ def exclusion(name: str, other: str) -> str:
 
 
 SUITS_OPTIMIZER: Any = None  # the default of settings that `by_optimizer` chooses
+SUITS_STEPS: Any = None  # and of the finest level's steps
+DEFAULT_STEPS: Final = (120, 80, 15, 10)  # forms and colors first; then each level is only a start for the next
+DEFAULT_FINEST_STEPS: Final = (120, 80, 50, 35, 25, 20)
 # Those of Gatys et al., and of the picture at half its size as well: forms up to twice as large.
 DEFAULT_STYLE_LAYERS: Final = {f"relu{block}_1{size}": 1.0 for size in ("", "/2") for block in range(1, 6)}
 
 
 def _positive(weights: dict[str, float]) -> dict[str, float]:
     return {layer: weight for layer, weight in weights.items() if weight > 0}
+
+
+def _suits_steps(value: object, info: ValidationInfo) -> object:
+    """Where nothing is set for the finest level, what suits the default, or what is set for all levels."""
+    steps = info.data.get("steps", DEFAULT_STEPS)
+    return (DEFAULT_FINEST_STEPS if steps == DEFAULT_STEPS else steps) if value is None else value
 
 
 class Settings(WithRoles):
@@ -281,9 +290,15 @@ class Settings(WithRoles):
         "the content loss counts.",
     )
     steps: Listed[Steps] = setting(
-        (120, 80, 50, 25, 20, 15),
+        DEFAULT_STEPS,
         LOOK,
         "Optimizer steps per level, coarsest first; the last value serves all finer levels.",
+    )
+    finest_steps: Annotated[Listed[Steps], BeforeValidator(_suits_steps)] = setting(
+        SUITS_STEPS,
+        LOOK,
+        "Optimizer steps of the finest level instead, listed like `steps`: the level's place in the list is how many "
+        "are coarser. By default 120, 80, 50, 35, 25, 20, or as `steps` if those are set.",
     )
     optimizer: Literal["adam", "lbfgs"] = setting(
         "lbfgs", LOOK, "Adam, or L-BFGS without line search.", flag=True, speed=True
@@ -298,7 +313,7 @@ class Settings(WithRoles):
         10, LOOK, "Pairs of steps and gradients that L-BFGS remembers within a round.", ge=1, le=100, was="history"
     )
     lbfgs_resolutions: Listed[Resolutions] = setting(
-        (4, 1),
+        (4, 2),
         LOOK,
         "Number of resolutions, each half the one before, at which L-BFGS works at the same time, so that large "
         "areas change color in a few steps. Per level, listed like `steps`; 1 is plain L-BFGS.",

@@ -2,8 +2,9 @@
 
 With the same weights for all, abstract styles drown the photograph and quiet ones hardly show. So the weights of what
 keeps the photograph, its features and its luminance, are tuned while the coarsest levels are painted, towards the
-losses that `strength` asks for, and kept for all finer ones. They follow from the recorded losses alone, which the
-journal keeps: an interrupted painting finds the same weights again.
+losses that `strength` asks for, and kept for all finer ones. A weight is in proportion to the loss that is left with
+it: where a style has no place for the photograph, holding on to it costs much of the style, so less of it is kept. They
+follow from the recorded losses alone, which the journal keeps: an interrupted painting finds the same weights again.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from .context import TunedWeights
+from .levels import TUNED_LEVELS
 from .records.losses import LossRecord
 from .settings import Settings
 
-TUNED_LEVELS: Final = 2
-SETTLING_STEPS: Final = 30  # a level starts as the photograph or with its detail, so losses tell nothing at first
+SETTLING_STEPS: Final = 20  # a level starts as the photograph or with its detail, so losses tell nothing at first
 LARGEST_FACTOR: Final = 1.25  # between two rounds: losses answer over many steps, and what is too much stays
 FIRST_POWER: Final = 3.0  # how much more the first weight is where less loss is wanted than half `strength` wants
 
@@ -27,9 +28,9 @@ class _Tuning:
     Attributes
     ----------
     usual : float
-        Weight of most pictures at half `strength`.
+        Weight at half `strength` of a picture whose loss is what is wanted with it.
     wanted : callable (strength) -> float
-        Loss after the last level that it is tuned on.
+        That loss, after the last level that the weight is tuned on.
     """
 
     usual: float
@@ -42,12 +43,12 @@ class _Tuning:
 
 
 def wanted_content_loss(strength: float) -> float:
-    """Content loss after the coarsest levels: 0 keeps the photograph, 1 gives way to the style wherever it can.
+    """Content loss at the usual weight: 0 keeps the photograph, 1 gives way to the style wherever it can.
 
     >>> [round(wanted_content_loss(strength), 3) for strength in (0, 0.5, 1)]
-    [0.12, 0.36, 0.8]
+    [0.12, 0.38, 0.84]
     """
-    return 0.12 + 0.28 * strength + 0.4 * strength**2
+    return 0.12 + 0.32 * strength + 0.4 * strength**2
 
 
 def wanted_luminance_loss(strength: float) -> float:
@@ -60,7 +61,7 @@ def wanted_luminance_loss(strength: float) -> float:
 
 
 TUNINGS: Final = {
-    "content": _Tuning(9.0, wanted_content_loss),
+    "content": _Tuning(16.0, wanted_content_loss),
     "luminance": _Tuning(2.0, wanted_luminance_loss),
 }
 
@@ -94,5 +95,5 @@ def _tuned(name: str, strength: float, rows: Sequence[LossRecord], painted: floa
     first_of_level = next(row.step for row in rows if row.level == last.level)
     if last.level > TUNED_LEVELS or last.step - first_of_level < SETTLING_STEPS:
         return last.weights[name]
-    factor = last.losses[name] / (tuning.wanted(strength) * painted)
-    return last.weights[name] * min(max(factor, 1 / LARGEST_FACTOR), LARGEST_FACTOR)
+    aim, before = tuning.first(strength) * last.losses[name] / (tuning.wanted(strength) * painted), last.weights[name]
+    return min(max(aim, before / LARGEST_FACTOR), before * LARGEST_FACTOR)

@@ -63,7 +63,7 @@ def _row(name: str) -> tuple[str, ...]:
         f"{used.tv_weight:g} {used.tv_loss}" if used.tv_weight else "",
         _start(used),
         _optimizer(used),
-        f"{', '.join(map(str, used.steps))} from {used.base_size} px",
+        _steps(used),
         _with_compact(name, used),
     )
 
@@ -96,6 +96,11 @@ def _optimizer(used: Settings) -> str:
         return f"L-BFGS, {used.lbfgs_history} pairs{seen}"
     kept = ", the best" if used.iterate == "best" else f", average {used.ema_decay:g}" if used.ema_decay else ""
     return f"Adam {rates}{kept}"
+
+
+def _steps(used: Settings) -> str:
+    all_levels, finest = (", ".join(map(str, steps)) for steps in (used.steps, used.finest_steps))
+    return f"{all_levels}{f' (finest level: {finest})' if finest != all_levels else ''} from {used.base_size} px"
 
 
 def _with_compact(name: str, used: Settings) -> str:

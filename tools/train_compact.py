@@ -57,7 +57,7 @@ OWN_SHARE = 0.5  # of every crop's error relative to its own energy, so that qui
 GRAM_SHARE = 0.15  # of the errors of Gram matrices
 RIDGE = 1e-5
 SHARES = (0.4, 0.4)  # of the steps, for the lower layers and for the upper ones; the rest is for all together
-SIDES, STYLE_WEIGHTS = (192, 256, 320), (300.0, 1000.0, 3000.0)  # of canvases
+SIDES, STYLE_WEIGHTS = (1.5, 2, 2.5), (300.0, 1000.0, 3000.0)  # of canvases; sides in crops
 SNAPSHOTS = (8, 30, 80)  # steps after which a canvas is looked at
 
 
@@ -255,6 +255,7 @@ def train(
     layers: Collection[str] = LAYERS,
     bf16: bool = False,
     rate: float = RATE,
+    compiled: bool = False,
 ) -> None:
     """Train some convolutions of a student, and the heads of some layers, in place.
 
@@ -273,6 +274,8 @@ def train(
         Compute convolutions in bfloat16.
     rate : float
         Largest learning rate.
+    compiled : bool
+        Let torch compile the loss, which needs a C++ compiler.
 
     Notes
     -----
@@ -287,13 +290,14 @@ def train(
     matrices = [nn.Parameter(as_matrix(weight.detach())) for weight in weights]  # in the same memory
     muon = Muon(matrices, lr=rate, weight_decay=0, adjust_lr_fn="match_rms_adamw")
     optimizers = (muon, Adam(others, lr=rate, betas=(0.9, 0.99)))
+    loss_of = torch.compile(lesson.loss) if compiled else lesson.loss
     bar = tqdm(extent.progress(), total=extent.steps, desc="training", unit="step")
     for made, progress in enumerate(bar):
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = rate * share_of_rate(progress)
         batch = next(drawn)
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
-            loss = lesson.loss(batch, student, layers)
+            loss = loss_of(batch, student, layers)
         student.zero_grad()
         loss.backward()
         clip_grad_norm_([*weights, *others], 1, error_if_nonfinite=True)
@@ -308,6 +312,11 @@ def train(
 def as_matrix(weight: Tensor) -> Tensor:
     """View weights (out, in, 3, 3), which lie channels last, as the matrix (out, 9 in) that Muon wants."""
     return weight.permute(0, 2, 3, 1).view(len(weight), -1)
+
+
+def block(name: str) -> int:
+    """Give the block that a convolution belongs to: 3 for "3_1"."""
+    return int(name.partition("_")[0])
 
 
 def share_of_rate(progress: float) -> float:
@@ -329,7 +338,7 @@ def explained(student: Student, lesson: Lesson, crops: Iterable[Tensor]) -> dict
     return {layer: 1 - errors[layer] / energies[layer] for layer in LAYERS}
 
 
-def paint_canvases(network: Network, pictures: Sequence[Tensor], count: int) -> list[Tensor]:
+def paint_canvases(network: Network, pictures: Sequence[Tensor], count: int, crop: int) -> list[Tensor]:
     """Let a network paint some pictures after others, and look at the canvases on the way.
 
     Parameters
@@ -339,6 +348,8 @@ def paint_canvases(network: Network, pictures: Sequence[Tensor], count: int) -> 
     pictures : sequence of Tensor (3, H, W), uint8
     count : int
         Paintings.
+    crop : int
+        Side of the crops that will be cut out of them, px.
 
     Returns
     -------
@@ -347,7 +358,7 @@ def paint_canvases(network: Network, pictures: Sequence[Tensor], count: int) -> 
     canvases = []
     for _ in tqdm(range(count), desc="painting", unit="canvas"):
         content, style = (pictures[int(torch.randint(len(pictures), ()))] for _ in range(2))
-        side = SIDES[int(torch.randint(len(SIDES), ()))]
+        side = round(crop * SIDES[int(torch.randint(len(SIDES), ()))])
         weight = STYLE_WEIGHTS[int(torch.randint(len(STYLE_WEIGHTS), ()))]
         canvases += _paint(network, *(_sized(picture, side).to(network.device) for picture in (content, style)), weight)
     return canvases
@@ -428,8 +439,12 @@ def one_line_errors() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
-def check_options(out: Path, device: str, steps: int | None, minutes: float | None) -> None:
+def check_options(
+    out: Path, device: str, steps: int | None, minutes: float | None, start: Path | None, frozen: int
+) -> None:
     """Find out before the training what would fail after it, or could mean two things."""
+    if frozen and start is None:
+        raise click.UsageError("--frozen blocks have to come from somewhere; add --start with the file they are in")
     if steps is not None and minutes is not None:
         raise click.UsageError("--steps and --minutes both say how long to train; give one of them")
     if not out.absolute().parent.is_dir():
@@ -456,8 +471,10 @@ def gather(images: Iterable[Path], side: int) -> tuple[list[Tensor], list[Tensor
 @click.option("--teacher", default="vgg19", help="Network that muralist knows, or a compressed encoder's file.")
 @click.option("--teacher-weights", type=click.Path(exists=True, dir_okay=False), help="The named teacher's weights.")
 @click.option("--start", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File to train on from.")
+@click.option("--frozen", default=0, type=click.IntRange(0, 4), help="Blocks, from the first on, to leave alone.")
 @click.option("--steps", type=click.IntRange(3), help=f"Of all parts together; {STEPS} if no minutes are given.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="How long all parts may take together.")
+@click.option("--rate", default=RATE / 3, type=click.FloatRange(0, min_open=True), help="Rate of the last part.")
 @click.option("--turns", default=3, type=click.IntRange(1), help="Turns of the last part, each after some painting.")
 @click.option("--canvases", default=30, type=click.IntRange(0), help="Paintings before every turn.")
 @click.option("--out", default="compact.safetensors", type=click.Path(dir_okay=False, writable=True, path_type=Path))
@@ -467,14 +484,17 @@ def gather(images: Iterable[Path], side: int) -> tuple[list[Tensor], list[Tensor
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]))
 @click.option("--processes", default=0, type=click.IntRange(0), help="That cut crops; a GPU waits for one alone.")
 @click.option("--bf16", is_flag=True, help="Compute convolutions in bfloat16: faster, a little less exact.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the loss: twice as fast, needs a C++ compiler.")
 @one_line_errors()
 def main(
     images: tuple[Path, ...],
     teacher: str,
     teacher_weights: str | None,
     start: Path | None,
+    frozen: int,
     steps: int | None,
     minutes: float | None,
+    rate: float,
     turns: int,
     canvases: int,
     out: Path,
@@ -484,8 +504,9 @@ def main(
     device: str,
     processes: int,
     bf16: bool,
+    compiled: bool,
 ) -> None:
-    check_options(out, device, steps, minutes)
+    check_options(out, device, steps, minutes, start, frozen)
     began = time.perf_counter()
     torch.manual_seed(seed)  # all random numbers are torch's
     network = load_teacher(teacher, teacher_weights).to(device)
@@ -505,20 +526,23 @@ def main(
         lower, upper = map(whole.part, SHARES)
         student.normalize(survey[0])
         student.fit_heads(lesson, survey, LOWER_LAYERS)
-        train(student, lesson, drawn(2), lower, LOWER, LOWER_LAYERS, bf16)
+        train(student, lesson, drawn(2), lower, LOWER, LOWER_LAYERS, bf16, compiled=compiled)
         student.fit_heads(lesson, survey, STYLE_LAYERS)
         above = [name for name in STUDENT.convolutions if name not in LOWER]
-        train(student, lesson, drawn(), upper, above, [layer for layer in LAYERS if layer not in LOWER_LAYERS], bf16)
+        above_layers = [layer for layer in LAYERS if layer not in LOWER_LAYERS]
+        train(student, lesson, drawn(), upper, above, above_layers, bf16, compiled=compiled)
     else:
         resume(student, start)
         student.fit_heads(lesson, survey, STYLE_LAYERS)
     rest = whole.part(1 - sum(SHARES)) if start is None else whole
+    names = [name for name in STUDENT.convolutions if block(name) > frozen]
+    layers = [layer for layer in LAYERS if block(layer.removeprefix("relu")) > frozen]
     for turn in range(turns):
-        painted += paint_canvases(as_network(student), learned, canvases)
+        painted += paint_canvases(as_network(student), learned, canvases, crop)
         extent = rest.part(1 / turns)
         if minutes is not None:  # painting takes time, too
             extent = Extent(seconds=60 * minutes - (time.perf_counter() - began)).part(1 / (turns - turn))
-        train(student, lesson, drawn(), extent, bf16=bf16, rate=RATE / 3)
+        train(student, lesson, drawn(), extent, names, layers, bf16, rate, compiled)
     file = save(student, out)
     click.echo(f"{file.sha256}  {out}")
     for layer, share in explained(student, lesson, plain_crops(held_out, 2 * crop, device)).items():

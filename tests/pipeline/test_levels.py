@@ -106,11 +106,27 @@ def test_rounds_add_up_to_the_steps(steps, steps_per_round):
 
 
 @pytest.mark.parametrize(
+    ("given", "steps", "of_one_level"),
+    [
+        ({}, (120, 80, 15, 10, 25), 120),
+        ({"steps": (30, 20)}, (30, 20, 20, 20, 20), 30),
+        ({"finest_steps": (90, 70)}, (120, 80, 15, 10, 70), 90),
+        ({"steps": (30, 20), "finest_steps": 50}, (30, 20, 20, 20, 50), 50),
+    ],
+)
+def test_the_finest_level_has_steps_of_its_own(given, steps, of_one_level):
+    """By default it has more than a level that is enlarged afterwards; what is set for all levels counts for it."""
+    assert tuple(level.steps for level in plan(1800, 2400, **given)) == steps
+    assert [level.steps for level in plan(100, 100, **given)] == [of_one_level]
+
+
+@pytest.mark.parametrize(
     ("steps", "steps_per_round", "rounds"),
     [
         (60, 10, (2, 3, 5, 10, 10, 10, 10, 5, 3, 2)),
         (25, 10, (2, 3, 5, 10, 3, 2)),
         (20, 4, (2, 2, 4, 4, 4, 2, 2)),
+        (18, 5, (2, 3, 5, 6, 2)),
         (7, 10, (2, 3, 2)),
         (3, 10, (1, 1, 1)),
         (2, 10, (2,)),
@@ -134,9 +150,15 @@ def test_rounds_of_lbfgs_are_short_at_both_ends(steps, steps_per_round, rounds):
 )
 def test_a_tile_alone_has_longer_rounds(asked, alone, several, of_adam):
     """A tile that nobody has to agree with has longer rounds, none of them short, unless their steps are asked for."""
-    assert plan(100, 100, steps=40, steps_per_round=asked)[0].rounds == alone
+    assert plan(100, 100, steps=40, steps_per_round=asked, content_weight=9)[0].rounds == alone
     assert plan(100, 400, steps=40, steps_per_round=asked, **SEVERAL)[0].rounds == several
     assert plan(100, 400, steps=40, steps_per_round=asked, **SEVERAL | {"optimizer": "adam"})[0].rounds == of_adam
+
+
+def test_rounds_are_shorter_while_weights_are_tuned():
+    """`strength` finds its weights from round to round of the coarsest levels; a given weight needs no search."""
+    assert [level.rounds for level in plan(768, 768, steps=30)] == [(12, 12, 6), (12, 12, 6), (25, 5)]
+    assert [level.rounds for level in plan(768, 768, steps=30, content_weight=9)] == [(25, 5)] * 3
 
 
 def test_without_consensus_a_level_is_one_round():

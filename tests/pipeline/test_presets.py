@@ -140,6 +140,15 @@ def test_a_side_takes_the_place_of_a_presets_other_side(preset):
     assert load_settings(overrides={"width": 400}, assignments=["height=300"]) == Settings(width=400, height=300)
 
 
+def test_other_steps_leave_a_presets_finest_level_behind(preset):
+    """What a preset does at the finest level belongs to its other steps; set together, they stay together."""
+    both = preset("steps: [30, 20]\nfinest_steps: 90\n")
+    assert load_settings(both) == Settings(steps=(30, 20), finest_steps=(90,))
+    assert load_settings(both, assignments=["steps=50"]).finest_steps == (50,)
+    assert load_settings(both, assignments=["finest_steps=70"]) == Settings(steps=(30, 20), finest_steps=(70,))
+    assert load_settings(both, assignments=["steps=50", "finest_steps=70"]) == Settings(steps=50, finest_steps=70)
+
+
 def test_another_network_leaves_a_presets_weights_behind(preset):
     """A preset's weight file belongs to the preset's network; in one preset or on one command line they go together."""
     preset("network: vgg19\nweights: file.mat\n", "base.yaml")

@@ -60,18 +60,26 @@ def test_the_start_tells_nothing(name):
 def test_too_much_loss_raises_the_weight(name, strength):
     """Above what the strength asks for the weight rises, below it falls, at it stays; by at most a factor a round."""
     wanted, settings = TUNINGS[name].wanted(strength), Settings(strength=strength)
-    weights = [weight_of(name, settings, rows(name, loss=wanted * f)) for f in (0.1, 0.9, 1.0, 1.1, 10.0)]
-    assert weights == sorted(weights)
-    assert weights[2] == pytest.approx(5.0)
-    assert (weights[0], weights[-1]) == (5.0 / LARGEST_FACTOR, 5.0 * LARGEST_FACTOR)
+    first = TUNINGS[name].first(strength)
+    weights = [weight_of(name, settings, rows(name, wanted * f, weight=first)) for f in (0.1, 0.9, 1.0, 1.1, 10.0)]
+    assert weights == pytest.approx([first * f for f in (1 / LARGEST_FACTOR, 0.9, 1.0, 1.1, LARGEST_FACTOR)])
+
+
+@EACH
+def test_what_the_style_has_no_place_for_is_kept_less(name):
+    """A loss that stays twice as high as wanted has twice the usual weight in the end, and no more than that."""
+    wanted, usual = TUNINGS[name].wanted(0.5), TUNINGS[name].usual
+    assert weight_of(name, Settings(), rows(name, 2 * wanted, weight=1.9 * usual)) == pytest.approx(2 * usual)
+    assert weight_of(name, Settings(), rows(name, 2 * wanted, weight=2.1 * usual)) == pytest.approx(2 * usual)
 
 
 @EACH
 def test_finer_levels_keep_the_weight(name):
     """What was found at the coarsest levels is the weight of all others, whatever their losses."""
-    tuned = [*rows(name), *rows(name, level=TUNED_LEVELS, loss=0.9, weight=7.0)]
-    assert weight_of(name, Settings(), tuned) == 7.0 * LARGEST_FACTOR
-    assert weight_of(name, Settings(), [*tuned, *rows(name, level=TUNED_LEVELS + 1, loss=0.9, weight=7.0)]) == 7.0
+    found = TUNINGS[name].usual
+    tuned = [*rows(name), *rows(name, level=TUNED_LEVELS, loss=0.9, weight=found)]
+    assert weight_of(name, Settings(), tuned) == found * LARGEST_FACTOR
+    assert weight_of(name, Settings(), [*tuned, *rows(name, level=TUNED_LEVELS + 1, loss=0.9, weight=found)]) == found
 
 
 @EACH
@@ -92,19 +100,21 @@ def test_more_strength_wants_more_loss(name):
         ("luminance", 0.5, 0.25),
     ],
 )
-def test_it_finds_the_loss_that_was_asked_for(name, scale, power):
-    """On pictures whose loss answers to the weight in different ways, it ends at the wanted loss for all."""
+def test_weight_and_loss_end_in_proportion(name, scale, power):
+    """On pictures whose loss answers to the weight in different ways, the weight settles where its loss asks for it."""
     seen = rows(name, loss=0.0, weight=TUNINGS[name].usual)[:1]
     for made in range(1, 25):
         weight = weight_of(name, Settings(), seen)
         loss = scale * weight**-power
         seen.append(replace(seen[0], step=100 + 10 * made, losses={name: loss}, weights={name: weight}))
-    assert seen[-1].losses[name] == pytest.approx(TUNINGS[name].wanted(0.5), rel=0.05)
+    last, tuning = seen[-1], TUNINGS[name]
+    assert last.weights[name] / tuning.usual == pytest.approx(last.losses[name] / tuning.wanted(0.5), rel=0.01)
+    assert weight_of(name, Settings(), seen) == pytest.approx(last.weights[name], rel=0.01)
 
 
 @EACH
 def test_less_is_wanted_where_less_is_painted(name):
     """Where masks leave half of the picture as it is, half the loss is at what is wanted."""
-    wanted = TUNINGS[name].wanted(0.5)
-    assert weight_of(name, Settings(), rows(name, loss=wanted / 2), painted=0.5) == pytest.approx(5.0)
-    assert weight_of(name, Settings(), rows(name, loss=wanted), painted=0.5) > 5.0
+    wanted, usual = TUNINGS[name].wanted(0.5), TUNINGS[name].usual
+    assert weight_of(name, Settings(), rows(name, wanted / 2, weight=usual), painted=0.5) == pytest.approx(usual)
+    assert weight_of(name, Settings(), rows(name, wanted, weight=usual), painted=0.5) > usual

@@ -197,18 +197,16 @@ def test_a_few_steps_lower_the_loss(tool, lesson):
     assert not torch.equal(student.convolutions["2_1"].weight, old)
 
 
-def test_a_student_paints_what_it_learns_from(tool, lesson, images):
+def test_a_student_paints_what_it_learns_from(tool, lesson, images, monkeypatch):
     """Canvases in progress are pictures of a size that the network takes, and no photographs any more."""
     taught, drawn = lesson
     student = student_of(tool, taught, next(drawn))
     pictures = tool.load_pictures([images], 2 * CROP)
-    tool_sides, tool.SIDES, tool.SNAPSHOTS = tool.SIDES, (64,), (2, 3)
-    try:
-        canvases = tool.paint_canvases(tool.as_network(student), pictures, 2)
-    finally:
-        tool.SIDES = tool_sides
+    monkeypatch.setattr(tool, "SIDES", (2,))
+    monkeypatch.setattr(tool, "SNAPSHOTS", (2, 3))
+    canvases = tool.paint_canvases(tool.as_network(student), pictures, 2, crop=48)
     assert [canvas.dtype for canvas in canvases] == [torch.uint8] * 4
-    assert all(min(canvas.shape[1:]) >= 32 for canvas in canvases)
+    assert all(max(canvas.shape[1:]) == 96 for canvas in canvases)
     assert not torch.equal(canvases[0], canvases[1])
 
 
@@ -240,6 +238,32 @@ def test_training_goes_on_from_a_file(tool, images, encoder, tmp_path):
     before, after = load_file(first), load_file(second)
     assert (after["conv1_1.weight"] - before["conv1_1.weight"]).abs().max() < 0.01
     assert not torch.equal(after["metric.relu5_1"], before["metric.relu5_1"])
+
+
+def test_frozen_blocks_stay_as_they_are(tool, images, encoder, tmp_path):
+    """With --frozen the first blocks of the file are left alone, and all above them learn, as fast as --rate says."""
+    first, second, faster = (tmp_path / f"{name}.safetensors" for name in "abc")
+    assert train(tool, images, encoder, first).exit_code == 0
+    for out, rate in ((second, 1e-4), (faster, 1e-2)):
+        result = train(tool, images, encoder, out, "--start", first, "--frozen", 2, "--rate", rate)
+        assert result.exit_code == 0, result.output
+    before, after, far = map(load_file, (first, second, faster))
+    moved = {name for name in before if name.startswith("conv") and not torch.equal(before[name], after[name])}
+    assert {name[4] for name in moved} == {"3", "4", "5"}
+    assert [
+        float((tensors["conv3_1.weight"] - before["conv3_1.weight"]).abs().max()) > 0.002 for tensors in (after, far)
+    ] == [False, True]
+
+
+@pytest.mark.slow  # a compiler's minute
+def test_a_compiled_loss_trains(tool, images, encoder, tmp_path):
+    """What torch compiles learns the same."""
+    plain, compiled = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    assert train(tool, images, encoder, plain).exit_code == 0
+    result = train(tool, images, encoder, compiled, "--compile")
+    assert result.exit_code == 0, result.output
+    a, b = load_file(plain), load_file(compiled)
+    assert all(torch.allclose(a[name].float(), b[name].float(), atol=5e-3) for name in a if name.startswith("conv"))
 
 
 def test_training_ends_when_its_time_is_up(tool, images, encoder, tmp_path, monkeypatch):
@@ -274,6 +298,7 @@ def test_bfloat16_trains(tool, images, encoder, tmp_path):
     ("options", "code", "problem"),
     [
         (["--steps", 9, "--minutes", 1], 2, "--steps and --minutes both say how long to train; give one of them"),
+        (["--frozen", 2], 2, "--frozen blocks have to come from somewhere; add --start with the file they are in"),
         (["--out", "nowhere/out.safetensors"], 2, "there is no folder nowhere; make it first"),
         (["--crop", 63], 2, "63 is not in the range x>=64"),
         (["--crop", 128], 1, "found 0 pictures with no side shorter than 256 px, wanted at least 2: name more images"),
