@@ -17,14 +17,11 @@ from muralist.pipeline.render_plan import plan_render
 PAIRS = ("golden_gate/starry_night", "chicago/the_scream")
 SCHEDULES: dict[str, dict[str, Any]] = {
     "default": {},
-    "half at full size": {"steps": [200, 100, 60, 20]},
-    "twice at full size": {"steps": [200, 100, 60, 80]},
-    "half everywhere": {"steps": [100, 50, 30, 20]},
-    "all alike": {"steps": [100]},
-    "one level": {"base_size": 8192, "steps": [150]},
-    "slower at the end": {"learning_rate": [0.02, 0.02, 0.015, 0.01]},
-    "faster at the end": {"learning_rate": [0.02, 0.02, 0.02, 0.02]},
-    "no average": {"ema_decay": 0},
+    "half at full size": {"finest_steps": [60, 40, 25, 18, 12, 10]},
+    "twice at full size": {"finest_steps": [240, 160, 100, 70, 50, 40]},
+    "more on the way": {"steps": [120, 80, 50, 25, 20, 15]},
+    "all alike": {"steps": [40]},
+    "one level": {"base_size": 8192, "steps": [60]},
     "no detail": {"detail": 0},
 }
 
@@ -33,7 +30,7 @@ Row = dict[str, Any]
 
 def paint(pair: tuple[Path, Path], schedule: dict[str, Any], settings: dict[str, Any]) -> tuple[Row, dict[str, Any]]:
     """Paint a pair with a schedule; what it took, what came out, and how the last level went."""
-    options = {**settings, **schedule, "base_size": min(schedule.get("base_size", 256), settings["size"])}
+    options = {**settings, **schedule, "base_size": min(schedule.get("base_size", 192), settings["size"])}
     preset = options.pop("preset", "default")
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "painting.png")
@@ -46,7 +43,8 @@ def paint(pair: tuple[Path, Path], schedule: dict[str, Any], settings: dict[str,
     curve = [
         {
             "tflop": (sum(spent[:-1]) + (row["step"] - rows[0]["step"]) * step) / 1e12,
-            **{key: row[key] for key in ("seconds", "style", "content", "total")},
+            "seconds": row["seconds"],
+            **row["losses"],
         }
         for row in rows
     ]
@@ -56,23 +54,22 @@ def paint(pair: tuple[Path, Path], schedule: dict[str, Any], settings: dict[str,
         "seconds": rows[-1]["seconds"],
         "style": last["losses_last"]["style"],
         "content": last["losses_last"]["content"],
+        "weights": rows[-1]["weights"],
         "curve": curve,
     }, sidecar
 
 
-def as_row(schedule: str, run: Row, usual: Row, settings: Any) -> Row:
-    """Lay a schedule out for people, relative to the default one."""
-    weighted = {
-        id(each): settings["style_weight"] * each["style"] + settings["content_weight"] * each["content"]
-        for each in (run, usual)
-    }
+def as_row(schedule: str, run: Row, usual: Row) -> Row:
+    """Lay a schedule out for people, relative to the default one, with its weights."""
+    weights = usual["weights"]
+    weighted = [sum(weights[name] * each[name] for name in ("style", "content")) for each in (run, usual)]
     return {
         "schedule": schedule,
         "Tflop / default": run["tflop"] / usual["tflop"],
         "s / default": run["seconds"] / usual["seconds"],
         "style loss / default": run["style"] / usual["style"],
         "content loss / default": run["content"] / usual["content"],
-        "weighted / default": weighted[id(run)] / weighted[id(usual)],
+        "weighted / default": weighted[0] / weighted[1],
         "style loss at full size (s)": ", ".join(f"{at['style']:.2g} ({at['seconds']:.0f})" for at in run["curve"]),
     }
 
@@ -96,7 +93,7 @@ def main(
         for name in dict.fromkeys(("default", *(names or SCHEDULES))):
             runs[name], sidecar = paint(paths, SCHEDULES[name], {"size": size, **settings})
             click.echo(f"{pair}, {name}: {runs[name]['seconds']:.0f} s, style {runs[name]['style']:.4g}")
-        rows = [as_row(name, run, runs["default"], sidecar["settings"]) for name, run in runs.items()]
+        rows = [as_row(name, run, runs["default"]) for name, run in runs.items()]
         inputs = {kind: input_of(sidecar, kind) for kind in ("content", "style")}
         found[pair] = {"inputs": inputs, "runs": runs, "rows": rows}
         texts.append(f"{' / '.join(path.stem for path in paths)}\n\n{table(rows)}")
