@@ -345,7 +345,8 @@ class Settings(WithRoles):
         None,
         LOOK,
         "Steps between syncs of a level's tiles: fewer are more exact, more are faster on a cluster; at "
-        "least 2 with L-BFGS. By default 5 with L-BFGS, 10 with Adam, and 25 in a level of one tile.",
+        "least 2 with L-BFGS. By default 5 with L-BFGS, 10 with Adam, and 25 in a level of one tile (12 in the two "
+        "coarsest, where `strength` finds its weights).",
         ge=1,
         le=10_000,
         flag=True,

@@ -61,7 +61,7 @@ def wanted_luminance_loss(strength: float) -> float:
 
 
 TUNINGS: Final = {
-    "content": _Tuning(16.0, wanted_content_loss),
+    "content": _Tuning(17.0, wanted_content_loss),
     "luminance": _Tuning(4.0, wanted_luminance_loss),
 }
 
