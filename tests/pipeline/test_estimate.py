@@ -134,7 +134,7 @@ def test_memory_grows_with_the_tile_and_the_picture(tmp_path):
 def test_every_pair_of_lbfgs_counts(tmp_path):
     """A pair more is three planes more in a worker; on the disk L-BFGS keeps a plane less than Adam, and no pairs."""
     adam = planned(tmp_path, optimizer="adam", lbfgs_history=9)
-    few, more = (planned(tmp_path, optimizer="lbfgs", lbfgs_history=pairs) for pairs in (1, 4))
+    few, more = (planned(tmp_path, optimizer="lbfgs", lbfgs_history=pairs, lbfgs_resolutions=1) for pairs in (1, 4))
     pair = 2 * 3 * 4 * largest_tile(few.final)  # where planes of other sizes take no part
     assert worker_bytes(more, 4) - worker_bytes(few, 4) == 3 * pair
     assert history_bytes(few) == pair

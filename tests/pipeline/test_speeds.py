@@ -170,7 +170,7 @@ def test_a_speed_does_not_depend_on_the_rest(monkeypatch):
     adam = {"optimizer": "adam"}
     assert depended_on(lbfgs_history=4, **adam) == depended_on(lbfgs_history=5, **adam)
     assert depended_on(lbfgs_history=4) != depended_on(lbfgs_history=5)
-    assert depended_on(lbfgs_resolutions=2) != depended_on()
+    assert depended_on(lbfgs_resolutions=1) != depended_on()
     before = depended_on()
     assert {"device": "cpu", "name": "Abacus 9", "workers": 2, "threads": 3}.items() <= before.items()
     monkeypatch.setattr(module, "version", lambda package: "9.9")
