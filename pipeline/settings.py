@@ -60,8 +60,7 @@ def exclusion(name: str, other: str) -> str:
     return f"{name} and {other} exclude each other, wanted only one of them"
 
 
-SUITS_OPTIMIZER: Any = None  # the default of settings that `by_optimizer` chooses
-SUITS_STEPS: Any = None  # and of the finest level's steps
+DERIVED: Any = None  # the default of settings that depend on another one
 DEFAULT_STEPS: Final = (120, 80, 15, 10)  # forms and colors first; then each level is only a start for the next
 DEFAULT_FINEST_STEPS: Final = (120, 80, 50, 35, 25, 20)
 # Those of Gatys et al., and of the picture at half its size as well: forms up to twice as large.
@@ -72,8 +71,8 @@ def _positive(weights: dict[str, float]) -> dict[str, float]:
     return {layer: weight for layer, weight in weights.items() if weight > 0}
 
 
-def _suits_steps(value: object, info: ValidationInfo) -> object:
-    """Where nothing is set for the finest level, what suits the default, or what is set for all levels."""
+def _derive_finest_steps(value: object, info: ValidationInfo) -> object:
+    """Where the finest level's steps are not set, take those of all levels if they are, or else the default."""
     steps = info.data.get("steps", DEFAULT_STEPS)
     return (DEFAULT_FINEST_STEPS if steps == DEFAULT_STEPS else steps) if value is None else value
 
@@ -294,17 +293,18 @@ class Settings(WithRoles):
         LOOK,
         "Optimizer steps per level, coarsest first; the last value serves all finer levels.",
     )
-    finest_steps: Annotated[Listed[Steps], BeforeValidator(_suits_steps)] = setting(
-        SUITS_STEPS,
+    finest_steps: Annotated[Listed[Steps], BeforeValidator(_derive_finest_steps)] = setting(
+        DERIVED,
         LOOK,
-        "Optimizer steps of the finest level instead, listed like `steps`: the level's place in the list is how many "
-        "are coarser. By default 120, 80, 50, 35, 25, 20, or as `steps` if those are set.",
+        "Optimizer steps of the finest level, instead of those in `steps`, by the number of levels: a painting of "
+        "three levels takes the third value, and the last value serves any larger number. By default "
+        f"{', '.join(map(str, DEFAULT_FINEST_STEPS))}, or the same as `steps` if that is set.",
     )
     optimizer: Literal["adam", "lbfgs"] = setting(
         "lbfgs", LOOK, "Adam, or L-BFGS without line search.", flag=True, speed=True
     )
     learning_rate: Annotated[Listed[Rate], by_optimizer(adam=(0.02, 0.02, 0.015), lbfgs=(1.0,))] = setting(
-        SUITS_OPTIMIZER,
+        DERIVED,
         LOOK,
         "Learning rate per level, listed like `steps`. L-BFGS: a factor of its own step, by default 1. Adam: a share "
         "of the color range, by default 0.02, 0.02, 0.015.",
@@ -319,7 +319,7 @@ class Settings(WithRoles):
         "areas change color in a few steps. Per level, listed like `steps`; 1 is plain L-BFGS.",
     )
     ema_decay: Annotated[Decay, by_optimizer(adam=0.9, lbfgs=0.0)] = setting(
-        SUITS_OPTIMIZER,
+        DERIVED,
         LOOK,
         "Decay of the exponential moving average over the steps, which evens out the last ones; 0 turns it off. By "
         "default 0.9 for Adam, 0 for L-BFGS.",

@@ -2,9 +2,9 @@
 
 With the same weights for all, abstract styles drown the photograph and quiet ones hardly show. So the weights of what
 keeps the photograph, its features and its luminance, are tuned while the coarsest levels are painted, towards the
-losses that `strength` asks for, and kept for all finer ones. A weight is in proportion to the loss that is left with
-it: where a style has no place for the photograph, holding on to it costs much of the style, so less of it is kept. They
-follow from the recorded losses alone, which the journal keeps: an interrupted painting finds the same weights again.
+losses that `strength` asks for, and kept for all finer ones. A weight is proportional to the loss that remains: in
+an abstract style the wanted loss may be out of reach, and a weight raised until it is met would cost much of the style.
+Weights follow from the recorded losses alone, which the journal keeps: a resumed painting finds the same ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class _Tuning:
     Attributes
     ----------
     usual : float
-        Weight at half `strength` of a picture whose loss is what is wanted with it.
+        Weight at half `strength` of a picture that has the wanted loss with it.
     wanted : callable (strength) -> float
         That loss, after the last level that the weight is tuned on.
     """

@@ -444,7 +444,7 @@ def check_options(
 ) -> None:
     """Find out before the training what would fail after it, or could mean two things."""
     if frozen and start is None:
-        raise click.UsageError("--frozen blocks have to come from somewhere; add --start with the file they are in")
+        raise click.UsageError("--frozen keeps blocks of a trained file as they are; name the file with --start")
     if steps is not None and minutes is not None:
         raise click.UsageError("--steps and --minutes both say how long to train; give one of them")
     if not out.absolute().parent.is_dir():
@@ -471,10 +471,10 @@ def gather(images: Iterable[Path], side: int) -> tuple[list[Tensor], list[Tensor
 @click.option("--teacher", default="vgg19", help="Network that muralist knows, or a compressed encoder's file.")
 @click.option("--teacher-weights", type=click.Path(exists=True, dir_okay=False), help="The named teacher's weights.")
 @click.option("--start", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File to train on from.")
-@click.option("--frozen", default=0, type=click.IntRange(0, 4), help="Blocks, from the first on, to leave alone.")
+@click.option("--frozen", default=0, type=click.IntRange(0, 4), help="Number of first blocks not to train.")
 @click.option("--steps", type=click.IntRange(3), help=f"Of all parts together; {STEPS} if no minutes are given.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="How long all parts may take together.")
-@click.option("--rate", default=RATE / 3, type=click.FloatRange(0, min_open=True), help="Rate of the last part.")
+@click.option("--rate", default=RATE / 3, type=click.FloatRange(0, min_open=True), help="Learning rate, last part.")
 @click.option("--turns", default=3, type=click.IntRange(1), help="Turns of the last part, each after some painting.")
 @click.option("--canvases", default=30, type=click.IntRange(0), help="Paintings before every turn.")
 @click.option("--out", default="compact.safetensors", type=click.Path(dir_okay=False, writable=True, path_type=Path))

@@ -66,8 +66,8 @@ def test_too_much_loss_raises_the_weight(name, strength):
 
 
 @EACH
-def test_what_the_style_has_no_place_for_is_kept_less(name):
-    """A loss that stays twice as high as wanted has twice the usual weight in the end, and no more than that."""
+def test_a_loss_out_of_reach_raises_the_weight_only_so_far(name):
+    """A loss that stays twice as high as wanted ends with twice the usual weight, and no more."""
     wanted, usual = TUNINGS[name].wanted(0.5), TUNINGS[name].usual
     assert weight_of(name, Settings(), rows(name, 2 * wanted, weight=1.9 * usual)) == pytest.approx(2 * usual)
     assert weight_of(name, Settings(), rows(name, 2 * wanted, weight=2.1 * usual)) == pytest.approx(2 * usual)
@@ -101,7 +101,7 @@ def test_more_strength_wants_more_loss(name):
     ],
 )
 def test_weight_and_loss_end_in_proportion(name, scale, power):
-    """On pictures whose loss answers to the weight in different ways, the weight settles where its loss asks for it."""
+    """However the loss answers to the weight, the weight settles where it is proportional to the loss."""
     seen = rows(name, loss=0.0, weight=TUNINGS[name].usual)[:1]
     for made in range(1, 25):
         weight = weight_of(name, Settings(), seen)

@@ -298,7 +298,7 @@ def test_bfloat16_trains(tool, images, encoder, tmp_path):
     ("options", "code", "problem"),
     [
         (["--steps", 9, "--minutes", 1], 2, "--steps and --minutes both say how long to train; give one of them"),
-        (["--frozen", 2], 2, "--frozen blocks have to come from somewhere; add --start with the file they are in"),
+        (["--frozen", 2], 2, "--frozen keeps blocks of a trained file as they are; name the file with --start"),
         (["--out", "nowhere/out.safetensors"], 2, "there is no folder nowhere; make it first"),
         (["--crop", 63], 2, "63 is not in the range x>=64"),
         (["--crop", 128], 1, "found 0 pictures with no side shorter than 256 px, wanted at least 2: name more images"),
