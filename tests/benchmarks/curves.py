@@ -19,7 +19,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "default": {},
     "half at full size": {"finest_steps": [60, 40, 25, 18, 12, 10]},
     "twice at full size": {"finest_steps": [240, 160, 100, 70, 50, 40]},
-    "more at intermediate levels": {"steps": [120, 80, 50, 25, 20, 15]},
+    "no more at full size": {"steps": [120, 80, 50, 25, 20, 15]},
     "all alike": {"steps": [40]},
     "one level": {"base_size": 8192, "steps": [60]},
     "no detail": {"detail": 0},
