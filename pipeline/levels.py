@@ -43,9 +43,8 @@ def at_level(values: Sequence[T], level: int) -> T:
 class Level:
     """One size of the picture.
 
-    The picture lies inside a canvas with `edge_margin` pixels around it (more at the bottom and right, up to a multiple
-    of `stride`), which are painted and cut off, because the outermost pixels of a canvas have no neighbors to agree
-    with.
+    The picture lies inside a canvas with `edge_margin` pixels around it, which are painted and cut off. A layer has no
+    position for the pixels at the bottom and right that do not fill its stride.
 
     Attributes
     ----------
@@ -96,7 +95,7 @@ class Level:
     @cached_property
     def grid(self) -> TileGrid:
         """The tiles of the canvas."""
-        height, width = (-(-(n + 2 * self.edge_margin) // self.stride) * self.stride for n in (self.height, self.width))
+        height, width = (n + 2 * self.edge_margin for n in (self.height, self.width))
         tile_grid = (
             None if self.tile_grid is None else (self.tile_grid[0] << self.halvings, self.tile_grid[1] << self.halvings)
         )

@@ -60,10 +60,9 @@ def objective(
     `tuned` are the weights of the content and luminance terms.
     """
     arch = architecture(settings.network)
-    pixels = height * width
     luminance = luminance_layers(settings, height, width)
     layers = {
-        name: LayerShape(arch.channels(name), pixels / arch.stride(name) ** 2)
+        name: LayerShape(arch.channels(name), (height // arch.stride(name)) * (width // arch.stride(name)))
         for name in (*settings.layers, *luminance)
     }
     size = PictureSize(height, width, layers, settings.loss_pixels)

@@ -362,9 +362,10 @@ class Settings(WithRoles):
     tile: Int = setting(1024, LOOK, "Side of a tile with its overlap, in pixels.", ge=64, le=MAX_SIDE_PX, flag=True)
     overlap: Int = setting(128, LOOK, "Pixels that neighboring tiles share and blend.", ge=0, flag=True)
     edge_margin: Int = setting(
-        8,
+        0,
         LOOK,
-        "Pixels painted beyond each edge of the picture and cut off, since networks paint artifacts at edges.",
+        "Pixels painted beyond each edge of the picture and cut off. They hide what networks paint at edges, but take "
+        "a part of the style with them.",
         ge=0,
         le=512,
         was="bleed",

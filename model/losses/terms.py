@@ -20,10 +20,10 @@ PICTURE: Final = "picture"  # where a gradient is that at the pixels, not at the
 
 @dataclass(frozen=True)
 class LayerShape:
-    """Size of a layer over a whole picture, which may be a fraction of a position more than a whole number."""
+    """Size of a layer over a whole picture."""
 
     channels: int
-    positions: float
+    positions: int
 
 
 @dataclass(frozen=True)
