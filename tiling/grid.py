@@ -162,7 +162,7 @@ class TileGrid:
     stride : int
         Total stride of the network, px, so that a feature position is the same block of pixels in every tile.
     halo : int, optional
-        Pixels of the overlap on either side that are not blended; a quarter of it if not given.
+        Pixels of the overlap on either side that are not blended; three eighths of it if not given.
     tile_grid : (int, int), optional
         Rows and columns of tiles to divide the canvas into evenly, whatever `tile`; see `divide`.
 
@@ -196,7 +196,7 @@ class TileGrid:
 
     def _axis(self, length: int, count: int | None) -> list[AxisTile]:
         overlap = -(-self.overlap // self.stride) * self.stride
-        halo = overlap // 4 if self.halo is None else self.halo
+        halo = 3 * overlap // 8 if self.halo is None else self.halo
         spans = self._tiled(length, overlap) if count is None else divide(length, count, overlap, self.stride)
         # No wider than neighbors lie apart, so that no pixel is blended from three spans.
         width = min(overlap - 2 * halo, *(b.start - a.start for a, b in itertools.pairwise(spans)), overlap)
