@@ -2,9 +2,7 @@
 
 Every pair is painted untiled (the truth), in tiles that agree (consensus), and in independent tiles, with the same
 settings otherwise. Losses are those of the whole canvas at the last level, as the sidecar has them: added up from
-tiles. The file that comes out, without its bleed and in 8 bits, is measured as well, by another render that makes no
-step and has one tile ("cropped"): another picture with higher losses, for it lacks a tenth of what was balanced. The
-seam score of the untiled painting is taken along the lines where the tiles would meet.
+tiles. The seam score of the untiled painting is taken along the lines where the tiles would meet.
 """
 
 import hashlib
@@ -53,19 +51,10 @@ def _row(pair: Pair, variant: str, path: Path, sidecar: dict[str, Any], settings
         "steps": [level["steps"] for level in sidecar["levels"]],
         "style_loss": last["losses_last"]["style"],
         "content_loss": last["losses_last"]["content"],
-        "style_loss_whole": whole_style_loss(path, pair[1], settings),
         "seam_score": untiled_seams(pair, path, settings) if variant == "untiled" else sidecar["seam_score"],
         "seconds": sidecar["seconds"],
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-
-
-def whole_style_loss(painting: Path, style: Path, settings: Settings) -> float:
-    """Measure a finished file's style loss in one piece: render it with no step at one level."""
-    one_level = {"base_size": settings["size"], "steps": [0]}
-    with tempfile.TemporaryDirectory() as folder:
-        unchanged = render(painting, style, Path(folder, "same.png"), **{**settings, **UNTILED, **one_level})
-    return float(unchanged["levels"][0]["losses_last"]["style"])
 
 
 def untiled_seams(pair: Pair, painting: Path, settings: Settings) -> float:
@@ -79,7 +68,7 @@ def untiled_seams(pair: Pair, painting: Path, settings: Settings) -> float:
 
 def _judged(row: dict[str, Any], untiled: dict[str, Any]) -> dict[str, Any]:
     """Add what the row is relative to the untiled render, and whether that is good enough."""
-    ratios = {f"{key}_ratio": row[key] / untiled[key] for key in ("style_loss", "style_loss_whole", "content_loss")}
+    ratios = {f"{key}_ratio": row[key] / untiled[key] for key in ("style_loss", "content_loss")}
     return {
         **row,
         **ratios,
@@ -96,7 +85,6 @@ def as_table(rows: list[dict[str, Any]]) -> str:
         "tiles": "tiles",
         "style_loss": "style loss",
         "style_loss_ratio": "/ untiled",
-        "style_loss_whole_ratio": "/ untiled, cropped",
         "content_loss": "content loss",
         "content_loss_ratio": "/ untiled ",
         "seam_score": "seam score",
