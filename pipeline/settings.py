@@ -360,7 +360,13 @@ class Settings(WithRoles):
         was="chunks",
     )
     tile: Int = setting(1024, LOOK, "Side of a tile with its overlap, in pixels.", ge=64, le=MAX_SIDE_PX, flag=True)
-    overlap: Int = setting(128, LOOK, "Pixels that neighboring tiles share and blend.", ge=0, flag=True)
+    overlap: Int = setting(
+        128,
+        LOOK,
+        "Pixels that neighboring tiles share; a quarter of them is blended, the rest is context.",
+        ge=0,
+        flag=True,
+    )
     edge_margin: Int = setting(
         0,
         LOOK,
