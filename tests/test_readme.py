@@ -9,7 +9,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = (ROOT / "docs" / "python.md").read_text()
-QUICK = "size=96, base_size=64, steps=[2, 1], edge_margin=16, workers=1"
+QUICK = "size=96, base_size=64, steps=[2, 1], workers=1"
 
 
 def test_settings_table_is_up_to_date() -> None:

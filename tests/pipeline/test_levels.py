@@ -194,7 +194,7 @@ def test_looks_make_rounds_of_independent_tiles(look):
 
 def test_chunks_are_the_grid_of_every_level():
     """Every level is cut into so many rows and columns, but for chunks below the network's minimum."""
-    levels = plan(300, 900, base_size=128, edge_margin=0, tile_grid=(2, 3), overlap=0)
+    levels = plan(300, 900, base_size=128, tile_grid=(2, 3), overlap=0)
     assert [level.grid.shape for level in levels] == [(1, 3), (2, 3), (2, 3), (2, 3)]
     assert all(min(tile.outer.shape) >= MINIMUM for level in levels for tile in level.grid)
     assert sum(tile.outer.shape[0] * tile.outer.shape[1] for tile in levels[-1].grid) == levels[-1].pixels
@@ -251,7 +251,7 @@ def test_tiles_are_halved_again_and_again():
 
 def test_what_fits_one_tile_is_halved_until_it_does_not():
     """A small canvas under a large tile is cut at once, not halved to no effect."""
-    level = plan(200, 200, tile=2048, overlap=32, edge_margin=0)[-1]
+    level = plan(200, 200, tile=2048, overlap=32)[-1]
     assert len(level.grid) == 1
     assert level.halved().halvings == 4
     assert level.halved().grid.shape == (2, 2)
@@ -259,7 +259,7 @@ def test_what_fits_one_tile_is_halved_until_it_does_not():
 
 def test_chunks_are_halved_too():
     """Twice as many rows and columns of tile_grid, as long as the network can see each."""
-    level = plan(300, 900, base_size=1000, edge_margin=0, tile_grid=(2, 3), overlap=0)[-1].halved()
+    level = plan(300, 900, base_size=1000, tile_grid=(2, 3), overlap=0)[-1].halved()
     assert level.grid.shape == (4, 6)
     level = level.halved()
     assert level.grid.shape == (8, 12)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 OURS = {"default", "draft", "poster", "mural", "canvas", "fine-art"}
 OTHERS = sorted(set(preset_names()) - OURS)
 FEW_STEPS = {
-    **{"size": 112, "base_size": 64, "steps": [4, 2], "steps_per_round": 2, "edge_margin": 0},
+    **{"size": 112, "base_size": 64, "steps": [4, 2], "steps_per_round": 2},
     **{"tile": 96, "overlap": 32, "precision": "float32", "device": "cpu"},
 }
 
