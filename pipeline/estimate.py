@@ -1,6 +1,7 @@
 """What a render will take: memory, disk, operations and, from a short benchmark, time."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import ceil, isqrt, prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,27 +46,36 @@ MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
 
 def disk_bytes(plan: RenderPlan) -> int:
-    """Most that the run folder holds at a time: two rounds of a level, or three, the level before it, and pictures."""
-    sizes = [_level_bytes(plan, level) for level in plan.levels]
+    """Most that the run folder holds at a time: a level with its rounds, or as it begins beside the one before."""
     aside = sum(pixels.nbytes for pixels in (plan.content.pixels, plan.content.alpha) if isinstance(pixels, ArrayFile))
-    return aside + int(max(before + size for before, size in zip([0.0, *sizes], sizes, strict=False)))
+    rounds = 3 if plan.settings.iterate == "best" else 2  # the best one, the last one, and the next
+    painted = max(_level_bytes(plan, level, rounds) for level in plan.levels)
+    begun = [sum(_level_bytes(plan, level, 1) for level in both) for both in pairwise(plan.levels)]
+    return aside + int(max(painted, *begun, 0))
 
 
-def _level_bytes(plan: RenderPlan, level: Level) -> float:
+def _level_bytes(plan: RenderPlan, level: Level, rounds: int) -> float:
+    """What a level has on disk besides the canvases of some rounds."""
     network, settings = plan.network, plan.settings
     kept = settings.active_content_layers
     features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in kept)
     # A tile files its Gram matrices every round; the whole picture's stay, and so do the style picture's.
     grams = sum(network.channels(name) ** 2 * DOUBLE for name in settings.active_style_layers)
-    rounds = 3 if settings.iterate == "best" else 2  # the best one, the last one, and the next
-    files = (rounds + 3) * len(level.grid) + len(level.rounds) + 2 * len(plan.styles)
+    files = (rounds + 1) * len(level.grid) + len(level.rounds) + 2 * len(plan.styles)
     pictures = 1 if level.index or is_photograph(settings) else 2
     pictures += 0 if plan.regions is None else plan.regions.planes
     return (
-        sum(_style_pixels(plan, level)) * CONTENT_BYTES
-        + level.tile_pixels * (pictures * CONTENT_BYTES + rounds * state_bytes(settings) + features)
+        (sum(_style_pixels(plan, level)) + pictures * level.pixels) * CONTENT_BYTES
+        + filed_pixels(level) * rounds * state_bytes(settings)
+        + level.tile_pixels * features
         + files * (grams + OVERHEAD_BYTES)
     )
+
+
+def filed_pixels(level: Level) -> int:
+    """Pixels of all tiles as they are filed, without what they read for context."""
+    rows, cols = (sum(part.extent.length for part in axis) for axis in level.grid.axes)
+    return rows * cols
 
 
 def _style_pixels(plan: RenderPlan, level: Level) -> list[int]:
@@ -159,7 +169,7 @@ def _gib(number: float) -> str:
 
 def held_bytes(plan: RenderPlan, workers: int) -> int:
     """What a worker keeps of the files it wrote and read, at most its share of what `memory` allows."""
-    canvas = max(level.tile_pixels for level in plan.levels) * (2 * state_bytes(plan.settings) + CONTENT_BYTES)
+    canvas = max(2 * state_bytes(plan.settings) * filed_pixels(level) + level.pixels * CONTENT_BYTES for level in plan.levels)
     return min(budget(plan.settings) // 2, canvas) // workers
 
 
