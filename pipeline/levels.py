@@ -161,6 +161,12 @@ class Level:
         rows, cols = (sum(part.outer.length for part in axis) for axis in self.grid.axes)
         return rows * cols
 
+    @property
+    def filed_pixels(self) -> int:
+        """Pixels of all tiles together as they are filed: without what they only read for context."""
+        rows, cols = (sum(part.extent.length for part in axis) for axis in self.grid.axes)
+        return rows * cols
+
 
 def plan_levels(
     height: int, width: int, styles: Sequence[tuple[int, float]], settings: Settings, stride: int, min_side: int

@@ -20,7 +20,7 @@ from platformdirs import user_cache_path
 from .console import LOG
 from .context import RenderContext
 from .errors import OutputError, PipelineError
-from .estimate import check_memory, disk_bytes, learn_speed_of, planned_by
+from .estimate import learn_speed_of, planned_by
 from .events import Event, Events
 from .export import FinalImage, score_seams, write_painting, write_proof
 from .initialization import init_pixels
@@ -39,6 +39,7 @@ from .records.sidecar import Sidecar, describe, write_sidecar
 from .records.snapshots import Snapshot, snapshot_path
 from .render_plan import RenderPlan, as_paths, faces_path, plan_render, proof_path
 from .settings import Settings
+from .space import check_memory, disk_bytes
 from .storage.run_folder import RunFolder, clean_stale, open_run
 from .storage.store import START_OVER
 from .style_cache import StyleCache

@@ -1,15 +1,13 @@
 """Growth: what a pixel costs at a step, from one megapixel to a poster.
 
-A photograph is enlarged to each size and rendered at one level, the same steps a round, on this machine's usual
-workers. Counted are the rounds after the first, in which workers touch their memory for the first time. What the
-tiles of a large picture share is painted more than once, so cost is told per pixel of the picture and per pixel that
-was painted.
+A photograph is enlarged to each size and rendered at one level, on this machine's usual workers. Counted are the rounds
+after the first, in which workers touch their memory for the first time; the picture is looked at once after every
+round. What the tiles of a large picture share is painted more than once, so cost is told per pixel of the picture and
+per pixel that was painted.
 """
 
 import tempfile
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
@@ -34,21 +32,18 @@ LIMIT = 0.10  # apart from the cost of a picture's pixel at the largest size
 
 
 def measure(paths: tuple[Path, Path, Path], settings: dict[str, Any]) -> dict[str, Any]:
-    """Render at the photograph's own size; seconds of a round, and the pixels of picture and tiles."""
+    """Render at the photograph's own size; seconds of a step, and the pixels of picture and tiles."""
     sidecar = render(*paths, overwrite=True, **settings)
     with tempfile.TemporaryDirectory() as local_dir:
         final = plan_render(*paths, load_settings("default", settings), overwrite=True, local_dir=Path(local_dir)).final
     level, pixels = sidecar["levels"][-1], sidecar["height"] * sidecar["width"]
-    looks = [row["seconds"] for row in sidecar["losses"] if row["level"] == len(sidecar["levels"])]
-    rounds = [after - before for before, after in pairwise(looks)][1:]
-    steps = level["steps"] / level["rounds"]
+    first, *_, last = [row for row in sidecar["losses"] if row["level"] == len(sidecar["levels"])][1:]
     return {
         "megapixels": pixels / 1e6,
         "tiles": level["tiles"],
-        "s": median(rounds),
-        "range": f"{min(rounds):.4g} to {max(rounds):.4g}",
-        "painted": final.tile_pixels * steps,
-        "picture": pixels * steps,
+        "s": (last["seconds"] - first["seconds"]) / (last["step"] - first["step"]),
+        "painted": final.tile_pixels,
+        "picture": pixels,
         "outside": sidecar["seconds"] - sum(row["seconds"] for row in sidecar["levels"]),
         "sidecar": sidecar,
     }
@@ -66,8 +61,7 @@ def as_row(run: dict[str, Any], largest: dict[str, Any]) -> dict[str, Any]:
     return {
         "megapixels": round(run["megapixels"], 1),
         "tiles": run["tiles"],
-        "s per round": run["s"],
-        "range": run["range"],
+        "s per step": run["s"],
         "us per picture pixel and step": cost * 1e6,
         "/ largest": cost / most,
         f"within {LIMIT:.0%}": abs(cost / most - 1) <= LIMIT,
@@ -81,8 +75,7 @@ def as_row(run: dict[str, Any], largest: dict[str, Any]) -> dict[str, Any]:
 @click.option("--content", default="green_park", show_default=True, help="Photograph, by beginning of its name.")
 @click.option("--style", default="starry_night", show_default=True, help="Style picture, by beginning of its name.")
 @click.option("--megapixels", multiple=True, type=float, default=(1, 4, 16, 64), show_default=True, help="Repeatable.")
-@click.option("--rounds", default=3, show_default=True, help="Rounds of the one level; the first is not counted.")
-@click.option("--steps", default=10, show_default=True, help="Steps of a round.")
+@click.option("--steps", default=30, show_default=True, help="Steps of the one level.")
 @set_option
 @results_option
 def main(
@@ -90,7 +83,6 @@ def main(
     content: str,
     style: str,
     megapixels: tuple[float, ...],
-    rounds: int,
     steps: int,
     results: Path,
     settings: Any,
@@ -103,8 +95,8 @@ def main(
             photograph = Path(folder, "photograph.jpg")
             enlarge(source, size, photograph)
             paths = (photograph, painted, Path(folder, "painting.tif"))
-            runs.append(measure(paths, {**one_level(photograph, rounds * steps), "steps_per_round": steps, **settings}))
-            click.echo(f"{size:g} megapixels: {runs[-1]['s']:.2f} s a round")
+            runs.append(measure(paths, {**one_level(photograph, steps), **settings}))
+            click.echo(f"{size:g} megapixels: {runs[-1]['s']:.2f} s a step")
     rows = [as_row(run, runs[-1]) for run in runs]
     sidecar = runs[-1]["sidecar"]
     result = {"inputs": {"style": input_of(sidecar, "style")}, "settings": sidecar["settings"], "rows": rows}

@@ -29,7 +29,7 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def foresee(content: Path, style: Path, output: Path, sidecar: dict[str, Any]) -> dict[str, int]:
     """Say what the estimate expects of a render that was made, bytes."""
-    from muralist.pipeline import estimate
+    from muralist.pipeline import space
     from muralist.pipeline.render_plan import plan_render
     from muralist.pipeline.settings import Settings
 
@@ -38,10 +38,10 @@ def foresee(content: Path, style: Path, output: Path, sidecar: dict[str, Any]) -
         plan = plan_render(content, style, output, settings, overwrite=True, local_dir=Path(local_dir))
     itemsize = 2 if sidecar["device"]["precision"] == "bfloat16" else 4
     return {
-        "worker": estimate.worker_bytes(plan, itemsize) + estimate.held_bytes(plan, workers),
-        "driver": estimate.driver_bytes(plan),
-        "disk": estimate.disk_bytes(plan),
-        "largest_tile_pixels": max(estimate.largest_tile(level) for level in plan.levels),
+        "worker": space.worker_bytes(plan, itemsize) + space.held_bytes(plan, workers),
+        "driver": space.driver_bytes(plan),
+        "disk": space.disk_bytes(plan),
+        "largest_tile_pixels": max(space.largest_tile(level) for level in plan.levels),
         "final_pixels": plan.final.pixels,
         "final_tile_pixels": plan.final.tile_pixels,
     }

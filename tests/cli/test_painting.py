@@ -131,7 +131,7 @@ def test_quiet_and_verbose_exclude_each_other(folder, no_work, options):
 
 def test_a_history_that_does_not_fit(folder, no_work, monkeypatch):
     """L-BFGS with more than the machine can hold is refused by render as by plan, before any work."""
-    monkeypatch.setattr("muralist.pipeline.estimate.MEMORY_SHARE", 0.0)
+    monkeypatch.setattr("muralist.pipeline.space.MEMORY_SHARE", 0.0)
     before = contents(folder)
     for command in ("render", "plan"):
         options = [*assignments(TINY), "--optimizer", "lbfgs"]

@@ -17,7 +17,6 @@ from muralist.cli import main
 from muralist.pipeline.batch.dedup import identity_of
 from muralist.pipeline.batch.items import Item
 from muralist.pipeline.errors import PictureError, SettingsError
-from muralist.pipeline.estimate import disk_bytes, driver_bytes, worker_bytes
 from muralist.pipeline.pictures.colors import with_chroma_of
 from muralist.pipeline.pictures.images import Picture, crop_to_aspect
 from muralist.pipeline.pictures.pages import fingerprint
@@ -29,6 +28,7 @@ from muralist.pipeline.region_specs import MOST_REGIONS, RegionSpec, parse_regio
 from muralist.pipeline.regions import Regions, mask_files, read_regions
 from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.settings import Settings
+from muralist.pipeline.space import disk_bytes, driver_bytes, worker_bytes
 
 LEFT = np.zeros((96, 128), np.uint8)
 LEFT[:, :64] = 255

@@ -1,0 +1,179 @@
+"""What a render takes of memory and disk, and whether this machine has it."""
+
+from itertools import pairwise
+from math import ceil, isqrt, prod
+
+import psutil
+
+from .context import state_layout
+from .errors import SettingsError
+from .initialization import is_photograph
+from .levels import STYLE_TILE_PX, Level
+from .pictures.array_file import ArrayFile
+from .progress import counted
+from .render_plan import RenderPlan
+from .settings import Settings
+from .workers.local import WorkerLayout, local_shape
+from .workers.machine import budget, gpu_memory
+
+FLOAT, DOUBLE = 4, 8
+OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk that are not full
+PLANE_BYTES = 3 * FLOAT  # per pixel, of each plane of the state
+CONTENT_BYTES = 3 * FLOAT
+# Fitted to the peak resident memory of workers on tiles of 384 to 1536 px; see tests/benchmarks/memory.py.
+WORKER_BYTES = 900 << 20
+GPU_BYTES = 600 << 20  # that CUDA and its libraries take of a GPU's memory for every worker; not measured yet
+DRIVER_BYTES = 170 << 20
+ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: row blocks that are read, laid out and written
+ACTIVATION_COPIES = 4.0
+STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
+STATE_COPIES = 4
+AHEAD_COPIES = 3  # of the state of every other tile that a worker has under way on a GPU, its features among them
+GUIDANCE_BYTES = 3 * FLOAT + 2 * (FLOAT + DOUBLE)  # per pixel and region: masks, and numbers and weights of positions
+MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
+
+
+def disk_bytes(plan: RenderPlan) -> int:
+    """Most that the run folder holds at a time: a level with its rounds, or as it begins beside the one before."""
+    aside = sum(pixels.nbytes for pixels in (plan.content.pixels, plan.content.alpha) if isinstance(pixels, ArrayFile))
+    rounds = 3 if plan.settings.iterate == "best" else 2  # the best one, the last one, and the next
+    painted = max(_level_bytes(plan, level, rounds) for level in plan.levels)
+    begun = [sum(_level_bytes(plan, level, 1) for level in both) for both in pairwise(plan.levels)]
+    return aside + int(max(painted, *begun, 0))
+
+
+def _level_bytes(plan: RenderPlan, level: Level, rounds: int) -> float:
+    """What a level has on disk besides the canvases of some rounds."""
+    network, settings = plan.network, plan.settings
+    kept = settings.active_content_layers
+    features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in kept)
+    # A tile files its Gram matrices every round; the whole picture's stay, and so do the style picture's.
+    grams = sum(network.channels(name) ** 2 * DOUBLE for name in settings.active_style_layers)
+    files = (rounds + 1) * len(level.grid) + len(level.rounds) + 2 * len(plan.styles)
+    pictures = 1 if level.index or is_photograph(settings) else 2
+    pictures += 0 if plan.regions is None else plan.regions.planes
+    return (
+        (sum(_style_pixels(plan, level)) + pictures * level.pixels) * CONTENT_BYTES
+        + level.filed_pixels * rounds * state_bytes(settings)
+        + level.tile_pixels * features
+        + files * (grams + OVERHEAD_BYTES)
+    )
+
+
+def _style_pixels(plan: RenderPlan, level: Level) -> list[int]:
+    return [prod(style.size(side)) for style, side in zip(plan.styles, level.style_sides, strict=True)]
+
+
+def worker_bytes(plan: RenderPlan, itemsize: int) -> int:
+    """Peak memory of a worker: torch itself, and the largest tile's activations and state, or a style picture's."""
+    pixels = max(largest_tile(level) for level in plan.levels)
+    activations = itemsize * plan.network.activations(plan.settings.layers)
+    largest_style = max(max(_style_pixels(plan, level), default=0) for level in plan.levels)
+    style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2)
+    regions = 0 if plan.regions is None else plan.regions.count * pixels * GUIDANCE_BYTES
+    return WORKER_BYTES + int(max(pixels * _pixel_bytes(plan, itemsize) + regions, style))
+
+
+def _pixel_bytes(plan: RenderPlan, itemsize: int) -> float:
+    """What painting a tile takes per pixel: activations, state, and the pairs of L-BFGS."""
+    activations = itemsize * plan.network.activations(plan.settings.layers)
+    return ACTIVATION_COPIES * activations + STATE_COPIES * state_bytes(plan.settings) + _pairs_bytes(plan)
+
+
+def gpu_room(plan: RenderPlan, shape: WorkerLayout, itemsize: int) -> dict[str, int] | None:
+    """Compare what workers take of a GPU's memory with what is free there, as estimated; None where that is not known.
+
+    Returns
+    -------
+    dict
+        "bytes" of each worker, "workers" on a GPU, "free_bytes" of the GPU that has least, and "tile", the side of the
+        largest tiles that would fit, px.
+    """
+    free = gpu_memory(shape.gpus)
+    if free is None:
+        return None
+    workers = -(-shape.workers // len(set(shape.gpus)))
+    pixels = max(largest_tile(level) for level in plan.levels)
+    per_pixel = _pixel_bytes(plan, itemsize) + (shape.tiles - 1) * AHEAD_COPIES * state_bytes(plan.settings)
+    side = isqrt(max(0, int((free / workers - GPU_BYTES) / per_pixel)))
+    side -= side % plan.network.max_stride(plan.settings.layers)
+    return {"bytes": GPU_BYTES + int(pixels * per_pixel), "workers": workers, "free_bytes": free, "tile": side}
+
+
+def history_bytes(plan: RenderPlan) -> int:
+    """Memory of a worker for the pairs that L-BFGS remembers, on the largest tile; none for Adam."""
+    return _pairs_bytes(plan) * max(largest_tile(level) for level in plan.levels)
+
+
+def _pairs_bytes(plan: RenderPlan) -> int:
+    """Per pixel of the finest level, of what L-BFGS remembers within a round: s, y and, unless it is y, B y."""
+    planes = 2 + (plan.settings.lbfgs_resolutions[-1] > 1)
+    return plan.settings.lbfgs_history * planes * PLANE_BYTES if plan.settings.optimizer == "lbfgs" else 0
+
+
+def state_bytes(settings: Settings) -> int:
+    """Size of the state per pixel."""
+    return state_layout(settings).planes * PLANE_BYTES
+
+
+def check_memory(plan: RenderPlan) -> None:
+    """Refuse an L-BFGS history that does not fit into this machine's memory. On a scheduler, its workers' is not known.
+
+    Raises
+    ------
+    SettingsError
+        Saying what the history takes, how many pairs would fit, and what to do.
+    """
+    settings = plan.settings
+    if settings.optimizer != "lbfgs" or settings.scheduler is not None:
+        return
+    shape = local_shape(settings, plan.most_tiles)
+    if shape.gpus:  # whose memory it is, and tiles are halved where that is too little
+        return
+    workers, needed = shape.workers, worker_bytes(plan, FLOAT)
+    available = MEMORY_SHARE * psutil.virtual_memory().available
+    if workers * needed <= available:
+        return
+    history = history_bytes(plan)
+    fitting = settings.lbfgs_history - ceil((needed - available / workers) / (history / settings.lbfgs_history))
+    some = f"{counted(fitting, 'pair')} would fit: use --set lbfgs_history={fitting},"
+    smaller = "a smaller --tile" if settings.tile_grid is None else "a finer tile_grid"
+    raise SettingsError(
+        f"L-BFGS with a history of {counted(settings.lbfgs_history, 'pair')} needs {gib(workers * needed)} of memory "
+        f"({counted(workers, 'worker')}, {gib(history)} each for the history), but {gib(available)} "
+        f"can be used; {some if fitting > 0 else 'not one pair would fit: use'} {smaller} or fewer --workers"
+    )
+
+
+def gib(number: float) -> str:
+    """Write bytes for people.
+
+    >>> gib(1.5 * 2**30)
+    '1.5 GiB'
+    """
+    return f"{number / 2**30:.1f} GiB"
+
+
+def held_bytes(plan: RenderPlan, workers: int) -> int:
+    """What a worker keeps of the files it wrote and read, at most its share of what `memory` allows."""
+    canvas = max(
+        2 * state_bytes(plan.settings) * level.filed_pixels + level.pixels * CONTENT_BYTES for level in plan.levels
+    )
+    return min(budget(plan.settings) // 2, canvas) // workers
+
+
+def driver_bytes(plan: RenderPlan) -> int:
+    """Peak memory of the driver: pictures that are not on disk, and row blocks as wide as the painting."""
+    pictures = [plan.content, *(style.picture for style in plan.styles), *filter(None, [plan.init])]
+    stored = [picture.pixels for picture in pictures]
+    if (regions := plan.regions) is not None:
+        masks = (*regions.masks, regions.strength_map, regions.protect)
+        stored += [mask.values for mask in masks if mask is not None]
+    sources = sum(pixels.nbytes for pixels in stored if not isinstance(pixels, ArrayFile))
+    return DRIVER_BYTES + sources + plan.final.width * ROW_BYTES
+
+
+def largest_tile(level: Level) -> int:
+    """Pixels of the largest tile."""
+    rows, cols = (max(part.outer.length for part in axis) for axis in level.grid.axes)
+    return rows * cols

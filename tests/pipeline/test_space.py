@@ -1,0 +1,172 @@
+"""What a render is said to take of memory and disk, against what it takes."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from pictures import TINY, painting, save
+from rendering import render
+from tiny_plans import paths, planned
+
+from muralist.pipeline import render as render_module
+from muralist.pipeline import space as module
+from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.estimate import estimate
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.progress import Progress, counted
+from muralist.pipeline.render_plan import plan_render
+from muralist.pipeline.space import (
+    check_memory,
+    disk_bytes,
+    driver_bytes,
+    gpu_room,
+    history_bytes,
+    largest_tile,
+    worker_bytes,
+)
+from muralist.pipeline.storage.run_folder import RunFolder
+from muralist.pipeline.workers.local import WorkerLayout
+
+pytestmark = pytest.mark.integration
+
+
+def test_what_a_gpu_has_room_for(tmp_path, monkeypatch):
+    """The largest tile that is said to fit takes what is free for each worker of the GPU, one stride more would not."""
+    plan, gpus = planned(tmp_path, tile=512), ("0", "1", "0", "1", "0")
+    assert gpu_room(plan, WorkerLayout(5, 1), 4) is None
+    monkeypatch.setattr(module, "gpu_memory", lambda gpus: 9 << 30)
+    room = gpu_room(plan, WorkerLayout(5, 1, gpus), 4)
+    assert (room["workers"], room["free_bytes"]) == (3, 9 << 30)
+    per_pixel = (worker_bytes(plan, 4) - module.WORKER_BYTES) / largest_tile(plan.final)
+    assert room["bytes"] == module.GPU_BYTES + int(per_pixel * largest_tile(plan.final))
+    for side, fits in ((room["tile"], True), (room["tile"] + 16, False)):
+        assert (module.GPU_BYTES + per_pixel * side**2 <= 3 << 30) == fits
+    ahead = gpu_room(plan, WorkerLayout(5, 2, gpus), 4)
+    assert room["bytes"] < ahead["bytes"] < 1.2 * room["bytes"]  # a second tile is not computed yet
+    monkeypatch.setattr(module, "gpu_memory", lambda gpus: 1 << 30)
+    assert gpu_room(plan, WorkerLayout(5, 1, gpus), 4)["tile"] == 0
+
+
+def test_what_lbfgs_takes_of_a_gpu_is_no_memory_of_the_machine(tmp_path, monkeypatch):
+    """However little the machine has, workers with a GPU are not refused."""
+    monkeypatch.setattr(module, "local_shape", lambda settings, tiles: WorkerLayout(1, 1, ("0",)))
+    memory_of(1, monkeypatch)
+    check_memory(planned(tmp_path, optimizer="lbfgs"))
+
+
+def test_memory_grows_with_the_tile_and_the_picture(tmp_path):
+    """Workers need memory for the largest tile, the driver for the pictures; half precision needs less."""
+    small, large = planned(tmp_path), planned(tmp_path, tile=128)
+    assert worker_bytes(large, 4) > worker_bytes(small, 4) > worker_bytes(small, 2) > 0
+    assert driver_bytes(planned(tmp_path, size=(96, 128))) < driver_bytes(planned(tmp_path, size=(480, 640)))
+
+
+def test_every_pair_of_lbfgs_counts(tmp_path):
+    """A pair more is three planes more in a worker; on the disk L-BFGS keeps a plane less than Adam, and no pairs."""
+    adam = planned(tmp_path, optimizer="adam", lbfgs_history=9)
+    few, more = (planned(tmp_path, optimizer="lbfgs", lbfgs_history=pairs, lbfgs_resolutions=1) for pairs in (1, 4))
+    pair = 2 * 3 * 4 * largest_tile(few.final)  # where planes of other sizes take no part
+    assert worker_bytes(more, 4) - worker_bytes(few, 4) == 3 * pair
+    assert history_bytes(few) == pair
+    assert history_bytes(adam) == 0
+    assert worker_bytes(planned(tmp_path, optimizer="lbfgs", lbfgs_history=4, lbfgs_resolutions=[2]), 4) - worker_bytes(
+        more, 4
+    ) == 4 * (pair / 2)
+    assert disk_bytes(adam) < disk_bytes(more) == disk_bytes(few) < 1.3 * disk_bytes(adam)
+
+
+def memory_of(bytes_: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the machine have so much memory that can be planned with, in bytes."""
+    available = SimpleNamespace(available=bytes_ / module.MEMORY_SHARE, total=8 << 30)
+    monkeypatch.setattr(module.psutil, "virtual_memory", lambda: available)
+
+
+@pytest.mark.parametrize("fitting", [1, 19])
+def test_a_history_that_does_not_fit_is_refused(tmp_path, monkeypatch, fitting):
+    """With room for fewer pairs than asked for, the message says how many; so many are accepted, one more is not."""
+    wanted = {"optimizer": "lbfgs", "workers": 2, "tile": 128}
+    room = 2 * worker_bytes(planned(tmp_path, lbfgs_history=fitting, **wanted), 4)
+    memory_of(room + 100, monkeypatch)
+    words = rf"\b20 pairs .* GiB .*2 workers, .*; {counted(fitting, 'pair')} .*--set lbfgs_history={fitting}, .*--tile"
+    for check in (check_memory, estimate):
+        with pytest.raises(SettingsError, match=words):
+            check(planned(tmp_path, lbfgs_history=20, **wanted))
+    with pytest.raises(SettingsError, match=words):
+        render(*paths(tmp_path), **TINY | wanted, lbfgs_history=20)
+    check_memory(planned(tmp_path, lbfgs_history=fitting, **wanted))
+    with pytest.raises(SettingsError):
+        check_memory(planned(tmp_path, lbfgs_history=fitting + 1, **wanted))
+    assert sorted(os.listdir(tmp_path)) == ["photo.png", "style.png"]
+
+
+def test_memory_without_room_for_a_pair(tmp_path, monkeypatch):
+    """Where nothing fits, a smaller history is not offered; Adam, and other machines' workers, are not asked."""
+    memory_of(1000, monkeypatch)
+    with pytest.raises(SettingsError, match=r"^(?!.*--set lbfgs_history).*--tile .*--workers"):
+        check_memory(planned(tmp_path, optimizer="lbfgs", lbfgs_history=1))
+    with pytest.raises(SettingsError, match=r"tile_grid.*--workers"):
+        check_memory(planned(tmp_path, optimizer="lbfgs", lbfgs_history=1, tile_grid=[2, 3]))
+    check_memory(planned(tmp_path, optimizer="adam"))
+    check_memory(planned(tmp_path, optimizer="lbfgs", scheduler="tcp://elsewhere:8786"))
+
+
+def test_every_picture_counts(tmp_path):
+    """The driver holds all style pictures and the one to start from, and the disk all styles at the level's size."""
+    one = planned(tmp_path)
+    other = save(tmp_path / "other.png", painting(200, 300))
+    settings = load_settings(overrides=TINY | {"init": str(other), "noise_ratio": 0.5})
+    files = [tmp_path / "style.png", other]
+    both = plan_render(tmp_path / "photo.png", files, tmp_path / "out.png", settings)
+    assert driver_bytes(both) - driver_bytes(one) == 2 * 200 * 300 * 3
+    assert disk_bytes(both) > disk_bytes(one)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes on the disk of all files in a folder."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"base_size": 128, "style_scale": 10},
+        {"steps": [24, 1], "steps_per_round": 2},
+        {"iterate": "best", "learning_rate": 0.3, "steps": [1, 12], "steps_per_round": 2},
+        {"optimizer": "lbfgs", "lbfgs_history": 3},
+    ],
+)
+def test_the_disk_holds_no_more_than_foretold(tmp_path, monkeypatch, scheduler, change):
+    """The run folder, watched after every tile and before a level is removed, stays below the estimate."""
+    context = planned(tmp_path, style=(300, 400), scheduler=scheduler, **change)
+    most = 0
+
+    class Watching(Progress):
+        def __init__(self, *_, **__):
+            super().__init__()
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def look(self):
+            nonlocal most
+            most = max(most, folder_bytes(tmp_path / ".out.png.muralist"))
+
+        def advance(self, work):
+            self.look()
+
+    remove_level = RunFolder.remove_level
+
+    def watched(folder, level):
+        Watching().look()
+        remove_level(folder, level)
+
+    monkeypatch.setattr(render_module, "Bars", Watching)
+    monkeypatch.setattr(RunFolder, "remove_level", watched)
+    render(*paths(tmp_path), **TINY | {"scheduler": scheduler} | change, quiet=False)
+    assert 0.3 * disk_bytes(context) < most <= disk_bytes(context)
+    assert sorted(os.listdir(tmp_path)) == ["out.png", "out.png.json", "photo.png", "style.png"]
