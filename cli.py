@@ -219,7 +219,7 @@ def compare(left: Path, right: Path, output: Path | None, overwrite: bool, brows
 def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -> None:
     """Paint small samples of CONTENT to choose a look from.
 
-    They differ in strength and preset; each is shown with the command that paints it large.
+    They differ in strength, color and preset; each is shown with the command that paints it large.
     """
     from .pipeline.looks import paint_looks
 

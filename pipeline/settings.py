@@ -166,7 +166,7 @@ class Settings(WithRoles):
     )
     tv_weight: Weight = setting(50.0, LOOK, "Weight of the total variation (TV) loss, which smooths out grain.")
     tv_chroma: Weight = setting(
-        60.0, LOOK, "How much more the TV loss counts changes of color than changes of lightness."
+        60.0, LOOK, "In the `l2` TV loss, how much more changes of color count than those of lightness."
     )
     loss_pixels: Int | None = setting(
         None, LOOK, "Scale losses that are sums over the picture to a picture of this many pixels.", ge=1
@@ -218,7 +218,7 @@ class Settings(WithRoles):
         None,
         REGIONS,
         "Region in another style, MASK=STYLE; repeatable. MASK is a gray picture, or one color of a color-coded "
-        "picture, labels.png#RRGGBB; what lies in no region is painted after `style`. Options follow, separated by "
+        "picture, labels.png#RRGGBB; what lies in no region follows `style`. Options follow, separated by "
         "commas: scale, width or stroke (as `style_scale`, `style_width` and `stroke`), strength (times that of the "
         "painting), color and style-mask.",
         flag="--region",
@@ -291,13 +291,14 @@ class Settings(WithRoles):
     steps: Listed[Steps] = setting(
         DEFAULT_STEPS,
         LOOK,
-        "Optimizer steps per level, coarsest first; the last value serves all finer levels.",
+        "Optimizer steps per level, coarsest first; the last value applies to all finer ones, but for the finest, which "
+        "follows `finest_steps`.",
     )
     finest_steps: Annotated[Listed[Steps], BeforeValidator(_derive_finest_steps)] = setting(
         DERIVED,
         LOOK,
         "Optimizer steps of the finest level, instead of those in `steps`, by the number of levels: a painting of "
-        "three levels takes the third value, and the last value serves any larger number. By default "
+        "three levels takes the third value, and the last value applies to any larger number. By default "
         f"{', '.join(map(str, DEFAULT_FINEST_STEPS))}, or the same as `steps` if that is set.",
     )
     optimizer: Literal["adam", "lbfgs"] = setting(
@@ -359,7 +360,14 @@ class Settings(WithRoles):
         "Rows and columns of tiles that every level is cut into, instead of tiles of a given size.",
         was="chunks",
     )
-    tile: Int = setting(1024, LOOK, "Side of a tile with its overlap, in pixels.", ge=64, le=MAX_SIDE_PX, flag=True)
+    tile: Int = setting(
+        1024,
+        LOOK,
+        "Side of a tile with its overlap, in pixels; in the last row and column up to 31 px more.",
+        ge=64,
+        le=MAX_SIDE_PX,
+        flag=True,
+    )
     overlap: Int = setting(
         128,
         LOOK,
@@ -485,8 +493,8 @@ class Settings(WithRoles):
     fast: bool = setting(
         False,
         MACHINE,
-        "Let a GPU use the fastest algorithms it finds, including TF32. Without this, the same command always gives "
-        "the same bytes.",
+        "Let a GPU use the fastest algorithms it finds, including TF32. Without this, the same command gives "
+        "the same bytes on the same kind of machine.",
         flag=True,
         scope="machine",
         speed=True,

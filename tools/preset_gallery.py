@@ -105,7 +105,7 @@ def _steps(used: Settings) -> str:
 
 def _with_compact(name: str, used: Settings) -> str:
     if name in PUBLISHED_ELSEWHERE:
-        return "not to be had"
+        return "not possible"
     changed = load_settings(name, COMPACT).model_dump(include=set(BOUND))
     before = used.model_dump(include=set(BOUND))
     return ", ".join(f"{key} {value}" for key, value in changed.items() if value != before[key])
