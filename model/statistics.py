@@ -137,11 +137,10 @@ def as_sums(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def total(parts: Iterable[TileSums]) -> dict[str, np.ndarray]:
-    """Add up the sums of tiles, in the order given."""
-    tables = iter(parts)
-    added = dict(next(tables))
-    for table in tables:  # one at a time: a poster has hundreds of tiles, and VGG's sums are megabytes
-        added = {name: value + table[name] for name, value in added.items()}
+    """Add up the sums of tiles, in the order given; a tile that is not painted has no norms of gradients."""
+    added: dict[str, np.ndarray] = {}
+    for table in parts:  # one at a time: a poster has hundreds of tiles, and VGG's sums are megabytes
+        added |= {name: added[name] + value if name in added else value for name, value in table.items()}
     return added
 
 

@@ -1,7 +1,8 @@
 """How regions are written: `MASK=STYLE`, and after it what is to be otherwise than elsewhere, such as `,scale=1.5`."""
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from ..model.errors import choices
@@ -11,6 +12,7 @@ from .lengths import MAX_SIDE_MM, parse_length, parse_stroke
 MOST_REGIONS: Final = 16
 FACES: Final = "faces"  # what `protect` may say instead of the name of a mask
 COLORS: Final = ("style", "luminance", "statistics")
+_PARTS: Final = re.compile(r"((?:[^=]|==)*)=(?!=)(.*)", re.DOTALL)
 EXAMPLE: Final = "sky.png=starry.jpg,scale=1.5,strength=0.7,color=luminance"
 
 
@@ -49,9 +51,14 @@ class RegionSpec:
 
     def __str__(self) -> str:
         """Write the region as `parse_region` reads it."""
-        options = {name: getattr(self, name.replace("-", "_")) for name in _OPTIONS}
-        said = [f",{name}={value}" for name, value in options.items() if value not in (None, 1.0)]
-        return f"{self.mask}={self.style}{''.join(said)}"
+        return ",".join([f"{self.mask.replace('=', '==')}={self.style}", *self.options])
+
+    @property
+    def options(self) -> list[str]:
+        """What is otherwise than elsewhere, as `name=value`."""
+        values = {name: getattr(self, name.replace("-", "_")) for name in _OPTIONS}
+        usual = {field.name.replace("_", "-"): field.default for field in fields(self)}
+        return [f"{name}={value}" for name, value in values.items() if value != usual[name]]
 
 
 def parse_region(text: str) -> RegionSpec:
@@ -66,8 +73,11 @@ def parse_region(text: str) -> RegionSpec:
     1.5
     >>> str(parse_region("sky.png=starry.jpg,strength=0.5"))
     'sky.png=starry.jpg,strength=0.5'
+    >>> parse_region("day==1/sky.png=starry.jpg").mask  # a = in the mask's path is doubled
+    'day=1/sky.png'
     """
-    mask, _, rest = text.partition("=")
+    parts = _PARTS.fullmatch(text)
+    mask, rest = (parts[1].replace("==", "="), parts[2]) if parts else (text, "")
     style, *options = rest.split(",")
     while options and "=" not in options[0]:  # a comma in the style's name
         style = f"{style},{options.pop(0)}"

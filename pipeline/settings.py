@@ -291,8 +291,8 @@ class Settings(WithRoles):
     steps: Listed[Steps] = setting(
         DEFAULT_STEPS,
         LOOK,
-        "Optimizer steps per level, coarsest first; the last value applies to all finer ones, but for the finest, which "
-        "follows `finest_steps`.",
+        "Optimizer steps per level, coarsest first; the last value applies to all finer ones. The finest level follows "
+        "`finest_steps`.",
     )
     finest_steps: Annotated[Listed[Steps], BeforeValidator(_derive_finest_steps)] = setting(
         DERIVED,

@@ -16,7 +16,7 @@ from ...tiling.grid import Box
 from ..errors import PictureError, SettingsError
 from ..pictures.images import resize, size_within
 from ..pictures.masks import Mask, mask_file
-from ..region_specs import FACES, RegionSpec, parse_region
+from ..region_specs import FACES, parse_region
 from ..regions import fitted
 from .record import Input, Record
 from .register import Found
@@ -102,22 +102,13 @@ def _wanted(record: Record, painting: Path) -> Iterator[_Wanted]:
     names = {mask.name for mask in record.inputs.masks}
     for spec in map(parse_region, record.settings.get("regions") or ()):  # type: ignore[arg-type]
         if spec.mask in names:  # where style does not count, regions do not
-            yield _Wanted(spec.mask, spec.mask, Path(spec.style).name, _options(spec))
+            yield _Wanted(spec.mask, spec.mask, Path(spec.style).name, ", ".join(spec.options))
     if "strength map" in names:
         yield _Wanted(str(record.settings["strength_map"]), "strength map", "half the strength or less", inverse=True)
     if "protected" in names:
         name = record.settings["protect"]
         faces = next(mask.path for mask in record.inputs.masks if mask.name == "protected")
         yield _Wanted(faces if name == FACES else str(name), "protected", "stays a photograph")
-
-
-def _options(spec: RegionSpec) -> str:
-    """How else a region is painted.
-
-    >>> _options(RegionSpec("sky.png", "starry.jpg", scale=1.5, strength=0.7))
-    'scale=1.5, strength=0.7'
-    """
-    return ", ".join(filter(None, str(spec).removeprefix(f"{spec.mask}={spec.style}").split(",")))
 
 
 def _found(wanted: _Wanted, recorded: Input | None, painting: Path, read: ReadMask) -> Mask | None:

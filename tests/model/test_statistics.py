@@ -216,6 +216,14 @@ def test_total_adds_in_the_order_given():
         np.testing.assert_array_equal(value, (first[name] + second[name]) + third[name])
 
 
+def test_total_takes_what_only_some_parts_have():
+    """A tile that is not painted has no norms of gradients, whichever comes first."""
+    plain, more = sums_of(0), {**sums_of(10), "norm": np.array(2.0)}
+    for parts in ([plain, more, more], [more, plain, more], [more, more, plain]):
+        assert total(parts)["norm"] == 4
+        assert total(parts).keys() == more.keys()
+
+
 def test_total_leaves_its_parts_alone():
     """Adding up changes none of the parts, and the total of one part is that part."""
     first, second = sums_of(0), sums_of(10)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from pictures import MANY_LAYERS, TINY, assignments, painting, photograph, save
 from PIL import Image
 from rendering import render
@@ -70,11 +72,28 @@ def test_regions_are_read_as_they_are_written():
     assert str(parse_region("a=b")) == "a=b"
 
 
+NAMES = st.text("ab=,{}/. #", min_size=1).filter(str.strip)
+
+
+@given(
+    mask=NAMES,
+    style=st.text("ab=/. ", min_size=1).filter(lambda name: name.strip() and name[0] != "="),
+    scale=st.sampled_from([None, 0.5, 1.0, 2.0]),
+    strength=st.sampled_from([0.0, 1.0, 1.5]),
+    style_mask=st.none() | st.sampled_from(["m.png", "m=1.png"]),
+)
+def test_a_region_that_is_written_is_read_as_the_same(**options):
+    """Whatever the mask is called, and where an option says what is usual: a scale of 1 is not that of the painting."""
+    region = RegionSpec(**options)
+    assert parse_region(str(region)) == region
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
         ("sky.png", ("region 'sky.png' without a style", "MASK=STYLE, such as")),
         ("=a.jpg", ("without a mask",)),
+        ("sky.png==a.jpg", ("without a style",)),
         ("sky.png= ,scale=2", ("without a style",)),
         ("a=b,scal=2", ("did you mean 'scale'", "strength")),
         ("a=b,scale=big", ("wanted a scale from 0.05 to 10",)),
@@ -265,6 +284,16 @@ def test_the_photograph_shows_through(paint):
     unpainted, _ = paint("unpainted.png", strength_map="right.png", steps=[1])
     np.testing.assert_array_equal(unpainted[:, :60], photograph()[:, :60])
     assert abs(unpainted - photograph())[:, 70:].mean() > 1
+
+
+@pytest.mark.parametrize("strong", ["left.png", "right.png"])
+def test_gradients_are_normalized_beside_what_is_not_painted(paint, strong):
+    """Tiles without strength have no gradients to divide by, whether they are added up first or last."""
+    painted, sidecar = paint("out.png", strength_map=strong, normalize_gradients=True, optimizer="adam", steps=[1, 4])
+    columns = slice(None, 60) if strong == "right.png" else slice(68, None)
+    np.testing.assert_array_equal(painted[:, columns], photograph()[:, columns])
+    last = sidecar["levels"][-1]
+    assert last["losses_last"]["style"] < last["losses_first"]["style"]
 
 
 def test_only_light_is_painted_where_that_is_asked_for(paint):
