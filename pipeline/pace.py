@@ -37,8 +37,8 @@ class Pace:
 
     @property
     def share(self) -> float:
-        """Of the whole work that is done, from 0 to 1."""
-        return self._done / (sum(self._works) or 1)
+        """Of the whole work that is done, from 0 to 1; tiles that were halved make more than was planned."""
+        return min(1.0, self._done / (sum(self._works) or 1))
 
     @property
     def left(self) -> list[float] | None:

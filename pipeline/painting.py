@@ -114,7 +114,7 @@ class RenderDriver:
         if due and step not in [saved.step for saved in self.state.snapshots]:
             self.state.snapshots.append(self.save(level, current.made))
             self._note()
-        levelled_off = has_levelled_off(current.totals, self.context.settings.early_stop)
+        levelled_off = has_levelled_off(current.rows, self.context.settings.early_stop)
         return current.made == len(level.rounds) or levelled_off or self.progress.ends_level(level)
 
     def _finish(self) -> None:
@@ -123,7 +123,9 @@ class RenderDriver:
         last = self._surviving(lambda level: self._measure(level, kept))
         self.tick()
         level = self.level
-        self.progress.skip((level.steps - level.steps_after(current.made)) * level.tile_pixels)
+        if current.made < len(level.rounds):
+            self.progress.skip((level.steps - level.steps_after(current.made)) * level.tile_pixels)
+            self.progress.show_canvas(level, kept)
         asked = self.progress.ends_level(level)
         self.state.finish_level(LevelReport.of(level, current, kept, last, asked=asked))
         self.journal.write(self.state)
@@ -137,7 +139,7 @@ class RenderDriver:
     def _kept(self) -> int:
         """The round whose canvas would count if the level ended now."""
         current = self.state.current
-        return best(current.totals) if self.context.settings.iterate == "best" else current.made
+        return best(current.rows) if self.context.settings.iterate == "best" else current.made
 
     def _needed(self) -> set[int]:
         """The rounds whose canvases must stay: the next one starts from the last, and one counts."""
@@ -156,15 +158,13 @@ class RenderDriver:
         return self._add_up(level, made + 1)
 
     def _measure(self, level: Level, made: int) -> Losses:
-        filed = self.context.folder.measured(level, 0).rpartition("/")[0]
-        self._everywhere(level, "measure_tile", filed, made)
-        return self._add_up(level, None)
+        self._everywhere(level, "measure_tile", self.context.folder.measured(level, made), made)
+        return self._add_up(level, made, measured=True)
 
-    def _add_up(self, level: Level, made: int | None) -> Losses:
+    def _add_up(self, level: Level, made: int, *, measured: bool = False) -> Losses:
+        arguments = (self.context, level, made, self._tuned_weights, measured)
         limit = START_SECONDS + TILE_SECONDS * len(level.grid)
-        losses: Losses = self.cluster.call(
-            "add_up", self.context, level, made, self._tuned_weights, priority=self.context.priority, limit=limit
-        )
+        losses: Losses = self.cluster.call("add_up", *arguments, priority=self.context.priority, limit=limit)
         return losses
 
     def _everywhere(self, level: Level, task: str, filed: str, *arguments: Any, steps: int = 0) -> None:

@@ -240,24 +240,26 @@ def measure_tile(context: RenderContext, level: Level, tile: Tile, made: int) ->
     picture = context.canvas(level, made).read_painting(tile.outer)
     features, window = _features(context, level, tile), _window(context, level, tile)
     sums = _tile_optimizer(context, level).measure(to_tensor(picture, context.device), features, window)
-    context.folder.write(context.folder.measured(level, tile.index), sums)
+    context.folder.write(f"{context.folder.measured(level, made)}/{tile.index:06}", sums)
     return TileResult(tile.index)
 
 
-def add_up(context: RenderContext, level: Level, made: int | None, tuned: TunedWeights) -> Losses:
+def add_up(context: RenderContext, level: Level, made: int, tuned: TunedWeights, measured: bool = False) -> Losses:
     """Add up the sums of all tiles, in tile order, and return the whole picture's losses.
 
     Parameters
     ----------
-    made : int or None
-        After how many rounds; the total is filed. None adds up what `measure_tile` filed.
+    made : int
+        After how many rounds.
     tuned : TunedWeights
         Of the content and luminance terms in the total loss.
+    measured : bool
+        Add up what `measure_tile` filed. Otherwise the total is filed, for the next round.
     """
-    folder, tiles = context.folder, range(len(level.grid))
-    names = (folder.measured(level, n) if made is None else folder.sums(level, made, n) for n in tiles)
-    sums = total(folder.read(name) for name in names)
-    if made is not None:
+    folder = context.folder
+    filed = (folder.measured if measured else folder.round)(level, made)
+    sums = total(folder.read(f"{filed}/{tile.index:06}") for tile in level.grid)
+    if not measured:
         folder.write(folder.total(level, made), sums)
     goal = _tile_optimizer(context, level, tuned).objective
     losses, weights = goal.losses(sums), {term.name: term.weight for term in goal.terms}

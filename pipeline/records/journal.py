@@ -9,7 +9,7 @@ from ..storage.run_folder import RunFolder
 from .identity import difference
 from .run_state import RunState
 
-FORMAT = 4  # to be raised when the files of a run folder mean something else
+FORMAT = 5  # to be raised when the files of a run folder mean something else
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The losses of a painting over its steps: rows for the sidecar, lines, a plot. The only user of matplotlib."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import pairwise
@@ -52,6 +52,10 @@ class LossRecord:
         step = level.first_step + level.steps_after(rounds)
         return cls(level.index + 1, step, losses.terms, losses.weights, losses.total, round(seconds, 3))
 
+    def total_by(self, weights: Mapping[str, float]) -> float:
+        """What the total would be with other weights, which `strength` changes from round to round."""
+        return sum(weight * self.losses[name] for name, weight in weights.items())
+
     def named(self) -> dict[str, float]:
         """Give the losses by name, the total last."""
         return {**self.losses, "total": self.total}
@@ -72,23 +76,23 @@ def loss_line(row: LossRecord, levels: int) -> str:
     return f"step {row.step:>6}  level {row.level}/{levels}  {terms}"
 
 
-def best(totals: Sequence[float]) -> int:
-    """Say which total is the least, the first of equal ones.
+def best(rows: Sequence[LossRecord]) -> int:
+    """Say after which round the total was least, the first of equal ones; two are compared by the later one's weights.
 
-    >>> best([3.0, 1.0, 2.0, 1.0])
-    1
+    The canvases of the others are gone by then, so none of them can become the best by weights that come later.
     """
-    return min(range(len(totals)), key=lambda i: totals[i])
+    found = 0
+    for number, row in enumerate(rows):
+        if row.total_by(row.weights) < rows[found].total_by(row.weights):
+            found = number
+    return found
 
 
-def has_levelled_off(totals: Sequence[float], share: float) -> bool:
-    """Say whether the last three rounds together lowered the least total by less than a share of it.
-
-    >>> has_levelled_off([10, 5, 4.9, 4.8, 4.7], 0.1), has_levelled_off([10, 5, 4.9, 4.8, 4.7], 0.05)
-    (True, False)
-    """
-    if len(totals) <= PATIENCE:
+def has_levelled_off(rows: Sequence[LossRecord], share: float) -> bool:
+    """Say whether the last three rounds together lowered the least total, by today's weights, by less than a share."""
+    if len(rows) <= PATIENCE:
         return False
+    totals = [row.total_by(rows[-1].weights) for row in rows]
     before = min(totals[:-PATIENCE])
     return before - min(totals) < share * before
 

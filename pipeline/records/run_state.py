@@ -91,11 +91,6 @@ class LevelState:
         """Rounds made."""
         return len(self.rows) - 1
 
-    @property
-    def totals(self) -> list[float]:
-        """Total losses at the start and after every round."""
-        return [row.total for row in self.rows]
-
 
 @dataclass
 class RunState:

@@ -187,9 +187,9 @@ class RunFolder:
         """The whole picture's losses after `made` rounds."""
         return f"{_cut(level)}/total_{made:04}"
 
-    def measured(self, level: Level, tile: int) -> str:
-        """A tile's share of the losses of the canvas that counts."""
-        return f"{_cut(level)}/measured/{tile:06}"
+    def measured(self, level: Level, made: int) -> str:
+        """Folder of the losses of the canvas after `made` rounds, if it is the one that counts."""
+        return f"{_cut(level)}/measured_{made:04}"
 
     def write(self, name: str, arrays: Arrays) -> None:
         """File some arrays under a name."""

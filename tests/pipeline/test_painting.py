@@ -249,6 +249,19 @@ def test_a_painting_cut_short_is_gone_on_with(whole, tmp_path, number):
     assert len(run) <= TASKS + 1  # one sum may be added up twice
 
 
+def test_a_level_that_is_not_left_after_all_has_its_own_losses(whole, tmp_path, monkeypatch):
+    """Left early on a page, interrupted while its losses were measured, and then painted to its end."""
+
+    def interrupt(task: str, arguments: tuple[Any, ...]) -> None:
+        if task == "add_up" and arguments[-1]:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Counting, "ends_level", lambda _, level: level.index == 0)
+        assert cut_short(tmp_path / "out.png", InProcess(interrupt)).done[-1][0] == "measure_tile"
+    assert_same(paint(tmp_path / "out.png", InProcess()), whole.painted)
+
+
 @pytest.mark.parametrize("number", range(1, 66, 8))
 def test_a_driver_killed_at_any_file_goes_on(whole, tmp_path, monkeypatch, number):
     """Stopped where any file was to be written or removed, a task's or the journal's, it ends with the same bytes."""

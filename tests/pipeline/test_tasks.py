@@ -73,11 +73,11 @@ def prepare_level(context: RenderContext, level: Level) -> None:
         assert tasks.style_targets(context, level, number) == number
 
 
-def everywhere(context: RenderContext, level: Level, task: str, filed: int | None, *arguments: Any) -> dict[str, float]:
+def everywhere(context: RenderContext, level: Level, task: str, filed: int, *arguments: Any) -> dict[str, float]:
     """Run a task on all tiles, last tile first, and add up."""
     for tile in reversed(list(level.grid)):
         assert getattr(tasks, task)(context, level, tile.index, *arguments).number == tile.index
-    return tasks.add_up(context, level, filed, WEIGHTS)
+    return tasks.add_up(context, level, filed, WEIGHTS, measured=task == "measure_tile")
 
 
 def origin_of(context: RenderContext, level: Level) -> tuple[Level, int] | None:
@@ -91,7 +91,7 @@ def paint_level(context: RenderContext, level: Level) -> list[dict[str, float]]:
     prepare_level(context, level)
     losses = [everywhere(context, level, "prepare_tile", 0, 0, origin_of(context, level))]
     losses += [everywhere(context, level, "paint_tile", made + 1, made, WEIGHTS) for made in range(len(level.rounds))]
-    return [*losses, everywhere(context, level, "measure_tile", None, len(level.rounds))]
+    return [*losses, everywhere(context, level, "measure_tile", len(level.rounds), len(level.rounds))]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -209,8 +209,9 @@ def test_tasks_may_run_twice(done):
             for made in reversed(range(rounds)):
                 tasks.paint_tile(context, level, tile.index, made, WEIGHTS)
             tasks.measure_tile(context, level, tile.index, rounds)
-        for made in (*range(rounds + 1), None):
+        for made in range(rounds + 1):
             tasks.add_up(context, level, made, WEIGHTS)
+        tasks.add_up(context, level, rounds, WEIGHTS, measured=True)
     after = contents(context.folder.store.local)
     assert before.keys() == after.keys()
     assert [name for name in before if before[name] != after[name]] == []

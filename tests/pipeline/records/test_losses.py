@@ -45,11 +45,27 @@ def test_a_row_says_where_it_was_looked():
     assert loss_line(found, 2) == "step     11  level 2/2  content 0.25  total 0.5"
 
 
+def rows_of(totals: list[float]) -> list[LossRecord]:
+    """Looks at a loss that counts once."""
+    return [LossRecord(1, step, {"style": total}, {"style": 1.0}, total) for step, total in enumerate(totals)]
+
+
 @given(TOTALS)
 def test_the_best_is_the_first_of_the_least(totals):
     """No total is less than the best one's, and none before it is as small."""
-    assert totals[best(totals)] == min(totals)
-    assert all(total > min(totals) for total in totals[: best(totals)])
+    found = best(rows_of(totals))
+    assert totals[found] == min(totals)
+    assert all(total > min(totals) for total in totals[:found])
+
+
+def test_a_lighter_weight_is_no_progress():
+    """While `strength` tunes a weight, canvases are compared by the same weights."""
+    falling = [row(1, step, 0.5, 0.4, 500 + 0.4 * weight, weight) for step, weight in enumerate((20, 15, 10, 8, 6))]
+    assert best(falling) == 0
+    assert has_levelled_off(falling, 0.001)
+    rising = [row(1, step, 0.5 - step / 100, 0.4, 0.0, 2.0**step) for step in range(5)]
+    assert best(rising) == 4
+    assert not has_levelled_off(rising, 0.001)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +85,7 @@ def test_the_best_is_the_first_of_the_least(totals):
 )
 def test_a_level_has_levelled_off(totals, share, ends):
     """Three rounds that together lower the best total by less than the share of it are the end; by just it, not."""
-    assert has_levelled_off(totals, share) is ends
+    assert has_levelled_off(rows_of(totals), share) is ends
 
 
 @pytest.mark.parametrize("extension", [".png", ".svg", ".PDF"])
