@@ -27,7 +27,7 @@ SHORT_ROUNDS = (2, 5)
 TUNED_LEVELS = 2  # the coarsest, on which `strength` finds its weights from one round to the next
 # L-BFGS steps are larger than Adam's, so tiles drift apart sooner; a tile alone only loses pairs at the end of a round.
 STEPS_PER_ROUND = {"lbfgs": 5, "adam": 10, "one tile": 25, "one tile, tuned": 12}
-STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in, which overlap far enough to be exact
+STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in
 
 
 def at_level(values: Sequence[T], level: int) -> T:

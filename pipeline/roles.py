@@ -112,7 +112,7 @@ class WithRoles(BaseModel):
 
         >>> from .settings import Settings
         >>> sorted(Settings.names(style_cache=True))
-        ['network', 'padding', 'pool_rescale', 'pooling']
+        ['fast', 'network', 'padding', 'pool_rescale', 'pooling']
         """
         wanted = role.items()
         return frozenset(name for name in cls.model_fields if wanted <= vars(cls.role(name)).items())

@@ -498,6 +498,7 @@ class Settings(WithRoles):
         flag=True,
         scope="machine",
         speed=True,
+        style_cache=True,
     )
     workers: Int | None = machine_setting(
         None,

@@ -3,7 +3,7 @@
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -19,6 +19,7 @@ from PIL import Image
 from muralist.model.architecture import architecture
 from muralist.model.errors import DivergedError
 from muralist.model.losses.luminance import LUMINANCE_LAYERS
+from muralist.model.network import Features, Network
 from muralist.model.regions import ONE_REGION, Part
 from muralist.model.state import PIXELS
 from muralist.model.statistics import Window, style_sums
@@ -31,7 +32,7 @@ from muralist.pipeline.initialization import is_photograph
 from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.prepare_level import file_canvas, with_margin
 from muralist.pipeline.regions import RegionLayout
-from muralist.pipeline.settings import Settings
+from muralist.pipeline.settings import DEFAULT_STYLE_LAYERS, Settings
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.tiling.grid import Span
 
@@ -321,22 +322,44 @@ def test_sums_of_tiles_are_sums_of_the_picture(done):
         assert np.linalg.norm(found - whole) < 1e-2 * np.linalg.norm(whole)
 
 
-def test_style_statistics_do_not_depend_on_their_tiles(tmp_path):
-    """A style picture longer than one tile gives the Gram matrices of a single pass over it."""
-    context = new_context(tmp_path)
-    level = levels_of(context)[0]
-    picture = painting(80, 2100).astype(np.float32) / 255
+@pytest.mark.parametrize("room", [1100, 700])
+def test_style_statistics_do_not_depend_on_their_tiles(tmp_path, monkeypatch, room):
+    """A style picture longer than one tile gives the Gram matrices of a single pass over it, in tiles that fit."""
+    settings = Settings(**TINY | {"style_layers": DEFAULT_STYLE_LAYERS})
+    context, picture = new_context(tmp_path, settings), painting(80, 2100).astype(np.float32) / 255
+    level, layers = levels_of(context)[0], (*DEFAULT_STYLE_LAYERS, *LUMINANCE_LAYERS)
     context.folder.write(context.folder.style(level, 0), {"pixels": picture})
-    tasks.style_targets(context, level, 0)
-    whole = to_tensor(picture)
+    whole, forward = to_tensor(picture), Network.forward
     with torch.no_grad():
-        features = tasks._network_of(context)(whole, (*SETTINGS.style_layers, *LUMINANCE_LAYERS))
+        features = tasks._network_of(context)(whole, layers)
+
+    def cramped(network: Network, seen: torch.Tensor, layers: Sequence[str]) -> Features:
+        if seen.shape[-1] > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(network, seen, layers)
+
+    monkeypatch.setattr(Network, "forward", cramped)
+    tasks.style_targets(context, level, 0)
     targets = context.folder.read(context.folder.targets(level, 0))
     names = {layer: "luminance" if layer in LUMINANCE_LAYERS else "style" for layer in features}
     assert set(targets) == {f"{name} {what} {layer}" for what in ("gram", "mean") for layer, name in names.items()}
     for layer, f in features.items():
         wanted = style_sums(f, Window.full(whole))[0].numpy() / (f.shape[2] * f.shape[3])
         assert np.linalg.norm(targets[f"{names[layer]} gram {layer}"] - wanted) < 1e-5 * np.linalg.norm(wanted)
+
+
+def test_a_style_picture_that_does_not_fit_is_named(tmp_path, monkeypatch):
+    """Where not even the smallest tiles of a style picture fit, the error tells their size."""
+
+    def exhausted(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    context = new_context(tmp_path)
+    level = levels_of(context)[0]
+    context.folder.write(context.folder.style(level, 0), {"pixels": painting().astype(np.float32) / 255})
+    monkeypatch.setattr(Network, "forward", exhausted)
+    with pytest.raises(DeviceMemoryError, match=r"memory .*style picture .*\b32 x 32 px; .*--workers"):
+        tasks.style_targets(context, level, 0)
 
 
 LOADED = "import pickle, sys; pickle.loads(bytes.fromhex(sys.argv[1])); print('torch' in sys.modules)"
