@@ -51,7 +51,13 @@ def write_file(path: Path, content: bytes) -> None:
 
 def copy_file(source: Path, target: Path) -> None:
     """Copy a file, whole or not at all. Raises `OutputError` if it cannot be read or written."""
-    with writing(target) as file, source.open("rb") as original:
+    try:
+        original = source.open("rb")
+    except OSError as error:
+        raise OutputError(
+            f"{source}: cannot be read ({error.strerror}), wanted it to copy to {target}", path=source
+        ) from error
+    with original, writing(target) as file:
         shutil.copyfileobj(original, file, 1 << 20)
 
 

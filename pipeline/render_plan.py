@@ -221,10 +221,16 @@ class _Inputs:
         files = style_files(styles) if settings.active_style_layers else ()
         specs, masks = region_specs(settings), mask_files(settings)
         region_files = style_files([Path(spec.style) for spec in specs])
-        weights, profile = settings.weights, None if settings.profile in BUILT_IN else settings.profile
-        named = [Path(path) for path in (init_file(settings), weights, profile) if path is not None]
-        paths = (content, *styles, *itertools.chain(*files, *region_files), *masks.values(), *named)
+        paths = (content, *styles, *itertools.chain(*files, *region_files), *files_named_in(settings))
         return cls(styles, files, specs, region_files, masks, paths)
+
+
+def files_named_in(settings: Settings) -> list[Path]:
+    """Files that the settings name: where to start from, weights, a profile, masks, and styles of regions."""
+    profile = None if settings.profile in BUILT_IN else settings.profile
+    regions = [spec.style for spec in region_specs(settings)]
+    named = [init_file(settings), settings.weights, profile, *mask_files(settings).values(), *regions]
+    return [Path(each) for each in named if each is not None]
 
 
 def _read_all_styles(

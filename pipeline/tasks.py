@@ -136,7 +136,7 @@ def _style_parts(
     network, layers = architecture(context.settings.network), context.settings.active_style_layers
     stride = network.max_stride(layers)
     reach = min(-(-network.halo(layers) // (2 * stride)), side // (4 * stride)) * stride
-    grid = TileGrid(*picture.shape[:2], tile=side, overlap=2 * reach, stride=stride, halo=reach)
+    grid = TileGrid(picture.shape[0], picture.shape[1], tile=side, overlap=2 * reach, stride=stride, halo=reach)
     try:
         with memory_errors("a style picture in tiles of {1} x {0} px".format(*grid[0].outer.shape), context.device):
             return [_style_sums(context, picture, weights, grid, tile) for tile in grid]

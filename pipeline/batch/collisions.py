@@ -4,18 +4,17 @@ Settled by names, before anything is painted. A name is followed through links, 
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from muralist.errors import MuralistError
 
 from ..errors import SettingsError
-from ..initialization import init_file
 from ..pictures.pages import place_of
-from ..pictures.profiles import BUILT_IN
 from ..records.snapshots import snapshot_of
-from ..render_plan import proof_path, sidecar_path
+from ..region_specs import FACES
+from ..render_plan import faces_path, files_named_in, proof_path, sidecar_path
 from ..settings import Settings
 from ..viewer.report import report_path
 from .items import Item
@@ -45,7 +44,7 @@ def check_collisions(
     """
     settings = _settings(items, settings_of)
     read = {_real(path) for item in items for path in (item.content, *item.styles)}
-    read |= {_real(path) for each in settings if each for path in _named_in(each)} | {*map(_real, manifests)}
+    read |= {_real(path) for each in settings if each for path in files_named_in(each)} | {*map(_real, manifests)}
     written = {_real(report): "the report"}
     for item, own in zip(items, settings, strict=True):
         _take(written, item.output, f"the painting of {_told(item)}")
@@ -54,6 +53,8 @@ def check_collisions(
             _take(written, report_path(item.output), f"the page of {_told(item)}")
         if own and own.proof:
             _take(written, proof_path(item.output), f"the proof of {_told(item)}")
+        if own and own.protect == FACES:
+            _take(written, faces_path(item.output), f"the mask of faces of {_told(item)}")
     for real, what in written.items():
         if real in read or os.path.dirname(real) in read:  # a folder among the inputs is a style
             raise SettingsError(
@@ -99,12 +100,6 @@ def _settings(items: Sequence[Item], settings_of: SettingsOf) -> list[Settings |
 
 def _key(item: Item) -> str:
     return repr((item.preset, item.overrides))
-
-
-def _named_in(settings: Settings) -> Iterator[Path]:
-    """Files that settings have read."""
-    profile = None if settings.profile in BUILT_IN else Path(settings.profile)
-    yield from filter(None, [init_file(settings), settings.weights and Path(settings.weights), profile])
 
 
 def _real(path: Path) -> str:

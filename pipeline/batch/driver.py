@@ -33,7 +33,7 @@ from ..records.report import Report, Result, Status
 from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
 from ..render import paint_picture, resume
-from ..render_plan import plan_render, sidecar_path
+from ..render_plan import plan_render, proof_path, sidecar_path
 from ..settings import Settings
 from ..sizes import target_of
 from ..storage.run_folder import RunFolder, clean_stale, open_run
@@ -278,7 +278,7 @@ class BatchDriver:
         try:
             make_folder(item.output.parent)
             with open_run(item.output, self.settings.scratch, restart=self.options.restart) as folder:
-                copy_painting(Path(first.output), item, folder, keep=self.settings.keep_times)
+                copy_painting(Path(first.output), item, folder, keep=self._settings_of(item).keep_times)
         except Exception as error:
             self._tell(_failed(item, error))
             return
@@ -300,15 +300,19 @@ class BatchDriver:
 
 
 def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) -> None:
-    """Copy a painting and its sidecar for a photograph that is the same.
+    """Copy a painting, its proof and its sidecar, but no snapshots, for a photograph that is the same.
 
     Raises `OutputError` if the copy cannot be written.
     """
     sidecar = json.loads(sidecar_path(painting).read_bytes())
     Journal(folder, item.output, sidecar["identity"]).write(RunState())  # killed now, it is resumed
     copy_file(painting, item.output)
+    if sidecar["proof"] is not None:
+        copy_file(Path(sidecar["proof"]["path"]), proof_path(item.output))
+        sidecar["proof"]["path"] = str(proof_path(item.output))
     sidecar["inputs"]["content"]["path"] = str(item.content)
-    write_sidecar(item.output, {**sidecar, "output": str(item.output), "same_as": str(painting)})
+    copied = {"output": str(item.output), "same_as": str(painting), "snapshots": []}
+    write_sidecar(item.output, {**sidecar, **copied})
     if keep:
         keep_times(place_of(item.content).file, item.output)
 

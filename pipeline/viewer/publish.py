@@ -105,6 +105,7 @@ def publish(content: Content, page: Path, folder: RunFolder, *, single_file: boo
     left = None if content.left is None else cut_pyramid(content.left, made / "photograph", content.left_form)
     if single_file:
         write_file(page, _page(content, _inlined(right), _inlined(left) if left else None))
+        remove_others(tiles_path(page) / folder.run)
         return
     write_thumbnail(right, made / THUMBNAIL)
     tiles = move_tiles(made, tiles_path(page), folder.run)

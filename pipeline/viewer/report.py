@@ -89,8 +89,7 @@ def write_report(
     """
     page = page or report_path(painting)
     check_place(page, overwrite=overwrite)
-    if not single_file:
-        check_folder(tiles_path(page))
+    check_folder(tiles_path(page))
     with open_run(page, None, restart=True) as folder:
         memory = memory or machine_memory() // 4
         make = partial(read_picture, memory=memory, folder=folder.local_dir)
@@ -106,7 +105,7 @@ def write_report(
             )
         fits = picture.height * picture.width * 3 <= memory
         local_dir = None if fits else folder.local_dir
-        before = find_photograph(record, painting, photograph, make, local_dir)
+        before = find_photograph(record, painting, photograph, make, folder.local_dir)
         read = partial(read_mask, memory=memory, folder=folder.local_dir)
         areas, notices = find_areas(record, painting, before, read)
         with allocator_in(local_dir) as allocate:

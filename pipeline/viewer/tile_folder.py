@@ -54,7 +54,9 @@ def _sync(path: Path) -> None:
 
 
 def remove_others(tiles: Path) -> None:
-    """Remove the tiles of pages that were replaced."""
-    for path in tiles.parent.iterdir():
+    """Remove the tiles of pages that were replaced, and their folder if there are no others."""
+    for path in tiles.parent.iterdir() if tiles.parent.is_dir() else ():
         if path != tiles and _RUN.fullmatch(path.name) and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # it is not there, or somebody has put something there
+        tiles.parent.rmdir()

@@ -56,6 +56,19 @@ def check(*items: Item, manifests: tuple[str, ...] = (), pages: bool = False, **
             "the report would overwrite HERE/out/report.jsonl, which is an",
         ),
         ([("a.jpg", "out/a.png")], (), {"init": "out/a.png"}, "would overwrite HERE/out/a.png, which is an input"),
+        (
+            [("a.jpg", "out/a.png")],
+            (),
+            {"regions": ["sky.png=out/a.png"]},
+            "would overwrite HERE/out/a.png, which is an input",
+        ),
+        ([("a.jpg", "out/a.png")], (), {"strength_map": "out/a.png"}, "overwrite HERE/out/a.png, which is an input"),
+        (
+            [("a.jpg", "out/a.png"), ("b.jpg", "out/a.png.faces.png")],
+            (),
+            {"protect": "faces"},
+            "the mask of faces of a.jpg (a.jpg) and the painting of b.jpg (b.jpg) would both be written to",
+        ),
         ([("a.jpg", "out/a.png")], (), {"weights": "out/a.png"}, "would overwrite HERE/out/a.png, which is an input"),
         (
             [("a.png", "out/a.png"), ("out/a-000001.png", "out/b.png")],

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pyvips
 from crews import another_worker, until
 from dask.distributed import Client
 from facts import having
@@ -406,6 +407,23 @@ def test_what_is_the_same_is_painted_once(archive):
     assert set(archive.paint(keep_times=True).values()) == {"skipped"}
     (archive.out / "c.png").unlink()
     assert archive.paint(keep_times=True)["c.png"] == "copied"
+
+
+def test_a_copy_has_what_its_own_line_asks_for(archive):
+    """Times if its line of the manifest says so, and a proof like the first one's; snapshots are of the first alone."""
+    os.utime(archive.add("c.png", 1), (1e9, 1e9))
+    (archive.folder / "press.icc").write_bytes(bytes(pyvips.Image.profile_load("cmyk")))
+    rows = [{"content": "photos/a.png"}, {"content": "photos/c.png", "keep_times": True}]
+    (archive.folder / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    settings = {"profile": str(archive.folder / "press.icc"), "proof": True, "snapshot_every": 1, "name": "{stem}.tif"}
+    out = archive.out / "photos"
+    assert archive.paint("list.jsonl", **settings) == {"photos/a.tif": "done", "photos/c.tif": "copied"}
+    assert (out / "c.tif").stat().st_mtime == 1e9 != (out / "a.tif").stat().st_mtime
+    first, copied = (archive.sidecar(f"photos/{name}") for name in ("a.tif", "c.tif"))
+    assert copied["proof"] == {**first["proof"], "path": str(out / "c.tif.proof.png")}
+    assert (out / "c.tif.proof.png").read_bytes() == (out / "a.tif.proof.png").read_bytes()
+    assert first["snapshots"]
+    assert copied["snapshots"] == []
 
 
 def test_copies_of_a_failure_fail(archive, before_painting):

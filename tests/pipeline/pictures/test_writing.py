@@ -15,7 +15,7 @@ from facts import having
 
 from muralist.pipeline.errors import ClusterError, OutputError
 from muralist.pipeline.lengths import MAX_SIDE_PX
-from muralist.pipeline.output_files import keep_times
+from muralist.pipeline.output_files import copy_file, keep_times
 from muralist.pipeline.pictures import encoded_rows, encoding
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import write_picture
@@ -240,3 +240,11 @@ def test_file_times_of_nothing(tmp_path: Path) -> None:
         keep_times(tmp_path / "photograph.jpg", tmp_path / "painting.jpg")
     assert caught.value.path == tmp_path / "painting.jpg"
     assert "\n" not in str(caught.value)
+
+
+def test_a_copy_of_what_is_gone_names_it(tmp_path):
+    """What cannot be read is told, not where it would have gone, and nothing is left there."""
+    with pytest.raises(OutputError, match=r"gone\.png: cannot be read") as caught:
+        copy_file(tmp_path / "gone.png", tmp_path / "copy.png")
+    assert caught.value.path == tmp_path / "gone.png"
+    assert list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.viewer import publish as module
+from muralist.pipeline.viewer import register
 from muralist.pipeline.viewer.report import report_path, tiles_path, viewed, write_report
 
 
@@ -182,6 +183,14 @@ def test_little_memory_is_enough(own):
     assert sorted(first.values()) == sorted(second.values())
 
 
+def test_a_photograph_that_is_copied_may_stay_on_the_disk(own, monkeypatch):
+    """However small the painting is, its photograph may be larger than memory."""
+    folders, crop = [], register.painted_part
+    monkeypatch.setattr(register, "painted_part", lambda *given: folders.append(given[2]) or crop(*given))
+    write_report(own)
+    assert [folder is None for folder in folders] == [False]
+
+
 def test_any_picture_has_a_page(tmp_path):
     """A picture without a record has a page with the loupe alone, and no notice."""
     page = write_report(save(tmp_path / "any.jpg", painting()))
@@ -284,6 +293,10 @@ def test_a_single_file_holds_all_tiles(own, monkeypatch):
     np.testing.assert_array_equal(
         pyvips.Image.new_from_buffer(base64.b64decode(stored), "").numpy(), np.asarray(Image.open(own))
     )
+    assert not tiles_path(page).exists()
+    write_report(own, overwrite=True)
+    assert tiles_of(page)
+    write_report(own, single_file=True, overwrite=True)
     assert not tiles_path(page).exists()
     monkeypatch.setattr(module, "SINGLE_FILE_PIXELS", 1000)
     with pytest.raises(SettingsError, match=r"128 x 96 px .*\b0\.001 megapixels"):
