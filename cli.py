@@ -248,7 +248,7 @@ def panels(as_json: bool, **options: Any) -> None:
     Panels are sheets of paper in one PDF, or lanes of a roll as TIFFs.
     """
     from .pipeline.panels import cut_panels
-    from .pipeline.progress import counted
+    from .pipeline.words import counted
 
     found = cut_panels(**options)
     first, last = found["files"][0], found["files"][-1]

@@ -12,9 +12,10 @@ import psutil
 from ..model.architecture import architecture
 from .errors import DeviceError, SettingsError
 from .presets import load_settings
-from .progress import counted, watched
+from .progress import watched
 from .settings import Settings
 from .speeds import USUAL_SIDE, Speed, conditions, today, usual_speeds
+from .words import counted, gib
 from .workers.bench_workers import CallAll, bench_workers
 from .workers.local import WorkerLayout, local_shape
 from .workers.machine import cpu_name, has_metal
@@ -68,34 +69,6 @@ def _busy() -> float | None:
     """Share of the processors that other programs take; None if it is small."""
     share: float = psutil.cpu_percent(interval=WATCHED_SECONDS) / 100
     return share if share > BUSY_SHARE else None
-
-
-def learn_speed(
-    settings: Settings, shape: WorkerLayout, device: tuple[str, str], precision: str, side: int, seconds: float
-) -> None:
-    """Cache how fast a painting was really painted here, instead of what a benchmark said.
-
-    Parameters
-    ----------
-    shape : WorkerLayout
-        Of the workers.
-    device : (str, str)
-        Kind of device and its name.
-    side : int
-        Of the largest tile, px.
-    seconds : float
-        Of one worker per pixel and step.
-    """
-    usual_speeds().keep(
-        Speed(
-            conditions(settings, shape, *device),
-            precision,
-            usual=True,
-            side=side,
-            microseconds=seconds * 1e6,
-            date=f"{today():%Y-%m-%d}",
-        )
-    )
 
 
 def _device(settings: Settings, shape: WorkerLayout) -> tuple[str, str]:
@@ -182,8 +155,8 @@ def _check_room(settings: Settings, shape: WorkerLayout) -> None:
     free = psutil.virtual_memory().available
     if needed > free:
         raise SettingsError(
-            f"a tile of {settings.tile} x {settings.tile} px takes more than {needed / 2**30:.1f} GiB of memory with "
-            f"network {settings.network} ({counted(shape.workers, 'worker')}), but {free / 2**30:.1f} GiB are free; "
+            f"a tile of {settings.tile} x {settings.tile} px takes more than {gib(needed)} of memory with "
+            f"network {settings.network} ({counted(shape.workers, 'worker')}), but {gib(free)} are free; "
             "use a smaller --tile or fewer --workers"
         )
 

@@ -7,20 +7,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..model.registry import PUBLISHED
-from .bench import learn_speed, speed_here
+from .bench import speed_here
+from .forecast import level_seconds
 from .lengths import MM_PER_INCH
-from .levels import Level
 from .presets import load_settings
-from .progress import counted
-from .records.run_state import RunState
 from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
-from .space import FLOAT, check_memory, disk_bytes, driver_bytes, gib, gpu_room, held_bytes, largest_tile, worker_bytes
-from .speeds import EVALUATION_STEPS, conditions, usual_speeds
-from .workers.cluster import Cluster
-from .workers.local import WorkerLayout, local_shape
-
-LEARNED_SECONDS = 5  # of workers on a level, below which what it took is mostly their start
+from .space import FLOAT, check_memory, disk_bytes, driver_bytes, gpu_room, held_bytes, largest_tile, worker_bytes
+from .words import counted, gib
+from .workers.local import local_shape
 
 
 def plan(
@@ -78,7 +73,7 @@ def estimate(plan: RenderPlan) -> dict[str, Any]:
             "rounds": len(level.rounds),
             "steps": level.steps,
             "operations": operations * level.tile_pixels * level.steps,
-            "seconds": _level_seconds(level, settings, shape.workers, measured["pixel_step_seconds"]),
+            "seconds": level_seconds(level, settings, shape.workers, measured["pixel_step_seconds"]),
         }
         for level in plan.levels
     ]
@@ -99,20 +94,6 @@ def estimate(plan: RenderPlan) -> dict[str, Any]:
     }
 
 
-def learn_speed_of(plan: RenderPlan, state: RunState, cluster: Cluster, precision: str) -> None:
-    """Cache how fast the finest level was painted, if workers of this machine did it undisturbed and long enough."""
-    settings, level, report = plan.settings, plan.final, state.levels[-1]
-    disturbed = cluster.lost or cluster.again or state.resumed or report.halvings
-    if settings.scheduler is not None or settings.precision != "auto" or disturbed:
-        return
-    if report.busy_seconds < LEARNED_SECONDS:
-        return
-    steps = report.steps + EVALUATION_STEPS * report.rounds
-    seconds = report.busy_seconds / cluster.tiles / (level.tile_pixels * steps)
-    shape, device = WorkerLayout(cluster.workers, cluster.threads), (cluster.device, cluster.device_name)
-    learn_speed(settings, shape, device, precision, isqrt(largest_tile(level)), seconds)
-
-
 def _check_weights(plan: RenderPlan) -> None:
     """Refuse a weight file that painting would fail with; one that was published for the network needs no look."""
     networks = {each.name: each.network for each in PUBLISHED}
@@ -120,36 +101,6 @@ def _check_weights(plan: RenderPlan) -> None:
         from ..model.loading import load_network  # loads torch, so not without need
 
         load_network(plan.network.name, plan.weights, plan.settings.layers)
-
-
-def planned_by(plan: RenderPlan, cluster: Cluster, precision: str) -> dict[str, Any] | None:
-    """Estimate the seconds of every level, if workers like these are in the cache: no benchmark is run now.
-
-    Returns
-    -------
-    dict or None
-        "seconds", a list, and "measured_on", a date.
-    """
-    settings, shape = plan.settings, WorkerLayout(cluster.workers, cluster.threads)
-    if settings.scheduler is not None:
-        return None
-    facts = conditions(settings, shape, cluster.device, cluster.device_name)
-    speed = usual_speeds().find(facts, precision, isqrt(max(largest_tile(level) for level in plan.levels)))
-    if speed is None:
-        return None
-    pixel_step = speed.microseconds / 1e6
-    seconds = [_level_seconds(level, settings, shape.workers, pixel_step) for level in plan.levels]
-    return {"seconds": [round(each, 3) for each in seconds], "measured_on": speed.date}
-
-
-def _level_seconds(level: Level, settings: Settings, workers: int, pixel_step_seconds: float) -> float:
-    steps = level.steps + EVALUATION_STEPS * len(level.rounds)
-    return _waves(level, workers) * largest_tile(level) * steps * pixel_step_seconds
-
-
-def _waves(level: Level, workers: int) -> int:
-    """How many tiles one worker paints, one after the other, in a round."""
-    return -(-len(level.grid) // workers)
 
 
 def _printed(sheet: dict[str, Any]) -> str:
@@ -172,7 +123,7 @@ def table(found: dict[str, Any]) -> str:
     measured = f"measured on {found['measured_on']}" if found["measured_on"] else "measured"
     if found["busy"] is not None:
         measured += f" while other programs took {found['busy']:.0%} of the processors; not cached"
-    gib = {name: found[f"{name}_bytes"] / 2**30 for name in ("worker", "driver", "disk")}
+    driver, worker, disk = (gib(found[f"{name}_bytes"]) for name in ("driver", "worker", "disk"))
     return "\n".join(
         [
             *lines,
@@ -181,9 +132,9 @@ def table(found: dict[str, Any]) -> str:
             f"workers   {found['workers']} with {counted(found['threads'], 'thread')}, {found['device']}, "
             f"{found['precision']}, "
             f"{found['pixel_step_seconds'] * 1e6:.2f} microseconds per pixel and step ({measured})",
-            f"memory    about {gib['driver']:.1f} GiB, and {gib['worker']:.1f} GiB for every worker",
+            f"memory    about {driver}, and {worker} for every worker",
             *_gpu_lines(found["gpu"]),
-            f"disk      up to {gib['disk']:.1f} GiB while it is painted",
+            f"disk      up to {disk} while it is painted",
             f"time      about {found['seconds'] / 60:.1f} minutes",
         ]
     )

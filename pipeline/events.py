@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .levels import Level
-from .pace import Pace
 from .progress import Progress
 from .records.losses import LossRecord
+from .relay import Relay
 from .viewer.overview import ReadCanvas, overview
 
 
@@ -54,7 +54,7 @@ class Event:
         return self._read(side)
 
 
-class Events(Progress):
+class Events(Relay):
     """Makes events of what a painting tells, for a callable, and passes all on to another `Progress`.
 
     Painting waits until the callable returns, and what it raises ends the painting, as Ctrl-C would.
@@ -66,54 +66,34 @@ class Events(Progress):
     """
 
     def __init__(self, levels: Sequence[Level], name: str, inner: Progress, tell: Callable[[Event], object]) -> None:
-        super().__init__(levels)
-        self._name, self._inner, self._tell = name, inner, tell
-        self._pace = Pace(levels)
+        super().__init__(levels, inner)
+        self._name, self._tell = name, tell
         self._losses: Mapping[str, float] = {}
 
     def watch(self, read_canvas: ReadCanvas, losses: Sequence[LossRecord]) -> None:
         """Note how canvases are read."""
         self._read_canvas = read_canvas
-        self._inner.watch(read_canvas, losses)
-
-    def start_level(self, level: Level) -> None:
-        """Pass it on."""
-        self._inner.start_level(level)
-
-    def advance(self, work: int) -> None:
-        """Count some pixel-steps as done."""
-        self._pace.advance(work)
-        self._inner.advance(work)
-
-    def skip(self, work: int) -> None:
-        """Count some pixel-steps as done that took no time."""
-        self._pace.skip(work)
-        self._inner.skip(work)
-
-    def ends_level(self, level: Level) -> bool:
-        """Pass the question on."""
-        return self._inner.ends_level(level)
+        super().watch(read_canvas, losses)
 
     def show_losses(self, row: LossRecord) -> None:
         """Note the losses."""
         self._losses = row.named()
-        self._inner.show_losses(row)
+        super().show_losses(row)
 
     def show_canvas(self, level: Level, made: int) -> None:
         """Tell of a canvas."""
-        self._inner.show_canvas(level, made)
-        self._pace.start()
-        left = self._pace.left
+        super().show_canvas(level, made)
+        left = self.pace.left
         self._tell(
             Event(
                 name=self._name,
                 level=level.index + 1,
-                levels=len(self._levels),
+                levels=len(self.levels),
                 height=level.height,
                 width=level.width,
                 step=level.steps_after(made),
                 steps=level.steps,
-                share=self._pace.share,
+                share=self.pace.share,
                 seconds_left=None if left is None else sum(left),
                 losses=self._losses,
                 _read=lambda side: overview(self._read_canvas(level, made), side),

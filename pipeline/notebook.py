@@ -14,8 +14,8 @@ import PIL.Image
 
 from .errors import PipelineError
 from .events import Event
-from .records.report import spent
 from .viewer.live import Budget
+from .words import spent
 
 SIDE: Final = 768  # px, long side of the picture
 

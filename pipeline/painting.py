@@ -15,12 +15,13 @@ from .context import START_SECONDS, Losses, RenderContext, TunedWeights
 from .errors import ClusterError, DeviceMemoryError
 from .levels import Level
 from .prepare_level import LevelInputs, prepare_level
-from .progress import Progress, counted, level_work
+from .progress import Progress, level_work
 from .records.journal import Journal
 from .records.losses import LossRecord, best, has_levelled_off
 from .records.run_state import LevelReport, RunState
 from .records.snapshots import Snapshot
 from .strength import tuned_weights
+from .words import counted
 from .workers.cluster import Cluster
 
 TILE_SECONDS = 1.0  # to add a tile's sums up, at most

@@ -13,6 +13,7 @@ from .console import LOSSES, PROGRESS, bar
 from .levels import Level
 from .records.losses import LossRecord, loss_line
 from .records.report import Result
+from .words import counted
 
 if TYPE_CHECKING:
     from .console import Bar
@@ -23,15 +24,6 @@ T = TypeVar("T")
 def level_work(level: Level) -> int:
     """Work of a level, in pixel-steps."""
     return level.tile_pixels * level.steps
-
-
-def counted(number: int, noun: str) -> str:
-    """Say how many there are.
-
-    >>> counted(1, "tile"), counted(6, "tile")
-    ('1 tile', '6 tiles')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def watched(things: Sequence[T], told: Callable[[T], str]) -> Iterator[T]:

@@ -20,9 +20,9 @@ from platformdirs import user_cache_path
 from .console import LOG
 from .context import RenderContext
 from .errors import OutputError, PipelineError
-from .estimate import learn_speed_of, planned_by
 from .events import Event, Events
 from .export import FinalImage, score_seams, write_painting, write_proof
+from .forecast import learn_speed_of, planned_by
 from .initialization import init_pixels
 from .levels import Level
 from .painting import RenderDriver
@@ -48,6 +48,7 @@ from .viewer.live import Board
 from .viewer.overview import eight_bits
 from .viewer.report import add_report, check_report
 from .viewer.server import LOCAL, open_live, shown_live
+from .words import gib
 from .workers.cluster import Cluster, open_cluster
 from .workers.local import check_main
 from .workers.machine import peak_rss
@@ -318,8 +319,8 @@ def _check_room(plan: RenderPlan, folder: RunFolder) -> None:
     free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(plan)
     if needed > free:
         raise OutputError(
-            f"{folder.base.local.parent}: painting needs {needed / 2**30:.1f} GiB there temporarily, but "
-            f"{free / 2**30:.1f} GiB are free; free some space, or name another folder with --scratch"
+            f"{folder.base.local.parent}: painting needs {gib(needed)} there temporarily, but "
+            f"{gib(free)} are free; free some space, or name another folder with --scratch"
         )
 
 

@@ -10,9 +10,9 @@ from .errors import SettingsError
 from .initialization import is_photograph
 from .levels import STYLE_TILE_PX, Level
 from .pictures.array_file import ArrayFile
-from .progress import counted
 from .render_plan import RenderPlan
 from .settings import Settings
+from .words import counted, gib
 from .workers.local import WorkerLayout, local_shape
 from .workers.machine import budget, gpu_memory
 
@@ -143,15 +143,6 @@ def check_memory(plan: RenderPlan) -> None:
         f"({counted(workers, 'worker')}, {gib(history)} each for the history), but {gib(available)} "
         f"can be used; {some if fitting > 0 else 'not one pair would fit: use'} {smaller} or fewer --workers"
     )
-
-
-def gib(number: float) -> str:
-    """Write bytes for people.
-
-    >>> gib(1.5 * 2**30)
-    '1.5 GiB'
-    """
-    return f"{number / 2**30:.1f} GiB"
 
 
 def held_bytes(plan: RenderPlan, workers: int) -> int:

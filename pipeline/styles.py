@@ -20,10 +20,10 @@ from .pictures.images import Picture, resize
 from .pictures.masks import Mask, read_mask
 from .pictures.reading import read_picture
 from .pictures.strokes import stroke_width
-from .progress import counted
 from .region_specs import RegionSpec
 from .regions import fitted
 from .settings import Settings
+from .words import counted
 from .workers.machine import budget
 
 

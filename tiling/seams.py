@@ -97,13 +97,6 @@ def find_seams(
     return Seams(largest.pop(0), _threshold([*largest.values()]))
 
 
-def seam_score(
-    shape: tuple[int, int], read: Read, rows: Sequence[int], cols: Sequence[int], read_photograph: Read | None = None
-) -> float:
-    """Give the score alone, see `find_seams`."""
-    return find_seams(shape, read, rows, cols, read_photograph).score
-
-
 def _threshold(false: list[float]) -> float:
     """What another of these scores stays below, but for chance."""
     if len(false) < _LEAST_FALSE:

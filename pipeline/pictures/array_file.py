@@ -43,11 +43,6 @@ class ArrayFile:
     stride: int
 
     @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
     def nbytes(self) -> int:
         """Bytes of all samples."""
         return math.prod(self.shape) * self.dtype.itemsize

@@ -11,6 +11,7 @@ import pyvips
 
 from ..errors import OutputError, PictureError
 from ..hashes import file_hash
+from ..words import gib
 from .array_file import Allocator, ArrayFile, allocator_in
 from .exif import exif_of_tiff
 from .formats import kind_of
@@ -211,9 +212,9 @@ def _check_decoder(opened: Opened, path: Path, limit: int | None) -> None:
     needed, image = opened.needs or _held_by_libvips(opened.image), opened.image
     if limit is not None and needed > limit:
         raise PictureError(
-            f"{path}: decoding {image.width} x {image.height} px takes {needed / 2**30:.1f} GiB of memory at once, as "
+            f"{path}: decoding {image.width} x {image.height} px takes {gib(needed)} of memory at once, as "
             f"it is stored (progressive JPEG, interlaced PNG, TIFF in large strips or tiles, and all kinds but JPEG, "
-            f"PNG, TIFF and PSD), but {limit / 2**30:.1f} GiB may be taken; allow more with --memory, or convert it to "
+            f"PNG, TIFF and PSD), but {gib(limit)} may be taken; allow more with --memory, or convert it to "
             "baseline JPEG, PNG without interlacing, or TIFF in small tiles",
             path=path,
         )

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from ...model.errors import printable
 from ..errors import OutputError
 from ..output_files import check_place, write_file
+from ..words import spent
 
 Status = Literal["done", "skipped", "copied", "failed", "left", "unsupported"]
 
@@ -175,15 +176,3 @@ def _append(file: FileIO, line: bytes) -> None:
     except OSError:
         file.truncate(before)
         raise
-
-
-def spent(seconds: float) -> str:
-    """Spell a time.
-
-    >>> spent(42.4), spent(754), spent(22_340)
-    ('42 s', '13 min', '6 h 12 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

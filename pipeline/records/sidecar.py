@@ -36,7 +36,7 @@ def describe(
 ) -> Sidecar:
     """Put the record together: plain values that JSON can hold, the keys that other tools rely on among them.
 
-    Borders are those of tiles, px of the picture; the forecast is that of `muralist.pipeline.estimate.planned_by`.
+    Borders are those of tiles, px of the picture; the forecast is that of `muralist.pipeline.forecast.planned_by`.
     """
     sides = zip(("rows", "cols"), borders, (plan.final.height, plan.final.width), strict=True)
     return {

@@ -15,8 +15,8 @@ from ..errors import SettingsError
 from ..lengths import MM_PER_INCH
 from ..presets import load_settings
 from ..records.losses import LossRecord
-from ..records.report import spent
 from ..setting_types import spelled
+from ..words import gib, spent
 from .record import Input, Record, Setting
 
 _PLAIN: Final = re.compile("(?!(?:null|true|false)$)[a-z][a-z0-9_-]*")  # texts that YAML takes as they are
@@ -185,7 +185,7 @@ def _origin(record: Record) -> Iterator[Row]:
     yield Row("Painted on", f"{device.get('name')} ({device.get('kind')}, {device.get('precision')})", many)
     lost = f"{workers.get('lost')} workers lost, {workers.get('tasks_run_again')} tasks run again"
     lost += f", resumed {record.resumed} times"
-    yield Row("Memory", f"{record.peak_rss_bytes / 2**30:.1f} GiB at most, all processes together", lost)
+    yield Row("Memory", f"{gib(record.peak_rss_bytes)} at most, all processes together", lost)
     yield Row("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()))
 
 

@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from ...model.errors import printable
 from ..errors import OutputError, PictureError, PipelineError
 from ..output_files import check_place, write_file
-from ..records.report import WORDS, Result, spent
+from ..records.report import WORDS, Result
+from ..words import spent
 from .facts import Row
 from .pages import is_our_page, render_page
 from .publish import tiles_path

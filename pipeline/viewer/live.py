@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,11 +20,11 @@ from PIL import Image
 from ...model.errors import printable
 from ...tiling.grid import Box, Span
 from ..levels import Level
-from ..pace import Pace
 from ..pictures.vips import as_vips
 from ..progress import Progress
 from ..records.losses import LossRecord
 from ..records.report import Result
+from ..relay import Relay
 from .facts import loss_rows
 from .overview import LARGEST, ReadCanvas, Shown, eight_bits, overview
 from .pyramid import TILE
@@ -51,11 +50,6 @@ class Budget:
         self._began, self.spent, self._lock = time.monotonic(), 0.0, threading.Lock()
 
     @property
-    def share(self) -> float:
-        """Of the time since the beginning."""
-        return self.spent / (time.monotonic() - self._began)
-
-    @property
     def left(self) -> bool:
         """Whether more may be done."""
         return self.spent - GRACE_SECONDS < SHARE * (time.monotonic() - self._began)
@@ -71,76 +65,68 @@ class Budget:
                 self.spent += time.thread_time() - before
 
 
-@dataclass
-class LivePicture(Progress):
+class LivePicture(Relay):
     """One painting under way: what `Progress` is told, kept for pages, and passed on to another one.
 
     Attributes
     ----------
     number : int
         From 1, in a batch.
+    name : str
+        Of the painting's file.
+    read_canvas : callable or None
+        Reads the canvas of a level after some rounds, once painting has begun.
+    losses : list of LossRecord
+        So far.
+    level : int
+        The one that is painted, from 0.
+    ended : bool
+        Whether nothing more will be painted.
     """
 
-    number: int
-    name: str
-    levels: Sequence[Level]
-    inner: Progress
-    board: "Board"
-    read_canvas: ReadCanvas | None = None
-    losses: list[LossRecord] = field(default_factory=list)
-    level: int = 0
-    ended: bool = False
-    _canvas: tuple[Level, int] | None = None
-    _version: int = 0
-    _overview: tuple[int, np.ndarray] | None = None
-    _leave: int | None = None  # level whose rest is left out
-    _lock: threading.Lock = field(default_factory=threading.Lock)  # never held for long: painting waits for it
-    _overview_lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self.pace = Pace(self.levels)
+    def __init__(self, number: int, name: str, levels: Sequence[Level], inner: Progress, board: "Board") -> None:
+        super().__init__(levels, inner)
+        self.number, self.name, self.board = number, name, board
+        self.read_canvas: ReadCanvas | None = None
+        self.losses: list[LossRecord] = []
+        self.level, self.ended = 0, False
+        self._canvas: tuple[Level, int] | None = None
+        self._version = 0
+        self._overview: tuple[int, np.ndarray] | None = None
+        self._leave: int | None = None  # level whose rest is left out
+        self._lock = threading.Lock()  # never held for long: painting waits for it
+        self._overview_lock = threading.Lock()
 
     # -------------------------------------------------------------------------------------- told by the painting
 
     def watch(self, read_canvas: ReadCanvas, losses: Sequence[LossRecord]) -> None:
         """Be told how canvases are read, and the losses of what was painted before."""
         self.read_canvas, self.losses = read_canvas, list(losses)
-        self.inner.watch(read_canvas, losses)
+        super().watch(read_canvas, losses)
 
     def start_level(self, level: Level) -> None:
         """Begin a level."""
         self.level = level.index
-        self.inner.start_level(level)
-
-    def advance(self, work: int) -> None:
-        """Count some pixel-steps as done."""
-        self.pace.advance(work)
-        self.inner.advance(work)
-
-    def skip(self, work: int) -> None:
-        """Count some pixel-steps as done that took no time."""
-        self.pace.skip(work)
-        self.inner.skip(work)
+        super().start_level(level)
 
     def show_losses(self, row: LossRecord) -> None:
         """Note the losses."""
         self.losses.append(row)
-        self.inner.show_losses(row)
+        super().show_losses(row)
 
     def show_canvas(self, level: Level, made: int) -> None:
         """Note the newest canvas. Where it was asked for, end the command here, as Ctrl-C would."""
         with self._lock:
             self._canvas = (level, made)
-        self.pace.start()
         if self._version == 0 or (self.board.pages and self.board.budget.left):
             self._version += 1
-        self.inner.show_canvas(level, made)
+        super().show_canvas(level, made)
         if self.board.stopping:
             os.kill(os.getpid(), signal.SIGINT)  # to the process: in a batch this is not its first thread
 
     def ends_level(self, level: Level) -> bool:
         """Whether the rest of a level is to be left out."""
-        return self._leave == level.index or self.inner.ends_level(level)
+        return self._leave == level.index or super().ends_level(level)
 
     # --------------------------------------------------------------------------------------------- asked by pages
 

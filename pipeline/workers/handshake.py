@@ -10,16 +10,11 @@ from .machine import budget, peak_rss
 from .requirements import WorkerRequirements
 
 
-def run_task(name: str, *arguments: Any) -> Any:
-    """Call a function of `muralist.pipeline.tasks` by name."""
+def run_and_measure(name: str, *arguments: Any) -> tuple[Any, int]:
+    """Call a function of `muralist.pipeline.tasks`; return its result and the worker's peak memory so far, bytes."""
     from .. import tasks
 
-    return getattr(tasks, name)(*arguments)
-
-
-def run_and_measure(name: str, *arguments: Any) -> tuple[Any, int]:
-    """Run a task in a worker; return its result and the worker's peak memory so far, bytes."""
-    return run_task(name, *arguments), peak_rss()
+    return getattr(tasks, name)(*arguments), peak_rss()
 
 
 def handshake(

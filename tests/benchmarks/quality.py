@@ -17,7 +17,7 @@ from muralist.pipeline.lengths import MAX_SIDE_PX
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.render_plan import plan_render
-from muralist.tiling.seams import seam_score
+from muralist.tiling.seams import find_seams
 
 PAIRS = ("golden_gate/starry_night", "chicago/the_scream", "tubingen/composition_vii")
 UNTILED = {"tile": MAX_SIDE_PX}
@@ -63,7 +63,7 @@ def untiled_seams(pair: Pair, painting: Path, settings: Settings) -> float:
     plan = plan_render(*pair, painting, load_settings(options.pop("preset"), options), overwrite=True)
     lines = ([part.core.start - plan.final.edge_margin for part in axis[1:]] for axis in plan.final.grid.axes)
     pixels = read_picture(painting).pixels
-    return round(seam_score(pixels.shape[:2], lambda box: pixels[slice(*box.rows), slice(*box.cols)], *lines), 4)
+    return round(find_seams(pixels.shape[:2], lambda box: pixels[slice(*box.rows), slice(*box.cols)], *lines).score, 4)
 
 
 def _judged(row: dict[str, Any], untiled: dict[str, Any]) -> dict[str, Any]:

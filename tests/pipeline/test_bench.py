@@ -8,10 +8,10 @@ from machines import FACTS, Machine
 from muralist.model.architecture import architecture
 from muralist.model.errors import UnknownNetworkError
 from muralist.pipeline import bench as module
-from muralist.pipeline.bench import bench, learn_speed, speed_here, table
+from muralist.pipeline.bench import bench, speed_here, table
 from muralist.pipeline.errors import DeviceError, SettingsError
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.speeds import usual_speeds
+from muralist.pipeline.speeds import Speed, conditions, today, usual_speeds
 from muralist.pipeline.workers.local import WorkerLayout
 
 SHAPE = WorkerLayout(2, 1)
@@ -58,7 +58,8 @@ def test_a_busy_machine_is_not_believed_for_ever(machine, monkeypatch):
 def test_a_real_painting_corrects_what_was_measured(machine):
     """How fast a painting was painted is what the next plan goes by."""
     assert speed_here(DEFAULT, SHAPE, 512)["pixel_step_seconds"] == 2e-6
-    learn_speed(DEFAULT, SHAPE, ("cpu", FACTS["name"]), "bfloat16", 512, 5e-7)
+    facts = conditions(DEFAULT, SHAPE, "cpu", FACTS["name"])
+    usual_speeds().keep(Speed(facts, "bfloat16", usual=True, side=512, microseconds=0.5, date=f"{today():%Y-%m-%d}"))
     found = speed_here(DEFAULT, SHAPE, 512)
     assert found["pixel_step_seconds"] == pytest.approx(5e-7)
     assert found["measured_on"] is not None

@@ -1,9 +1,5 @@
 """What `plan` foretells, against what a render then does."""
 
-from dataclasses import fields
-from math import isqrt
-from typing import Any
-
 import pytest
 from pictures import TINY
 from tiny_plans import planned
@@ -11,10 +7,8 @@ from tiny_plans import planned
 from muralist.pipeline import estimate as module
 from muralist.pipeline.estimate import estimate, table
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.records.run_state import LevelReport, RunState
-from muralist.pipeline.render_plan import RenderPlan, plan_render
+from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.space import largest_tile
-from muralist.pipeline.speeds import EVALUATION_STEPS, Speed, conditions, today, usual_speeds
 from muralist.pipeline.workers.local import WorkerLayout
 
 pytestmark = pytest.mark.integration
@@ -103,72 +97,7 @@ def test_a_kept_speed_has_a_date(tmp_path, monkeypatch):
     assert "2.00 microseconds per pixel and step (measured on 2026-11-21)" in table(estimate(planned(tmp_path)))
 
 
-class Workers:
-    """What is asked of workers after a painting: two of one thread on a processor, none of which was lost."""
-
-    workers, threads, tiles, device, device_name, lost, again = 2, 1, 1, "cpu", "Abacus 9", 0, 0
-
-
-def run_state_of(context: RenderPlan, **changes: object) -> RunState:
-    """A course whose last level took its workers half a microsecond per pixel and step."""
-    level = context.final
-    steps = level.steps + EVALUATION_STEPS * len(level.rounds)
-    facts: dict[str, Any] = dict.fromkeys((field.name for field in fields(LevelReport)), 0)
-    facts |= {"steps": level.steps, "rounds": len(level.rounds), "busy_seconds": level.tile_pixels * steps * 5e-7}
-    return RunState(levels=[LevelReport(**facts | changes)])
-
-
-def test_a_painting_says_how_fast_it_was(tmp_path, monkeypatch):
-    """Seconds per pixel and step of the finest level are kept, if the painting was long and undisturbed."""
-    monkeypatch.setattr(module, "LEARNED_SECONDS", 0)
-    learned = []
-    monkeypatch.setattr(module, "learn_speed", lambda *facts: learned.append(facts))
-    context = planned(tmp_path, precision="auto")
-    module.learn_speed_of(context, run_state_of(context), Workers(), "float32")
-    ((settings, shape, device, precision, side, seconds),) = learned
-    assert (settings, shape, device, precision) == (
-        context.settings,
-        WorkerLayout(2, 1),
-        ("cpu", "Abacus 9"),
-        "float32",
-    )
-    assert side == isqrt(largest_tile(context.final))
-    assert seconds == pytest.approx(5e-7)
-    shared = Workers()
-    shared.tiles = 2
-    module.learn_speed_of(context, run_state_of(context), shared, "float32")
-    assert learned.pop()[-1] == pytest.approx(2.5e-7)
-    again = Workers()
-    again.lost = 1
-    module.learn_speed_of(context, run_state_of(context), again, "float32")
-    module.learn_speed_of(context, run_state_of(context, halvings=1), Workers(), "float32")
-    module.learn_speed_of(
-        planned(tmp_path), run_state_of(context), Workers(), "float32"
-    )  # a precision that was asked for
-    monkeypatch.setattr(module, "LEARNED_SECONDS", 1e9)
-    module.learn_speed_of(context, run_state_of(context), Workers(), "float32")
-    assert len(learned) == 1
-
-
 def test_a_plan_says_that_it_was_measured_beside_others(tmp_path, monkeypatch):
     """A number that is not to be trusted is not told like one that is."""
     monkeypatch.setattr(module, "speed_here", lambda *_: MEASURED | {"busy": 0.6})
     assert "while other programs took 60% of the processors; not cached" in table(estimate(planned(tmp_path)))
-
-
-def test_a_record_has_the_plan_of_workers_that_were_measured(tmp_path):
-    """Of workers that were measured before, seconds of every level are foretold; of others, and elsewhere, nothing."""
-    context = planned(tmp_path, precision="auto")
-    assert module.planned_by(context, Workers(), "float32") is None
-    facts = conditions(context.settings, WorkerLayout(2, 1), "cpu", "Abacus 9")
-    usual_speeds().keep(Speed(facts, "float32", usual=True, side=96, microseconds=0.5, date=f"{today():%Y-%m-%d}"))
-    found = module.planned_by(context, Workers(), "float32")
-    waves = [-(-len(level.grid) // 2) for level in context.levels]
-    wanted = [
-        wave * largest_tile(level) * (level.steps + 0.5 * len(level.rounds)) * 5e-7
-        for wave, level in zip(waves, context.levels, strict=True)
-    ]
-    assert found["seconds"] == pytest.approx(wanted, abs=5e-4)
-    assert found["measured_on"] == f"{today():%Y-%m-%d}"
-    elsewhere = planned(tmp_path, precision="auto", scheduler="tcp://127.0.0.1:1")
-    assert module.planned_by(elsewhere, Workers(), "float32") is None

@@ -14,7 +14,7 @@ from muralist.pipeline import space as module
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.estimate import estimate
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.progress import Progress, counted
+from muralist.pipeline.progress import Progress
 from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.space import (
     check_memory,
@@ -26,6 +26,7 @@ from muralist.pipeline.space import (
     worker_bytes,
 )
 from muralist.pipeline.storage.run_folder import RunFolder
+from muralist.pipeline.words import counted
 from muralist.pipeline.workers.local import WorkerLayout
 
 pytestmark = pytest.mark.integration

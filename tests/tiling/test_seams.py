@@ -8,7 +8,7 @@ import pytest
 
 from muralist.tiling import seams
 from muralist.tiling.grid import Box
-from muralist.tiling.seams import Seams, find_seams, seam_score
+from muralist.tiling.seams import Seams, find_seams
 
 pytestmark = pytest.mark.integration
 
@@ -34,9 +34,9 @@ def reader(picture: np.ndarray, boxes: list[Box] | None = None) -> Callable[[Box
 
 def score(picture: np.ndarray, rows, cols, photograph: np.ndarray | None = None) -> float:
     """Measure the seam score of a picture in memory."""
-    return seam_score(
+    return find_seams(
         picture.shape[:2], reader(picture), rows, cols, None if photograph is None else reader(photograph)
-    )
+    ).score
 
 
 @lru_cache(maxsize=16)
@@ -213,7 +213,7 @@ def test_only_strips_are_read():
     """Of a large picture only strips along the borders are read, each once, a stretch at a time."""
     color = np.broadcast_to(np.float32(0.5), (9000, 7000, 3))
     boxes: list[Box] = []
-    assert seam_score(color.shape[:2], reader(color, boxes), [4000], [100, 3500]) == 1.0
+    assert find_seams(color.shape[:2], reader(color, boxes), [4000], [100, 3500]).score == 1.0
     across = [(0, 4136), (4136, 8232), (8232, 9000)]  # 64 blocks each, the first 40 of 65 rows
     along = [(0, 4120), (4120, 7000)]
     assert boxes == [
