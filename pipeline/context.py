@@ -19,7 +19,7 @@ SLOWEST_RATE = 2e9  # floating-point operations a second; a core of 2026 makes a
 
 @dataclass(frozen=True)
 class RenderContext:
-    """One render. Two jobs are equal if they have the same folder.
+    """One render. Two contexts are equal if they have the same folder.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class RenderContext:
 
 
 def state_layout(settings: Settings) -> StateLayout:
-    """Give the planes of a tile's state; L-BFGS has room for its pairs where no average is kept."""
+    """Give the planes of a tile's state."""
     return StateLayout(settings.optimizer, settings.ema_decay > 0)
 
 

@@ -26,7 +26,7 @@ from .forecast import learn_speed_of, planned_by
 from .initialization import init_pixels
 from .levels import Level
 from .painting import RenderDriver
-from .pictures.images import resize_rows
+from .pictures.images import eight_bits, resize_rows
 from .pictures.reading import read_picture
 from .pictures.writing import check_output, write_picture
 from .prepare_level import LevelInputs, StyleSource
@@ -45,7 +45,6 @@ from .storage.store import START_OVER
 from .style_cache import StyleCache
 from .styles import Style
 from .viewer.live import Board
-from .viewer.overview import eight_bits
 from .viewer.report import add_report, check_report
 from .viewer.server import LOCAL, open_live, shown_live
 from .words import gib

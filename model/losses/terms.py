@@ -34,7 +34,7 @@ class PictureSize:
     ----------
     height, width : int
         px.
-    layers : mapping layer -> Layer
+    layers : mapping layer -> LayerShape
     loss_pixels : int, optional
         Size that losses which grow with the picture count it as.
     """

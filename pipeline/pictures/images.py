@@ -267,3 +267,8 @@ def _picked(
 
 def _crop(pixels: Pixels | ArrayFile, rows: slice, cols: slice) -> Pixels | ArrayFile:
     return pixels.crop(rows, cols) if isinstance(pixels, ArrayFile) else pixels[rows, cols]
+
+
+def eight_bits(pixels: Pixels) -> Pixels:
+    """Give pixels of 16 bits 8 of them, rounded."""
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels / 257).astype(np.uint8)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .array_file import ArrayFile
 from .exif import Dpi
+from .images import eight_bits
 from .profiles import channels_of
 from .vips import BLOCK_BYTES, Pixels
 
@@ -69,4 +70,4 @@ class Stored:
         at_once = rows or max(1, BLOCK_BYTES // (width * channels * 2))
         for top in range(0, height, at_once):
             block = self.pixels[top : min(top + at_once, height)]
-            yield block if block.dtype == self.dtype else np.rint(block / 257).astype(self.dtype)
+            yield block if block.dtype == self.dtype else eight_bits(block)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -97,8 +97,8 @@ def _check_inside(painting: Path, folder: Path) -> None:
         )
 
 
-def _read(report: Path, folder: Path) -> tuple[list[Result], list[datetime]]:
-    """All results, with outputs in a folder, and when they came, as far as that is told."""
+def _read(report: Path, folder: Path) -> tuple[list[Result], list[datetime | None]]:
+    """All results, with outputs in a folder, and when each came; None where that is not told."""
     try:
         lines = report.read_bytes().splitlines()
     except OSError as error:
@@ -106,14 +106,14 @@ def _read(report: Path, folder: Path) -> tuple[list[Result], list[datetime]]:
             f"{report}: cannot be read ({error.strerror}), wanted the report of a batch; name its output folder",
             path=report,
         ) from error
-    rows, times = [], []
+    rows, times = list[Result](), list[datetime | None]()
     for number, line in enumerate(lines, 1):
         try:
             found = _LINE.validate_json(line)
             when = found.pop("time", None)
             row = _RESULT.validate_python(found)
             rows.append(replace(row, output=row.output and str(folder / row.output)))
-            times += [] if when is None else [datetime.fromisoformat(when)]
+            times.append(None if when is None else datetime.fromisoformat(when))
         except (ValidationError, ValueError, TypeError) as error:
             raise PictureError(
                 f"{report}:{number}: not a line of a batch's report; repair or remove it", path=report
@@ -155,17 +155,17 @@ def _url(path: Path, folder: Path) -> str:
     return quote(os.fsencode(_relative(str(path), folder)))
 
 
-def _summary(rows: Iterable[Result], times: list[datetime]) -> list[Row]:
+def _summary(rows: Sequence[Result], times: Sequence[datetime | None]) -> list[Row]:
     """The night in a few words."""
-    rows = list(rows)
+    ends = [(time.timestamp(), row.seconds) for time, row in zip(times, rows, strict=True) if time is not None]
     counts = Counter(row.status for row in rows)
     done = [row for row in rows if row.status == "done"]
     facts = [Row(WORDS[status], str(number)) for status, number in counts.most_common()]
-    if done and times:
-        start = min(time.timestamp() - row.seconds for time, row in zip(times, rows, strict=False))
+    if done and ends:
+        passed = max(end for end, _ in ends) - min(end - seconds for end, seconds in ends)
         megapixels = sum((row.width or 0) * (row.height or 0) for row in done) / 1e6
         facts += [
-            Row("from first to last", spent(max(times).timestamp() - start)),
+            Row("from first to last", spent(passed)),
             Row("for a picture, the median", spent(median(row.seconds for row in done))),
             Row("megapixels", f"{megapixels:,.1f}"),
         ]

@@ -20,13 +20,14 @@ from PIL import Image
 from ...model.errors import printable
 from ...tiling.grid import Box, Span
 from ..levels import Level
+from ..pictures.images import eight_bits
 from ..pictures.vips import as_vips
 from ..progress import Progress
 from ..records.losses import LossRecord
 from ..records.report import Result
 from ..relay import Relay
 from .facts import loss_rows
-from .overview import LARGEST, ReadCanvas, Shown, eight_bits, overview
+from .overview import LARGEST, ReadCanvas, Shown, overview
 from .pyramid import TILE
 
 if TYPE_CHECKING:

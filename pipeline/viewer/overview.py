@@ -8,7 +8,7 @@ from PIL import Image
 
 from ...tiling.grid import Box, Span
 from ..levels import Level
-from ..pictures.images import size_within
+from ..pictures.images import eight_bits, size_within
 
 LARGEST: Final = 2048  # px, long side of what is read whole
 
@@ -40,8 +40,3 @@ def overview(shown: Shown, side: int) -> np.ndarray:
     chosen = ((np.arange(rows) + 0.5) * height / rows).astype(int)
     lines = (eight_bits(shown.read(Box(Span(row, row + 1), Span(0, width)))) for row in chosen.tolist())
     return np.concatenate([np.asarray(Image.fromarray(line).resize((cols, 1), Image.Resampling.BOX)) for line in lines])
-
-
-def eight_bits(pixels: np.ndarray) -> np.ndarray:
-    """Give pixels of 16 bits 8 of them."""
-    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)

@@ -54,6 +54,17 @@ def test_every_picture_is_listed_with_its_page(tmp_path):
     ]
 
 
+def test_a_line_without_a_time_is_not_taken_for_another(tmp_path):
+    """How long the night was follows from lines that tell when they came, each with its own seconds."""
+    long, short = (Result(f"{name}.jpg", f"{name}.png", "done", seconds=s) for name, s in (("a", 7200), ("b", 60)))
+    report = write(tmp_path, long, short)
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    lines[0].pop("time")
+    report.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page, _ = write_gallery(report)
+    assert dict(re.findall(r"<dt>(.*)</dt><dd>(.*)</dd>", page.read_text()))["from first to last"] == "1 min"
+
+
 def test_pages_that_are_missing_are_made(tmp_path):
     """On demand a page is written for every painting without one, or one that is older; what cannot be is told."""
     old, new = (save(tmp_path / f"{name}.png", painting()) for name in ("old", "new"))
