@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .pipeline.events import Event
     from .pipeline.notebook import notebook
     from .pipeline.presets import load_settings
-    from .pipeline.records.report import Report
+    from .pipeline.records.batch_report import Report
     from .pipeline.render import RenderResult, render
     from .pipeline.settings import Settings
 
@@ -43,7 +43,7 @@ __all__ = [
 _MODULES = {
     "Event": "events",
     "RenderResult": "render",
-    "Report": "records.report",
+    "Report": "records.batch_report",
     "Settings": "settings",
     "load_settings": "presets",
     "notebook": "notebook",

@@ -9,7 +9,7 @@ from typing import Any
 from ..model.registry import PUBLISHED
 from .bench import speed_here
 from .forecast import level_seconds
-from .lengths import MM_PER_INCH
+from .lengths import mm_of
 from .presets import load_settings
 from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
@@ -107,7 +107,7 @@ def _printed(sheet: dict[str, Any]) -> str:
     """What will be in the file, and what is left of it when it is cut."""
     top, left, bottom, right = sheet["trim"]
     sides = (sheet["width"], sheet["height"], right - left, bottom - top)
-    width, height, across, down = (f"{side / sheet['dpi'] * MM_PER_INCH / 10:.1f}" for side in sides)
+    width, height, across, down = (f"{mm_of(side, sheet['dpi']) / 10:.1f}" for side in sides)
     told = f"printed   {sides[0]} x {sides[1]} px, {width} x {height} cm"
     return told if sides[:2] == sides[2:] else f"{told}, cut to {across} x {down} cm"
 

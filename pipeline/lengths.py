@@ -165,6 +165,15 @@ def pixels_of(length_mm: float, dpi: float) -> int:
     return round(length_mm / MM_PER_INCH * dpi)
 
 
+def mm_of(pixels: int, dpi: float) -> float:
+    """Pixels as a length on paper.
+
+    >>> mm_of(600, 300)
+    50.8
+    """
+    return pixels / dpi * MM_PER_INCH
+
+
 def parse_aspect(text: str) -> float:
     """Read a shape such as ``4:3``, ``16:9`` or ``1.5`` as width over height.
 

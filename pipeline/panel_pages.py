@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ..model.errors import printable
-from .lengths import MM_PER_INCH
+from .lengths import MM_PER_INCH, mm_of
 from .panel_plan import MARGIN_MM, Plan
 from .pictures.encoding import encode_jpeg
 from .pictures.images import size_within
@@ -107,7 +107,7 @@ def _overview(picture: Stored, plan: Plan, name: str) -> tuple[Page, Stored]:
     boxes = " ".join(lines)
     numbers = " ".join(_number(x, y, text, points) for x, y, text, points in labels)
     paper = " x ".join(f"{side:.0f}" for side in reversed(plan.sheet))
-    across, down = (side / plan.dpi * MM_PER_INCH / 10 for side in (width, height))
+    across, down = (mm_of(side, plan.dpi) / 10 for side in (width, height))
     told = f"{name}: {across:.1f} x {down:.1f} cm on {plan.count} sheets of {paper} mm, {plan.dpi:g} dpi; row/column"
     label = _text(margin, place.bottom - margin / 2, told)
     whole = Rectangle(0, 0, wide, high)

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .errors import OutputError, SettingsError
-from .lengths import MAX_DPI, MM_PER_INCH
+from .lengths import MAX_DPI, mm_of
 from .output_files import check_place, writing
 from .panel_pages import write_pages
 from .panel_plan import plan_panels
@@ -89,8 +89,8 @@ def cut_panels(
         "panels": plan.count,
         "rows": len(plan.rows),
         "columns": len(plan.cols),
-        "height_mm": round(height / density * MM_PER_INCH, 1),
-        "width_mm": round(width / density * MM_PER_INCH, 1),
+        "height_mm": round(mm_of(height, density), 1),
+        "width_mm": round(mm_of(width, density), 1),
     }
 
 

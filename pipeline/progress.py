@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..model.errors import printable
 from .console import LOSSES, PROGRESS, bar
 from .levels import Level
+from .records.batch_report import Result
 from .records.losses import LossRecord, loss_line
-from .records.report import Result
 from .words import counted
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from .lengths import (
     DEFAULT_DPI,
     MAX_DPI,
     MAX_SIDE_PX,
-    MM_PER_INCH,
     check_sides,
+    mm_of,
     parse_aspect,
     parse_length,
     parse_print,
@@ -183,7 +183,7 @@ def _bordered(size: TargetSize, bleed: str | None, wrap: str | None, edge: Edge,
         for what, text in (("wrap", wrap), ("bleed", bleed))
     )
     if 2 * around > min(size.height, size.width):
-        width, height = (side * MM_PER_INCH / dpi / 10 for side in (size.width, size.height))
+        width, height = (mm_of(side, dpi) / 10 for side in (size.width, size.height))
         raise SettingsError(
             f"got wrap {wrap} for a picture of {width:.1f} x {height:.1f} cm, wanted at most half its shorter side"
         )

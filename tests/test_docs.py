@@ -28,7 +28,7 @@ from muralist.pipeline.batch.manifest import read_manifest
 from muralist.pipeline.batch.naming import FIELDS
 from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.records.report import Result, Status
+from muralist.pipeline.records.batch_report import Result, Status
 from muralist.pipeline.workers.local import ALLOCATOR
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -28,8 +28,8 @@ from ..pictures.reading import read_size
 from ..pictures.writing import check_output
 from ..presets import load_settings
 from ..progress import BatchBar, Progress
+from ..records.batch_report import Report, Result, Status
 from ..records.journal import Journal
-from ..records.report import Report, Result, Status
 from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
 from ..render import paint_picture, resume

@@ -9,7 +9,7 @@ from ..console import PROGRESS
 from ..output_files import make_folder
 from ..presets import load_settings
 from ..progress import BatchBar
-from ..records.report import Report, Result
+from ..records.batch_report import Report, Result
 from ..render_plan import as_paths
 from ..settings import Settings
 from ..storage.run_folder import open_run

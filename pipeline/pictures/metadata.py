@@ -8,6 +8,7 @@ from typing import Any
 import pyvips
 from PIL import ExifTags, ImageCms
 
+from ..lengths import MM_PER_INCH
 from .exif import Dpi, dpi_of_exif, main_tags, text_tags, without_thumbnail
 from .iptc import wrapped
 from .pdf import Page
@@ -16,7 +17,6 @@ _XMP_ORIENTATION = re.compile(rb"""\btiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])
 _BYTE, _ASCII, _UNDEFINED = 1, 2, 7  # types of TIFF tags
 _XMP_TAG, _IPTC_TAG = 700, 33723
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
-_MILLIMETRES_PER_INCH = 25.4
 # What libvips reports for a PNG that states no resolution (72 dpi, truncated), and so what stands for "none" there.
 _PNG_UNSTATED = 2.834
 # EXIF requires a resolution, and prescribes 72 dpi where it is unknown.
@@ -58,14 +58,14 @@ def stated_dpi(image: Any, exif: bytes | None, *, sideways: bool = False) -> Dpi
     in_header = image.get_typeof("resolution-unit") or (loader.startswith("png") and image.xres != _PNG_UNSTATED)
     stated = dpi_of_exif(exif)
     if not stated and in_header and not loader.startswith("webp"):  # WebP holds a resolution only in EXIF
-        stated = (round(image.xres * _MILLIMETRES_PER_INCH, 2), round(image.yres * _MILLIMETRES_PER_INCH, 2))
+        stated = (round(image.xres * MM_PER_INCH, 2), round(image.yres * MM_PER_INCH, 2))
     return (stated[1], stated[0]) if stated and sideways else stated
 
 
 def with_metadata(image: Any, extras: Extras) -> Any:
     """EXIF and resolution set on a copy; on saving, libvips brings EXIF's own size and resolution into line."""
     if extras.dpi or extras.exif:
-        horizontal, vertical = (value / _MILLIMETRES_PER_INCH for value in extras.dpi or _UNKNOWN_DPI)
+        horizontal, vertical = (value / MM_PER_INCH for value in extras.dpi or _UNKNOWN_DPI)
     else:  # libvips cannot leave the resolution out of a PNG
         horizontal, vertical = _PNG_UNSTATED, _PNG_UNSTATED
     image = image.copy(xres=horizontal, yres=vertical)
@@ -102,7 +102,7 @@ def with_dpi(image: Any, dpi: Dpi | None) -> Any:
         image = image.copy()
         image.remove("resolution-unit")
         return image
-    image = image.copy(xres=dpi[0] / _MILLIMETRES_PER_INCH, yres=dpi[1] / _MILLIMETRES_PER_INCH)
+    image = image.copy(xres=dpi[0] / MM_PER_INCH, yres=dpi[1] / MM_PER_INCH)
     image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
     return image
 

@@ -9,13 +9,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from ..lengths import pixels_of
 from .vips import Pixels, Rows, full_scale
 
 MARK_MARGIN_MM: Final = 10.0  # of white, which holds the marks
 MARK_MM: Final = 5.0
 MARK_WIDTH_MM: Final = 0.1
 _SAMPLED = 64  # rows that tell the color of an edge
-_MM_PER_INCH = 25.4
 
 
 class Place(NamedTuple):
@@ -183,7 +183,7 @@ class Marked:
 
 def marks(sheet: Sheet) -> list[Place]:
     """Lines that lead to the corners of what is left when the sheet is cut, two at each, in the margin outside."""
-    length, width = (round(mm / _MM_PER_INCH * sheet.dpi) for mm in (MARK_MM, MARK_WIDTH_MM))
+    length, width = (pixels_of(mm, sheet.dpi) for mm in (MARK_MM, MARK_WIDTH_MM))
     length, width = min(length, sheet.margin), max(1, width)
     trim = sheet.trim_box
     found = []

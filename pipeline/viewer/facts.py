@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ..errors import SettingsError
-from ..lengths import MM_PER_INCH
+from ..lengths import mm_of
 from ..presets import load_settings
 from ..records.losses import LossRecord
 from ..setting_types import spelled
@@ -56,7 +56,7 @@ def size_text(height: int, width: int, dpi: float | None) -> str:
     text = f"{width} x {height} px · {height * width / 1e6:.{1 if height * width >= 1e6 else 2}f} megapixels"
     if dpi is None:
         return text
-    across, down = (side / dpi * MM_PER_INCH / 10 for side in (width, height))
+    across, down = (mm_of(side, dpi) / 10 for side in (width, height))
     return f"{text} · {across:.1f} x {down:.1f} cm at {dpi:g} dpi"
 
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from ...model.errors import printable
 from ..errors import OutputError, PictureError, PipelineError
 from ..output_files import check_place, write_file
-from ..records.report import WORDS, Result
+from ..records.batch_report import WORDS, Result
 from ..words import spent
 from .facts import Row
 from .pages import is_our_page, render_page
@@ -49,7 +49,7 @@ def write_gallery(report: Path, *, pages: bool = False, memory: int | None = Non
     Parameters
     ----------
     report : Path
-        A `report.jsonl`, see `muralist.pipeline.records.report`, together with the paintings, wherever they are now.
+        A `report.jsonl` (`muralist.pipeline.records.batch_report`) together with the paintings, wherever they are now.
     pages : bool
         Whether to write the page of every painting in the report's folder that has none, or one older than itself.
     memory : int, optional

@@ -23,8 +23,8 @@ from ..levels import Level
 from ..pictures.images import eight_bits
 from ..pictures.vips import as_vips
 from ..progress import Progress
+from ..records.batch_report import Result
 from ..records.losses import LossRecord
-from ..records.report import Result
 from ..relay import Relay
 from .facts import loss_rows
 from .overview import LARGEST, ReadCanvas, Shown, overview

@@ -9,8 +9,8 @@ from pictures import TINY
 from muralist.pipeline.console import PROGRESS, shown
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.progress import Bars, BatchBar, Progress, level_work, watched
+from muralist.pipeline.records.batch_report import Result
 from muralist.pipeline.records.losses import LossRecord, loss_line
-from muralist.pipeline.records.report import Result
 from muralist.pipeline.settings import Settings
 
 LEVELS = plan_levels(96, 128, [(112, 1.0)], Settings(**TINY), 16, 32)

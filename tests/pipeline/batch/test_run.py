@@ -27,8 +27,8 @@ from muralist.pipeline.batch.driver import BatchOptions
 from muralist.pipeline.batch.run import run_batch
 from muralist.pipeline.console import LOG, LOSSES
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, SettingsError
+from muralist.pipeline.records.batch_report import Report
 from muralist.pipeline.records.losses import LossRecord, loss_line
-from muralist.pipeline.records.report import Report
 
 pytestmark = pytest.mark.integration
 

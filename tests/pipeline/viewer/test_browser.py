@@ -10,7 +10,7 @@ from browser import address, check_axe, chromium, needs_chromium, settled, until
 from pictures import painting, photograph, save
 from PIL import Image
 
-from muralist.pipeline.records.report import Result
+from muralist.pipeline.records.batch_report import Result
 from muralist.pipeline.viewer.gallery import write_gallery
 from muralist.pipeline.viewer.report import write_report
 

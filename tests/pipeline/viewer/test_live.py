@@ -21,8 +21,8 @@ from muralist.pipeline.errors import SettingsError
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, level_work
+from muralist.pipeline.records.batch_report import Result
 from muralist.pipeline.records.losses import LossRecord
-from muralist.pipeline.records.report import Result
 from muralist.pipeline.viewer import server as module
 from muralist.pipeline.viewer.live import Board, Budget, pyramid_levels
 from muralist.pipeline.viewer.pyramid import LOSSY, cut_pyramid

@@ -16,7 +16,7 @@ import pytest
 from facts import having
 
 from muralist.pipeline.errors import OutputError
-from muralist.pipeline.records.report import Report, Result
+from muralist.pipeline.records.batch_report import Report, Result
 
 
 def lines(path):
