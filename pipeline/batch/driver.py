@@ -33,7 +33,7 @@ from ..records.journal import Journal
 from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
 from ..render import paint_picture, resume
-from ..render_plan import plan_render, proof_path, sidecar_path
+from ..render_plan import faces_path, plan_render, proof_path, sidecar_path
 from ..settings import Settings
 from ..sizes import target_of
 from ..storage.run_folder import RunFolder, clean_stale, open_run
@@ -145,7 +145,7 @@ class BatchDriver:
         with ThreadPoolExecutor(max_workers=MANY) as pool, self._stack:  # workers stop first, and with them the threads
             while True:
                 while len(running) < self._at_once:
-                    queued = next(waiting, None) or (again.popleft() if again else None)
+                    queued = next(waiting, None) or self._next_of(again)
                     if queued is None:
                         break
                     running[pool.submit(self._paint, queued, self._workers())] = queued
@@ -192,6 +192,7 @@ class BatchDriver:
         elif key in self._duplicates:
             self._duplicates[key].append(item)
         else:
+            self._duplicates[key] = []
             return self._in_time(BatchItem(item, settings, key, _megapixels(item, settings)))
         return None
 
@@ -210,11 +211,17 @@ class BatchDriver:
         return True
 
     def _in_time(self, queued: BatchItem) -> BatchItem | None:
-        if not self.deadline.allows(queued.megapixels, datetime.now()):
-            self._tell(_result(queued.item, "left", "it would not be finished in time"))
-            return None
-        self._duplicates[queued.key] = []
-        return queued
+        if self.deadline.allows(queued.megapixels, datetime.now()):
+            return queued
+        self._end(queued.key, _result(queued.item, "left", "it would not be finished in time"))
+        return None
+
+    def _next_of(self, again: deque[BatchItem]) -> BatchItem | None:
+        """Give a picture that is tried again, if there is time."""
+        while again:
+            if (queued := self._in_time(again.popleft())) is not None:
+                return queued
+        return None
 
     def _settings_of(self, item: Item) -> Settings:
         own = self.options.settings_of(item)
@@ -272,7 +279,7 @@ class BatchDriver:
 
     def _copy(self, item: Item, first: Result) -> None:
         """Give a picture the painting of one that is the same."""
-        if first.status == "failed":
+        if first.status in ("failed", "left"):
             self._tell(replace(first, input=str(item.content), output=str(item.output), same_as=first.output))
             return
         try:
@@ -300,16 +307,20 @@ class BatchDriver:
 
 
 def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) -> None:
-    """Copy a painting, its proof and its sidecar, but no snapshots, for a photograph that is the same.
+    """Copy a painting for a photograph that is the same, with its sidecar, proof and mask of faces, without snapshots.
 
-    Raises `OutputError` if the copy cannot be written.
+    Raises `OutputError` if the copy cannot be written, or something else was being painted there.
     """
     sidecar = json.loads(sidecar_path(painting).read_bytes())
-    Journal(folder, item.output, sidecar["identity"]).write(RunState())  # killed now, it is resumed
+    journal = Journal(folder, item.output, sidecar["identity"])
+    journal.resume()
+    journal.write(RunState())  # killed now, it is resumed
     copy_file(painting, item.output)
-    if sidecar["proof"] is not None:
-        copy_file(Path(sidecar["proof"]["path"]), proof_path(item.output))
-        sidecar["proof"]["path"] = str(proof_path(item.output))
+    beside = {str(name(painting)): name(item.output) for name in (proof_path, faces_path)}
+    for told in filter(None, [sidecar["proof"], *sidecar["inputs"].get("masks", ())]):
+        if (own := beside.get(told["path"])) is not None:
+            copy_file(Path(told["path"]), own)
+            told["path"] = str(own)
     sidecar["inputs"]["content"]["path"] = str(item.content)
     copied = {"output": str(item.output), "same_as": str(painting), "snapshots": []}
     write_sidecar(item.output, {**sidecar, **copied})

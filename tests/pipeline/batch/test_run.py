@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pyvips
 from crews import another_worker, until
@@ -27,6 +28,7 @@ from muralist.pipeline.batch.driver import BatchOptions
 from muralist.pipeline.batch.run import run_batch
 from muralist.pipeline.console import LOG, LOSSES
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, SettingsError
+from muralist.pipeline.pictures.masks import Mask
 from muralist.pipeline.records.batch_report import Report
 from muralist.pipeline.records.losses import LossRecord, loss_line
 
@@ -426,6 +428,40 @@ def test_a_copy_has_what_its_own_line_asks_for(archive):
     assert copied["snapshots"] == []
 
 
+def test_a_copy_has_the_mask_of_faces_beside_it(archive, monkeypatch):
+    """What was protected can be given back for either."""
+    face = np.zeros((48, 64), np.uint8)
+    face[10:30, 20:40] = 255
+    monkeypatch.setattr(
+        "muralist.pipeline.regions.find_faces", lambda photo: Mask(face, photo.path, photo.sha256, "faces")
+    )
+    archive.add("c.png", 1)
+    assert archive.paint("photos/a.png", "photos/c.png", protect="faces")["c.png"] == "copied"
+    own = archive.out / "c.png.faces.png"
+    assert own.read_bytes() == (archive.out / "a.png.faces.png").read_bytes()
+    assert archive.sidecar("c.png")["inputs"]["masks"][-1]["path"] == str(own)
+
+
+def test_a_copy_does_not_take_the_place_of_an_interrupted_painting(archive, monkeypatch):
+    """What was begun with other settings is refused, as for any picture, and can still be gone on with."""
+    archive.out.mkdir()
+    photo, journal = archive.add("c.png", 1), archive.out / ".c.png.muralist" / "journal.json"
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("muralist.pipeline.render.score_seams", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            render(
+                photo, archive.folder / "style.png", archive.out / "c.png", scheduler=archive.scheduler, seed=7, **SMALL
+            )
+    before = journal.read_bytes()
+    assert archive.paint("photos/a.png", "photos/c.png") == {"a.png": "done", "c.png": "failed"}
+    assert "seed was 7, is 0" in archive.rows["c.png"]["reason"]
+    assert journal.read_bytes() == before
+
+
 def test_copies_of_a_failure_fail(archive, before_painting):
     """It is not tried again for each of them."""
     attempts = []
@@ -574,6 +610,28 @@ def test_pictures_are_left_when_time_is_up(archive, before_painting, monkeypatch
     assert archive.report.exit_code == 0
     assert "left for the next run" in archive.report.summary()
     assert archive.paint()[left] == "done"
+
+
+def test_what_may_pass_is_left_when_time_is_up(archive, before_painting, monkeypatch):
+    """A picture is not tried again after the end of the night, and what waits for it is left with it."""
+    night, attempts = [datetime.now()], []
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return night[0]
+
+    def act(name: str, *_: object) -> None:
+        attempts.append(name)
+        night[0] += timedelta(hours=2)
+        raise ClusterError("a worker died")
+
+    before_painting(act)
+    archive.add("c.png", 1)
+    monkeypatch.setattr(module, "datetime", Clock)
+    assert archive.paint("photos/a.png", "photos/c.png", max_hours=1) == {"a.png": "left", "c.png": "left"}
+    assert attempts == ["a.png"]
+    assert archive.rows["c.png"]["same_as"] == "a.png"
 
 
 def test_no_such_time(archive):
