@@ -56,6 +56,11 @@ class FinalImage:
         return np.dtype(f"uint{self.plan.bit_depth}")
 
     @property
+    def sheet(self) -> Sheet | None:
+        """What the finished painting lies on; None for one on the way, which is written alone."""
+        return self.plan.sheet if self.level.index == self.plan.final.index else None  # its tiles may have been halved
+
+    @property
     def borders(self) -> tuple[list[int], list[int]]:
         """First pixel row below, and column right of, each border between the cores of tiles, px of the picture."""
         rows, cols = ([part.core.start - self.level.edge_margin for part in axis[1:]] for axis in self.level.grid.axes)
@@ -130,9 +135,9 @@ def write_painting(finished: FinalImage, path: Path) -> tuple[str, ...]:
     metadata = carried(content, styles, wanted=settings.metadata, places=settings.gps)
     pixels: Rows = finished
     alpha: Rows | None = None if content.alpha is None else _Alpha(content.alpha, finished.shape[:2])
-    is_final = finished.level.index == plan.final.index  # its tiles may have been halved since
-    if is_final:
-        pixels, alpha = plan.sheet.laid_out(pixels), alpha and plan.sheet.laid_out(alpha)
+    sheet = finished.sheet
+    if sheet is not None:
+        pixels, alpha = sheet.laid_out(pixels), alpha and sheet.laid_out(alpha)
     quality = write_picture(
         path,
         pixels,
@@ -145,7 +150,7 @@ def write_painting(finished: FinalImage, path: Path) -> tuple[str, ...]:
         dpi=plan.dpi,
         bit_depth=plan.bit_depth,
         quality=settings.quality,
-        page=page_of(plan.sheet) if is_final and settings.print_size else None,
+        page=page_of(sheet) if sheet is not None and settings.print_size else None,
         is_lossless=settings.pdf_image == "lossless",
         max_bytes=settings.max_file,
     )

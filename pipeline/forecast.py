@@ -50,6 +50,7 @@ def learn_speed_of(plan: RenderPlan, state: RunState, cluster: Cluster, precisio
     """Cache how fast the finest level was painted, if workers of this machine did it undisturbed and long enough."""
     settings, level, report = plan.settings, plan.final, state.levels[-1]
     disturbed = cluster.lost or cluster.again or state.resumed or report.halvings
+    disturbed = disturbed or plan.regions is not None  # tiles may not be painted, and regions cost more
     if settings.scheduler is not None or settings.precision != "auto" or disturbed:
         return
     if report.busy_seconds < LEARNED_SECONDS:

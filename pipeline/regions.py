@@ -122,7 +122,10 @@ class Regions:
         def at_size(mask: Mask) -> np.ndarray:
             return resize_rows(mask.values, height, width, rows)
 
-        shares = _partition([at_size(mask) for mask in self.masks], (rows[1] - rows[0], width), has_rest=self.has_rest)
+        claims = np.zeros((rows[1] - rows[0], width, 0), np.float32)
+        if self.masks:
+            claims = np.dstack([at_size(mask) for mask in self.masks])
+        shares = _with_rest(claims) if self.has_rest else self._without_gaps(claims, height, rows)
         rest = [RegionSpec("", "", color="luminance" if self.luminance else "style")] if self.has_rest else []
         specs = [*rest, *self.specs]
         guidance = shares * np.array([spec.strength for spec in specs], np.float32)
@@ -136,16 +139,23 @@ class Regions:
         light = np.array([self._in_light(spec) for spec in specs], np.float32)
         return np.dstack([guidance, shares @ light, shows])
 
+    def _without_gaps(self, claims: np.ndarray, height: int, rows: tuple[int, int]) -> np.ndarray:
+        """Shares of masks that claim everything; hairlines that they miss, too thin for a rest, go to who is near."""
+        total = claims.sum(2, keepdims=True)
+        if (total == 0).any():
+            small = size_within(_SMALL, self.masks[0].height, self.masks[0].width)
+            near = [resize_rows(resize(mask.values, *small), height, claims.shape[1], rows) for mask in self.masks]
+            claims = np.where(total == 0, np.dstack(near), claims)
+            total = claims.sum(2, keepdims=True)
+        return np.asarray(claims / total)
+
     def _in_light(self, spec: RegionSpec) -> bool:
         return self.luminance if spec.color is None else spec.color == "luminance"
 
 
-def _partition(masks: Sequence[np.ndarray], shape: tuple[int, int], *, has_rest: bool) -> np.ndarray:
+def _with_rest(claims: np.ndarray) -> np.ndarray:
     """Shares of every pixel that add up to one, the rest first: (height, width, regions), float32."""
-    claims = np.dstack(masks) if masks else np.zeros((*shape, 0), np.float32)
     total = claims.sum(2, keepdims=True)
-    if not has_rest:
-        return np.asarray(claims / np.maximum(total, np.finfo(np.float32).tiny))
     return np.concatenate([1 - np.minimum(total, 1), claims / np.maximum(total, 1)], axis=2)
 
 

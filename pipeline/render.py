@@ -370,7 +370,9 @@ def _saver(plan: RenderPlan, context: RenderContext) -> Callable[[Level, int], S
     def save(level: Level, made: int) -> Snapshot:
         step = level.first_step + level.steps_after(made)
         path = snapshot_path(plan.output, step)
-        write_painting(_finished(plan, context, level, made), path)
-        return Snapshot(str(path), step, level.height, level.width)
+        finished = _finished(plan, context, level, made)
+        write_painting(finished, path)
+        written = finished.sheet or level
+        return Snapshot(str(path), step, written.height, written.width)
 
     return save

@@ -49,14 +49,16 @@ def _level_bytes(plan: RenderPlan, level: Level, rounds: int) -> float:
     features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in kept)
     # A tile files its Gram matrices every round; the whole picture's stay, and so do the style picture's.
     grams = sum(network.channels(name) ** 2 * DOUBLE for name in settings.active_style_layers)
-    files = (rounds + 1) * len(level.grid) + len(level.rounds) + 2 * len(plan.styles)
+    of_tiles = (rounds + 1) * len(level.grid) + len(level.rounds)
+    regions = 1 if plan.regions is None else plan.regions.count  # every tile files those of every region
     pictures = 1 if level.index or is_photograph(settings) else 2
     pictures += 0 if plan.regions is None else plan.regions.planes
     return (
         (sum(_style_pixels(plan, level)) + pictures * level.pixels) * CONTENT_BYTES
         + level.filed_pixels * rounds * state_bytes(settings)
         + level.tile_pixels * features
-        + files * (grams + OVERHEAD_BYTES)
+        + of_tiles * (regions * grams + OVERHEAD_BYTES)
+        + 2 * len(plan.styles) * (grams + OVERHEAD_BYTES)
     )
 
 

@@ -4,7 +4,9 @@ from dataclasses import fields
 from math import isqrt
 from typing import Any
 
+import numpy as np
 import pytest
+from pictures import save
 from tiny_plans import planned
 
 from muralist.pipeline import forecast as module
@@ -54,6 +56,9 @@ def test_a_painting_says_how_fast_it_was(tmp_path, monkeypatch):
     module.learn_speed_of(
         planned(tmp_path), run_state_of(context), Workers(), "float32"
     )  # a precision that was asked for
+    mask = save(tmp_path / "half.png", np.repeat([[0, 255]], 48, 0).repeat(64, 1).repeat(2, 0).astype(np.uint8))
+    masked = planned(tmp_path, precision="auto", strength_map=str(mask))
+    module.learn_speed_of(masked, run_state_of(masked), Workers(), "float32")
     monkeypatch.setattr(module, "LEARNED_SECONDS", 1e9)
     module.learn_speed_of(context, run_state_of(context), Workers(), "float32")
     assert len(learned) == 1

@@ -10,7 +10,7 @@ import numpy as np
 import pikepdf
 import pytest
 import pyvips
-from pictures import TINY, painting, photograph, save
+from pictures import TINY, painting, photograph, save, with_alpha
 from PIL import Image
 from rendering import render
 
@@ -58,6 +58,40 @@ def paint(folder: Path, scheduler: str) -> Callable[..., Sidecar]:
         return render(*paths, **TINY | PRINT | {"scheduler": scheduler, "steps": [2]} | changes)
 
     return call
+
+
+def test_a_print_of_a_cutout(paint, folder):
+    """Alpha is laid out as the painting is: mirrored round the edges, opaque where marks are."""
+    save(folder / "photo.png", with_alpha(photograph()))
+    paint("out.tif", wrap="12mm", wrap_edge="mirror", crop_marks=True)
+    found = read_picture(folder / "out.tif")
+    assert found.pixels.shape == (140, 172, 3)
+    assert (found.alpha[:10] == 255).all()
+    ramp = np.pad(with_alpha(photograph())[48, :, 3], 12, "symmetric")
+    np.testing.assert_allclose(found.alpha[70, 10:-10].astype(int), ramp, atol=3)
+
+
+def test_snapshots_of_a_print(paint, folder):
+    """On the way the painting alone, at the end the sheet; the record tells the files' sizes."""
+    changes = {"wrap": "12mm", "wrap_edge": "mirror", "crop_marks": True, "steps": [2, 2], "snapshot_every": 2}
+    rows = paint("out.png", **changes)["snapshots"]
+    shapes = [read_picture(row["path"]).pixels.shape[:2] for row in rows]
+    assert shapes == [(48, 64), (140, 172)]
+    assert [(row["height"], row["width"]) for row in rows] == shapes
+
+
+@pytest.mark.parametrize("crop", [{}, {"print_size": "96x96mm", "fit": "crop"}])
+def test_masks_go_on_beyond_the_trim(settle, folder, crop):
+    """A mask of half the size is cropped, extended and mirrored as the photograph is."""
+    left = np.zeros((48, 64), np.uint8)
+    left[:, :20] = 255
+    save(folder / "left.png", left)
+    plan = settle(bleed="8mm", regions=[f"{folder}/left.png={folder}/style.png"], **crop)
+    large = left.repeat(2, 0).repeat(2, 1)
+    wanted = np.pad(large, ((8, 8), (0, 0)), "symmetric")[:, 8:-8] if crop else np.pad(large, 8, "symmetric")
+    height, width = plan.final.height, plan.final.width
+    found = plan.regions.channels(height, width, (0, height))[..., 1]
+    assert abs(found - wanted / 255).mean() < 0.02
 
 
 @pytest.mark.parametrize("memory", [None, "1MiB"])

@@ -146,6 +146,21 @@ def test_what_no_region_claims_is_the_rest(folder):
     np.testing.assert_allclose(channels(whole)[..., 0], LEFT / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize(("size", "gap"), [((3000, 4000), 1), ((750, 1000), 0)])
+def test_a_hairline_that_nobody_claims_is_painted(folder, size, gap):
+    """Where two masks miss each other by a pixel of a large picture, no line of the photograph shows."""
+    left, right = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+    left[:, : size[1] // 2], right[:, size[1] // 2 + gap :] = 255, 255
+    for name, mask in (("l", left), ("r", right)):
+        save(folder / f"{name}.png", mask)
+    regions = read(0, regions=["l.png=other.png", "r.png=style.png"])
+    found = regions.channels(*size, (0, 4))
+    assert not regions.has_rest
+    assert not found[..., 3].any()
+    np.testing.assert_allclose(found[..., :2].sum(2), 1, atol=1e-6)
+    assert found[:, 10, 0].min() == found[:, -10, 1].min() == 1
+
+
 def test_rows_are_cut_out_of_the_whole(folder):
     """Rows that are asked for alone are the same as together."""
     regions = read(regions=["box.png=other.png,strength=0.5"], protect="left.png", strength_map="dark.png")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from pictures import TINY, painting, save
 from rendering import render
@@ -121,6 +122,15 @@ def test_every_picture_counts(tmp_path):
     both = plan_render(tmp_path / "photo.png", files, tmp_path / "out.png", settings)
     assert driver_bytes(both) - driver_bytes(one) == 2 * 200 * 300 * 3
     assert disk_bytes(both) > disk_bytes(one)
+
+
+def test_every_region_files_gram_matrices_of_its_own(tmp_path):
+    """Of every tile and round, as many times as there are regions."""
+    save(tmp_path / "mask.png", np.full((96, 128), 255, np.uint8))
+    region = f"{tmp_path}/mask.png={tmp_path}/style.png"
+    one, many = (planned(tmp_path, style_layers={"relu5_1": 1}, regions=[region] * count) for count in (1, 16))
+    grams = 15 * 3 * len(one.final.grid) * one.network.channels("relu5_1") ** 2 * 8
+    assert disk_bytes(many) - disk_bytes(one) >= grams
 
 
 def folder_bytes(folder: Path) -> int:

@@ -94,7 +94,7 @@ def test_the_names_in_a_folder_are_distinct_and_inside(output):
     names = [
         *(method(level, n) for level in LEVELS for n in (0, 1) for method in (folder.style, folder.targets)),
         *(folder.features(level, tile) for level in cuts for tile in (0, 1)),
-        *(method(level) for level in LEVELS for method in (folder.content, folder.start)),
+        *(method(level) for level in LEVELS for method in (folder.content, folder.start, folder.guidance)),
         *(method(level, made) for level in cuts for made in (0, 1) for method in (folder.total, folder.measured)),
         *(folder.sums(level, made, tile) for level in cuts for made in (0, 1) for tile in (0, 1)),
     ]
