@@ -103,8 +103,9 @@ class ErrorHandlingGroup(click.Group):
             error.message = printable(error.message)  # type: ignore[misc]
             raise
         except KeyboardInterrupt as stop:
-            more = "; rerun the same command to resume" if ctx.invoked_subcommand in RESUMABLE else ""
-            click.echo(f"muralist: interrupted{more}", err=True)
+            more = "rerun the same command to resume" if ctx.invoked_subcommand in RESUMABLE else ""
+            told = "; ".join(filter(None, ["muralist: interrupted", printable(str(stop)) or more]))
+            click.echo(told, err=True)
             raise click.exceptions.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
         finally:
             signal.signal(signal.SIGTERM, before)

@@ -8,13 +8,18 @@ the same bytes, but for the day in the history of their metadata.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
+from ..initialization import init_file
 from ..pictures.libraries import library_versions
+from ..pictures.masks import mask_file
 from ..pictures.profiles import BUILT_IN, output_profile
+from ..region_specs import FACES, parse_region
 from ..settings import Settings
 
+_FILE: Final = "a file"
 PACKAGES: Final = ("muralist", "torch", "numpy")
 
 _CHANGED: Final = {
@@ -60,9 +65,31 @@ def identity(
         "styles": [list(style) for style in styles],
         "init": init,
         "weights": weights,
-        "settings": settings.model_dump(mode="json", exclude=set(settings.names(identity=False))),
+        "settings": _without_names(settings),
         "versions": {name: version(name) for name in PACKAGES} | library_versions(),
     }
+
+
+def _without_names(settings: Settings) -> dict[str, Any]:
+    """Settings as plain values, but of files only that there is one, and a mask's color: their content is hashed."""
+    plain = settings.model_dump(mode="json", exclude=set(settings.names(identity=False)))
+    files = {"init": init_file(settings), "weights": settings.weights}
+    files |= {"profile": None if settings.profile in BUILT_IN else settings.profile}
+    plain |= {name: _FILE for name, file in files.items() if file is not None}
+    plain |= {name: _color(plain[name]) for name in ("strength_map", "protect") if plain[name] not in (None, FACES)}
+    plain |= {"style_mask": [*map(_color, settings.style_mask)]} if settings.style_mask else {}
+    plain |= {"regions": [*map(_region, settings.regions)]} if settings.regions else {}
+    return plain
+
+
+def _color(mask: str) -> str:
+    return f"{_FILE}{mask.removeprefix(str(mask_file(mask)))}"
+
+
+def _region(text: str) -> str:
+    spec = parse_region(text)
+    part = spec.style_mask and _color(spec.style_mask)
+    return str(replace(spec, mask=_color(spec.mask), style=_FILE, style_mask=part))
 
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -143,10 +143,12 @@ def viewed(painting: Path, photograph: Path | None = None) -> Iterator[Path]:
 def add_report(painting: Path, photograph: Path, settings: Settings) -> None:
     """Write the page of a painting that was just made.
 
-    Raises `OutputError` if it cannot be written; the painting is there.
+    Raises `OutputError` if it cannot be written; the painting is there. Whoever interrupts is told so, too.
     """
     try:
         write_report(painting, photograph=photograph, overwrite=True, memory=budget(settings))
+    except KeyboardInterrupt as stop:
+        raise type(stop)(f"the painting is done; `muralist report {painting}` makes its page") from None
     except PipelineError as error:
         raise OutputError(
             f"{error}; the painting itself is done, and `muralist report` can still make its page",

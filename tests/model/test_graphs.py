@@ -43,6 +43,10 @@ GOALS = (
 )
 
 
+# Operations that wait for a device's numbers; the last three only on a real one.
+READING = ("_local_scalar_dense", "_linalg_eigh", "_linalg_svd", "nonzero")
+
+
 class Looks(TorchDispatchMode):
     """Counts what makes a program wait for a device, or a device for a program."""
 
@@ -53,9 +57,12 @@ class Looks(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         """Note it if an operation reads a number, or moves one between devices."""
         result = func(*args, **(kwargs or {}))
-        devices = {each.device.type for each in (*args, result) if isinstance(each, Tensor) and each.dim()}
-        if "_local_scalar_dense" in str(func) or len(devices) > 1:
-            self.found.append(str(func))
+        name, devices = (
+            str(func),
+            {each.device.type for each in (*args, result) if isinstance(each, Tensor) and each.dim()},
+        )
+        if any(each in name for each in READING) or len(devices) > 1:
+            self.found.append(name)
         return result
 
 
@@ -104,7 +111,10 @@ def paint(
 @pytest.mark.parametrize("steps", [LBFGS, replace(LBFGS, first_of_level=0), ADAM])
 @pytest.mark.parametrize("goal", GOALS, ids=str)
 def test_a_round_waits_for_nothing(steps, goal):
-    """From its first step to its sums, a round on a pretended device neither reads a number nor moves one."""
+    """From its first step to its sums, a round on a pretended device neither reads a number nor moves one.
+
+    But for eigenvalues, which CUDA's libraries find with the host's help: such rounds are painted without a recording.
+    """
     painter = scene(**goal)
     content = painter.content_features(to_tensor(tile(0)))
     whole = painter.measure(to_tensor(tile(0)), content, window())
@@ -116,7 +126,8 @@ def test_a_round_waits_for_nothing(steps, goal):
     assert all(term.distances for term in there.goal.terms if isinstance(term, MeansTerm))
     with Looks() as looks:
         found = there._round(pretended, whole=whole, steps=steps, consensus=True)
-    assert looks.found == []
+    waits = ["aten._linalg_eigh.default"] if goal.get("style_loss") == "w2" else []  # for whether it succeeded
+    assert sorted(set(looks.found)) == waits
     assert {value.device.type for value in found.values()} == {"meta"}
 
 

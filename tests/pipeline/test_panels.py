@@ -116,6 +116,14 @@ def test_panels_cover_the_poster(height: int, width: int, sheet: str, overlap: i
         assert (cuts[0].start, cuts[-1].stop) == (0, side)
         assert all(first.stop - second.start == plan.overlap for first, second in pairwise(cuts))
         assert all(cut.start < cut.stop for cut in cuts)
+        assert all(cut.stop - cut.start > plan.overlap for cut in cuts[1:])
+
+
+def test_sheets_are_turned_where_that_takes_fewer() -> None:
+    """An upright poster gets upright sheets, a wide one wide sheets."""
+    for size, paper in (((200, 300), (297, 420)), ((300, 200), (420, 297))):
+        plan = plan_panels(*size, 10, "20mm", sheet="A3")
+        assert (plan.count, plan.sheet) == (4, paper)
 
 
 @pytest.mark.parametrize(

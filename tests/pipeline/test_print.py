@@ -175,6 +175,8 @@ def test_another_profile_of_the_same_name_is_another_painting(settle, folder):
     (folder / "press.icc").write_bytes(CMYK[:24] + bytes(12) + CMYK[36:])  # made on another day
     second = settle("out.tif", profile=str(folder / "press.icc")).identity
     assert difference(first, second) == "the color profile changed"
+    (folder / "press.icc").rename(folder / "other.icc")
+    assert difference(second, settle("out.tif", profile=str(folder / "other.icc")).identity) == ""
 
 
 def test_a_proof_is_never_in_the_way(settle, folder):

@@ -15,9 +15,11 @@ import pytest
 import torch
 from pictures import MANY_LAYERS, TINY, contents, painting, photograph, picture_box
 from PIL import Image
+from recorders import repeated
 
 from muralist.model.architecture import architecture
 from muralist.model.errors import DivergedError
+from muralist.model.graphs import Graphs
 from muralist.model.losses.luminance import LUMINANCE_LAYERS
 from muralist.model.network import Features, Network
 from muralist.model.regions import ONE_REGION, Part
@@ -125,7 +127,7 @@ def test_painting_brings_the_losses_down(done):
     for losses in done.losses:
         style = [each.terms["style"] for each in losses[:-1]]
         assert all(after < before for before, after in pairwise(style))
-        assert losses[-1].terms["style"] < style[0]
+        assert losses[-1].terms["style"] == pytest.approx(style[-1], rel=0.1)
         assert all(np.isfinite(value) for each in losses for value in [each.total, *each.terms.values()])
 
 
@@ -386,6 +388,33 @@ def test_a_tile_that_does_not_fit_is_named(done, monkeypatch, task):
     arguments = {"prepare_tile": (0, origin_of(context, level)), "paint_tile": (0, WEIGHTS), "measure_tile": (0,)}[task]
     with pytest.raises(DeviceMemoryError, match=rf"memory .*\b{width} x {height} px; .*--tile"):
         getattr(tasks, task)(context, level, 3, *arguments)
+
+
+@pytest.mark.parametrize("task", ["prepare_tile", "paint_tile", "measure_tile", "style_targets"])
+def test_recordings_give_way_where_memory_runs_out(done, monkeypatch, task):
+    """Smaller tiles get the memory that recordings had."""
+    recordings = Graphs(repeated)
+    for _ in range(2):
+        recordings.run(recordings, 0, lambda given: {}, {})
+    assert recordings._recordings
+    monkeypatch.setattr(tasks, "graphs", lambda device: recordings)
+
+    def exhausted(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    for name in ("paint", "measure"):
+        monkeypatch.setattr(tasks.TileOptimizer, name, exhausted)
+    monkeypatch.setattr(Network, "forward", exhausted)
+    context, level = done.context, done.levels[1]
+    arguments = {
+        "prepare_tile": (3, 0, origin_of(context, level)),
+        "paint_tile": (3, 0, WEIGHTS),
+        "measure_tile": (3, 0),
+        "style_targets": (0,),
+    }
+    with pytest.raises(DeviceMemoryError):
+        getattr(tasks, task)(context, level, *arguments[task])
+    assert not recordings._recordings
 
 
 # ------------------------------------------------------------------------- several styles, other starts, missing terms

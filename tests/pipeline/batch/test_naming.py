@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from muralist.pipeline.batch.naming import FIELDS, Template, below, writable
 from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.pictures.encoding import OUTPUT_EXTENSIONS
 
 VALUES = {"stem": "cat", "style": "wave", "preset": "draft", "ext": "jpg", "number": "07", "folder": "2024"}
 
@@ -118,9 +119,11 @@ def test_relative_folders_become_absolute(tmp_path, monkeypatch):
 @given(st.text(max_size=5))
 def test_only_formats_that_exist_can_be_written(suffix):
     """Case does not count."""
-    assume(suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"))
+    formats = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".pdf")
+    assert all(map(writable, (*formats, ".TIF")))
+    assert set(OUTPUT_EXTENSIONS) == set(formats)
+    assume(suffix.lower() not in formats)
     assert not writable(suffix)
-    assert writable(".TIF")
 
 
 def test_a_name_longer_than_any_file_has_is_refused():

@@ -47,6 +47,34 @@ def test_what_differs_is_named(now, said):
     assert difference(IDENTITY, now) == said
 
 
+FILES = {
+    "init": "{}start.png",
+    "weights": "{}vgg.mat",
+    "strength_map": "{}map.png",
+    "protect": "{}labels.png#ff0000",
+    "style_mask": ["{}part.png"],
+    "regions": ["{}labels.png#00ff00={}starry.jpg,scale=2,style-mask={}part.png#0000ff"],
+}
+
+
+def settings_in(folder: str, **changes: object) -> dict[str, object]:
+    """Identity of settings whose files lie in a folder."""
+    named = {
+        name: [text.replace("{}", folder) for text in value] if isinstance(value, list) else value.format(folder)
+        for name, value in FILES.items()
+    }
+    return identity(Settings(**{**named, **changes}), "aa", [["bb"]], "cc", "dd", {"region 1": "ee"})
+
+
+def test_where_files_lie_makes_no_other_painting():
+    """What is in a file counts, by its hash; what its name means besides, a mask's color, counts by itself."""
+    assert difference(settings_in("a/"), settings_in("/b/c/")) == ""
+    assert "protect was" in difference(settings_in("a/"), settings_in("a/", protect="a/labels.png#ff0001"))
+    regions = ["a/labels.png#00ff00=a/starry.jpg,scale=1,style-mask=a/part.png#0000ff"]
+    assert "regions was" in difference(settings_in("a/"), settings_in("a/", regions=regions))
+    assert "protect was not set" in difference(settings_in("a/", protect=None), settings_in("a/"))
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [

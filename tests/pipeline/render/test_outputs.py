@@ -55,13 +55,14 @@ def test_what_is_read_is_never_replaced(paint, folder, name, setting):
 
 
 def test_links_planted_beside_the_output_are_not_followed(paint, folder):
-    """Names that files had while they were written lead a painter's other files into the painting's place no more."""
-    precious = folder / "precious"
-    precious.write_bytes(b"mine")
-    for name in ("out.png", "out.png.json", "out-000001.png", "losses.png"):
-        (folder / f".{name}.part").symlink_to(precious)
-    paint(steps=[1], snapshot_every=1, loss_plot=folder / "losses.png")
-    assert precious.read_bytes() == b"mine"
+    """What stands in a painting's place, or its record's, is replaced and not written through."""
+    files = ("out.png", "out.png.json", "out-000001.png", "losses.png")
+    for name in files:
+        (folder / f"precious-{name}").write_bytes(b"mine")
+        (folder / name).symlink_to(folder / f"precious-{name}")
+    paint(steps=[1], snapshot_every=1, loss_plot=folder / "losses.png", overwrite=True)
+    assert [(folder / f"precious-{name}").read_bytes() for name in files] == [b"mine"] * 4
+    assert not (folder / "out.png").is_symlink()
 
 
 def test_a_page_is_written_with_the_painting(paint, folder):
@@ -74,6 +75,18 @@ def test_a_page_is_written_with_the_painting(paint, folder):
     with pytest.raises(OutputError, match=r"out\.report\.html: .*--overwrite"):
         paint(report=True)
     assert not (folder / "out.png").exists()
+
+
+def test_a_page_that_is_interrupted_leaves_the_painting(paint, folder, monkeypatch):
+    """What is left to do is told, and that there is nothing to resume."""
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("muralist.pipeline.viewer.report.write_report", stop)
+    with pytest.raises(KeyboardInterrupt, match=r"painting is done; `muralist report .*out\.png`"):
+        paint(report=True, steps=[1, 1])
+    assert (folder / "out.png.json").exists()
 
 
 def test_a_page_that_fails_leaves_the_painting(paint, folder, monkeypatch):
