@@ -104,6 +104,19 @@ def as_table(rows: list[dict[str, Any]]) -> str:
     return table(lines)
 
 
+def curves(rows: list[dict[str, Any]]) -> str:
+    """Lay out for people what every strength makes of a pair, and of all in the geometric mean."""
+    lines = []
+    for row in rows:
+        at = {each["strength"]: each for each in sorted(row["curve"], key=lambda each: each["strength"])}
+        lines.append(
+            {f"{name} {strength:g}": each[name] for name in ("style", "content") for strength, each in at.items()}
+        )
+    mean = {key: geometric_mean([line[key] for line in lines]) for key in lines[0]}
+    names = [row["pair"] for row in rows]
+    return table([{"pair": name, **line} for name, line in zip([*names, "all"], [*lines, mean], strict=True)])
+
+
 @click.command()
 @images_option
 @click.option("--judge", type=click.Path(exists=True, path_type=Path), required=True, help="Compressed encoder's file.")
@@ -166,6 +179,7 @@ def main(
             part.pop("sidecar", None)
     text = f"{table(summary(rows, timed=not earlier))}\n\n{as_table(rows)}"
     if strengths:
+        text += f"\n\nStyle distance and content error by strength.\n\n{curves(rows)}"
         text += f"\n\nMore strength is never less style nor more content: {_monotonous(rows)} of {len(rows)} pairs."
     write_result(results, result, sidecar, {"size": size, "tile": tile, "pairs": rows}, text)
 
