@@ -102,15 +102,11 @@ def resumed(folder: Path) -> int:
     return int(json.loads((folder / "out.png.json").read_text())["resumed"])
 
 
-def test_the_same_command_goes_on(folder, interrupted, painted):
-    """What was interrupted ends as if it had not been, byte by byte; where it is painted does not matter."""
-    assert render(*interrupted, "--memory", "64MiB").exit_code == 0
-    assert resumed(folder) == 1
-    assert (folder / "out.png").read_bytes() == painted.output.read_bytes()
+def test_the_same_command_alone_goes_on(folder, interrupted, painted):
+    """Changed settings or pictures are named in one line with both ways out; nothing is lost.
 
-
-def test_another_command_does_not_go_on(folder, interrupted):
-    """Changed settings or pictures are named in one line with both ways out; nothing is lost."""
+    What was interrupted then ends as if it had not been, byte by byte; where it is painted does not matter.
+    """
     before = contents(folder)
     words = (
         "out.png: an interrupted run of this painting had other inputs or settings: ",
@@ -124,14 +120,9 @@ def test_another_command_does_not_go_on(folder, interrupted):
     assert_refused(render(*interrupted, "--overwrite"), *words, "the style pictures changed;")
     os.replace(folder / "kept.png", folder / "style.png")
     assert contents(folder).keys() == before.keys()
-    assert render(*interrupted).exit_code == 0
+    assert render(*interrupted, "--memory", "64MiB").exit_code == 0
     assert resumed(folder) == 1
-
-
-def test_restart_begins_anew(folder, interrupted):
-    """With --restart, what was interrupted is given up for what is asked for now."""
-    assert render(*interrupted, "--seed", "7", "--restart").exit_code == 0
-    assert resumed(folder) == 0
+    assert (folder / "out.png").read_bytes() == painted.output.read_bytes()
 
 
 def test_keep_leaves_the_run_folder(folder, scheduler):

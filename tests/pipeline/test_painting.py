@@ -28,6 +28,7 @@ from muralist.pipeline.progress import Progress, level_work
 from muralist.pipeline.records.journal import Journal
 from muralist.pipeline.records.run_state import RunState
 from muralist.pipeline.records.snapshots import Snapshot
+from muralist.pipeline.regions import RegionLayout
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import open_run
 from muralist.pipeline.storage.store import Store
@@ -119,15 +120,31 @@ class Painted:
     saved: list[tuple[int, int, bytes]]
 
 
+HALF = RegionLayout(count=1, planes=1, painted=0.5, styles=(0,))
+
+
+def half(height: int, width: int, rows: Span) -> np.ndarray:
+    """Guidance of which the left half is painted; the photograph shows in the right one."""
+    channels = np.zeros((rows.length, width, 3), np.float32)
+    channels[:, : width // 2, 0] = channels[:, width // 2 :, 2] = 1
+    return channels
+
+
 def paint(
-    output: Path, workers: InProcess, settings: Settings = SETTINGS, *, device: str = "cpu", precision: str = "float32"
+    output: Path,
+    workers: InProcess,
+    settings: Settings = SETTINGS,
+    *,
+    device: str = "cpu",
+    precision: str = "float32",
+    regions: RegionLayout | None = None,
 ) -> Painted:
-    """Paint, or go on with what was cut short."""
+    """Paint, or go on with what was cut short; with regions, the left half."""
     stride, minimum = NETWORK.max_stride(settings.layers), NETWORK.min_input(settings.layers)
     levels = plan_levels(96, 128, [(112, 1.0)], settings, stride, minimum)
     with open_run(output, None, keep=True) as folder:
         journal = Journal(folder, output, {"settings": settings.model_dump(mode="json")})
-        context = RenderContext(folder, settings, WEIGHTS, (1.0,), device, precision)
+        context = RenderContext(folder, settings, WEIGHTS, (1.0,), device, precision, regions=regions)
         cache = StyleCache(output.with_suffix(".cache"), {})
         saved = []
 
@@ -135,7 +152,9 @@ def paint(
             saved.append((level.index, made, context.canvas(level, made).read(level.grid.box).tobytes()))
             return Snapshot("a picture", level.first_step + level.steps_after(made), level.height, level.width)
 
-        sources, progress = LevelInputs(content, content, (StyleSource(style, cache),)), Counting(levels)
+        guidance = None if regions is None else half
+        sources = LevelInputs(content, content, (StyleSource(style, cache),), guidance)
+        progress = Counting(levels)
         under_way = RenderDriver(context, levels, workers, sources, progress, journal, save, journal.resume())
         level, kept = under_way.paint()
         canvas = context.canvas(level, kept)
@@ -162,12 +181,19 @@ def cut_short(output: Path, workers: InProcess, settings: Settings = SETTINGS) -
     return workers
 
 
-def in_pieces(output: Path, tasks_each: int, settings: Settings, watch: Watch = lambda *_: None) -> Painted:
+def in_pieces(
+    output: Path,
+    tasks_each: int,
+    settings: Settings,
+    watch: Watch = lambda *_: None,
+    regions: RegionLayout | None = None,
+) -> Painted:
     """Paint, interrupted again and again after so many tasks, until it is done."""
     for _ in range(100):
-        interrupt = after(tasks_each)
+        interrupt = after(number)
         try:
-            return paint(output, InProcess(lambda *task, now=interrupt: (now(), watch(*task))), settings)
+            workers = InProcess(lambda *task, now=interrupt: (now(), watch(*task)))
+            return paint(output, workers, settings, regions=regions)
         except KeyboardInterrupt:
             continue
     pytest.fail("it gets nowhere")
@@ -382,14 +408,13 @@ def roomy(as_in_a_worker: None, tmp_path_factory: pytest.TempPathFactory) -> Pai
     return paint(tmp_path_factory.mktemp("roomy") / "out.png", InProcess(), ROOMY)
 
 
-@pytest.mark.parametrize("since", [0, 1])
-@pytest.mark.parametrize("task", ["prepare_tile", "paint_tile", "measure_tile"])
+@pytest.mark.parametrize(
+    ("task", "since"),
+    [("prepare_tile", 0), ("paint_tile", 0), ("paint_tile", 1), ("measure_tile", 0), ("measure_tile", 1)],
+)
 def test_out_of_memory_tiles_are_halved(roomy, tmp_path, task, since):
     """Whatever a tile is too large for, smaller ones go on from there with nearly the same losses, and that is said."""
     found = paint(tmp_path / "out.png", InProcess(too_large(80, task, since=since)), ROOMY)
-    if (task, since) == ("prepare_tile", 1):
-        assert_same(found, roomy)  # before any round there was memory enough
-        return
     assert [(row.halvings, row.tiles) for row in found.state.levels] == [(1, 4), (1, 9)]
     (notice,) = found.state.notices
     assert notice == "level 1 was split into 4 tiles: no memory for 96 x 80 px"
@@ -398,6 +423,13 @@ def test_out_of_memory_tiles_are_halved(roomy, tmp_path, task, since):
         assert row.losses_last == pytest.approx(wanted.losses_last, rel=0.05)
     looks = [[(row.level, row.step) for row in each.state.losses] for each in (found, roomy)]
     assert looks[0] == looks[1]
+
+
+@pytest.mark.parametrize("watch", [lambda *_: None, too_large(120, "paint_tile", since=1)], ids=["roomy", "halved"])
+def test_regions_are_gone_on_with(tmp_path, watch):
+    """Interrupted again and again, and with tiles halved, a masked painting has the bytes of one go."""
+    wanted = paint(tmp_path / "whole.png", InProcess(watch), ROOMY, regions=HALF)
+    assert_same(in_pieces(tmp_path / "pieces.png", 7, ROOMY, watch, regions=HALF), wanted)
 
 
 def test_memory_runs_out_in_the_middle(roomy, tmp_path):

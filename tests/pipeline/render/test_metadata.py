@@ -1,7 +1,5 @@
 """What the painting's file has of the photograph's: alpha, bits, resolution, EXIF, profile, times."""
 
-import os
-
 import numpy as np
 import pytest
 import pyvips
@@ -67,29 +65,6 @@ def test_resolution_exif_and_profile_are_kept(paint, folder):
         assert image.getexif()[ExifTags.Base.Model] == "Box Brownie"
     original = read_picture(folder / "photo.jpg").pixels.astype(int)
     assert np.abs(found.pixels - original).mean() < 2  # the same colors, not only the same numbers
-
-
-def test_the_place_is_left_out_unless_asked_for(paint, folder):
-    """GPS is dropped from the painting's EXIF, and the rest is kept; with `gps` all is."""
-    exif = Image.Exif()
-    exif[ExifTags.Base.Model] = "Box Brownie"
-    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
-    save(folder / "photo.jpg", photograph(), exif=exif)
-    for name, gps in (("without.jpg", False), ("with.jpg", True)):
-        paint(name, content="photo.jpg", steps=[0], base_size=128, gps=gps)
-        with Image.open(folder / name) as image:
-            found = image.getexif()
-        assert found[ExifTags.Base.Model] == "Box Brownie"
-        assert bool(found.get_ifd(ExifTags.IFD.GPSInfo)) == gps
-
-
-def test_file_times_are_kept_on_request(paint, folder):
-    """With `keep_times` the painting is as old as the photograph."""
-    os.utime(folder / "photo.png", (10**9, 10**9 + 5))
-    paint("old.png", steps=[0], base_size=128, keep_times=True)
-    paint("new.png", steps=[0], base_size=128)
-    assert (folder / "old.png").stat().st_mtime == 10**9 + 5
-    assert (folder / "new.png").stat().st_mtime > 10**9 + 5
 
 
 def test_the_profile_can_be_left_behind(paint, folder):

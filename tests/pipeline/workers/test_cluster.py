@@ -163,14 +163,6 @@ def test_bad_tls_files_are_named(certificates, tmp_path):
             opened(tmp_path, scheduler="tls://127.0.0.1:9", **tls(certificates, tls_cert=str(path))).__enter__()
 
 
-def test_workers_of_this_machine_listen_on_loopback_only(tmp_path, light):
-    """Whoever connects may run code, so nobody elsewhere may connect."""
-    before = listening()
-    with opened(tmp_path, workers=1):
-        assert {host for host, _ in listening() - before} == {"127.0.0.1"}
-    assert os.listdir(tmp_path) == ["dask"]
-
-
 def listening() -> set[tuple[str, int]]:
     """Addresses that this process and those it started listen on."""
     return {
@@ -181,19 +173,22 @@ def listening() -> set[tuple[str, int]]:
     }
 
 
-@pytest.mark.parametrize("certificate", [False, True], ids=["without a certificate", "with one of their own"])
-def test_strangers_are_refused_by_workers_of_this_machine(tmp_path, light, certificate):
-    """Another user of the machine gets no answer from scheduler, nanny or worker, and there is no dashboard."""
+def test_strangers_are_refused_by_workers_of_this_machine(tmp_path, light):
+    """Whoever connects may run code: nobody elsewhere may connect, and another user here gets no answer.
+
+    Neither from scheduler, nanny or worker, with or without a certificate; and there is no dashboard.
+    """
     before = listening()
     with opened(tmp_path, workers=1):
-        ports = [port for _, port in listening() - before]
-        assert len(ports) == 3
-        for port in ports:
-            assert not answers(port, certificate)
-        scheme, security = ("tls", Security.temporary()) if certificate else ("tcp", None)
-        for port in ports:
-            with pytest.raises(OSError, match=r"(?i)closed|timed out|does not match"):
-                Client(f"{scheme}://127.0.0.1:{port}", security=security, timeout=1, set_as_default=False)
+        places = listening() - before
+        assert {host for host, _ in places} == {"127.0.0.1"}
+        assert len(places) == 3
+        for _, port in places:
+            for scheme, security in (("tcp", None), ("tls", Security.temporary())):
+                assert not answers(port, certificate=security is not None)
+                with pytest.raises(OSError, match=r"(?i)closed|timed out|does not match"):
+                    Client(f"{scheme}://127.0.0.1:{port}", security=security, timeout=1, set_as_default=False)
+    assert os.listdir(tmp_path) == ["dask"]
 
 
 def answers(port: int, certificate: bool) -> bool:
