@@ -190,7 +190,7 @@ def in_pieces(
 ) -> Painted:
     """Paint, interrupted again and again after so many tasks, until it is done."""
     for _ in range(100):
-        interrupt = after(number)
+        interrupt = after(tasks_each)
         try:
             workers = InProcess(lambda *task, now=interrupt: (now(), watch(*task)))
             return paint(output, workers, settings, regions=regions)
