@@ -224,6 +224,7 @@ def prepare_tile(
 def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, tuned: TunedWeights) -> TileResult:
     """Make a round's steps on one tile, after `made` rounds."""
     settings, before = context.settings, fetched()
+    context.folder.forget_superseded(level, made)
     state = context.canvas(level, made).read(tile.outer)
     moved, window = fetched() - before, _window(context, level, tile)
     if window.guidance.is_empty:  # nothing is painted here

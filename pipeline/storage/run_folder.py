@@ -210,6 +210,10 @@ class RunFolder:
         """Delete the canvas of a round."""
         self.store.remove(self.round(level, made))
 
+    def forget_superseded(self, level: Level, made: int) -> None:
+        """Cache no longer what nobody reads after `made` rounds: the round before, or at first the level before."""
+        self.store.forget(self.round(level, made - 1) if made else f"level_{level.index - 1:02}")
+
 
 def _level(level: Level) -> str:
     return f"level_{level.index:02}"

@@ -118,6 +118,10 @@ class Store:
     def remove(self, name: str) -> None:
         """Delete a file or a folder with all in it; nothing if it is missing."""
         self._files.remove(name)
+        self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """Cache a file, or a folder with all in it, no longer."""
         CACHE.drop(_below(self.root, name))
 
     def check(self) -> None:

@@ -35,6 +35,7 @@ from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.prepare_level import file_canvas, with_margin
 from muralist.pipeline.regions import RegionLayout
 from muralist.pipeline.settings import DEFAULT_STYLE_LAYERS, Settings
+from muralist.pipeline.storage.byte_cache import CACHE, set_cache_limit
 from muralist.pipeline.storage.run_folder import RunFolder
 from muralist.tiling.grid import Span
 
@@ -218,6 +219,36 @@ def test_tasks_may_run_twice(done):
     after = contents(context.folder.store.local)
     assert before.keys() == after.keys()
     assert [name for name in before if before[name] != after[name]] == []
+
+
+def test_what_is_superseded_is_not_cached(tmp_path):
+    """While a round is painted, a worker holds what it reads and writes: neither the round nor the level before."""
+    context = new_context(tmp_path)
+    coarse, fine = levels_of(context)
+    set_cache_limit(1 << 30)
+    try:
+        paint_level(context, coarse)
+        prepare_level(context, fine)
+        for tile in fine.grid:
+            tasks.prepare_tile(context, fine, tile.index, 0, origin_of(context, fine))
+        tasks.add_up(context, fine, 0, WEIGHTS)
+        assert cached_below(context, "level_00")
+        for made in (0, 1):
+            for tile in fine.grid:
+                tasks.paint_tile(context, fine, tile.index, made, WEIGHTS)
+            tasks.add_up(context, fine, made + 1, WEIGHTS)
+            assert not cached_below(context, "level_00")
+            assert cached_below(context, context.folder.round(fine, made))
+            assert cached_below(context, context.folder.round(fine, made + 1))
+        assert not cached_below(context, context.folder.round(fine, 0))
+    finally:
+        set_cache_limit(0)
+
+
+def cached_below(context: RenderContext, folder: str) -> bool:
+    """Whether files of a folder of the run are cached."""
+    below = f"{context.folder.store.root}/{folder}/"
+    return any(name.startswith(below) for name in CACHE._files)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
