@@ -23,8 +23,8 @@ CONTENT_BYTES = 3 * FLOAT
 # Fitted to the peak resident memory of workers on tiles of 384 to 1536 px; see tests/benchmarks/memory.py.
 WORKER_BYTES = 900 << 20
 GPU_BYTES = 600 << 20  # that CUDA and its libraries take of a GPU's memory for every worker; not measured yet
-DRIVER_BYTES = 170 << 20
-ROW_BYTES = 8 << 10  # of the driver, per pixel of the painting's width: row blocks that are read, laid out and written
+DRIVER_BYTES = 120 << 20
+ROW_BYTES = 26 << 10  # of the driver, per pixel of the painting's width: row blocks that are read, laid out and written
 ACTIVATION_COPIES = 4.0
 STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
 STATE_COPIES = 4
