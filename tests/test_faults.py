@@ -229,13 +229,17 @@ def _stamp(trial: Trial, name: str) -> tuple[int, int]:
     return facts.st_ino, facts.st_mtime_ns
 
 
-def kill_after(trial: Trial, seconds: float, *, group: bool) -> None:
-    """Run a command for some time, then kill it, or all its processes, as the end of a session's power does."""
+def kill_after(trial: Trial, seconds: float, *, group: bool) -> bool:
+    """Run a command for some time, then kill it, or all its processes, as the end of a session's power does.
+
+    Returns whether it was still running.
+    """
     with trial.start() as process:
         try:
             process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL) if group else process.kill()
+    return process.returncode == -signal.SIGKILL
 
 
 def moment(number: int, of: int) -> float:
@@ -248,8 +252,9 @@ def moment(number: int, of: int) -> float:
 
 def killed(trials: Trials, command: str, workers: str, share: float, *, group: bool) -> None:
     """Kill a command, run it again, and compare."""
-    trial, (_, seconds) = trials.new(command, workers), trials.whole(command, workers)
-    kill_after(trial, share * seconds, group=group)
+    _, seconds = trials.whole(command, workers)
+    while not kill_after(trial := trials.new(command, workers), share * seconds, group=group):
+        share *= 0.9  # it was quicker than the first one
     assert_resumed(trial, trials.whole(command)[0])
 
 

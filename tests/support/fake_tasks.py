@@ -1,5 +1,6 @@
 """Tasks that are no work, for tests of workers: what dask calls in a worker instead of the pipeline's tasks."""
 
+import errno
 import os
 import signal
 import time
@@ -39,6 +40,11 @@ def exhaust() -> None:
         raise MemoryError
     except MemoryError as error:
         raise DeviceMemoryError("out of memory on cpu") from error
+
+
+def fill_up() -> None:
+    """A disk that takes no more."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def die() -> None:

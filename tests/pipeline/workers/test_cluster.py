@@ -1,6 +1,7 @@
 """Workers: how they are reached, that all paint the same, and what happens to errors and Ctrl-C."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ import trustme
 from crews import opened, until
 from dask_processes import dask_scheduler, dask_worker
 from distributed import Client, Security
+from facts import having
 from pictures import TINY, contents
 from rendering import render
 
@@ -325,6 +327,12 @@ def test_a_lack_of_memory_is_told_apart(scheduler, tmp_path, fake_tasks):
     ):
         cluster.call("exhaust")
     assert isinstance(caught.value.__cause__, MemoryError)
+
+
+def test_a_full_disk_keeps_its_number(scheduler, tmp_path, fake_tasks):
+    """The driver tells a full disk of a worker from a bug by it."""
+    with opened(tmp_path, scheduler=scheduler) as cluster, pytest.raises(OSError, check=having(errno=errno.ENOSPC)):
+        cluster.call("fill_up")
 
 
 def test_an_error_ends_its_own_map_only(scheduler, tmp_path, fake_tasks):
