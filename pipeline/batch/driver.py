@@ -317,7 +317,7 @@ def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) 
     journal.write(RunState())  # killed now, it is resumed
     copy_file(painting, item.output)
     beside = {str(name(painting)): name(item.output) for name in (proof_path, faces_path)}
-    for told in filter(None, [sidecar["proof"], *sidecar["inputs"].get("masks", ())]):
+    for told in filter(None, [sidecar.get("proof"), *sidecar["inputs"].get("masks", ())]):
         if (own := beside.get(told["path"])) is not None:
             copy_file(Path(told["path"]), own)
             told["path"] = str(own)
