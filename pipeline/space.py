@@ -40,11 +40,11 @@ def disk_bytes(plan: RenderPlan) -> int:
     rounds = 3 if plan.settings.iterate == "best" else 2  # the best one, the last one, and the next
     painted = max(_level_bytes(plan, level, rounds) for level in plan.levels)
     begun = [sum(_level_bytes(plan, level, 1) for level in both) for both in pairwise(plan.levels)]
-    return aside + int(max(painted, *begun, 0))
+    return aside + int(max([painted, *begun]))
 
 
 def _level_bytes(plan: RenderPlan, level: Level, rounds: int) -> float:
-    """What a level has on disk besides the canvases of some rounds."""
+    """What a level has on disk with the canvases of some rounds."""
     network, settings = plan.network, plan.settings
     kept = settings.active_content_layers
     features = sum(network.channels(name) * FLOAT / network.stride(name) ** 2 for name in kept)
