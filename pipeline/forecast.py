@@ -1,4 +1,4 @@
-"""How long a painting takes, by what was measured before; and what this one adds to that."""
+"""How long a painting will take, from speeds measured earlier; and the speed that this painting had, for later ones."""
 
 from math import isqrt
 from typing import Any
@@ -16,7 +16,7 @@ LEARNED_SECONDS = 5  # of workers on a level, below which what it took is mostly
 
 
 def level_seconds(level: Level, settings: Settings, workers: int, pixel_step_seconds: float) -> float:
-    """Seconds of a level: its largest tile in as many waves as workers need, with a look at the losses every round."""
+    """Estimate the seconds of a level: as many waves of its largest tile as the workers need, losses included."""
     steps = level.steps + EVALUATION_STEPS * len(level.rounds)
     return _waves(level, workers) * largest_tile(level) * steps * pixel_step_seconds
 

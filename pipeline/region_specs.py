@@ -55,7 +55,7 @@ class RegionSpec:
 
     @property
     def options(self) -> list[str]:
-        """What is otherwise than elsewhere, as `name=value`."""
+        """The options that differ from the defaults, as `name=value`."""
         values = {name: getattr(self, name.replace("-", "_")) for name in _OPTIONS}
         usual = {field.name.replace("_", "-"): field.default for field in fields(self)}
         return [f"{name}={value}" for name, value in values.items() if value != usual[name]]

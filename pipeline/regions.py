@@ -140,7 +140,7 @@ class Regions:
         return np.dstack([guidance, shares @ light, shows])
 
     def _without_gaps(self, claims: np.ndarray, height: int, rows: tuple[int, int]) -> np.ndarray:
-        """Shares of masks that claim everything; hairlines that they miss, too thin for a rest, go to who is near."""
+        """Shares of masks that cover the picture; hairline gaps, too thin for a rest, go to the nearest regions."""
         total = claims.sum(2, keepdims=True)
         if (total == 0).any():
             small = size_within(_SMALL, self.masks[0].height, self.masks[0].width)

@@ -1,4 +1,4 @@
-"""Being told of a painting between the pipeline and what the user sees of it."""
+"""What stands between the pipeline and the progress that the user sees: it passes on what it is told."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from .records.losses import LossRecord
 
 
 class Relay(Progress):
-    """Passes on what a painting tells to another `Progress`, and keeps its pace.
+    """Passes the progress of a painting on to another `Progress`, and keeps its pace.
 
     Attributes
     ----------

@@ -30,7 +30,7 @@ STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is ke
 STATE_COPIES = 4
 AHEAD_COPIES = 3  # of the state of every other tile that a worker has under way on a GPU, its features among them
 GUIDANCE_BYTES = 3 * FLOAT + 2 * (FLOAT + DOUBLE)  # per pixel and region: masks, and numbers and weights of positions
-HELD_COPIES = 1.2  # of the files that a worker keeps: of what is dropped, not all is given back at once
+HELD_COPIES = 1.2  # of the files that a worker caches: not all that is dropped is given back at once
 MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
 

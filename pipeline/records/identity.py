@@ -71,7 +71,7 @@ def identity(
 
 
 def _without_names(settings: Settings) -> dict[str, Any]:
-    """Settings as plain values, but of files only that there is one, and a mask's color: their content is hashed."""
+    """Settings as plain values, without the paths of files, whose content is hashed; a mask's color stays."""
     plain = settings.model_dump(mode="json", exclude=set(settings.names(identity=False)))
     files = {"init": init_file(settings), "weights": settings.weights}
     files |= {"profile": None if settings.profile in BUILT_IN else settings.profile}

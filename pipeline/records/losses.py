@@ -53,7 +53,7 @@ class LossRecord:
         return cls(level.index + 1, step, losses.terms, losses.weights, losses.total, round(seconds, 3))
 
     def total_by(self, weights: Mapping[str, float]) -> float:
-        """What the total would be with other weights, which `strength` changes from round to round."""
+        """Compute the total with other weights: `strength` changes them from round to round."""
         return sum(weight * self.losses[name] for name, weight in weights.items())
 
     def named(self) -> dict[str, float]:

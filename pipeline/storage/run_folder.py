@@ -211,7 +211,7 @@ class RunFolder:
         self.store.remove(self.round(level, made))
 
     def forget_superseded(self, level: Level, made: int) -> None:
-        """Cache no longer what nobody reads after `made` rounds: the round before, or at first the level before."""
+        """Drop from the cache what no task reads after `made` rounds: the round or, at first, the level before."""
         self.store.forget(self.round(level, made - 1) if made else f"level_{level.index - 1:02}")
 
 

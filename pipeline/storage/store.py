@@ -121,7 +121,7 @@ class Store:
         self.forget(name)
 
     def forget(self, name: str) -> None:
-        """Cache a file, or a folder with all in it, no longer."""
+        """Drop a file, or a folder with all in it, from the cache."""
         CACHE.drop(_below(self.root, name))
 
     def check(self) -> None:

@@ -1,8 +1,8 @@
 """Growth: what a pixel costs at a step, from one megapixel to a poster.
 
 A photograph is enlarged to each size and rendered at one level, on this machine's usual workers. Counted are the rounds
-after the first, in which workers touch their memory for the first time; the picture is looked at once after every
-round. What the tiles of a large picture share is painted more than once, so cost is told per pixel of the picture and
+after the first, in which workers touch their memory for the first time; the losses are measured after every round.
+What the tiles of a large picture share is painted more than once, so cost is told per pixel of the picture and
 per pixel that was painted.
 """
 

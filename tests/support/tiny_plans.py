@@ -1,4 +1,4 @@
-"""Plans of tiny renders, which nothing is painted of."""
+"""Plans of tiny renders that are not painted."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def paths(folder: Path) -> tuple[Path, Path, Path]:
 def planned(
     folder: Path, *, size: tuple[int, int] = (96, 128), style: tuple[int, int] = (80, 112), **settings
 ) -> RenderPlan:
-    """A tiny job, with the settings given."""
+    """Plan a tiny render with the given settings."""
     content, style_file, output = paths(folder)
     save(content, photograph(*size))
     save(style_file, painting(*style))
