@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 an expected error (one line on standard error), 2 wrong us
 """
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -34,7 +35,10 @@ def _keep_streams() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            # Gets the lowest number that is free, in the processes of workers, too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # which may not know the letters of a file's name
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr = cast(TextIO, Forgiving(sys.stderr or os.fdopen(2, "w", closefd=False)))
 
 

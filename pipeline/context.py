@@ -92,6 +92,8 @@ class TileResult(NamedTuple):
         Whether its round was a recorded one, see `muralist.model.graphs`.
     trouble : str
         Why rounds are not recorded any more; "" if they are, or are not meant to be.
+    typical : bool
+        Whether other tiles should take as long; not where nothing is painted.
     seconds : float
         It took.
     """
@@ -100,6 +102,7 @@ class TileResult(NamedTuple):
     fetched: int = 0
     replayed: bool = False
     trouble: str = ""
+    typical: bool = True
     seconds: float = 0.0
 
 

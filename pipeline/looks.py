@@ -70,7 +70,9 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     check_gallery(page)
     check_place(manifest, overwrite=True)
     write_file(manifest, "".join(json.dumps(_line(look, content)) + "\n" for look in LOOKS).encode())
-    run_batch([str(manifest)], styles, output, BatchOptions(flags={"size": SIZE, **flags}, overwrite=True), quiet=False)
+    # What was interrupted is begun anew, for it may have been of other pictures: it is a matter of seconds.
+    options = BatchOptions(flags={"size": SIZE, **flags}, overwrite=True, restart=True)
+    run_batch([str(manifest)], styles, output, options, quiet=False)
     lines = [json.loads(line) for line in (output / REPORT).read_text().splitlines()]
     reasons = {Path(line["output"]).name: line["reason"] for line in lines if line["status"] == "failed"}
     shown = [_shown(look, content, styles, reasons) for look in LOOKS]

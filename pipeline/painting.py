@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..tiling.errors import TileTooSmallError
 from .context import START_SECONDS, Losses, RenderContext, TunedWeights
-from .errors import ClusterError, DeviceMemoryError
+from .errors import DeviceError, DeviceMemoryError
 from .levels import Level
 from .prepare_level import LevelInputs, prepare_level
 from .progress import Progress, level_work
@@ -61,7 +61,7 @@ class RenderDriver:
 
         Raises
         ------
-        ClusterError
+        DeviceError
             If an earlier run computed on another device or in another precision.
         DeviceMemoryError
             If memory runs out even with the smallest tiles.
@@ -75,9 +75,10 @@ class RenderDriver:
     def _check_device(self) -> None:
         now, before = (self.context.device, self.context.precision), (self.state.device, self.state.precision)
         if self.state.device and now != before:
-            raise ClusterError(
+            raise DeviceError(
                 f"this painting was begun on {' in '.join(before)}, but the workers now compute on "
-                f"{' in '.join(now)}; use --device and --precision, or start over with --restart"
+                f"{' in '.join(now)}; resume it with --device {before[0].partition(':')[0]} --precision {before[1]}, "
+                "or start over with --restart"
             )
         self.state.device, self.state.precision = now
 

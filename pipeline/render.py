@@ -53,6 +53,8 @@ from .workers.local import check_main
 from .workers.machine import peak_rss
 
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO)  # files of a run that were there, or whole, before
+# A file system that was mounted, or could be written to, before.
+AWAY = (errno.EROFS, errno.EACCES, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.EHOSTDOWN)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, or what one file may take
 
 
@@ -171,7 +173,7 @@ def render(
     if os.path.exists(output) and not keep_run:  # also where the name is too long to be one
         clean_stale(output, resolved.scratch, restart=restart)
     begun = RunFolder.of(output, resolved.scratch).is_resumable(restart=restart)
-    check_output(output, overwrite=overwrite or begun)
+    check_output(output, overwrite=overwrite or (begun and not restart))
     if report:
         check_report(output, overwrite=overwrite or begun)
     with open_run(output, resolved.scratch, restart=restart, keep=keep_run) as folder:
@@ -180,7 +182,7 @@ def render(
             styles,
             output,
             resolved,
-            overwrite=overwrite or folder.resumed,
+            overwrite=overwrite or begun,  # started over, too: what that run wrote on the way is its own
             loss_plot=plot,
             local_dir=folder.local_dir,
         )
@@ -262,9 +264,8 @@ def paint_picture(
     LOG.debug("%s: run folder %s", name, folder.base.root)
     if state.resumed:
         LOG.debug("%s: resumed at level %s of %s", name, len(state.levels) + 1, len(plan.levels))
-    painting = RenderDriver(
-        context, plan.levels, cluster, _sources(plan, context), progress, journal, _saver(plan, context), state
-    )
+    sources, saver = _sources(plan, context, cluster.device_name), _saver(plan, context)
+    painting = RenderDriver(context, plan.levels, cluster, sources, progress, journal, saver, state)
     before = state.losses + state.current.rows
     progress.watch(lambda level, made: _finished(plan, context, level, made), before)
     with _storage_errors_told(folder):
@@ -307,6 +308,11 @@ def _storage_errors_told(folder: RunFolder) -> Iterator[None]:
                 f"{error.filename or folder.base.root}: {error.strerror}, wanted a file of this run; it was removed "
                 f"or damaged during painting: check the folder, then {START_OVER}"
             ) from error
+        if error.errno in AWAY:
+            raise OutputError(
+                f"{error.filename or folder.base.root}: {error.strerror}, wanted to read and write there until the "
+                "painting is done; see that the folder is there and can be written to, then rerun the command to resume"
+            ) from error
         raise
 
 
@@ -329,7 +335,7 @@ def _bars(plan: RenderPlan, quiet: bool, loss_lines: bool) -> AbstractContextMan
     return Bars(plan.levels, plan.output.name, loss_lines=loss_lines)
 
 
-def _sources(plan: RenderPlan, context: RenderContext) -> LevelInputs:
+def _sources(plan: RenderPlan, context: RenderContext, device_name: str) -> LevelInputs:
     settings = plan.settings
     origin = {
         **{name: str(getattr(settings, name)) for name in settings.names(style_cache=True)},
@@ -338,7 +344,7 @@ def _sources(plan: RenderPlan, context: RenderContext) -> LevelInputs:
         "terms": " ".join(settings.measured_terms),
         **{name: number for name, number in plan.identity["versions"].items() if name != "muralist"},
         "precision": context.precision,
-        "device": context.device.partition(":")[0],
+        "device": f"{context.device.partition(':')[0]} {device_name}",  # another model computes other last digits
     }
     init = init_pixels(settings, plan.content, plan.init, plan.network.mean)
     return LevelInputs(

@@ -230,7 +230,7 @@ def paint_tile(context: RenderContext, level: Level, tile: Tile, made: int, tune
     if window.guidance.is_empty:  # nothing is painted here
         before_it = context.folder.read(context.folder.sums(level, made, tile.index))
         _file(context, level, made + 1, tile, state, before_it)
-        return TileResult(tile.index, moved)
+        return TileResult(tile.index, moved, typical=False)
     tile_optimizer = _tile_optimizer(context, level, tuned)
     state, sums = tile_optimizer.paint(
         state,

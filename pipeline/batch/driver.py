@@ -192,8 +192,9 @@ class BatchDriver:
         elif key in self._duplicates:
             self._duplicates[key].append(item)
         else:
+            queued = BatchItem(item, settings, key, _megapixels(item, settings))
             self._duplicates[key] = []
-            return self._in_time(BatchItem(item, settings, key, _megapixels(item, settings)))
+            return self._in_time(queued)
         return None
 
     def _is_painted(self, item: Item, settings: Settings, identity: dict[str, Any]) -> bool:
@@ -238,10 +239,11 @@ class BatchDriver:
     def _paint(self, queued: BatchItem, cluster: Cluster) -> Sidecar:
         item, options = queued.item, self.options
         make_folder(item.output.parent)
-        check_output(item.output, overwrite=True)  # whether it may be replaced depends on the run folder
         restart = options.restart and queued.attempts == 1
+        begun = RunFolder.of(item.output, queued.settings.scratch).is_resumable(restart=restart)
+        check_output(item.output, overwrite=options.overwrite or (begun and not restart))
         with open_run(item.output, queued.settings.scratch, restart=restart, keep=options.keep_run) as folder:
-            overwrite = options.overwrite or folder.resumed
+            overwrite = options.overwrite or begun
             plan = plan_render(
                 item.content, item.styles, item.output, queued.settings, overwrite=overwrite, local_dir=folder.local_dir
             )

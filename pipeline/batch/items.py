@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import Never
 
@@ -225,9 +226,10 @@ def _refuse(error: OSError) -> Never:
 
 
 def _glob(path: Path, output: Path, text: str, wanted: Callable[[Path], bool]) -> list[Entry]:
-    fixed = next(number for number, part in enumerate(path.parts) if _MAGIC.search(part))
-    root = Path(*path.parts[:fixed])
-    pattern = "/".join((*path.parts[fixed:], *(["*"] if path.name == "**" else [])))
+    root = Path(*takewhile(lambda part: not _MAGIC.search(part), path.parts))
+    while os.path.isdir(further := root / path.relative_to(root).parts[0]):  # a folder with brackets in its name
+        root = further
+    pattern = "/".join((*path.relative_to(root).parts, *(["*"] if path.name == "**" else [])))
     try:
         found = [hit for hit in root.glob(pattern) if wanted(hit) and not _is_hidden(hit.relative_to(root).parent)]
     except ValueError as error:  # such as a**, up to Python 3.12

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..errors import OutputError
 from ..storage.run_folder import RunFolder
@@ -10,6 +10,9 @@ from .identity import difference
 from .run_state import RunState
 
 FORMAT = 5  # to be raised when the files of a run folder mean something else
+# Settings of the identity that may be put otherwise when resuming: what they come to is in the state, and compared when
+# the workers are known.
+_COMPARED_LATER: Final = {"device": None, "precision": None}
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,11 @@ class Journal:
         found = self.folder.read_journal()
         if found is None or found["finished"]:
             return RunState()
-        before = {**found["identity"], "run folder": found["format"]}
-        differs = difference(before, {**self.identity, "run folder": FORMAT})
+        before, now = (
+            {**identity, "settings": {**identity["settings"], **_COMPARED_LATER}}
+            for identity in (found["identity"], self.identity)
+        )
+        differs = difference(before | {"run folder": found["format"]}, now | {"run folder": FORMAT})
         if differs:
             raise OutputError(
                 f"{self.output}: an interrupted run of this painting had other inputs or settings: {differs}; rerun "

@@ -123,7 +123,7 @@ class LivePicture(Relay):
             self._version += 1
         super().show_canvas(level, made)
         if self.board.stopping:
-            os.kill(os.getpid(), signal.SIGINT)  # to the process: in a batch this is not its first thread
+            self.board.end_command()
 
     def ends_level(self, level: Level) -> bool:
         """Whether the rest of a level is to be left out."""
@@ -209,6 +209,7 @@ class Board:
     def __init__(self, title: str, total: int = 1) -> None:
         self.title, self.total = printable(title), total
         self.budget, self.pages, self.stopping = Budget(), set[int](), False
+        self._ending = threading.Lock()  # held from when the command was told to end
         self.workers: Cluster | None = None
         self.pictures: dict[int, LivePicture] = {}
         self._results: Counter[str] = Counter()
@@ -228,6 +229,13 @@ class Board:
     def tell(self, result: Result) -> None:
         """Count a picture of a batch that ended."""
         self._results[result.status] += 1
+
+    def end_command(self) -> None:
+        """End the command as Ctrl-C does, or as a kill does where Ctrl-C is ignored; once: others may paint on."""
+        if self._ending.acquire(blocking=False):
+            ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            # To the process: in a batch this is not its first thread.
+            os.kill(os.getpid(), signal.SIGTERM if ignored else signal.SIGINT)
 
     def state(self) -> dict[str, Any]:
         """All that changes, as plain values."""

@@ -17,6 +17,7 @@ from ..output_files import check_place
 from ..pictures.array_file import allocator_in
 from ..pictures.masks import read_mask
 from ..pictures.reading import read_picture
+from ..render_plan import sidecar_path
 from ..settings import Settings
 from ..storage.run_folder import open_run
 from ..workers.machine import budget, machine_memory
@@ -117,9 +118,10 @@ def write_report(
 
 
 def is_fresh(painting: Path) -> bool:
-    """Say whether a picture has a page that was written after it."""
+    """Say whether a picture has a page newer than itself, which may have its photograph's times, and its sidecar."""
     try:
-        return report_path(painting).stat().st_mtime_ns >= painting.stat().st_mtime_ns
+        page = report_path(painting).stat().st_mtime_ns
+        return all(page >= file.stat().st_mtime_ns for file in (painting, sidecar_path(painting)) if file.exists())
     except OSError:
         return False
 

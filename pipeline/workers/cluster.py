@@ -145,6 +145,8 @@ class Cluster(LoopThread):
             Seconds that each call takes at most on the slowest machine. A worker that takes far longer is not waited
             for; where it is one of our own, it is killed and started again.
 
+        A result may have an attribute `typical`: False where no other call should be expected to end as soon.
+
         Raises
         ------
         ClusterError
@@ -176,7 +178,9 @@ class Cluster(LoopThread):
             await self._open(stack)
             self._opened.set_result(None)
             while not self._stopping.is_set():  # what is awaited below may swallow that this was cancelled
+                before = time.monotonic()
                 await asyncio.sleep(POLL_SECONDS)
+                self._dispatch.forgive(time.monotonic() - before - POLL_SECONDS)
                 try:
                     await self._poll()
                 except OSError:
@@ -386,7 +390,7 @@ class Cluster(LoopThread):
         except Exception as raised:
             error = raised
         del self._tasks[run]
-        if self._dispatch.finish(run):
+        if self._dispatch.finish(run, typical=getattr(result, "typical", True)):
             self._answer(run.call.batch, result, error)
         self._dispatch.fill()
 

@@ -15,6 +15,7 @@ from ..storage.store import Store
 from .machine import cpu_name
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
+OWN_THREADS = torch.get_num_threads()  # of this process, before anybody asked for others
 NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 
 
@@ -63,9 +64,9 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def use_threads(count: int) -> None:
-    """Let torch use so many threads in this process; dask starts workers with one."""
-    torch.set_num_threads(count)
+def use_threads(count: int | None) -> None:
+    """Let torch use so many threads in this process; None: as many as when it started, one in a worker of dask's."""
+    torch.set_num_threads(count or OWN_THREADS)
 
 
 def choose_algorithms(fast: bool) -> None:

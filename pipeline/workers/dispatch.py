@@ -7,7 +7,8 @@ another has not begun, and runs again what takes another far too long; the first
 are pure and write whole files of the same bytes. A worker idles while any of its threads does.
 
 How long a call should take is known from others of its map; before one of them has ended, from earlier calls of the
-same task; and before one of those has, from a limit that holds on the slowest machine.
+same task; and before one of those has, from a limit that holds on the slowest machine. Where calls have such limits,
+they are compared by what share of them they took: one may have a hundred times as much to do as another.
 
 Not safe in threads: one thread owns a `Dispatch`.
 """
@@ -38,12 +39,13 @@ class Batch:
     ----------
     priority : int
         Calls with a lower number are served first.
-    seconds : list of float
-        How long finished calls took.
+    seconds, shares : list of float
+        How long finished calls took; what shares of their limits, where they have one.
     """
 
     priority: int = 0
     seconds: list[float] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -159,17 +161,18 @@ class Dispatch:
         for run in [run for runs in self._runs.values() for run in runs if run.call.batch is batch]:
             self._close(run.call)
 
-    def finish(self, run: Run) -> bool:
-        """Note that a run has ended; return whether its result is wanted."""
+    def finish(self, run: Run, *, typical: bool = True) -> bool:
+        """Note that a run has ended, and whether others should take as long; return whether its result is wanted."""
         if run not in self._runs.get(run.worker, ()):
             return False
         self._remove(run)
         if not run.call.open:
             return False
-        if run.since is not None:
+        if run.since is not None and typical:
             seconds = self._clock() - run.since
             run.call.batch.seconds.append(seconds)
             if run.call.limit < inf:
+                run.call.batch.shares.append(seconds / run.call.limit)
                 self._paces[run.call.task].append(seconds / run.call.limit)
         self._close(run.call)
         return True
@@ -239,6 +242,11 @@ class Dispatch:
                 return run.call, other
         return None
 
+    def forgive(self, seconds: float) -> None:
+        """Do not count a time in which nobody watched: the whole command, workers and all, may have been suspended."""
+        for run in (run for runs in self._runs.values() for run in runs):
+            run.since = None if run.since is None else min(self._clock(), run.since + seconds)
+
     def overdue(self) -> list[str]:
         """Workers that have been at work on something for so long that they will hardly end it."""
         now = self._clock()
@@ -250,12 +258,11 @@ class Dispatch:
 
     def _patience(self, call: Call) -> float:
         """Seconds until a call counts as stuck: more each time a worker was lost with it, for it may just be long."""
-        if call.batch.seconds:
-            usual = PATIENCE * median(call.batch.seconds)
-        elif call.limit < inf and self._paces[call.task]:
-            usual = PATIENCE * median(self._paces[call.task]) * call.limit
+        if call.limit < inf:
+            shares = call.batch.shares or self._paces[call.task]
+            usual = call.limit * (PATIENCE * median(shares) if shares else 1)
         else:
-            usual = call.limit
+            usual = PATIENCE * median(call.batch.seconds) if call.batch.seconds else inf
         return float(max(PATIENCE_SECONDS, usual) * 2**call.losses)
 
     def _start(self, call: Call, worker: str) -> None:

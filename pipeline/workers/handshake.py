@@ -25,8 +25,7 @@ def handshake(
 
     if settings.scheduler is None:  # our own processes leave Ctrl-C to the driver
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if threads is not None:
-        devices.use_threads(threads)
+    devices.use_threads(threads)
     devices.choose_algorithms(settings.fast)
     set_cache_limit(budget(settings) // 2 // neighbors)
     facts = devices.worker_facts(store, requirements.name, str(requirements.weights.local_path), device)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import psutil
 
+from ..errors import DeviceError
 from ..settings import Settings
 
+SMI_SECONDS = 30  # that the driver of a GPU is given to answer
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of the container this process runs in; "max" for none
 
 
@@ -66,10 +68,16 @@ def gpu_memory(gpus: Sequence[str]) -> int | None:
 
 
 def _nvidia_smi(*query: str) -> list[str]:
-    """What NVIDIA's driver answers, word by word; nothing without one."""
+    """What NVIDIA's driver answers, word by word; nothing without one. Raises `DeviceError` if it does not answer."""
     if shutil.which("nvidia-smi") is None:
         return []
-    found = subprocess.run(["nvidia-smi", *query], capture_output=True, text=True, timeout=30, check=False)
+    try:
+        found = subprocess.run(["nvidia-smi", *query], capture_output=True, text=True, timeout=SMI_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DeviceError(
+            f"nvidia-smi did not answer within {SMI_SECONDS} s, wanted to know which GPUs there are; see whether it "
+            "works by itself, or paint with --device cpu"
+        ) from error
     return found.stdout.split() if found.returncode == 0 else []
 
 

@@ -1,7 +1,9 @@
 """Standard output and error that are full, closed or not read to the end."""
 
+import os
 import shlex
 import subprocess
+import sys
 
 import pytest
 from pictures import MURALIST, TINY, assignments
@@ -33,6 +35,30 @@ def test_streams_that_break_stop_no_painting(folder, scheduler, command, streams
     assert (done.returncode, done.stderr) == (0, "")
     with Image.open(folder / ("out.png" if command == "render" else "out/photo.png")) as picture:
         picture.load()
+
+
+@pytest.mark.integration
+def test_names_that_standard_output_does_not_know_are_escaped():
+    """A result with a name in letters of another alphabet is printed all the same."""
+    script = "from muralist.program import _keep_streams, print_result; _keep_streams(); print_result('\\u7d75.png')"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (b"\\u7d75.png\n", b"")
+
+
+@pytest.mark.integration
+def test_processes_that_are_started_get_no_file_for_a_closed_stream():
+    """Otherwise the first file of a worker would get the number of its standard error."""
+    script = (
+        "from muralist.program import _keep_streams; import subprocess, sys; _keep_streams(); "
+        "sys.exit(subprocess.call([sys.executable, '-c', 'import os; os.fstat(1); os.fstat(2)'], close_fds=False))"
+    )
+    words = shlex.join([sys.executable, "-c", script])
+    assert subprocess.run(["bash", "-c", f"{words} >&- 2>&-"], check=False).returncode == 0
 
 
 @pytest.mark.integration

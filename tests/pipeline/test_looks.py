@@ -14,6 +14,9 @@ from muralist.pipeline import looks as module
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.looks import LOOKS, Look, paint_looks
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.records.journal import Journal
+from muralist.pipeline.records.run_state import RunState
+from muralist.pipeline.storage.run_folder import open_run
 
 pytestmark = pytest.mark.integration
 
@@ -42,6 +45,18 @@ def test_a_page_shows_what_was_painted(few, scheduler, tmp_path):
         *("--set", "strength=0.2"),
     ]
     assert paint_looks(content, [style], tmp_path / "out", scheduler=scheduler, device="cpu")[0] == page
+
+
+def test_what_was_interrupted_does_not_stop_another_style(few, scheduler, tmp_path):
+    """Looks in the same folder are of the pictures that were named last."""
+    content, style = save(tmp_path / "photo.png", photograph()), save(tmp_path / "style.png", painting())
+    output = tmp_path / "out" / "strength-0.2.jpg"
+    output.parent.mkdir()
+    with open_run(output, None, keep=True) as folder:
+        Journal(folder, output, {"styles": [["another"]], "settings": {}}).write(RunState(device="cpu"))
+    failures = paint_looks(content, [style], tmp_path / "out", scheduler=scheduler, device="cpu")[1]
+    assert [failure.partition(":")[0] for failure in failures] == ["none"]
+    assert output.is_file()
 
 
 def test_all_looks_have_settings_that_are_good():

@@ -20,7 +20,7 @@ from muralist.model.graphs import Graphs
 from muralist.model.weight_files import find_weights
 from muralist.pipeline import strength, tasks
 from muralist.pipeline.context import RenderContext
-from muralist.pipeline.errors import ClusterError, DeviceMemoryError
+from muralist.pipeline.errors import DeviceError, DeviceMemoryError
 from muralist.pipeline.levels import Level, plan_levels
 from muralist.pipeline.painting import RenderDriver
 from muralist.pipeline.prepare_level import LevelInputs, StyleSource
@@ -378,7 +378,7 @@ def test_another_device_does_not_go_on(whole, tmp_path, now):
     cut_short(output, InProcess(after(20)))
     workers = InProcess()
     words = rf"cpu in float32, .* {now.get('device', 'cpu')} in {now.get('precision', 'float32')}; .*--restart"
-    with pytest.raises(ClusterError, match=words):
+    with pytest.raises(DeviceError, match=words):
         paint(output, workers, **now)
     assert workers.done == []
     assert_same(paint(output, InProcess()), whole.painted)

@@ -116,6 +116,14 @@ def test_a_glob_is_mirrored_below_its_fixed_part(pattern, names):
     assert [output for _, output in found(pattern)] == names
 
 
+def test_a_glob_below_a_folder_that_looks_like_one():
+    """A folder that is there is meant."""
+    touch("p [2024]/q[1]/a.jpg", "p [2024]/b.jpg")
+    assert found("p [2024]/*.jpg") == [("p [2024]/b.jpg", "b.jpg")]
+    assert found("p [2024]/q[1]/**") == [("p [2024]/q[1]/a.jpg", "a.jpg")]
+    assert found("p [2024]/*/*") == [("p [2024]/q[1]/a.jpg", "q[1]/a.jpg")]
+
+
 def test_a_file_that_looks_like_a_glob_is_a_file():
     """What is there is meant."""
     touch("a[1].jpg")

@@ -327,6 +327,7 @@ def test_a_bug_stops_no_other(archive, monkeypatch, logged, where):
 
     monkeypatch.setattr(module, where, wrong)
     done = archive.paint()
+    assert done.keys() == {"a.png", "sub/b.png", "sub/c.png"}
     assert done["sub/b.png"] == "done"
     wanted = {"paint_picture": ["a.png", "sub/c.png"], "read_size": ["a.png"], "copy_painting": ["sub/c.png"]}[where]
     failed = [name for name, status in done.items() if status == "failed"]

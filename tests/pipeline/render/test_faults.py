@@ -1,5 +1,6 @@
 """Scratch folders, full disks and files that vanish."""
 
+import errno
 import json
 import os
 import shutil
@@ -96,6 +97,20 @@ def test_a_folder_that_vanishes_is_said(paint, folder, monkeypatch):
     with pytest.raises(OutputError, match=r"out/.*--restart", check=having(FileNotFoundError)):
         paint("out/out.png", steps=[1])
     assert names(folder) == ["photo.png", "style.png"]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOTCONN, errno.ENODEV, errno.ETIMEDOUT])
+def test_a_file_system_that_goes_away_for_a_while(paint, folder, monkeypatch, number):
+    """One line says what to see to; then the same command resumes."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "run")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "score_seams", fail)
+        with pytest.raises(OutputError, match=rf"run: {os.strerror(number)}, .*rerun the command to resume"):
+            paint(steps=[1])
+    assert paint(steps=[1])["resumed"] == 1
 
 
 def test_a_disk_that_fills_up_at_the_end(paint, folder, monkeypatch):

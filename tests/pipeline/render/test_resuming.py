@@ -9,9 +9,10 @@ from pictures import contents, photograph, save
 from rendering import Render, names
 
 from muralist.pipeline import render as module
-from muralist.pipeline.errors import OutputError
+from muralist.pipeline.errors import DeviceError, OutputError
 from muralist.pipeline.painting import RenderDriver
 from muralist.pipeline.records.losses import LossRecord
+from muralist.pipeline.storage.run_folder import RunFolder
 
 pytestmark = pytest.mark.integration
 
@@ -81,8 +82,31 @@ def test_restart_begins_anew(paint, folder, monkeypatch):
     with pytest.raises(OutputError, match="--overwrite"):
         paint(seed=5, steps=[1], restart=True)
     assert (folder / "out.png").read_bytes() == b"precious"
+    assert (folder / ".out.png.muralist" / "journal.json").is_file()
     sidecar = paint(seed=5, steps=[1], restart=True, overwrite=True)
     assert (sidecar["resumed"], sidecar["settings"]["seed"]) == (0, 5)
+
+
+def test_restart_replaces_what_the_interrupted_run_wrote(paint, folder, monkeypatch):
+    """Its snapshots are in nobody's way."""
+    failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1], snapshot_every=1)
+    (folder / "out.png").unlink()
+    before = (folder / "out-000001.png").read_bytes()
+    paint(tv_weight=7, steps=[1], snapshot_every=1, restart=True)
+    assert (folder / "out-000001.png").read_bytes() != before
+
+
+def test_another_device_is_refused_with_what_resumes(paint, folder, monkeypatch):
+    """A run goes on only on what it was begun on; the flags that the message names lead there."""
+    failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1])
+    run = RunFolder.of(folder / "out.png", None)
+    journal = run.read_journal()
+    device, precision = (journal["course"][name] for name in ("device", "precision"))
+    run.write_journal(journal | {"course": journal["course"] | {"device": "cuda"}})
+    with pytest.raises(DeviceError, match=rf"begun on cuda .*--device cuda --precision {precision}, or .*--restart"):
+        paint(steps=[1])
+    run.write_journal(journal)
+    assert paint(steps=[1], device=device, precision=precision)["resumed"] == 1
 
 
 def test_the_run_folder_can_be_kept(paint, folder):

@@ -4,6 +4,8 @@ import http.client
 import io
 import json
 import logging
+import os
+import signal
 import threading
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -258,6 +260,18 @@ def test_buttons_end_a_level_or_the_command():
         assert board.stopping
         with pytest.raises(KeyboardInterrupt):
             paint_round(picture, 0, 1)
+        paint_round(picture, 0, 2)  # of another picture, while the command ends: nothing interrupts that
+
+
+def test_the_button_ends_a_command_that_ignores_ctrl_c(monkeypatch):
+    """A command in the background of a script ignores SIGINT; it gets SIGTERM."""
+    sent = []
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
+    monkeypatch.setattr(os, "kill", lambda process, number: sent.append((process, number)))
+    board = Board("b")
+    board.end_command()
+    board.end_command()
+    assert sent == [(os.getpid(), signal.SIGTERM)]
 
 
 def serve(port, host="127.0.0.1"):

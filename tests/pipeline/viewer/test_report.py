@@ -18,6 +18,7 @@ from muralist.cli import main
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render_plan import sidecar_path
 from muralist.pipeline.viewer import publish as module
 from muralist.pipeline.viewer import register
 from muralist.pipeline.viewer.report import report_path, tiles_path, viewed, write_report
@@ -313,6 +314,12 @@ def test_a_view_goes_when_it_ends(own):
     with viewed(own) as page:
         assert page == report_path(own)
     os.utime(own, ns=(0, report_path(own).stat().st_mtime_ns + 1))
+    with viewed(own) as page:
+        assert page != report_path(own)
+    os.utime(own, ns=(0, 0))  # of its photograph
+    with viewed(own) as page:
+        assert page == report_path(own)
+    os.utime(sidecar_path(own), ns=(0, report_path(own).stat().st_mtime_ns + 1))
     with viewed(own) as page:
         assert page != report_path(own)
 

@@ -83,11 +83,13 @@ def resolve_error(device: str) -> str:
 
 
 def test_torch_gets_its_threads(monkeypatch):
-    """As many as the worker was given."""
+    """As many as the worker was given; otherwise as many as it had before anybody asked for others."""
     given = []
     monkeypatch.setattr(torch, "set_num_threads", given.append)
+    monkeypatch.setattr(devices, "OWN_THREADS", 5)
     use_threads(3)
-    assert given == [3]
+    use_threads(None)
+    assert given == [3, 5]
 
 
 @pytest.mark.parametrize("fast", [False, True])

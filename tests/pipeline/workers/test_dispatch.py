@@ -33,10 +33,10 @@ class Floor:
         """What a worker was given and has not ended, in order."""
         return [run.call for run in self.dispatch._runs[worker]]
 
-    def end(self, worker: str, seconds: float = 1.0) -> bool:
+    def end(self, worker: str, seconds: float = 1.0, *, typical: bool = True) -> bool:
         """Let a worker end what it is at work on; whether that was wanted."""
         self.now += seconds
-        wanted = self.dispatch.finish(self.dispatch._runs[worker][0])
+        wanted = self.dispatch.finish(self.dispatch._runs[worker][0], typical=typical)
         self.dispatch.fill()
         return wanted
 
@@ -212,6 +212,43 @@ def test_a_call_without_neighbors_is_not_waited_for_without_end():
     floor.now += 1
     floor.dispatch.fill()
     assert len(floor.held("b")) == 1
+
+
+def test_one_call_may_have_a_hundred_times_as_much_to_do_as_another():
+    """Calls of a map are compared by what share of their limits they took."""
+    floor = Floor("a", "b")
+    batch = Batch()
+    small, large = Call(batch, ("measure",), None, 110), Call(batch, ("measure",), None, 18060)
+    floor.dispatch.add([small, large])
+    floor.dispatch.fill()
+    assert floor.end("a", 1)
+    floor.now += 61
+    floor.dispatch.fill()
+    assert (floor.held("a"), floor.dispatch.overdue()) == ([], [])
+
+
+def test_calls_that_had_nothing_to_do_say_nothing_about_others():
+    """Tiles of which a mask leaves nothing end at once; one that is painted is given its time."""
+    floor = Floor("a", "b")
+    calls = floor.add(Batch(), range(9), limit=600)
+    while floor.held("b"):
+        floor.end("b", 0.1, typical=False)
+    assert floor.held("a") == calls[:1]
+    floor.now += 599
+    floor.dispatch.fill()
+    assert (floor.held("b"), floor.dispatch.overdue()) == ([], [])
+    assert floor.end("a")
+
+
+def test_a_command_that_was_suspended_takes_no_worker_for_stuck():
+    """After Ctrl-Z and fg, everybody goes on where they were."""
+    floor = Floor("a", "b")
+    floor.add(Batch(), [None], limit=100)
+    floor.now += 3600
+    floor.dispatch.forgive(3590)
+    assert floor.dispatch.overdue() == []
+    floor.now += 191
+    assert floor.dispatch.overdue() == ["a"]
 
 
 def test_patience_grows_with_every_worker_that_was_lost():

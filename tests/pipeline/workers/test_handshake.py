@@ -29,7 +29,7 @@ def test_workers_are_made_ready(monkeypatch, tmp_path):
     assert terms.incompatibility(facts | terms.versions) is None
     did.clear()
     module.handshake(terms, Settings(memory="1GiB", scheduler="tcp://far:8786", fast=True), store, "cpu", None, 1)
-    assert did == {"hold": 512 << 20, "fast": True, "near": "cpu"}
+    assert did == {"threads": None, "hold": 512 << 20, "fast": True, "near": "cpu"}
     did.clear()
     module.handshake(terms, Settings(memory="1GiB"), store, "cuda:77", None, 1)  # which is not there
     assert "near" not in did

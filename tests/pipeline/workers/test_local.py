@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.errors import DeviceError, SettingsError
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers import local as module
 from muralist.pipeline.workers.local import WorkerLayout, local_shape
@@ -144,6 +144,18 @@ def test_the_driver_tells_the_gpus(monkeypatch, tmp_path, script, gpus):
     assert visible_gpus() == gpus
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     assert visible_gpus() == []
+
+
+def test_a_driver_that_hangs_is_told(monkeypatch, tmp_path):
+    """Painting on the processor instead would look as if the GPUs were slow."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("muralist.pipeline.workers.machine.SMI_SECONDS", 0.1)
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nexec sleep 10\n")
+    tool.chmod(0o755)
+    with pytest.raises(DeviceError, match=r"nvidia-smi .*--device cpu"):
+        visible_gpus()
 
 
 @pytest.mark.parametrize(
