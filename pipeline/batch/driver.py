@@ -258,7 +258,7 @@ class BatchDriver:
         return sidecar
 
     def _close(self, queued: BatchItem, done: Future[Sidecar]) -> list[BatchItem]:
-        """Tell what became of a picture; return it if it is to be tried again."""
+        """Tell what became of a picture; return it if it is to be tried again, or another one in its place."""
         error = done.exception()
         if error is None:
             result = _painted(queued, done.result())
@@ -269,7 +269,18 @@ class BatchDriver:
             return [replace(queued, attempts=queued.attempts + 1)]
         else:
             result = replace(_failed(queued.item, error), attempts=queued.attempts)
+            if isinstance(error, OutputError):  # which says nothing about other outputs
+                self._tell(result)
+                return self._instead_of(queued)
         self._end(queued.key, result)
+        return []
+
+    def _instead_of(self, queued: BatchItem) -> list[BatchItem]:
+        """Give the next of the pictures that wait for one, if there is one, to be painted in its place."""
+        if waiting := self._duplicates[queued.key]:
+            item = waiting.pop(0)
+            return [replace(queued, item=item, settings=self._settings_of(item), attempts=1)]
+        del self._duplicates[queued.key]
         return []
 
     def _end(self, key: str, result: Result) -> None:

@@ -27,7 +27,7 @@ from muralist.pipeline.batch import driver as module
 from muralist.pipeline.batch.driver import BatchOptions
 from muralist.pipeline.batch.run import run_batch
 from muralist.pipeline.console import LOG, LOSSES
-from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, SettingsError
+from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PictureError, SettingsError
 from muralist.pipeline.pictures.masks import Mask
 from muralist.pipeline.records.batch_report import Report
 from muralist.pipeline.records.losses import LossRecord, loss_line
@@ -463,20 +463,30 @@ def test_a_copy_does_not_take_the_place_of_an_interrupted_painting(archive, monk
     assert journal.read_bytes() == before
 
 
+def test_an_output_that_cannot_be_written_stops_no_other(archive):
+    """Of identical pictures, the next one is painted instead, and the others are copies of that."""
+    for name in ("sub/c.png", "sub/d.png"):
+        archive.add(name, 1)  # copies of a.png
+    (archive.out / "a.png").mkdir(parents=True)
+    done = archive.paint()
+    assert done == {"a.png": "failed", "sub/b.png": "done", "sub/c.png": "done", "sub/d.png": "copied"}
+    assert archive.paint()["a.png"] == "failed"
+
+
 def test_copies_of_a_failure_fail(archive, before_painting):
     """It is not tried again for each of them."""
     attempts = []
 
     def act(name: str, *_: object) -> None:
         attempts.append(name)
-        raise OutputError("no room")
+        raise PictureError("no picture")
 
     before_painting(act)
     archive.add("c.png", 1)
     assert archive.paint("photos/a.png", "photos/c.png") == {"a.png": "failed", "c.png": "failed"}
     assert attempts == ["a.png"]
     row = archive.rows["c.png"]
-    assert (row["input"], row["reason"], row["error"]) == (str(archive.photos / "c.png"), "no room", "OutputError")
+    assert (row["input"], row["reason"], row["error"]) == (str(archive.photos / "c.png"), "no picture", "PictureError")
     assert row["same_as"] == "a.png"
 
 
