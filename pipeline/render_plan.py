@@ -124,9 +124,7 @@ def plan_render(
     SettingsError, PictureError, OutputError, UnknownNetworkError, UnknownLayerError, WeightsError, TilingError
         With what was found, what was wanted, and what to do.
     """
-    _check_weights(settings)
-    network = architecture(settings.network)
-    network.check_layers(settings.layers)
+    network = network_of(settings)
     depth = None if settings.bit_depth == "auto" else settings.bit_depth
     profile = None if settings.profile == KEEP else output_profile(settings.profile, None)
     check_output(output, overwrite=overwrite, bit_depth=depth, icc=profile)
@@ -288,6 +286,14 @@ def _check_pdf(output: Path, settings: Settings, sheet: Sheet) -> None:
             "use --pdf-image lossless",
             path=output,
         )
+
+
+def network_of(settings: Settings) -> Architecture:
+    """Give the network that is to measure what counts. Raises what `plan_render` does for settings that it cannot."""
+    _check_weights(settings)
+    network = architecture(settings.network)
+    network.check_layers(settings.layers)
+    return network
 
 
 def painted_part(photograph: Picture, target: TargetSize, folder: Path | None) -> Picture:

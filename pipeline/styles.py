@@ -174,25 +174,27 @@ def read_styles(
     """
     if not settings.active_style_layers:
         return ()
-    shares, count = _shares(settings, len(files)), len(files)
+    return tuple(
+        _style(path, spec, share / len(pictures), photograph, settings, network)
+        for pictures, (share, spec) in zip(files, style_specs(settings, len(files)), strict=True)
+        for path in pictures
+    )
+
+
+def style_specs(settings: Settings, count: int) -> list[tuple[float, RegionSpec]]:
+    """Give the share of each of so many styles, and what is asked of it.
+
+    Raises `SettingsError` if there is no style, or the settings do not match the styles.
+    """
+    shares = _shares(settings, count)
     scales, masks, widths, strokes = (
         _for_each(name, getattr(settings, name) or (None,), count)
         for name in ("style_scale", "style_mask", "style_width", "stroke")
     )
-    return tuple(
-        _style(
-            path,
-            RegionSpec("", "", scale, style_mask=mask, width=width, stroke=stroke),
-            share / len(pictures),
-            photograph,
-            settings,
-            network,
-        )
-        for pictures, share, scale, mask, width, stroke in zip(
-            files, shares, scales, masks, widths, strokes, strict=True
-        )
-        for path in pictures
-    )
+    return [
+        (share, RegionSpec("", "", scale, style_mask=mask, width=width, stroke=stroke))
+        for share, scale, mask, width, stroke in zip(shares, scales, masks, widths, strokes, strict=True)
+    ]
 
 
 def read_region_styles(

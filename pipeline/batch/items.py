@@ -90,7 +90,7 @@ def find_items(
         If an input names nothing, or a manifest cannot be understood.
     """
     form = Template(template or (WITH_STYLE if each_style else DEFAULT))
-    shared = [(style,) for style in styles] if each_style and styles else [tuple(styles)]
+    shared = shared_styles(styles, each_style=each_style)
     wanted = [
         (entry, chosen)
         for text in inputs
@@ -110,6 +110,11 @@ def find_items(
         )
         for number, (entry, chosen) in enumerate(wanted, 1)
     ]
+
+
+def shared_styles(styles: Sequence[Path], *, each_style: bool) -> list[tuple[Path, ...]]:
+    """List what every picture that has no styles of its own is painted after, once in each."""
+    return [(style,) for style in styles] if each_style and styles else [tuple(styles)]
 
 
 def find_unsupported(inputs: Sequence[str], output: Path) -> list[Path]:

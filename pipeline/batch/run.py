@@ -18,9 +18,10 @@ from ..viewer.server import LOCAL, open_live
 from ..workers.local import check_main
 from ..workers.machine import budget
 from .collisions import check_collisions
+from .command import check_command
 from .deadline import Deadline
 from .driver import BatchDriver, BatchOptions
-from .items import find_doubles, find_items, find_unsupported, told_unsupported
+from .items import find_doubles, find_items, find_unsupported, shared_styles, told_unsupported
 from .manifest import is_manifest
 from .masks import with_own_masks
 from .pairs import RawPairs, told_doubles
@@ -136,6 +137,7 @@ def run_batch(
         inputs, styles, output, preset=options.preset, template=name, each_style=each_style, raw_pairs=raw_pairs
     )
     settings = load_settings(options.preset, options.flags, options.assignments)
+    check_command(items, shared_styles(styles, each_style=each_style), settings)
     items = with_own_masks(items, settings)
     manifests = filter(is_manifest, map(Path, inputs))
     check_collisions(items, options.settings_of, output / REPORT, manifests, pages=options.report)

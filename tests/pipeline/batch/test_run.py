@@ -23,6 +23,8 @@ from pictures import TINY, contents, painting, photograph, save
 from rendering import render
 
 from muralist.cli import main
+from muralist.errors import MuralistError
+from muralist.model.errors import UnknownNetworkError, WeightsError
 from muralist.pipeline.batch import driver as module
 from muralist.pipeline.batch.driver import BatchOptions
 from muralist.pipeline.batch.run import run_batch
@@ -114,8 +116,8 @@ def test_pictures_of_other_formats_are_told_and_listed(tmp_path: Path, caplog: p
     for name in ("broken.png", "c.tga", "sub/d.TGA", "e.exr"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(b"no picture")
-    out = tmp_path / "out"
-    report = run_batch([str(tmp_path / "photos")], [tmp_path / "s.png"], out, BatchOptions(flags=SMALL))
+    out, style = tmp_path / "out", save(tmp_path / "s.png", painting())
+    report = run_batch([str(tmp_path / "photos")], [style], out, BatchOptions(flags=SMALL))
     assert "left out: 2 .tga, 1 .exr; convert them to JPEG, PNG or TIFF" in caplog.messages
     rows = [json.loads(line) for line in (out / "report.jsonl").read_text().splitlines()]
     found = [(row["status"], Path(row["input"]).name) for row in rows]
@@ -706,3 +708,35 @@ def test_a_page_of_somebody_else_stops_a_batch_before_it_begins(archive: Archive
     with pytest.raises(OutputError, match=r"report\.html: .*muralist"):
         archive.paint(report=True)
     assert os.listdir(archive.out) == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("styles", "settings", "error", "facts"),
+    [
+        (["nosuch.png"], {}, PictureError, "nosuch.png"),
+        (["photos"], {"regions": ["sky.png=nosuch.jpg"]}, PictureError, "nosuch.jpg"),
+        (["style.png"], {"protect": "nosuch.png"}, PictureError, "nosuch.png"),
+        (["style.png"], {"init": "nosuch.png"}, PictureError, "nosuch.png"),
+        (["style.png"], {"profile": "nosuch.icc"}, SettingsError, "nosuch.icc"),
+        (["style.png"], {"style_scale": "1,2"}, SettingsError, "style_scale"),
+        (["style.png"], {"network": "compakt"}, UnknownNetworkError, "compakt"),
+        (["style.png"], {"weights": "nosuch.pth"}, WeightsError, "nosuch.pth"),
+        ([], {}, SettingsError, "--style"),
+    ],
+)
+def test_what_is_wrong_with_the_command_stops_it_once(
+    archive: Archive, styles: list[str], settings: dict[str, Any], error: type[MuralistError], facts: str
+) -> None:
+    """Not once for every photograph, and before anything is written."""
+    with pytest.raises(error, match=facts):
+        archive.paint(styles=styles, **settings)
+    assert not archive.out.exists()
+
+
+def test_what_a_manifest_says_fails_its_picture(archive: Archive) -> None:
+    """The command need not have a style if every line has one; masks by templates belong to one photograph each."""
+    lines = [{"style": "style.png"}, {"style": "nosuch.png", "output": "b.png"}]
+    text = "".join(json.dumps({"content": "photos/a.png", **line}) + "\n" for line in lines)
+    (archive.folder / "list.jsonl").write_text(text)
+    assert archive.paint("list.jsonl", styles=()) == {"photos/a.png": "done", "b.png": "failed"}
+    assert archive.paint("list.jsonl", styles=(), protect="{stem}.mask.png", overwrite=True)["photos/a.png"] == "skipped"
