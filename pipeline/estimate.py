@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..model.registry import PUBLISHED
+from .arguments import checked
 from .bench import speed_here
 from .forecast import level_seconds
 from .lengths import mm_of
@@ -18,6 +19,7 @@ from .words import counted, gib
 from .workers.local import local_shape
 
 
+@checked
 def plan(
     photo: str | Path,
     style: str | Path | Sequence[str | Path],

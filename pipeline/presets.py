@@ -9,7 +9,6 @@ command-line flags, ``--set`` assignments. Whatever is wrong is a `SettingsError
 import errno
 import os
 import re
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +16,17 @@ from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from ..model.architecture import ARCHITECTURES
-from ..model.errors import choices, did_you_mean
+from ..model.errors import choices
+from .arguments import checked
+from .complaints import one_line, short, told
 from .errors import SettingsError
 from .region_specs import FACES
 from .settings import Settings, exclusion, warn_of_old_name
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much
-MAX_PROBLEMS: Final = 20  # that are told at once
 MAX_DEPTH: Final = 8  # settings need 3; the limit is for files made to exhaust the reader
 
 # The later of these to be set takes the others' place: a flag --size must beat a preset's print_size.
@@ -68,6 +67,7 @@ def preset_text(preset: str) -> str:
     return _read(_find(preset))
 
 
+@checked
 def load_settings(
     preset: str = "default",
     overrides: Mapping[str, object] | None = None,
@@ -139,7 +139,7 @@ def _for(network: object, layer: _Layer) -> list[_Layer]:
     """A preset's settings, and on top of them those that it has for one network only."""
     entry = layer.pop("for_network", _Entry({}))
     if not isinstance(entry.value, dict) or not all(isinstance(part, dict) for part in entry.value.values()):
-        got = f"{entry.place}: for_network: got {_short(entry.value)}"
+        got = f"{entry.place}: for_network: got {short(entry.value)}"
         raise SettingsError(f"{got}, wanted networks with settings each, such as {{compact: {{style_weight: 20}}}}")
     for name in entry.value:
         if name not in ARCHITECTURES:
@@ -157,12 +157,12 @@ def _check_harmless(layers: Iterable[_Layer]) -> None:
         for key, entry in layer.items():
             if key in Settings.names(scope="machine") and entry.value not in (None, Settings.model_fields[key].default):
                 raise SettingsError(
-                    f"{entry.place}: {key}: got {_short(entry.value)} in a preset, where it is not allowed; use its "
+                    f"{entry.place}: {key}: got {short(entry.value)} in a preset, where it is not allowed; use its "
                     f"flag or --set {key}=..."
                 )
             if key in Settings.names(scope="picture") and entry.value not in (None, FACES):
                 raise SettingsError(
-                    f"{entry.place}: {key}: got {_short(entry.value)} in a preset, but masks belong to one picture; "
+                    f"{entry.place}: {key}: got {short(entry.value)} in a preset, but masks belong to one picture; "
                     "name them on the command line or in a manifest"
                 )
 
@@ -183,7 +183,7 @@ def _check_exclusive(layers: Iterable[_Layer]) -> None:
 def _extended(extends: _Entry, chain: list[Path]) -> Path:
     """Preset named by an ``extends`` line; a path counts from the folder of the file it stands in."""
     if not isinstance(extends.value, str):
-        raise SettingsError(f"{extends.place}: extends: got {_short(extends.value)}, wanted the name of a preset")
+        raise SettingsError(f"{extends.place}: extends: got {short(extends.value)}, wanted the name of a preset")
     try:
         path = _find(extends.value, chain[-1].parent)
     except SettingsError as error:
@@ -295,9 +295,9 @@ def _load(text: str, source: str, *, numbered: bool = True) -> tuple[yaml.Node |
         return node, None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if numbered and error.problem_mark else ""
-        raise SettingsError(_one_line(f"{source}{line}: cannot be read as YAML: {error.problem}")) from None
+        raise SettingsError(one_line(f"{source}{line}: cannot be read as YAML: {error.problem}")) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of thousands of digits
-        raise SettingsError(_one_line(f"{source}: cannot be read as YAML: {error}")) from None
+        raise SettingsError(one_line(f"{source}: cannot be read as YAML: {error}")) from None
 
 
 def _parse(text: str, source: str) -> _Layer:
@@ -306,7 +306,7 @@ def _parse(text: str, source: str) -> _Layer:
     if node is None or values is None:
         return {}
     if not isinstance(node, yaml.MappingNode):
-        raise SettingsError(f"{source}:{_line(node)}: got {_short(values)}, wanted lines of the form 'key: value'")
+        raise SettingsError(f"{source}:{_line(node)}: got {short(values)}, wanted lines of the form 'key: value'")
     return {key.value: _Entry(values[key.value], f"{source}:{_line(key)}") for key, _ in node.value}
 
 
@@ -355,37 +355,11 @@ def _with_new_names(layer: _Layer) -> _Layer:
 
 
 def _validated(entries: _Layer) -> Settings:
+    def place(key: str) -> str:
+        entry = entries.get(key) or entries.get(_BLAME.get(key, ""))
+        return f"{entry.place}: " if entry and entry.place else ""
+
     try:
         return Settings.model_validate({key: entry.value for key, entry in entries.items()})
     except ValidationError as error:
-        problems = [_located(details, entries) for details in error.errors(include_url=False)]
-        more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
-        raise SettingsError("; ".join(problems[:MAX_PROBLEMS] + more)) from None
-
-
-def _located(details: ErrorDetails, entries: _Layer) -> str:
-    """One problem with its place: ``draft.yaml:4: tile: got 12, wanted ...``."""
-    key = str(details["loc"][0])
-    entry = entries.get(key) or entries.get(_BLAME.get(key, ""))
-    place = f"{entry.place}: " if entry and entry.place else ""
-    return _one_line(f"{place}{'.'.join(map(str, details['loc']))}: {_explained(details)}")
-
-
-def _explained(details: ErrorDetails) -> str:
-    """pydantic's message in the words of all our messages."""
-    if details["type"] == "extra_forbidden":
-        return ", ".join(filter(None, ["unknown key", did_you_mean(str(details["loc"][0]), Settings.model_fields)]))
-    if details["type"] == "value_error":  # worded by ourselves
-        return details["msg"].removeprefix("Value error, ")
-    if details["type"].startswith("byte_size"):
-        return f"got {_short(details['input'])}, wanted bytes, with a unit or not, such as 128MB or 4GiB"
-    complaint = details["msg"].replace("Input should be", "wanted", 1)
-    return f"got {_short(details['input'])}, {complaint[0].lower()}{complaint[1:]}"
-
-
-def _short(value: object) -> str:
-    return reprlib.repr(value)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+        raise SettingsError(told(error, Settings.model_fields, place)) from None

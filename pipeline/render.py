@@ -17,6 +17,7 @@ import numpy as np
 import PIL.Image
 from platformdirs import user_cache_path
 
+from .arguments import checked
 from .console import LOG
 from .context import RenderContext
 from .errors import OutputError, PipelineError
@@ -101,6 +102,7 @@ class RenderResult:
         return PIL.Image.fromarray(eight_bits(read_picture(self.output).pixels[:]))
 
 
+@checked
 def render(
     photo: str | Path,
     style: str | Path | Sequence[str | Path],

@@ -5,10 +5,12 @@ that the settings written beside a painting are the ones it was made with.
 """
 
 import warnings
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
+from .complaints import told
+from .errors import SettingsError
 from .lengths import MAX_DPI, MAX_SIDE_PX, check_sides
 from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, WithRoles, machine_setting, setting
 from .setting_types import (
@@ -50,9 +52,9 @@ from .setting_types import (
 MOST_PROCESSES: Final = 1024  # and threads, whatever machine it is; see also `muralist.pipeline.workers.local`
 
 
-def warn_of_old_name(name: str, new: str, value: object, place: str = "") -> None:
+def warn_of_old_name(name: str, new: str, value: object, place: str = "", *, stacklevel: int = 4) -> None:
     """Tell as a `FutureWarning` that a setting has another name now."""
-    warnings.warn(f"{place}{name} is called {new} now; write {new}: {value}", FutureWarning, stacklevel=4)
+    warnings.warn(f"{place}{name} is called {new} now; write {new}: {value}", FutureWarning, stacklevel=stacklevel)
 
 
 def exclusion(name: str, other: str) -> str:
@@ -85,11 +87,21 @@ class Settings(WithRoles):
 
     Raises
     ------
-    pydantic.ValidationError
-        Naming every field that is wrong. `muralist.pipeline.presets.load_settings` rewords it.
+    SettingsError
+        Naming every field that is wrong. `model_validate` raises pydantic's own `ValidationError` instead.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    if not TYPE_CHECKING:  # type checkers know the arguments from the fields
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise SettingsError(told(error, type(self).model_fields)) from None
+
+        __init__.__pydantic_base_init__ = True  # or `model_validate` would call it
 
     network: Text = setting(
         "compact",
@@ -596,7 +608,7 @@ class Settings(WithRoles):
         for name, value in values.items():
             new = cls.new_name(name, value)
             if new != name:
-                warn_of_old_name(name, new, value)
+                warn_of_old_name(name, new, value, stacklevel=5)
             if new in found:
                 raise ValueError(f"{new} is given twice, also by its old name, wanted it once")
             found[new] = value

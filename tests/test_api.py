@@ -1,5 +1,6 @@
 """What `import muralist` gives."""
 
+import inspect
 import json
 import multiprocessing
 import subprocess
@@ -64,6 +65,50 @@ def test_a_batch_gives_its_report(paths, scheduler, tmp_path):
     assert json.loads(line)["status"] == "done"
     with Image.open(tmp_path / "painted" / "photo.png") as picture:
         assert picture.size == (128, 96)
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "named", "name"),
+    [
+        ("Settings", (), {"sise": 3}, "sise: .*'size'"),
+        ("Settings", (), {"size": "300px", "strength": 2}, "strength: .*2.*size: .*300px"),
+        ("load_settings", (5,), {}, "preset: .*5.*str"),
+        ("load_settings", ("draft", "size=3"), {}, "overrides: .*size=3"),
+        ("load_settings", ("draft", {}, "size=3"), {}, "assignments: .*size=3"),
+        *(
+            (call, arguments, named, name)
+            for call in ("render", "plan", "render_batch")
+            for arguments, named, name in (
+                (("p", "s", "o", {"size": 100}), {}, "settings: .*100.*Settings"),
+                (("p", "s", "o", "draft"), {}, "settings: .*draft"),
+                (("p", None, "o"), {}, "style: .*None.*Path"),
+                (("p", ["s", 3], "o"), {}, "style: .*3"),
+                (("p", "s", 3), {}, "output: .*3"),
+                (("p", "s", "o"), {"overwrite": "no"}, "overwrite: .*no"),
+            )
+        ),
+        ("render", (["p", "q"], "s", "o"), {}, "photo: .*'p', 'q'"),
+        ("render", ("p", "s", "o"), {"on_progress": 5}, "on_progress: .*5"),
+        ("render", ("p", "s", "o"), {"live": "8080"}, "live: .*8080"),
+        ("render_batch", ("p", "s", "o"), {"finish_by": 7}, "finish_by: .*7.*str"),
+        ("render_batch", ("p", "s", "o"), {"raw_pairs": "none"}, "raw_pairs: .*none.*'both'"),
+    ],
+)
+def test_wrong_arguments_are_expected_errors(call, arguments, named, name):
+    """Their names and values are told before anything is done."""
+    with pytest.raises(muralist.MuralistError, match=f"^{name}") as caught:
+        getattr(muralist, call)(*arguments, **named)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_arguments_that_are_not_there_are_type_errors():
+    """As of any function of Python; and the functions keep their own signatures and texts."""
+    with pytest.raises(TypeError, match="style"):
+        muralist.render("photo.jpg")
+    with pytest.raises(TypeError, match="sise"):
+        muralist.render("photo.jpg", "style.jpg", "out.jpg", sise=3)
+    assert list(inspect.signature(muralist.plan).parameters)[:4] == ["photo", "style", "output", "settings"]
+    assert "Parameters" in (muralist.render.__doc__ or "")
 
 
 def test_a_worker_that_imports_the_script_does_not_paint(paths, monkeypatch):

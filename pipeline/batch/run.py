@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from ..arguments import checked
 from ..console import PROGRESS
 from ..output_files import make_folder
 from ..presets import load_settings
@@ -29,6 +30,7 @@ from .pairs import RawPairs, told_doubles
 REPORT: Final = "report.jsonl"
 
 
+@checked
 def render_batch(
     photos: str | Path | Sequence[str | Path],
     style: str | Path | Sequence[str | Path],

@@ -2,11 +2,9 @@
 
 import pytest
 from complaints import complaint
-from pydantic import ValidationError
 
-from muralist.pipeline.presets import (
-    load_settings,
-)
+from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.presets import load_settings
 from muralist.pipeline.settings import Settings
 
 
@@ -55,7 +53,7 @@ def test_all_old_names_are_known():
 def test_an_old_name_beside_the_new_one(preset):
     """Which of them counts would be a guess."""
     assert "mine.yaml:2: color: given twice" in complaint(preset("color: style\ncolours: luminance\n"))
-    with pytest.raises(ValidationError, match="color"):
+    with pytest.raises(SettingsError, match="color"):
         Settings(**{"color": "style", "colours": "luminance"})
 
 

@@ -43,7 +43,7 @@ VALID = st.fixed_dictionaries(
 def complaint(**values):
     """Message of the one complaint about some values."""
     with pytest.raises(ValidationError) as caught:
-        Settings(**values)
+        Settings.model_validate(values)
     (details,) = caught.value.errors()
     return details["msg"]
 

@@ -739,4 +739,5 @@ def test_what_a_manifest_says_fails_its_picture(archive: Archive) -> None:
     text = "".join(json.dumps({"content": "photos/a.png", **line}) + "\n" for line in lines)
     (archive.folder / "list.jsonl").write_text(text)
     assert archive.paint("list.jsonl", styles=()) == {"photos/a.png": "done", "b.png": "failed"}
-    assert archive.paint("list.jsonl", styles=(), protect="{stem}.mask.png", overwrite=True)["photos/a.png"] == "skipped"
+    again = archive.paint("list.jsonl", styles=(), protect="{stem}.mask.png")
+    assert again == {"photos/a.png": "skipped", "b.png": "failed"}

@@ -1,0 +1,53 @@
+"""Arguments of the functions that `import muralist` gives, checked where they come in."""
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from functools import wraps
+from types import UnionType
+from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_origin
+
+from .complaints import one_line, short
+from .errors import SettingsError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Refuse arguments that are not of the types in a function's signature, as `SettingsError`."""
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def call(*args: P.args, **named: P.kwargs) -> R:
+        for name, value in signature.bind(*args, **named).arguments.items():
+            if not _suits(value, wanted := signature.parameters[name].annotation):
+                got, see = one_line(short(value)), f"help(muralist.{function.__name__})"
+                raise SettingsError(f"{name}: got {got}, wanted {_spelled(wanted)}; see {see}")
+        return function(*args, **named)
+
+    return call
+
+
+def _suits(value: object, wanted: Any) -> bool:
+    origin, parts = get_origin(wanted), get_args(wanted)
+    if origin is UnionType:
+        return any(_suits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is Sequence:
+        return (
+            isinstance(value, Sequence) and not isinstance(value, str) and all(_suits(each, *parts) for each in value)
+        )
+    return isinstance(value, int | float if wanted is float else origin or wanted or type(None))
+
+
+def _spelled(wanted: Any) -> str:
+    """A type as in the code that names it.
+
+    >>> from pathlib import Path
+    >>> _spelled(str | Path), _spelled(int)
+    ('str | Path', 'int')
+    """
+    text = wanted.__name__ if isinstance(wanted, type) else str(wanted)
+    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text)
