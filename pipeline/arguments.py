@@ -36,9 +36,7 @@ def _suits(value: object, wanted: Any) -> bool:
     if origin is Literal:
         return value in parts
     if origin is Sequence:
-        return (
-            isinstance(value, Sequence) and not isinstance(value, str) and all(_suits(each, *parts) for each in value)
-        )
+        return isinstance(value, Sequence) and not isinstance(value, str) and all(_suits(e, *parts) for e in value)
     return isinstance(value, int | float if wanted is float else origin or wanted or type(None))
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from .batch.driver import BatchOptions
 from .batch.run import REPORT, run_batch
 from .output_files import check_place, make_folder, write_file
-from .viewer.facts import assigned, render_command
+from .viewer.facts import render_command
 from .viewer.gallery import check_gallery
 from .viewer.pages import render_page
 
@@ -92,6 +92,6 @@ def _line(look: Look, content: Path) -> dict[str, Any]:
 
 def _shown(look: Look, content: Path, styles: Sequence[Path], reasons: dict[str, str]) -> dict[str, Any]:
     output = f"{content.stem}-painted.tif"
-    command = render_command(str(content), map(str, styles), output, look.preset, assigned(look.settings))
+    command = render_command(str(content), map(str, styles), output, look.preset, look.settings)
     reason = reasons.get(_file(look))
     return {"name": look.name, "image": None if reason else quote(_file(look)), "command": command, "reason": reason}

@@ -105,12 +105,7 @@ def load_settings(
     >>> load_settings(overrides={"tile": 512, "size": None}, assignments=["learning_rate=1e-3"]).learning_rate
     (0.001,)
     """
-    flags = {key: _Entry(value) for key, value in (overrides or {}).items() if value is not None}
-    said = [
-        _merged([flags, *map(_assignment, assignments)], _RIVALS),
-        {key: _Entry(value, place) for key, value in (own or {}).items()},
-    ]
-    said = [_with_new_names(layer) for layer in said]
+    said = [_with_new_names(layer) for layer in _said(overrides, assignments, own, place)]
     _check_exclusive(said)
     layers = [_with_new_names(layer) for layer in _preset_layers(preset, foreign=foreign)]
     network = _merged([*layers, *said], {}).get("network", _Entry(Settings.model_fields["network"].default))
@@ -119,7 +114,32 @@ def load_settings(
     return _validated(_merged([*layers, *said], _REPLACED))
 
 
+def combined(
+    overrides: Mapping[str, object] | None, assignments: Sequence[str], own: Mapping[str, object]
+) -> dict[str, object]:
+    """Give what flags, assignments and a manifest set together, as of `load_settings`: each setting once."""
+    said = [
+        {Settings.new_name(key, entry.value): entry for key, entry in layer.items()}
+        for layer in _said(overrides, assignments, own)
+    ]
+    return {key: entry.value for key, entry in _merged(said, _REPLACED).items()}
+
+
 # --- sources -------------------------------------------------------------------------------------
+
+
+def _said(
+    overrides: Mapping[str, object] | None,
+    assignments: Sequence[str],
+    own: Mapping[str, object] | None,
+    place: str = "",
+) -> list[_Layer]:
+    """What the command line sets, and a manifest."""
+    flags = {key: _Entry(value) for key, value in (overrides or {}).items() if value is not None}
+    return [
+        _merged([flags, *map(_assignment, assignments)], _RIVALS),
+        {key: _Entry(value, place) for key, value in (own or {}).items()},
+    ]
 
 
 def _preset_layers(preset: str, *, foreign: bool) -> list[_Layer]:

@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -21,12 +22,12 @@ from muralist.errors import MuralistError
 from ...model.architecture import architecture
 from ...model.weight_files import WeightFile, find_weights
 from ..console import LOG, PROGRESS
-from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError
+from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError, SettingsError
 from ..output_files import copy_file, keep_times, make_folder
 from ..pictures.pages import place_of
 from ..pictures.reading import read_size
 from ..pictures.writing import check_output
-from ..presets import load_settings
+from ..presets import combined, load_settings
 from ..progress import BatchBar, Progress
 from ..records.batch_report import Report, Result, Status
 from ..records.journal import Journal
@@ -37,7 +38,7 @@ from ..render_plan import faces_path, plan_render, proof_path, sidecar_path
 from ..settings import Settings
 from ..sizes import target_of
 from ..storage.run_folder import RunFolder, clean_stale, open_run
-from ..viewer.facts import assigned, render_command
+from ..viewer.facts import render_command
 from ..viewer.live import Board
 from ..viewer.report import add_report
 from ..viewer.server import shown_live
@@ -89,9 +90,10 @@ class BatchOptions:
 
     def command(self, item: Item) -> str:
         """Spell the command that paints a picture alone."""
-        flags = {name: value for name, value in (self.flags or {}).items() if value is not None}
-        settings = [*assigned(flags), *self.assignments, *assigned(item.overrides)]
-        preset = item.preset or self.preset
+        preset, said = item.preset or self.preset, combined(self.flags, self.assignments, item.overrides)
+        network = said.get("network")
+        unset = _unset(preset, network if isinstance(network, str) else None)
+        settings = {name: value for name, value in said.items() if value is not None or name not in unset}
         return render_command(str(item.content), map(str, item.styles), str(item.output), preset, settings)
 
 
@@ -317,6 +319,14 @@ class BatchDriver:
         for notice in self._workers().notices[self._passed_on :]:
             PROGRESS.warning(notice)
             self._passed_on += 1
+
+
+@cache
+def _unset(preset: str, network: str | None) -> frozenset[str]:
+    """Settings that a preset leaves without a value; none of a preset that does not work."""
+    with suppress(SettingsError):
+        return frozenset(name for name, value in load_settings(preset, {"network": network}) if value is None)
+    return frozenset()
 
 
 def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) -> None:

@@ -45,6 +45,7 @@ def with_own_masks(items: Sequence[Item], settings: Settings) -> list[Item]:
         except SettingsError as error:
             raise SettingsError(f"{item.place}: {error}") from None
         if filled.names:
+            own = {name: value for name, value in own.items() if value != asked[name]}
             item = replace(item, overrides={**item.overrides, **own}, missing=tuple(filled.missing))
         found.append(item)
         masks |= {os.path.realpath(mask_file(name)) for name in filled.names}

@@ -16,6 +16,7 @@ from ..lengths import mm_of
 from ..presets import load_settings
 from ..records.losses import LossRecord
 from ..setting_types import spelled
+from ..settings import Settings
 from ..words import gib, spent
 from .record import Input, Record, Setting
 
@@ -143,23 +144,31 @@ def command(record: Record, painting: Path) -> str:
     """Spell the command that paints the same once more, elsewhere."""
     other = {name: value for name, (value, _) in _changed(record.settings).items()}
     styles = [style.path for style in record.inputs.styles]
-    return render_command(record.inputs.content.path, styles, str(painting), "default", assigned(other))
+    return render_command(record.inputs.content.path, styles, str(painting), "default", other)
 
 
-def render_command(content: str, styles: Iterable[str], output: str, preset: str, settings: Iterable[str]) -> str:
-    """Spell a command for a shell; settings are `key=value` texts."""
+def render_command(
+    content: str, styles: Iterable[str], output: str, preset: str, settings: Mapping[str, object]
+) -> str:
+    """Spell a command for a shell.
+
+    >>> render_command("a.jpg", ["s.jpg"], "b.jpg", "default", {"size": 900, "gps": True, "steps": [80, 40]})
+    "muralist render a.jpg -s s.jpg -o b.jpg --size 900 --gps --set 'steps=[80, 40]'"
+    """
     words = ["muralist", "render", content, *chain.from_iterable(("-s", style) for style in styles), "-o", output]
     words += [] if preset == "default" else ["-p", preset]
-    return shlex.join([*words, *chain.from_iterable(("--set", setting) for setting in settings)])
+    return shlex.join([*words, *chain.from_iterable(_given(*setting) for setting in settings.items())])
 
 
-def assigned(settings: Mapping[str, object]) -> list[str]:
-    """Spell settings as after `--set`.
-
-    >>> assigned({"size": 900, "steps": [80, 40], "fit": "crop", "print_size": "60x90cm"})
-    ['size=900', 'steps=[80, 40]', 'fit=crop', 'print_size="60x90cm"']
-    """
-    return [f"{name}={_as_yaml(value)}" for name, value in settings.items()]
+def _given(name: str, value: object) -> list[str]:
+    """A setting as its flag, or else after `--set`."""
+    on, _, off = Settings.flags().get(name, "").partition("/")
+    if not on or value in (None, [], ()) or isinstance(value, dict) or isinstance(value, bool) != bool(off):
+        return ["--set", f"{name}={_as_yaml(value)}"]
+    if off:
+        return [on if value else off]
+    values = [str(each) for each in (value if isinstance(value, list | tuple) else [value])]
+    return [word for each in (values if Settings.role(name).repeatable else [",".join(values)]) for word in (on, each)]
 
 
 def _as_yaml(value: object) -> str:

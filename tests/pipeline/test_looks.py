@@ -42,7 +42,7 @@ def test_a_page_shows_what_was_painted(few, scheduler, tmp_path):
     commands = [shlex.split(html.unescape(text)) for text in re.findall(r'data-copy="([^"]*)"', page.read_text())]
     assert commands[0] == [
         *("muralist", "render", str(content), "-s", str(style), "-o", "my photo-painted.tif"),
-        *("--set", "strength=0.2"),
+        *("--strength", "0.2"),
     ]
     assert paint_looks(content, [style], tmp_path / "out", scheduler=scheduler, device="cpu")[0] == page
 

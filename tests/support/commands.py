@@ -1,9 +1,14 @@
 """The command line, run in this process."""
 
+import shlex
+from types import SimpleNamespace
+
 from click.testing import CliRunner, Result
 from pictures import TINY, assignments
 
 from muralist.cli import main
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.settings import Settings
 
 
 def run(*arguments: str) -> Result:
@@ -26,3 +31,11 @@ def assert_refused(result: Result, *words: str, code: int = 1) -> None:
 
 
 STOPPED = "muralist: interrupted; rerun the same command to resume\n"
+
+
+def settings_of(command: str) -> Settings:
+    """The settings that a `muralist render` command has, as a shell reads it."""
+    console = SimpleNamespace(quiet=False, verbose=False)
+    found = main.commands["render"].make_context("render", shlex.split(command)[2:], obj=console).params
+    flags = {name: found.get(name) for name in Settings.model_fields}
+    return load_settings(found["preset"], flags, found["assignments"])

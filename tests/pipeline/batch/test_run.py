@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pyvips
+from commands import settings_of
 from crews import another_worker, until
 from dask.distributed import Client
 from facts import having
@@ -27,6 +28,7 @@ from muralist.errors import MuralistError
 from muralist.model.errors import UnknownNetworkError, WeightsError
 from muralist.pipeline.batch import driver as module
 from muralist.pipeline.batch.driver import BatchOptions
+from muralist.pipeline.batch.items import Item
 from muralist.pipeline.batch.run import run_batch
 from muralist.pipeline.console import LOG, LOSSES
 from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputError, PictureError, SettingsError
@@ -699,6 +701,35 @@ def test_the_command_of_a_picture_paints_it_alone(archive: Archive) -> None:
     first = (archive.out / "photos" / "a.png").read_bytes()
     main.main([*shlex.split(command)[1:], "--overwrite"], standalone_mode=False)
     assert (archive.out / "photos" / "a.png").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("flags", "assignments", "overrides", "words"),
+    [
+        ({"size": "100"}, (), {}, ["--size 100"]),
+        ({"size": "100", "quality": "80"}, ["quality=70"], {"size": 200}, ["--size 200", "--quality 70"]),
+        ({"size": 100}, (), {"print_size": "A4"}, ["--print A4"]),
+        ({"regions": ["{stem}.png=s.png"]}, (), {"regions": None, "strength_map": None}, []),
+        ({"regions": ["a.png=s.png,scale=2", "b c.png=s.png"]}, (), {}, ["--region", "a.png=s.png,scale=2"]),
+        ({"gps": True}, ["crop_marks=false"], {"style_scale": [1, 0.5]}, ["--gps", "--no-crop-marks", "1,0.5"]),
+        ({}, ["steps=200,100"], {"style_layers": {"relu3_1": 1}, "save_every": 5}, ["--set", "--snapshot-every 5"]),
+        ({"preset": "mural"}, (), {"dpi": None}, ["-p mural", "dpi=null"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_command_says_each_setting_once(
+    flags: dict[str, Any], assignments: Sequence[str], overrides: dict[str, Any], words: list[str]
+) -> None:
+    """As a flag where there is one, without what changes nothing; and it has the picture's settings."""
+    preset = flags.pop("preset", "default")
+    options = BatchOptions(preset, flags, assignments)
+    item = Item(1, Path("a.png"), (Path("s.png"),), None, overrides, Path("/o.png"), "list")
+    command = options.command(item)
+    assert settings_of(command) == options.settings_of(item)
+    assert all(word in command for word in words)
+    given = [word for word in shlex.split(command)[3:] if word.startswith("-") and word not in ("--set", "--region")]
+    assert len(given) == len(set(given))
+    assert "null" not in command or overrides.get("dpi", 0) is None
 
 
 def test_a_page_of_somebody_else_stops_a_batch_before_it_begins(archive: Archive) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import pyvips
 from click.testing import CliRunner
+from commands import settings_of
 from facts import having
 from pictures import contents, painting, photograph, save
 from PIL import Image
@@ -17,7 +18,6 @@ from PIL import Image
 from muralist.cli import main
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.pictures.images import resize
-from muralist.pipeline.presets import load_settings
 from muralist.pipeline.render_plan import sidecar_path
 from muralist.pipeline.viewer import publish as module
 from muralist.pipeline.viewer import register
@@ -86,8 +86,7 @@ def test_the_command_paints_the_same(own, painted):
     page = write_report(own).read_text()
     command = shlex.split(re.search(r'data-copy="([^"]*)"', page)[1].replace("&#34;", '"').replace("&#39;", "'"))
     assert command[:7] == ["muralist", "render", str(painted.content), "-s", str(painted.style), "-o", str(own)]
-    settings = load_settings(assignments=[word for word in command[7:] if word != "--set"])
-    assert settings.model_dump(mode="json") == painted.sidecar["settings"]
+    assert settings_of(shlex.join(command)).model_dump(mode="json") == painted.sidecar["settings"]
 
 
 def test_the_policy_lets_nothing_in(own):
