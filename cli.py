@@ -13,7 +13,17 @@ from typing import Any
 import click
 
 from .model.errors import printable
-from .options import Command, look_options, option, path, picture_options, run_options, settings_options
+from .options import (
+    Command,
+    also_taking,
+    look_options,
+    option,
+    path,
+    picture_options,
+    render_options,
+    run_options,
+    settings_options,
+)
 from .pipeline.console import LOG
 from .pipeline.roles import PICTURE
 from .program import ErrorHandlingGroup, print_result
@@ -27,9 +37,7 @@ def main() -> None:
 
 @main.command(cls=Command)
 @picture_options
-@run_options
-@option("--loss-lines", is_flag=True, common=False, help="Print the losses after every round on standard error.")
-@option("--loss-plot", type=path, common=False, help="Plot the losses into a .png, .svg or .pdf file.")
+@render_options
 def render(
     preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_json: bool, quiet: bool, **how: Any
 ) -> None:
@@ -51,7 +59,7 @@ def render(
 
 
 @main.command(cls=Command, short_help="Paint many photographs with one command.")
-@click.argument("inputs", nargs=-1, required=True)
+@click.argument("inputs", nargs=-1, required=True, type=click.Path())
 @option("-o", "--output", type=path, required=True, group=PICTURE, help="Folder to write the paintings to.")
 @option("--name", group=PICTURE, help="Names, such as '{stem}-{style}.{ext}'.")
 @option(
@@ -113,12 +121,13 @@ def batch(
     raise click.exceptions.Exit(found.exit_code)
 
 
+@also_taking(render_options)
 @main.command(cls=Command)
 @picture_options
 def plan(preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_json: bool, **how: Any) -> None:
     """Estimate the time, memory and disk space of a render.
 
-    Takes the same options as `render`, and paints nothing.
+    Takes the same options as `render`, so put `plan` in its place; nothing is painted or written.
     """
     from .pipeline.estimate import plan, table
     from .pipeline.presets import load_settings

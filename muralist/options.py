@@ -103,6 +103,20 @@ def options(*each: Callable[[T], T]) -> Callable[[T], T]:
 option = partial(click.option, cls=Option)
 
 
+def also_taking(decorate: Callable[[click.Command], object]) -> Callable[[click.Command], click.Command]:
+    """Have a command take options of another one, too: hidden, and their values are left out."""
+
+    def with_more(command: click.Command) -> click.Command:
+        own = len(command.params)
+        decorate(command)
+        for each in command.params[own:]:
+            each.expose_value = False
+            each.hidden = True  # type: ignore[attr-defined]
+        return command
+
+    return with_more
+
+
 def settings_options(*names: str, model: type[Settings] = Settings) -> Callable[[Callable[..., Any]], Any]:
     """Give a command the flags of some settings, or all that have one; it takes those given as the mapping `flags`."""
     chosen = {name: flag for name, flag in model.flags().items() if name in (names or model.flags())}
@@ -147,7 +161,9 @@ def _kind(name: str, hint: Any) -> dict[str, Any]:
         return {"type": Words(DEVICES)}  # and cuda:N
     if name == "network":
         return {"shell_complete": completed(_network_names)}
-    if name != "regions" and {FileName, Certificate} & set(parts):
+    if name == "regions":
+        return {"metavar": "MASK=STYLE", "shell_complete": _files}
+    if {FileName, Certificate} & set(parts):
         return {"type": click.Path()}
     if {Memory, MaxFile} & set(parts):
         return {"metavar": "BYTES"}
@@ -172,6 +188,14 @@ def completed(names: Callable[[], Iterable[str]]) -> Callable[..., list[Completi
         return [CompletionItem(name) for name in names() if name.startswith(begun)]
 
     return complete
+
+
+def _files(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    return [CompletionItem(begun, type="file")]
+
+
+def _setting_names() -> Iterable[str]:
+    return (f"{name}=" for name in Settings.model_fields)
 
 
 def _network_names() -> Iterable[str]:
@@ -236,7 +260,12 @@ look_options = options(
     ),
     settings_options(),
     option(
-        "--set", "assignments", multiple=True, metavar="KEY=VALUE", group=LOOK, help="Any other setting; repeatable."
+        *("--set", "assignments"),
+        multiple=True,
+        metavar="KEY=VALUE",
+        group=LOOK,
+        shell_complete=completed(_setting_names),
+        help="Any other setting; repeatable.",
     ),
     option("--overwrite", is_flag=True, help="Replace existing files."),
 )
@@ -288,4 +317,9 @@ run_options = options(
         callback=_add_log_file,
         help="Append messages, with details, to a file.",
     ),
+)
+render_options = options(
+    run_options,
+    option("--loss-lines", is_flag=True, common=False, help="Print the losses after every round on standard error."),
+    option("--loss-plot", type=path, common=False, help="Plot the losses into a .png, .svg or .pdf file."),
 )

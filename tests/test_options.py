@@ -63,9 +63,26 @@ def test_render_and_batch_paint_alike():
     )
     assert one.keys() - many.keys() == {"loss_lines", "loss_plot"}
     assert many.keys() - one.keys() == {"name", "each_style", "raw_pairs", "finish_by", "max_hours"}
-    assert plan.keys() < one.keys()
+    assert plan.keys() == one.keys()
     for name in one.keys() & many.keys() - {"output", "as_json"}:
         assert one[name].to_info_dict() == many[name].to_info_dict()
+
+
+def test_plan_takes_what_render_takes():
+    """Options that only concern painting are taken, not shown, and without effect."""
+    hidden = {option.opts[0] for option in main.commands["plan"].params if getattr(option, "hidden", False)}
+    for option in (
+        "--report",
+        "--quiet",
+        "--verbose",
+        "--live",
+        "--restart",
+        "--keep-run",
+        "--log-file",
+        "--loss-plot",
+    ):
+        assert option in hidden
+        assert option not in shown("plan", "--help-all")
 
 
 def completions(*words: str, begun: str = "") -> list[tuple[str, str]]:
@@ -98,6 +115,18 @@ def test_the_shell_completes_choices(command, option, values):
 def test_the_shell_completes_files(option):
     """Where a file is wanted."""
     assert [kind for kind, _ in completions("render", option)] == ["file"]
+
+
+@pytest.mark.parametrize("words", [["batch"], ["batch", "photos"], ["batch", "photos", "--region"], ["render"]])
+def test_the_shell_completes_inputs_and_masks(words):
+    """Photographs of a batch, as many as there are, and the mask and style of a region."""
+    assert [kind for kind, _ in completions(*words)] == ["file"]
+
+
+def test_the_shell_completes_names_of_settings():
+    """Any of them after `--set`."""
+    assert completions("render", "--set") == [("plain", f"{name}=") for name in Settings.model_fields]
+    assert completions("batch", "--set", begun="tv_l") == [("plain", "tv_loss=")]
 
 
 class More(Settings):

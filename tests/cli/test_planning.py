@@ -28,7 +28,8 @@ def test_plan_foretells_and_does_nothing(folder, painted, monkeypatch):
     for key in ("height", "width", "tiles", "rounds", "steps"):
         assert [row[key] for row in found["levels"]] == [row[key] for row in painted.sidecar["levels"]]
     assert {"worker_bytes", "driver_bytes", "disk_bytes", "operations", "seconds"} <= set(found)
-    table = run("plan", *options)
+    painting = ["--report", "--restart", "--keep-run", "--live", "--loss-lines", "--loss-plot", "loss.png"]
+    table = run("plan", *options, *painting)
     assert (table.exit_code, table.stderr) == (0, "")
     assert "128 x 96" in table.stdout
     assert sorted(os.listdir(folder)) == ["photo.png", "style.png"]
@@ -85,7 +86,7 @@ def test_bench_by_default(machine):
         (["--tile", "200000"], ("a tile of 200000 x 200000 px takes more than", "GiB are free", "smaller --tile")),
         (["--device", "tpu"], ("device: got 'tpu'", "'cpu'")),
         (["--workers", "0"], ("workers: got '0'", "wanted")),
-        (["--threads", "many"], ("threads: got 'many'", "integer")),
+        (["--threads", "many"], ("threads: got 'many'", "whole number")),
     ],
 )
 def test_bench_refuses_what_makes_no_sense(machine, options, words):
