@@ -5,7 +5,7 @@ Panels are the poster's own numbers, so put together again they are the poster.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 from .errors import OutputError, SettingsError
 from .lengths import MAX_DPI, mm_of
@@ -18,6 +18,8 @@ from .pictures.writing import write_stored
 from .presets import load_settings
 from .workers.machine import budget
 
+QUALITY: Final = 95
+
 
 def cut_panels(
     poster: Path,
@@ -27,7 +29,7 @@ def cut_panels(
     roll: str | None = None,
     overlap: str = "10mm",
     dpi: float | None = None,
-    quality: int = 95,
+    quality: int = QUALITY,
     lossless: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -48,9 +50,9 @@ def cut_panels(
     dpi : float, optional
         Dots per inch, instead of what the poster states.
     quality : int
-        Of JPEGs in a PDF.
+        Of JPEGs in a PDF. Not for a roll.
     lossless : bool
-        Whether to store panels in a PDF without loss.
+        Whether to store panels in a PDF without loss. Not for a roll.
     overwrite : bool
         Whether existing files may be replaced.
 
@@ -65,6 +67,8 @@ def cut_panels(
     """
     if (sheet is None) == (roll is None):
         raise SettingsError(f"got {'sheet and roll' if sheet else 'neither sheet nor roll'}, wanted one of them")
+    if roll and (lossless or quality != QUALITY):
+        raise SettingsError("got quality or lossless for lanes of a roll, which are TIFFs without loss; leave them out")
     _check_name(output, ".pdf" if sheet else ".tif")
     limits = load_settings()
     check_place(output, overwrite=True)

@@ -12,6 +12,7 @@ from .errors import OutputError, SettingsError
 from .initialization import init_file, read_init, stretch_notice
 from .lengths import DEFAULT_DPI
 from .levels import Level, plan_levels
+from .notices import lost_transparency, unused, without_effect
 from .output_files import check_place
 from .pictures.encoding import MOST_JPEG_SIDE, OUTPUT_EXTENSIONS
 from .pictures.images import Picture, crop_to_aspect, with_surroundings
@@ -23,7 +24,7 @@ from .pictures.writing import check_output
 from .records.identity import identity
 from .records.losses import check_plot
 from .records.snapshots import snapshot_paths
-from .region_specs import FACES, RegionSpec
+from .region_specs import RegionSpec
 from .regions import Regions, mask_files, read_regions, region_specs
 from .settings import Settings
 from .sizes import TargetSize, sheet_of, target_of
@@ -160,9 +161,14 @@ def plan_render(
     extras = _extras(output, settings, levels, loss_plot, regions)
     _check_extras(extras, [*inputs.paths, output, sidecar_path(output)], overwrite)
     weights = find_weights(network, settings.weights)
-    notices = _notices(settings, inputs.styles, init, levels[-1], regions)
-    notices += [style.falls_short(longest) for style in styles]
-    notices += _notices_of(photograph, *(style.picture for style in styles), init)
+    notices = [
+        *unused(settings, inputs.styles, regions),
+        *without_effect(settings, photograph, output, profile),
+        lost_transparency(photograph, output),
+        "" if init is None else stretch_notice(init, levels[-1].height, levels[-1].width),
+        *(style.falls_short(longest) for style in styles),
+        *(told for each in (photograph, *(style.picture for style in styles), init) if each for told in each.notices),
+    ]
     return RenderPlan(
         content=photograph,
         styles=styles,
@@ -316,21 +322,6 @@ def _check_weights(settings: Settings) -> None:
         )
 
 
-def _notices(
-    settings: Settings, styles: Sequence[Path], init: Picture | None, final: Level, regions: Regions | None
-) -> list[str]:
-    found = []
-    if styles and not settings.active_style_layers:
-        found.append("style_weight is 0: the style pictures do not count and are not read")
-    if styles and regions is not None and not regions.has_rest:
-        found.append(f"the regions cover the whole picture, so {styles[0]} is not used")
-    if init is not None:
-        found.append(stretch_notice(init, final.height, final.width))
-    if settings.protect == FACES and (regions is None or regions.faces is None):
-        found.append("no face was found, so none is protected")
-    return found
-
-
 def _check_lengths(styles: Sequence[Style], settings: Settings) -> None:
     """Refuse lengths where nothing says how long they are in pixels."""
     if settings.print_size is not None:
@@ -345,11 +336,6 @@ def _check_lengths(styles: Sequence[Style], settings: Settings) -> None:
             "got a stroke width on paper without a print size, wanted one, such as --print 60x90cm, or a stroke in "
             "pixels, such as --stroke 24px"
         )
-
-
-def _notices_of(*pictures: Picture | None) -> list[str]:
-    """What the pictures' files gave occasion to say."""
-    return [notice for picture in pictures if picture for notice in picture.notices]
 
 
 def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:

@@ -87,7 +87,8 @@ def _by_libvips(loader: str, pixel_bytes: int = 0) -> Callable[..., AbstractCont
 _TIFF = InputFormat("TIFF", (".tif", ".tiff"), rb"II[*+]\0|MM\0[*+]", open_tiff)
 _HEIC = InputFormat("HEIC", (".heic", ".heif", ".hif"), _NOBODYS, open_heic)
 _AVIF = InputFormat("AVIF", (".avif",), _NOBODYS, open_avif)
-_RAW = InputFormat("raw", RAW_EXTENSIONS, RAW_SIGNATURE, open_raw)
+RAW = "raw"  # the name of all kinds of raw photographs
+_RAW = InputFormat(RAW, RAW_EXTENSIONS, RAW_SIGNATURE, open_raw)
 _BY_BRAND = {b"crx ": _RAW} | dict.fromkeys(AVIF_BRANDS, _AVIF) | dict.fromkeys(HEIC_BRANDS, _HEIC)
 INPUT_FORMATS = (
     InputFormat("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), rb"\xff\xd8\xff", _by_libvips("jpegload_source")),

@@ -133,6 +133,12 @@ def read_size(path: Path) -> tuple[int, int]:
         return (image.width, image.height) if sideways else (image.height, image.width)
 
 
+def kind_name(path: Path) -> str:
+    """Name the kind of a picture file, as in `INPUT_FORMATS`. Raises `PictureError` if it cannot be read or is none."""
+    with _reading(path), place_of(path).file.open("rb") as file:
+        return kind_of(file, path).name
+
+
 def read_stored(path: Path, max_pixels: int, *, memory: int, folder: Path) -> Stored:
     """Read a picture as it is stored: its own numbers, 8 or 16 bits, in its own profile, RGB or CMYK.
 

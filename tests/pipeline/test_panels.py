@@ -179,3 +179,11 @@ def test_the_command(poster: Path, tmp_path: Path) -> None:
     assert done.stdout == f"{tmp_path / 'p.pdf'}: 4 panels, 2 rows and 2 columns, for 76.2 x 50.8 cm\n"
     done = CliRunner().invoke(main, [*command, "--overwrite", "--json"])
     assert json.loads(done.stdout)["panels"] == 4
+
+
+@pytest.mark.parametrize("option", [{"lossless": True}, {"quality": 80}])
+def test_lanes_of_a_roll_have_no_quality(poster: Path, tmp_path: Path, option: dict[str, Any]) -> None:
+    """They are TIFFs, which are always without loss."""
+    with pytest.raises(SettingsError, match=next(iter(option))):
+        cut_panels(poster, tmp_path / "lane.tif", roll="30cm", **option)
+    assert cut_panels(poster, tmp_path / "lane.tif", roll="30cm")["panels"] > 1
