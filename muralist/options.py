@@ -49,6 +49,18 @@ class Command(click.Command):
             Option(["--help-all", HELP_ALL], is_flag=True, is_eager=True, expose_value=False, callback=_show, help=text)
         )
 
+    allow_extra_args = True  # to say more of them than that they were not expected
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments. Raises `click.UsageError`."""
+        more = super().parse_args(ctx, args)
+        if more and not ctx.resilient_parsing:
+            ctx.fail(
+                f"got {' '.join(more)} beside the photograph, wanted one photograph: `muralist batch` paints several, "
+                "and a painting to take the style from follows -s"
+            )
+        return more
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options of every group below its heading."""
         everything = HELP_ALL in ctx.meta

@@ -18,7 +18,7 @@ import yaml
 from pydantic import ValidationError
 
 from ..model.architecture import ARCHITECTURES
-from ..model.errors import choices
+from ..model.errors import UnknownLayerError, choices
 from .arguments import checked
 from .complaints import one_line, short, told
 from .errors import SettingsError
@@ -111,7 +111,9 @@ def load_settings(
     network = _merged([*layers, *said], {}).get("network", _Entry(Settings.model_fields["network"].default))
     layers = [_with_new_names(part) for layer in layers for part in _for(network.value, layer)]
     _check_harmless(layers)
-    return _validated(_merged([*layers, *said], _REPLACED))
+    settings = _validated(_merged([*layers, *said], _REPLACED))
+    _check_network(settings, preset, layers)
+    return settings
 
 
 def combined(
@@ -185,6 +187,19 @@ def _check_harmless(layers: Iterable[_Layer]) -> None:
                     f"{entry.place}: {key}: got {short(entry.value)} in a preset, but masks belong to one picture; "
                     "name them on the command line or in a manifest"
                 )
+
+
+def _check_network(settings: Settings, preset: str, layers: Iterable[_Layer]) -> None:
+    """Refuse another network than a preset's where that does not have the layers that are measured."""
+    own = _merged(layers, {}).get("network", _Entry(settings.network)).value
+    if settings.network != own and settings.network in ARCHITECTURES:
+        try:
+            ARCHITECTURES[settings.network].check_layers(settings.layers)
+        except UnknownLayerError as error:
+            raise SettingsError(
+                f"preset {preset} is for network {own}, got {settings.network}, which has no layer {error.layer}; "
+                "leave --network out, or set style_layers and content_layers as well"
+            ) from error
 
 
 def _check_exclusive(layers: Iterable[_Layer]) -> None:

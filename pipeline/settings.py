@@ -221,7 +221,7 @@ class Settings(WithRoles):
     style_mask: Named[FileName] | None = setting(
         None,
         REGIONS,
-        "Masks, one for each style picture: white where the style is taken from.",
+        "Masks, one for all styles or one for each: white where the style is taken from.",
         flag=True,
         repeatable=True,
         scope="picture",
@@ -620,8 +620,8 @@ class Settings(WithRoles):
         formula = info.data.get("content_loss", "relative")
         if weight is None and formula != "relative":
             raise ValueError(
-                f"strength works only with the relative content loss: got content_loss {formula} and no weight, "
-                "wanted a content_weight, or content_loss relative"
+                f"strength works only with content_loss relative, got content_loss {formula}, maybe the preset's; leave "
+                "strength out, or give a content_weight, such as --set content_weight=5, or content_loss relative"
             )
         return weight
 

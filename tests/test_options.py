@@ -85,6 +85,14 @@ def test_plan_takes_what_render_takes():
         assert option not in shown("plan", "--help-all")
 
 
+@pytest.mark.parametrize("command", ["render", "plan"])
+def test_several_photographs_are_for_a_batch(command):
+    """What to do is told, since click only says that an argument was not expected."""
+    result = CliRunner().invoke(main, [command, "a.jpg", "b.jpg", "-s", "w.jpg", "-o", "x.png"])
+    assert result.exit_code == 2
+    assert all(word in result.stderr for word in ("b.jpg", "muralist batch", "-s"))
+
+
 def completions(*words: str, begun: str = "") -> list[tuple[str, str]]:
     """What the shell offers after some words of a command: values and their kind."""
     found = ShellComplete(main, {}, "muralist", "_MURALIST_COMPLETE").get_completions(list(words), begun)

@@ -230,7 +230,10 @@ def _compared(record: Record) -> dict[str, str]:
         "styles": styles,
         "size": f"{record.width} x {record.height} px",
         "seam score": f"{record.seam_score:.2f}",
-        **{f"{name} loss": f"{loss:.4g}" for name, loss in (last.losses_last if last else {}).items()},
+        **{
+            f"{'TV' if name == 'tv' else name} loss": f"{loss:.4g}"
+            for name, loss in (last.losses_last if last else {}).items()
+        },
         "time": spent(record.seconds),
         "network": _spelled(record.network.get("name")),
         "device": _spelled(record.device.get("name")),

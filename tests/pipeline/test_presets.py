@@ -288,9 +288,21 @@ def test_learning_rate_and_average_suit_the_optimizer(preset):
     assert load_settings(preset("learning_rate: 0.5"), {"optimizer": "adam"}).learning_rate == (0.5,)
 
 
+@pytest.mark.parametrize("preset", ["gcucurull-alexnet", "johnson"])
+def test_a_preset_for_another_network_is_named(preset):
+    """With the network that it is for, unless the layers are given as well."""
+    own, other = load_settings(preset).network, "alexnet" if preset == "johnson" else "compact"
+    with pytest.raises(SettingsError, match=f"{preset} .*{own}.*{other}.*--network"):
+        load_settings(preset, {"network": other})
+    layers = ["style_layers={relu1: 1}", "content_layers={relu4: 1}"] if other == "alexnet" else []
+    layers = layers or ["style_layers={relu1_1: 1}", "content_layers={relu4_2: 1}"]
+    assert load_settings(preset, {"network": other}, layers).network == other
+    assert load_settings("johnson", {"network": "compact"}).network == "compact"
+
+
 def test_strength_needs_a_relative_content_loss():
     """Other formulas have units: a strength asked of them is refused with both ways out."""
-    with pytest.raises(SettingsError, match=r"content_weight: .*content_loss prisma.*content_loss relative"):
+    with pytest.raises(SettingsError, match=r"content_weight: .*content_loss prisma.*preset.*content_loss relative"):
         load_settings("prisma", {"strength": 0.7})
     relative = load_settings("prisma", {"strength": 0.7}, ["content_loss=relative"])
     assert (relative.content_weight, relative.strength) == (None, 0.7)

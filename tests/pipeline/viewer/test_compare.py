@@ -40,6 +40,16 @@ def test_what_differs_is_told(two, tmp_path):
     assert "<h1>first/poster.png | second/poster.png</h1>" in page.read_text()
 
 
+def test_losses_are_named_as_elsewhere(two, tmp_path):
+    """TV is an abbreviation."""
+    sidecar = two[1].with_name("poster.png.json")
+    record = json.loads(sidecar.read_text())
+    record["levels"][-1]["losses_last"] |= {"tv": 5.0, "style": 6.0}
+    sidecar.write_text(json.dumps(record))
+    rows = rows_of(write_comparison(*two, tmp_path / "page.html"))
+    assert (rows["TV loss"][1], rows["style loss"][1]) == ("5", "6")
+
+
 def test_a_picture_without_a_record_is_shown(two, tmp_path):
     """Where one has no record, that is said, and nothing is compared; a page for a moment goes with it."""
     two[1].with_name("poster.png.json").unlink()
