@@ -170,16 +170,17 @@ def report(painting: Path, **options: Any) -> None:
     the page shows all its paintings.
     """
     from .pipeline.viewer.gallery import write_gallery
-    from .pipeline.viewer.report import write_report
+    from .pipeline.viewer.report import without_record, write_report
 
     if not painting.is_dir():
         page = write_report(painting, **options)
+        notices = list(filter(None, [without_record(painting)]))
     elif given := [name for name in ("photograph", "page", "single_file") if options[name]]:
         raise click.UsageError(f"{given[0]} applies to a single painting, but {painting} is a folder")
     else:
         page, notices = write_gallery(painting / "report.jsonl", pages=True)
-        for notice in notices:
-            LOG.warning(notice)
+    for notice in notices:
+        LOG.warning(notice)
     print_result(str(page))
 
 

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from .pipeline.console import ELSEWHERE, LOG, LogFile
 from .pipeline.roles import LOOK, PICTURE, RUN, Group
-from .pipeline.setting_types import Certificate, FileName, MaxFile, Memory, spelled
+from .pipeline.setting_types import Certificate, FileName, MaxFile, Memory, Profile, Start, spelled
 from .pipeline.settings import Settings
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -175,7 +175,7 @@ def _kind(name: str, hint: Any) -> dict[str, Any]:
         return {"shell_complete": completed(_network_names)}
     if name == "regions":
         return {"metavar": "MASK=STYLE", "shell_complete": _files}
-    if {FileName, Certificate} & set(parts):
+    if {FileName, Certificate, Profile, Start} & set(parts):
         return {"type": click.Path()}
     if {Memory, MaxFile} & set(parts):
         return {"metavar": "BYTES"}

@@ -13,10 +13,11 @@ from .pictures.array_file import ArrayFile
 from .pictures.images import Picture
 from .pictures.reading import read_picture
 from .pictures.vips import Pixels
+from .setting_types import STARTS
 from .settings import Settings
 from .workers.machine import budget
 
-PHOTOGRAPH, BLANK = "content", "blank"
+PHOTOGRAPH, BLANK = STARTS
 BLOCK_ROWS = 256
 
 

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from ..model.atomic import atomic_write, check_writable
 from .errors import OutputError
+from .words import url_in
 
 # Bytes that names of files and folders beside an output are longer than its own: `.NAME.muralist.lock`.
 _NAME_ROOM = 20
@@ -63,6 +64,8 @@ def copy_file(source: Path, target: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it, if they are not there. Raises `OutputError` if it cannot be made."""
+    if not folder.exists():
+        _refuse_url(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -86,11 +89,19 @@ def keep_times(source: Path, output: Path) -> None:
         ) from error
 
 
+def _refuse_url(path: Path) -> None:
+    if url := url_in(path):
+        raise OutputError(
+            f"{url}: nothing is written to URLs but intermediate canvases (--scratch); name a path", path=path
+        )
+
+
 def _check_folder(path: Path) -> None:
     try:
         check_writable(path.parent)
         longest = os.pathconf(path.parent, "PC_NAME_MAX") - _NAME_ROOM
     except FileNotFoundError as error:
+        _refuse_url(path)
         raise OutputError(f"{path}: there is no folder {path.parent}; create it first", path=path) from error
     except OSError as error:
         raise OutputError(

@@ -6,7 +6,7 @@ every pixel, times how strongly it is painted there. Beside those of all regions
 painted in light only, and the share of the photograph that shows through in the end.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -242,8 +242,19 @@ def read_regions(
     )
     painted = regions.measure_painted()
     if painted == 0:
-        raise SettingsError("got masks that leave nothing to paint, wanted a strength above 0 somewhere")
+        given = [f"{flag} {value}" for flag, value in _given(settings)]
+        raise SettingsError(
+            f"got {', '.join(given)}, which leave nothing to paint; wanted a strength above 0 somewhere"
+        )
     return replace(regions, painted=painted)
+
+
+def _given(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What decides how strongly is painted where, by flags."""
+    for name in ("regions", "strength_map", "protect"):
+        value = getattr(settings, name) or ()
+        for each in (value,) if isinstance(value, str) else value:
+            yield Settings.flags()[name], each
 
 
 def fitted(mask: Mask, name: str, shape: tuple[int, int], *, stretch: bool) -> Mask:

@@ -17,7 +17,7 @@ from .output_files import check_place
 from .pictures.encoding import MOST_JPEG_SIDE, OUTPUT_EXTENSIONS
 from .pictures.images import Picture, crop_to_aspect, with_surroundings
 from .pictures.pages import fingerprint, place_of
-from .pictures.profiles import BUILT_IN, KEEP, output_profile
+from .pictures.profiles import KEEP, output_profile
 from .pictures.reading import read_picture
 from .pictures.sheets import Sheet
 from .pictures.writing import check_output
@@ -26,6 +26,7 @@ from .records.losses import check_plot
 from .records.snapshots import snapshot_paths
 from .region_specs import RegionSpec
 from .regions import Regions, mask_files, read_regions, region_specs
+from .setting_types import PROFILES
 from .settings import Settings
 from .sizes import TargetSize, sheet_of, target_of
 from .styles import Style, read_region_styles, read_styles, style_files
@@ -231,7 +232,7 @@ class _Inputs:
 
 def files_named_in(settings: Settings) -> list[Path]:
     """Files that the settings name: where to start from, weights, a profile, masks, and styles of regions."""
-    profile = None if settings.profile in BUILT_IN else settings.profile
+    profile = None if settings.profile in PROFILES else settings.profile
     regions = [spec.style for spec in region_specs(settings)]
     named = [init_file(settings), settings.weights, profile, *mask_files(settings).values(), *regions]
     return [Path(each) for each in named if each is not None]

@@ -13,6 +13,8 @@ from .region_specs import check_regions
 
 T = TypeVar("T")
 
+PROFILES: Final = ("keep", "srgb", "p3", "adobergb")  # that need no file
+STARTS: Final = ("content", "blank")
 LONGEST_NAME: Final = 10_000  # bytes of a path; systems allow 4096 or less
 
 
@@ -85,6 +87,11 @@ def _name_of_file(text: str) -> str:
     return text
 
 
+def _or_word(*words: str) -> BeforeValidator:
+    """Let some words be written in any case."""
+    return BeforeValidator(lambda text: text.lower() if isinstance(text, str) and text.lower() in words else text)
+
+
 def _digits_as_int(value: object) -> object:
     """A command line only has text: read "16" as 16."""
     return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value) else value
@@ -124,6 +131,8 @@ Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool)]
 Text = Annotated[str, AfterValidator(_matching("(?s).+", "a non-empty text"))]
 FileName = Annotated[Text, AfterValidator(_name_of_file)]
+Profile = Annotated[FileName, _or_word(*PROFILES)]
+Start = Annotated[FileName, _or_word(*STARTS)]
 Weight = Annotated[Float, Field(ge=0)]
 LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]
 Steps = Annotated[Int, Field(ge=0, le=100_000)]

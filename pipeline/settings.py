@@ -33,10 +33,12 @@ from .setting_types import (
     Named,
     Pair,
     PrintSize,
+    Profile,
     Rate,
     Regions,
     Resolutions,
     Share,
+    Start,
     Steps,
     Stroke,
     StyleLoss,
@@ -274,7 +276,7 @@ class Settings(WithRoles):
         was="colours",
     )
 
-    init: FileName = setting(
+    init: Start = setting(
         "content",
         LOOK,
         "What the painting starts from: `content`, `blank` (the network's mean color) or a file.",
@@ -460,7 +462,7 @@ class Settings(WithRoles):
         "Largest file to write, such as 128MB; `quality` is lowered until it fits.",
         flag=True,
     )
-    profile: FileName = setting(
+    profile: Profile = setting(
         "keep",
         SIZE,
         "Color profile of the painting's file: the photograph's (`keep`), `srgb`, `p3`, `adobergb`, or "
@@ -620,7 +622,7 @@ class Settings(WithRoles):
         formula = info.data.get("content_loss", "relative")
         if weight is None and formula != "relative":
             raise ValueError(
-                f"strength works only with content_loss relative, got content_loss {formula}, maybe the preset's; leave "
+                f"strength works only with content_loss relative, got content_loss {formula}, maybe a preset's; leave "
                 "strength out, or give a content_weight, such as --set content_weight=5, or content_loss relative"
             )
         return weight

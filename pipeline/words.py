@@ -1,4 +1,7 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
+
+import re
+from pathlib import Path
 
 
 def counted(number: int, noun: str) -> str:
@@ -23,9 +26,20 @@ def spent(seconds: float) -> str:
 
 
 def gib(size: float) -> str:
-    """Spell a number of bytes.
+    """Spell a number of bytes, in a smaller unit where GiB would show next to nothing.
 
-    >>> gib(1.5 * 2**30)
-    '1.5 GiB'
+    >>> gib(1.5 * 2**30), gib(3 * 2**20), gib(10_000)
+    ('1.5 GiB', '3.0 MiB', '9.8 KiB')
     """
-    return f"{size / 2**30:.1f} GiB"
+    power, unit = next((each for each in ((30, "GiB"), (20, "MiB")) if size >= 2 ** each[0] / 10), (10, "KiB"))
+    return f"{size / 2**power:.1f} {unit}"
+
+
+def url_in(path: Path) -> str:
+    """Give the URL that somebody took for the path of a file; "" if there is none.
+
+    >>> url_in(Path("https://example.com/a.jpg")), url_in(Path("a.jpg"))
+    ('https://example.com/a.jpg', '')
+    """
+    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", str(path), re.DOTALL)
+    return f"{found[1]}://{found[2]}" if found else ""

@@ -119,7 +119,9 @@ def test_the_shell_completes_choices(command, option, values):
     assert completions(command, option, begun="?") == []
 
 
-@pytest.mark.parametrize("option", ["--weights", "--protect", "--scratch", "--tls-ca", "--output"])
+@pytest.mark.parametrize(
+    "option", ["--weights", "--protect", "--scratch", "--tls-ca", "--output", "--profile", "--init"]
+)
 def test_the_shell_completes_files(option):
     """Where a file is wanted."""
     assert [kind for kind, _ in completions("render", option)] == ["file"]

@@ -12,6 +12,7 @@ from typing import Never
 from ..errors import SettingsError
 from ..pictures.formats import INPUT_EXTENSIONS, INPUT_NAMES, UNSUPPORTED_EXTENSIONS
 from ..pictures.pages import place_of
+from ..words import url_in
 from .manifest import Entry, is_manifest, read_manifest
 from .naming import DEFAULT, OTHERWISE, WITH_STYLE, Template, below, writable
 from .pairs import RawPairs, doubles
@@ -192,6 +193,8 @@ def _named(text: str, output: Path, raw_pairs: RawPairs) -> list[Entry]:
         found = read_manifest(path) if is_manifest(path) else [Entry(path, text)]
     elif _MAGIC.search(text):
         found = _shots(_glob(path, output, text, _is_photograph), raw_pairs)
+    elif url_in(path):
+        raise SettingsError(f"{text}: URLs are not read; download the pictures, and name their folder")
     else:
         raise SettingsError(f"{text}: there is no such file or folder; check the path")
     if not found:

@@ -12,6 +12,7 @@ connected to, or how much of the machine is used.
 import csv
 import io
 import json
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,14 +21,15 @@ from typing import Any, Final
 
 from ...model.errors import did_you_mean
 from ..errors import SettingsError
-from ..initialization import BLANK, PHOTOGRAPH
 from ..presets import parse_value
 from ..region_specs import FACES, parse_region
-from ..setting_types import can_name_file
+from ..setting_types import STARTS, can_name_file
 from ..settings import Settings
 
 MAX_BYTES: Final = 64 << 20
 _OWN: Final = ("content", "style", "preset", "output")
+_PHOTOGRAPH: Final = ("file", "filename", "image", "input", "path", "photo", "photograph", "picture")  # other words
+_SEPARATOR: Final = re.compile("[;\t]")  # of columns, where a comma is a decimal one
 
 _Record = tuple[str, dict[str, Any]]  # where it was written, such as "list.csv:3", and what
 
@@ -71,7 +73,10 @@ def read_manifest(path: Path) -> list[Entry]:
 
     Raises `SettingsError` if the file or one of its lines cannot be understood; the message begins with `file:line`.
     """
-    return [_entry(path.parent, place, said) for place, said in _READERS[path.suffix.lower()](_text(path), str(path))]
+    records = _READERS[path.suffix.lower()](_text(path), str(path))
+    if not (found := [_entry(path.parent, place, said) for place, said in records]):
+        raise SettingsError(f"{path}: got no picture, wanted at least one line that names one")
+    return found
 
 
 def _text(path: Path) -> str:
@@ -100,6 +105,8 @@ def _line_at(data: bytes, offset: int) -> int:
 def _csv_records(text: str, name: str) -> Iterator[_Record]:
     rows = _csv_rows(text, name)
     place, header = next(rows, (f"{name}:1", []))
+    if len(header) == 1 and (other := _SEPARATOR.search(header[0])):
+        raise SettingsError(f"{place}: got columns separated by {other[0]!r}, wanted commas; save it with those")
     _check_keys(header, place)
     repeated = {key for key in header if header.count(key) > 1}
     if repeated or "content" not in header:
@@ -178,7 +185,8 @@ def _check_keys(keys: Iterable[str], place: str) -> None:
         if key in machine:
             raise SettingsError(f"{place}: {key} applies to the whole batch, wanted it on the command line")
         if key not in known and key not in Settings.old_names():
-            problem = ", ".join(filter(None, [f"unknown key {_short(key)}", did_you_mean(key, known)]))
+            meant = did_you_mean("content" if key.lower() in _PHOTOGRAPH else key, known)
+            problem = ", ".join(filter(None, [f"unknown key {_short(key)}", meant]))
             raise SettingsError(f"{place}: {problem}")
 
 
@@ -233,7 +241,8 @@ def _overrides(folder: Path, place: str, settings: dict[str, object]) -> dict[st
         for key, value in settings.items()
     }
     init = settings.get("init")
-    return found | ({"init": str(folder / init)} if isinstance(init, str) and init not in (PHOTOGRAPH, BLANK) else {})
+    is_file = isinstance(init, str) and init.lower() not in STARTS
+    return found | ({"init": str(folder / str(init))} if is_file else {})
 
 
 def _from(folder: Path, masks: object) -> object:

@@ -57,6 +57,10 @@ def kind_of(file: BinaryIO, path: Path) -> InputFormat:
     kind = next((kind for kind in INPUT_FORMATS if re.match(kind.signature, head, re.DOTALL)), None) or _by_brand(file)
     if kind is _TIFF and (is_raw(file) or path.suffix.lower() in RAW_EXTENSIONS):
         kind = _RAW
+    if kind is None and head.startswith(b"%PDF"):
+        raise PictureError(
+            f"{path}: PDFs are written, but not read; paint a .tif instead, or export the picture from it", path=path
+        )
     if kind is None:
         raise PictureError(
             f"{path}: not a picture of a supported kind ({INPUT_NAMES}); convert it to JPEG, PNG or TIFF", path=path

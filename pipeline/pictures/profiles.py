@@ -8,11 +8,10 @@ from typing import Final
 import pyvips
 
 from ..errors import SettingsError
+from ..setting_types import PROFILES
 from .metadata import is_usable
 
-KEEP: Final = "keep"
-BUILT_IN: Final = (KEEP, "srgb", "p3", "adobergb")
-"""What needs no file."""
+KEEP: Final = PROFILES[0]
 
 # Adobe RGB (1998), section 4.3: red, green and blue under D50, and the curve.
 _ADOBE_RGB: Final = {
@@ -61,7 +60,7 @@ def output_profile(wanted: str, photograph: bytes | None) -> bytes | None:
     """
     if wanted == KEEP:
         return photograph if photograph and channels_of(photograph) == 3 and is_usable(photograph) else None
-    if wanted in BUILT_IN:
+    if wanted in PROFILES:
         usual = {"srgb": lambda: None, "p3": lambda: bytes(pyvips.Image.profile_load("p3")), "adobergb": adobe_rgb}
         return usual[wanted]()
     return _checked(_read(Path(wanted)), wanted)
@@ -95,13 +94,13 @@ def _read(path: Path) -> bytes:
     try:
         if not S_ISREG(path.stat().st_mode):
             raise SettingsError(
-                f"profile: got {path}, which is not a regular file; wanted keep, srgb, p3, adobergb or an ICC file"
+                f"profile: got {path}, which is not a regular file; wanted {', '.join(PROFILES)} or an ICC file"
             )
         with path.open("rb") as file:
             return file.read(_MOST_BYTES)
     except OSError as error:
         raise SettingsError(
-            f"profile: got {path} ({error.strerror}), wanted keep, srgb, p3, adobergb or an ICC file; check the path"
+            f"profile: got {path} ({error.strerror}), wanted {', '.join(PROFILES)} or an ICC file; check the path"
         ) from error
 
 

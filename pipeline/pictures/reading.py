@@ -11,7 +11,7 @@ import pyvips
 
 from ..errors import OutputError, PictureError
 from ..hashes import file_hash
-from ..words import gib
+from ..words import gib, url_in
 from .array_file import Allocator, ArrayFile, allocator_in
 from .exif import exif_of_tiff
 from .formats import kind_of
@@ -186,6 +186,8 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         reason = _READ_ERRORS.get(type(error), f"cannot be read ({error.strerror})")
+        if (url := url_in(path)) and isinstance(error, FileNotFoundError):
+            raise PictureError(f"{url}: URLs are not read; download the file, and name that", path=path) from error
         raise PictureError(f"{path}: {reason}", path=path) from error
     except pyvips.Error as error:
         raise damaged(path, one_line(error)) from error

@@ -15,8 +15,9 @@ from typing import Any, Final
 from ..initialization import init_file
 from ..pictures.libraries import library_versions
 from ..pictures.masks import mask_file
-from ..pictures.profiles import BUILT_IN, output_profile
+from ..pictures.profiles import output_profile
 from ..region_specs import FACES, parse_region
+from ..setting_types import PROFILES
 from ..settings import Settings
 
 _FILE: Final = "a file"
@@ -56,7 +57,7 @@ def identity(
     SettingsError
         If the settings name a file of a color profile that is none.
     """
-    named = settings.profile not in BUILT_IN
+    named = settings.profile not in PROFILES
     profile = hashlib.sha256(output_profile(settings.profile, None) or b"").hexdigest() if named else None
     return {
         **({"profile": profile} if profile else {}),
@@ -74,7 +75,7 @@ def _without_names(settings: Settings) -> dict[str, Any]:
     """Settings as plain values, without the paths of files, whose content is hashed; a mask's color stays."""
     plain = settings.model_dump(mode="json", exclude=set(settings.names(identity=False)))
     files = {"init": init_file(settings), "weights": settings.weights}
-    files |= {"profile": None if settings.profile in BUILT_IN else settings.profile}
+    files |= {"profile": None if settings.profile in PROFILES else settings.profile}
     plain |= {name: _FILE for name, file in files.items() if file is not None}
     plain |= {name: _color(plain[name]) for name in ("strength_map", "protect") if plain[name] not in (None, FACES)}
     plain |= {"style_mask": [*map(_color, settings.style_mask)]} if settings.style_mask else {}

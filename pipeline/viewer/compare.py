@@ -8,18 +8,16 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from ..errors import PictureError
-from ..output_files import check_place
 from ..pictures.array_file import allocator_in
 from ..pictures.images import Picture
 from ..pictures.reading import read_picture
 from ..storage.run_folder import open_run
 from ..workers.machine import machine_memory
 from .facts import differences
-from .publish import Content, publish, tiles_path
+from .publish import Content, check_page, publish
 from .pyramid import LOSSLESS
 from .record import read_record
 from .register import in_register
-from .tile_folder import check_folder
 
 SHAPE_TOLERANCE: Final = 0.01  # by which width over height may differ, for sizes are whole pixels
 
@@ -32,8 +30,7 @@ def write_comparison(left: Path, right: Path, page: Path, *, overwrite: bool = F
     PictureError, OutputError
         With what was found, what was wanted, and what to do.
     """
-    check_place(page, overwrite=overwrite)
-    check_folder(tiles_path(page))
+    check_page(page, overwrite=overwrite)
     memory = machine_memory() // 4
     with open_run(page, None, restart=True) as folder:
         read = partial(read_picture, memory=memory, folder=folder.local_dir)

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from ...tiling.grid import Box
-from ..errors import SettingsError
-from ..output_files import write_file
+from ..errors import OutputError, SettingsError
+from ..output_files import check_place, write_file
 from ..pictures.array_file import ArrayFile
 from ..pictures.images import Picture
 from ..pictures.vips import Pixels
@@ -24,7 +24,7 @@ from .pages import render_page
 from .places import telling_parts, worst_seams
 from .pyramid import LOSSLESS, LOSSY, OVERLAP, THUMBNAIL, TILE, Pyramid, cut_pyramid, write_thumbnail
 from .record import Record
-from .tile_folder import move_tiles, remove_others
+from .tile_folder import check_folder, move_tiles, remove_others
 
 SINGLE_FILE_PIXELS: Final = 8_000_000  # of what is put into one file: some 20 MB
 SCRIPTS: Final = ("leaflet.js", "loupe.js", "chart.js", "copy.js", "picture.js")
@@ -33,6 +33,14 @@ SCRIPTS: Final = ("leaflet.js", "loupe.js", "chart.js", "copy.js", "picture.js")
 def tiles_path(page: Path) -> Path:
     """Name the folder of a page's tiles: `poster.report.html` has `poster.report`."""
     return page.with_suffix("")
+
+
+def check_page(page: Path, *, overwrite: bool) -> None:
+    """Find out before any work whether a page and its tiles can be written. Raises `OutputError`."""
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{page}: got extension {page.suffix!r}, wanted .html for a page", path=page)
+    check_place(page, overwrite=overwrite)
+    check_folder(tiles_path(page))
 
 
 class Layer(NamedTuple):

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from ..errors import OutputError, PictureError, PipelineError
-from ..output_files import check_place
 from ..pictures.array_file import allocator_in
 from ..pictures.masks import read_mask
 from ..pictures.reading import read_picture
@@ -22,10 +21,9 @@ from ..settings import Settings
 from ..storage.run_folder import open_run
 from ..workers.machine import budget, machine_memory
 from .areas import find_areas
-from .publish import Content, check_single_file, publish, tiles_path
+from .publish import Content, check_page, check_single_file, publish
 from .record import read_record
 from .register import find_photograph, in_register
-from .tile_folder import check_folder
 
 SUFFIX: Final = ".report.html"
 
@@ -53,8 +51,7 @@ def check_report(painting: Path, *, overwrite: bool) -> None:
             f"{painting}: got a PDF, which a page cannot show, wanted a picture; name a .tif, or leave --report out",
             path=painting,
         )
-    check_place(page, overwrite=overwrite)
-    check_folder(tiles_path(page))
+    check_page(page, overwrite=overwrite)
 
 
 def write_report(
@@ -89,8 +86,7 @@ def write_report(
         With what was found, what was wanted, and what to do.
     """
     page = page or report_path(painting)
-    check_place(page, overwrite=overwrite)
-    check_folder(tiles_path(page))
+    check_page(page, overwrite=overwrite)
     with open_run(page, None, restart=True) as folder:
         memory = memory or machine_memory() // 4
         make = partial(read_picture, memory=memory, folder=folder.local_dir)
@@ -115,6 +111,13 @@ def write_report(
             content = Content(painting, picture, record, left, notices=(*before.notices, *notices), areas=areas)
             publish(content, page, folder, single_file=single_file)
     return page
+
+
+def without_record(painting: Path) -> str:
+    """Say what a picture's page lacks if no sidecar lies beside its picture; "" if one does."""
+    path = sidecar_path(painting)
+    told = f"{painting}: its page says nothing of how it was made, since no sidecar {path.name} lies beside it"
+    return "" if path.exists() else f"{told}; put it there, and write the page again with --overwrite"
 
 
 def is_fresh(painting: Path) -> bool:

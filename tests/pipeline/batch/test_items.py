@@ -198,8 +198,9 @@ def test_a_folder_that_cannot_be_listed_is_said(monkeypatch):
             marks=pytest.mark.skipif(sys.version_info >= (3, 13), reason="means a*/b since Python 3.13"),
         ),
         ("out", "out: got no picture, wanted at least one"),
-        ("list.csv", "list.csv: got no picture, wanted at least one"),
+        ("list.csv", "list.csv: got no picture, wanted at least one line"),
         ("list.jsonl", "list.jsonl:1: cannot be read as JSON"),
+        ("https://example.com/photos", "https://example.com/photos: URLs are not read"),
         ("x" * 5000, f"{'x' * 5000}: there is no such file"),
     ],
 )

@@ -98,7 +98,10 @@ def test_folders_below_the_manifest_are_mirrored(manifest, content, folder):
     [
         ("", "list.csv:1: got the columns [], wanted a header with the column 'content'"),
         ("a.jpg,b.jpg\n", "list.csv:1: unknown key 'a.jpg'"),
-        ("content;style\n", "list.csv:1: unknown key 'content;style', did you mean 'content'?"),
+        ("content;style\n", "list.csv:1: got columns separated by ';', wanted commas"),
+        ("content\tstyle\n", "list.csv:1: got columns separated by '\\t', wanted commas"),
+        ("photo,style\n", "list.csv:1: unknown key 'photo', did you mean 'content'?"),
+        ("content,style\n", "list.csv: got no picture, wanted at least one line"),
         ("style\nb.jpg\n", "list.csv:1: got the columns ['style'], wanted a header with the column 'content'"),
         ("content,tle\n", "list.csv:1: unknown key 'tle', did you mean 'tile'?"),
         ("content,extends\n", "list.csv:1: unknown key 'extends'"),

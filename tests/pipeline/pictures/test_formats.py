@@ -493,7 +493,9 @@ def test_a_file_that_is_called_so(tmp_path: Path) -> None:
 def test_decoders_that_hold_a_picture_are_limited(tmp_path: Path, name: str) -> None:
     """What would take more than it may is refused with both numbers before it is decoded."""
     content = dng(sensor()) if name == "a.dng" else EVERY[name]()
-    refused(tmp_path, name, content, "takes 0.0 GiB of memory at once", "--memory", decoder_memory=10_000)
+    refused(
+        tmp_path, name, content, " of memory at once", "but 9.8 KiB may be taken", "--memory", decoder_memory=10_000
+    )
     read(tmp_path, name, content, decoder_memory=1 << 30)
 
 
@@ -529,3 +531,8 @@ def test_pictures_that_do_not_fit_are_filed(tmp_path: Path) -> None:
     picture = read(tmp_path, "a.jxl", jpeg_xl(PIXELS), memory=0, folder=tmp_path)
     assert not isinstance(picture.pixels, np.ndarray)
     assert np.array_equal(picture.pixels[:], PIXELS)
+
+
+def test_a_pdf_is_told_from_pictures(tmp_path: Path) -> None:
+    """Our own are not read again, whatever for."""
+    refused(tmp_path, "poster.pdf", b"%PDF-1.6\n", "PDF", "paint a .tif")

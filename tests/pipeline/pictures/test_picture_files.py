@@ -27,6 +27,7 @@ from snapshots import (
 )
 
 from muralist.pipeline.errors import OutputError
+from muralist.pipeline.output_files import make_folder
 from muralist.pipeline.pictures.encoding import OUTPUT_EXTENSIONS
 from muralist.pipeline.pictures.exif import dpi_of_exif, text_tags
 from muralist.pipeline.pictures.reading import read_picture
@@ -429,6 +430,10 @@ def test_check_output_refuses_folders(tmp_path: Path) -> None:
         check_output(tmp_path / "a.png", overwrite=True)
     with pytest.raises(OutputError, check=having(FileNotFoundError, path=tmp_path / "gone" / "a.png")):
         check_output(tmp_path / "gone" / "a.png", overwrite=True)
+    with pytest.raises(OutputError, match=r"^s3://bucket/a\.png: .*--scratch"):
+        check_output("s3://bucket/a.png", overwrite=True)
+    with pytest.raises(OutputError, match=r"^s3://bucket/out: "):
+        make_folder(Path("s3://bucket/out"))
 
 
 def test_check_output_tries_the_length_of_the_name(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from snapshots import (
     saved,
 )
 
+from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import write_picture
 
@@ -251,6 +252,12 @@ def test_resolution_in_centimetres(tmp_path: Path) -> None:
 
 
 # -------------------------------------------------------------------------------------------- reading, what goes wrong
+
+
+def test_urls_are_not_read() -> None:
+    """Told as they were written, though a path has no double slash."""
+    with pytest.raises(PictureError, match=r"^https://example\.com/a\.jpg: .*download"):
+        read_picture("https://example.com/a.jpg")
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.render_plan import sidecar_path
 from muralist.pipeline.viewer import publish as module
 from muralist.pipeline.viewer import register
-from muralist.pipeline.viewer.report import report_path, tiles_path, viewed, write_report
+from muralist.pipeline.viewer.compare import write_comparison
+from muralist.pipeline.viewer.publish import tiles_path
+from muralist.pipeline.viewer.report import report_path, viewed, write_report
 
 
 @pytest.fixture
@@ -330,6 +332,23 @@ def test_the_command_writes_a_page(own):
     again = CliRunner().invoke(main, ["report", str(own)])
     assert (again.exit_code, again.output.count("\n")) == (1, 1)
     assert "exists already" in again.output
+
+
+def test_a_picture_without_a_sidecar_is_told(own):
+    """The page cannot say how it was made; the page itself stays as it is."""
+    sidecar_path(own).unlink()
+    done = CliRunner().invoke(main, ["report", str(own)])
+    assert (done.exit_code, done.stdout) == (0, f"{report_path(own)}\n")
+    assert "poster.png.json" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a"])
+def test_a_page_has_the_extension_of_a_page(own, tmp_path, name):
+    """Browsers would show another one as text."""
+    with pytest.raises(OutputError, match=r"wanted \.html", check=having(path=tmp_path / name)):
+        write_report(own, page=tmp_path / name)
+    with pytest.raises(OutputError, match=r"wanted \.html", check=having(path=tmp_path / name)):
+        write_comparison(own, own, tmp_path / name)
 
 
 def test_the_command_shows_a_picture(own, monkeypatch):
