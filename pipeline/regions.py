@@ -242,10 +242,8 @@ def read_regions(
     )
     painted = regions.measure_painted()
     if painted == 0:
-        given = [f"{flag} {value}" for flag, value in _given(settings)]
-        raise SettingsError(
-            f"got {', '.join(given)}, which leave nothing to paint; wanted a strength above 0 somewhere"
-        )
+        given = ", ".join(f"{flag} {value}" for flag, value in _given(settings))
+        raise SettingsError(f"got masks that leave nothing to paint ({given}), wanted a strength above 0 somewhere")
     return replace(regions, painted=painted)
 
 

@@ -194,7 +194,7 @@ def _named(text: str, output: Path, raw_pairs: RawPairs) -> list[Entry]:
     elif _MAGIC.search(text):
         found = _shots(_glob(path, output, text, _is_photograph), raw_pairs)
     elif url_in(path):
-        raise SettingsError(f"{text}: URLs are not read; download the pictures, and name their folder")
+        raise SettingsError(f"{text}: URLs are not read; download the pictures and give their folder")
     else:
         raise SettingsError(f"{text}: there is no such file or folder; check the path")
     if not found:

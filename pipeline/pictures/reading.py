@@ -187,7 +187,9 @@ def _reading(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = _READ_ERRORS.get(type(error), f"cannot be read ({error.strerror})")
         if (url := url_in(path)) and isinstance(error, FileNotFoundError):
-            raise PictureError(f"{url}: URLs are not read; download the file, and name that", path=path) from error
+            raise PictureError(
+                f"{url}: URLs are not read; download the picture and give its path", path=path
+            ) from error
         raise PictureError(f"{path}: {reason}", path=path) from error
     except pyvips.Error as error:
         raise damaged(path, one_line(error)) from error

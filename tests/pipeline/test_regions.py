@@ -222,7 +222,7 @@ def test_channels_fill_planes():
         (0, {"protect": "left.png"}, SettingsError, ("name it with --style",)),
         (1, {"regions": ["wide.png=other.png"]}, PictureError, ("wide.png: got a mask of 128 x 40 px", "--region-fit")),
         (1, {"strength_map": "wide.png"}, PictureError, ("wide.png: got a mask of 128 x 40 px",)),
-        (1, {"protect": "white.png"}, SettingsError, ("--protect white.png", "leave nothing to paint")),
+        (1, {"protect": "white.png"}, SettingsError, ("leave nothing to paint", "--protect white.png")),
         (1, {"regions": ["none.png=other.png"]}, PictureError, ("none.png: there is no such file",)),
         (
             1,
