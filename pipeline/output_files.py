@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from ..model.atomic import atomic_write, check_writable
@@ -69,6 +70,20 @@ def make_folder(folder: Path) -> None:
         raise OutputError(
             f"{folder}: the folder cannot be created ({error.strerror}); name another", path=folder
         ) from error
+
+
+@contextmanager
+def named_in_utf_8(folder: Path) -> Iterator[Path]:
+    """Give a folder that is there a name for libraries that know only UTF-8: a link to it, unless its own will do."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        with TemporaryDirectory(prefix="muralist-") as place:
+            link = Path(place, "link")
+            link.symlink_to(folder.absolute())
+            yield link
+    else:
+        yield folder
 
 
 def keep_times(source: Path, output: Path) -> None:
