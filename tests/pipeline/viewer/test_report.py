@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -70,6 +71,24 @@ def test_page_and_tiles_fit_together(own, painted):
     assert len(data["seams"]) == 4
     assert len(data["losses"]) == len(painted.sidecar["losses"])
     assert sorted(os.listdir(own.parent)) == ["poster.png", "poster.png.json", "poster.report", "poster.report.html"]
+
+
+def test_names_that_are_not_utf_8(painted, old_folder, capfd):
+    """Page and tiles are written wherever the picture is, the photograph is found, and names are spelled out."""
+    names = [os.fsdecode(name) for name in (b"p\xe9.jpg", b"s\xe9.jpg", b"\xe9.png")]
+    photo, style, own = (old_folder / name for name in names)
+    for path, source in ((photo, painted.content), (style, painted.style), (own, painted.output)):
+        path.write_bytes(source.read_bytes())
+    record = painted.sidecar
+    record["inputs"]["content"]["path"], record["inputs"]["styles"][0]["path"] = str(photo), str(style)
+    own.with_name(f"{own.name}.json").write_text(json.dumps(record))
+    page = write_report(own)
+    data = data_of(page)
+    for side in ("left", "right"):
+        assert (old_folder / unquote(data[side]["path"], errors="surrogateescape")).is_dir()
+    for name in names:
+        assert name.replace("\udce9", r"\udce9") in page.read_text()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_losses_are_those_of_the_record_with_their_weights(own):
