@@ -8,6 +8,7 @@ command finds it by the output's name and resumes.
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -59,12 +60,13 @@ class RunFolder:
     @classmethod
     def of(cls, output: Path, scratch: str | None) -> "RunFolder":
         """Name the folder of an output: hidden beside it, or below `scratch`, where other outputs may have its name."""
-        beside = output.resolve().parent / f".{output.name}.muralist"
+        place = Path(os.path.realpath(output.parent), output.name)  # of a link itself: it is replaced, not followed
+        beside = place.parent / f".{output.name}.muralist"
         run = uuid.uuid4().hex[:12]
         if scratch is None:
             return cls(Store(str(beside)), beside, run)
-        digest = hashlib.sha256(str(output.resolve()).encode()).hexdigest()
-        base = Store(scratch) / f"{output.name}-{digest[:12]}.muralist"
+        digest = hashlib.sha256(os.fsencode(place)).hexdigest()
+        base = Store(scratch) / f"{_plain(output.name)}-{digest[:12]}.muralist"
         return cls(base, base.local or beside, run)
 
     @property
@@ -213,6 +215,11 @@ class RunFolder:
     def forget_superseded(self, level: Level, made: int) -> None:
         """Drop from the cache what no task reads after `made` rounds: the round or, at first, the level before."""
         self.store.forget(self.round(level, made - 1) if made else f"level_{level.index - 1:02}")
+
+
+def _plain(name: str) -> str:
+    """What is left of a name that neither a URL nor a file system minds."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:100]
 
 
 def _level(level: Level) -> str:

@@ -1,6 +1,7 @@
 """The folder between two tasks: its names, who may have it, and how long it stays."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -78,6 +79,38 @@ def test_outputs_of_one_name_do_not_meet_in_scratch(tmp_path):
         assert folder.local_dir.name.startswith("poster.tif-")
     again = RunFolder.of(tmp_path / "b" / ".." / "a" / "poster.tif", str(scratch))
     assert again.base == first.base
+
+
+@pytest.mark.parametrize("name", ["photo[1].jpg", "a*b?#c::d.jpg", "caf\udce9.jpg", "日本.jpg", f"{'a' * 235}.jpg"])
+def test_names_in_scratch_are_plain(tmp_path, bucket, name):
+    """Whatever an output is called, its folder has a name that URLs and file systems take, of its own and removed."""
+    output, other = tmp_path / name, tmp_path / name.replace(".jpg", "2.jpg")
+    for scratch in (bucket, str(tmp_path)):
+        places = {RunFolder.of(path, scratch).base.root.rpartition("/")[2] for path in (output, other)}
+        assert len(places) == 2
+        assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,126}", place) for place in places)
+        interrupt(output, scratch)
+        with open_run(output, scratch) as folder:
+            assert folder.resumed
+    assert fsspec.filesystem("memory").find("/bucket") == []
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("scratch", [None, "scratch"])
+def test_a_link_is_an_output_like_others(tmp_path, scratch):
+    """Its folder is beside it, and the same once the painting has taken its place, wherever it led."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "poster.tif").touch()
+    output = tmp_path / "poster.tif"
+    for target in (tmp_path / "elsewhere" / "poster.tif", tmp_path / "nowhere", output):
+        output.symlink_to(target)
+        before = RunFolder.of(output, scratch)
+        output.unlink()
+        assert RunFolder.of(output, scratch).base == before.base
+        assert before.local_dir.parent == Path(scratch or tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    ways = [RunFolder.of(tmp_path / folder / "poster.tif", scratch).base for folder in ("link", "elsewhere")]
+    assert ways[0] == ways[1]
 
 
 def test_a_folder_elsewhere_has_a_part_here(output):
