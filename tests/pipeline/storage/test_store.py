@@ -141,6 +141,21 @@ def test_a_removed_folder_is_gone_with_all_in_it(store):
     assert not store.exists("ab/3")
 
 
+@pytest.mark.parametrize("name", ["a[1]", "a*b", "a?b", "[!a]"])
+def test_no_name_is_a_pattern(store, name):
+    """What an odd name would match as a pattern stays."""
+    others = ["a1/1", "aXb/1", "b/1"]
+    for file in (f"{name}/1", f"{name}/c/2", *others):
+        store.write(file, b"content")
+    below = store / name
+    assert below.names("") == {"1"}
+    below.remove("1")
+    assert not below.exists("1")
+    assert below.read("c/2") == b"content"
+    store.remove(name)
+    assert [below.exists("c/2"), *(store.exists(file) for file in others)] == [False, True, True, True]
+
+
 def test_a_sub_folder_is_a_store(store):
     """The same file has a longer name above, and removing the sub-folder from above removes it."""
     store.write("a/b/1", CONTENT)
