@@ -26,7 +26,7 @@ def check_place(path: Path, *, overwrite: bool) -> None:
     _check_folder(path)
     if path.is_dir():
         raise OutputError(f"{path}: this is a folder; add a file name", path=path)
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path}: exists already; use --overwrite to replace it, or another name", path=path)
 
 

@@ -121,18 +121,23 @@ class RunFolder:
         Raises
         ------
         OutputError
-            If the folder, its lock or its name while it is deleted is a link, or belongs to another user.
+            If the folder, its lock or its name while it is deleted is a link, belongs to another user or cannot be
+            looked at.
         """
         for path in (self.local_dir, self._gone, self.lock):
-            with suppress(FileNotFoundError, NotADirectoryError):
+            try:
                 facts = path.lstat()
-                if stat.S_ISLNK(facts.st_mode) or facts.st_uid != os.geteuid():
-                    found = "a link" if stat.S_ISLNK(facts.st_mode) else f"a file or folder of user {facts.st_uid}"
-                    raise OutputError(
-                        f"{path}: this is {found}, wanted a file or folder that muralist made for you; somebody may "
-                        "have planted it to redirect your files: remove it, or write into a folder of your own",
-                        path=path,
-                    )
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise _nowhere(path.parent, error) from error
+            if stat.S_ISLNK(facts.st_mode) or facts.st_uid != os.geteuid():
+                found = "a link" if stat.S_ISLNK(facts.st_mode) else f"a file or folder of user {facts.st_uid}"
+                raise OutputError(
+                    f"{path}: this is {found}, wanted a file or folder that muralist made for you; somebody may "
+                    "have planted it to redirect your files: remove it, or write into a folder of your own",
+                    path=path,
+                )
 
     @property
     def lock(self) -> Path:

@@ -255,16 +255,17 @@ def test_nor_does_one_process_twice(output):
     assert os.listdir(output.parent) == []
 
 
-@pytest.mark.parametrize("scratch", ["nowhere", "file"])
+@pytest.mark.parametrize("scratch", ["nowhere", "file", "loop"])
 def test_a_scratch_folder_that_is_not_there(output, scratch):
-    """A missing scratch folder is refused and not made; a file in its place is refused."""
+    """A missing scratch folder is refused and not made; a file in its place is refused, and a link to itself."""
     (output.parent / "file").touch()
+    (output.parent / "loop").symlink_to("loop")
     with (
-        pytest.raises(OutputError, match=r"\(No.*\); .*--scratch"),
+        pytest.raises(OutputError, match=r"\((No|Too many).*\); .*--scratch"),
         open_run(output, str(output.parent / scratch)),
     ):
         pass
-    assert os.listdir(output.parent) == ["file"]
+    assert sorted(os.listdir(output.parent)) == ["file", "loop"]
 
 
 def test_a_folder_that_cannot_be_written_to(output):
