@@ -152,6 +152,7 @@ class RunFolder:
     def remove(self) -> None:
         """Delete the folder and all in it; under another name first, so that tasks still under way cannot add to it."""
         if self.base.local is None:
+            self.base.remove(JOURNAL)  # without which nobody resumes a run of which half is gone
             self.base.remove("")
         shutil.rmtree(self._gone, ignore_errors=True)  # of a run that was killed while it did this
         with suppress(FileNotFoundError):

@@ -341,6 +341,25 @@ def test_a_folder_elsewhere_that_was_not_begun_leaves_nothing(output, bucket):
     assert os.listdir(output.parent) == []
 
 
+def test_a_run_of_which_half_is_gone_is_not_resumed(output, bucket, monkeypatch):
+    """Killed while it is deleted from an object store, a run has no journal any more, and the next one starts over."""
+    interrupt(output, bucket).write("more", ARRAYS)
+    system = fsspec.filesystem("memory")
+
+    def stop(_, paths):
+        system.rm_file(min(paths))
+        if len(paths) > 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(system), "rm", stop)
+        open_run(output, bucket, restart=True).__enter__()
+    assert not RunFolder.of(output, bucket).is_resumable()
+    with open_run(output, bucket) as folder:
+        assert not folder.resumed
+    assert fsspec.filesystem("memory").find("/bucket") == []
+
+
 def test_the_part_here_is_made_anew(output, bucket):
     """Gone on with on another machine, a run has a place for what only the driver needs."""
     interrupt(output, bucket)
