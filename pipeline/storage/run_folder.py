@@ -269,8 +269,9 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
         try:
             yield folder
         except BaseException as error:
-            if isinstance(error, DivergedError) or not folder.is_resumable():  # the same command would diverge again
-                folder.remove()
+            with suppress(OSError):  # of a store that is out of reach: its run stays, and `error` is what counts
+                if isinstance(error, DivergedError) or not folder.is_resumable():  # the same would diverge again
+                    folder.remove()
             raise
         if not keep:
             folder.remove()

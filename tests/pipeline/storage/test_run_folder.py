@@ -360,6 +360,24 @@ def test_a_run_of_which_half_is_gone_is_not_resumed(output, bucket, monkeypatch)
     assert fsspec.filesystem("memory").find("/bucket") == []
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ZeroDivisionError(), DivergedError(3, 0.01)])
+def test_a_store_that_is_away_hides_no_error(output, bucket, monkeypatch, error):
+    """What ended a run is raised, also if the store answers no more; when it does again, the run goes on."""
+    system = type(fsspec.filesystem("memory"))
+
+    def fail(*_, **__):
+        raise ConnectionError("no network")
+
+    with monkeypatch.context() as patch, pytest.raises(type(error)), open_run(output, bucket) as folder:
+        begin(folder)
+        for name in ("info", "cat_file", "find"):
+            patch.setattr(system, name, fail)
+        raise error
+    with open_run(output, bucket) as again:
+        assert again == folder
+        assert again.resumed
+
+
 def test_the_part_here_is_made_anew(output, bucket):
     """Gone on with on another machine, a run has a place for what only the driver needs."""
     interrupt(output, bucket)
