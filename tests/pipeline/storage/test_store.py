@@ -1,6 +1,7 @@
 """Files that are whole or not there, in a folder, in an object store, and in memory."""
 
 import errno
+import mmap
 import os
 import pickle
 import re
@@ -486,6 +487,19 @@ def test_a_file_larger_than_the_limit_is_not_held(tmp_path, holding):
     for name in ("small", "large"):
         (tmp_path / name).unlink()
     assert [store.exists("small"), store.exists("large")] == [True, False]
+
+
+def test_a_system_without_large_pages_holds_files_too(monkeypatch):
+    """A kernel that was built without them says EINVAL."""
+
+    class Block(mmap.mmap):
+        def madvise(self, *_):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(mmap, "mmap", Block)
+    held = ByteCache(10)
+    held.put("a", b"abc")
+    assert held.get("a") == b"abc"
 
 
 def test_the_least_recently_used_goes_first():
