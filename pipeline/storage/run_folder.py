@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from ...model.atomic import check_writable
 from ...model.errors import DivergedError
 from ..errors import OutputError
 from ..hashes import json_hash
@@ -293,8 +294,7 @@ def _only_one(path: Path, output: Path) -> Iterator[None]:
     """Hold a lock, which the system releases however this process ends."""
     lock = FileLock(path, timeout=0)
     try:
-        # FileLock would make folders, and wait for those that cannot be written to.
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666))
+        check_writable(path.parent)  # FileLock would make folders, and wait for those that cannot be written to
         lock.acquire()
     except Timeout as error:
         raise OutputError(

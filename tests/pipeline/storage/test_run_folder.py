@@ -1,5 +1,7 @@
 """The folder between two tasks: its names, who may have it, and how long it stays."""
 
+import errno
+import fcntl
 import os
 import re
 import stat
@@ -252,6 +254,24 @@ def test_nor_does_one_process_twice(output):
         with pytest.raises(OutputError, check=having(Timeout, path=output)), open_run(output, None):
             pass
         assert folder.is_resumable()
+    assert os.listdir(output.parent) == []
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_a_file_system_without_locks(output, monkeypatch):
+    """Where the system has none, the lock is the file itself, which goes with the run."""
+
+    def fail(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with open_run(output, None) as folder:
+        assert folder.local_dir.is_dir()
+        with pytest.raises(OutputError, check=having(Timeout, path=output)):
+            open_run(output, None).__enter__()
+        assert folder.local_dir.is_dir()
+    with open_run(output, None):
+        pass
     assert os.listdir(output.parent) == []
 
 
