@@ -30,6 +30,19 @@ def check_place(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{path}: exists already; use --overwrite to replace it, or another name", path=path)
 
 
+def is_own(facts: os.stat_result, folder: Path) -> bool:
+    """Say whether something in a folder belongs to us, by its facts.
+
+    Some mounts (CIFS, vfat, NFS with root_squash) give all that we make to another user; then it belongs to that one.
+    """
+    if facts.st_uid == os.geteuid():
+        return True
+    try:
+        return facts.st_uid == check_writable(folder)
+    except OSError:
+        return False
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
     """A file to write that becomes `path` if all goes well."""

@@ -28,6 +28,7 @@ from ...model.errors import DivergedError
 from ..errors import OutputError
 from ..hashes import json_hash
 from ..levels import Level
+from ..output_files import is_own
 from .store import START_OVER, Store
 
 JOURNAL: Final = "journal.json"
@@ -132,7 +133,7 @@ class RunFolder:
                 continue
             except OSError as error:
                 raise _nowhere(path.parent, error) from error
-            if stat.S_ISLNK(facts.st_mode) or facts.st_uid != os.geteuid():
+            if stat.S_ISLNK(facts.st_mode) or not is_own(facts, path.parent):
                 found = "a link" if stat.S_ISLNK(facts.st_mode) else f"a file or folder of user {facts.st_uid}"
                 raise OutputError(
                     f"{path}: this is {found}, wanted a file or folder that muralist made for you; somebody may "

@@ -17,6 +17,7 @@ from filelock import Timeout
 from safetensors import SafetensorError
 
 from muralist.model.errors import DivergedError
+from muralist.pipeline import output_files
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.settings import Settings
@@ -322,8 +323,18 @@ def test_a_run_folder_of_somebody_else_is_refused(output, monkeypatch):
     interrupt(output)
     owner = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    monkeypatch.setattr(output_files, "check_writable", lambda _: owner + 1)
     with pytest.raises(OutputError, match=rf"user {owner},"):
         open_run(output, None).__enter__()
+
+
+def test_a_mount_with_an_owner_of_its_own(output, monkeypatch):
+    """Where the file system says that all we make belongs to another user, what belongs to that user is ours."""
+    interrupted, owner = interrupt(output), os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with open_run(output, None) as folder:
+        assert folder == interrupted
+    assert os.listdir(output.parent) == []
 
 
 def test_a_run_folder_is_private(output):

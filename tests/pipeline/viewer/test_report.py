@@ -16,6 +16,7 @@ from pictures import contents, painting, photograph, save
 from PIL import Image
 
 from muralist.cli import main
+from muralist.pipeline import output_files
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.presets import load_settings
@@ -143,6 +144,17 @@ def test_a_planted_link_is_not_followed(own, tmp_path):
         write_report(own)
     assert os.listdir(tmp_path / "elsewhere") == []
     assert not report_path(own).exists()
+
+
+def test_a_folder_of_somebody_else_is_refused(own, monkeypatch):
+    """Its owner could change the tiles; on a mount that gives all files to another user it is our own."""
+    write_report(own)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    write_report(own, overwrite=True)
+    monkeypatch.setattr(output_files, "check_writable", lambda _: owner + 1)
+    with pytest.raises(OutputError, check=having(path=tiles_path(report_path(own)))):
+        write_report(own, overwrite=True)
 
 
 def test_a_link_in_place_of_the_page_is_replaced(own, tmp_path):
