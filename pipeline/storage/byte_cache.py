@@ -82,7 +82,7 @@ def _copied(parts: Sequence[Buffer], size: int) -> memoryview:
     """Copy parts to memory that is not the heap's: large blocks that come and go would leave it full of holes."""
     block = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_HUGEPAGE"):  # the system takes its time over small pages
-        with suppress(OSError):  # not every one has larger
+        with suppress(OSError):  # some kernels have no larger ones
             block.madvise(mmap.MADV_HUGEPAGE)
     for part in parts:
         block.write(part)

@@ -154,7 +154,7 @@ class RunFolder:
     def remove(self) -> None:
         """Delete the folder and all in it; under another name first, so that tasks still under way cannot add to it."""
         if self.base.local is None:
-            self.base.remove(JOURNAL)  # without which nobody resumes a run of which half is gone
+            self.base.remove(JOURNAL)  # so that nobody resumes a run of which half is gone
             self.base.remove("")
         shutil.rmtree(self._gone, ignore_errors=True)  # of a run that was killed while it did this
         with suppress(FileNotFoundError):
@@ -226,7 +226,7 @@ class RunFolder:
 
 
 def _plain(name: str) -> str:
-    """What is left of a name that neither a URL nor a file system minds."""
+    """Shorten a name to what every URL and file system takes as it is."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:100]
 
 
@@ -271,7 +271,7 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
         try:
             yield folder
         except BaseException as error:
-            with suppress(OSError):  # of a store that is out of reach: its run stays, and `error` is what counts
+            with suppress(OSError):  # of a store that is out of reach: the run stays, and `error` is what is told
                 if isinstance(error, DivergedError) or not folder.is_resumable():  # the same would diverge again
                     folder.remove()
             raise
