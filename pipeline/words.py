@@ -35,6 +35,15 @@ def gib(size: float) -> str:
     return f"{size / 2**power:.1f} {unit}"
 
 
+def mb(size: float) -> str:
+    """Spell the size of a file as `max_file` is written.
+
+    >>> mb(128_000_000), mb(1024)
+    ('128.0 MB', '1.0 KB')
+    """
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} KB"
+
+
 def url_in(path: Path) -> str:
     """Give the URL that somebody took for the path of a file; "" if there is none.
 
