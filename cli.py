@@ -127,7 +127,7 @@ def batch(
 def plan(preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_json: bool, **how: Any) -> None:
     """Estimate the time, memory and disk space of a render.
 
-    Takes the same options as `render`, so put `plan` in its place; nothing is painted or written.
+    Takes the same options as `render`, so that `plan` can take its place in a command; nothing is painted.
     """
     from .pipeline.estimate import plan, table
     from .pipeline.presets import load_settings

@@ -42,14 +42,14 @@ class Option(click.Option):
 class Command(click.Command):
     """A command with its options in groups; `--help` shows the common ones on a screen, `--help-all` all of them."""
 
+    allow_extra_args = True  # for `parse_args` to say what to do about them
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         text = "Show all options and exit."
         self.params.append(
             Option(["--help-all", HELP_ALL], is_flag=True, is_eager=True, expose_value=False, callback=_show, help=text)
         )
-
-    allow_extra_args = True  # to say more of them than that they were not expected
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments. Raises `click.UsageError`."""
