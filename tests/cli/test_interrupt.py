@@ -114,7 +114,7 @@ def test_the_same_command_alone_goes_on(folder, interrupted, painted):
         "--restart",
     )
     assert_refused(render(*interrupted, "--seed", "7"), *words, "seed was 0, is 7;")
-    assert_refused(render(*interrupted, "--gps"), *words, "gps was false, is true;")
+    assert_refused(render(*interrupted, "--color", "luminance"), *words, "color was style, is luminance;")
     shutil.copy(folder / "style.png", folder / "kept.png")
     save(folder / "style.png", painting(seed=9))
     assert_refused(render(*interrupted, "--overwrite"), *words, "the style pictures changed;")
