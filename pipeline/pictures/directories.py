@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
@@ -68,8 +69,8 @@ class Directory:
     entries: Mapping[int, bytes]
     following: int
 
-    def content(self, tag: int) -> bytes:
-        """The bytes of a tag's value; none if there is no such tag, or if it is broken."""
+    def content(self, tag: int, most: int = _MOST_BYTES) -> bytes:
+        """The bytes of a tag's value; none if there is no such tag, or if it is broken or longer than `most`."""
         if tag not in self.entries:
             return b""
         entry, inline = self.entries[tag], self.form.offset_size
@@ -77,7 +78,7 @@ class Directory:
         size = _size(_TYPES.get(kind, "")) * count
         if size <= inline:
             return entry[-inline:][:size]
-        if size > _MOST_BYTES or place + size > _length(self.file):
+        if size > most or place + size > _length(self.file):
             return b""
         self.file.seek(place)
         return self.file.read(size)
@@ -88,9 +89,9 @@ class Directory:
         self.file.seek(start)
         return self.file.read(min(count, max(0, place - start)))
 
-    def numbers(self, tag: int) -> tuple[float, ...]:
-        """The numbers of a tag's value; none if there is no such tag, or if it is broken. What is divided by 0 is 0."""
-        if not (content := self.content(tag)):
+    def numbers(self, tag: int, most: int = _MOST_BYTES) -> tuple[float, ...]:
+        """The numbers of a tag's value, none where `content` has none. What is divided by 0 is 0."""
+        if not (content := self.content(tag, most)):
             return ()
         kind = int(self.form.unpack("H", self.entries[tag], 2)[0])
         code = _TYPES[kind]
@@ -116,16 +117,17 @@ def read_directories(file: BinaryIO) -> list[Directory]:
     order = "<" if head.startswith(b"II") else ">"
     big = b"+" in head[2:4]
     form = Form(order, "Q", "Q") if big else Form(order, "I", "H")
-    waiting = [int(form.unpack(form.offset, head, 8 if big else 4)[0])]
+    waiting = deque([int(form.unpack(form.offset, head, 8 if big else 4)[0])])
     found: dict[int, Directory] = {}
     while waiting and len(found) < _MOST_DIRECTORIES:
-        place = waiting.pop(0)
+        place = waiting.popleft()
         if place and place not in found:
             try:
                 found[place] = _directory(file, form, place)
             except struct.error:
                 break
-            waiting += [found[place].following, *map(int, found[place].numbers(_SUB_DIRECTORIES))]
+            below = found[place].numbers(_SUB_DIRECTORIES, form.offset_size * _MOST_DIRECTORIES)
+            waiting += [found[place].following, *map(int, below)]
     if not found:
         raise struct.error("no directory")
     return list(found.values())

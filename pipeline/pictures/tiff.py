@@ -55,6 +55,7 @@ _PREMULTIPLIED, _ALPHA = 1, (1, 2)  # of ExtraSamples; 0 is anything else
 _CMYK_INKS = 1
 _SEPARATE_PLANES = 2
 _REDUCED, _OLD_REDUCED = 1, 2  # a bit of the subfile type; the old subfile type
+_MOST_SAMPLES = 64
 _LUMA = (0.299, 0.587, 0.114)
 _JPEG_HEAD = 1 << 16  # bytes in which a JPEG says how it is sampled
 _JPEG_END, _JPEG_TAIL = b"\xff\xd9", 16  # padding may follow
@@ -74,12 +75,12 @@ def open_tiff(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     try:
         directories = read_directories(file)
         first = _page(directories, asked.page, path)
+        if asked.page == 1:
+            _check_purpose(directories, path)
+        _check_storage(first, path)
         view = View(file, _magic(file), first.form, _shown(first))
     except struct.error as error:
         raise PictureError(f"{path}: damaged: it has no directory; copy or export it again", path=path) from error
-    if asked.page == 1:
-        _check_purpose(directories, path)
-    _check_storage(first, path)
     try:
         with source_of(view) as source:
             # For "error", a broken tile is black, and so are LZW, PackBits and JPEG where they break off.
@@ -166,6 +167,8 @@ def _check_storage(directory: Directory, path: Path) -> None:
     bits = sorted({int(number) for number in _bits(directory)})
     if photometric not in _COLORS:
         raise _unsupported(path, f"the colors {_name(PHOTOMETRIC, photometric)}")
+    if samples > _MOST_SAMPLES:
+        raise _unsupported(path, f"{samples} samples per pixel")
     if photometric == PHOTOMETRIC.SEPARATED and directory.number(Tag.InkSet, _CMYK_INKS) != _CMYK_INKS:
         raise _unsupported(path, "inks other than CMYK")
     allowed = (8, 16) if photometric in (PHOTOMETRIC.YCBCR, *_LAB) else (8, 16, 32, 64)
