@@ -1,6 +1,7 @@
 """Directories of TIFF files: which tags there are, and what they hold. Nothing that they claim is believed."""
 
 import io
+import math
 import os
 import struct
 from collections import deque
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 _TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d"}
 _TYPES |= {13: "I", 16: "Q", 17: "q", 18: "Q"}  # of values, as `struct` spells them
-_RATIONAL = (5, 10)
+_RATIONAL, _FLOAT = (5, 10), (11, 12)
 _SHORT, _LONG8 = 3, 16
 
 _SUB_DIRECTORIES = 330
@@ -90,7 +91,7 @@ class Directory:
         return self.file.read(min(count, max(0, place - start)))
 
     def numbers(self, tag: int, most: int = _MOST_BYTES) -> tuple[float, ...]:
-        """The numbers of a tag's value, none where `content` has none. What is divided by 0 is 0."""
+        """The numbers of a tag's value, none where `content` has none. What is divided by 0 or not finite is 0."""
         if not (content := self.content(tag, most)):
             return ()
         kind = int(self.form.unpack("H", self.entries[tag], 2)[0])
@@ -100,7 +101,7 @@ class Directory:
             return tuple(
                 above / below if below else 0 for above, below in zip(numbers[::2], numbers[1::2], strict=True)
             )
-        return numbers
+        return tuple(n if math.isfinite(n) else 0 for n in numbers) if kind in _FLOAT else numbers
 
     def number(self, tag: int, default: int) -> int:
         """The first number of a tag's value."""

@@ -195,6 +195,19 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, compression: str) -> None:
     assert "damaged" in incompatibility(tmp_path, data[:-100])
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("tag", [258, 259, 262, 274, 277, 330])
+def test_numbers_that_are_none(tmp_path: Path, tag: int, number: float) -> None:
+    """A tag that holds no finite number is read as 0: the file is read, or refused with its name."""
+    value = struct.unpack("<I", struct.pack("<f", number))[0]
+    content = tiff(PIXELS, tags={tag: (LONG, [value])})
+    content = content.replace(struct.pack("<HHI", tag, LONG, 1), struct.pack("<HHI", tag, 11, 1))
+    if tag in (274, 330):
+        assert np.array_equal(read(tmp_path, content).pixels, PIXELS)
+    else:
+        incompatibility(tmp_path, content)
+
+
 @pytest.mark.parametrize("content", [b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\0\xff", b"II+\0\x08\0\0\0"])
 def test_a_file_without_directory(tmp_path: Path, content: bytes) -> None:
     """Where the first directory cannot be read the file is damaged."""
