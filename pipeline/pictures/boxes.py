@@ -8,7 +8,9 @@ import brotli
 
 _MOST_BOXES = 4096  # within one
 _MOST_BYTES = 1 << 24  # of a box whose content is read
-_NOT_IN_HEIF = 4  # bytes of version and flags that a `meta` box has before its boxes
+_MOST_ITEMS = 1 << 16
+_OF_FULL_BOX = 4  # bytes of version and flags that some boxes begin with
+_AV1_GRAY = 0x10  # in the third byte of AV1's configuration
 _BY_PROFILE = b"\2"  # how JPEG 2000 states colors: by a profile that is there
 _BY_UUID = {b"JpgTiffExif->JP2": "exif-data", bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data"}
 _SIGNATURE_OF_JXL = b"\xff\x0a"
@@ -24,10 +26,12 @@ class Box(NamedTuple):
 
 
 class CodedColors(NamedTuple):
-    """Colors by the numbers of ITU-T H.273."""
+    """Colors by the numbers of ITU-T H.273; whether black and white are the least and greatest numbers; AV1's gray."""
 
     primaries: int
     transfer: int
+    is_full: bool
+    is_gray: bool
 
 
 def boxes(file: BinaryIO, start: int = 0, stop: int | None = None) -> Iterator[Box]:
@@ -70,17 +74,70 @@ def has_stills(file: BinaryIO) -> bool:
 
 
 def coded_colors(file: BinaryIO) -> CodedColors | None:
-    """The colors that a HEIF or AVIF file states by numbers; None if it does not."""
-    for meta in boxes(file):
-        if meta.name != b"meta":
-            continue
-        for properties in boxes(file, meta.start + _NOT_IN_HEIF, meta.stop):
-            for container in boxes(file, properties.start, properties.stop) if properties.name == b"iprp" else ():
-                for box in boxes(file, container.start, container.stop) if container.name == b"ipco" else ():
-                    found = content(file, box) if box.name == b"colr" else b""
-                    if found[:4] == b"nclx" and len(found) >= 8:
-                        return CodedColors(*struct.unpack_from(">HH", found, 4))
-    return None
+    """The colors that the main picture of a HEIF or AVIF file states by numbers; None if it does not."""
+    properties = main_properties(file)
+    stated = next(
+        (held for name, held in properties if name == b"colr" and held[:4] == b"nclx" and len(held) > 10), None
+    )
+    if stated is None:
+        return None
+    primaries, transfer, _, is_full = struct.unpack_from(">HHHB", stated, 4)
+    is_gray = any(name == b"av1C" and len(held) > 2 and held[2] & _AV1_GRAY for name, held in properties)
+    return CodedColors(primaries, transfer, bool(is_full), is_gray)
+
+
+def main_properties(file: BinaryIO) -> list[tuple[bytes, bytes]]:
+    """Properties of the main picture of a HEIF or AVIF file, and of its first tile if it has any: names and beginnings.
+
+    Those of other pictures in the file, such as maps of depth or gain, may state other colors.
+    """
+    meta = next((box for box in boxes(file) if box.name == b"meta"), None)
+    if meta is None:
+        return []
+    within = {box.name: box for box in reversed([*boxes(file, meta.start + _OF_FULL_BOX, meta.stop)])}  # first of each
+    try:
+        main = _number(content(file, within[b"pitm"]), _OF_FULL_BOX)[0]
+        items = [main, *(_first_tile(file, within[b"iref"], main) if b"iref" in within else ())]
+        parts = [*boxes(file, within[b"iprp"].start, within[b"iprp"].stop)]
+        stored = [box for part in parts if part.name == b"ipco" for box in boxes(file, part.start, part.stop)]
+        tables = [content(file, part) for part in parts if part.name == b"ipma"]
+        numbers = [number for item in items for table in tables for number in _properties_of(table, item)]
+    except (KeyError, IndexError, struct.error):
+        return []
+    found = (stored[number - 1] for number in numbers if 0 < number <= len(stored))
+    return [(box.name, content(file, box._replace(stop=min(box.stop, box.start + 16)))) for box in found]
+
+
+def _number(held: bytes, at: int) -> tuple[int, int]:
+    """An item's number in a box, as its version spells it, and where it ends."""
+    code = ">I" if held[0] else ">H"
+    return struct.unpack_from(code, held, at)[0], at + struct.calcsize(code)
+
+
+def _first_tile(file: BinaryIO, references: Box, item: int) -> list[int]:
+    """The number of the first tile of an item, if it is made of tiles."""
+    version = content(file, references)[:1]
+    for box in boxes(file, references.start + _OF_FULL_BOX, references.stop):
+        if box.name == b"dimg":
+            held = version + content(file, box)
+            whole, at = _number(held, 1)
+            if whole == item:
+                return [_number(held, at + 2)[0]]  # behind how many there are
+    return []
+
+
+def _properties_of(table: bytes, item: int) -> list[int]:
+    """The numbers, from 1, of an item's properties."""
+    code, bits = ("H", 0x7FFF) if table[3] & 1 else ("B", 0x7F)  # above them, whether they have to be understood
+    (count,) = struct.unpack_from(">I", table, _OF_FULL_BOX)
+    at = 2 * _OF_FULL_BOX
+    for _ in range(min(count, _MOST_ITEMS)):
+        number, at = _number(table, at)
+        found = struct.unpack_from(f">{table[at]}{code}", table, at + 1)
+        if number == item:
+            return [each & bits for each in found]
+        at += 1 + len(found) * struct.calcsize(code)
+    return []
 
 
 def blobs_in_boxes(file: BinaryIO) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from ..errors import PictureError
 from .boxes import coded_colors, has_stills
 from .metadata import embed, with_blob
 from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, upright
-from .vips import source_of
+from .vips import VIPS_SCALE, source_of
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
@@ -43,6 +43,8 @@ def open_heic(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         except BROKEN as error:
             raise damaged(path, error) from error
         image = decoded(_full_scale(pixels, depth))
+        if found.mode.startswith("L") and (colors := coded_colors(file)) and not colors.is_full:
+            image = _over_full_range(image)
         if found.mode.startswith("RGBa"):
             image = image.unpremultiply(max_alpha=65535 if depth > 8 else 255).cast(image.format)
         for name, key in (("exif-data", "exif"), ("xmp-data", "xmp"), ("icc-profile-data", "icc_profile")):
@@ -66,6 +68,8 @@ def open_avif(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         depth = image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8
         if depth > 8:  # libvips leaves the lowest bits empty, so that white is not white
             image = (image + (image >> depth)).cast("ushort").copy(interpretation=image.interpretation)
+        if (colors := coded_colors(file)) and colors.is_gray and not colors.is_full:
+            image = _over_full_range(image)
         needs = image.width * image.height * _AVIF_BYTES[2 if depth > 8 else 1]
         yield Opened(upright(_with_coded_colors(image, file, path)), None, needs)
 
@@ -73,6 +77,15 @@ def open_avif(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
 def _full_scale(pixels: np.ndarray, depth: int) -> np.ndarray:
     """Samples of more than 8 bits come at the upper end of 16; repeated below that, so that white is 65535."""
     return pixels if depth == 8 else pixels + (pixels >> depth)
+
+
+def _over_full_range(image: Any) -> Any:
+    """Gray from 16 to 235 of 255, which libheif leaves as it is, from 0 to 255; alpha stays."""
+    count = image.bands - (image.bands in (2, 4))
+    step = VIPS_SCALE[image.format] / 255
+    gray = ((image.extract_band(0, n=count) - 16 * step) * (255 / 219)).rint().cast(image.format)
+    found = gray if count == image.bands else gray.bandjoin(image.extract_band(count))
+    return found.copy(interpretation=image.interpretation)
 
 
 def _check_stills(file: BinaryIO, path: Path) -> None:

@@ -20,6 +20,7 @@ from pictures import deep, photograph, with_alpha
 from PIL import ExifTags, Image
 
 from muralist.pipeline.errors import PictureError
+from muralist.pipeline.pictures.boxes import coded_colors
 from muralist.pipeline.pictures.exif import text_tags
 from muralist.pipeline.pictures.formats import INPUT_FORMATS, UNSUPPORTED_EXTENSIONS
 from muralist.pipeline.pictures.images import Picture
@@ -232,6 +233,75 @@ def test_colors_that_are_refused(tmp_path: Path, name: str) -> None:
     refused(tmp_path, name, with_coded_colors(content, 9, 16), "HDR picture (PQ)", "export it without HDR")
     refused(tmp_path, name, with_coded_colors(content, 9, 18), "HDR picture (HLG)")
     refused(tmp_path, name, with_coded_colors(content, 9, 1), "primaries number 9", "Display P3")
+
+
+def box(name: bytes, *parts: bytes) -> bytes:
+    """A box of these parts."""
+    content = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+def catalog(main: int, properties: dict[int, list[int]], tiles: list[int], *, is_wide: bool) -> bytes:
+    """The head of a HEIF file: which item is the main one, properties of items, and the tiles of item 1.
+
+    The properties are the colors PQ, sRGB and HLG, then none. Numbers are of 32 bits if `is_wide`, else of 16.
+    """
+    item, number, head = ("I", "H", b"\1\0\0\1") if is_wide else ("H", "B", bytes(4))
+    colors = [box(b"colr", b"nclx" + struct.pack(">HHHB", 9, transfer, 9, 128)) for transfer in (16, 13, 18)]
+    table = struct.pack(">I", len(properties)) + b"".join(
+        struct.pack(f">{item}B{len(each)}{number}", key, len(each), *each) for key, each in properties.items()
+    )
+    dimg = box(b"dimg", struct.pack(f">{item}H{len(tiles)}{item}", 1, len(tiles), *tiles))
+    kinds = box(b"ipco", *colors, box(b"pixi", bytes(8)))
+    return box(
+        b"meta",
+        bytes(4),
+        box(b"pitm", head[:1] + bytes(3) + struct.pack(f">{item}", main)),
+        *([box(b"iref", head[:1] + bytes(3), dimg)] if tiles else []),
+        box(b"iprp", kinds, box(b"ipma", head + table)),
+    )
+
+
+@pytest.mark.parametrize("is_wide", [False, True])
+@pytest.mark.parametrize(
+    ("main", "properties", "tiles", "transfer"),
+    [
+        (2, {1: [1], 2: [4, 2], 3: [3]}, [], 13),
+        (2, {1: [1], 2: [4]}, [], None),
+        (2, {1: [1]}, [], None),
+        (1, {1: [4], 7: [1], 8: [3]}, [8, 7], 18),
+        (1, {1: [2], 7: [1]}, [7], 13),
+        (2, {1: [1], 2: [4], 7: [1]}, [7], None),
+        (1, {1: [0, 99]}, [], None),
+    ],
+)
+def test_colors_are_the_main_pictures(
+    main: int, properties: dict[int, list[int]], tiles: list[int], transfer: int | None, is_wide: bool
+) -> None:
+    """Colors of other pictures in the file do not count, such as gain maps; of tiles they do if the whole has none."""
+    content = catalog(main, properties, tiles, is_wide=is_wide)
+    found = coded_colors(io.BytesIO(content))
+    assert (found and found.transfer) == transfer
+    for stop in range(len(content)):  # cut short anywhere, it says nothing
+        assert coded_colors(io.BytesIO(content[:stop])) is None
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.avif"])
+@pytest.mark.parametrize("is_full", [False, True])
+def test_gray_of_television(tmp_path: Path, name: str, is_full: bool) -> None:
+    """Gray whose black is 16 and white 235 is spread; where it is 0 and 255 already, it stays."""
+    stored = np.repeat(np.arange(256, dtype=np.uint8)[None], 64, 0)
+    if name == "a.heic":
+        file = io.BytesIO()
+        pillow_heif.from_bytes("L", (256, 64), stored.tobytes()).save(file, quality=100)
+        at = file.getvalue().index(b"colrnclx") + 14
+        content = file.getvalue()[:at] + (b"\x80" if is_full else b"\0") + file.getvalue()[at + 1 :]
+        wanted = stored if is_full else np.clip((stored.astype(float) - 16) * 255 / 219, 0, 255)
+    else:
+        content = saved("AVIF", stored, quality=100, subsampling="4:0:0", range="full" if is_full else "limited")
+        wanted = np.asarray(Image.open(io.BytesIO(content)).convert("L"))
+    found = read(tmp_path, name, content).pixels[:]
+    assert np.abs(found[:, :, 1].astype(float) - wanted).max() <= 2
 
 
 def test_a_sequence_without_a_still(tmp_path: Path) -> None:
