@@ -1,7 +1,7 @@
 """Boxes, which HEIF, AVIF, JPEG XL and MP4 files are made of, and what their heads say. Nothing is believed."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 import brotli
@@ -14,6 +14,8 @@ _AV1_GRAY = 0x10  # in the third byte of AV1's configuration
 _BY_PROFILE = b"\2"  # how JPEG 2000 states colors: by a profile that is there
 _BY_UUID = {b"JpgTiffExif->JP2": "exif-data", bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data"}
 _SIGNATURE_OF_JXL = b"\xff\x0a"
+_JXL_HEAD = 4096  # bytes in which a stream says how it is coded
+_SPOT_COLOR, _OF_A_SENSOR = 2, 5  # kinds of channels in JPEG XL
 _FIXED_SIDES = {1: (1, 1), 2: (6, 5), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}  # width to height
 
 
@@ -173,36 +175,61 @@ def _unpacked(packed: bytes) -> bytes:
         return b""
 
 
-def jxl_size(file: BinaryIO) -> tuple[int, int]:
-    """Height and width of a JPEG XL picture as it is looked at, px, from the first bytes of its stream.
+class JxlHead(NamedTuple):
+    """What the first bytes of a JPEG XL stream say.
 
-    Raises `struct.error` if they are not there.
+    Attributes
+    ----------
+    height, width
+        Of the picture as it is looked at, px.
+    extras
+        The kinds of the channels beside the colors, as numbers; 0 is alpha.
+    is_premultiplied
+        Whether the colors were multiplied by alpha.
+    """
+
+    height: int
+    width: int
+    extras: tuple[int, ...] = ()
+    is_premultiplied: bool = False
+
+
+def jxl_head(file: BinaryIO) -> JxlHead:
+    """Read the head of a JPEG XL stream (ISO/IEC 18181-1, annex D).
+
+    Raises `struct.error` if it is not there.
     """
     file.seek(0)
-    stream = file.read(64)
+    stream = file.read(_JXL_HEAD)
     if not stream.startswith(_SIGNATURE_OF_JXL):
         stream = b""
         for box in boxes(file):
-            if len(stream) < 16 and box.name in (b"jxlc", b"jxlp"):
-                stream += content(file, box)[4 if box.name == b"jxlp" else 0 :][:64]
+            if len(stream) < _JXL_HEAD and box.name in (b"jxlc", b"jxlp"):
+                stream += content(file, box)[4 if box.name == b"jxlp" else 0 :][:_JXL_HEAD]
     if not stream.startswith(_SIGNATURE_OF_JXL) or len(stream) < 16:
         raise struct.error("no JPEG XL stream")
     bits = _Bits(stream[2:])
-    is_small = bits.take(1)
-    height = 8 * (bits.take(5) + 1) if is_small else bits.size()
-    ratio = bits.take(3)
-    if ratio:
-        across, down = _FIXED_SIDES[ratio]
-        width = height * across // down
-    else:
-        width = 8 * (bits.take(5) + 1) if is_small else bits.size()
-    is_plain = bits.take(1)
-    orientation = 1 + bits.take(3) if not is_plain and bits.take(1) else 1
-    return (width, height) if orientation > 4 else (height, width)
+    height, width = bits.size()
+    if bits.take(1):  # all else is as usual
+        return JxlHead(height, width)
+    orientation = 1
+    if bits.take(1):
+        orientation += bits.take(3)
+        if bits.take(1):
+            bits.size()
+        if bits.take(1):
+            bits.size_of_preview()
+        if bits.take(1):
+            bits.timing()
+    bits.depth()
+    bits.take(1)  # whether 16 bits are enough for the decoder
+    extras = [bits.extra() for _ in range(bits.number(0, 1, (4, 2), (12, 1)))]
+    height, width = (width, height) if orientation > 4 else (height, width)
+    return JxlHead(height, width, tuple(kind for kind, _ in extras), (0, True) in extras)
 
 
 class _Bits:
-    """Bits of a stream, the lowest of each byte first."""
+    """Bits of a stream, the lowest of each byte first; zeros behind its end."""
 
     def __init__(self, stream: bytes) -> None:
         self._left = int.from_bytes(stream, "little")
@@ -212,5 +239,58 @@ class _Bits:
         self._left >>= count
         return found
 
-    def size(self) -> int:
-        return 1 + self.take((9, 13, 18, 30)[self.take(2)])
+    def number(self, *ways: int | tuple[int, int]) -> int:
+        """A number spelled in one of four ways: itself, or so many bits and what is added to them."""
+        way = ways[self.take(2)]
+        return way if isinstance(way, int) else self.take(way[0]) + way[1]
+
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        is_small = self.take(1)
+        side = lambda: 8 * (self.take(5) + 1) if is_small else self.number((9, 1), (13, 1), (18, 1), (30, 1))  # noqa: E731
+        return self._sides(side)
+
+    def size_of_preview(self) -> tuple[int, int]:
+        in_eights = self.take(1)
+        side = lambda: (  # noqa: E731
+            8 * self.number(16, 32, (5, 1), (9, 33))
+            if in_eights
+            else self.number((6, 1), (8, 65), (10, 321), (12, 1345))
+        )
+        return self._sides(side)
+
+    def _sides(self, side: Callable[[], int]) -> tuple[int, int]:
+        height, ratio = side(), self.take(3)
+        if not ratio:
+            return height, side()
+        across, down = _FIXED_SIDES[ratio]
+        return height, height * across // down
+
+    def timing(self) -> None:
+        """How an animation goes."""
+        self.number(100, 1000, (10, 1), (30, 1))
+        self.number(1, 1001, (8, 1), (10, 1))
+        self.number(0, (3, 0), (16, 0), (32, 0))
+        self.take(1)
+
+    def depth(self) -> None:
+        """How many bits a sample has."""
+        if self.take(1):  # a float
+            self.number(32, 16, 24, (6, 1))
+            self.take(4)
+        else:
+            self.number(8, 10, 12, (6, 1))
+
+    def extra(self) -> tuple[int, bool]:
+        """The kind of a channel beside the colors, and whether they were multiplied by it."""
+        if self.take(1):  # usual alpha
+            return 0, False
+        kind = self.number(0, 1, (4, 2), (6, 18))
+        self.depth()
+        self.number(0, 3, 4, (3, 1))  # how much smaller it is
+        self.take(8 * self.number(0, (4, 0), (5, 16), (10, 48)))  # its name
+        if kind == _SPOT_COLOR:
+            self.take(64)
+        elif kind == _OF_A_SENSOR:
+            self.number(1, (2, 0), (4, 3), (8, 19))
+        return kind, kind == 0 and bool(self.take(1))

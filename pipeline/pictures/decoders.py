@@ -13,9 +13,9 @@ import numpy as np
 from PIL import BmpImagePlugin, Jpeg2KImagePlugin
 
 from ..errors import PictureError
-from .boxes import blobs_in_boxes, jxl_size
+from .boxes import blobs_in_boxes, jxl_head
 from .metadata import with_blob, with_dpi
-from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, upright
+from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, unpremultiplied, upright
 
 JXL_EXTENSIONS = (".jxl",)
 JPEG_2000_EXTENSIONS = (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc")
@@ -23,6 +23,7 @@ JPEG_2000_EXTENSIONS = (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc")
 _KNOWN_JPEG_2000 = (".jp2", ".j2k", ".j2c")  # to OpenImageIO
 # Bytes a pixel that decoding was seen to take at most.
 _JXL_BYTES, _JPEG_2000_BYTES, _BMP_BYTES = 20, 25, 14
+_JXL_KINDS = {1: "depth", 2: "spot colors", 3: "a selection", 4: "CMYK", 5: "a sensor's samples", 6: "heat"}
 _MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}  # of Pillow, and what is made of them
 
 
@@ -30,11 +31,23 @@ _MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}  # of Pi
 def open_jpeg_xl(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     """A JPEG XL file."""
     try:
-        height, width = jxl_size(file)
+        head = jxl_head(file)
     except struct.error as error:
         raise damaged(path, error) from error
-    decode = lambda: upright(_by_openimageio(path, JXL_EXTENSIONS))  # noqa: E731
-    yield Opened(header(path, height, width, 4, "ushort"), decode, height * width * _JXL_BYTES)
+    if strange := {*head.extras} - {0}:
+        names = " and ".join(_JXL_KINDS.get(kind, f"channels of kind {kind}") for kind in sorted(strange))
+        raise PictureError(
+            f"{path}: a JPEG XL picture with {names} is not supported; export it in RGB without other channels, or as "
+            "TIFF or PNG",
+            path=path,
+        )
+
+    def decode() -> Any:
+        image = upright(_by_openimageio(path, JXL_EXTENSIONS))
+        return unpremultiplied(image) if head.is_premultiplied and image.bands in (2, 4) else image
+
+    needs = head.height * head.width * _JXL_BYTES
+    yield Opened(header(path, head.height, head.width, 4, "ushort"), decode, needs)
 
 
 @contextmanager

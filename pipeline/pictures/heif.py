@@ -11,7 +11,7 @@ import pyvips
 from ..errors import PictureError
 from .boxes import coded_colors, has_stills
 from .metadata import embed, with_blob
-from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, upright
+from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, unpremultiplied, upright
 from .vips import VIPS_SCALE, source_of
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
@@ -46,7 +46,7 @@ def open_heic(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         if found.mode.startswith("L") and (colors := coded_colors(file)) and not colors.is_full:
             image = _over_full_range(image)
         if found.mode.startswith("RGBa"):
-            image = image.unpremultiply(max_alpha=65535 if depth > 8 else 255).cast(image.format)
+            image = unpremultiplied(image)
         for name, key in (("exif-data", "exif"), ("xmp-data", "xmp"), ("icc-profile-data", "icc_profile")):
             if found.info.get(key):
                 image = with_blob(image, name, bytes(found.info[key]))

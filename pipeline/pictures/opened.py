@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyvips
 
 from ..errors import PictureError
-from .vips import DTYPE, INTERPRETATION, Pixels, as_vips
+from .vips import DTYPE, INTERPRETATION, VIPS_SCALE, Pixels, as_vips
 
 BROKEN = (
     *(SyntaxError, struct.error, ValueError, TypeError, KeyError, IndexError, EOFError, OSError, OverflowError),
@@ -69,6 +69,12 @@ def upright(image: Any) -> Any:
     image = image.copy()
     image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
+
+
+def unpremultiplied(image: Any) -> Any:
+    """A copy of a libvips image whose colors are no longer multiplied by alpha, its last channel."""
+    bare = image.unpremultiply(max_alpha=VIPS_SCALE[image.format]).rint().cast(image.format)
+    return bare.copy(interpretation=image.interpretation)
 
 
 def check_transfer(transfer: int, path: Path) -> None:

@@ -366,6 +366,65 @@ def test_hdr_in_jpeg_xl(tmp_path: Path, transfer: int, name: str) -> None:
     refused(tmp_path, "a.jxl", (tmp_path / "made.jxl").read_bytes(), f"HDR picture ({name})", "without HDR")
 
 
+def test_multiplied_alpha_in_jpeg_xl(tmp_path: Path) -> None:
+    """Colors that are declared as multiplied by alpha are divided by it."""
+    pixels = deep(with_alpha(PIXELS))
+    pixels[:, :, :3] = (pixels[:, :, :3].astype(float) * pixels[:, :, 3:] / 65535).round()
+    content = bytearray(jpeg_xl(pixels))
+    content[content.index(b"\xff\x0a") + 6] |= 0x80  # in a head of this size and depth
+    plain, divided = (read(tmp_path, "a.jxl", each) for each in (jpeg_xl(pixels), bytes(content)))
+    assert plain.alpha is not None
+    assert divided.alpha is not None
+    assert np.array_equal(plain.alpha, divided.alpha)
+    opaque = pixels[:, :, 3] > 20000
+    light = linear(plain.pixels[:]) / np.maximum(1, plain.alpha[:])[:, :, None] * 65535  # declared as linear, as above
+    assert np.abs(linear(divided.pixels[:]) - light.clip(0, 1))[opaque].max() < 0.001
+
+
+def jxl_head(*fields: tuple[int, int]) -> bytes:
+    """The beginning of a JPEG XL stream of 8 x 8 pixels: numbers, each with how many bits it takes."""
+    bits = length = 0
+    for number, size in ((1, 1), (0, 5), (1, 3), *fields):
+        bits |= number << length
+        length += size
+    return b"\xff\x0a" + bits.to_bytes(99, "little")
+
+
+PLAIN_DEPTH = ((0, 1), (0, 2))
+NO_NAME = ((0, 2), (0, 2))
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        (((0, 1), *PLAIN_DEPTH, (1, 1), (1, 2), (0, 1), (2, 2), (2, 4), *PLAIN_DEPTH, *NO_NAME), "CMYK"),
+        (
+            ((0, 1), *PLAIN_DEPTH, (1, 1), (2, 2), (0, 4), (1, 1), (0, 1), (2, 2), (0, 4), *PLAIN_DEPTH, *NO_NAME),
+            "spot colors",
+        ),
+        (  # behind an orientation, another size, a preview and the times of an animation
+            (
+                *((1, 1), (4, 3), (1, 1), (1, 1), (0, 5), (1, 3), (1, 1), (1, 1), (0, 2), (1, 3)),
+                *((1, 1), (0, 2), (0, 2), (0, 2), (0, 1)),
+                *(*PLAIN_DEPTH, (1, 1), (1, 2), (0, 1), (1, 2), *PLAIN_DEPTH, *NO_NAME),
+            ),
+            "depth",
+        ),
+        (  # a spot color with a name before the ink
+            (
+                *((0, 1), (1, 1), (0, 2), (7, 4), (1, 1), (2, 2), (0, 4)),
+                *((0, 1), (2, 2), (0, 4), *PLAIN_DEPTH, (0, 2), (1, 2), (3, 4), (0, 24), (0, 64)),
+                *((0, 1), (2, 2), (2, 4), *PLAIN_DEPTH, *NO_NAME),
+            ),
+            "spot colors and CMYK",
+        ),
+    ],
+)
+def test_channels_of_jpeg_xl(tmp_path: Path, fields: tuple[tuple[int, int], ...], kind: str) -> None:
+    """Inks and other channels are named by the head alone, wherever they stand in it."""
+    refused(tmp_path, "a.jxl", jxl_head((0, 1), *fields), f"with {kind} is not supported", "export it in RGB")
+
+
 def test_floats_in_jpeg_xl(tmp_path: Path) -> None:
     """JPEG XL may hold floats, which are not read."""
     refused(tmp_path, "a.jxl", jpeg_xl(PIXELS.astype(np.float32) / 255), "float32", "export it in 8 or 16 bits")
