@@ -13,6 +13,7 @@ _OF_FULL_BOX = 4  # bytes of version and flags that some boxes begin with
 _AV1_GRAY = 0x10  # in the third byte of AV1's configuration
 _BY_PROFILE = b"\2"  # how JPEG 2000 states colors: by a profile that is there
 _BY_UUID = {b"JpgTiffExif->JP2": "exif-data", bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data"}
+_SIGNATURE_OF_JPEG_2000 = b"\xff\x4f\xff\x51"
 _SIGNATURE_OF_JXL = b"\xff\x0a"
 _JXL_HEAD = 4096  # bytes in which a stream says how it is coded
 _SPOT_COLOR, _OF_A_SENSOR = 2, 5  # kinds of channels in JPEG XL
@@ -173,6 +174,55 @@ def _unpacked(packed: bytes) -> bytes:
         return unpacked[:_MOST_BYTES]
     except brotli.error:
         return b""
+
+
+class Jpeg2000Head(NamedTuple):
+    """What the first bytes of a JPEG 2000 codestream say.
+
+    Attributes
+    ----------
+    height, width
+        Px.
+    depth
+        The most bits that a sample has.
+    channels
+        How many there are.
+    is_signed
+        Whether samples may be negative.
+    is_ycbcr
+        Whether it has luma and smaller color differences that nothing else declares.
+    """
+
+    height: int
+    width: int
+    depth: int
+    channels: int
+    is_signed: bool
+    is_ycbcr: bool
+
+
+def jpeg_2000_head(file: BinaryIO) -> Jpeg2000Head:
+    """Read the head of a JPEG 2000 codestream (ISO/IEC 15444-1, annex A.5.1), in boxes or not.
+
+    Raises `struct.error` if it is not there.
+    """
+    file.seek(0)
+    before, signature, stream = file.read(_MOST_BYTES).partition(
+        _SIGNATURE_OF_JPEG_2000
+    )  # lengths of boxes may be wrong
+    if not signature:
+        raise struct.error("no JPEG 2000 codestream")
+    right, bottom, left, top = struct.unpack_from(">4I", stream, 4)
+    (channels,) = struct.unpack_from(">H", stream, 36)
+    kinds = [struct.unpack_from(">3B", stream, 38 + 3 * number) for number in range(channels)]
+    return Jpeg2000Head(
+        height=bottom - top,
+        width=right - left,
+        depth=max((kind & 127 for kind, *_ in kinds), default=0) + 1,
+        channels=channels,
+        is_signed=any(kind & 128 for kind, *_ in kinds),
+        is_ycbcr=not before and channels >= 3 and kinds[0][1:] == (1, 1) and kinds[1][1:] == kinds[2][1:] != (1, 1),
+    )
 
 
 class JxlHead(NamedTuple):

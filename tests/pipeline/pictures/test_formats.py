@@ -13,7 +13,19 @@ import OpenImageIO
 import pillow_heif
 import pytest
 import pyvips
-from camera_files import avif, dng, heic, jpeg_2000, jpeg_xl, jpeg_xl_boxes, mosaic, psd, saved
+from camera_files import (
+    avif,
+    dng,
+    heic,
+    jpeg_2000,
+    jpeg_2000_boxes,
+    jpeg_2000_planes,
+    jpeg_xl,
+    jpeg_xl_boxes,
+    mosaic,
+    psd,
+    saved,
+)
 from facts import having
 from handmade import ASCII, LONG, RATIONAL, SHORT, directory, tiff, tiff_tags
 from pictures import deep, photograph, with_alpha
@@ -428,6 +440,40 @@ def test_channels_of_jpeg_xl(tmp_path: Path, fields: tuple[tuple[int, int], ...]
 def test_floats_in_jpeg_xl(tmp_path: Path) -> None:
     """JPEG XL may hold floats, which are not read."""
     refused(tmp_path, "a.jxl", jpeg_xl(PIXELS.astype(np.float32) / 255), "float32", "export it in 8 or 16 bits")
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (47, 63), (33, 33)])
+@pytest.mark.parametrize("is_bare", [False, True])
+def test_smaller_color_differences_in_jpeg_2000(tmp_path: Path, shape: tuple[int, int], is_bare: bool) -> None:
+    """Luma with color differences of half the size is read as such, declared or not, and has its own size."""
+    stored = np.asarray(Image.fromarray(photograph(*shape)).convert("YCbCr"))
+    spread = stored[::2, ::2].repeat(2, 0).repeat(2, 1)[: shape[0], : shape[1]].copy()
+    spread[:, :, 0] = stored[:, :, 0]
+    wanted = np.asarray(Image.fromarray(spread, "YCbCr").convert("RGB"))
+    planes = [np.ascontiguousarray(plane) for plane in (stored[:, :, 0], stored[::2, ::2, 1], stored[::2, ::2, 2])]
+    content = jpeg_2000_planes(planes)
+    if not is_bare:
+        content = jpeg_2000_boxes(content, *shape, 3, 18)
+    name = "a.j2k" if is_bare else "a.jp2"
+    found = read(tmp_path, name, content).pixels[:]
+    assert read_size(tmp_path / name) == found.shape[:2] == shape
+    assert np.abs(found.astype(int) - wanted).max() <= 2
+
+
+def test_gray_and_alpha_in_jpeg_2000(tmp_path: Path) -> None:
+    """Gray with alpha is read, in eight bits; in more it is named."""
+    gray = with_alpha(PIXELS)[:, :, [0, 3]]
+    picture = read(tmp_path, "a.jp2", jpeg_2000(gray))
+    assert np.array_equal(picture.pixels, gray[:, :, :1].repeat(3, 2))
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha, gray[:, :, 1])
+    refused(tmp_path, "a.jp2", jpeg_2000(deep(gray)), "gray and alpha in more than 8 bits", "export it in gray or RGB")
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_signed_jpeg_2000(tmp_path: Path, dtype: type) -> None:
+    """Samples that may be negative, as in medicine, are named."""
+    refused(tmp_path, "a.jp2", jpeg_2000(PIXELS[:, :, 0].astype(dtype)), "signed samples", "export it in gray or RGB")
 
 
 # ----------------------------------------------------------------------------------------------------------- Photoshop
