@@ -17,7 +17,7 @@ from ..errors import PictureError
 from .directories import Form, View
 from .metadata import with_blob, with_dpi
 from .opened import Asked, Opened, damaged
-from .vips import VIPS_SCALE, source_of
+from .vips import VIPS_SCALE, source_of, tripled
 
 _GRAY, _INDEXED, _RGB, _CMYK, _DUOTONE = 1, 2, 3, 4, 8
 _COLORS = {_GRAY: 1, _INDEXED: 1, _RGB: 3, _CMYK: 4, _DUOTONE: 1}  # channels, by mode
@@ -200,6 +200,8 @@ def _entries(
 def _colors(image: Any, head: _Head, *, has_alpha: bool) -> Any:
     """The colors, and alpha if there is any, without other channels."""
     count = 3 if head.mode == _INDEXED else _COLORS[head.mode]
+    if head.mode == _INDEXED and image.bands == 1:  # of gray colors
+        return tripled(image)
     colors = image.extract_band(0, n=count) if image.bands > count else image
     if head.mode == _CMYK:  # stored as light, not as ink
         colors = colors.invert().copy(interpretation="cmyk")

@@ -23,7 +23,7 @@ from .directories import Directory, View, pages, read_directories
 from .exif import dpi_of_tags
 from .metadata import with_blob, with_dpi
 from .opened import Asked, Opened
-from .vips import DTYPE, VIPS_SCALE, source_of
+from .vips import DTYPE, VIPS_SCALE, source_of, tripled
 
 _OF_YCBCR = {Tag.YCbCrCoefficients, Tag.YCbCrSubSampling, Tag.YCbCrPositioning, Tag.ReferenceBlackWhite}
 _OF_PIXELS = _OF_YCBCR | {
@@ -277,6 +277,8 @@ def _jpeg_sampling(directory: Directory) -> tuple[int, int] | None:
 def _colors(image: Any, directory: Directory) -> Any:
     """The image with RGB for the colors it has, alpha where it is declared, and no other samples."""
     extras, photometric = _extras(directory), _photometric(directory)
+    if photometric == PHOTOMETRIC.PALETTE and image.bands == 1:  # its colors are all gray, its profile is for RGB
+        return tripled(image)
     if photometric in _GRAY and len(extras) > 1:  # nobody says which one is meant; refused with its number of channels
         return image
     colors = 3 if photometric == PHOTOMETRIC.YCBCR else image.bands - len(extras)

@@ -509,6 +509,14 @@ def test_gray_and_indexed_psd(tmp_path: Path) -> None:
     assert np.array_equal(found, np.dstack([gray[0], 255 - gray[0], np.full_like(gray[0], 7)]))
 
 
+def test_an_indexed_psd_of_grays_keeps_its_profile(tmp_path: Path) -> None:
+    """A palette that is all gray is still one of RGB, as its profile says."""
+    content = psd(PIXELS[None, :, :, 0], mode=2, palette=[*range(256)] * 3, resources={1039: P3})
+    picture = read(tmp_path, "a.psd", content)
+    assert (picture.icc, picture.notices) == (P3, ())
+    assert np.array_equal(picture.pixels, PIXELS[:, :, :1].repeat(3, 2))
+
+
 def test_cmyk_psd(tmp_path: Path) -> None:
     """Ink is stored upside down: what Photoshop calls full magenta and yellow is a printed red, as in a TIFF."""
     ink = np.zeros((16, 16, 4), np.uint8)

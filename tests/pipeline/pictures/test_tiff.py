@@ -18,10 +18,12 @@ from snapshots import photograph, profile
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.exif import text_tags
 from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.profiles import adobe_rgb
 from muralist.pipeline.pictures.reading import read_picture, read_size
 
 PIXELS = photograph()
 DEEP = PIXELS.astype(np.uint16) * 257
+ADOBE = adobe_rgb()
 NOISE = np.random.default_rng(0).integers(0, 256, (96, 80, 3), dtype=np.uint8)
 
 
@@ -39,6 +41,18 @@ def incompatibility(folder: Path, content: bytes) -> str:
     assert "\n" not in message
     assert message.startswith(str(folder / "a.tif"))
     return message
+
+
+def test_a_palette_of_grays_keeps_its_profile(tmp_path: Path) -> None:
+    """Where all colors of a palette are gray, its profile is applied as to any other palette."""
+    image = Image.fromarray(PIXELS[:, :, 0], "P")
+    image.putpalette([level for number in range(256) for level in (number,) * 3])
+    image.save(tmp_path / "a.tif", icc_profile=ADOBE)
+    Image.fromarray(PIXELS[:, :, 0]).convert("RGB").save(tmp_path / "b.tif", icc_profile=ADOBE)
+    found, wanted = read_picture(tmp_path / "a.tif"), read_picture(tmp_path / "b.tif")
+    assert (found.icc, found.notices) == (ADOBE, ())
+    assert np.array_equal(found.pixels, wanted.pixels)
+    assert not np.array_equal(found.pixels[:, :, 0], PIXELS[:, :, 0])
 
 
 # ------------------------------------------------------------------------------------------------------- sloppy tags
