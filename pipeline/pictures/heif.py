@@ -10,15 +10,13 @@ import pyvips
 
 from ..errors import PictureError
 from .boxes import coded_colors, has_stills
-from .metadata import embed, with_blob
-from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, unpremultiplied, upright
+from .metadata import with_blob
+from .opened import BROKEN, Asked, Opened, damaged, decoded, header, unpremultiplied, upright, with_coded_colors
 from .vips import VIPS_SCALE, source_of
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
 
-_DISPLAY_P3 = 12  # of ITU-T H.273, as are these
-_PLAIN = (1, 2, 5, 6)  # sRGB's primaries, none, and television's that hardly differ
 # Bytes a pixel that decoding was seen to take at most, by bytes of a sample.
 _HEIC_BYTES, _AVIF_BYTES = {1: 7, 2: 18}, {1: 18, 2: 22}
 
@@ -98,20 +96,5 @@ def _check_stills(file: BinaryIO, path: Path) -> None:
 
 
 def _with_coded_colors(image: Any, file: BinaryIO, path: Path) -> Any:
-    """The image with a profile for colors that the file states by numbers.
-
-    Raises `PictureError` if they are of a kind that a print cannot have.
-    """
     colors = coded_colors(file)
-    if colors is None:
-        return image
-    check_transfer(colors.transfer, path)
-    if image.get_typeof("icc-profile-data") or colors.primaries in _PLAIN:
-        return image
-    if colors.primaries == _DISPLAY_P3:
-        return embed(image, bytes(pyvips.Image.profile_load("p3")))
-    raise PictureError(
-        f"{path}: colors with primaries number {colors.primaries} (ITU-T H.273) are not supported; export it in sRGB "
-        "or Display P3",
-        path=path,
-    )
+    return image if colors is None else with_coded_colors(image, colors.primaries, colors.transfer, path)

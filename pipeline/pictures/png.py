@@ -8,14 +8,14 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import pyvips
 
 from .metadata import with_blob
-from .opened import Asked, Opened
+from .opened import Asked, Opened, with_coded_colors
 from .vips import source_of
 
 _SIGNATURE = 8  # bytes
@@ -46,6 +46,8 @@ def open_png(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         for name, content in found.items():
             if content and not image.get_typeof(name):
                 image = with_blob(image, name, content)
+        if len(colors := _coded_colors(file)) == 4:
+            image = with_coded_colors(image, colors[0], colors[1], path)
         yield Opened(image)
 
 
@@ -117,13 +119,13 @@ def _blobs(file: BinaryIO) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     broken = 0
     for chunk in _chunks(file):
-        content = _beside(file, chunk)
+        content = _content(file, chunk) if chunk.kind in (*_BY_KIND, *_TEXTS) else b""
         keyword, _, rest = content.partition(b"\0")
         name = _BY_KIND.get(chunk.kind) or _BY_KEYWORD.get(keyword)
         if not content or name is None or name in found:
             continue
         try:
-            found[name] = content if chunk.kind == b"eXIf" else _content(chunk.kind, keyword, rest)
+            found[name] = content if chunk.kind == b"eXIf" else _profile_or_text(chunk.kind, keyword, rest)
         except (zlib.error, ValueError):  # reads as absent
             broken += 1
             if broken == _MOST_BROKEN:
@@ -131,16 +133,22 @@ def _blobs(file: BinaryIO) -> dict[str, bytes]:
     return found
 
 
-def _beside(file: BinaryIO, chunk: _Chunk) -> bytes:
-    """What is in a sound chunk that lies beside the pixels; nothing in any other."""
-    if chunk.kind not in (*_BY_KIND, *_TEXTS) or chunk.stop - chunk.start > _MOST_BYTES:
+def _coded_colors(file: BinaryIO) -> bytes:
+    """The numbers that the colors have: primaries, transfer and others; none where nothing is stated."""
+    before_pixels = takewhile(lambda chunk: chunk.kind != b"IDAT", _chunks(file))
+    return next((_content(file, chunk) for chunk in before_pixels if chunk.kind == b"cICP"), b"")
+
+
+def _content(file: BinaryIO, chunk: _Chunk) -> bytes:
+    """What is in a chunk; nothing if it is not sound or too long."""
+    if chunk.stop - chunk.start > _MOST_BYTES:
         return b""
     file.seek(chunk.start + 4)
     content = file.read(chunk.stop - chunk.start - 4)
     return content[4:-4] if content[-4:] == struct.pack(">I", zlib.crc32(content[:-4])) else b""
 
 
-def _content(kind: bytes, keyword: bytes, rest: bytes) -> bytes:
+def _profile_or_text(kind: bytes, keyword: bytes, rest: bytes) -> bytes:
     """What a chunk holds behind its keyword, unpacked."""
     if kind == b"iCCP":
         return _unpacked(rest[1:])
