@@ -176,8 +176,23 @@ def _check_storage(directory: Directory, path: Path) -> None:
         raise _unsupported(path, f"{' and '.join(map(str, bits))} bits per sample")
     if _is_tiled(directory) and samples > 1 and directory.number(Tag.PlanarConfiguration, 1) == _SEPARATE_PLANES:
         raise _unsupported(path, "a plane of tiles for each channel")
+    if _is_old_lzw(directory):
+        raise _unsupported(path, "old-style LZW compression")
     if _leaves_out_pixels(directory):
         raise PictureError(f"{path}: damaged: some of its pixels are missing; copy or export it again", path=path)
+
+
+def _is_old_lzw(directory: Directory) -> bool:
+    """Whether LZW is as of before 1990, of which libtiff warns; today it begins with a bit that is set."""
+    if directory.number(Tag.Compression, 1) != COMPRESSION.LZW:
+        return False
+    begin = directory.bytes_before(directory.number(_where(directory), 0) + 2, 2)
+    return len(begin) == 2 and begin[0] == 0 and begin[1] & 1 == 1
+
+
+def _where(directory: Directory) -> int:
+    """The tag that says where strips or tiles lie."""
+    return Tag.TileOffsets if _is_tiled(directory) else Tag.StripOffsets
 
 
 def _leaves_out_pixels(directory: Directory) -> bool:
@@ -261,8 +276,7 @@ def _jpeg_sampling(directory: Directory) -> tuple[int, int] | None:
     """How a JPEG within the file is sampled, which its tags often get wrong; None if it cannot be found out."""
     if directory.number(Tag.Compression, 1) != COMPRESSION.JPEG:
         return None
-    where = Tag.TileOffsets if _is_tiled(directory) else Tag.StripOffsets
-    directory.file.seek(min(directory.number(where, 0), directory.file.seek(0, io.SEEK_END)))
+    directory.file.seek(min(directory.number(_where(directory), 0), directory.file.seek(0, io.SEEK_END)))
     try:
         with Image.open(io.BytesIO(directory.file.read(_JPEG_HEAD)), formats=["JPEG"]) as jpeg:
             _, across, down, _ = jpeg.layer[0]  # type: ignore[attr-defined]

@@ -463,6 +463,7 @@ def packed(bits: int, samples: int = 1) -> bytes:
         (tiff(PIXELS, 2, {258: (SHORT, [5, 6, 5])}, data=packed(16)), "5 and 6 bits per sample"),
         (tiff(PIXELS, 2, {258: (SHORT, [4, 4, 4])}, data=packed(12)), "4 bits per sample"),
         (tiff(PIXELS, 2, {259: (SHORT, [34925])}), "LZMA compression"),
+        (tiff(PIXELS, 2, {259: (SHORT, [5])}, data=b"\0\1" + bytes(99)), "old-style LZW compression"),
         (tiff(PIXELS, 6, {259: (SHORT, [6])}), "old-style JPEG compression"),
         (tiff(PIXELS, 2, {259: (SHORT, [50002])}), "JPEGXL compression"),
         (tiff(PIXELS, 2, {259: (SHORT, [12345])}), "number 12345 compression"),
