@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import BinaryIO, NamedTuple
 
 import brotli
@@ -10,7 +11,8 @@ _MOST_BOXES = 4096  # within one
 _MOST_BYTES = 1 << 24  # of a box whose content is read
 _MOST_ITEMS = 1 << 16
 _OF_FULL_BOX = 4  # bytes of version and flags that some boxes begin with
-_AV1_GRAY = 0x10  # in the third byte of AV1's configuration
+_OF_AV1, _AV1_GRAY = 4, 0x10  # bytes of AV1's configuration before its header, and a bit of the third one
+_SEQUENCE_HEADER = b"\x0a"
 _BY_PROFILE = b"\2"  # how JPEG 2000 states colors: by a profile that is there
 _BY_UUID = {b"JpgTiffExif->JP2": "exif-data", bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data"}
 _SIGNATURE_OF_JPEG_2000 = b"\xff\x4f\xff\x51"
@@ -29,12 +31,11 @@ class Box(NamedTuple):
 
 
 class CodedColors(NamedTuple):
-    """Colors by the numbers of ITU-T H.273; whether black and white are the least and greatest numbers; AV1's gray."""
+    """Colors by the numbers of ITU-T H.273, and whether black and white are the least and the greatest sample."""
 
     primaries: int
     transfer: int
     is_full: bool
-    is_gray: bool
 
 
 def boxes(file: BinaryIO, start: int = 0, stop: int | None = None) -> Iterator[Box]:
@@ -78,15 +79,48 @@ def has_stills(file: BinaryIO) -> bool:
 
 def coded_colors(file: BinaryIO) -> CodedColors | None:
     """The colors that the main picture of a HEIF or AVIF file states by numbers; None if it does not."""
-    properties = main_properties(file)
+    return _coded(main_properties(file))
+
+
+def _coded(properties: list[tuple[bytes, bytes]]) -> CodedColors | None:
     stated = next(
         (held for name, held in properties if name == b"colr" and held[:4] == b"nclx" and len(held) > 10), None
     )
     if stated is None:
         return None
     primaries, transfer, _, is_full = struct.unpack_from(">HHHB", stated, 4)
-    is_gray = any(name == b"av1C" and len(held) > 2 and held[2] & _AV1_GRAY for name, held in properties)
-    return CodedColors(primaries, transfer, bool(is_full), is_gray)
+    return CodedColors(primaries, transfer, bool(is_full))
+
+
+def is_narrow_gray(file: BinaryIO) -> bool:
+    """Whether the main picture of an AVIF file is gray, with black at 16 and white at 235 of 255."""
+    properties = main_properties(file)
+    configuration = next((held for name, held in properties if name == b"av1C" and len(held) > 2), bytes(3))
+    if not configuration[2] & _AV1_GRAY:
+        return False
+    colors = _coded(properties)
+    return not (_is_full_in_av1(configuration[_OF_AV1:]) if colors is None else colors.is_full)
+
+
+def _is_full_in_av1(header: bytes) -> bool:
+    """Whether gray is of the full range, by the sequence header of a still (AV1, section 5.5), or if it is another."""
+    bits = iter("".join(f"{byte:08b}" for byte in header[2:]))  # behind kind and length
+
+    def take(count: int) -> int:
+        return int("".join(islice(bits, count)) or "0", 2)
+
+    profile, is_reduced = take(3), take(2) == 3
+    if header[:1] != _SEQUENCE_HEADER or not is_reduced:
+        return True
+    take(5)
+    take(take(4) + 1 + take(4) + 1)  # width and height
+    take(6)
+    if take(1) and profile == 2:
+        take(1)
+    take(1)
+    if take(1):
+        take(24)
+    return take(1) == 1
 
 
 def main_properties(file: BinaryIO) -> list[tuple[bytes, bytes]]:
@@ -108,7 +142,7 @@ def main_properties(file: BinaryIO) -> list[tuple[bytes, bytes]]:
     except (KeyError, IndexError, struct.error):
         return []
     found = (stored[number - 1] for number in numbers if 0 < number <= len(stored))
-    return [(box.name, content(file, box._replace(stop=min(box.stop, box.start + 16)))) for box in found]
+    return [(box.name, content(file, box._replace(stop=min(box.stop, box.start + 32)))) for box in found]
 
 
 def _number(held: bytes, at: int) -> tuple[int, int]:

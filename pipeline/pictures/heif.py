@@ -9,7 +9,7 @@ import numpy as np
 import pyvips
 
 from ..errors import PictureError
-from .boxes import coded_colors, has_stills
+from .boxes import coded_colors, has_stills, is_narrow_gray
 from .metadata import with_blob
 from .opened import BROKEN, Asked, Opened, damaged, decoded, header, unpremultiplied, upright, with_coded_colors
 from .vips import VIPS_SCALE, source_of
@@ -66,7 +66,7 @@ def open_avif(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         depth = image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8
         if depth > 8:  # libvips leaves the lowest bits empty, so that white is not white
             image = (image + (image >> depth)).cast("ushort").copy(interpretation=image.interpretation)
-        if (colors := coded_colors(file)) and colors.is_gray and not colors.is_full:
+        if is_narrow_gray(file):
             image = _over_full_range(image)
         needs = image.width * image.height * _AVIF_BYTES[2 if depth > 8 else 1]
         yield Opened(upright(_with_coded_colors(image, file, path)), None, needs)

@@ -32,7 +32,7 @@ from pictures import deep, photograph, with_alpha
 from PIL import ExifTags, Image
 
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.boxes import coded_colors
+from muralist.pipeline.pictures.boxes import coded_colors, is_narrow_gray
 from muralist.pipeline.pictures.exif import text_tags
 from muralist.pipeline.pictures.formats import INPUT_FORMATS, UNSUPPORTED_EXTENSIONS
 from muralist.pipeline.pictures.images import Picture
@@ -253,10 +253,13 @@ def box(name: bytes, *parts: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(content), name) + content
 
 
-def catalog(main: int, properties: dict[int, list[int]], tiles: list[int], *, is_wide: bool) -> bytes:
+def catalog(
+    main: int, properties: dict[int, list[int]], tiles: list[int], *, is_wide: bool = False, av1: bytes = bytes(8)
+) -> bytes:
     """The head of a HEIF file: which item is the main one, properties of items, and the tiles of item 1.
 
-    The properties are the colors PQ, sRGB and HLG, then none. Numbers are of 32 bits if `is_wide`, else of 16.
+    The properties are the colors PQ, sRGB and HLG, and AV1's configuration. Numbers have 32 bits if `is_wide`,
+    else 16.
     """
     item, number, head = ("I", "H", b"\1\0\0\1") if is_wide else ("H", "B", bytes(4))
     colors = [box(b"colr", b"nclx" + struct.pack(">HHHB", 9, transfer, 9, 128)) for transfer in (16, 13, 18)]
@@ -264,7 +267,7 @@ def catalog(main: int, properties: dict[int, list[int]], tiles: list[int], *, is
         struct.pack(f">{item}B{len(each)}{number}", key, len(each), *each) for key, each in properties.items()
     )
     dimg = box(b"dimg", struct.pack(f">{item}H{len(tiles)}{item}", 1, len(tiles), *tiles))
-    kinds = box(b"ipco", *colors, box(b"pixi", bytes(8)))
+    kinds = box(b"ipco", *colors, box(b"av1C", av1))
     return box(
         b"meta",
         bytes(4),
@@ -296,6 +299,26 @@ def test_colors_are_the_main_pictures(
     assert (found and found.transfer) == transfer
     for stop in range(len(content)):  # cut short anywhere, it says nothing
         assert coded_colors(io.BytesIO(content[:stop])) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "is_narrow"),
+    [
+        ("000 1 1 00000 0101 0011 000000 0000 000000 0 1 0 0", True),
+        ("000 1 1 00000 0101 0011 111111 1111 111111 0 1 0 1", False),
+        ("010 1 1 00000 0001 0001 11 11 000000 1 1 1 1 11111111 11111111 11111111 0", True),
+        ("010 1 1 00000 0001 0001 11 11 000000 1 1 1 1 00000000 00000000 00000000 1", False),
+        ("000 1 0 00000 0101 0011 000000 0000 000000 0 1 0 0", False),  # with more in it than a still needs
+        ("", True),  # cut short
+    ],
+)
+def test_gray_of_television_by_av1(header: str, is_narrow: bool) -> None:
+    """Where no colors are stated, AV1's own header says how far its gray goes; numbers for colors come first."""
+    bits = header.replace(" ", "").ljust(128, "0")
+    held = int(bits, 2).to_bytes(16, "big") if header else b"\x18"
+    for kind, properties, wanted in ((0x10, [4], is_narrow), (0, [4], False), (0x10, [4, 2], False)):
+        av1 = bytes([0x81, 0, kind, 0, 0x0A, 0x0A]) + held
+        assert is_narrow_gray(io.BytesIO(catalog(1, {1: properties}, [], av1=av1))) == wanted
 
 
 @pytest.mark.parametrize("name", ["a.heic", "a.avif"])
