@@ -13,7 +13,8 @@ import numpy as np
 from PIL import BmpImagePlugin, Jpeg2KImagePlugin
 
 from ..errors import PictureError
-from .boxes import blobs_in_boxes, jpeg_2000_head, jxl_head
+from .boxes import blobs_in_boxes
+from .codestreams import jpeg_2000_head, jxl_head
 from .metadata import with_blob, with_dpi
 from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, unpremultiplied, upright
 from .vips import VIPS_SCALE

@@ -9,7 +9,7 @@ import numpy as np
 import pyvips
 
 from ..errors import PictureError
-from .boxes import coded_colors, has_stills, is_narrow_gray
+from .heif_items import coded_colors, has_stills, is_narrow_gray
 from .metadata import with_blob
 from .opened import BROKEN, Asked, Opened, damaged, decoded, header, unpremultiplied, upright, with_coded_colors
 from .vips import VIPS_SCALE, source_of

@@ -69,7 +69,7 @@ def jpeg_2000_planes(planes: Sequence[np.ndarray]) -> bytes:
     It is put together from a codestream for each.
     """
     options = {"no_jp2": True, "progression": "CPRL", "num_resolutions": 2, "mct": 0}
-    streams = [saved("JPEG2000", plane, **options) for plane in planes]
+    streams = [saved("JPEG2000", np.ascontiguousarray(plane), **options) for plane in planes]
     first, bodies = streams[0], [stream[stream.index(b"\xff\x93") + 2 : -2] for stream in streams]
     kinds = b"".join(
         struct.pack("BBB", 7, *(-(-a // b) for a, b in zip(planes[0].shape, p.shape, strict=True))) for p in planes

@@ -32,9 +32,9 @@ from pictures import deep, photograph, with_alpha
 from PIL import ExifTags, Image
 
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.boxes import coded_colors, is_narrow_gray
 from muralist.pipeline.pictures.exif import text_tags
 from muralist.pipeline.pictures.formats import INPUT_FORMATS, UNSUPPORTED_EXTENSIONS
+from muralist.pipeline.pictures.heif_items import coded_colors, is_narrow_gray
 from muralist.pipeline.pictures.images import Picture
 from muralist.pipeline.pictures.reading import read_picture, read_size
 
@@ -473,8 +473,7 @@ def test_smaller_color_differences_in_jpeg_2000(tmp_path: Path, shape: tuple[int
     spread = stored[::2, ::2].repeat(2, 0).repeat(2, 1)[: shape[0], : shape[1]].copy()
     spread[:, :, 0] = stored[:, :, 0]
     wanted = np.asarray(Image.fromarray(spread, "YCbCr").convert("RGB"))
-    planes = [np.ascontiguousarray(plane) for plane in (stored[:, :, 0], stored[::2, ::2, 1], stored[::2, ::2, 2])]
-    content = jpeg_2000_planes(planes)
+    content = jpeg_2000_planes([stored[:, :, 0], stored[::2, ::2, 1], stored[::2, ::2, 2]])
     if not is_bare:
         content = jpeg_2000_boxes(content, *shape, 3, 18)
     name = "a.j2k" if is_bare else "a.jp2"

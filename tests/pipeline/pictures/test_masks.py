@@ -9,7 +9,8 @@ from pictures import deep, photograph, save
 from PIL import Image
 
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.masks import Mask, mask_file, read_mask
+from muralist.pipeline.pictures.formats import INPUT_FORMATS
+from muralist.pipeline.pictures.masks import _LOSSY, Mask, mask_file, read_mask
 
 RAMP = np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1))
 LABELS = np.zeros((40, 50, 3), np.uint8)
@@ -64,6 +65,11 @@ def test_class_ids_are_told_apart(tmp_path, label, bits):
     save(tmp_path / "ids.png", IDS if bits == 8 else np.dstack([IDS.astype(np.uint16) * 257] * 3))
     mask = read_mask(f"{tmp_path}/ids.png#{bytes([label] * 3).hex()}", 10**6)
     np.testing.assert_array_equal(shares(mask), label == IDS)
+
+
+def test_lossy_kinds_are_known():
+    """What moves colors is called as in the table of formats."""
+    assert {kind.name for kind in INPUT_FORMATS}.issuperset(_LOSSY)
 
 
 def test_ids_as_a_gray_mask(tmp_path):
