@@ -9,7 +9,15 @@ import brotli
 _MOST_BOXES = 4096  # within one
 MOST_BYTES = 1 << 24  # of a box whose content is read
 _BY_PROFILE = b"\2"  # how JPEG 2000 states colors: by a profile that is there
-_BY_UUID = {b"JpgTiffExif->JP2": "exif-data", bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data"}
+_JP2_HEAD = b"jp2h"
+_BLOBS = {
+    b"Exif": "exif-data",
+    b"xml ": "xmp-data",
+    _JP2_HEAD: "icc-profile-data",
+    b"JpgTiffExif->JP2": "exif-data",
+    bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data",
+}
+"""What is in boxes, by their names or, of those of a stranger's kind, by the UUID."""
 
 
 class Box(NamedTuple):
@@ -57,25 +65,27 @@ def brands(file: BinaryIO) -> tuple[bytes, ...]:
 def blobs_in_boxes(file: BinaryIO) -> dict[str, bytes]:
     """EXIF, XMP and the color profile that lie in boxes of a JPEG XL or JPEG 2000 file, packed or not.
 
-    They have libvips' names."""
-    found: dict[str, bytes] = {}
+    They have libvips' names. Of boxes of one kind the first counts.
+    """
+    found: dict[bytes, bytes] = {}
     for box in boxes(file):
-        name, held = box.name, b""
-        if name in (b"Exif", b"xml ", b"brob"):
-            held = content(file, box)
-        if name == b"brob":
-            name, held = held[:4], _unpacked(held[4:])
-        if name == b"Exif":
-            found["exif-data"] = held[4 + int.from_bytes(held[:4], "big") :]
-        elif name == b"xml ":
-            found["xmp-data"] = held
-        elif box.name == b"uuid" and (known := _BY_UUID.get((held := content(file, box))[:16])):
-            found[known] = held[16:]
-        elif box.name == b"jp2h":
-            held = next((content(file, each) for each in boxes(file, box.start, box.stop) if each.name == b"colr"), b"")
-            if held[:1] == _BY_PROFILE:
-                found["icc-profile-data"] = held[3:]
-    return {name: blob for name, blob in found.items() if blob}
+        begin = content(file, box._replace(stop=min(box.stop, box.start + 16)))
+        kind = {b"brob": begin[:4], b"uuid": begin}.get(box.name, box.name)
+        if kind in _BLOBS and kind not in found:
+            found[kind] = _blob(file, box, kind)
+    return {_BLOBS[kind]: blob for kind, blob in found.items() if blob}
+
+
+def _blob(file: BinaryIO, box: Box, kind: bytes) -> bytes:
+    if kind == _JP2_HEAD:
+        held = next((content(file, each) for each in boxes(file, box.start, box.stop) if each.name == b"colr"), b"")
+        return held[3:] if held[:1] == _BY_PROFILE else b""
+    held = content(file, box)
+    if box.name == b"brob":
+        held = _unpacked(held[4:])
+    if kind == b"Exif":
+        return held[4 + int.from_bytes(held[:4], "big") :]
+    return held[16:] if box.name == b"uuid" else held
 
 
 def _unpacked(packed: bytes) -> bytes:

@@ -193,6 +193,9 @@ def _box(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", 8 + len(content)) + name + content
 
 
+_PACKED = (b"brob", b"xml " + brotli.compress(bytes(1 << 26)))
+
+
 def _of_cameras() -> Iterator[ValidFile]:
     """Files of phones, cameras and Photoshop; raw ones are larger, for LibRaw takes none so small."""
     planes = PIXELS.transpose(2, 0, 1)
@@ -213,6 +216,7 @@ def _of_cameras() -> Iterator[ValidFile]:
             (b"brob", b"Exif" + brotli.compress(bytes(4) + _exif()[6:])),
             (b"jxlc", jpeg_xl(PIXELS)),
         ),
+        "many packed boxes.jxl": jpeg_xl_boxes(*[_PACKED] * 2000, (b"jxlc", jpeg_xl(PIXELS))),
         "lossless.jp2": jpeg_2000(PIXELS, icc=ICC),
         "16 bit.jp2": jpeg_2000(deep(PIXELS)),
         "gray and alpha.jp2": jpeg_2000(with_alpha(PIXELS)[:, :, 2:]),
