@@ -40,13 +40,15 @@ class Jpeg2000Head(NamedTuple):
 def jpeg_2000_head(file: BinaryIO) -> Jpeg2000Head:
     """Read the head of a JPEG 2000 codestream (ISO/IEC 15444-1, annex A.5.1), in boxes or not.
 
-    Raises `struct.error` if it is not there.
+    Raises `struct.error` if it is not there, or has another size than the boxes say.
     """
     file.seek(0)
     before, signature, stream = file.read(MOST_BYTES).partition(_OF_JPEG_2000)  # lengths of boxes may be wrong
     if not signature:
         raise struct.error("no JPEG 2000 codestream")
     right, bottom, left, top = struct.unpack_from(">4I", stream, 4)
+    if before and (stated := _size_in_boxes(file)) != (bottom - top, right - left):
+        raise struct.error(f"{stated[1]} x {stated[0]} pixels, and in its codestream {right - left} x {bottom - top}")
     (channels,) = struct.unpack_from(">H", stream, 36)
     kinds = [struct.unpack_from(">3B", stream, 38 + 3 * number) for number in range(channels)]
     return Jpeg2000Head(
@@ -57,6 +59,15 @@ def jpeg_2000_head(file: BinaryIO) -> Jpeg2000Head:
         is_signed=any(kind & 128 for kind, *_ in kinds),
         is_ycbcr=not before and channels >= 3 and kinds[0][1:] == (1, 1) and kinds[1][1:] == kinds[2][1:] != (1, 1),
     )
+
+
+def _size_in_boxes(file: BinaryIO) -> tuple[int, int]:
+    """Height and width."""
+    within = (inner for box in boxes(file) if box.name == b"jp2h" for inner in boxes(file, box.start, box.stop))
+    head = next((content(file, box) for box in within if box.name == b"ihdr"), b"")
+    if len(head) < 8:
+        raise struct.error("no size")
+    return int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
 
 
 class JxlHead(NamedTuple):

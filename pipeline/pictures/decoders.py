@@ -3,6 +3,7 @@
 OpenImageIO decodes when it opens a file, so sizes are read from the headers before.
 """
 
+import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,12 +57,9 @@ def open_jpeg_xl(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
 def open_jpeg_2000(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     """A JPEG 2000 file, with boxes or without."""
     try:
-        found = Jpeg2KImagePlugin.Jpeg2KImageFile(file)
         head = jpeg_2000_head(file)
-    except BROKEN as error:
+    except struct.error as error:
         raise damaged(path, error) from error
-    if found.size != (head.width, head.height):
-        raise damaged(path, f"it says {found.width} x {found.height} pixels, and {head.width} x {head.height}")
     if head.is_signed or (head.channels == 2 and head.depth > 8):
         kind = "signed samples" if head.is_signed else "gray and alpha in more than 8 bits"
         raise PictureError(
@@ -71,7 +69,9 @@ def open_jpeg_2000(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]
 
     def decode() -> Any:
         if head.channels == 2:  # which OpenImageIO does not read
+            file.seek(0)
             try:
+                found = Jpeg2KImagePlugin.Jpeg2KImageFile(io.BytesIO(file.read()))
                 return _with_blobs(decoded(np.asarray(found.convert("LA"))), path)
             except BROKEN as error:
                 raise damaged(path, error) from error

@@ -72,6 +72,7 @@ def _pictures() -> Iterator[Hostile]:
         "no pixels.jp2": _grown(
             jpeg_2000(SMALL), struct.pack(">II", 16, 16), struct.pack(">II", PIXEL_SIDE, PIXEL_SIDE)
         ),
+        "a huge box.jp2": jpeg_2000(SMALL).replace(b"\0\0\0-jp2h", b"\xff\xff\xff-jp2h"),
         "bomb.heic": _grown(
             heic(SMALL), b"ispe" + struct.pack(">III", 0, 64, 64), b"ispe" + struct.pack(">III", 0, SIDE, SIDE)
         ),
