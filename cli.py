@@ -227,6 +227,8 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -
     for failure in failures:
         LOG.warning(failure)
     _browse(page, browser, wait=False)
+    if failures:
+        raise click.exceptions.Exit(1)
 
 
 @main.command()

@@ -51,13 +51,14 @@ def atomic_write(path: Path, *, clean_stale: bool = True) -> Iterator[BufferedRa
     sync_folder(path.parent)
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> int:
     """Find out whether files can be made in a folder, by making one for a moment: the only sure test.
 
-    Raises `OSError` if not.
+    Returns whom the file belonged to: us, or whom the file system says instead. Raises `OSError` if it cannot be made.
     """
-    with _new_file(folder) as (_, part):
+    with _new_file(folder) as (file, part):
         part.unlink()
+        return os.fstat(file.fileno()).st_uid
 
 
 def is_part(name: str) -> bool:

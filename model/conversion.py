@@ -1,6 +1,7 @@
 """Weight files of any format become safetensors files that say what they are."""
 
 import json
+import os
 from pathlib import Path
 
 from safetensors.torch import save
@@ -60,7 +61,7 @@ def _facts(network: str, file: WeightFile, weights: Weights) -> dict[str, object
 
 def _spare(source: Path, target: Path, overwrite: bool) -> None:
     """Refuse to write over what the user did not mean to lose."""
-    if source.resolve() == target.resolve():
+    if os.path.realpath(source) == os.path.realpath(target):
         raise WeightsError(str(target), "this is the input file; name another one to write")
     if target.exists() and not overwrite:
         raise WeightsError(str(target), "exists already; use --overwrite to replace it, or another name")

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -65,7 +66,7 @@ def find_weights(arch: Architecture, weights: str | None = None) -> WeightFile:
         return _installed([each for each in PUBLISHED if each.name == usual])
     named = [each for each in PUBLISHED if each.name == weights]
     if not named or Path(weights).exists():
-        return describe(Path(weights).resolve())
+        return describe(Path(os.path.realpath(weights)))
     if named[0].network != arch.name:
         raise WeightsError(
             weights, f"holds network {named[0].network}, wanted {arch.name}; use --network {named[0].network}"

@@ -126,9 +126,17 @@ def _setting_option(model: type[Settings], name: str, flag: str, hint: Any) -> C
     role, field = model.role(name), model.model_fields[name]
     default = spelled(field.default)
     text = f"{field.description}  [default: {default}]" if default else field.description
-    several: dict[str, Any] = {"multiple": True, "callback": _none_if_empty} if role.repeatable else {}
-    how = {**several, **_kind(name, hint)}
+    how = _kind(name, hint)
+    if role.repeatable or isinstance(how.get("type"), click.Path):
+        how |= {"multiple": True, "callback": _none_if_empty if role.repeatable else _only_one}
     return option(flag, name, default=None, group=role.group, common=role.common, help=text, **how)
+
+
+def _only_one(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """Of two files, the first one would count for nothing."""
+    if len(given) > 1:
+        raise click.BadParameter(f"got {' and '.join(map(repr, given))}, wanted one file", context, option)
+    return given[0] if given else None
 
 
 def _none_if_empty(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> list[str] | None:

@@ -4,6 +4,7 @@ Rates are summed over all workers; microseconds per pixel and step are per worke
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from statistics import fmean
 from typing import Any
 
@@ -22,7 +23,6 @@ from .workers.machine import cpu_name, has_metal
 
 ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float32": 4}  # of a value, at least
 BUSY_SHARE = 0.25  # of the processors that other programs may take while a benchmark is cached
-WATCHED_SECONDS = 0.5  # before, for what they take
 MANY_TILES = 1 << 30  # as many as would keep any machine busy
 
 Facts = dict[str, str]
@@ -52,8 +52,7 @@ def speed_here(settings: Settings, shape: WorkerLayout, side: int) -> dict[str, 
     """
     speeds = usual_speeds()
     kept = speeds.find(conditions(settings, shape, *_device(settings, shape)), settings.precision, side)
-    busy = None if kept else _busy()
-    speed = kept or _measured_shortly(settings, shape, min(side, USUAL_SIDE))
+    speed, busy = (kept, None) if kept else _measured_shortly(settings, shape, min(side, USUAL_SIDE))
     if kept is None and busy is None:
         speeds.keep(speed)
     return {
@@ -65,9 +64,21 @@ def speed_here(settings: Settings, shape: WorkerLayout, side: int) -> dict[str, 
     }
 
 
-def _busy() -> float | None:
-    """Share of the processors that other programs take; None if it is small."""
-    share: float = psutil.cpu_percent(interval=WATCHED_SECONDS) / 100
+def _computed() -> tuple[float, float, float]:
+    """Seconds that all processors had so far, were used, and were used by this program and what it started."""
+    times, here = psutil.cpu_times(), psutil.Process()
+    had = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)  # which are in the user's, too
+    own = 0.0
+    for process in (here, *here.children(recursive=True)):
+        with suppress(psutil.Error):  # it is gone
+            own += process.cpu_times().user + process.cpu_times().system
+    return had, had - times.idle - getattr(times, "iowait", 0), own
+
+
+def _busy(before: tuple[float, float, float]) -> float | None:
+    """Share of the processors that other programs took since then; None if it is small."""
+    had, used, own = (now - then for now, then in zip(_computed(), before, strict=True))
+    share = (used - own) / had if had > 0 else 0.0
     return share if share > BUSY_SHARE else None
 
 
@@ -81,10 +92,12 @@ def _device(settings: Settings, shape: WorkerLayout) -> tuple[str, str]:
     return device, device_name(device)
 
 
-def _measured_shortly(settings: Settings, shape: WorkerLayout, side: int) -> Speed:
+def _measured_shortly(settings: Settings, shape: WorkerLayout, side: int) -> tuple[Speed, float | None]:
+    """The speed, and the share of the processors that other programs took meanwhile, if it is not small."""
     with bench_workers(shape, settings.device) as call_all:
-        facts = call_all("facts")[0]
-        return _measured(call_all, facts, _settled(settings, facts), shape, side)
+        facts, before = call_all("facts")[0], _computed()
+        speed = _measured(call_all, facts, _settled(settings, facts), shape, side)
+        return speed, _busy(before)
 
 
 def _settled(settings: Settings, facts: Facts) -> Settings:

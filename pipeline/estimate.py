@@ -104,12 +104,15 @@ def _check_weights(plan: RenderPlan) -> None:
 
 
 def _printed(sheet: dict[str, Any]) -> str:
-    """What will be in the file, and what is left of it when it is cut."""
-    top, left, bottom, right = sheet["trim"]
-    sides = (sheet["width"], sheet["height"], right - left, bottom - top)
-    width, height, across, down = (f"{mm_of(side, sheet['dpi']) / 10:.1f}" for side in sides)
-    told = f"printed   {sides[0]} x {sides[1]} px, {width} x {height} cm"
-    return told if sides[:2] == sides[2:] else f"{told}, cut to {across} x {down} cm"
+    """What will be in the file, what is left of it when it is cut, and what is seen of that from the front."""
+    whole = (sheet["width"], sheet["height"])
+    trim, front = ((right - left, bottom - top) for top, left, bottom, right in (sheet["trim"], sheet["front"]))
+    paper, cut, seen = (
+        " x ".join(f"{mm_of(side, sheet['dpi']) / 10:.1f}" for side in sides) for sides in (whole, trim, front)
+    )
+    told = f"printed   {whole[0]} x {whole[1]} px, {paper} cm"
+    told += "" if trim == whole else f", cut to {cut} cm"
+    return told if front == trim else f"{told}, {seen} cm of it in front"
 
 
 def table(found: dict[str, Any]) -> str:

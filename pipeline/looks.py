@@ -14,6 +14,7 @@ from urllib.parse import quote
 from .batch.driver import BatchOptions
 from .batch.run import REPORT, run_batch
 from .output_files import check_place, make_folder, write_file
+from .pictures.reading import read_size
 from .viewer.facts import assigned, render_command
 from .viewer.gallery import check_gallery
 from .viewer.pages import render_page
@@ -63,8 +64,9 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     Raises
     ------
     MuralistError
-        If something is wrong with all of them.
+        If something is wrong with all of them, such as the photograph.
     """
+    read_size(content)
     make_folder(output)
     page, manifest = output / PAGE, output / MANIFEST
     check_gallery(page)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from ..model.atomic import atomic_write, check_writable
@@ -25,8 +26,21 @@ def check_place(path: Path, *, overwrite: bool) -> None:
     _check_folder(path)
     if path.is_dir():
         raise OutputError(f"{path}: this is a folder; add a file name", path=path)
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path}: exists already; use --overwrite to replace it, or another name", path=path)
+
+
+def is_own(facts: os.stat_result, folder: Path) -> bool:
+    """Say whether something in a folder belongs to us, by its facts.
+
+    Some mounts (CIFS, vfat, NFS with root_squash) give all that we make to another user; then it belongs to that one.
+    """
+    if facts.st_uid == os.geteuid():
+        return True
+    try:
+        return facts.st_uid == check_writable(folder)
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -69,6 +83,20 @@ def make_folder(folder: Path) -> None:
         raise OutputError(
             f"{folder}: the folder cannot be created ({error.strerror}); name another", path=folder
         ) from error
+
+
+@contextmanager
+def named_in_utf_8(folder: Path) -> Iterator[Path]:
+    """Give a folder that is there a name for libraries that know only UTF-8: a link to it, unless its own will do."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        with TemporaryDirectory(prefix="muralist-") as place:
+            link = Path(place, "link")
+            link.symlink_to(folder.absolute())
+            yield link
+    else:
+        yield folder
 
 
 def keep_times(source: Path, output: Path) -> None:

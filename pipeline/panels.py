@@ -3,6 +3,7 @@
 Panels are the poster's own numbers, so put together again they are the poster.
 """
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -75,7 +76,7 @@ def cut_panels(
         plan = plan_panels(height, width, density, overlap, sheet=sheet, roll=roll)
         files = [output] if sheet else [_numbered(output, number, plan.count) for number in range(1, plan.count + 1)]
         for path in files:
-            if path.resolve() == poster.resolve():
+            if os.path.realpath(path) == os.path.realpath(poster):
                 raise OutputError(f"{path}: this is the poster itself; name another output", path=path)
             check_place(path, overwrite=overwrite)
         if sheet:

@@ -89,6 +89,8 @@ def parse_region(text: str) -> RegionSpec:
         name, _, value = option.partition("=")
         if name not in _OPTIONS:
             raise SettingsError(f"got region {text!r}, wanted options such as {EXAMPLE}; {choices(name, _OPTIONS)}")
+        if name.replace("-", "_") in found:
+            raise SettingsError(f"got region {text!r} with {name} twice, wanted it once")
         found[name.replace("-", "_")] = _OPTIONS[name](value, f"got region {text!r}, wanted a {name}")
     sizes = [name for name in ("scale", "width", "stroke") if name in found]
     if len(sizes) > 1:

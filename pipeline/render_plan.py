@@ -1,6 +1,7 @@
 """What is settled about a render before any work: pictures, sizes, levels, weights. Refuses what cannot be."""
 
 import itertools
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -348,22 +349,31 @@ def _notices_of(*pictures: Picture | None) -> list[str]:
 
 def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:
     """Refuse to write over what the user did not mean to lose."""
-    record, read = sidecar_path(output), [place_of(path).file.resolve() for path in inputs]
+    record, read = sidecar_path(output), {_file_at(place_of(path).file) for path in inputs}
     for path in (output, record):
-        if path.resolve() in read:
+        if _file_at(path) in read:
             raise OutputError(f"{path}: this is an input file; name another output", path=output)
-    if record.exists() and not overwrite:
+    if os.path.lexists(record) and not overwrite:
         raise OutputError(f"{record}: exists already; use --overwrite to replace it, or another name", path=record)
 
 
 def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: bool) -> None:
     """Refuse snapshots and a loss plot that cannot be written, or would meet each other or other files."""
-    taken = {place_of(path).file.resolve() for path in others}
+    taken = {_file_at(place_of(path).file) for path in others}
     for path in extras:
-        if path.resolve() in taken:
+        if _file_at(path) in taken:
             raise OutputError(f"{path}: this file is also an input or another output; name another", path=path)
         check_place(path, overwrite=overwrite)
-        taken.add(path.resolve())
+        taken.add(_file_at(path))
+
+
+def _file_at(path: Path) -> object:
+    """Tell a file from all others, whatever its name: there are links, and systems for which `a.jpg` is `A.JPG`."""
+    try:
+        facts = os.stat(path)
+    except OSError:  # there is none yet
+        return os.path.realpath(path)
+    return facts.st_dev, facts.st_ino
 
 
 def sidecar_path(output: Path) -> Path:

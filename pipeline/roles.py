@@ -35,6 +35,8 @@ class Role:
         machine, so that only its user may, and neither presets nor manifests.
     identity : bool
         Whether the painting's bytes depend on it.
+    export : bool
+        Whether only how a painting is written depends on it: an interrupted one is resumed with another value, too.
     speed : bool
         Whether the time of a step depends on it, beside the layers.
     style_cache : bool
@@ -51,6 +53,7 @@ class Role:
     repeatable: bool = False
     scope: Literal["painting", "picture", "machine"] = "painting"
     identity: bool = True
+    export: bool = False
     speed: bool = False
     style_cache: bool = False
     rivals: tuple[str, ...] = ()

@@ -425,7 +425,9 @@ class Settings(WithRoles):
         "How far the painting extends beyond the print size on every side, to be trimmed, such as 3mm or 0.125in.",
         flag=True,
     )
-    crop_marks: bool = setting(False, SIZE, "Add crop marks on a white margin around the picture.", flag=True)
+    crop_marks: bool = setting(
+        False, SIZE, "Add crop marks on a white margin around the picture.", flag=True, export=True
+    )
     wrap: Border | None = setting(
         None,
         SIZE,
@@ -439,14 +441,21 @@ class Settings(WithRoles):
         flag=True,
     )
     bit_depth: BitDepth = setting(
-        "auto", PICTURE, "Bits per color channel; `auto` keeps the photograph's where the file format can.", flag=True
+        "auto",
+        PICTURE,
+        "Bits per color channel; `auto` keeps the photograph's where the file format can.",
+        flag=True,
+        export=True,
     )
-    quality: Int = setting(95, PICTURE, "Quality of lossy file formats, in percent.", ge=1, le=100, flag=True)
+    quality: Int = setting(
+        95, PICTURE, "Quality of lossy file formats, in percent.", ge=1, le=100, flag=True, export=True
+    )
     max_file: MaxFile | None = setting(
         None,
         PICTURE,
         "Largest file to write, such as 128MB; `quality` is lowered until it fits.",
         flag=True,
+        export=True,
     )
     profile: FileName = setting(
         "keep",
@@ -454,9 +463,14 @@ class Settings(WithRoles):
         "Color profile of the painting's file: the photograph's (`keep`), `srgb`, `p3`, `adobergb`, or "
         "an ICC file, such as a print shop's for CMYK.",
         flag=True,
+        export=True,
     )
     intent: Literal["relative", "perceptual", "saturation", "absolute"] = setting(
-        "relative", SIZE, "Rendering intent: what happens to colors outside the profile's gamut.", flag=True
+        "relative",
+        SIZE,
+        "Rendering intent: what happens to colors outside the profile's gamut.",
+        flag=True,
+        export=True,
     )
     proof: bool = setting(
         False,
@@ -464,16 +478,22 @@ class Settings(WithRoles):
         "Also write a soft proof (a small picture of how the print will look), and report what share of the colors "
         "will change.",
         flag=True,
+        export=True,
     )
-    pdf_image: Literal["jpeg", "lossless"] = setting("jpeg", SIZE, "How a PDF stores the painting.", flag=True)
+    pdf_image: Literal["jpeg", "lossless"] = setting(
+        "jpeg", SIZE, "How a PDF stores the painting.", flag=True, export=True
+    )
     metadata: Literal["all", "copyright", "none"] = setting(
         "all",
         PICTURE,
         "What to copy of the photograph's EXIF, XMP and IPTC: all, with a line added to the history; only "
         "creator and copyright; or none.",
         flag=True,
+        export=True,
     )
-    gps: bool = setting(False, PICTURE, "Keep the photograph's GPS data in the painting's metadata.", flag=True)
+    gps: bool = setting(
+        False, PICTURE, "Keep the photograph's GPS data in the painting's metadata.", flag=True, export=True
+    )
     keep_times: bool = setting(
         False, PICTURE, "Copy the photograph's file times to the painting.", flag=True, identity=False
     )

@@ -100,6 +100,17 @@ def logged() -> Iterator[list[logging.LogRecord]]:
     logger.setLevel(level)
 
 
+@pytest.fixture
+def old_folder(tmp_path: Path) -> Path:
+    """An empty folder whose name is not UTF-8, as there are in old archives."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system has no names but UTF-8")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a running dask scheduler with one worker, both started as a user would: by the `dask` command."""

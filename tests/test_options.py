@@ -129,3 +129,18 @@ def test_a_new_setting_is_an_option():
     line = ["--finish", "gloss", "--layers", "three", "--no-signed", "--witness", "A", "--witness", "B"]
     assert said(*line) == f"{given}\n"
     assert said("--size", "8") == "{'size': '8'}\n"
+
+
+def test_of_two_files_one_would_count_for_nothing():
+    """An option that takes one file is given once."""
+
+    @click.command(cls=Command)
+    @settings_options("protect")
+    def paint(flags: dict[str, object]) -> None:
+        click.echo(flags)
+
+    runner = CliRunner()
+    assert runner.invoke(paint, ["--protect", "a.png"]).stdout == "{'protect': 'a.png'}\n"
+    twice = runner.invoke(paint, ["--protect", "a.png", "--protect", "b.png"])
+    assert twice.exit_code == 2
+    assert "'a.png' and 'b.png'" in twice.stderr

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
+from ...model.errors import printable
 from . import iptc, xmp
 from .exif import rights_of, without_gps
 from .images import Picture
@@ -49,7 +50,7 @@ def carried(photograph: Picture, styles: Sequence[str], *, wanted: Wanted = "all
 
 
 def _painted_as(styles: Sequence[str]) -> str:
-    return f"painted in the style of {', '.join(dict.fromkeys(styles))}" if styles else "painted"
+    return f"painted in the style of {', '.join(map(printable, dict.fromkeys(styles)))}" if styles else "painted"
 
 
 def _today() -> str:

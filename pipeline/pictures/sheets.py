@@ -76,9 +76,16 @@ class Sheet:
         inset = self.margin + self.bleed
         return Place(inset, inset, self.height - inset, self.width - inset)
 
+    @property
+    def front_box(self) -> Place:
+        """What is seen from the front."""
+        inset = self._around
+        return Place(inset, inset, self.height - inset, self.width - inset)
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return {"height": self.height, "width": self.width, "bleed": list(self.bleed_box), "trim": list(self.trim_box)}
+        boxes = {"bleed": self.bleed_box, "trim": self.trim_box, "front": self.front_box}
+        return {"height": self.height, "width": self.width, **{name: list(box) for name, box in boxes.items()}}
 
     def laid_out(self, painting: Rows) -> Rows:
         """Give the rows of the sheet from those of the painting, colors or alpha."""

@@ -16,6 +16,7 @@ from .profiles import channels_of
 from .stored import Stored
 from .vips import Rows, full_scale
 
+LARGER = "rerun with a larger --max-file, or without, and it is only written again"
 MOST_JPEG_METADATA = 59_000  # bytes of XMP or of IPTC; libvips leaves out what is longer
 
 
@@ -170,8 +171,8 @@ def _save_within(
         return extras.quality
     if not kind.is_lossy or extras.is_lossless:
         raise OutputError(
-            f"{path}: takes {size / 1e6:.1f} MB without loss, more than max_file {max_bytes / 1e6:.1f} MB; use .jpg or "
-            "another lossy format, or ask for fewer pixels",
+            f"{path}: takes {size / 1e6:.1f} MB without loss, more than max_file {max_bytes / 1e6:.1f} MB; {LARGER}"
+            ", or use .jpg or another lossy format",
             path=path,
         )
     fits, too_much, last = 0, extras.quality, extras.quality
@@ -180,8 +181,8 @@ def _save_within(
         fits, too_much = (last, too_much) if size_with(last) <= max_bytes else (fits, last)
     if fits == 0:
         raise OutputError(
-            f"{path}: does not fit into max_file {max_bytes / 1e6:.1f} MB with any quality; allow more, or ask for "
-            "fewer pixels",
+            f"{path}: does not fit into max_file {max_bytes / 1e6:.1f} MB with any quality; {LARGER}, or "
+            "ask for fewer pixels",
             path=path,
         )
     if fits != last:

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import OutputError
+from ..settings import Settings
 from ..storage.run_folder import RunFolder
 from .identity import difference
 from .run_state import RunState
 
 FORMAT = 5  # to be raised when the files of a run folder mean something else
-# Settings of the identity that may be put otherwise when resuming: what they come to is in the state, and compared when
-# the workers are known.
-_COMPARED_LATER: Final = {"device": None, "precision": None}
+# What may be otherwise when an interrupted run is resumed: how the painting is written, and what it was to be computed
+# on; what that came to is in the state, and compared when the workers are known.
+_MAY_CHANGE: Final = dict.fromkeys((*Settings.names(export=True), "device", "precision"))
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Journal:
         if found is None or found["finished"]:
             return RunState()
         before, now = (
-            {**identity, "settings": {**identity["settings"], **_COMPARED_LATER}}
+            {**identity, "profile": None, "settings": {**identity["settings"], **_MAY_CHANGE}}
             for identity in (found["identity"], self.identity)
         )
         differs = difference(before | {"run folder": found["format"]}, now | {"run folder": FORMAT})

@@ -3,6 +3,7 @@
 import mmap
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import Lock, local
 from typing import Any, Final, TypeAlias
 
@@ -81,7 +82,8 @@ def _copied(parts: Sequence[Buffer], size: int) -> memoryview:
     """Copy parts to memory that is not the heap's: large blocks that come and go would leave it full of holes."""
     block = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_HUGEPAGE"):  # the system takes its time over small pages
-        block.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # some kernels have no larger ones
+            block.madvise(mmap.MADV_HUGEPAGE)
     for part in parts:
         block.write(part)
     return memoryview(block)

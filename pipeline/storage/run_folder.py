@@ -8,6 +8,7 @@ command finds it by the output's name and resumes.
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -22,10 +23,12 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from ...model.atomic import check_writable
 from ...model.errors import DivergedError
 from ..errors import OutputError
 from ..hashes import json_hash
 from ..levels import Level
+from ..output_files import is_own
 from .store import START_OVER, Store
 
 JOURNAL: Final = "journal.json"
@@ -59,12 +62,13 @@ class RunFolder:
     @classmethod
     def of(cls, output: Path, scratch: str | None) -> "RunFolder":
         """Name the folder of an output: hidden beside it, or below `scratch`, where other outputs may have its name."""
-        beside = output.resolve().parent / f".{output.name}.muralist"
+        place = Path(os.path.realpath(output.parent), output.name)  # of a link itself: it is replaced, not followed
+        beside = place.parent / f".{output.name}.muralist"
         run = uuid.uuid4().hex[:12]
         if scratch is None:
             return cls(Store(str(beside)), beside, run)
-        digest = hashlib.sha256(str(output.resolve()).encode()).hexdigest()
-        base = Store(scratch) / f"{output.name}-{digest[:12]}.muralist"
+        digest = hashlib.sha256(os.fsencode(place)).hexdigest()
+        base = Store(scratch) / f"{_plain(output.name)}-{digest[:12]}.muralist"
         return cls(base, base.local or beside, run)
 
     @property
@@ -119,18 +123,23 @@ class RunFolder:
         Raises
         ------
         OutputError
-            If the folder, its lock or its name while it is deleted is a link, or belongs to another user.
+            If the folder, its lock or its name while it is deleted is a link, belongs to another user or cannot be
+            looked at.
         """
         for path in (self.local_dir, self._gone, self.lock):
-            with suppress(FileNotFoundError, NotADirectoryError):
+            try:
                 facts = path.lstat()
-                if stat.S_ISLNK(facts.st_mode) or facts.st_uid != os.geteuid():
-                    found = "a link" if stat.S_ISLNK(facts.st_mode) else f"a file or folder of user {facts.st_uid}"
-                    raise OutputError(
-                        f"{path}: this is {found}, wanted a file or folder that muralist made for you; somebody may "
-                        "have planted it to redirect your files: remove it, or write into a folder of your own",
-                        path=path,
-                    )
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise _nowhere(path.parent, error) from error
+            if stat.S_ISLNK(facts.st_mode) or not is_own(facts, path.parent):
+                found = "a link" if stat.S_ISLNK(facts.st_mode) else f"a file or folder of user {facts.st_uid}"
+                raise OutputError(
+                    f"{path}: this is {found}, wanted a file or folder that muralist made for you; somebody may "
+                    "have planted it to redirect your files: remove it, or write into a folder of your own",
+                    path=path,
+                )
 
     @property
     def lock(self) -> Path:
@@ -145,6 +154,7 @@ class RunFolder:
     def remove(self) -> None:
         """Delete the folder and all in it; under another name first, so that tasks still under way cannot add to it."""
         if self.base.local is None:
+            self.base.remove(JOURNAL)  # so that nobody resumes a run of which half is gone
             self.base.remove("")
         shutil.rmtree(self._gone, ignore_errors=True)  # of a run that was killed while it did this
         with suppress(FileNotFoundError):
@@ -215,6 +225,11 @@ class RunFolder:
         self.store.forget(self.round(level, made - 1) if made else f"level_{level.index - 1:02}")
 
 
+def _plain(name: str) -> str:
+    """Shorten a name to what every URL and file system takes as it is."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:100]
+
+
 def _level(level: Level) -> str:
     return f"level_{level.index:02}"
 
@@ -256,8 +271,9 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
         try:
             yield folder
         except BaseException as error:
-            if isinstance(error, DivergedError) or not folder.is_resumable():  # the same command would diverge again
-                folder.remove()
+            with suppress(OSError):  # of a store that is out of reach: the run stays, and `error` is what is told
+                if isinstance(error, DivergedError) or not folder.is_resumable():  # the same would diverge again
+                    folder.remove()
             raise
         if not keep:
             folder.remove()
@@ -279,8 +295,7 @@ def _only_one(path: Path, output: Path) -> Iterator[None]:
     """Hold a lock, which the system releases however this process ends."""
     lock = FileLock(path, timeout=0)
     try:
-        # FileLock would make folders, and wait for those that cannot be written to.
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666))
+        check_writable(path.parent)  # FileLock would make folders, and wait for those that cannot be written to
         lock.acquire()
     except Timeout as error:
         raise OutputError(

@@ -5,6 +5,7 @@ cached in memory (`byte_cache.py`) without ever asking again whether it is still
 """
 
 import errno
+import glob
 import os
 import shutil
 import uuid
@@ -242,7 +243,11 @@ class _Remote:
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError), _plain_errors(self.root, name):
             system, path = self._at(name)
-            if files := system.find(path):  # one by one: s3fs would delete an emptied bucket, too
+            files = system.find(path)  # not the folder: s3fs would delete an emptied bucket, too
+            if path != glob.escape(path):  # names that `rm` takes for patterns, which match other files
+                for file in files:
+                    system.rm_file(file)
+            elif files:
                 system.rm(files)
 
     def _at(self, name: str) -> tuple[Any, str]:

@@ -1,5 +1,6 @@
 """The page of a batch: `report.html` beside `report.jsonl`, with every picture, searched, sorted and led to."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -109,12 +110,12 @@ def _read(report: Path, folder: Path) -> tuple[list[Result], list[datetime | Non
     rows, times = list[Result](), list[datetime | None]()
     for number, line in enumerate(lines, 1):
         try:
-            found = _LINE.validate_json(line)
+            found = _LINE.validate_python(json.loads(line))
             when = found.pop("time", None)
             row = _RESULT.validate_python(found)
             rows.append(replace(row, output=row.output and str(folder / row.output)))
             times.append(None if when is None else datetime.fromisoformat(when))
-        except (ValidationError, ValueError, TypeError) as error:
+        except (ValidationError, ValueError, TypeError, RecursionError) as error:
             raise PictureError(
                 f"{report}:{number}: not a line of a batch's report; repair or remove it", path=report
             ) from error

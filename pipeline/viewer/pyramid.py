@@ -15,6 +15,7 @@ from typing import Final
 import pyvips
 
 from ..errors import OutputError
+from ..output_files import named_in_utf_8, write_file
 from ..pictures.encoded_rows import EncodedRows, RowsError, as_png
 from ..pictures.vips import Rows, one_line, source_of
 
@@ -82,10 +83,16 @@ def cut_pyramid(rows: Rows, folder: Path, form: str) -> Pyramid:
 
 
 def _cut(pieces: "_Pieces", folder: Path, form: str) -> None:
-    with source_of(pieces) as source:
+    with source_of(pieces) as source, named_in_utf_8(folder.parent) as parent:
         image = pyvips.Image.pngload_source(source, access="sequential", fail_on="error")
         image.dzsave(
-            str(folder), suffix=f".{form}", tile_size=TILE, overlap=OVERLAP, depth="onetile", keep="none", layout="dz"
+            str(parent / folder.name),
+            suffix=f".{form}",
+            tile_size=TILE,
+            overlap=OVERLAP,
+            depth="onetile",
+            keep="none",
+            layout="dz",
         )
     made = folder.with_name(f"{folder.name}_files")
     made.rename(folder)
@@ -117,4 +124,5 @@ class _Pieces(RawIOBase):
 def write_thumbnail(pyramid: Pyramid, path: Path) -> None:
     """Write a small JPEG of a picture that was cut into tiles."""
     (tile,) = (pyramid.folder / "0").iterdir()
-    pyvips.Image.thumbnail(str(tile), THUMBNAIL_SIDE, size="down").jpegsave(str(path), Q=82, keep="none")
+    small = pyvips.Image.thumbnail_buffer(tile.read_bytes(), THUMBNAIL_SIDE, size="down")
+    write_file(path, small.jpegsave_buffer(Q=82, keep="none"))

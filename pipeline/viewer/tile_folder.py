@@ -10,6 +10,7 @@ from typing import Final
 
 from ...model.atomic import sync_folder
 from ..errors import OutputError
+from ..output_files import is_own
 
 _RUN: Final = re.compile(r"[0-9a-f]{12}")  # what a run calls its tiles
 
@@ -18,7 +19,7 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder of tiles that somebody else may have put there."""
     with suppress(FileNotFoundError):
         facts = folder.lstat()
-        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
+        if not stat.S_ISDIR(facts.st_mode) or not is_own(facts, folder.parent):
             raise OutputError(
                 f"{folder}: this is a link, a file or somebody else's folder, wanted a folder of yours for tiles; move "
                 "it away, or write elsewhere",

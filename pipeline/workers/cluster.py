@@ -26,6 +26,7 @@ from distributed.utils import silence_logging_cmgr
 from ...model.weight_files import WeightFile
 from ..console import LOG
 from ..errors import ClusterError
+from ..output_files import named_in_utf_8
 from ..settings import Settings
 from ..storage.store import Store
 from .client import SchedulerClient, TaskDropped
@@ -204,7 +205,8 @@ class Cluster(LoopThread):
         self._store.write(self._requirements.name, self._requirements.token.encode())
         stack.callback(self._store.remove, self._requirements.name)
         if shape:
-            self._client.address = await start_workers(stack, shape, self._local_dir / "dask", self._client.security)
+            local_dir = stack.enter_context(named_in_utf_8(self._local_dir))  # all that dask's messages can hold
+            self._client.address = await start_workers(stack, shape, local_dir / "dask", self._client.security)
         await self._client.connect()
         stack.push_async_callback(self._client.close)
         stack.callback(self._forget_workers)

@@ -41,6 +41,7 @@ def float_with_nan(folder: Path) -> None:
 BAD_PICTURES: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
     "missing": ("bad.png", lambda folder: None, ("bad.png: there is no such file", "check the path")),
     "below a file": ("photo.png/bad.png", lambda folder: None, ("photo.png/bad.png: there is no such file",)),
+    "loop": ("bad.png", lambda folder: (folder / "bad.png").symlink_to("bad.png"), ("bad.png: cannot be read",)),
     "folder": (
         "bad.png",
         lambda folder: (folder / "bad.png").mkdir(),
@@ -98,6 +99,9 @@ def test_a_picture_above_the_limit_is_refused(folder):
         ("out.gif", ("unknown extension '.gif'", ".png")),
         ("folder.png", ("folder.png: this is a folder", "add a file name")),
         ("style.png", ("style.png: exists already", "--overwrite")),
+        ("loop.png", ("loop.png: exists already", "--overwrite")),
+        ("dangling.png", ("dangling.png: exists already", "--overwrite")),
+        ("loop.png/out.png", ("loop.png/out.png", "cannot write into the folder loop.png", "choose another")),
         (f"{'x' * 250}.png", ("xxx", "name too long")),
     ],
 )
@@ -105,6 +109,8 @@ def test_a_picture_above_the_limit_is_refused(folder):
 def test_a_bad_output_is_refused_before_any_work(folder, monkeypatch, output, words, command):
     """An output that cannot be written is found out before a picture is even read."""
     (folder / "folder.png").mkdir()
+    for name, target in (("loop.png", "loop.png"), ("dangling.png", "nowhere.png")):
+        (folder / name).symlink_to(target)
     before = contents(folder)
     result = run(command, "missing.png", "-s", "missing.png", "-o", output)
     assert_refused(result, *words[:1])

@@ -121,7 +121,7 @@ def test_a_file_taken_for_abandoned_is_made_anew(tmp_path, monkeypatch):
 
 def test_folders_that_cannot_be_written_to_are_found_out(tmp_path):
     """Nothing stays of the trial."""
-    check_writable(tmp_path)
+    assert check_writable(tmp_path) == os.geteuid()
     assert os.listdir(tmp_path) == []
     for folder in (tmp_path / "missing", Path("/proc")):
         with pytest.raises(OSError, match=r"No such file|denied|not permitted"):

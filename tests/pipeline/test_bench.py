@@ -1,5 +1,8 @@
 """How fast this machine is: when it is measured, what follows from it, what is kept, and what is refused."""
 
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -26,7 +29,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Machine:
     monkeypatch.setattr(module, "bench_workers", machine.crew)
     monkeypatch.setattr(module, "cpu_name", lambda: FACTS["name"])
     monkeypatch.setattr(module, "local_shape", lambda settings, tiles: SHAPE)
-    monkeypatch.setattr(module.psutil, "cpu_percent", lambda interval: 3.0)
+    monkeypatch.setattr(module, "_computed", lambda: (0.0, 0.0, 0.0))
     return machine
 
 
@@ -46,13 +49,25 @@ def test_a_machine_is_measured_once(machine):
 
 def test_a_busy_machine_is_not_believed_for_ever(machine, monkeypatch):
     """What is measured beside other programs serves once and says so; when they are gone, it is measured again."""
-    monkeypatch.setattr(module.psutil, "cpu_percent", lambda interval: 80.0)
+    computed = iter([(50.0, 20.0, 7.0), (70.0, 38.0, 9.0)])  # of 20 s, 18 were used, 2 of them by us
+    monkeypatch.setattr(module, "_computed", lambda: next(computed))
     assert speed_here(DEFAULT, SHAPE, 512)["busy"] == 0.8
     assert usual_speeds()._read() == []
-    monkeypatch.setattr(module.psutil, "cpu_percent", lambda interval: 10.0)
+    computed = iter([(50.0, 20.0, 7.0), (70.0, 38.0, 23.0)])
     assert speed_here(DEFAULT, SHAPE, 512)["busy"] is None
     assert speed_here(DEFAULT, SHAPE, 512)["measured_on"] is not None
     assert len(machine.measured) == 2
+
+
+def test_what_was_started_here_is_no_other_program():
+    """What a benchmark's processes compute is its own."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as child:
+        before, deadline = module._computed(), time.monotonic() + 60
+        while module._computed()[2] < before[2] + 0.2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        had, used, own = (now - then for now, then in zip(module._computed(), before, strict=True))
+        child.kill()
+    assert 0.1 < own <= used + 0.1 <= had + 0.2
 
 
 def test_a_real_painting_corrects_what_was_measured(machine):

@@ -84,11 +84,12 @@ def test_the_table_says_what_a_gpu_has_room_for(tmp_path, monkeypatch, measured)
 
 
 def test_the_plan_says_what_will_be_printed(tmp_path, measured):
-    """Of a print, the size of the file and what is left of it when it is cut, in centimeters."""
+    """Of a print, the size of the file, what is left of it when it is cut, and what is in front, in centimeters."""
     plain = {"print_size": "4x3in", "dpi": 32}
     assert "printed   128 x 96 px, 10.2 x 7.6 cm\n" in table(estimate(planned(tmp_path, **plain)))
     about = table(estimate(planned(tmp_path, **plain, bleed="0.25in", wrap="0.5in", wrap_edge="mirror")))
-    assert "painting  128 x 96 px\nprinted   176 x 144 px, 14.0 x 11.4 cm, cut to 12.7 x 10.2 cm\n" in about
+    printed = "176 x 144 px, 14.0 x 11.4 cm, cut to 12.7 x 10.2 cm, 10.2 x 7.6 cm of it in front"
+    assert f"painting  128 x 96 px\nprinted   {printed}\n" in about
 
 
 def test_a_kept_speed_has_a_date(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from pictures import painting, photograph, save
 
 from muralist.cli import main
 from muralist.pipeline import looks as module
-from muralist.pipeline.errors import OutputError
+from muralist.pipeline.errors import OutputError, PictureError
 from muralist.pipeline.looks import LOOKS, Look, paint_looks
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.journal import Journal
@@ -69,12 +69,28 @@ def test_all_looks_have_settings_that_are_good():
 
 def test_a_page_of_somebody_else_is_refused(tmp_path):
     """A looks.html that muralist did not write is left alone; so is a file in place of the folder."""
+    content = save(tmp_path / "a.png", photograph())
     (tmp_path / "looks.html").write_text("mine")
     with pytest.raises(OutputError, match=r"looks\.html: .*muralist"):
-        paint_looks(tmp_path / "a.png", [tmp_path / "b.png"], tmp_path)
+        paint_looks(content, [tmp_path / "b.png"], tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"file: .*\(File exists\)"):
-        paint_looks(tmp_path / "a.png", [tmp_path / "b.png"], tmp_path / "file")
+        paint_looks(content, [tmp_path / "b.png"], tmp_path / "file")
+
+
+def test_a_photograph_that_is_not_there_is_told_once(tmp_path):
+    """Before a folder is made."""
+    with pytest.raises(PictureError, match=r"a\.png"):
+        paint_looks(tmp_path / "a.png", [tmp_path / "b.png"], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_fails_where_a_look_failed(monkeypatch, tmp_path):
+    """The page shows the others; the exit code says that something is missing."""
+    for failures, code in (([], 0), (["none: no room"], 1)):
+        monkeypatch.setattr(module, "paint_looks", lambda *_, failures=failures: (tmp_path / "looks.html", failures))
+        done = CliRunner().invoke(main, ["looks", "a.png", "-s", "b.png", "-o", "out", "--no-browser"])
+        assert (done.exit_code, "looks.html" in done.output) == (code, True)
 
 
 def test_the_command_asks_for_a_style():

@@ -189,7 +189,8 @@ def test_a_proof_is_never_in_the_way(settle, folder):
 def test_a_poster_for_a_print_shop(paint, folder):
     """A PDF with bleed, marks, the shop's inks and a proof; the sidecar says where is what."""
     sidecar = paint("out.pdf", bleed="4mm", crop_marks=True, profile=str(folder / "press.icc"), proof=True)
-    assert sidecar["sheet"] == {"height": 124, "width": 156, "bleed": [10, 10, 114, 146], "trim": [14, 14, 110, 142]}
+    boxes = {"bleed": [10, 10, 114, 146], "trim": [14, 14, 110, 142], "front": [14, 14, 110, 142]}
+    assert sidecar["sheet"] == {"height": 124, "width": 156, **boxes}
     with pikepdf.open(folder / "out.pdf") as pdf:
         page = pdf.pages[0]
         millimeters = {

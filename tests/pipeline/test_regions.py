@@ -96,6 +96,7 @@ def test_a_region_that_is_written_is_read_as_the_same(**options):
         ("sky.png==a.jpg", ("without a style",)),
         ("sky.png= ,scale=2", ("without a style",)),
         ("a=b,scal=2", ("did you mean 'scale'", "strength")),
+        ("a=b,scale=2,scale=3", ("scale twice",)),
         ("a=b,scale=big", ("wanted a scale from 0.05 to 10",)),
         ("a=b,strength=nan", ("wanted a strength from 0 to 2",)),
         ("a=b,color=red", ("wanted a color, one of style, luminance, statistics",)),

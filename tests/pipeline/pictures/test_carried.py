@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.dom import minidom
 
 import numpy as np
 import pytest
@@ -209,6 +210,15 @@ def test_a_history_goes_on() -> None:
     found = (carried(picture(xmp=block), []).xmp or b"").decode()
     assert found.count("History>") == 2
     assert found.index("saved") < found.index("derived")
+
+
+@pytest.mark.parametrize(("name", "told"), [("caf\udce9.jpg", r"caf\udce9.jpg"), ("a\1b.jpg", r"a\x01b.jpg")])
+def test_styles_have_any_name(name: str, told: str) -> None:
+    """What is no UTF-8, or no XML, is spelled out, so other programs read the document."""
+    found = carried(picture(), [name]).xmp
+    assert found is not None
+    assert f"style of {told}<" in found.decode()
+    minidom.parseString(found)
 
 
 def test_iptc_does_not_overrule_xmp() -> None:

@@ -1,5 +1,6 @@
 """Files that are there already, and the painting's page."""
 
+import os
 import shutil
 
 import pytest
@@ -52,6 +53,13 @@ def test_what_is_read_is_never_replaced(paint, folder, name, setting):
     shutil.copyfile(folder / "photo.png", folder / name)
     with pytest.raises(OutputError, check=having(path=folder / "out.png")):
         paint(overwrite=True, **{setting: str(folder / name)})
+
+
+def test_an_input_by_another_name_is_never_overwritten(paint, folder):
+    """As where `PHOTO.png` is `photo.png`."""
+    os.link(folder / "photo.png", folder / "PHOTO.png")
+    with pytest.raises(OutputError, match="this is an input file"):
+        paint("PHOTO.png", overwrite=True)
 
 
 def test_links_planted_beside_the_output_are_not_followed(paint, folder):

@@ -75,6 +75,16 @@ def test_changed_settings_and_pictures_are_refused(paint, folder, monkeypatch):
     assert paint(workers=3, steps=[1])["resumed"] == 1
 
 
+def test_how_it_is_written_may_change(paint, folder):
+    """A painting that does not fit into `max_file` is not lost: with another quality it is only written."""
+    with pytest.raises(OutputError, match=r"max_file .*--max-file"):
+        paint("out.jpg", steps=[2, 1], max_file=1024)
+    sidecar = paint("out.jpg", steps=[2, 1], quality=80, metadata="none")
+    assert (sidecar["resumed"], sidecar["settings"]["quality"], sidecar["settings"]["max_file"]) == (1, 80, None)
+    paint("whole.jpg", steps=[2, 1], quality=80, metadata="none")
+    assert (folder / "out.jpg").read_bytes() == (folder / "whole.jpg").read_bytes()
+
+
 def test_restart_begins_anew(paint, folder, monkeypatch):
     """With `restart`, what was interrupted is given up; an existing output needs `overwrite` again."""
     failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1])

@@ -1,6 +1,9 @@
 """The folder between two tasks: its names, who may have it, and how long it stays."""
 
+import errno
+import fcntl
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -14,6 +17,7 @@ from filelock import Timeout
 from safetensors import SafetensorError
 
 from muralist.model.errors import DivergedError
+from muralist.pipeline import output_files
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.settings import Settings
@@ -78,6 +82,38 @@ def test_outputs_of_one_name_do_not_meet_in_scratch(tmp_path):
         assert folder.local_dir.name.startswith("poster.tif-")
     again = RunFolder.of(tmp_path / "b" / ".." / "a" / "poster.tif", str(scratch))
     assert again.base == first.base
+
+
+@pytest.mark.parametrize("name", ["photo[1].jpg", "a*b?#c::d.jpg", "caf\udce9.jpg", "日本.jpg", f"{'a' * 235}.jpg"])
+def test_names_in_scratch_are_plain(tmp_path, bucket, name):
+    """Whatever an output is called, its folder has a name that URLs and file systems take, of its own and removed."""
+    output, other = tmp_path / name, tmp_path / name.replace(".jpg", "2.jpg")
+    for scratch in (bucket, str(tmp_path)):
+        places = {RunFolder.of(path, scratch).base.root.rpartition("/")[2] for path in (output, other)}
+        assert len(places) == 2
+        assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,126}", place) for place in places)
+        interrupt(output, scratch)
+        with open_run(output, scratch) as folder:
+            assert folder.resumed
+    assert fsspec.filesystem("memory").find("/bucket") == []
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("scratch", [None, "scratch"])
+def test_a_link_is_an_output_like_others(tmp_path, scratch):
+    """Its folder is beside it, and the same once the painting has taken its place, wherever it led."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "poster.tif").touch()
+    output = tmp_path / "poster.tif"
+    for target in (tmp_path / "elsewhere" / "poster.tif", tmp_path / "nowhere", output):
+        output.symlink_to(target)
+        before = RunFolder.of(output, scratch)
+        output.unlink()
+        assert RunFolder.of(output, scratch).base == before.base
+        assert before.local_dir.parent == Path(scratch or tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    ways = [RunFolder.of(tmp_path / folder / "poster.tif", scratch).base for folder in ("link", "elsewhere")]
+    assert ways[0] == ways[1]
 
 
 def test_a_folder_elsewhere_has_a_part_here(output):
@@ -222,16 +258,35 @@ def test_nor_does_one_process_twice(output):
     assert os.listdir(output.parent) == []
 
 
-@pytest.mark.parametrize("scratch", ["nowhere", "file"])
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_a_file_system_without_locks(output, monkeypatch):
+    """Where the system has none, the lock is the file itself, which goes with the run."""
+
+    def fail(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with open_run(output, None) as folder:
+        assert folder.local_dir.is_dir()
+        with pytest.raises(OutputError, check=having(Timeout, path=output)):
+            open_run(output, None).__enter__()
+        assert folder.local_dir.is_dir()
+    with open_run(output, None):
+        pass
+    assert os.listdir(output.parent) == []
+
+
+@pytest.mark.parametrize("scratch", ["nowhere", "file", "loop"])
 def test_a_scratch_folder_that_is_not_there(output, scratch):
-    """A missing scratch folder is refused and not made; a file in its place is refused."""
+    """A missing scratch folder is refused and not made; a file in its place is refused, and a link to itself."""
     (output.parent / "file").touch()
+    (output.parent / "loop").symlink_to("loop")
     with (
-        pytest.raises(OutputError, match=r"\(No.*\); .*--scratch"),
+        pytest.raises(OutputError, match=r"\((No|Too many).*\); .*--scratch"),
         open_run(output, str(output.parent / scratch)),
     ):
         pass
-    assert os.listdir(output.parent) == ["file"]
+    assert sorted(os.listdir(output.parent)) == ["file", "loop"]
 
 
 def test_a_folder_that_cannot_be_written_to(output):
@@ -268,8 +323,18 @@ def test_a_run_folder_of_somebody_else_is_refused(output, monkeypatch):
     interrupt(output)
     owner = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    monkeypatch.setattr(output_files, "check_writable", lambda _: owner + 1)
     with pytest.raises(OutputError, match=rf"user {owner},"):
         open_run(output, None).__enter__()
+
+
+def test_a_mount_with_an_owner_of_its_own(output, monkeypatch):
+    """Where the file system says that all we make belongs to another user, what belongs to that user is ours."""
+    interrupted, owner = interrupt(output), os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with open_run(output, None) as folder:
+        assert folder == interrupted
+    assert os.listdir(output.parent) == []
 
 
 def test_a_run_folder_is_private(output):
@@ -305,6 +370,46 @@ def test_a_folder_elsewhere_that_was_not_begun_leaves_nothing(output, bucket):
     cut_short(output, ZeroDivisionError(), bucket, begun=False)
     assert fsspec.filesystem("memory").find("/bucket") == []
     assert os.listdir(output.parent) == []
+
+
+def test_a_run_of_which_half_is_gone_is_not_resumed(output, bucket, monkeypatch):
+    """Killed while it is deleted from an object store, a run has no journal any more, and the next one starts over."""
+    interrupt(output, bucket).write("more", ARRAYS)
+    system = fsspec.filesystem("memory")
+
+    def stop(_, paths):
+        system.rm_file(min(paths))
+        if len(paths) > 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(system), "rm", stop)
+        with pytest.raises(KeyboardInterrupt):
+            open_run(output, bucket, restart=True).__enter__()
+    assert not RunFolder.of(output, bucket).is_resumable()
+    with open_run(output, bucket) as folder:
+        assert not folder.resumed
+    assert fsspec.filesystem("memory").find("/bucket") == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ZeroDivisionError(), DivergedError(3, 0.01)])
+def test_a_store_that_is_away_hides_no_error(output, bucket, monkeypatch, error):
+    """What ended a run is raised, also if the store answers no more; when it does again, the run goes on."""
+
+    def fail(*_, **__):
+        raise ConnectionError("no network")
+
+    def run(patch):
+        with open_run(output, bucket) as folder:
+            begin(folder)
+            for name in ("info", "cat_file", "find"):
+                patch.setattr(type(fsspec.filesystem("memory")), name, fail)
+            raise error
+
+    with monkeypatch.context() as patch, pytest.raises(type(error)):
+        run(patch)
+    with open_run(output, bucket) as again:
+        assert again.resumed
 
 
 def test_the_part_here_is_made_anew(output, bucket):

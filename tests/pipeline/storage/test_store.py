@@ -1,6 +1,7 @@
 """Files that are whole or not there, in a folder, in an object store, and in memory."""
 
 import errno
+import mmap
 import os
 import pickle
 import re
@@ -139,6 +140,21 @@ def test_a_removed_folder_is_gone_with_all_in_it(store):
     store.remove("")
     store.remove("")
     assert not store.exists("ab/3")
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*b", "a?b", "[!a]"])
+def test_no_name_is_a_pattern(store, name):
+    """What an odd name would match as a pattern stays."""
+    others = ["a1/1", "aXb/1", "b/1"]
+    for file in (f"{name}/1", f"{name}/c/2", *others):
+        store.write(file, b"content")
+    below = store / name
+    assert below.names("") == {"1"}
+    below.remove("1")
+    assert not below.exists("1")
+    assert below.read("c/2") == b"content"
+    store.remove(name)
+    assert [below.exists("c/2"), *(store.exists(file) for file in others)] == [False, True, True, True]
 
 
 def test_a_sub_folder_is_a_store(store):
@@ -471,6 +487,19 @@ def test_a_file_larger_than_the_limit_is_not_held(tmp_path, holding):
     for name in ("small", "large"):
         (tmp_path / name).unlink()
     assert [store.exists("small"), store.exists("large")] == [True, False]
+
+
+def test_a_system_without_large_pages_holds_files_too(monkeypatch):
+    """A kernel that was built without them says EINVAL."""
+
+    class Block(mmap.mmap):
+        def madvise(self, *_):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(mmap, "mmap", Block)
+    held = ByteCache(10)
+    held.put("a", b"abc")
+    assert held.get("a") == b"abc"
 
 
 def test_the_least_recently_used_goes_first():

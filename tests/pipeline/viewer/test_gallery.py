@@ -54,6 +54,17 @@ def test_every_picture_is_listed_with_its_page(tmp_path):
     ]
 
 
+def test_names_that_are_not_utf_8(old_folder):
+    """They are listed as they are spelled out elsewhere, and led to."""
+    painted = old_folder / os.fsdecode(b"p\xe9.png")
+    save(old_folder / "p.png", painting()).rename(painted)
+    done = Result(os.fsdecode(b"a\xe9.jpg"), str(painted), "done", width=112, height=80)
+    page, notices = write_gallery(write(old_folder, done), pages=True)
+    (row,) = rows_of(page)
+    assert (row["name"], row["input"], notices) == (r"p\udce9.png", r"a\udce9.jpg", [])
+    assert row["page"] == "p%E9.report.html"
+
+
 def test_a_line_without_a_time_is_not_taken_for_another(tmp_path):
     """How long the night was follows from lines that tell when they came, each with its own seconds."""
     long, short = (Result(f"{name}.jpg", f"{name}.png", "done", seconds=s) for name, s in (("a", 7200), ("b", 60)))
@@ -99,7 +110,9 @@ def test_a_folder_that_was_moved_has_its_pages(tmp_path):
     assert all((tmp_path / "later" / rows_of(tmp_path / "later" / "report.html")[0][link]).exists() for link in LINKS)
 
 
-@pytest.mark.parametrize("line", ["7", "{", '{"input": "a"}', '{"input": "a", "output": "b", "status": "eaten"}'])
+@pytest.mark.parametrize(
+    "line", ["7", "{", "[" * 100_000, '{"input": "a"}', '{"input": "a", "output": "b", "status": "eaten"}']
+)
 def test_a_line_that_makes_no_sense_is_named(tmp_path, line):
     """A report that somebody else wrote is refused by the line."""
     report = write(tmp_path, Result("a", "b", "done"))

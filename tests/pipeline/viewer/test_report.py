@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pictures import contents, painting, photograph, save
 from PIL import Image
 
 from muralist.cli import main
+from muralist.pipeline import output_files
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.presets import load_settings
@@ -73,6 +75,24 @@ def test_page_and_tiles_fit_together(own, painted):
     assert sorted(os.listdir(own.parent)) == ["poster.png", "poster.png.json", "poster.report", "poster.report.html"]
 
 
+def test_names_that_are_not_utf_8(painted, old_folder, capfd):
+    """Page and tiles are written wherever the picture is, the photograph is found, and names are spelled out."""
+    names = [os.fsdecode(name) for name in (b"p\xe9.jpg", b"s\xe9.jpg", b"\xe9.png")]
+    photo, style, own = (old_folder / name for name in names)
+    for path, source in ((photo, painted.content), (style, painted.style), (own, painted.output)):
+        path.write_bytes(source.read_bytes())
+    record = painted.sidecar
+    record["inputs"]["content"]["path"], record["inputs"]["styles"][0]["path"] = str(photo), str(style)
+    own.with_name(f"{own.name}.json").write_text(json.dumps(record))
+    page = write_report(own)
+    data = data_of(page)
+    for side in ("left", "right"):
+        assert (old_folder / unquote(data[side]["path"], errors="surrogateescape")).is_dir()
+    for name in names:
+        assert name.replace("\udce9", r"\udce9") in page.read_text()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_losses_are_those_of_the_record_with_their_weights(own):
     """The total of every row is the sum of its weighted terms."""
     for row in data_of(write_report(own))["losses"]:
@@ -125,6 +145,17 @@ def test_a_planted_link_is_not_followed(own, tmp_path):
         write_report(own)
     assert os.listdir(tmp_path / "elsewhere") == []
     assert not report_path(own).exists()
+
+
+def test_a_folder_of_somebody_else_is_refused(own, monkeypatch):
+    """Its owner could change the tiles; on a mount that gives all files to another user it is our own."""
+    write_report(own)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    write_report(own, overwrite=True)
+    monkeypatch.setattr(output_files, "check_writable", lambda _: owner + 1)
+    with pytest.raises(OutputError, check=having(path=tiles_path(report_path(own)))):
+        write_report(own, overwrite=True)
 
 
 def test_a_link_in_place_of_the_page_is_replaced(own, tmp_path):

@@ -46,6 +46,13 @@ def test_a_worker_killed_at_work_is_replaced(tmp_path, fake_tasks):
         assert victim not in set(cluster.map("pid", [(0.2,)] * 6))
 
 
+def test_workers_start_for_a_folder_of_any_name(old_folder, fake_tasks):
+    """Dask tells its folder in messages that hold UTF-8 alone."""
+    with opened(old_folder) as cluster:
+        assert cluster.call("echo", str(old_folder)) == str(old_folder)
+        assert (old_folder / "dask").is_dir()
+
+
 DIE = """
 import os, pathlib, signal
 died = pathlib.Path({folder!r}) / "died"
