@@ -9,7 +9,7 @@ import numpy as np
 import pyvips
 
 from ..errors import PictureError
-from .heif_items import coded_colors, has_stills, is_narrow_gray
+from .heif_items import coded_colors, has_sound_kinds, has_stills, is_narrow_gray
 from .metadata import with_blob
 from .opened import BROKEN, Asked, Opened, damaged, decoded, header, unpremultiplied, upright, with_coded_colors
 from .vips import VIPS_SCALE, source_of
@@ -27,6 +27,8 @@ def open_heic(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     import pi_heif
 
     _check_stills(file, path)
+    if not has_sound_kinds(file):
+        raise damaged(path, "its list of items is broken")
     file.seek(0)
     try:
         found = pi_heif.open_heif(file, convert_hdr_to_8bit=False)

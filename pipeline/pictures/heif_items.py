@@ -25,6 +25,29 @@ def has_stills(file: BinaryIO) -> bool:
     return any(box.name == b"meta" for box in boxes(file))
 
 
+def has_sound_kinds(file: BinaryIO) -> bool:
+    """Whether the kinds of all items are in ASCII: pi-heif takes the process down where they are not."""
+    found = [
+        box for meta in boxes(file) if meta.name == b"meta" for box in boxes(file, meta.start + _OF_FULL_BOX, meta.stop)
+    ]
+    return all(_is_sound(file, box) for box in found if box.name == b"iinf")
+
+
+def _is_sound(file: BinaryIO, items: Box) -> bool:
+    counted = 4 if content(file, items)[:1] > b"\0" else 2
+    reached = start = items.start + _OF_FULL_BOX + counted
+    for box in boxes(file, start, items.stop):
+        held, reached = content(file, box), box.stop
+        is_wide, is_new = (
+            held[:1] > b"\2",
+            held[:1] > b"\1",
+        )  # by the version: a longer number, and a kind before the name
+        kind, texts = held[8 + 2 * is_wide :][: 4 * is_new], held[8 + 2 * is_wide + 4 * is_new :]
+        if not (kind + b"".join(texts.split(b"\0")[1:])).isascii():  # behind a name of any letters
+            return False
+    return reached == items.stop
+
+
 def coded_colors(file: BinaryIO) -> CodedColors | None:
     """The colors that the main picture of a HEIF or AVIF file states by numbers; None if it does not."""
     return _coded(main_properties(file))

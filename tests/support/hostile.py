@@ -73,6 +73,8 @@ def _pictures() -> Iterator[Hostile]:
             jpeg_2000(SMALL), struct.pack(">II", 16, 16), struct.pack(">II", PIXEL_SIDE, PIXEL_SIDE)
         ),
         "a huge box.jp2": jpeg_2000(SMALL).replace(b"\0\0\0-jp2h", b"\xff\xff\xff-jp2h"),
+        "kinds of items.heic": heic(SMALL, exif=b"Exif\0\0II*\0").replace(b"Exif\0", b"\xa5xif\0"),
+        "kinds of texts.heic": heic(SMALL, xmp=b"<x/>").replace(b"application/", b"\xa5pplication/"),
         "bomb.heic": _grown(
             heic(SMALL), b"ispe" + struct.pack(">III", 0, 64, 64), b"ispe" + struct.pack(">III", 0, SIDE, SIDE)
         ),
