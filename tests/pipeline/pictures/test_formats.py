@@ -339,6 +339,17 @@ def test_gray_of_television(tmp_path: Path, name: str, is_full: bool) -> None:
     assert np.abs(found[:, :, 1].astype(float) - wanted).max() <= 2
 
 
+def test_names_of_boxes_that_are_no_text(tmp_path: Path) -> None:
+    """What libvips says of a file may have its bytes; that is one error, and none of files that are read afterwards."""
+    content = bytearray(avif(PIXELS).replace(b"pixi", b"\xffixi"))
+    count = content.index(b"ipma") + 14
+    for place in range(count + 1, count + 1 + content[count]):
+        content[place] |= 0x80  # the property has to be understood
+    refused(tmp_path, "a.avif", bytes(content), "damaged", "copy or export it again")
+    refused(tmp_path, "a.png", saved("PNG", PIXELS)[:300], "damaged")
+    assert read(tmp_path, "a.avif", avif(PIXELS)).pixels.shape == (*SIZES, 3)
+
+
 def test_a_sequence_without_a_still(tmp_path: Path) -> None:
     """A burst that is a film and nothing else is called so."""
     content = struct.pack(">I4s4sI4s", 20, b"ftyp", b"msf1", 0, b"hevc") + struct.pack(">I4s", 16, b"moov") + bytes(8)
