@@ -7,12 +7,17 @@ from typing import BinaryIO, NamedTuple
 import brotli
 
 _MOST_BOXES = 4096  # within one
-_MOST_BYTES = 1 << 24  # of a box whose content is read
-_NOT_IN_HEIF = 4  # bytes of version and flags that a `meta` box has before its boxes
+MOST_BYTES = 1 << 24  # of a box whose content is read
 _BY_PROFILE = b"\2"  # how JPEG 2000 states colors: by a profile that is there
-_BY_UUID = {b"JpgTiffExif->JP2": "exif-data", bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data"}
-_SIGNATURE_OF_JXL = b"\xff\x0a"
-_FIXED_SIDES = {1: (1, 1), 2: (6, 5), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}  # width to height
+_JP2_HEAD = b"jp2h"
+_BLOBS = {
+    b"Exif": "exif-data",
+    b"xml ": "xmp-data",
+    _JP2_HEAD: "icc-profile-data",
+    b"JpgTiffExif->JP2": "exif-data",
+    bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data",
+}
+"""What is in boxes, by their names or, of those of a stranger's kind, by the UUID."""
 
 
 class Box(NamedTuple):
@@ -21,13 +26,6 @@ class Box(NamedTuple):
     name: bytes
     start: int
     stop: int
-
-
-class CodedColors(NamedTuple):
-    """Colors by the numbers of ITU-T H.273."""
-
-    primaries: int
-    transfer: int
 
 
 def boxes(file: BinaryIO, start: int = 0, stop: int | None = None) -> Iterator[Box]:
@@ -52,7 +50,7 @@ def boxes(file: BinaryIO, start: int = 0, stop: int | None = None) -> Iterator[B
 def content(file: BinaryIO, box: Box) -> bytes:
     """What is in a box, at most 16 MiB of it."""
     file.seek(box.start)
-    return file.read(min(box.stop - box.start, _MOST_BYTES))
+    return file.read(min(box.stop - box.start, MOST_BYTES))
 
 
 def brands(file: BinaryIO) -> tuple[bytes, ...]:
@@ -64,96 +62,36 @@ def brands(file: BinaryIO) -> tuple[bytes, ...]:
     return ()
 
 
-def has_stills(file: BinaryIO) -> bool:
-    """Whether a HEIF or AVIF file holds pictures, and not a film alone."""
-    return any(box.name == b"meta" for box in boxes(file))
-
-
-def coded_colors(file: BinaryIO) -> CodedColors | None:
-    """The colors that a HEIF or AVIF file states by numbers; None if it does not."""
-    for meta in boxes(file):
-        if meta.name != b"meta":
-            continue
-        for properties in boxes(file, meta.start + _NOT_IN_HEIF, meta.stop):
-            for container in boxes(file, properties.start, properties.stop) if properties.name == b"iprp" else ():
-                for box in boxes(file, container.start, container.stop) if container.name == b"ipco" else ():
-                    found = content(file, box) if box.name == b"colr" else b""
-                    if found[:4] == b"nclx" and len(found) >= 8:
-                        return CodedColors(*struct.unpack_from(">HH", found, 4))
-    return None
-
-
 def blobs_in_boxes(file: BinaryIO) -> dict[str, bytes]:
     """EXIF, XMP and the color profile that lie in boxes of a JPEG XL or JPEG 2000 file, packed or not.
 
-    They have libvips' names."""
-    found: dict[str, bytes] = {}
+    They have libvips' names. Of boxes of one kind the first counts.
+    """
+    found: dict[bytes, bytes] = {}
     for box in boxes(file):
-        name, held = box.name, b""
-        if name in (b"Exif", b"xml ", b"brob"):
-            held = content(file, box)
-        if name == b"brob":
-            name, held = held[:4], _unpacked(held[4:])
-        if name == b"Exif":
-            found["exif-data"] = held[4 + int.from_bytes(held[:4], "big") :]
-        elif name == b"xml ":
-            found["xmp-data"] = held
-        elif box.name == b"uuid" and (known := _BY_UUID.get((held := content(file, box))[:16])):
-            found[known] = held[16:]
-        elif box.name == b"jp2h":
-            held = next((content(file, each) for each in boxes(file, box.start, box.stop) if each.name == b"colr"), b"")
-            if held[:1] == _BY_PROFILE:
-                found["icc-profile-data"] = held[3:]
-    return {name: blob for name, blob in found.items() if blob}
+        begin = content(file, box._replace(stop=min(box.stop, box.start + 16)))
+        kind = {b"brob": begin[:4], b"uuid": begin}.get(box.name, box.name)
+        if kind in _BLOBS and kind not in found:
+            found[kind] = _blob(file, box, kind)
+    return {_BLOBS[kind]: blob for kind, blob in found.items() if blob}
+
+
+def _blob(file: BinaryIO, box: Box, kind: bytes) -> bytes:
+    if kind == _JP2_HEAD:
+        held = next((content(file, each) for each in boxes(file, box.start, box.stop) if each.name == b"colr"), b"")
+        return held[3:] if held[:1] == _BY_PROFILE else b""
+    held = content(file, box)
+    if box.name == b"brob":
+        held = _unpacked(held[4:])
+    if kind == b"Exif":
+        return held[4 + int.from_bytes(held[:4], "big") :]
+    return held[16:] if box.name == b"uuid" else held
 
 
 def _unpacked(packed: bytes) -> bytes:
     """What Brotli has packed, at most 16 MiB of it; none if it is broken."""
     try:
-        unpacked: bytes = brotli.Decompressor().process(packed, output_buffer_limit=_MOST_BYTES)
-        return unpacked[:_MOST_BYTES]
+        unpacked: bytes = brotli.Decompressor().process(packed, output_buffer_limit=MOST_BYTES)
+        return unpacked[:MOST_BYTES]
     except brotli.error:
         return b""
-
-
-def jxl_size(file: BinaryIO) -> tuple[int, int]:
-    """Height and width of a JPEG XL picture as it is looked at, px, from the first bytes of its stream.
-
-    Raises `struct.error` if they are not there.
-    """
-    file.seek(0)
-    stream = file.read(64)
-    if not stream.startswith(_SIGNATURE_OF_JXL):
-        stream = b""
-        for box in boxes(file):
-            if len(stream) < 16 and box.name in (b"jxlc", b"jxlp"):
-                stream += content(file, box)[4 if box.name == b"jxlp" else 0 :][:64]
-    if not stream.startswith(_SIGNATURE_OF_JXL) or len(stream) < 16:
-        raise struct.error("no JPEG XL stream")
-    bits = _Bits(stream[2:])
-    is_small = bits.take(1)
-    height = 8 * (bits.take(5) + 1) if is_small else bits.size()
-    ratio = bits.take(3)
-    if ratio:
-        across, down = _FIXED_SIDES[ratio]
-        width = height * across // down
-    else:
-        width = 8 * (bits.take(5) + 1) if is_small else bits.size()
-    is_plain = bits.take(1)
-    orientation = 1 + bits.take(3) if not is_plain and bits.take(1) else 1
-    return (width, height) if orientation > 4 else (height, width)
-
-
-class _Bits:
-    """Bits of a stream, the lowest of each byte first."""
-
-    def __init__(self, stream: bytes) -> None:
-        self._left = int.from_bytes(stream, "little")
-
-    def take(self, count: int) -> int:
-        found = self._left & ((1 << count) - 1)
-        self._left >>= count
-        return found
-
-    def size(self) -> int:
-        return 1 + self.take((9, 13, 18, 30)[self.take(2)])

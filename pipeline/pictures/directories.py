@@ -1,15 +1,17 @@
 """Directories of TIFF files: which tags there are, and what they hold. Nothing that they claim is believed."""
 
 import io
+import math
 import os
 import struct
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
 _TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d"}
 _TYPES |= {13: "I", 16: "Q", 17: "q", 18: "Q"}  # of values, as `struct` spells them
-_RATIONAL = (5, 10)
+_RATIONAL, _FLOAT = (5, 10), (11, 12)
 _SHORT, _LONG8 = 3, 16
 
 _SUB_DIRECTORIES = 330
@@ -68,8 +70,8 @@ class Directory:
     entries: Mapping[int, bytes]
     following: int
 
-    def content(self, tag: int) -> bytes:
-        """The bytes of a tag's value; none if there is no such tag, or if it is broken."""
+    def content(self, tag: int, most: int = _MOST_BYTES) -> bytes:
+        """The bytes of a tag's value; none if there is no such tag, or if it is broken or longer than `most`."""
         if tag not in self.entries:
             return b""
         entry, inline = self.entries[tag], self.form.offset_size
@@ -77,7 +79,7 @@ class Directory:
         size = _size(_TYPES.get(kind, "")) * count
         if size <= inline:
             return entry[-inline:][:size]
-        if size > _MOST_BYTES or place + size > _length(self.file):
+        if size > most or place + size > _length(self.file):
             return b""
         self.file.seek(place)
         return self.file.read(size)
@@ -88,9 +90,9 @@ class Directory:
         self.file.seek(start)
         return self.file.read(min(count, max(0, place - start)))
 
-    def numbers(self, tag: int) -> tuple[float, ...]:
-        """The numbers of a tag's value; none if there is no such tag, or if it is broken. What is divided by 0 is 0."""
-        if not (content := self.content(tag)):
+    def numbers(self, tag: int, most: int = _MOST_BYTES) -> tuple[float, ...]:
+        """The numbers of a tag's value, none where `content` has none. What is divided by 0 or not finite is 0."""
+        if not (content := self.content(tag, most)):
             return ()
         kind = int(self.form.unpack("H", self.entries[tag], 2)[0])
         code = _TYPES[kind]
@@ -99,7 +101,7 @@ class Directory:
             return tuple(
                 above / below if below else 0 for above, below in zip(numbers[::2], numbers[1::2], strict=True)
             )
-        return numbers
+        return tuple(n if math.isfinite(n) else 0 for n in numbers) if kind in _FLOAT else numbers
 
     def number(self, tag: int, default: int) -> int:
         """The first number of a tag's value."""
@@ -116,16 +118,17 @@ def read_directories(file: BinaryIO) -> list[Directory]:
     order = "<" if head.startswith(b"II") else ">"
     big = b"+" in head[2:4]
     form = Form(order, "Q", "Q") if big else Form(order, "I", "H")
-    waiting = [int(form.unpack(form.offset, head, 8 if big else 4)[0])]
+    waiting = deque([int(form.unpack(form.offset, head, 8 if big else 4)[0])])
     found: dict[int, Directory] = {}
     while waiting and len(found) < _MOST_DIRECTORIES:
-        place = waiting.pop(0)
+        place = waiting.popleft()
         if place and place not in found:
             try:
                 found[place] = _directory(file, form, place)
             except struct.error:
                 break
-            waiting += [found[place].following, *map(int, found[place].numbers(_SUB_DIRECTORIES))]
+            below = found[place].numbers(_SUB_DIRECTORIES, form.offset_size * _MOST_DIRECTORIES)
+            waiting += [found[place].following, *map(int, below)]
     if not found:
         raise struct.error("no directory")
     return list(found.values())

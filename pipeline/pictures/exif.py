@@ -9,7 +9,8 @@ import math
 import re
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -45,7 +46,16 @@ _DOTS_PER_INCH = {2: 1.0, 3: 2.54}  # by ResolutionUnit: 2 is inch, 3 is centime
 _BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError, ZeroDivisionError)
 _BYTE_ORDER = {b"II*\0": "<", b"MM\0*": ">"}  # by the first bytes of a TIFF structure
 _BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-_RESOLUTION = (ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit)
+_OF_THE_PIXELS = (
+    *(ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit),
+    *(ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength, ExifTags.Base.BitsPerSample, ExifTags.Base.Compression),
+    *(ExifTags.Base.PhotometricInterpretation, ExifTags.Base.SamplesPerPixel, ExifTags.Base.PlanarConfiguration),
+    *(ExifTags.Base.StripOffsets, ExifTags.Base.RowsPerStrip, ExifTags.Base.StripByteCounts),
+)
+"""What is true of the photograph's file alone, in the first directory."""
+_MAY_HOLD_PLACES = (ExifTags.Base.XMLPacket, ExifTags.Base.IPTCNAA, ExifTags.Base.ImageResources)
+_NOTES_WITH_PLACES = (b"Panasonic\0", b"LEICA\0")  # country, state, city and landmark
+_JPEG = b"\xff\xd8\xff"
 _MOST_DIRECTORIES = 16  # cameras write four
 
 
@@ -81,29 +91,32 @@ def dpi_of_tags(tags: Mapping[int, Any]) -> Dpi | None:
 def without_thumbnail(exif: bytes) -> bytes:
     """The EXIF block without what is true of the photograph alone.
 
-    That is its second directory, which holds a thumbnail, and the resolution, which libvips would believe more than
-    what it is told. All else stays where it lies; a broken block is given back as it is.
+    That is its second directory, which holds a thumbnail, a maker's note that holds a preview, how the pixels were
+    stored, and the resolution, which libvips would believe more than what it is told. All else stays where it lies; a
+    broken block is given back as it is.
     """
     prefix = _EXIF_PREFIX if exif.startswith(_EXIF_PREFIX) else b""
     block = bytearray(exif[len(prefix) :])
     order = "<" if block[:2] == b"II" else ">"
     try:
         (directory,) = struct.unpack_from(order + "I", block, 4)
-        entries = _entries(block, order, directory)
+        link = _link(directory, _entries(block, order, directory))
+        block[link : link + 4] = bytes(4)
+        _drop(block, order, directory, lambda entry: entry.tag in _OF_THE_PIXELS)
     except struct.error:
         return exif
-    link = _link(directory, entries)
-    kept = [entry.stored for entry in entries if entry.tag not in _RESOLUTION]
-    stored = struct.pack(order + "H", len(kept)) + b"".join(kept)
-    block[directory : link + 4] = stored.ljust(link + 4 - directory, b"\0")
+    with suppress(struct.error):
+        for directory in _directories(block, order):
+            for entry in _drop(block, order, directory, lambda entry: _JPEG in _note(block, entry)):
+                _wipe(block, entry.value, entry.nbytes)
     return prefix + bytes(block)
 
 
 def without_gps(exif: bytes) -> bytes | None:
-    """The EXIF block without the position at which the photograph was taken; all else stays where it lies.
+    """The EXIF block without the place at which the photograph was taken; all else stays where it lies.
 
-    Every directory is searched: readers follow a link to a position wherever it is, not only in the first directory,
-    where it belongs.
+    That is the position, XMP and IPTC, which belong elsewhere, and the notes of makers who name places. Every directory
+    is searched: readers follow a link to a position wherever it is, not only in the first directory, where it belongs.
 
     Returns
     -------
@@ -117,7 +130,11 @@ def without_gps(exif: bytes) -> bytes | None:
         return None
     try:
         for directory in _directories(block, order):
-            _drop_gps(block, order, directory)
+            for entry in _drop(block, order, directory, lambda entry: _tells_place(block, entry)):
+                if entry.tag != ExifTags.IFD.GPSInfo:
+                    _wipe(block, entry.value, entry.nbytes)
+                elif entry.value:  # 0: none
+                    _wipe_directory(block, order, entry.value)
     except struct.error:
         return None
     return prefix + bytes(block)
@@ -151,20 +168,36 @@ def _link(directory: int, entries: list[_Entry]) -> int:
     return directory + 2 + 12 * len(entries)
 
 
-def _drop_gps(block: bytearray, order: str, directory: int) -> None:
-    """Take positions out of a directory, and overwrite what they consist of."""
+def _tells_place(block: bytearray, entry: _Entry) -> bool:
+    in_note = _note(block, entry).startswith(_NOTES_WITH_PLACES)
+    return in_note or entry.tag in (ExifTags.IFD.GPSInfo, *_MAY_HOLD_PLACES)
+
+
+def _note(block: bytearray, entry: _Entry) -> bytes:
+    """What the camera's maker has noted, if that is what the entry is about."""
+    is_note = entry.tag == ExifTags.Base.MakerNote and entry.nbytes > 4
+    return bytes(block[entry.value : entry.value + entry.nbytes]) if is_note else b""
+
+
+def _drop(block: bytearray, order: str, directory: int, is_dropped: Callable[[_Entry], bool]) -> list[_Entry]:
+    """Take entries out of a directory, and give them back; what they consist of stays."""
     entries = _entries(block, order, directory)
     link = _link(directory, entries)
     following = block[link : link + 4]
-    kept = [entry for entry in entries if entry.tag != ExifTags.IFD.GPSInfo]
-    for entry in entries:
-        if entry.tag == ExifTags.IFD.GPSInfo and entry.value:  # 0: none
-            _wipe(block, order, entry.value)
-    stored = struct.pack(order + "H", len(kept)) + b"".join(entry.stored for entry in kept) + following
+    dropped = [entry for entry in entries if is_dropped(entry)]
+    kept = [entry.stored for entry in entries if entry not in dropped]
+    stored = struct.pack(order + "H", len(kept)) + b"".join(kept) + following
     block[directory : link + 4] = stored.ljust(link + 4 - directory, b"\0")
+    return dropped
 
 
-def _wipe(block: bytearray, order: str, directory: int) -> None:
+def _wipe(block: bytearray, start: int, length: int) -> None:
+    """Overwrite a value, if it is not in its entry, as far as it lies in the block."""
+    if length > 4:
+        block[start : start + length] = bytes(len(block[start : start + length]))
+
+
+def _wipe_directory(block: bytearray, order: str, directory: int) -> None:
     entries = _entries(block, order, directory)
     spans = [(directory, _link(directory, entries))]
     spans += [(entry.value, entry.value + entry.nbytes) for entry in entries if entry.nbytes > 4]
@@ -208,7 +241,7 @@ def exif_of_raw(file: BinaryIO) -> bytes | None:
             stored.load_from_fp(file)
             for tag in TEXT_TAGS:
                 if isinstance(stored.get(tag), str):
-                    exif[tag] = stored[tag]
+                    exif[tag] = stored[tag].encode("latin-1")  # as in the file, see `text_tags`
             for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
                 found = {tag: value for tag, value in stored.get_ifd(directory).items() if tag not in _OF_THE_CAMERA}
                 if found:
@@ -225,10 +258,10 @@ def _states_layout(tag: int, text: str) -> bool:
 
 def rights_of(exif: bytes) -> bytes | None:
     """An EXIF block of nothing but artist and copyright, or None if it states neither."""
-    found, kept = main_tags(exif), Image.Exif()
+    found, kept = text_tags(exif), Image.Exif()
     for tag in (ExifTags.Base.Artist, ExifTags.Base.Copyright):
-        if isinstance(found.get(tag), str):
-            kept[tag] = found[tag]
+        if tag in found:
+            kept[tag] = found[tag]  # as stored: Pillow would write other letters than ASCII as question marks
     return kept.tobytes() if len(kept) else None
 
 

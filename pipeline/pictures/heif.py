@@ -9,16 +9,14 @@ import numpy as np
 import pyvips
 
 from ..errors import PictureError
-from .boxes import coded_colors, has_stills
-from .metadata import embed, with_blob
-from .opened import BROKEN, Asked, Opened, check_transfer, damaged, decoded, header, upright
-from .vips import source_of
+from .heif_items import coded_colors, has_sound_kinds, has_stills, is_narrow_gray
+from .metadata import with_blob
+from .opened import BROKEN, Asked, Opened, damaged, decoded, header, unpremultiplied, upright, with_coded_colors
+from .vips import VIPS_SCALE, source_of
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
 
-_DISPLAY_P3 = 12  # of ITU-T H.273, as are these
-_PLAIN = (1, 2, 5, 6)  # sRGB's primaries, none, and television's that hardly differ
 # Bytes a pixel that decoding was seen to take at most, by bytes of a sample.
 _HEIC_BYTES, _AVIF_BYTES = {1: 7, 2: 18}, {1: 18, 2: 22}
 
@@ -29,6 +27,8 @@ def open_heic(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     import pi_heif
 
     _check_stills(file, path)
+    if not has_sound_kinds(file):
+        raise damaged(path, "its list of items is broken")
     file.seek(0)
     try:
         found = pi_heif.open_heif(file, convert_hdr_to_8bit=False)
@@ -43,8 +43,10 @@ def open_heic(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         except BROKEN as error:
             raise damaged(path, error) from error
         image = decoded(_full_scale(pixels, depth))
+        if found.mode.startswith("L") and (colors := coded_colors(file)) and not colors.is_full:
+            image = _over_full_range(image)
         if found.mode.startswith("RGBa"):
-            image = image.unpremultiply(max_alpha=65535 if depth > 8 else 255).cast(image.format)
+            image = unpremultiplied(image)
         for name, key in (("exif-data", "exif"), ("xmp-data", "xmp"), ("icc-profile-data", "icc_profile")):
             if found.info.get(key):
                 image = with_blob(image, name, bytes(found.info[key]))
@@ -66,6 +68,8 @@ def open_avif(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         depth = image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8
         if depth > 8:  # libvips leaves the lowest bits empty, so that white is not white
             image = (image + (image >> depth)).cast("ushort").copy(interpretation=image.interpretation)
+        if is_narrow_gray(file):
+            image = _over_full_range(image)
         needs = image.width * image.height * _AVIF_BYTES[2 if depth > 8 else 1]
         yield Opened(upright(_with_coded_colors(image, file, path)), None, needs)
 
@@ -73,6 +77,15 @@ def open_avif(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
 def _full_scale(pixels: np.ndarray, depth: int) -> np.ndarray:
     """Samples of more than 8 bits come at the upper end of 16; repeated below that, so that white is 65535."""
     return pixels if depth == 8 else pixels + (pixels >> depth)
+
+
+def _over_full_range(image: Any) -> Any:
+    """Gray from 16 to 235 of 255, which libheif leaves as it is, from 0 to 255; alpha stays."""
+    count = image.bands - (image.bands in (2, 4))
+    step = VIPS_SCALE[image.format] / 255
+    gray = ((image.extract_band(0, n=count) - 16 * step) * (255 / 219)).rint().cast(image.format)
+    found = gray if count == image.bands else gray.bandjoin(image.extract_band(count))
+    return found.copy(interpretation=image.interpretation)
 
 
 def _check_stills(file: BinaryIO, path: Path) -> None:
@@ -85,20 +98,5 @@ def _check_stills(file: BinaryIO, path: Path) -> None:
 
 
 def _with_coded_colors(image: Any, file: BinaryIO, path: Path) -> Any:
-    """The image with a profile for colors that the file states by numbers.
-
-    Raises `PictureError` if they are of a kind that a print cannot have.
-    """
     colors = coded_colors(file)
-    if colors is None:
-        return image
-    check_transfer(colors.transfer, path)
-    if image.get_typeof("icc-profile-data") or colors.primaries in _PLAIN:
-        return image
-    if colors.primaries == _DISPLAY_P3:
-        return embed(image, bytes(pyvips.Image.profile_load("p3")))
-    raise PictureError(
-        f"{path}: colors with primaries number {colors.primaries} (ITU-T H.273) are not supported; export it in sRGB "
-        "or Display P3",
-        path=path,
-    )
+    return image if colors is None else with_coded_colors(image, colors.primaries, colors.transfer, path)

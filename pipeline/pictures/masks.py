@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter
 
 from ..errors import PictureError
 from .array_file import ArrayFile, allocator_in
+from .formats import kind_of
 from .images import Picture, resize, size_within
 from .pages import place_of
 from .reading import read_picture
@@ -22,6 +23,8 @@ from .vips import Pixels, full_scale
 _LABEL: Final = re.compile(r"(?P<file>.+)#(?P<color>[0-9a-fA-F]{6})", re.DOTALL)
 BLOCK_ROWS: Final = 256
 _NEARLY: Final = 4 / 255  # by which a color may differ from the one meant, and channels of a gray from each other
+_EXACTLY: Final = 0.5 / 255
+_LOSSY: Final = ("JPEG", "WebP", "HEIC", "AVIF", "JPEG XL", "JPEG 2000")  # kinds of files in which colors move
 _EMPTY: Final = 0.02  # a mask that is nowhere more than this means nothing
 _COLORS_TOLD: Final = 6
 _FEATHER_SIDE: Final = 1024  # px, long side of a mask that is feathered
@@ -121,12 +124,12 @@ def read_mask(
     picture = read_picture(path, max_pixels, memory=memory, folder=folder, decoder_memory=decoder_memory)
     color = "" if named is None else named["color"].lower()
     wanted = np.array([*bytes.fromhex(color)]) / 255 if color else None
+    nearly = _NEARLY if wanted is None else _tolerance(picture, wanted)
     with allocator_in(folder if isinstance(picture.pixels, ArrayFile) else None) as allocate:
         values = allocate(f"{picture.sha256}-{color}-mask", (picture.height, picture.width), picture.pixels.dtype)
         most = 0.0
-        for top in range(0, picture.height, BLOCK_ROWS):
-            rows = slice(top, min(top + BLOCK_ROWS, picture.height))
-            block = _meant(picture, rows, wanted)
+        for rows in _blocks(picture):
+            block = _meant(picture, rows, wanted, nearly)
             most = max(most, float(block.max()))
             values[rows, :] = np.rint(block * full_scale(picture.pixels))
     if most <= _EMPTY:
@@ -134,13 +137,26 @@ def read_mask(
     return Mask(values, path, picture.sha256, color)
 
 
-def _meant(picture: Picture, rows: slice, color: np.ndarray | None) -> np.ndarray:
+def _blocks(picture: Picture) -> list[slice]:
+    return [slice(top, min(top + BLOCK_ROWS, picture.height)) for top in range(0, picture.height, BLOCK_ROWS)]
+
+
+def _tolerance(picture: Picture, color: np.ndarray) -> float:
+    """How far a pixel may be from the color: not at all if some are exactly it, as in pictures of class ids."""
+    with place_of(picture.path).file.open("rb") as file:
+        if kind_of(file, picture.path).name in _LOSSY:
+            return _NEARLY
+    occurs = any(_meant(picture, rows, color, _EXACTLY).any() for rows in _blocks(picture))
+    return _EXACTLY if occurs else _NEARLY
+
+
+def _meant(picture: Picture, rows: slice, color: np.ndarray | None, nearly: float) -> np.ndarray:
     """How much of every pixel of some rows is meant: (rows, width), in [0, 1]."""
     colors = picture.pixels[rows] / np.float32(full_scale(picture.pixels))
     alpha = 1 if picture.alpha is None else picture.alpha[rows] / np.float32(full_scale(picture.alpha))
     if color is not None:
-        return np.asarray((abs(colors - color).max(2) <= _NEARLY) * np.float32(1) * alpha)
-    if (np.ptp(colors, axis=2) * alpha).max() > _NEARLY:
+        return np.asarray((abs(colors - color).max(2) <= nearly) * np.float32(1) * alpha)
+    if (np.ptp(colors, axis=2) * alpha).max() > nearly:
         raise PictureError(
             f"{picture.path}: got a colored picture, wanted a gray one as a mask; if it is color-coded, add the "
             f"color, such as {picture.path.name}#{_commonest(picture)[0]}",
@@ -150,14 +166,20 @@ def _meant(picture: Picture, rows: slice, color: np.ndarray | None) -> np.ndarra
 
 
 def _nothing(name: str, picture: Picture, color: str) -> str:
+    known = _commonest(picture)
     if not color:
-        return f"{name}: got a mask that is black everywhere, wanted white where it applies"
-    known = " ".join(f"#{each}" for each in _commonest(picture))
-    return f"{name}: no pixel of the picture has this color, wanted one that occurs, such as {known}"
+        label = next((f", or a label, such as {picture.path.name}#{each}" for each in known if int(each, 16)), "")
+        return f"{name}: got a mask that is black everywhere, wanted white where it applies{label}"
+    if not known:
+        return f"{name}: got a picture that is transparent everywhere, wanted one that has this color"
+    found = " ".join(f"#{each}" for each in known)
+    return f"{name}: no pixel of the picture has this color, wanted one that occurs, such as {found}"
 
 
 def _commonest(picture: Picture) -> list[str]:
-    """The colors that most pixels of a picture have, RRGGBB."""
+    """The colors that most pixels of a picture have, RRGGBB, except transparent ones."""
     step = max(1, max(picture.height, picture.width) // 500)
     small = picture.pixels[::step, ::step].reshape(-1, 3) >> (8 * (picture.pixels.dtype.itemsize - 1))
+    if picture.alpha is not None:
+        small = small[picture.alpha[::step, ::step].reshape(-1) > 0]
     return [f"{r:02x}{g:02x}{b:02x}" for (r, g, b), _ in Counter(map(tuple, small.tolist())).most_common(_COLORS_TOLD)]

@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyvips
-from PIL import ExifTags, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from ..lengths import MM_PER_INCH
 from .exif import Dpi, dpi_of_exif, main_tags, text_tags, without_thumbnail
@@ -17,6 +18,12 @@ _XMP_ORIENTATION = re.compile(rb"""\btiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])
 _BYTE, _ASCII, _UNDEFINED = 1, 2, 7  # types of TIFF tags
 _XMP_TAG, _IPTC_TAG = 700, 33723
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+_NEUTRALS: dict[str, Any] = {
+    "L": (255, 128, 0),
+    "RGB": ((255,) * 3, (128,) * 3, (0,) * 3),
+    "CMYK": ((0,) * 4, (0, 0, 0, 128), (0, 0, 0, 255)),
+}
+_MOST_CHROMA = 127  # of 255, by which channels of a neutral color may differ
 # What libvips reports for a PNG that states no resolution (72 dpi, truncated), and so what stands for "none" there.
 _PNG_UNSTATED = 2.834
 # EXIF requires a resolution, and prescribes 72 dpi where it is unknown.
@@ -135,14 +142,21 @@ def is_usable(icc: bytes) -> bool:
 
 
 def can_convert_from(icc: bytes, colors: int) -> bool:
-    """Whether samples of this many colors (1: gray, 3: RGB, 4: CMYK) can be converted from this profile to sRGB."""
+    """Whether samples of this many colors (1: gray, 3: RGB, 4: CMYK) can be converted from this profile to sRGB.
+
+    Of a broken profile often noise comes out; so white, gray and black have to stay what they are, more or less.
+    """
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         mode, relative = _MODES[colors], ImageCms.Intent.RELATIVE_COLORIMETRIC
-        ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", relative)
+        transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", relative)
+        neutrals = Image.new(mode, (3, 1))
+        neutrals.putdata(_NEUTRALS[mode])
+        found = np.asarray(ImageCms.applyTransform(neutrals, transform))[0].astype(int)
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return False
-    return True
+    white, gray, black = found.sum(1)
+    return bool(white > gray > black and np.ptp(found, axis=1).max() <= _MOST_CHROMA)
 
 
 def without_profile(image: Any) -> Any:

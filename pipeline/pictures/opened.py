@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import pyvips
 
 from ..errors import PictureError
-from .vips import DTYPE, INTERPRETATION, Pixels, as_vips
+from .metadata import embed
+from .vips import DTYPE, INTERPRETATION, VIPS_SCALE, Pixels, as_vips
 
 BROKEN = (
     *(SyntaxError, struct.error, ValueError, TypeError, KeyError, IndexError, EOFError, OSError, OverflowError),
@@ -17,7 +18,9 @@ BROKEN = (
 """What decoders in Python raise of damaged files."""
 
 _MOST_SIDE = 10_000_000  # of a libvips image
-_HDR = {16: "PQ", 18: "HLG"}  # of ITU-T H.273
+_HDR = {16: "PQ", 18: "HLG"}  # of ITU-T H.273, as are these
+_DISPLAY_P3 = 12
+_PLAIN = (1, 2, 5, 6)  # sRGB's primaries, none, and television's that hardly differ
 _GRAY = {8: "b-w", 16: "grey16"}
 
 
@@ -71,6 +74,12 @@ def upright(image: Any) -> Any:
     return image
 
 
+def unpremultiplied(image: Any) -> Any:
+    """A copy of a libvips image whose colors are no longer multiplied by alpha, its last channel."""
+    bare = image.unpremultiply(max_alpha=VIPS_SCALE[image.format]).rint().cast(image.format)
+    return bare.copy(interpretation=image.interpretation)
+
+
 def check_transfer(transfer: int, path: Path) -> None:
     """Refuse samples that stand for light beyond white, by the number that ITU-T H.273 gives to what they mean.
 
@@ -82,6 +91,23 @@ def check_transfer(transfer: int, path: Path) -> None:
             "TIFF or JPEG",
             path=path,
         )
+
+
+def with_coded_colors(image: Any, primaries: int, transfer: int, path: Path) -> Any:
+    """The image with a profile for colors that its file states by numbers of ITU-T H.273, if it has none.
+
+    Raises `PictureError` if they are of a kind that a print cannot have.
+    """
+    check_transfer(transfer, path)
+    if image.get_typeof("icc-profile-data") or primaries in _PLAIN:
+        return image
+    if primaries == _DISPLAY_P3:
+        return embed(image, bytes(pyvips.Image.profile_load("p3")))
+    raise PictureError(
+        f"{path}: colors with primaries number {primaries} (ITU-T H.273) are not supported; export it in sRGB or "
+        "Display P3",
+        path=path,
+    )
 
 
 def damaged(path: Path, reason: object) -> PictureError:

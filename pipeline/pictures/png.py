@@ -1,27 +1,32 @@
 """PNG files, and what libvips does not find in them: EXIF behind the pixels or in texts, profiles that libpng drops."""
 
 import binascii
+import io
 import re
 import struct
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import pyvips
 
 from .metadata import with_blob
-from .opened import Asked, Opened
+from .opened import Asked, Opened, with_coded_colors
 from .vips import source_of
 
 _SIGNATURE = 8  # bytes
 _MOST_CHUNKS = 1 << 20
 _MOST_BYTES = 1 << 24  # of a chunk, stored or unpacked
-_BESIDE = (b"eXIf", b"iCCP", b"tEXt", b"zTXt", b"iTXt")
+_MOST_BROKEN = 16  # chunks of broken metadata, each of which takes time
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 # As ImageMagick writes them: a line with the name, one with the length, then hexadecimal digits.
-_HEX_PROFILE = re.compile(rb"\s*\w+\s+\d+\s+([0-9a-fA-F\s]+)")
+_HEX_PROFILE = re.compile(rb"\s*\w+\s+\d+\s([0-9a-fA-F\s]+)")
+_BY_KIND = {b"eXIf": "exif-data", b"iCCP": "icc-profile-data"}
 _BY_KEYWORD = {
     b"XML:com.adobe.xmp": "xmp-data",
     b"Raw profile type xmp": "xmp-data",
@@ -34,48 +39,121 @@ _BY_KEYWORD = {
 
 @contextmanager
 def open_png(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
-    """A PNG file."""
-    found = dict(reversed([*_blobs(file)]))  # the first of each
-    file.seek(0)
-    with source_of(file) as source:
+    """A PNG file. libvips does not see its texts, of which it would unpack and keep any number."""
+    found = _blobs(file)
+    with source_of(_Parts(file, _between_texts(file))) as source:
         image = pyvips.Image.pngload_source(source, access="sequential", fail_on="error")
         for name, content in found.items():
             if content and not image.get_typeof(name):
                 image = with_blob(image, name, content)
+        if len(colors := _coded_colors(file)) == 4:
+            image = with_coded_colors(image, colors[0], colors[1], path)
         yield Opened(image)
 
 
-def _blobs(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """EXIF, XMP and color profiles wherever they are, by libvips' names."""
-    for kind, content in _chunks(file):
-        keyword, _, rest = content.partition(b"\0")
-        try:
-            if kind == b"eXIf":
-                yield "exif-data", content
-            elif kind == b"iCCP":
-                yield "icc-profile-data", _unpacked(rest[1:])
-            elif keyword in _BY_KEYWORD:
-                text = _text(kind, rest)
-                is_hex = keyword.startswith(b"Raw")
-                yield _BY_KEYWORD[keyword], _of_hex(text) if is_hex else text
-        except (zlib.error, ValueError):  # broken metadata reads as absent
-            continue
+class _Chunk(NamedTuple):
+    """A whole chunk: its kind, and where it lies with its head and its checksum, in bytes."""
+
+    kind: bytes
+    start: int
+    stop: int
 
 
-def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and content of the whole chunks that lie beside the pixels."""
-    at = _SIGNATURE
+def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
+    at, size = _SIGNATURE, file.seek(0, io.SEEK_END)
     for _ in range(_MOST_CHUNKS):
         file.seek(at)
         head = file.read(8)
         if len(head) < 8:
             return
         length, kind = struct.unpack(">I4s", head)
-        if kind in _BESIDE and length <= _MOST_BYTES:
-            body = file.read(length + 4)
-            if body[length:] == struct.pack(">I", zlib.crc32(body[:length], zlib.crc32(kind))):
-                yield kind, body[:length]
+        if at + 12 + length > size:
+            return
+        yield _Chunk(kind, at, at + 12 + length)
         at += 12 + length
+
+
+def _between_texts(file: BinaryIO) -> list[tuple[int, int]]:
+    """The parts of the file that are no texts."""
+    parts, start = [], 0
+    for chunk in _chunks(file):
+        if chunk.kind in _TEXTS:
+            if start < chunk.start:
+                parts.append((start, chunk.start))
+            start = chunk.stop
+    return [*parts, (start, file.seek(0, io.SEEK_END))]
+
+
+class _Parts(io.RawIOBase):
+    """Parts of a file, each from one place to another, as if they were all of it."""
+
+    def __init__(self, file: BinaryIO, parts: list[tuple[int, int]]) -> None:
+        self._file, self._parts = file, parts
+        self._starts = [*accumulate((stop - start for start, stop in parts), initial=0)]
+        self._at = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go somewhere."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence, self._starts[-1])
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what is left of the part that is reached."""
+        if self._at >= self._starts[-1]:
+            return 0
+        number = bisect_right(self._starts, self._at) - 1
+        place = self._parts[number][0] + self._at - self._starts[number]
+        self._file.seek(place)
+        left = self._parts[number][1] - place
+        count: int = self._file.readinto(memoryview(buffer)[:left])  # type: ignore[attr-defined]
+        self._at += count
+        return count
+
+
+def _blobs(file: BinaryIO) -> dict[str, bytes]:
+    """EXIF, XMP and the color profile wherever they are, the first of each, by libvips' names."""
+    found: dict[str, bytes] = {}
+    broken = 0
+    for chunk in _chunks(file):
+        content = _content(file, chunk) if chunk.kind in (*_BY_KIND, *_TEXTS) else b""
+        keyword, _, rest = content.partition(b"\0")
+        name = _BY_KIND.get(chunk.kind) or _BY_KEYWORD.get(keyword)
+        if not content or name is None or name in found:
+            continue
+        try:
+            found[name] = content if chunk.kind == b"eXIf" else _profile_or_text(chunk.kind, keyword, rest)
+        except (zlib.error, ValueError):  # reads as absent
+            broken += 1
+            if broken == _MOST_BROKEN:
+                break
+    return found
+
+
+def _coded_colors(file: BinaryIO) -> bytes:
+    """The numbers that the colors have: primaries, transfer and others; none where nothing is stated."""
+    before_pixels = takewhile(lambda chunk: chunk.kind != b"IDAT", _chunks(file))
+    return next((_content(file, chunk) for chunk in before_pixels if chunk.kind == b"cICP"), b"")
+
+
+def _content(file: BinaryIO, chunk: _Chunk) -> bytes:
+    """What is in a chunk; nothing if it is not sound or too long."""
+    if chunk.stop - chunk.start > _MOST_BYTES:
+        return b""
+    file.seek(chunk.start + 4)
+    content = file.read(chunk.stop - chunk.start - 4)
+    return content[4:-4] if content[-4:] == struct.pack(">I", zlib.crc32(content[:-4])) else b""
+
+
+def _profile_or_text(kind: bytes, keyword: bytes, rest: bytes) -> bytes:
+    """What a chunk holds behind its keyword, unpacked."""
+    if kind == b"iCCP":
+        return _unpacked(rest[1:])
+    text = _text(kind, rest)
+    return _of_hex(text) if keyword.startswith(b"Raw") else text
 
 
 def _text(kind: bytes, rest: bytes) -> bytes:

@@ -17,7 +17,7 @@ from ..errors import PictureError
 from .directories import Form, View
 from .metadata import with_blob, with_dpi
 from .opened import Asked, Opened, damaged
-from .vips import VIPS_SCALE, source_of
+from .vips import VIPS_SCALE, source_of, tripled
 
 _GRAY, _INDEXED, _RGB, _CMYK, _DUOTONE = 1, 2, 3, 4, 8
 _COLORS = {_GRAY: 1, _INDEXED: 1, _RGB: 3, _CMYK: 4, _DUOTONE: 1}  # channels, by mode
@@ -70,7 +70,7 @@ def open_psd(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
                 path=path,
             )
         has_alpha = _has_alpha(file, head)
-        view = View(file, _MAGIC, _FORM, _entries(file, head, palette, path))
+        view = View(file, _MAGIC, _FORM, _entries(file, head, palette, path, used=_COLORS[head.mode] + has_alpha))
     except struct.error as error:
         raise damaged(path, "its beginning is broken") from error
     with source_of(view) as source:
@@ -152,20 +152,22 @@ def _says_alpha(file: BinaryIO, head: _Head, stop: int) -> bool:
     return False
 
 
-def _entries(file: BinaryIO, head: _Head, palette: bytes, path: Path) -> dict[int, bytes | tuple[int, ...]]:
-    """The picture as tags of a TIFF."""
+def _entries(
+    file: BinaryIO, head: _Head, palette: bytes, path: Path, *, used: int
+) -> dict[int, bytes | tuple[int, ...]]:
+    """The picture's first `used` channels as tags of a TIFF."""
     (stored,) = struct.unpack(">H", file.read(2))
-    rows = head.channels * head.height
+    rows, used_rows = head.channels * head.height, used * head.height
     start = file.tell()
     if stored == _PACKED:
         kind = np.dtype(">u4" if head.version == 2 else ">u2")
         table = file.read(rows * kind.itemsize)
         if len(table) < rows * kind.itemsize:
             raise damaged(path, "it ends before its pixels")
-        sizes = np.frombuffer(table, kind)
+        sizes = np.frombuffer(table, kind, used_rows)
         start = file.tell()
     elif stored == _RAW:
-        sizes = np.full(rows, head.width * head.depth // 8)
+        sizes = np.full(used_rows, head.width * head.depth // 8)
     else:
         raise PictureError(
             f"{path}: a merged picture with compression number {stored} is not supported; save it again in Photoshop, "
@@ -173,15 +175,17 @@ def _entries(file: BinaryIO, head: _Head, palette: bytes, path: Path) -> dict[in
             path=path,
         )
     ends = np.cumsum(sizes, dtype=np.int64)
-    extras = head.channels - _COLORS[head.mode]
+    if start + ends[-1] > file.seek(0, 2):
+        raise damaged(path, "it ends before its pixels")
+    extras = used - _COLORS[head.mode]
     entries: dict[int, bytes | tuple[int, ...]] = {
         256: (head.width,),
         257: (head.height,),
-        258: (head.depth,) * head.channels,
+        258: (head.depth,) * used,
         259: (_PACKBITS if stored == _PACKED else 1,),
         262: (_PHOTOMETRIC[head.mode],),
         273: tuple((start + ends - sizes).tolist()),
-        277: (head.channels,),
+        277: (used,),
         278: (1,),
         279: tuple(sizes.tolist()),
         284: (2,),
@@ -196,6 +200,8 @@ def _entries(file: BinaryIO, head: _Head, palette: bytes, path: Path) -> dict[in
 def _colors(image: Any, head: _Head, *, has_alpha: bool) -> Any:
     """The colors, and alpha if there is any, without other channels."""
     count = 3 if head.mode == _INDEXED else _COLORS[head.mode]
+    if head.mode == _INDEXED and image.bands == 1:  # of gray colors
+        return tripled(image)
     colors = image.extract_band(0, n=count) if image.bands > count else image
     if head.mode == _CMYK:  # stored as light, not as ink
         colors = colors.invert().copy(interpretation="cmyk")

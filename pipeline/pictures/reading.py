@@ -193,6 +193,9 @@ def _reading(path: Path) -> Iterator[None]:
         raise PictureError(f"{path}: {reason}", path=path) from error
     except pyvips.Error as error:
         raise damaged(path, one_line(error)) from error
+    except UnicodeDecodeError as error:  # libvips has quoted the file, and pyvips would trip over it for ever
+        pyvips.vips_lib.vips_error_clear()
+        raise damaged(path, "its boxes have broken names") from error
 
 
 @contextmanager

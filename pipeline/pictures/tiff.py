@@ -23,7 +23,7 @@ from .directories import Directory, View, pages, read_directories
 from .exif import dpi_of_tags
 from .metadata import with_blob, with_dpi
 from .opened import Asked, Opened
-from .vips import DTYPE, VIPS_SCALE, source_of
+from .vips import DTYPE, VIPS_SCALE, source_of, tripled
 
 _OF_YCBCR = {Tag.YCbCrCoefficients, Tag.YCbCrSubSampling, Tag.YCbCrPositioning, Tag.ReferenceBlackWhite}
 _OF_PIXELS = _OF_YCBCR | {
@@ -55,6 +55,7 @@ _PREMULTIPLIED, _ALPHA = 1, (1, 2)  # of ExtraSamples; 0 is anything else
 _CMYK_INKS = 1
 _SEPARATE_PLANES = 2
 _REDUCED, _OLD_REDUCED = 1, 2  # a bit of the subfile type; the old subfile type
+_MOST_SAMPLES = 64
 _LUMA = (0.299, 0.587, 0.114)
 _JPEG_HEAD = 1 << 16  # bytes in which a JPEG says how it is sampled
 _JPEG_END, _JPEG_TAIL = b"\xff\xd9", 16  # padding may follow
@@ -74,12 +75,12 @@ def open_tiff(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     try:
         directories = read_directories(file)
         first = _page(directories, asked.page, path)
+        if asked.page == 1:
+            _check_purpose(directories, path)
+        _check_storage(first, path)
         view = View(file, _magic(file), first.form, _shown(first))
     except struct.error as error:
         raise PictureError(f"{path}: damaged: it has no directory; copy or export it again", path=path) from error
-    if asked.page == 1:
-        _check_purpose(directories, path)
-    _check_storage(first, path)
     try:
         with source_of(view) as source:
             # For "error", a broken tile is black, and so are LZW, PackBits and JPEG where they break off.
@@ -166,6 +167,8 @@ def _check_storage(directory: Directory, path: Path) -> None:
     bits = sorted({int(number) for number in _bits(directory)})
     if photometric not in _COLORS:
         raise _unsupported(path, f"the colors {_name(PHOTOMETRIC, photometric)}")
+    if samples > _MOST_SAMPLES:
+        raise _unsupported(path, f"{samples} samples per pixel")
     if photometric == PHOTOMETRIC.SEPARATED and directory.number(Tag.InkSet, _CMYK_INKS) != _CMYK_INKS:
         raise _unsupported(path, "inks other than CMYK")
     allowed = (8, 16) if photometric in (PHOTOMETRIC.YCBCR, *_LAB) else (8, 16, 32, 64)
@@ -173,8 +176,23 @@ def _check_storage(directory: Directory, path: Path) -> None:
         raise _unsupported(path, f"{' and '.join(map(str, bits))} bits per sample")
     if _is_tiled(directory) and samples > 1 and directory.number(Tag.PlanarConfiguration, 1) == _SEPARATE_PLANES:
         raise _unsupported(path, "a plane of tiles for each channel")
+    if _is_old_lzw(directory):
+        raise _unsupported(path, "old-style LZW compression")
     if _leaves_out_pixels(directory):
         raise PictureError(f"{path}: damaged: some of its pixels are missing; copy or export it again", path=path)
+
+
+def _is_old_lzw(directory: Directory) -> bool:
+    """Whether LZW is as of before 1990, of which libtiff warns; today it begins with a bit that is set."""
+    if directory.number(Tag.Compression, 1) != COMPRESSION.LZW:
+        return False
+    begin = directory.bytes_before(directory.number(_where(directory), 0) + 2, 2)
+    return len(begin) == 2 and begin[0] == 0 and begin[1] & 1 == 1
+
+
+def _where(directory: Directory) -> int:
+    """The tag that says where strips or tiles lie."""
+    return Tag.TileOffsets if _is_tiled(directory) else Tag.StripOffsets
 
 
 def _leaves_out_pixels(directory: Directory) -> bool:
@@ -258,8 +276,7 @@ def _jpeg_sampling(directory: Directory) -> tuple[int, int] | None:
     """How a JPEG within the file is sampled, which its tags often get wrong; None if it cannot be found out."""
     if directory.number(Tag.Compression, 1) != COMPRESSION.JPEG:
         return None
-    where = Tag.TileOffsets if _is_tiled(directory) else Tag.StripOffsets
-    directory.file.seek(min(directory.number(where, 0), directory.file.seek(0, io.SEEK_END)))
+    directory.file.seek(min(directory.number(_where(directory), 0), directory.file.seek(0, io.SEEK_END)))
     try:
         with Image.open(io.BytesIO(directory.file.read(_JPEG_HEAD)), formats=["JPEG"]) as jpeg:
             _, across, down, _ = jpeg.layer[0]  # type: ignore[attr-defined]
@@ -274,6 +291,8 @@ def _jpeg_sampling(directory: Directory) -> tuple[int, int] | None:
 def _colors(image: Any, directory: Directory) -> Any:
     """The image with RGB for the colors it has, alpha where it is declared, and no other samples."""
     extras, photometric = _extras(directory), _photometric(directory)
+    if photometric == PHOTOMETRIC.PALETTE and image.bands == 1:  # its colors are all gray, its profile is for RGB
+        return tripled(image)
     if photometric in _GRAY and len(extras) > 1:  # nobody says which one is meant; refused with its number of channels
         return image
     colors = 3 if photometric == PHOTOMETRIC.YCBCR else image.bands - len(extras)

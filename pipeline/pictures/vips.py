@@ -56,6 +56,11 @@ def as_vips(array: Pixels) -> Any:
     return pyvips.Image.new_from_memory(array.data, width, height, bands, VIPS_FORMAT[array.dtype.name])
 
 
+def tripled(image: Any) -> Any:
+    """A gray libvips image as RGB."""
+    return image.bandjoin([image, image]).copy(interpretation=INTERPRETATION[8 * DTYPE[image.format].itemsize])
+
+
 def at_depth(image: Any, depth: int) -> Any:
     """Samples of any of our dtypes as integers of 8 or 16 bits, rounded and clipped."""
     full_scale = 2**depth - 1

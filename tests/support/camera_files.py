@@ -63,6 +63,33 @@ def jpeg_2000(pixels: np.ndarray, icc: bytes | None = None) -> bytes:
     return found[:start] + grown + found[start + 4 : at - 4] + colors + found[at - 4 + size :]
 
 
+def jpeg_2000_planes(planes: Sequence[np.ndarray]) -> bytes:
+    """A bare JPEG 2000 codestream of planes, uint8, of which all but the first may have half the width and height.
+
+    It is put together from a codestream for each.
+    """
+    options = {"no_jp2": True, "progression": "CPRL", "num_resolutions": 2, "mct": 0}
+    streams = [saved("JPEG2000", np.ascontiguousarray(plane), **options) for plane in planes]
+    first, bodies = streams[0], [stream[stream.index(b"\xff\x93") + 2 : -2] for stream in streams]
+    kinds = b"".join(
+        struct.pack("BBB", 7, *(-(-a // b) for a, b in zip(planes[0].shape, p.shape, strict=True))) for p in planes
+    )
+    after = 4 + int.from_bytes(first[4:6], "big")
+    size = struct.pack(">H", 38 + len(kinds)) + first[6:40] + struct.pack(">H", len(planes)) + kinds
+    tile = first.index(b"\xff\x90")
+    part = first[tile : tile + 6] + struct.pack(">I", 14 + sum(map(len, bodies))) + first[tile + 10 : tile + 12]
+    return first[:4] + size + first[after:tile] + part + b"\xff\x93" + b"".join(bodies) + b"\xff\xd9"
+
+
+def jpeg_2000_boxes(stream: bytes, height: int, width: int, channels: int, colors: int) -> bytes:
+    """A JPEG 2000 file of a codestream and the number of its colors: 16 sRGB, 17 gray, 18 YCbCr."""
+    box = lambda name, content: struct.pack(">I4s", 8 + len(content), name) + content  # noqa: E731
+    head = box(b"ihdr", struct.pack(">IIHBBBB", height, width, channels, 7, 7, 0, 0))
+    head += box(b"colr", struct.pack(">BBBI", 1, 0, 0, colors))
+    parts = (box(b"jP  ", b"\r\n\x87\n"), box(b"ftyp", b"jp2 \0\0\0\0jp2 "), box(b"jp2h", head), box(b"jp2c", stream))
+    return b"".join(parts)
+
+
 def dng(samples: np.ndarray, tags: Mapping[int, Value | None] | None = None) -> bytes:
     """A raw photograph: (height, width) uint16 behind red, green, green and blue filters of sRGB's own primaries."""
     matrix = [part for number in _XYZ_TO_SRGB for part in (round(number * 10000), 10000)]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from camera_files import avif, dng, heic, jpeg_2000
+from handmade import chunk
 from layouts import Evil, legacy, npy, old_npy, zipped
 from PIL import Image
 from safetensors.torch import save
@@ -44,6 +45,9 @@ def _pictures() -> Iterator[Hostile]:
         "interlaced bomb.png": png(SIDE, SIDE, interlace=1),
         "wide.png": png(2**31 - 1, 1),
         "no pixels.png": png(PIXEL_SIDE, PIXEL_SIDE),
+        "many texts.png": png(8, 8, beside=200 * _packed_text(b"XML:com.adobe.xmp", bytes((1 << 24) - 1))),
+        "many broken texts.png": png(8, 8, beside=800 * _packed_text(b"Raw profile type exif", b"-" * ((1 << 24) - 1))),
+        "spaces.png": png(8, 8, beside=_packed_text(b"Raw profile type exif", b"exif\n1" + b" " * 200_000 + b"!")),
         "bomb.tif": tiff({256: SIDE, 257: SIDE}),
         "negative.tif": tiff({256: 2**32 - 1, 257: 2**32 - 1}),
         "huge tile.tif": tiff({322: 2**17, 323: 2**15, 324: 200, 325: 2**30}),
@@ -57,6 +61,8 @@ def _pictures() -> Iterator[Hostile]:
         "a huge value.tif": tiff({338: 0}).replace(struct.pack("<HHI", 338, 4, 1), struct.pack("<HHI", 338, 3, 2**31)),
         "a raw photograph.tif": tiff({262: 32803}),
         "many samples.tif": tiff({262: 2, 277: 65535, 338: 0}),
+        "more samples.tif": tiff({262: 2, 277: 10**8}),
+        "sub-directories without end.tif": _sub_directories(1_000_000),
         "bomb.webp": webp(16_384, 16_384),
         "bomb.jpg": jpeg(65_500, progressive=False),
         "progressive bomb.jpg": jpeg(65_500, progressive=True),
@@ -66,6 +72,9 @@ def _pictures() -> Iterator[Hostile]:
         "no pixels.jp2": _grown(
             jpeg_2000(SMALL), struct.pack(">II", 16, 16), struct.pack(">II", PIXEL_SIDE, PIXEL_SIDE)
         ),
+        "a huge box.jp2": jpeg_2000(SMALL).replace(b"\0\0\0-jp2h", b"\xff\xff\xff-jp2h"),
+        "kinds of items.heic": heic(SMALL, exif=b"Exif\0\0II*\0").replace(b"Exif\0", b"\xa5xif\0"),
+        "kinds of texts.heic": heic(SMALL, xmp=b"<x/>").replace(b"application/", b"\xa5pplication/"),
         "bomb.heic": _grown(
             heic(SMALL), b"ispe" + struct.pack(">III", 0, 64, 64), b"ispe" + struct.pack(">III", 0, SIDE, SIDE)
         ),
@@ -81,6 +90,9 @@ def _pictures() -> Iterator[Hostile]:
         + struct.pack("<IIIHHIIIIII", 40, SIDE, SIDE, 1, 24, *[0] * 6),
         "bomb.psd": struct.pack(">4sH6xHIIHHIIIH", b"8BPS", 1, 3, 30_000, 30_000, 8, 3, 0, 0, 0, 0),
         "channels.psd": struct.pack(">4sH6xHIIHHIIIH", b"8BPS", 1, 65535, 1900, 1900, 8, 3, 0, 0, 0, 1),
+        "rows.psd": struct.pack(">4sH6xHIIHHIIIH", b"8BPS", 1, 56, 300_000, 300_000, 8, 3, 0, 0, 0, 0),
+        "packed rows.psd": struct.pack(">4sH6xHIIHHIIIH", b"8BPS", 1, 56, 300_000, 1, 8, 3, 0, 0, 0, 1)
+        + b"\0\2" * 56 * 300_000,
         "sections without end.psb": struct.pack(">4sH6xHIIHHIIQ", b"8BPS", 2, 3, 8, 8, 8, 3, 0, 0, 2**63) + bytes(99),
         "bomb.dng": dng(np.zeros((48, 64), np.uint16), {256: (4, [SIDE]), 257: (4, [SIDE])}),
         "no pixels.dng": dng(np.zeros((48, 64), np.uint16), {256: (4, [PIXEL_SIDE]), 257: (4, [PIXEL_SIDE])}),
@@ -100,14 +112,14 @@ def _grown(content: bytes, size: bytes, other: bytes) -> bytes:
     return content.replace(size, other, 1)
 
 
-def png(width: int, height: int, interlace: int = 0) -> bytes:
-    """A head that claims this size, and no pixels."""
+def png(width: int, height: int, interlace: int = 0, beside: bytes = b"") -> bytes:
+    """A head that claims this size, other chunks, and no pixels."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, interlace))
+    return b"\x89PNG\r\n\x1a\n" + head + beside + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, interlace)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+def _packed_text(keyword: bytes, text: bytes) -> bytes:
+    return chunk(b"zTXt", keyword + b"\0\0" + zlib.compress(text, 9))
 
 
 def tiff(tags: dict[int, int]) -> bytes:
@@ -126,6 +138,13 @@ def _chain(count: int) -> bytes:
         + first[-200:]
         + b"".join(struct.pack("<HI", 0, len(first) + 6 * i) for i in range(1, count))
     )
+
+
+def _sub_directories(count: int) -> bytes:
+    """A raw photograph's directory that names itself so many times as one below it."""
+    found = {256: 64, 257: 64, 262: 32803, 330: 100}
+    entries = b"".join(struct.pack("<HHII", tag, 4, count if tag == 330 else 1, n) for tag, n in found.items())
+    return (b"II*\0" + struct.pack("<IH", 8, len(found)) + entries).ljust(100, b"\0") + struct.pack("<I", 8) * count
 
 
 def _ring(count: int) -> bytes:

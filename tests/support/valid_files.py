@@ -10,7 +10,7 @@ import brotli
 import numpy as np
 import pyvips
 import tifffile
-from camera_files import avif, dng, heic, jpeg_2000, jpeg_xl, jpeg_xl_boxes, mosaic, psd
+from camera_files import avif, dng, heic, jpeg_2000, jpeg_2000_planes, jpeg_xl, jpeg_xl_boxes, mosaic, psd
 from handmade import ASCII, LONG, RATIONAL, SHORT, UNDEFINED, Value, chunk, gray_profile, png, profile_chunk, tiff
 from layouts import LAYOUTS, NARROW, random_weights
 from mutations import Damage, damaged, damaged_mat, damaged_png, damaged_text, damaged_zip
@@ -136,6 +136,7 @@ def _pngs() -> Iterator[ValidFile]:
         "exif as text": png(
             PIXELS, chunk(b"tEXt", b"Raw profile type exif\0\nexif\n%8d\n" % 999 + _exif().hex().encode())
         ),
+        "colors by numbers": png(PIXELS, chunk(b"cICP", bytes([12, 13, 0, 1]))),
         "xmp": png(PIXELS, chunk(b"iTXt", b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>')),
         "a profile that libpng drops": png(PIXELS[:, :, 0], profile_chunk(gray_profile(1.8, intent=1 << 24))),
     }
@@ -192,6 +193,9 @@ def _box(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", 8 + len(content)) + name + content
 
 
+_PACKED = (b"brob", b"xml " + brotli.compress(bytes(1 << 26)))
+
+
 def _of_cameras() -> Iterator[ValidFile]:
     """Files of phones, cameras and Photoshop; raw ones are larger, for LibRaw takes none so small."""
     planes = PIXELS.transpose(2, 0, 1)
@@ -203,6 +207,7 @@ def _of_cameras() -> Iterator[ValidFile]:
         "alpha.heic": heic(with_alpha(PIXELS), quality=50),
         "plain.avif": avif(PIXELS, exif=_exif(), icc_profile=ICC),
         "ten bits.avif": _vips(deep(PIXELS), "rgb16").heifsave_buffer(compression="av1", bitdepth=10, effort=0),
+        "gray.avif": _saved("AVIF", Image.fromarray(PIXELS[:, :, 0]), subsampling="4:0:0", range="limited"),
         "lossless.jxl": jpeg_xl(PIXELS),
         "16 bit.jxl": jpeg_xl(deep(PIXELS)),
         "with boxes.jxl": jpeg_xl(deep(PIXELS)) + _box(b"xml ", XMP) + _box(b"Exif", bytes(4) + _exif()[6:]),
@@ -211,8 +216,11 @@ def _of_cameras() -> Iterator[ValidFile]:
             (b"brob", b"Exif" + brotli.compress(bytes(4) + _exif()[6:])),
             (b"jxlc", jpeg_xl(PIXELS)),
         ),
+        "many packed boxes.jxl": jpeg_xl_boxes(*[_PACKED] * 2000, (b"jxlc", jpeg_xl(PIXELS))),
         "lossless.jp2": jpeg_2000(PIXELS, icc=ICC),
         "16 bit.jp2": jpeg_2000(deep(PIXELS)),
+        "gray and alpha.jp2": jpeg_2000(with_alpha(PIXELS)[:, :, 2:]),
+        "smaller channels.j2k": jpeg_2000_planes([PIXELS[:, :, 0], PIXELS[::2, ::2, 1], PIXELS[::2, ::2, 2]]),
         "lossy.jp2": _saved("JPEG2000", ycc, irreversible=True),
         "bare.j2k": _saved("JPEG2000", Image.fromarray(PIXELS), no_jp2=True),
         "transparent.gif": _saved("GIF", gif, save_all=True, append_images=[gif.rotate(180)]),

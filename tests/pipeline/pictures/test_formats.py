@@ -13,7 +13,19 @@ import OpenImageIO
 import pillow_heif
 import pytest
 import pyvips
-from camera_files import avif, dng, heic, jpeg_2000, jpeg_xl, jpeg_xl_boxes, mosaic, psd, saved
+from camera_files import (
+    avif,
+    dng,
+    heic,
+    jpeg_2000,
+    jpeg_2000_boxes,
+    jpeg_2000_planes,
+    jpeg_xl,
+    jpeg_xl_boxes,
+    mosaic,
+    psd,
+    saved,
+)
 from facts import having
 from handmade import ASCII, LONG, RATIONAL, SHORT, directory, tiff, tiff_tags
 from pictures import deep, photograph, with_alpha
@@ -22,6 +34,7 @@ from PIL import ExifTags, Image
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.exif import text_tags
 from muralist.pipeline.pictures.formats import INPUT_FORMATS, UNSUPPORTED_EXTENSIONS
+from muralist.pipeline.pictures.heif_items import coded_colors, is_narrow_gray
 from muralist.pipeline.pictures.images import Picture
 from muralist.pipeline.pictures.reading import read_picture, read_size
 
@@ -234,6 +247,109 @@ def test_colors_that_are_refused(tmp_path: Path, name: str) -> None:
     refused(tmp_path, name, with_coded_colors(content, 9, 1), "primaries number 9", "Display P3")
 
 
+def box(name: bytes, *parts: bytes) -> bytes:
+    """A box of these parts."""
+    content = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+def catalog(
+    main: int, properties: dict[int, list[int]], tiles: list[int], *, is_wide: bool = False, av1: bytes = bytes(8)
+) -> bytes:
+    """The head of a HEIF file: which item is the main one, properties of items, and the tiles of item 1.
+
+    The properties are the colors PQ, sRGB and HLG, and AV1's configuration. Numbers have 32 bits if `is_wide`,
+    else 16.
+    """
+    item, number, head = ("I", "H", b"\1\0\0\1") if is_wide else ("H", "B", bytes(4))
+    colors = [box(b"colr", b"nclx" + struct.pack(">HHHB", 9, transfer, 9, 128)) for transfer in (16, 13, 18)]
+    table = struct.pack(">I", len(properties)) + b"".join(
+        struct.pack(f">{item}B{len(each)}{number}", key, len(each), *each) for key, each in properties.items()
+    )
+    dimg = box(b"dimg", struct.pack(f">{item}H{len(tiles)}{item}", 1, len(tiles), *tiles))
+    kinds = box(b"ipco", *colors, box(b"av1C", av1))
+    return box(
+        b"meta",
+        bytes(4),
+        box(b"pitm", head[:1] + bytes(3) + struct.pack(f">{item}", main)),
+        *([box(b"iref", head[:1] + bytes(3), dimg)] if tiles else []),
+        box(b"iprp", kinds, box(b"ipma", head + table)),
+    )
+
+
+@pytest.mark.parametrize("is_wide", [False, True])
+@pytest.mark.parametrize(
+    ("main", "properties", "tiles", "transfer"),
+    [
+        (2, {1: [1], 2: [4, 2], 3: [3]}, [], 13),
+        (2, {1: [1], 2: [4]}, [], None),
+        (2, {1: [1]}, [], None),
+        (1, {1: [4], 7: [1], 8: [3]}, [8, 7], 18),
+        (1, {1: [2], 7: [1]}, [7], 13),
+        (2, {1: [1], 2: [4], 7: [1]}, [7], None),
+        (1, {1: [0, 99]}, [], None),
+    ],
+)
+def test_colors_are_the_main_pictures(
+    main: int, properties: dict[int, list[int]], tiles: list[int], transfer: int | None, is_wide: bool
+) -> None:
+    """Colors of other pictures in the file do not count, such as gain maps; of tiles they do if the whole has none."""
+    content = catalog(main, properties, tiles, is_wide=is_wide)
+    found = coded_colors(io.BytesIO(content))
+    assert (found and found.transfer) == transfer
+    for stop in range(len(content)):  # cut short anywhere, it says nothing
+        assert coded_colors(io.BytesIO(content[:stop])) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "is_narrow"),
+    [
+        ("000 1 1 00000 0101 0011 000000 0000 000000 0 1 0 0", True),
+        ("000 1 1 00000 0101 0011 111111 1111 111111 0 1 0 1", False),
+        ("010 1 1 00000 0001 0001 11 11 000000 1 1 1 1 11111111 11111111 11111111 0", True),
+        ("010 1 1 00000 0001 0001 11 11 000000 1 1 1 1 00000000 00000000 00000000 1", False),
+        ("000 1 0 00000 0101 0011 000000 0000 000000 0 1 0 0", False),  # with more in it than a still needs
+        ("", True),  # cut short
+    ],
+)
+def test_gray_of_television_by_av1(header: str, is_narrow: bool) -> None:
+    """Where no colors are stated, AV1's own header says how far its gray goes; numbers for colors come first."""
+    bits = header.replace(" ", "").ljust(128, "0")
+    held = int(bits, 2).to_bytes(16, "big") if header else b"\x18"
+    for kind, properties, wanted in ((0x10, [4], is_narrow), (0, [4], False), (0x10, [4, 2], False)):
+        av1 = bytes([0x81, 0, kind, 0, 0x0A, 0x0A]) + held
+        assert is_narrow_gray(io.BytesIO(catalog(1, {1: properties}, [], av1=av1))) == wanted
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.avif"])
+@pytest.mark.parametrize("is_full", [False, True])
+def test_gray_of_television(tmp_path: Path, name: str, is_full: bool) -> None:
+    """Gray whose black is 16 and white 235 is spread; where it is 0 and 255 already, it stays."""
+    stored = np.repeat(np.arange(256, dtype=np.uint8)[None], 64, 0)
+    if name == "a.heic":
+        file = io.BytesIO()
+        pillow_heif.from_bytes("L", (256, 64), stored.tobytes()).save(file, quality=100)
+        at = file.getvalue().index(b"colrnclx") + 14
+        content = file.getvalue()[:at] + (b"\x80" if is_full else b"\0") + file.getvalue()[at + 1 :]
+        wanted = stored if is_full else np.clip((stored.astype(float) - 16) * 255 / 219, 0, 255)
+    else:
+        content = saved("AVIF", stored, quality=100, subsampling="4:0:0", range="full" if is_full else "limited")
+        wanted = np.asarray(Image.open(io.BytesIO(content)).convert("L"))
+    found = read(tmp_path, name, content).pixels[:]
+    assert np.abs(found[:, :, 1].astype(float) - wanted).max() <= 2
+
+
+def test_names_of_boxes_that_are_no_text(tmp_path: Path) -> None:
+    """What libvips says of a file may have its bytes; that is one error, and none of files that are read afterwards."""
+    content = bytearray(avif(PIXELS).replace(b"pixi", b"\xffixi"))
+    count = content.index(b"ipma") + 14
+    for place in range(count + 1, count + 1 + content[count]):
+        content[place] |= 0x80  # the property has to be understood
+    refused(tmp_path, "a.avif", bytes(content), "damaged", "copy or export it again")
+    refused(tmp_path, "a.png", saved("PNG", PIXELS)[:300], "damaged")
+    assert read(tmp_path, "a.avif", avif(PIXELS)).pixels.shape == (*SIZES, 3)
+
+
 def test_a_sequence_without_a_still(tmp_path: Path) -> None:
     """A burst that is a film and nothing else is called so."""
     content = struct.pack(">I4s4sI4s", 20, b"ftyp", b"msf1", 0, b"hevc") + struct.pack(">I4s", 16, b"moov") + bytes(8)
@@ -296,9 +412,101 @@ def test_hdr_in_jpeg_xl(tmp_path: Path, transfer: int, name: str) -> None:
     refused(tmp_path, "a.jxl", (tmp_path / "made.jxl").read_bytes(), f"HDR picture ({name})", "without HDR")
 
 
+def test_multiplied_alpha_in_jpeg_xl(tmp_path: Path) -> None:
+    """Colors that are declared as multiplied by alpha are divided by it."""
+    pixels = deep(with_alpha(PIXELS))
+    pixels[:, :, :3] = (pixels[:, :, :3].astype(float) * pixels[:, :, 3:] / 65535).round()
+    content = bytearray(jpeg_xl(pixels))
+    content[content.index(b"\xff\x0a") + 6] |= 0x80  # in a head of this size and depth
+    plain, divided = (read(tmp_path, "a.jxl", each) for each in (jpeg_xl(pixels), bytes(content)))
+    assert plain.alpha is not None
+    assert divided.alpha is not None
+    assert np.array_equal(plain.alpha, divided.alpha)
+    opaque = pixels[:, :, 3] > 20000
+    light = linear(plain.pixels[:]) / np.maximum(1, plain.alpha[:])[:, :, None] * 65535  # declared as linear, as above
+    assert np.abs(linear(divided.pixels[:]) - light.clip(0, 1))[opaque].max() < 0.001
+
+
+def jxl_head(*fields: tuple[int, int]) -> bytes:
+    """The beginning of a JPEG XL stream of 8 x 8 pixels: numbers, each with how many bits it takes."""
+    bits = length = 0
+    for number, size in ((1, 1), (0, 5), (1, 3), *fields):
+        bits |= number << length
+        length += size
+    return b"\xff\x0a" + bits.to_bytes(99, "little")
+
+
+PLAIN_DEPTH = ((0, 1), (0, 2))
+NO_NAME = ((0, 2), (0, 2))
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        (((0, 1), *PLAIN_DEPTH, (1, 1), (1, 2), (0, 1), (2, 2), (2, 4), *PLAIN_DEPTH, *NO_NAME), "CMYK"),
+        (
+            ((0, 1), *PLAIN_DEPTH, (1, 1), (2, 2), (0, 4), (1, 1), (0, 1), (2, 2), (0, 4), *PLAIN_DEPTH, *NO_NAME),
+            "spot colors",
+        ),
+        (  # behind an orientation, another size, a preview and the times of an animation
+            (
+                *((1, 1), (4, 3), (1, 1), (1, 1), (0, 5), (1, 3), (1, 1), (1, 1), (0, 2), (1, 3)),
+                *((1, 1), (0, 2), (0, 2), (0, 2), (0, 1)),
+                *(*PLAIN_DEPTH, (1, 1), (1, 2), (0, 1), (1, 2), *PLAIN_DEPTH, *NO_NAME),
+            ),
+            "depth",
+        ),
+        (  # a spot color with a name before the ink
+            (
+                *((0, 1), (1, 1), (0, 2), (7, 4), (1, 1), (2, 2), (0, 4)),
+                *((0, 1), (2, 2), (0, 4), *PLAIN_DEPTH, (0, 2), (1, 2), (3, 4), (0, 24), (0, 64)),
+                *((0, 1), (2, 2), (2, 4), *PLAIN_DEPTH, *NO_NAME),
+            ),
+            "spot colors and CMYK",
+        ),
+    ],
+)
+def test_channels_of_jpeg_xl(tmp_path: Path, fields: tuple[tuple[int, int], ...], kind: str) -> None:
+    """Inks and other channels are named by the head alone, wherever they stand in it."""
+    refused(tmp_path, "a.jxl", jxl_head((0, 1), *fields), f"with {kind} is not supported", "export it in RGB")
+
+
 def test_floats_in_jpeg_xl(tmp_path: Path) -> None:
     """JPEG XL may hold floats, which are not read."""
     refused(tmp_path, "a.jxl", jpeg_xl(PIXELS.astype(np.float32) / 255), "float32", "export it in 8 or 16 bits")
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (47, 63), (33, 33)])
+@pytest.mark.parametrize("is_bare", [False, True])
+def test_smaller_color_differences_in_jpeg_2000(tmp_path: Path, shape: tuple[int, int], is_bare: bool) -> None:
+    """Luma with color differences of half the size is read as such, declared or not, and has its own size."""
+    stored = np.asarray(Image.fromarray(photograph(*shape)).convert("YCbCr"))
+    spread = stored[::2, ::2].repeat(2, 0).repeat(2, 1)[: shape[0], : shape[1]].copy()
+    spread[:, :, 0] = stored[:, :, 0]
+    wanted = np.asarray(Image.fromarray(spread, "YCbCr").convert("RGB"))
+    content = jpeg_2000_planes([stored[:, :, 0], stored[::2, ::2, 1], stored[::2, ::2, 2]])
+    if not is_bare:
+        content = jpeg_2000_boxes(content, *shape, 3, 18)
+    name = "a.j2k" if is_bare else "a.jp2"
+    found = read(tmp_path, name, content).pixels[:]
+    assert read_size(tmp_path / name) == found.shape[:2] == shape
+    assert np.abs(found.astype(int) - wanted).max() <= 2
+
+
+def test_gray_and_alpha_in_jpeg_2000(tmp_path: Path) -> None:
+    """Gray with alpha is read, in eight bits; in more it is named."""
+    gray = with_alpha(PIXELS)[:, :, [0, 3]]
+    picture = read(tmp_path, "a.jp2", jpeg_2000(gray))
+    assert np.array_equal(picture.pixels, gray[:, :, :1].repeat(3, 2))
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha, gray[:, :, 1])
+    refused(tmp_path, "a.jp2", jpeg_2000(deep(gray)), "gray and alpha in more than 8 bits", "export it in gray or RGB")
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_signed_jpeg_2000(tmp_path: Path, dtype: type) -> None:
+    """Samples that may be negative, as in medicine, are named."""
+    refused(tmp_path, "a.jp2", jpeg_2000(PIXELS[:, :, 0].astype(dtype)), "signed samples", "export it in gray or RGB")
 
 
 # ----------------------------------------------------------------------------------------------------------- Photoshop
@@ -332,6 +540,14 @@ def test_gray_and_indexed_psd(tmp_path: Path) -> None:
     palette = [*range(256), *range(255, -1, -1), *[7] * 256]
     found = read(tmp_path, "a.psd", psd(gray, mode=2, palette=palette)).pixels
     assert np.array_equal(found, np.dstack([gray[0], 255 - gray[0], np.full_like(gray[0], 7)]))
+
+
+def test_an_indexed_psd_of_grays_keeps_its_profile(tmp_path: Path) -> None:
+    """A palette that is all gray is still one of RGB, as its profile says."""
+    content = psd(PIXELS[None, :, :, 0], mode=2, palette=[*range(256)] * 3, resources={1039: P3})
+    picture = read(tmp_path, "a.psd", content)
+    assert (picture.icc, picture.notices) == (P3, ())
+    assert np.array_equal(picture.pixels, PIXELS[:, :, :1].repeat(3, 2))
 
 
 def test_cmyk_psd(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pictures import deep, photograph, save
 from PIL import Image
 
 from muralist.pipeline.errors import PictureError
-from muralist.pipeline.pictures.masks import Mask, mask_file, read_mask
+from muralist.pipeline.pictures.formats import INPUT_FORMATS
+from muralist.pipeline.pictures.masks import _LOSSY, Mask, mask_file, read_mask
 
 RAMP = np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1))
 LABELS = np.zeros((40, 50, 3), np.uint8)
@@ -52,6 +53,41 @@ def test_a_color_is_a_mask(folder, color, wanted):
     mask = read_mask(f"{folder}/labels.png#{color.upper()}", 10**6)
     np.testing.assert_array_equal(mask.values, wanted * np.uint8(255))
     assert (mask.path, mask.color) == (folder / "labels.png", color)
+
+
+IDS = np.repeat(np.arange(4, dtype=np.uint8), [10, 1, 20, 19])[None].repeat(40, 0)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("label", range(4))
+def test_class_ids_are_told_apart(tmp_path, label, bits):
+    """In a gray picture of class ids, a label is not taken for its neighbors, of which it differs by a step."""
+    save(tmp_path / "ids.png", IDS if bits == 8 else np.dstack([IDS.astype(np.uint16) * 257] * 3))
+    mask = read_mask(f"{tmp_path}/ids.png#{bytes([label] * 3).hex()}", 10**6)
+    np.testing.assert_array_equal(shares(mask), label == IDS)
+
+
+def test_lossy_kinds_are_known():
+    """What moves colors is called as in the table of formats."""
+    assert {kind.name for kind in INPUT_FORMATS}.issuperset(_LOSSY)
+
+
+def test_ids_as_a_gray_mask(tmp_path):
+    """Class ids without a label are as good as black, and a label is proposed."""
+    save(tmp_path / "ids.png", IDS)
+    with pytest.raises(PictureError, match=r"black everywhere.*such as ids\.png#020202"):
+        read_mask(f"{tmp_path}/ids.png", 10**6)
+
+
+def test_transparent_colors_are_not_proposed(tmp_path):
+    """A color that only transparent pixels have does not occur, and none does where all is transparent."""
+    alpha = np.where(LABELS[:, :, 0] > 0, 0, 255).astype(np.uint8)
+    save(tmp_path / "cut.png", np.dstack([LABELS, alpha]))
+    with pytest.raises(PictureError, match=r"no pixel of the picture has this color.* such as #000000 #004000$"):
+        read_mask(f"{tmp_path}/cut.png#ff0080", 10**6)
+    save(tmp_path / "clear.png", np.dstack([LABELS, alpha * 0]))
+    with pytest.raises(PictureError, match="transparent everywhere"):
+        read_mask(f"{tmp_path}/clear.png#ff0080", 10**6)
 
 
 def test_colors_of_one_picture_are_told_apart(folder):

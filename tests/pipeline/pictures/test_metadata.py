@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-from muralist.pipeline.pictures.exif import without_gps
+from muralist.pipeline.pictures.exif import rights_of, without_gps, without_thumbnail
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import write_picture
 
@@ -232,6 +232,75 @@ def test_directories_without_end_are_dropped() -> None:
     assert without_gps(b"MM\0*" + struct.pack(">I", 8) + chain + bytes(6)) is None
     circle = struct.pack(">HI", 0, 8)
     assert without_gps(b"MM\0*" + struct.pack(">I", 8) + circle) is not None
+
+
+XMP_IN_EXIF = b'<rdf:Description exif:GPSLatitude="48,51.5N" photoshop:City="Paris-TRACE"/>'
+
+
+@pytest.mark.parametrize("tag", [ExifTags.Base.XMLPacket, ExifTags.Base.IPTCNAA, ExifTags.Base.ImageResources])
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp"])
+def test_places_in_other_blocks_within(tmp_path: Path, tag: int, extension: str) -> None:
+    """XMP, IPTC and Photoshop's resources within EXIF go with the position, and all else stays."""
+    exif = camera_exif(position=False)
+    exif[tag] = XMP_IN_EXIF
+    stripped = without_gps(exif.tobytes())
+    assert stripped is not None
+    assert len(stripped) == len(exif.tobytes())
+    write_picture(tmp_path / f"a{extension}", np.asarray(PICTURE), exif=stripped)
+    for content in (stripped, (tmp_path / f"a{extension}").read_bytes()):
+        assert b"TRACE" not in content
+        assert b"Box Brownie" in content
+
+
+NOTE = struct.pack("<HHHI4sI", 1, 0x6D, 7, 4, b"ROM\0", 0)
+
+
+@pytest.mark.parametrize(
+    ("note", "without_place", "without_preview"),
+    [
+        (b"Panasonic\0\0\0" + NOTE, False, True),
+        (b"LEICA\0\0\0" + NOTE, False, True),
+        (b"QVC\0\0\0" + NOTE + b"\xff\xd8\xff\xe0" + bytes(99), True, False),
+        (b"Acme\0\0\0" + NOTE, True, True),
+    ],
+    ids=["Panasonic", "Leica", "preview", "other"],
+)
+def test_notes_of_the_maker(note: bytes, without_place: bool, without_preview: bool) -> None:
+    """One that may name the place goes with the position, one that holds a preview always, others stay."""
+    exif = camera_exif()
+    exif.get_ifd(EXIF)[ExifTags.Base.MakerNote] = note
+    block = exif.tobytes()
+    stripped = without_gps(block)
+    assert stripped is not None
+    for kept, found in ((without_place, stripped), (without_preview, without_thumbnail(block))):
+        assert len(found) == len(block)
+        assert (note in found) == kept
+        assert (NOTE in found) == kept
+        assert (loaded(found).get_ifd(EXIF).get(ExifTags.Base.MakerNote) == note) == kept
+        assert loaded(found).get_ifd(EXIF)[ExifTags.Base.LensModel] == "Meniscus 100 mm"
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp"])
+def test_how_the_photographs_pixels_were_stored(tmp_path: Path, extension: str) -> None:
+    """Size, strips and the like, as in the EXIF of a scanner, are not the painting's."""
+    exif = camera_exif()
+    layout = {256: 4000, 257: 3000, 258: (8, 8, 8), 259: 1, 262: 2, 273: (8, 16), 277: 3, 278: 99, 279: (8, 8), 284: 1}
+    for tag, value in layout.items():
+        exif[tag] = value
+    write_picture(tmp_path / f"a{extension}", np.asarray(PICTURE), exif=exif.tobytes())
+    with Image.open(tmp_path / f"a{extension}") as image:
+        assert not layout.items() & dict(image.getexif()).items()
+        assert image.getexif()[MODEL] == "Box Brownie"
+
+
+@pytest.mark.parametrize("text", ["© Jürgen Groß", "© 写真家"])
+def test_names_of_any_letters(tmp_path: Path, text: str) -> None:
+    """Artist and copyright alone are the bytes that the photograph has."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = exif[ExifTags.Base.Copyright] = text.encode()
+    rights = rights_of(exif.tobytes())
+    assert rights is not None
+    assert {text.encode("latin-1") for text in loaded(rights).values()} == {text.encode()}
 
 
 @settings(max_examples=300, deadline=None)

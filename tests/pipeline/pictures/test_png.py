@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pyvips
 from handmade import chunk, gray_profile, png, profile_chunk
 from PIL import ExifTags, Image, ImageCms
 from snapshots import MODEL, camera_exif, exif_of, photograph
 
+from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.images import Picture
 from muralist.pipeline.pictures.reading import read_picture, read_size
 from muralist.pipeline.pictures.writing import write_picture
@@ -85,6 +87,29 @@ def test_orientation_in_xmp_elsewhere(tmp_path: Path, extension: str) -> None:
     Image.fromarray(PIXELS).save(tmp_path / f"a{extension}", **options)
     assert read_picture(tmp_path / f"a{extension}").pixels.shape == UPRIGHT.shape
     assert read_size(tmp_path / f"a{extension}") == UPRIGHT.shape[:2]
+
+
+def coded(primaries: int, transfer: int) -> bytes:
+    """The chunk that states colors by numbers."""
+    return chunk(b"cICP", bytes([primaries, transfer, 0, 1]))
+
+
+def test_display_p3_by_numbers(tmp_path: Path) -> None:
+    """Colors that are stated by numbers count as those of a profile; those of sRGB change nothing."""
+    p3 = bytes(pyvips.Image.profile_load("p3"))
+    found, wanted = read(tmp_path, png(PIXELS, coded(12, 13))), read(tmp_path, png(PIXELS, profile_chunk(p3)))
+    assert found.icc == p3
+    assert np.array_equal(found.pixels, wanted.pixels)
+    assert np.array_equal(read(tmp_path, png(PIXELS, coded(1, 13))).pixels, PIXELS)
+    assert np.array_equal(read(tmp_path, png(PIXELS, chunk(b"cICP", b"\x0c"))).pixels, PIXELS)
+    assert np.array_equal(read(tmp_path, png(PIXELS, after=coded(12, 13))).pixels, PIXELS)
+
+
+@pytest.mark.parametrize(("numbers", "name"), [((9, 16), "PQ"), ((9, 18), "HLG"), ((9, 1), "primaries number 9")])
+def test_colors_by_numbers_that_are_refused(tmp_path: Path, numbers: tuple[int, int], name: str) -> None:
+    """HDR and unusual primaries are named, as in HEIC."""
+    with pytest.raises(PictureError, match=name):
+        read(tmp_path, png(PIXELS, coded(*numbers)))
 
 
 def test_exif_comes_before_xmp(tmp_path: Path) -> None:

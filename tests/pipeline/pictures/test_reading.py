@@ -148,11 +148,25 @@ def test_a_broken_profile_reads_as_none(tmp_path: Path) -> None:
 WITHOUT_CURVES = handmade_profile({b"wtpt": b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)}, b"RGB ")
 
 
+def rgb_profile(curve: list[int], red: int, green: int, blue: int) -> bytes:
+    """A profile of this curve, 16 bits, and shares of red, green and blue in white, in percent of sRGB's."""
+    primaries = {b"r": (0.4361, 0.2225, 0.0139), b"g": (0.3851, 0.7169, 0.0971), b"b": (0.1431, 0.0606, 0.7139)}
+    tags = {b"wtpt": b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)}
+    for (name, xyz), share in zip(primaries.items(), (red, green, blue), strict=True):
+        numbers = [round(655.36 * share * number) for number in xyz]
+        tags[name + b"XYZ"] = b"XYZ " + bytes(4) + struct.pack(">3i", *numbers)
+        tags[name + b"TRC"] = b"curv" + bytes(4) + struct.pack(f">I{len(curve)}H", len(curve), *curve)
+    return handmade_profile(tags, b"RGB ")
+
+
 @pytest.mark.parametrize("extension", EXTENSIONS)
 @pytest.mark.parametrize(
     "icc",
-    [WITHOUT_CURVES, profile("p3")[:300], b"junk" * 50, profile("cmyk"), gray_profile(1.8)],
-    ids=["no curves", "cut short", "junk", "CMYK", "gray"],
+    [
+        *(WITHOUT_CURVES, profile("p3")[:300], b"junk" * 50, profile("cmyk"), gray_profile(1.8)),
+        *(rgb_profile([65535, 0], 100, 100, 100), rgb_profile([0, 65535], 100, 100, 0)),
+    ],
+    ids=["no curves", "cut short", "junk", "CMYK", "gray", "negative", "yellow white"],
 )
 def test_a_profile_that_cannot_be_applied(tmp_path: Path, extension: str, icc: bytes) -> None:
     """Numbers with a profile that opens or not, but leads nowhere, are taken as sRGB, and that is said."""
@@ -173,10 +187,10 @@ def test_a_press_profile_that_cannot_be_applied(tmp_path: Path) -> None:
     assert np.array_equal(picture.pixels, read_picture(saved(tmp_path / "b.tif", ink)).pixels)
 
 
-@pytest.mark.parametrize("name", ["srgb", "p3"])
-def test_a_good_profile_is_no_news(tmp_path: Path, name: str) -> None:
-    """Where the profile is applied nothing is said."""
-    path = saved(tmp_path / "a.png", Image.fromarray(photograph()), icc_profile=profile(name))
+@pytest.mark.parametrize("icc", [profile("srgb"), profile("p3"), rgb_profile([0, 65535], 90, 100, 80)])
+def test_a_good_profile_is_no_news(tmp_path: Path, icc: bytes) -> None:
+    """Where the profile is applied nothing is said, also if it gives white a tint."""
+    path = saved(tmp_path / "a.png", Image.fromarray(photograph()), icc_profile=icc)
     assert read_picture(path).notices == ()
 
 

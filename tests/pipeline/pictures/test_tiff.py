@@ -18,10 +18,12 @@ from snapshots import photograph, profile
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.exif import text_tags
 from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.profiles import adobe_rgb
 from muralist.pipeline.pictures.reading import read_picture, read_size
 
 PIXELS = photograph()
 DEEP = PIXELS.astype(np.uint16) * 257
+ADOBE = adobe_rgb()
 NOISE = np.random.default_rng(0).integers(0, 256, (96, 80, 3), dtype=np.uint8)
 
 
@@ -39,6 +41,18 @@ def incompatibility(folder: Path, content: bytes) -> str:
     assert "\n" not in message
     assert message.startswith(str(folder / "a.tif"))
     return message
+
+
+def test_a_palette_of_grays_keeps_its_profile(tmp_path: Path) -> None:
+    """Where all colors of a palette are gray, its profile is applied as to any other palette."""
+    image = Image.fromarray(PIXELS[:, :, 0], "P")
+    image.putpalette([level for number in range(256) for level in (number,) * 3])
+    image.save(tmp_path / "a.tif", icc_profile=ADOBE)
+    Image.fromarray(PIXELS[:, :, 0]).convert("RGB").save(tmp_path / "b.tif", icc_profile=ADOBE)
+    found, wanted = read_picture(tmp_path / "a.tif"), read_picture(tmp_path / "b.tif")
+    assert (found.icc, found.notices) == (ADOBE, ())
+    assert np.array_equal(found.pixels, wanted.pixels)
+    assert not np.array_equal(found.pixels[:, :, 0], PIXELS[:, :, 0])
 
 
 # ------------------------------------------------------------------------------------------------------- sloppy tags
@@ -193,6 +207,19 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, compression: str) -> None:
     data = tiff(NOISE, tags=found, data=b"").ljust(front, b"\0") + b"".join(strips)
     assert read(tmp_path, data).pixels.shape == NOISE.shape
     assert "damaged" in incompatibility(tmp_path, data[:-100])
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("tag", [258, 259, 262, 274, 277, 330])
+def test_numbers_that_are_none(tmp_path: Path, tag: int, number: float) -> None:
+    """A tag that holds no finite number is read as 0: the file is read, or refused with its name."""
+    value = struct.unpack("<I", struct.pack("<f", number))[0]
+    content = tiff(PIXELS, tags={tag: (LONG, [value])})
+    content = content.replace(struct.pack("<HHI", tag, LONG, 1), struct.pack("<HHI", tag, 11, 1))
+    if tag in (274, 330):
+        assert np.array_equal(read(tmp_path, content).pixels, PIXELS)
+    else:
+        incompatibility(tmp_path, content)
 
 
 @pytest.mark.parametrize("content", [b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\0\xff", b"II+\0\x08\0\0\0"])
@@ -436,6 +463,7 @@ def packed(bits: int, samples: int = 1) -> bytes:
         (tiff(PIXELS, 2, {258: (SHORT, [5, 6, 5])}, data=packed(16)), "5 and 6 bits per sample"),
         (tiff(PIXELS, 2, {258: (SHORT, [4, 4, 4])}, data=packed(12)), "4 bits per sample"),
         (tiff(PIXELS, 2, {259: (SHORT, [34925])}), "LZMA compression"),
+        (tiff(PIXELS, 2, {259: (SHORT, [5])}, data=b"\0\1" + bytes(99)), "old-style LZW compression"),
         (tiff(PIXELS, 6, {259: (SHORT, [6])}), "old-style JPEG compression"),
         (tiff(PIXELS, 2, {259: (SHORT, [50002])}), "JPEGXL compression"),
         (tiff(PIXELS, 2, {259: (SHORT, [12345])}), "number 12345 compression"),
