@@ -38,11 +38,9 @@ def _is_sound(file: BinaryIO, items: Box) -> bool:
     reached = start = items.start + _OF_FULL_BOX + counted
     for box in boxes(file, start, items.stop):
         held, reached = content(file, box), box.stop
-        is_wide, is_new = (
-            held[:1] > b"\2",
-            held[:1] > b"\1",
-        )  # by the version: a longer number, and a kind before the name
-        kind, texts = held[8 + 2 * is_wide :][: 4 * is_new], held[8 + 2 * is_wide + 4 * is_new :]
+        version = held[0] if held else 0
+        at = 10 if version > 2 else 8  # behind the item's number
+        kind, texts = (held[at : at + 4], held[at + 4 :]) if version > 1 else (b"", held[at:])
         if not (kind + b"".join(texts.split(b"\0")[1:])).isascii():  # behind a name of any letters
             return False
     return reached == items.stop
