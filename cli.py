@@ -121,7 +121,7 @@ def batch(
     raise click.exceptions.Exit(found.exit_code)
 
 
-@also_taking(render_options)
+@also_taking(render_options, wanted=("report", "loss_plot"))
 @main.command(cls=Command)
 @picture_options
 def plan(preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_json: bool, **how: Any) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial, update_wrapper
 from importlib.metadata import version
 from pathlib import Path
@@ -115,14 +115,16 @@ def options(*each: Callable[[T], T]) -> Callable[[T], T]:
 option = partial(click.option, cls=Option)
 
 
-def also_taking(decorate: Callable[[click.Command], object]) -> Callable[[click.Command], click.Command]:
-    """Have a command take options of another one, too: hidden, and their values are left out."""
+def also_taking(
+    decorate: Callable[[click.Command], object], wanted: Collection[str]
+) -> Callable[[click.Command], click.Command]:
+    """Have a command take options of another one, too: hidden, and it gets the values of some."""
 
     def with_more(command: click.Command) -> click.Command:
         own = len(command.params)
         decorate(command)
         for each in command.params[own:]:
-            each.expose_value = False
+            each.expose_value = each.name in wanted
             each.hidden = True  # type: ignore[attr-defined]
         return command
 

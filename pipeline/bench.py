@@ -16,7 +16,7 @@ from .presets import load_settings
 from .progress import watched
 from .settings import Settings
 from .speeds import USUAL_SIDE, Speed, conditions, today, usual_speeds
-from .words import counted, gib
+from .words import counted, memory_size
 from .workers.bench_workers import CallAll, bench_workers
 from .workers.local import WorkerLayout, local_shape
 from .workers.machine import cpu_name, has_metal
@@ -168,8 +168,8 @@ def _check_room(settings: Settings, shape: WorkerLayout) -> None:
     free = psutil.virtual_memory().available
     if needed > free:
         raise SettingsError(
-            f"a tile of {settings.tile} x {settings.tile} px takes more than {gib(needed)} of memory with "
-            f"network {settings.network} ({counted(shape.workers, 'worker')}), but {gib(free)} are free; "
+            f"a tile of {settings.tile} x {settings.tile} px takes more than {memory_size(needed)} of memory with "
+            f"network {settings.network} ({counted(shape.workers, 'worker')}), but {memory_size(free)} are free; "
             "use a smaller --tile or fewer --workers"
         )
 

@@ -15,7 +15,8 @@ from .presets import load_settings
 from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
 from .space import FLOAT, check_memory, disk_bytes, driver_bytes, gpu_room, held_bytes, largest_tile, worker_bytes
-from .words import counted, gib
+from .viewer.report import check_report
+from .words import counted, memory_size
 from .workers.local import local_shape
 
 
@@ -27,12 +28,14 @@ def plan(
     settings: Settings | None = None,
     *,
     overwrite: bool = False,
+    report: bool = False,
+    loss_plot: str | Path | None = None,
 ) -> dict[str, Any]:
     """Estimate the time, memory and disk space of `render` with the same arguments, without painting.
 
     Parameters
     ----------
-    photo, style, output, settings, overwrite
+    photo, style, output, settings, overwrite, report, loss_plot
         As of `muralist.render`.
 
     Returns
@@ -45,10 +48,17 @@ def plan(
     MuralistError
         For whatever `render` would refuse before it paints.
     """
-    styles = as_paths(style)
+    if report:
+        check_report(Path(output), overwrite=overwrite)
     with TemporaryDirectory() as folder:
         plan = plan_render(
-            Path(photo), styles, Path(output), settings or load_settings(), overwrite=overwrite, local_dir=Path(folder)
+            Path(photo),
+            as_paths(style),
+            Path(output),
+            settings or load_settings(),
+            overwrite=overwrite,
+            loss_plot=None if loss_plot is None else Path(loss_plot),
+            local_dir=Path(folder),
         )
         return {**estimate(plan), "notices": list(plan.notices)}
 
@@ -128,7 +138,7 @@ def table(found: dict[str, Any]) -> str:
     measured = f"measured on {found['measured_on']}" if found["measured_on"] else "measured"
     if found["busy"] is not None:
         measured += f" while other programs took {found['busy']:.0%} of the processors; not cached"
-    driver, worker, disk = (gib(found[f"{name}_bytes"]) for name in ("driver", "worker", "disk"))
+    driver, worker, disk = (memory_size(found[f"{name}_bytes"]) for name in ("driver", "worker", "disk"))
     return "\n".join(
         [
             *lines,
@@ -149,6 +159,6 @@ def _gpu_lines(room: dict[str, int] | None) -> list[str]:
     if room is None:
         return []
     return [
-        f"GPU       about {gib(room['bytes'])} for each of {counted(room['workers'], 'worker')}; "
-        f"{gib(room['free_bytes'])} are free, enough for --tile {room['tile']}"
+        f"GPU       about {memory_size(room['bytes'])} for each of {counted(room['workers'], 'worker')}; "
+        f"{memory_size(room['free_bytes'])} are free, enough for --tile {room['tile']}"
     ]

@@ -31,6 +31,15 @@ def check_place(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{path}: exists already; use --overwrite to replace it, or another name", path=path)
 
 
+def file_at(path: Path) -> object:
+    """Tell a file from all others, whatever its name: there are links, and systems for which `a.jpg` is `A.JPG`."""
+    try:
+        facts = os.stat(path)
+    except OSError:  # there is none yet
+        return os.path.realpath(path)
+    return facts.st_dev, facts.st_ino
+
+
 def is_own(facts: os.stat_result, folder: Path) -> bool:
     """Say whether something in a folder belongs to us, by its facts.
 

@@ -77,8 +77,8 @@ class RenderDriver:
         if self.state.device and now != before:
             raise DeviceError(
                 f"this painting was begun on {' in '.join(before)}, but the workers now compute on "
-                f"{' in '.join(now)}; resume it with --device {before[0].partition(':')[0]} --precision {before[1]}, "
-                "or start over with --restart"
+                f"{' in '.join(now)}; resume it with --device {before[0]} --precision {before[1]}, or "
+                "start over with --restart"
             )
         self.state.device, self.state.precision = now
 

@@ -3,14 +3,13 @@
 Panels are the poster's own numbers, so put together again they are the poster.
 """
 
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from .errors import OutputError, SettingsError
 from .lengths import MAX_DPI, mm_of
-from .output_files import check_place, writing
+from .output_files import check_place, file_at, writing
 from .panel_pages import write_pages
 from .panel_plan import plan_panels
 from .pictures.reading import read_stored
@@ -80,7 +79,7 @@ def cut_panels(
         plan = plan_panels(height, width, density, overlap, sheet=sheet, roll=roll)
         files = [output] if sheet else [_numbered(output, number, plan.count) for number in range(1, plan.count + 1)]
         for path in files:
-            if os.path.realpath(path) == os.path.realpath(poster):
+            if file_at(path) == file_at(poster):
                 raise OutputError(f"{path}: this is the poster itself; name another output", path=path)
             check_place(path, overwrite=overwrite)
         if sheet:

@@ -192,14 +192,21 @@ def _check_harmless(layers: Iterable[_Layer]) -> None:
 def _check_network(settings: Settings, preset: str, layers: Iterable[_Layer]) -> None:
     """Refuse another network than a preset's where that does not have the layers that are measured."""
     own = _merged(layers, {}).get("network", _Entry(settings.network)).value
-    if settings.network != own and settings.network in ARCHITECTURES:
-        try:
-            ARCHITECTURES[settings.network].check_layers(settings.layers)
-        except UnknownLayerError as error:
-            raise SettingsError(
-                f"preset {preset} is for network {own}, got {settings.network}, which has no layer {error.layer}; "
-                "leave --network out, or set style_layers and content_layers as well"
-            ) from error
+    if settings.network != own and {settings.network, own} <= ARCHITECTURES.keys():
+        for layer in settings.layers:
+            if not _has(settings.network, layer) and _has(str(own), layer):
+                raise SettingsError(
+                    f"preset {preset} is for network {own}, got {settings.network}, which has no layer {layer}; leave "
+                    "--network out, or set style_layers and content_layers as well"
+                )
+
+
+def _has(network: str, layer: str) -> bool:
+    try:
+        ARCHITECTURES[network].check_layers((layer,))
+    except UnknownLayerError:
+        return False
+    return True
 
 
 def _check_exclusive(layers: Iterable[_Layer]) -> None:

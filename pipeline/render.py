@@ -34,7 +34,7 @@ from .prepare_level import LevelInputs, StyleSource
 from .presets import load_settings
 from .progress import Bars, Progress
 from .records.journal import Journal
-from .records.losses import write_plot
+from .records.losses import check_plot, write_plot
 from .records.run_state import RunState
 from .records.sidecar import Sidecar, describe, write_sidecar
 from .records.snapshots import Snapshot, snapshot_path
@@ -48,7 +48,7 @@ from .styles import Style
 from .viewer.live import Board
 from .viewer.report import add_report, check_report
 from .viewer.server import LOCAL, open_live, shown_live
-from .words import gib
+from .words import memory_size
 from .workers.cluster import Cluster, open_cluster
 from .workers.local import check_main
 from .workers.machine import peak_rss
@@ -175,7 +175,10 @@ def render(
     if os.path.exists(output) and not keep_run:  # also where the name is too long to be one
         clean_stale(output, resolved.scratch, restart=restart)
     begun = RunFolder.of(output, resolved.scratch).is_resumable(restart=restart)
-    check_output(output, overwrite=overwrite or (begun and not restart))
+    replaces = overwrite or (begun and not restart)  # what an interrupted run wrote at its end is its own
+    check_output(output, overwrite=replaces)
+    if plot is not None:
+        check_plot(plot, overwrite=replaces)
     if report:
         check_report(output, overwrite=overwrite or begun)
     with open_run(output, resolved.scratch, restart=restart, keep=keep_run) as folder:
@@ -184,7 +187,8 @@ def render(
             styles,
             output,
             resolved,
-            overwrite=overwrite or begun,  # started over, too: what that run wrote on the way is its own
+            overwrite=overwrite or folder.resumed,
+            restarted=begun and restart,
             loss_plot=plot,
             local_dir=folder.local_dir,
         )
@@ -326,8 +330,8 @@ def _check_room(plan: RenderPlan, folder: RunFolder) -> None:
     free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(plan)
     if needed > free:
         raise OutputError(
-            f"{folder.base.local.parent}: painting needs {gib(needed)} there temporarily, but "
-            f"{gib(free)} are free; free some space, or name another folder with --scratch"
+            f"{folder.base.local.parent}: painting needs {memory_size(needed)} there temporarily, but "
+            f"{memory_size(free)} are free; free some space, or name another folder with --scratch"
         )
 
 

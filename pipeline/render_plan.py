@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .initialization import init_file, read_init, stretch_notice
 from .lengths import DEFAULT_DPI
 from .levels import Level, plan_levels
 from .notices import lost_transparency, unused, without_effect
-from .output_files import check_place
+from .output_files import check_place, file_at
 from .pictures.encoding import MOST_JPEG_SIDE, OUTPUT_EXTENSIONS
 from .pictures.images import Picture, crop_to_aspect, with_surroundings
 from .pictures.pages import fingerprint, place_of
@@ -104,6 +104,7 @@ def plan_render(
     settings: Settings,
     *,
     overwrite: bool = False,
+    restarted: bool = False,
     loss_plot: Path | None = None,
     local_dir: Path | None = None,
 ) -> RenderPlan:
@@ -117,6 +118,8 @@ def plan_render(
         One style, or several; a folder of pictures is one style.
     overwrite : bool
         Whether an existing output may be replaced, and snapshots and a loss plot.
+    restarted : bool
+        Whether an interrupted run of this output was given up: its snapshots may be replaced.
     loss_plot : Path, optional
         Where to plot the losses.
     local_dir : Path, optional
@@ -161,7 +164,8 @@ def plan_render(
     styles, style_hashes = _read_all_styles(inputs, photograph, longest, regions, settings, network)
     levels = _plan_levels(target, styles, settings, network)
     extras = _extras(output, settings, levels, loss_plot, regions)
-    _check_extras(extras, [*inputs.paths, output, sidecar_path(output)], overwrite)
+    given_up = snapshot_paths(output, levels) if restarted else ()
+    _check_extras(extras, [*inputs.paths, output, sidecar_path(output)], overwrite, given_up)
     weights = find_weights(network, settings.weights)
     notices = [
         *unused(settings, inputs.styles, regions),
@@ -342,31 +346,22 @@ def _check_lengths(styles: Sequence[Style], settings: Settings) -> None:
 
 def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:
     """Refuse to write over what the user did not mean to lose."""
-    record, read = sidecar_path(output), {_file_at(place_of(path).file) for path in inputs}
+    record, read = sidecar_path(output), {file_at(place_of(path).file) for path in inputs}
     for path in (output, record):
-        if _file_at(path) in read:
+        if file_at(path) in read:
             raise OutputError(f"{path}: this is an input file; name another output", path=output)
     if os.path.lexists(record) and not overwrite:
         raise OutputError(f"{record}: exists already; use --overwrite to replace it, or another name", path=record)
 
 
-def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: bool) -> None:
+def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: bool, given_up: Collection[Path]) -> None:
     """Refuse snapshots and a loss plot that cannot be written, or would meet each other or other files."""
-    taken = {_file_at(place_of(path).file) for path in others}
+    taken = {file_at(place_of(path).file) for path in others}
     for path in extras:
-        if _file_at(path) in taken:
+        if file_at(path) in taken:
             raise OutputError(f"{path}: this file is also an input or another output; name another", path=path)
-        check_place(path, overwrite=overwrite)
-        taken.add(_file_at(path))
-
-
-def _file_at(path: Path) -> object:
-    """Tell a file from all others, whatever its name: there are links, and systems for which `a.jpg` is `A.JPG`."""
-    try:
-        facts = os.stat(path)
-    except OSError:  # there is none yet
-        return os.path.realpath(path)
-    return facts.st_dev, facts.st_ino
+        check_place(path, overwrite=overwrite or path in given_up)
+        taken.add(file_at(path))
 
 
 def sidecar_path(output: Path) -> Path:

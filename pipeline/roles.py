@@ -138,6 +138,7 @@ class WithRoles(BaseModel):
         return name if is_others else cls.old_names().get(name, name)
 
     @classmethod
+    @cache
     def flags(cls) -> dict[str, str]:
         """Give the flag of every setting that has one, such as ``--size``, and of a switch ``--gps/--no-gps``."""
         found = {}

@@ -12,7 +12,7 @@ from .levels import STYLE_TILE_PX, Level
 from .pictures.array_file import ArrayFile
 from .render_plan import RenderPlan
 from .settings import Settings
-from .words import counted, gib
+from .words import counted, memory_size
 from .workers.local import WorkerLayout, local_shape
 from .workers.machine import budget, gpu_memory
 
@@ -142,9 +142,10 @@ def check_memory(plan: RenderPlan) -> None:
     some = f"{counted(fitting, 'pair')} would fit: use --set lbfgs_history={fitting},"
     smaller = "a smaller --tile" if settings.tile_grid is None else "a finer tile_grid"
     raise SettingsError(
-        f"L-BFGS with a history of {counted(settings.lbfgs_history, 'pair')} needs {gib(workers * needed)} of memory "
-        f"({counted(workers, 'worker')}, {gib(history)} each for the history), but {gib(available)} "
-        f"can be used; {some if fitting > 0 else 'not one pair would fit: use'} {smaller} or fewer --workers"
+        f"L-BFGS with a history of {counted(settings.lbfgs_history, 'pair')} needs {memory_size(workers * needed)} of "
+        f"memory ({counted(workers, 'worker')}, {memory_size(history)} each for the history), but "
+        f"{memory_size(available)} can be used; {some if fitting > 0 else 'not one pair would fit: use'} {smaller} or "
+        "fewer --workers"
     )
 
 

@@ -25,20 +25,20 @@ def spent(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def gib(size: float) -> str:
+def memory_size(size: float) -> str:
     """Spell a number of bytes, in a smaller unit where GiB would show next to nothing.
 
-    >>> gib(1.5 * 2**30), gib(3 * 2**20), gib(10_000)
+    >>> memory_size(1.5 * 2**30), memory_size(3 * 2**20), memory_size(10_000)
     ('1.5 GiB', '3.0 MiB', '9.8 KiB')
     """
     power, unit = next((each for each in ((30, "GiB"), (20, "MiB")) if size >= 2 ** each[0] / 10), (10, "KiB"))
     return f"{size / 2**power:.1f} {unit}"
 
 
-def mb(size: float) -> str:
+def file_size(size: float) -> str:
     """Spell the size of a file as `max_file` is written.
 
-    >>> mb(128_000_000), mb(1024)
+    >>> file_size(128_000_000), file_size(1024)
     ('128.0 MB', '1.0 KB')
     """
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} KB"

@@ -6,6 +6,7 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
+from pictures import painting, photograph, save
 
 from muralist.cli import main
 from muralist.model.architecture import ARCHITECTURES
@@ -69,7 +70,7 @@ def test_render_and_batch_paint_alike():
 
 
 def test_plan_takes_what_render_takes():
-    """Options that only concern painting are taken, not shown, and without effect."""
+    """Options that only concern painting are taken, but not shown."""
     hidden = {option.opts[0] for option in main.commands["plan"].params if getattr(option, "hidden", False)}
     for option in (
         "--report",
@@ -83,6 +84,16 @@ def test_plan_takes_what_render_takes():
     ):
         assert option in hidden
         assert option not in shown("plan", "--help-all")
+
+
+@pytest.mark.parametrize("words", [["--loss-plot", "losses.xyz"], ["--report"]])
+def test_plan_refuses_what_render_refuses(tmp_path, words):
+    """A file that cannot be written beside the painting is told before a night is planned."""
+    content, style = save(tmp_path / "photo.png", photograph()), save(tmp_path / "style.png", painting())
+    line = [str(content), "-s", str(style), "-o", str(tmp_path / "out.pdf"), "--size", "64", *words]
+    refusals = [CliRunner().invoke(main, [command, *line]) for command in ("plan", "render")]
+    assert [refusal.exit_code for refusal in refusals] == [1, 1]
+    assert refusals[0].stderr == refusals[1].stderr != ""
 
 
 @pytest.mark.parametrize("command", ["render", "plan"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from muralist.errors import MuralistError
 
 from ..errors import SettingsError
+from ..output_files import file_at
 from ..pictures.pages import place_of
 from ..records.snapshots import snapshot_of
 from ..region_specs import FACES
@@ -45,6 +46,7 @@ def check_collisions(
     settings = _settings(items, settings_of)
     read = {_real(path) for item in items for path in (item.content, *item.styles)}
     read |= {_real(path) for each in settings if each for path in files_named_in(each)} | {*map(_real, manifests)}
+    files_read = {file_at(Path(real)) for real in read}
     written = {_real(report): "the report"}
     for item, own in zip(items, settings, strict=True):
         _take(written, item.output, f"the painting of {_told(item)}")
@@ -56,7 +58,7 @@ def check_collisions(
         if own and own.protect == FACES:
             _take(written, faces_path(item.output), f"the mask of faces of {_told(item)}")
     for real, what in written.items():
-        if real in read or os.path.dirname(real) in read:  # a folder among the inputs is a style
+        if {real, os.path.dirname(real)} & read or file_at(Path(real)) in files_read:  # a folder among them is a style
             raise SettingsError(
                 f"{what} would overwrite {real}, which is an input or lies in a style folder; choose another output "
                 "folder or --name"

@@ -1,8 +1,9 @@
-"""What a batch's command says of all its pictures, checked once: what is wrong there would fail every one of them."""
+"""What a batch's command says of all pictures that have nothing else of their own, checked once: all would fail."""
 
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from ...model.weight_files import find_weights
 from ..initialization import init_file
@@ -14,9 +15,11 @@ from ..settings import Settings
 from ..styles import style_files, style_specs
 from .items import Item
 
+_FILES: Final = ("regions", "style_mask", "strength_map", "protect", "init", "profile")  # settings that name some
+
 
 def check_command(items: Sequence[Item], styles: Sequence[tuple[Path, ...]], settings: Settings) -> None:
-    """Refuse a command that no picture can be painted with. What a manifest says of a picture is looked at later.
+    """Refuse a command with which pictures cannot be painted. What a manifest says of a picture is looked at later.
 
     Parameters
     ----------
@@ -30,6 +33,9 @@ def check_command(items: Sequence[Item], styles: Sequence[tuple[Path, ...]], set
     MuralistError
         If a file that it names cannot be read, or its network, its styles and its settings do not suit each other.
     """
+    unused = [name for name in _FILES if all(name in item.overrides for item in items)]
+    settings = settings.model_copy(update={name: Settings.model_fields[name].default for name in unused})
+    styles = [style for style in styles if any(item.styles == style for item in items)]
     files = [file for style in style_files(_styles(styles, settings)) for file in style]
     files += [path for path in mask_files(settings).values() if "{" not in str(path)]  # templates: of each photograph
     for path in filter(None, [*files, init_file(settings)]):

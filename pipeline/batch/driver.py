@@ -138,7 +138,7 @@ class BatchDriver:
         self._weights: dict[tuple[str, str | None], WeightFile] = {}
         self._ended: dict[str, Result] = {}  # by key: what other pictures of the same key may be copied from
         self._duplicates: dict[str, list[Item]] = {}  # by key: pictures that wait for one under way
-        self._commands = {str(item.output): self.options.command(item) for item in self.items}
+        self._items = {str(item.output): item for item in self.items}
 
     def run(self) -> None:
         """Paint what is to be painted."""
@@ -245,9 +245,14 @@ class BatchDriver:
         begun = RunFolder.of(item.output, queued.settings.scratch).is_resumable(restart=restart)
         check_output(item.output, overwrite=options.overwrite or (begun and not restart))
         with open_run(item.output, queued.settings.scratch, restart=restart, keep=options.keep_run) as folder:
-            overwrite = options.overwrite or begun
             plan = plan_render(
-                item.content, item.styles, item.output, queued.settings, overwrite=overwrite, local_dir=folder.local_dir
+                item.content,
+                item.styles,
+                item.output,
+                queued.settings,
+                overwrite=options.overwrite or folder.resumed,
+                restarted=begun and restart,
+                local_dir=folder.local_dir,
             )
             journal, state = resume(plan, folder)
             name = item.output.name
@@ -308,7 +313,7 @@ class BatchDriver:
         self._tell(replace(own, status="copied", reason=None, seconds=0.0, attempts=0))
 
     def _tell(self, result: Result) -> None:
-        result = replace(result, command=self._commands[result.output])
+        result = replace(result, command=self.options.command(self._items[result.output]))
         self.report.add(result)
         self.bar.show(result)
         if self.board is not None:

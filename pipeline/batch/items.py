@@ -191,10 +191,10 @@ def _named(text: str, output: Path, raw_pairs: RawPairs) -> list[Entry]:
         found = _shots(_entries(_walk(path, output, _is_photograph), path, text), raw_pairs)
     elif os.path.isfile(place_of(path).file):
         found = read_manifest(path) if is_manifest(path) else [Entry(path, text)]
-    elif _MAGIC.search(text):
-        found = _shots(_glob(path, output, text, _is_photograph), raw_pairs)
     elif url_in(path):
         raise SettingsError(f"{text}: URLs are not read; download the pictures and give their folder")
+    elif _MAGIC.search(text):
+        found = _shots(_glob(path, output, text, _is_photograph), raw_pairs)
     else:
         raise SettingsError(f"{text}: there is no such file or folder; check the path")
     if not found:

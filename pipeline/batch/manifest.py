@@ -13,13 +13,13 @@ import csv
 import io
 import json
 import re
-import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, Final
 
 from ...model.errors import did_you_mean
+from ..complaints import short
 from ..errors import SettingsError
 from ..presets import parse_value
 from ..region_specs import FACES, parse_region
@@ -110,7 +110,7 @@ def _csv_records(text: str, name: str) -> Iterator[_Record]:
     _check_keys(header, place)
     repeated = {key for key in header if header.count(key) > 1}
     if repeated or "content" not in header:
-        got = f"{_short(repeated.pop())} twice" if repeated else f"the columns {_short(header)}"
+        got = f"{short(repeated.pop())} twice" if repeated else f"the columns {short(header)}"
         raise SettingsError(f"{place}: got {got}, wanted a header with the column 'content' and every column once")
     for place, cells in rows:
         if len(cells) != len(header):
@@ -148,7 +148,7 @@ def _json_records(text: str, name: str) -> Iterator[_Record]:
         except (ValueError, RecursionError) as error:
             raise SettingsError(f"{place}: cannot be read as JSON: {getattr(error, 'msg', error)}") from None
         if not isinstance(found, dict):
-            raise SettingsError(f"{place}: got {_short(found)}, wanted an object such as {{'content': 'photo.jpg'}}")
+            raise SettingsError(f"{place}: got {short(found)}, wanted an object such as {{'content': 'photo.jpg'}}")
         yield place, _flat(found, place)
 
 
@@ -164,7 +164,7 @@ def _flat(found: dict[str, Any], place: str) -> dict[str, Any]:
     """The keys of an object and, beside them, those under `settings`."""
     settings = found.pop("settings", {})
     if not isinstance(settings, dict):
-        raise SettingsError(f"{place}: settings: got {_short(settings)}, wanted an object of settings")
+        raise SettingsError(f"{place}: settings: got {short(settings)}, wanted an object of settings")
     for key in settings:
         if key in _OWN or key in found:
             raise SettingsError(f"{place}: settings: {key} does not belong there, or is given twice")
@@ -186,7 +186,7 @@ def _check_keys(keys: Iterable[str], place: str) -> None:
             raise SettingsError(f"{place}: {key} applies to the whole batch, wanted it on the command line")
         if key not in known and key not in Settings.old_names():
             meant = did_you_mean("content" if key.lower() in _PHOTOGRAPH else key, known)
-            problem = ", ".join(filter(None, [f"unknown key {_short(key)}", meant]))
+            problem = ", ".join(filter(None, [f"unknown key {short(key)}", meant]))
             raise SettingsError(f"{place}: {problem}")
 
 
@@ -208,9 +208,9 @@ def _entry(folder: Path, place: str, said: dict[str, Any]) -> Entry:
 def _name(value: object, place: str) -> str:
     """A text that can be the name of a file."""
     if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"{place}: got {_short(value)}, wanted a text")
+        raise SettingsError(f"{place}: got {short(value)}, wanted a text")
     if not can_name_file(value):
-        raise SettingsError(f"{place}: got {_short(value)}, wanted a file name")
+        raise SettingsError(f"{place}: got {short(value)}, wanted a file name")
     return value
 
 
@@ -222,7 +222,7 @@ def _mirrored(content: PurePath) -> PurePath:
 def _styles(folder: Path, value: object, place: str) -> tuple[Path, ...]:
     texts = value.split("|") if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts:
-        raise SettingsError(f"{place}: got {_short(value)}, wanted the path of a painting, or several")
+        raise SettingsError(f"{place}: got {short(value)}, wanted the path of a painting, or several")
     return tuple(folder / _name(text, place).strip() for text in texts)
 
 
@@ -266,7 +266,3 @@ def _from(folder: Path, masks: object) -> object:
 
 def _below(folder: Path, mask: str) -> str:
     return mask if "{" in mask or mask == FACES else str(folder / mask)
-
-
-def _short(value: object) -> str:
-    return reprlib.repr(value)

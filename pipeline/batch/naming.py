@@ -2,7 +2,6 @@
 
 import os
 import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -10,6 +9,7 @@ from string import Formatter
 from typing import Final
 
 from ...model.errors import choices
+from ..complaints import short
 from ..errors import SettingsError
 from ..pictures.encoding import OUTPUT_EXTENSIONS
 from ..setting_types import can_name_file
@@ -65,7 +65,7 @@ class Template:
         if not all(map(_is_name, filled.split("/"))):
             raise SettingsError(f"{self.place}: got {filled!r}, wanted a path below the output folder, without '..'")
         if not can_name_file(filled):
-            raise SettingsError(f"{self.place}: got {reprlib.repr(filled)}, wanted a file name")
+            raise SettingsError(f"{self.place}: got {short(filled)}, wanted a file name")
         if not writable(PurePath(filled).suffix):
             known = " ".join(OUTPUT_EXTENSIONS)
             raise SettingsError(f"{self.place}: got {filled!r}, wanted a name that ends in one of {known}")

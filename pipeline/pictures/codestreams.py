@@ -142,16 +142,20 @@ class _Bits:
     def size(self) -> tuple[int, int]:
         """Height and width."""
         is_small = self.take(1)
-        side = lambda: 8 * (self.take(5) + 1) if is_small else self.number((9, 1), (13, 1), (18, 1), (30, 1))  # noqa: E731
+
+        def side() -> int:
+            return 8 * (self.take(5) + 1) if is_small else self.number((9, 1), (13, 1), (18, 1), (30, 1))
+
         return self._sides(side)
 
     def size_of_preview(self) -> tuple[int, int]:
         in_eights = self.take(1)
-        side = lambda: (  # noqa: E731
-            8 * self.number(16, 32, (5, 1), (9, 33))
-            if in_eights
-            else self.number((6, 1), (8, 65), (10, 321), (12, 1345))
-        )
+
+        def side() -> int:
+            if in_eights:
+                return 8 * self.number(16, 32, (5, 1), (9, 33))
+            return self.number((6, 1), (8, 65), (10, 321), (12, 1345))
+
         return self._sides(side)
 
     def _sides(self, side: Callable[[], int]) -> tuple[int, int]:

@@ -1,4 +1,7 @@
-"""What a HEIF or AVIF file says of its main picture: its colors by numbers. Nothing is believed."""
+"""What a HEIF or AVIF file says of what is in it: pictures or a film, whose colors. Nothing is believed.
+
+Files that would take the decoder down are told before it sees them.
+"""
 
 import struct
 from itertools import islice

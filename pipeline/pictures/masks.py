@@ -14,10 +14,9 @@ from PIL import Image, ImageFilter
 
 from ..errors import PictureError
 from .array_file import ArrayFile, allocator_in
-from .formats import kind_of
 from .images import Picture, resize, size_within
 from .pages import place_of
-from .reading import read_picture
+from .reading import kind_name, read_picture
 from .vips import Pixels, full_scale
 
 _LABEL: Final = re.compile(r"(?P<file>.+)#(?P<color>[0-9a-fA-F]{6})", re.DOTALL)
@@ -143,9 +142,8 @@ def _blocks(picture: Picture) -> list[slice]:
 
 def _tolerance(picture: Picture, color: np.ndarray) -> float:
     """How far a pixel may be from the color: not at all if some are exactly it, as in pictures of class ids."""
-    with place_of(picture.path).file.open("rb") as file:
-        if kind_of(file, picture.path).name in _LOSSY:
-            return _NEARLY
+    if kind_name(picture.path) in _LOSSY:
+        return _NEARLY
     occurs = any(_meant(picture, rows, color, _EXACTLY).any() for rows in _blocks(picture))
     return _EXACTLY if occurs else _NEARLY
 

@@ -15,13 +15,14 @@ from typing import Any, BinaryIO, NamedTuple
 import pyvips
 
 from .metadata import with_blob
-from .opened import Asked, Opened, with_coded_colors
+from .opened import Asked, Opened, damaged, with_coded_colors
 from .vips import source_of
 
 _SIGNATURE = 8  # bytes
-_MOST_CHUNKS = 1 << 20
+_MOST_CHUNKS = 1 << 16  # beside the pixels'
 _MOST_BYTES = 1 << 24  # of a chunk, stored or unpacked
 _MOST_BROKEN = 16  # chunks of broken metadata, each of which takes time
+_PIXELS = b"IDAT"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 # As ImageMagick writes them: a line with the name, one with the length, then hexadecimal digits.
@@ -40,13 +41,15 @@ _BY_KEYWORD = {
 @contextmanager
 def open_png(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
     """A PNG file. libvips does not see its texts, of which it would unpack and keep any number."""
-    found = _blobs(file)
-    with source_of(_Parts(file, _between_texts(file))) as source:
+    if (chunks := _chunks(file)) is None:
+        raise damaged(path, f"more than {_MOST_CHUNKS} chunks beside the pixels")
+    found = _blobs(file, chunks)
+    with source_of(_Parts(file, _between_texts(file, chunks))) as source:
         image = pyvips.Image.pngload_source(source, access="sequential", fail_on="error")
         for name, content in found.items():
             if content and not image.get_typeof(name):
                 image = with_blob(image, name, content)
-        if len(colors := _coded_colors(file)) == 4:
+        if len(colors := _coded_colors(file, chunks)) == 4:
             image = with_coded_colors(image, colors[0], colors[1], path)
         yield Opened(image)
 
@@ -59,24 +62,28 @@ class _Chunk(NamedTuple):
     stop: int
 
 
-def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
+def _chunks(file: BinaryIO) -> list[_Chunk] | None:
+    """All whole chunks, of the pixels' only the first in a row; None if there are more than any file needs."""
+    found: list[_Chunk] = []
     at, size = _SIGNATURE, file.seek(0, io.SEEK_END)
-    for _ in range(_MOST_CHUNKS):
+    while at + 12 <= size:
         file.seek(at)
-        head = file.read(8)
-        if len(head) < 8:
-            return
-        length, kind = struct.unpack(">I4s", head)
-        if at + 12 + length > size:
-            return
-        yield _Chunk(kind, at, at + 12 + length)
-        at += 12 + length
+        length, kind = struct.unpack(">I4s", file.read(8))
+        stop = at + 12 + length
+        if stop > size:
+            break
+        if kind != _PIXELS or not found or found[-1].kind != _PIXELS:
+            found.append(_Chunk(kind, at, stop))
+        if len(found) > _MOST_CHUNKS:
+            return None
+        at = stop
+    return found
 
 
-def _between_texts(file: BinaryIO) -> list[tuple[int, int]]:
+def _between_texts(file: BinaryIO, chunks: list[_Chunk]) -> list[tuple[int, int]]:
     """The parts of the file that are no texts."""
     parts, start = [], 0
-    for chunk in _chunks(file):
+    for chunk in chunks:
         if chunk.kind in _TEXTS:
             if start < chunk.start:
                 parts.append((start, chunk.start))
@@ -114,11 +121,11 @@ class _Parts(io.RawIOBase):
         return count
 
 
-def _blobs(file: BinaryIO) -> dict[str, bytes]:
+def _blobs(file: BinaryIO, chunks: list[_Chunk]) -> dict[str, bytes]:
     """EXIF, XMP and the color profile wherever they are, the first of each, by libvips' names."""
     found: dict[str, bytes] = {}
     broken = 0
-    for chunk in _chunks(file):
+    for chunk in chunks:
         content = _content(file, chunk) if chunk.kind in (*_BY_KIND, *_TEXTS) else b""
         keyword, _, rest = content.partition(b"\0")
         name = _BY_KIND.get(chunk.kind) or _BY_KEYWORD.get(keyword)
@@ -133,9 +140,9 @@ def _blobs(file: BinaryIO) -> dict[str, bytes]:
     return found
 
 
-def _coded_colors(file: BinaryIO) -> bytes:
+def _coded_colors(file: BinaryIO, chunks: list[_Chunk]) -> bytes:
     """The numbers that the colors have: primaries, transfer and others; none where nothing is stated."""
-    before_pixels = takewhile(lambda chunk: chunk.kind != b"IDAT", _chunks(file))
+    before_pixels = takewhile(lambda chunk: chunk.kind != _PIXELS, chunks)
     return next((_content(file, chunk) for chunk in before_pixels if chunk.kind == b"cICP"), b"")
 
 

@@ -11,7 +11,7 @@ import pyvips
 
 from ..errors import OutputError, PictureError
 from ..hashes import file_hash
-from ..words import gib, url_in
+from ..words import memory_size, url_in
 from .array_file import Allocator, ArrayFile, allocator_in
 from .exif import exif_of_tiff
 from .formats import kind_of
@@ -195,7 +195,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise damaged(path, one_line(error)) from error
     except UnicodeDecodeError as error:  # libvips has quoted the file, and pyvips would trip over it for ever
         pyvips.vips_lib.vips_error_clear()
-        raise damaged(path, "its boxes have broken names") from error
+        raise damaged(path, "what the decoder says of it is no text") from error
 
 
 @contextmanager
@@ -225,9 +225,9 @@ def _check_decoder(opened: Opened, path: Path, limit: int | None) -> None:
     needed, image = opened.needs or _held_by_libvips(opened.image), opened.image
     if limit is not None and needed > limit:
         raise PictureError(
-            f"{path}: decoding {image.width} x {image.height} px takes {gib(needed)} of memory at once, as "
+            f"{path}: decoding {image.width} x {image.height} px takes {memory_size(needed)} of memory at once, as "
             f"it is stored (progressive JPEG, interlaced PNG, TIFF in large strips or tiles, and all kinds but JPEG, "
-            f"PNG, TIFF and PSD), but {gib(limit)} may be taken; allow more with --memory, or convert it to "
+            f"PNG, TIFF and PSD), but {memory_size(limit)} may be taken; allow more with --memory, or convert it to "
             "baseline JPEG, PNG without interlacing, or TIFF in small tiles",
             path=path,
         )

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from ..errors import OutputError
 from ..output_files import check_place, writing
-from ..words import mb
+from ..words import file_size
 from .encoded_rows import EncodedRows, RowsError
 from .encoding import OUTPUT_EXTENSIONS, OUTPUT_FORMATS, OutputFormat, plain_errors, save_tiff
 from .exif import Dpi
@@ -172,7 +172,7 @@ def _save_within(
         return extras.quality
     if not kind.is_lossy or extras.is_lossless:
         raise OutputError(
-            f"{path}: takes {mb(size)} without loss, more than max_file {mb(max_bytes)}; {LARGER}"
+            f"{path}: takes {file_size(size)} without loss, more than max_file {file_size(max_bytes)}; {LARGER}"
             ", or use .jpg or another lossy format",
             path=path,
         )
@@ -182,7 +182,8 @@ def _save_within(
         fits, too_much = (last, too_much) if size_with(last) <= max_bytes else (fits, last)
     if fits == 0:
         raise OutputError(
-            f"{path}: does not fit into max_file {mb(max_bytes)} with any quality; {LARGER}, or ask for fewer pixels",
+            f"{path}: does not fit into max_file {file_size(max_bytes)} with any quality; {LARGER}, or ask for fewer "
+            "pixels",
             path=path,
         )
     if fits != last:

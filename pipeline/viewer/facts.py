@@ -17,7 +17,7 @@ from ..presets import load_settings
 from ..records.losses import LossRecord
 from ..setting_types import spelled
 from ..settings import Settings
-from ..words import gib, spent
+from ..words import memory_size, spent
 from .record import Input, Record, Setting
 
 _PLAIN: Final = re.compile("(?!(?:null|true|false)$)[a-z][a-z0-9_-]*")  # texts that YAML takes as they are
@@ -194,7 +194,7 @@ def _origin(record: Record) -> Iterator[Row]:
     yield Row("Painted on", f"{device.get('name')} ({device.get('kind')}, {device.get('precision')})", many)
     lost = f"{workers.get('lost')} workers lost, {workers.get('tasks_run_again')} tasks run again"
     lost += f", resumed {record.resumed} times"
-    yield Row("Memory", f"{gib(record.peak_rss_bytes)} at most, all processes together", lost)
+    yield Row("Memory", f"{memory_size(record.peak_rss_bytes)} at most, all processes together", lost)
     yield Row("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()))
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_files import dng
 from pictures import TINY, painting, photograph, save
 
 from muralist.pipeline.presets import load_settings
@@ -47,6 +48,14 @@ def test_settings_without_effect_are_told(tmp_path, monkeypatch, name, value, ou
         assert notices(tmp_path, enough, **{"size": None, name: value}) == []
     elif enough is not None:
         assert notices(tmp_path, output, **{"size": None, name: value} | enough) == []
+
+
+def test_a_raw_photograph_has_an_exposure(tmp_path):
+    """What a raw photograph is developed with has an effect."""
+    content, style = tmp_path / "photo.dng", save(tmp_path / "style.png", painting())
+    content.write_bytes(dng(np.full((96, 128), 20_000, np.uint16)))
+    plan = plan_render(content, [style], tmp_path / "out.png", load_settings("default", TINY | {"raw_exposure": 1}))
+    assert not [notice for notice in plan.notices if "raw_exposure" in notice]
 
 
 def test_presets_may_have_settings_without_effect(tmp_path):

@@ -1,6 +1,7 @@
 """Tests of panels: a poster on many sheets or lanes is the poster."""
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,9 @@ def test_outputs_that_are_refused(poster: Path, tmp_path: Path) -> None:
     poster.rename(tmp_path / "a-1.tif")
     with pytest.raises(OutputError, check=having(path=tmp_path / "a-1.tif")):
         cut_panels(tmp_path / "a-1.tif", tmp_path / "a.tif", roll="200cm", overwrite=True)
+    os.link(tmp_path / "a-1.tif", tmp_path / "B-1.tif")  # as where case does not count
+    with pytest.raises(OutputError, check=having(path=tmp_path / "B-1.tif")):
+        cut_panels(tmp_path / "a-1.tif", tmp_path / "B.tif", roll="200cm", overwrite=True)
     with pytest.raises(PictureError, check=having(path=poster)):
         cut_panels(poster, tmp_path / "b.pdf", sheet="A3")
     write_picture(tmp_path / "bare.png", PIXELS)

@@ -298,6 +298,8 @@ def test_a_preset_for_another_network_is_named(preset):
     layers = layers or ["style_layers={relu1_1: 1}", "content_layers={relu4_2: 1}"]
     assert load_settings(preset, {"network": other}, layers).network == other
     assert load_settings("johnson", {"network": "compact"}).network == "compact"
+    own = load_settings("johnson", {"network": "compact"}, ["style_layers={relu9_9: 1}"])
+    assert own.active_style_layers == {"relu9_9": 1}  # told as unknown where the network is asked for it
 
 
 def test_strength_needs_a_relative_content_loss():

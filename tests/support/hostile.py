@@ -46,6 +46,9 @@ def _pictures() -> Iterator[Hostile]:
         "wide.png": png(2**31 - 1, 1),
         "no pixels.png": png(PIXEL_SIDE, PIXEL_SIDE),
         "many texts.png": png(8, 8, beside=200 * _packed_text(b"XML:com.adobe.xmp", bytes((1 << 24) - 1))),
+        "many chunks and texts.png": png(
+            8, 8, beside=(1 << 20) * chunk(b"tEXt", b"") + 60 * _packed_text(b"a", b"x" * ((1 << 24) - 1))
+        ),
         "many broken texts.png": png(8, 8, beside=800 * _packed_text(b"Raw profile type exif", b"-" * ((1 << 24) - 1))),
         "spaces.png": png(8, 8, beside=_packed_text(b"Raw profile type exif", b"exif\n1" + b" " * 200_000 + b"!")),
         "bomb.tif": tiff({256: SIDE, 257: SIDE}),

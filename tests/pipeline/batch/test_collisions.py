@@ -1,5 +1,6 @@
 """Whatever a batch writes takes the place of nothing that it reads, and of nothing else that it writes."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,14 @@ def test_links_hide_nothing(here):
     Path("door").symlink_to("out")
     with pytest.raises(SettingsError, match=r"snapshot .*a-000001\.png.*--snapshot-every"):
         check(item("a.png", "out/a.png"), item("door/a-000001.png", "b.png"), snapshot_every=1)
+
+
+def test_other_names_of_a_file_hide_nothing(here):
+    """Nor where `A.PNG` is `a.png`."""
+    Path("a.png").touch()
+    os.link("a.png", "A.PNG")
+    with pytest.raises(SettingsError, match=r"A\.PNG, which is an input"):
+        check(item("a.png", "out/a.png"), item("b.png", "A.PNG"))
 
 
 @pytest.mark.parametrize(

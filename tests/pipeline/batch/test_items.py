@@ -201,6 +201,8 @@ def test_a_folder_that_cannot_be_listed_is_said(monkeypatch):
         ("list.csv", "list.csv: got no picture, wanted at least one line"),
         ("list.jsonl", "list.jsonl:1: cannot be read as JSON"),
         ("https://example.com/photos", "https://example.com/photos: URLs are not read"),
+        ("s3://bucket/photos/*.jpg", "s3://bucket/photos/*.jpg: URLs are not read"),
+        ("https://example.com/a.jpg?w=1", "https://example.com/a.jpg?w=1: URLs are not read"),
         ("x" * 5000, f"{'x' * 5000}: there is no such file"),
     ],
 )

@@ -772,3 +772,5 @@ def test_what_a_manifest_says_fails_its_picture(archive: Archive) -> None:
     assert archive.paint("list.jsonl", styles=()) == {"photos/a.png": "done", "b.png": "failed"}
     again = archive.paint("list.jsonl", styles=(), protect="{stem}.mask.png")
     assert again == {"photos/a.png": "skipped", "b.png": "failed"}
+    unused = archive.paint("list.jsonl", styles=["gone.png"])  # for every line has another one
+    assert unused == {"photos/a.png": "skipped", "b.png": "failed"}

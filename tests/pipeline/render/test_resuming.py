@@ -98,10 +98,14 @@ def test_restart_begins_anew(paint, folder, monkeypatch):
 
 
 def test_restart_replaces_what_the_interrupted_run_wrote(paint, folder, monkeypatch):
-    """Its snapshots are in nobody's way."""
+    """Its snapshots are in nobody's way; other files are."""
     failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1], snapshot_every=1)
     (folder / "out.png").unlink()
     before = (folder / "out-000001.png").read_bytes()
+    (folder / "plot.png").write_bytes(b"precious")
+    with pytest.raises(OutputError, match=r"plot\.png: exists already"):
+        paint(tv_weight=7, steps=[1], snapshot_every=1, restart=True, loss_plot=folder / "plot.png")
+    assert (folder / ".out.png.muralist" / "journal.json").is_file()
     paint(tv_weight=7, steps=[1], snapshot_every=1, restart=True)
     assert (folder / "out-000001.png").read_bytes() != before
 
@@ -112,9 +116,10 @@ def test_another_device_is_refused_with_what_resumes(paint, folder, monkeypatch)
     run = RunFolder.of(folder / "out.png", None)
     journal = run.read_journal()
     device, precision = (journal["course"][name] for name in ("device", "precision"))
-    run.write_journal(journal | {"course": journal["course"] | {"device": "cuda"}})
-    with pytest.raises(DeviceError, match=rf"begun on cuda .*--device cuda --precision {precision}, or .*--restart"):
-        paint(steps=[1])
+    for other in ("cuda", "cuda:1"):
+        run.write_journal(journal | {"course": journal["course"] | {"device": other}})
+        with pytest.raises(DeviceError, match=rf"begun on {other} .*--device {other} --precision {precision}, or "):
+            paint(steps=[1])
     run.write_journal(journal)
     assert paint(steps=[1], device=device, precision=precision)["resumed"] == 1
 
