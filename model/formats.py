@@ -40,6 +40,7 @@ from .weight_files import container, record
 # What a file may say it unpacks to. Numbers of a network hardly shrink when they are packed; zeros do, a thousandfold.
 MOST_BYTES = 4 * 2**30  # the largest published file holds a seventh
 MOST_TIMES, FEW_BYTES = 16, 2**24
+MOST_MEAN, MOST_STD = 1e3, 1e6  # of colors
 MOST_TUPLES_AGAIN = 40  # A tuple of the same tuple twice, and so on, takes for ever as a key: see `_check_pickle`.
 
 ZIP = b"PK\x03\x04"  # by which torch tells its archives from older files
@@ -106,12 +107,21 @@ def decode(path: str, content: bytes) -> Content:
     """
     kind = container(io.BytesIO(content))
     try:
-        return READERS[kind](content)
+        return _with_sound_colors(READERS[kind](content))
     except Refused as error:
         raise WeightsError(path, str(error)) from error
     except Exception as error:  # torch, NumPy, safetensors and zlib raise whatever they trip over
         what = re.split(r"\. |\n", str(error) or type(error).__name__)[0][:120]
         raise WeightsError(path, f"is not a complete {KINDS[kind]} ({what}); download it again") from error
+
+
+def _with_sound_colors(content: Content) -> Content:
+    """The content, if a picture minus its mean, divided by its deviation, stays a picture of numbers."""
+    mean, std = content.mean or (0.0,), content.std or (1.0,)
+    sound = [abs(value) <= MOST_MEAN for value in mean] + [1 / MOST_STD <= value <= MOST_STD for value in std]
+    if not all(sound):
+        raise Refused(f"states a mean color of {mean} and a deviation of {std} for colors in [0, 1]; download it again")
+    return content
 
 
 def normalize(content: Content, arch: Architecture) -> Weights:
@@ -262,7 +272,9 @@ def _is_dense(value: object) -> bool:
     """Whether a value is a tensor whose numbers are there, one for each place."""
     if not isinstance(value, Tensor) or value.is_nested or value.is_quantized:
         return False
-    return value.layout == torch.strided and value.device.type == "cpu"
+    if value.layout != torch.strided or value.device.type != "cpu":
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _runs_code(name: str) -> Refused:
@@ -306,9 +318,12 @@ def _npy(content: bytes) -> Content:
         raise Refused(f"holds an array of {dtype}, wanted a mapping of layers to weights; check --weights")
     (layers,) = _LayersUnpickler(file, encoding="latin1").load().objects
     tensors: dict[str, Tensor] = {}
+    size = 0
     for name, pair in layers.items():
         if name.startswith("conv"):
             weight, bias = pair
+            size += weight.size + bias.size  # names may share an array, which each gets a copy of
+            _check_size(size, content)
             tensors |= _weight(name, weight.numbers) | _bias(name, bias.numbers)
     return Content("npy", tensors)
 
@@ -329,16 +344,27 @@ class _Array:
     """A pickled array: of numbers, no more than there are bytes for, or of objects."""
 
     def __init__(self, *_: object) -> None:
-        self.numbers: np.ndarray = np.empty(0)
         self.objects: list[Any] = []
+        self._shape: tuple[int, ...] = (0,)
+        self._kind, self._order, self._data = "<f4", "C", b""
 
     def take(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, by_columns, data = state
         if "O" in kind.name:
             self.objects = data
         else:
-            raw = data.encode("latin1") if isinstance(data, str) else data
-            self.numbers = np.frombuffer(raw, kind.name).reshape(shape, order="F" if by_columns else "C")
+            self._shape, self._kind, self._order, self._data = shape, kind.name, "F" if by_columns else "C", data
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return prod(self._shape) * np.dtype(self._kind).itemsize
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Made only of arrays that are asked for: any number of them may be of the same data."""
+        raw = self._data.encode("latin1") if isinstance(self._data, str) else self._data
+        return np.frombuffer(raw, self._kind).reshape(self._shape, order="F" if self._order == "F" else "C")
 
 
 class _Layers(dict[str, Any]):

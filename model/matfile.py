@@ -141,9 +141,10 @@ class _Reader:
             return self.structs(prod(shape))
         if kind == CHAR:
             return self.text()
-        if kind in (DOUBLE, SINGLE):  # whole numbers may be stored as such
-            return self.numbers().reshape(shape, order="F").astype("f8" if kind == DOUBLE else "f4", copy=False)
-        return self.numbers().reshape(shape, order="F") if kind in INTEGERS else None
+        found = self.numbers().reshape(shape, order="F") if kind in (DOUBLE, SINGLE, *INTEGERS) else None
+        if kind in (DOUBLE, SINGLE) and found is not None and found.dtype.kind in "iu":
+            return found.astype("f4")  # stored in few bytes, and not to take more than it has to
+        return found
 
     def shape(self) -> tuple[int, ...]:
         """Shape of a matrix, before its name."""

@@ -96,7 +96,7 @@ def style_sums(
     """
     if product == "bfloat16" and features.dtype == torch.bfloat16:
         matrix, weights = _taken(features, window, part)
-        return _sums_of_rounded(matrix, matrix * weights.to(matrix.dtype)[:, None])
+        return _sums_of_rounded(matrix, (matrix * weights[:, None]).to(matrix.dtype))
     channels = features.shape[1]
     gram = torch.zeros(channels, channels, dtype=upcast_dtype(features.dtype), device=features.device)
     feature = torch.zeros_like(gram[0])

@@ -31,7 +31,7 @@ from .statistics import TileSums, Window, absolute_sum, as_sums, as_tensor, upca
 from .transfer import ENQUEUING, computed, upload
 
 ATTEMPTS = 8
-TINY = 1e-30
+TINY = 1e-8  # of a norm, as in jcjohnson's code: a gradient of nothing stays nothing, times whatever weight
 NORM = "norm "  # begins the names of gradients' norms among the sums
 
 

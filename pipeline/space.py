@@ -27,6 +27,7 @@ DRIVER_BYTES = 120 << 20
 ROW_BYTES = 26 << 10  # of the driver, per pixel of the painting's width: row blocks that are read, laid out and written
 ACTIVATION_COPIES = 4.0
 STYLE_COPIES = 1.4  # of the activations of a style picture, which nothing is kept of for a gradient
+STYLE_BYTES = 24  # per pixel of a style picture, as it is and as its file holds it
 STATE_COPIES = 4
 AHEAD_COPIES = 3  # of the state of every other tile that a worker has under way on a GPU, its features among them
 GUIDANCE_BYTES = 3 * FLOAT + 2 * (FLOAT + DOUBLE)  # per pixel and region: masks, and numbers and weights of positions
@@ -67,12 +68,17 @@ def _style_pixels(plan: RenderPlan, level: Level) -> list[int]:
     return [prod(style.size(side)) for style, side in zip(plan.styles, level.style_sides, strict=True)]
 
 
+def _largest_style(plan: RenderPlan) -> int:
+    """Pixels of the largest style picture at the size of any level."""
+    return max(max(_style_pixels(plan, level), default=0) for level in plan.levels)
+
+
 def worker_bytes(plan: RenderPlan, itemsize: int) -> int:
     """Peak memory of a worker: torch itself, and the largest tile's activations and state, or a style picture's."""
     pixels = max(largest_tile(level) for level in plan.levels)
     activations = itemsize * plan.network.activations(plan.settings.layers)
-    largest_style = max(max(_style_pixels(plan, level), default=0) for level in plan.levels)
-    style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2)
+    largest_style = _largest_style(plan)
+    style = STYLE_COPIES * activations * min(largest_style, STYLE_TILE_PX**2) + largest_style * STYLE_BYTES
     regions = 0 if plan.regions is None else plan.regions.count * pixels * GUIDANCE_BYTES
     return WORKER_BYTES + int(max(pixels * _pixel_bytes(plan, itemsize) + regions, style))
 
@@ -165,7 +171,7 @@ def driver_bytes(plan: RenderPlan) -> int:
         masks = (*regions.masks, regions.strength_map, regions.protect)
         stored += [mask.values for mask in masks if mask is not None]
     sources = sum(pixels.nbytes for pixels in stored if not isinstance(pixels, ArrayFile))
-    return DRIVER_BYTES + sources + plan.final.width * ROW_BYTES
+    return DRIVER_BYTES + sources + plan.final.width * ROW_BYTES + _largest_style(plan) * STYLE_BYTES
 
 
 def largest_tile(level: Level) -> int:

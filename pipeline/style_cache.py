@@ -9,7 +9,7 @@ from safetensors.numpy import load
 from .hashes import json_hash
 from .output_files import write_file
 
-VERSION = 5  # to be raised when the statistics of the same picture would come out different
+VERSION = 6  # to be raised when the statistics of the same picture would come out different
 
 
 @dataclass(frozen=True)

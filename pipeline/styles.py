@@ -266,13 +266,14 @@ def _style(
             path=path,
         )
     matched = (spec.color or settings.color) == "statistics"
+    mask = None if spec.style_mask is None else _mask_of(picture, spec.style_mask, settings)
     return Style(
         picture,
         share,
         spec.scale or 1.0,
         min_side,
-        recoloring(picture.pixels, photograph.pixels) if matched else None,
-        mask=None if spec.style_mask is None else _mask_of(picture, spec.style_mask, settings),
+        recoloring(picture.pixels, photograph.pixels, None if mask is None else mask.values) if matched else None,
+        mask=mask,
         width_mm=None if spec.width is None else parse_length(spec.width, "width", MAX_SIDE_MM),
         stroke=None if spec.stroke is None else parse_stroke(spec.stroke, "stroke"),
     )

@@ -119,17 +119,21 @@ def style_targets(context: RenderContext, level: Level, number: int) -> int:
     """Compute the statistics of a style picture, tile by tile, file them and return the picture's number."""
     filed = context.folder.read(context.folder.style(level, number))
     picture, weights = filed["pixels"], filed.get("weights")
-    parts = _style_parts(context, picture, weights, STYLE_TILE_PX)
-    whole = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
+    if weights is not None:  # or what layers leave out at the bottom and right would not count, however it is marked
+        stride = architecture(context.settings.network).max_stride(context.settings.active_style_layers)
+        more = [(0, -side % stride) for side in weights.shape]
+        picture = np.pad(picture, [*more, (0, 0)], mode="symmetric")
+        weights = np.pad(weights, more, mode="symmetric")
+    whole = _style_total(context, picture, weights, STYLE_TILE_PX)
     means = {name: value / whole[name.rpartition(" ")[2]] for name, value in whole.items() if " " in name}
     context.folder.write(context.folder.targets(level, number), means)
     return number
 
 
-def _style_parts(
+def _style_total(
     context: RenderContext, picture: np.ndarray, weights: np.ndarray | None, side: int
-) -> list[dict[str, np.ndarray]]:
-    """Sums over the tiles of a style picture, or over smaller ones where memory runs out.
+) -> dict[str, np.ndarray]:
+    """Sums over all tiles of a style picture, or over smaller ones where memory runs out.
 
     Tiles share what a position sees beyond itself on either side, so every position is as in the whole picture.
     """
@@ -139,12 +143,12 @@ def _style_parts(
     grid = TileGrid(picture.shape[0], picture.shape[1], tile=side, overlap=2 * reach, stride=stride, halo=reach)
     try:
         with memory_errors("a style picture in tiles of {1} x {0} px".format(*grid[0].outer.shape), context.device):
-            return [_style_sums(context, picture, weights, grid, tile) for tile in grid]
+            return total(_style_sums(context, picture, weights, grid, tile) for tile in grid)
     except DeviceMemoryError:
         graphs(context.device).clear()
         if side // 2 < max(2 * stride, network.min_input(layers)):
             raise
-    return _style_parts(context, picture, weights, side // 2)
+    return _style_total(context, picture, weights, side // 2)
 
 
 @torch.no_grad()

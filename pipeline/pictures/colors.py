@@ -12,10 +12,12 @@ from math import isqrt
 import numpy as np
 
 from .array_file import ArrayFile
+from .images import resize
 from .vips import Pixels, full_scale
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601; the Y of YIQ and YCbCr
 SAMPLES = 1 << 20  # pixels that are enough to know a picture's mean and covariance
+_BLOCK_ROWS = 256
 # A direction of color space in which a picture varies by less than half a step of 8 bits holds nothing but rounding.
 LEAST_VARIANCE = (0.5 / 255) ** 2
 
@@ -59,9 +61,11 @@ class Recoloring:
     offset: np.ndarray
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Recolor pixels (..., 3), float; clipped to [0, 1], float32."""
-        changed = self.unclipped(pixels)
-        return np.clip(changed, 0, 1, out=changed).astype(np.float32)
+        """Recolor pixels (h, w, 3), float; clipped to [0, 1], float32."""
+        changed = np.empty(pixels.shape, np.float32)
+        for top in range(0, len(pixels), _BLOCK_ROWS):  # which are three times as many bytes meanwhile
+            changed[top : top + _BLOCK_ROWS] = np.clip(self.unclipped(pixels[top : top + _BLOCK_ROWS]), 0, 1)
+        return changed
 
     def unclipped(self, pixels: np.ndarray) -> np.ndarray:
         """Recolor pixels (..., 3), float, and leave the range where it leads out of it."""
@@ -73,7 +77,9 @@ class Recoloring:
         return hashlib.sha256(self.matrix.tobytes() + self.offset.tobytes()).hexdigest()
 
 
-def recoloring(style: Pixels | ArrayFile, photograph: Pixels | ArrayFile) -> Recoloring:
+def recoloring(
+    style: Pixels | ArrayFile, photograph: Pixels | ArrayFile, mask: Pixels | ArrayFile | None = None
+) -> Recoloring:
     """Find what gives the pixels of `style` the mean and covariance of those of `photograph`.
 
     With means m and covariances V: x becomes V_p^(1/2) V_s^(-1/2) (x - m_s) + m_p, with symmetric square roots (Gatys
@@ -84,8 +90,10 @@ def recoloring(style: Pixels | ArrayFile, photograph: Pixels | ArrayFile) -> Rec
     ----------
     style, photograph : ndarray (h, w, 3)
         uint8, uint16 or float32 in [0, 1]. Of large pictures every k-th row and column counts.
+    mask : ndarray (h, w), uint8 or uint16, optional
+        Of the style picture: bright where it counts, not black everywhere.
     """
-    style_mean, style_values, style_axes = _moments(style)
+    style_mean, style_values, style_axes = _moments(style, mask)
     mean, values, axes = _moments(photograph)
     varies = style_values > LEAST_VARIANCE
     inverse = np.where(varies, 1 / np.sqrt(np.where(varies, style_values, 1)), 0)
@@ -93,10 +101,16 @@ def recoloring(style: Pixels | ArrayFile, photograph: Pixels | ArrayFile) -> Rec
     return Recoloring(matrix, mean - matrix @ style_mean)
 
 
-def _moments(pixels: Pixels | ArrayFile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _moments(
+    pixels: Pixels | ArrayFile, mask: Pixels | ArrayFile | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean color (3,); eigenvalues (3,) and eigenvectors (3, 3), by column, of the covariance."""
-    step = max(1, isqrt(pixels.shape[0] * pixels.shape[1] // SAMPLES))
-    part = pixels[::step, ::step]
+    height, width = pixels.shape[:2]
+    step = max(1, isqrt(height * width // SAMPLES))
+    weights = np.ones((height, width), np.float32) if mask is None else resize(mask, height, width)
+    if not weights[::step, ::step].any():  # a small part counts
+        step = 1
+    part, counted = pixels[::step, ::step], weights[::step, ::step].ravel()
     colors = part.reshape(-1, 3) / np.float64(full_scale(part))
-    values, axes = np.linalg.eigh(np.cov(colors.T, bias=True))
-    return colors.mean(0), values.clip(0), axes
+    values, axes = np.linalg.eigh(np.cov(colors.T, bias=True, aweights=counted))
+    return np.average(colors, axis=0, weights=counted), values.clip(0), axes

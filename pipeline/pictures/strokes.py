@@ -40,18 +40,19 @@ def stroke_width(picture: Picture, mask: Pixels | ArrayFile | None = None) -> fl
     Raises
     ------
     PictureError
-        If the picture is of one color.
+        If the picture is of one color where it counts.
     """
     scale = min(1, _SIDE / max(picture.height, picture.width))
     height, width = (max(1, round(side * scale)) for side in (picture.height, picture.width))
     pixels = _blurred(resize(picture.pixels, height, width))
-    if np.ptp(pixels.mean(2)) < _FAINT:
+    weights = np.ones((height, width), np.float32) if mask is None else resize(mask, height, width)
+    counted = weights >= min(0.5, float(weights.max()))
+    if np.ptp(pixels[counted], axis=0).max() < _FAINT:
         raise PictureError(
             f"{picture.path}: got a style picture of one color, in which no brush strokes can be measured; use "
             "style_scale instead of stroke",
             path=picture.path,
         )
-    weights = np.ones((height, width), np.float32) if mask is None else resize(mask, height, width)
     points = _points(weights)
     widths = _widths(pixels, points, _OTHER * _deviation(pixels)[points])
     return _median(widths, weights[points]) / scale

@@ -130,6 +130,8 @@ BROKEN = {
     "deep": zipped({"net": {"a": torch.zeros(1)}}),
     "sparse": zipped({"a": torch.eye(2).to_sparse()}),
     "without numbers": zipped({"a": torch.zeros(1, device="meta")}),
+    "one number for many places": zipped({"a": torch.zeros(1).expand(10**9, 17)}),
+    "one number for many places, old": legacy({"a": torch.zeros(1).expand(10**9, 17)}),
     "another pickle": pickle.dumps({"a": 1}, protocol=4),
 }
 
@@ -138,6 +140,19 @@ BROKEN = {
 def test_files_that_hold_no_tensors_are_refused(content):
     """Whatever a file is, the error names it and what was wanted, in one line."""
     refused(content, "is not a complete safetensors file or torch state dict of tensors .*; download it again")
+
+
+def test_one_array_by_many_names_takes_no_more_than_is_admitted():
+    """Every name gets a copy, so they count."""
+    large, small = np.zeros((1, 1, 512, 512), np.float32), np.zeros(512, np.float32)
+    refused(npy({}, {f"conv{number}": [large, small] for number in range(200)}), "unpacks to .*wanted at most")
+
+
+@pytest.mark.parametrize("mean", [(float("nan"), 1.0, 1.0), (1e30, 1.0, 1.0)])
+def test_mean_colors_that_are_none_are_refused(mean):
+    """Pictures minus such a mean would be no pictures."""
+    weights = random_weights(NARROW["vgg19"])
+    refused(matconvnet(weights, old=False, mean=mean), "mean color")
 
 
 @pytest.mark.parametrize("name", ["torchvision vgg19", "torchvision vgg19, old", "safetensors", "gatys"])

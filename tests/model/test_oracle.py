@@ -25,7 +25,7 @@ from torch import Tensor
 from muralist.model.optimizers import StepSchedule
 from muralist.model.state import PIXELS, StateLayout
 from muralist.model.statistics import TileSums
-from muralist.model.tile_optimizer import NORM, RoundGradient, to_tensor
+from muralist.model.tile_optimizer import NORM, TINY, RoundGradient, to_tensor
 from muralist.tiling.grid import TileGrid
 
 
@@ -187,6 +187,7 @@ def test_a_norm_of_zero_is_no_norm():
     assert gradient(picture).abs().max() < 10 * alike(picture).abs().max()
     later, _ = paint_alone(scene, state, sums, replace(steps, first=2, first_of_level=2))
     assert np.isfinite(later).all()
+    assert np.isfinite(np.float32(1e6 * 100_000**2) / np.float32(TINY))  # of any weight, on any poster
 
 
 def test_without_norms_a_tile_takes_its_own():

@@ -105,6 +105,14 @@ def test_products_in_bfloat16_are_those_in_float32_but_for_the_weights():
     assert all(torch.equal(a, b) for a, b in zip(exact, style_sums(noise(1, 5, 6, 7), window(6, 7)), strict=True))
 
 
+def test_an_even_weight_is_not_rounded_by_itself():
+    """In bfloat16, sums over a region of three tenths are three tenths, for their count is exact as well."""
+    features = noise(1, 5, 24, 32).bfloat16()
+    weak = Window(torch.full((24,), 0.3), torch.ones(32))
+    found, wanted = (style_sums(features, weak, product=product)[0].trace() for product in ("bfloat16", "float32"))
+    assert float(found) == pytest.approx(float(wanted), rel=3e-4)
+
+
 def test_memory_layout_does_not_matter():
     """Channels first and channels last give the same sums."""
     features = noise(1, 5, 6, 7)

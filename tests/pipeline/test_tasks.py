@@ -381,6 +381,27 @@ def test_style_statistics_do_not_depend_on_their_tiles(tmp_path, monkeypatch, ro
         assert np.linalg.norm(targets[f"{names[layer]} gram {layer}"] - wanted) < 1e-5 * np.linalg.norm(wanted)
 
 
+@pytest.mark.parametrize("rows", [6, 9])
+def test_a_part_of_a_style_picture_counts_to_its_edge(tmp_path, rows):
+    """Also where layers leave out what does not fill their stride: what is marked there counts, and nothing else."""
+    context = new_context(tmp_path, Settings(**TINY | {"style_layers": DEFAULT_STYLE_LAYERS}))
+    level, names = levels_of(context)[0], [f"style mean {layer}" for layer in DEFAULT_STYLE_LAYERS]
+    picture = np.zeros((73, 96, 3), np.float32)
+    picture[-9:] = np.random.default_rng(0).random((9, 96, 3)) / 2 + 0.5
+    found = []
+    for number, start in enumerate((73 - rows, 32)):
+        weights = np.zeros(picture.shape[:2], np.float32)
+        weights[start:] = 1
+        weights[62:64] = max(0.01, weights[62, 0])  # as the filter that shrinks a mask leaves behind
+        context.folder.write(context.folder.style(level, number), {"pixels": picture, "weights": weights})
+        tasks.style_targets(context, level, number)
+        found.append(context.folder.read(context.folder.targets(level, number)))
+    for name in names:
+        marked, most = (targets[name] for targets in found)
+        assert np.isfinite(marked).all()
+        assert np.linalg.norm(marked - most) > 0.05 * np.linalg.norm(most)
+
+
 def test_a_style_picture_that_does_not_fit_is_named(tmp_path, monkeypatch):
     """Where not even the smallest tiles of a style picture fit, the error tells their size."""
 

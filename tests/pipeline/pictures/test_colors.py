@@ -1,5 +1,7 @@
 """The photograph's colors: its chroma under the painting's light, and its mean and covariance in a style picture."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -147,6 +149,38 @@ def test_recolored_pixels_are_float32_in_range():
     assert found.dtype == np.float32
     assert found.min() >= 0
     assert found.max() <= 1
+
+
+def test_only_what_a_mask_marks_of_a_style_picture_counts():
+    """What is painted with has the photograph's mean and covariance, whatever frame is around it."""
+    framed = np.full((140, 140, 3), 12, np.uint8)
+    inner = framed[20:116, 6:134] = painting(96, 128)
+    mask = np.zeros((140, 140), np.uint8)
+    mask[20:116, 6:134] = 255
+    found = recoloring(framed, photograph(), mask).unclipped(scaled(inner))
+    for value, wanted in zip(moments(found), moments(scaled(photograph())), strict=True):
+        np.testing.assert_allclose(value, wanted, atol=1e-6)
+
+
+def test_a_part_that_samples_miss_counts(monkeypatch):
+    """A single pixel that is marked gets the photograph's mean."""
+    monkeypatch.setattr("muralist.pipeline.pictures.colors.SAMPLES", 900)
+    mask = np.zeros((120, 120), np.uint8)
+    mask[61, 61] = 255
+    found = recoloring(painting(120, 120), photograph(), mask).unclipped(scaled(painting(120, 120)))
+    np.testing.assert_allclose(found[61, 61], scaled(photograph()).mean((0, 1)), atol=0.01)
+
+
+def test_recoloring_takes_little_memory():
+    """Of a large style picture, no copies in double precision are held."""
+    pixels = np.zeros((2000, 500, 3), np.float32)
+    change = recoloring(painting(), photograph())
+    tracemalloc.start()
+    try:
+        change(pixels)
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * pixels.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_every_kth_pixel_of_a_large_picture_is_enough(monkeypatch):

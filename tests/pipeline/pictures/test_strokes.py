@@ -99,3 +99,22 @@ def test_one_color_has_no_strokes():
     """Where there is nothing but a color, no width is made up."""
     with pytest.raises(PictureError, check=having(path=Path("strokes.png"))):
         stroke_width(picture_of(np.full((40, 60, 3), 99, np.uint8)))
+
+
+def stripes(one: tuple[int, int, int], other: tuple[int, int, int]) -> np.ndarray:
+    """Stripes of two colors, 10 px wide."""
+    return np.where((np.arange(LONG) // 10 % 2 == 0)[None, :, None], one, other).repeat(HIGH, 0).astype(np.uint8)
+
+
+def test_colors_of_equal_brightness_are_told_apart():
+    """Red beside blue is no picture of one color."""
+    assert stroke_width(picture_of(stripes((200, 60, 40), (40, 60, 200)))) == pytest.approx(10, rel=0.1)
+
+
+def test_a_part_of_one_color_is_refused():
+    """Where it counts, there are no strokes to be measured."""
+    pixels, mask = stripes((200, 60, 40), (40, 60, 100)), np.zeros((HIGH, LONG), np.uint8)
+    pixels[:200, :200] = 90
+    mask[20:180, 20:180] = 255
+    with pytest.raises(PictureError, match="one color"):
+        stroke_width(picture_of(pixels), mask)
