@@ -1,6 +1,7 @@
 """What a render is said to take of memory and disk, against what it takes."""
 
 import os
+from math import prod
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -114,13 +115,15 @@ def test_memory_without_room_for_a_pair(tmp_path, monkeypatch):
 
 
 def test_every_picture_counts(tmp_path):
-    """The driver holds all style pictures and the one to start from, and the disk all styles at the level's size."""
+    """The driver holds all style pictures, the largest also at a level's size, and the picture to start from."""
     one = planned(tmp_path)
     other = save(tmp_path / "other.png", painting(200, 300))
     settings = load_settings(overrides=TINY | {"init": str(other), "noise_ratio": 0.5})
     files = [tmp_path / "style.png", other]
     both = plan_render(tmp_path / "photo.png", files, tmp_path / "out.png", settings)
-    assert driver_bytes(both) - driver_bytes(one) == 2 * 200 * 300 * 3
+    sizes = (zip(plan.styles, plan.final.style_sides, strict=True) for plan in (one, both))
+    one_px, both_px = (max(prod(style.size(side)) for style, side in each) for each in sizes)
+    assert driver_bytes(both) - driver_bytes(one) == 2 * 200 * 300 * 3 + 24 * (both_px - one_px)
     assert disk_bytes(both) > disk_bytes(one)
 
 
