@@ -218,6 +218,9 @@ def _torch(content: bytes) -> Content:
         found = found.get("state_dict", found.get("model", found))
     if not isinstance(found, Mapping) or not all(isinstance(key, str) and _is_dense(v) for key, v in found.items()):
         raise ValueError(f"holds a {type(found).__name__}, not a mapping of names to dense tensors")
+    for key, value in found.items():  # of others, the network says how large they are
+        if key.startswith("metric.") and value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise Refused(f"has {key} of {tuple(value.shape)}, wanted a number in the file for each place")
     return Content("torch", dict(found))
 
 
@@ -272,9 +275,7 @@ def _is_dense(value: object) -> bool:
     """Whether a value is a tensor whose numbers are there, one for each place."""
     if not isinstance(value, Tensor) or value.is_nested or value.is_quantized:
         return False
-    if value.layout != torch.strided or value.device.type != "cpu":
-        return False
-    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    return value.layout == torch.strided and value.device.type == "cpu"
 
 
 def _runs_code(name: str) -> Refused:
