@@ -347,14 +347,14 @@ class _Array:
     def __init__(self, *_: object) -> None:
         self.objects: list[Any] = []
         self._shape: tuple[int, ...] = (0,)
-        self._kind, self._order, self._data = "<f4", "C", b""
+        self._kind, self._by_columns, self._data = "<f4", False, b""
 
     def take(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, by_columns, data = state
         if "O" in kind.name:
             self.objects = data
         else:
-            self._shape, self._kind, self._order, self._data = shape, kind.name, "F" if by_columns else "C", data
+            self._shape, self._kind, self._by_columns, self._data = shape, kind.name, by_columns, data
 
     @property
     def size(self) -> int:
@@ -365,7 +365,7 @@ class _Array:
     def numbers(self) -> np.ndarray:
         """Made only of arrays that are asked for: any number of them may be of the same data."""
         raw = self._data.encode("latin1") if isinstance(self._data, str) else self._data
-        return np.frombuffer(raw, self._kind).reshape(self._shape, order="F" if self._order == "F" else "C")
+        return np.frombuffer(raw, self._kind).reshape(self._shape, order="F" if self._by_columns else "C")
 
 
 class _Layers(dict[str, Any]):

@@ -107,10 +107,10 @@ def _moments(
     """Mean color (3,); eigenvalues (3,) and eigenvectors (3, 3), by column, of the covariance."""
     height, width = pixels.shape[:2]
     step = max(1, isqrt(height * width // SAMPLES))
-    weights = np.ones((height, width), np.float32) if mask is None else resize(mask, height, width)
-    if not weights[::step, ::step].any():  # a small part counts
+    weights = None if mask is None else resize(mask, height, width)
+    if weights is not None and not weights[::step, ::step].any():  # a small part counts
         step = 1
-    part, counted = pixels[::step, ::step], weights[::step, ::step].ravel()
+    part, counted = pixels[::step, ::step], None if weights is None else weights[::step, ::step].ravel()
     colors = part.reshape(-1, 3) / np.float64(full_scale(part))
     values, axes = np.linalg.eigh(np.cov(colors.T, bias=True, aweights=counted))
     return np.average(colors, axis=0, weights=counted), values.clip(0), axes

@@ -171,6 +171,18 @@ def test_a_part_that_samples_miss_counts(monkeypatch):
     np.testing.assert_allclose(found[61, 61], scaled(photograph()).mean((0, 1)), atol=0.01)
 
 
+def test_a_large_picture_is_only_sampled(monkeypatch):
+    """To know the mean and covariance of a poster's photograph, nothing of its size is made."""
+    monkeypatch.setattr("muralist.pipeline.pictures.colors.SAMPLES", 900)
+    large = np.broadcast_to(np.uint8(90), (4000, 4000, 3))
+    tracemalloc.start()
+    try:
+        recoloring(painting(), large)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_recoloring_takes_little_memory():
     """Of a large style picture, no copies in double precision are held."""
     pixels = np.zeros((2000, 500, 3), np.float32)
