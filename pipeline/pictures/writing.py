@@ -17,7 +17,7 @@ from .profiles import channels_of
 from .stored import Stored
 from .vips import Rows, full_scale
 
-LARGER = "rerun with a larger --max-file, or without, and it is only written again"
+LARGER = "the painting is kept: rerun with a larger --max-file, or without it, to write it again"
 MOST_JPEG_METADATA = 59_000  # bytes of XMP or of IPTC; libvips leaves out what is longer
 
 
@@ -173,7 +173,7 @@ def _save_within(
     if not kind.is_lossy or extras.is_lossless:
         raise OutputError(
             f"{path}: takes {file_size(size)} without loss, more than max_file {file_size(max_bytes)}; {LARGER}"
-            ", or use .jpg or another lossy format",
+            "; or paint it as .jpg, or in another lossy format",
             path=path,
         )
     fits, too_much, last = 0, extras.quality, extras.quality
@@ -182,8 +182,8 @@ def _save_within(
         fits, too_much = (last, too_much) if size_with(last) <= max_bytes else (fits, last)
     if fits == 0:
         raise OutputError(
-            f"{path}: does not fit into max_file {file_size(max_bytes)} with any quality; {LARGER}, or ask for fewer "
-            "pixels",
+            f"{path}: does not fit into max_file {file_size(max_bytes)} with any quality; {LARGER}; or ask for "
+            "fewer pixels",
             path=path,
         )
     if fits != last:
