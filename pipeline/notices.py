@@ -23,7 +23,7 @@ def unused(settings: Settings, styles: Sequence[Path], regions: Regions | None) 
         found.append("style_weight is 0: the style pictures do not count and are not read")
     if styles and regions is not None and not regions.has_rest:
         found.append(f"the regions cover the whole picture, so {styles[0]} is not used")
-    if settings.protect == FACES and (regions is None or regions.faces is None):
+    if FACES in (settings.protect or ()) and (regions is None or regions.faces is None):
         found.append("no face was found, so none is protected")
     return found
 

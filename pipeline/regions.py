@@ -62,6 +62,8 @@ class Regions:
         One for each, cropped like the photograph.
     has_rest : bool
         Whether there is a first region, beside those, of what they do not claim.
+    protect : dict of str to Mask
+        What stays a photograph, with soft edges, by the names in the settings.
     faces : Mask or None
         The protected faces that were found, of the whole photograph.
     luminance : bool
@@ -74,7 +76,7 @@ class Regions:
     masks: tuple[Mask, ...]
     has_rest: bool
     strength_map: Mask | None
-    protect: Mask | None
+    protect: dict[str, Mask]
     faces: Mask | None
     luminance: bool
     painted: float = 1.0
@@ -89,6 +91,11 @@ class Regions:
         """Planes of three channels that `channels` fill."""
         return -(-(self.count + EXTRA) // 3)
 
+    @property
+    def all_masks(self) -> tuple[Mask, ...]:
+        """Every mask of the photograph; the faces that were found only as they are protected."""
+        return *self.masks, *filter(None, [self.strength_map]), *self.protect.values()
+
     def layout(self, styles: Sequence[int]) -> RegionLayout:
         """Say what tasks must know, given the region of every style picture."""
         return RegionLayout(self.count, self.planes, self.painted, tuple(styles))
@@ -98,8 +105,7 @@ class Regions:
 
         The content loss answers to about the root of what a style pulls with, see `muralist.pipeline.strength`.
         """
-        first = (*self.masks, self.strength_map, self.protect)
-        shape = next((mask.height, mask.width) for mask in first if mask is not None)
+        shape = next((mask.height, mask.width) for mask in self.all_masks)
         height, width = size_within(_SMALL, *shape)
         guidance = self.channels(height, width, (0, height))[..., : self.count]
         return float(np.sqrt(guidance.sum(2)).mean())
@@ -132,8 +138,8 @@ class Regions:
         if self.strength_map is not None:
             guidance *= at_size(self.strength_map)[..., None]
         shows = 1 - np.minimum(guidance.sum(2) / SHOWS_BELOW, 1)
-        if self.protect is not None:
-            protected = at_size(self.protect)
+        for mask in self.protect.values():
+            protected = at_size(mask)
             guidance *= 1 - protected[..., None]
             shows = np.maximum(shows, protected)
         light = np.array([self._in_light(spec) for spec in specs], np.float32)
@@ -170,9 +176,9 @@ def mask_names(settings: Settings) -> dict[str, str]:
     names = {f"region {number}": spec.mask for number, spec in enumerate(specs, 1)}
     names |= {f"style mask of region {n}": spec.style_mask for n, spec in enumerate(specs, 1) if spec.style_mask}
     names |= {f"style mask {number}": name for number, name in enumerate(settings.style_mask or (), 1)}
-    others = {"strength map": settings.strength_map}
-    others |= {} if settings.protect == FACES else {"protected": settings.protect}
-    return names | {what: name for what, name in others.items() if name is not None}
+    names |= {"strength map": settings.strength_map} if settings.strength_map is not None else {}
+    protected = (name for name in settings.protect or () if name != FACES)
+    return names | {f"protected {number}": name for number, name in enumerate(protected, 1)}
 
 
 def mask_files(settings: Settings) -> dict[str, Path]:
@@ -219,11 +225,11 @@ def read_regions(
         return _cropped(fitted(found, name, shape, stretch=settings.region_fit), name, crop)
 
     masks = tuple(mask(spec.mask) for spec in specs)
-    faces = find_faces(photograph) if settings.protect == FACES else None
     strength_map = None if settings.strength_map is None else mask(settings.strength_map)
-    protect = replace(faces, values=crop(faces.picture).pixels) if faces else None
-    if settings.protect not in (None, FACES):
-        protect = mask(str(settings.protect))
+    protect = {name: mask(name) for name in settings.protect or () if name != FACES}
+    faces = find_faces(photograph) if FACES in (settings.protect or ()) else None
+    if faces:
+        protect[FACES] = replace(faces, values=crop(faces.picture).pixels)
     if not (specs or strength_map or protect):
         return None
     rest = _rest(masks)
@@ -236,7 +242,7 @@ def read_regions(
         masks,
         rest >= LEAST_CLAIM,
         strength_map,
-        None if protect is None else protect.feathered(),
+        {name: each.feathered() for name, each in protect.items()},
         faces,
         settings.color == "luminance",
     )

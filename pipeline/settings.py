@@ -256,13 +256,14 @@ class Settings(WithRoles):
         flag=True,
         scope="picture",
     )
-    protect: FileName | None = setting(
+    protect: Named[FileName] | None = setting(
         None,
         REGIONS,
-        "Mask of the parts to leave unpainted, or `faces`. A gray picture, white where the photograph shows through; "
-        "its edges are softened. `faces` detects faces (needs the extra `faces`).",
+        "What to leave unpainted: a mask or `faces`; repeatable. A mask is a gray picture, white where the photograph "
+        "shows through; its edges are softened. `faces` detects faces (needs the extra `faces`).",
         flag=True,
         common=True,
+        repeatable=True,
         scope="picture",
     )
     color: Literal["style", "luminance", "statistics"] = setting(

@@ -168,8 +168,7 @@ def driver_bytes(plan: RenderPlan) -> int:
     pictures = [plan.content, *(style.picture for style in plan.styles), *filter(None, [plan.init])]
     stored = [picture.pixels for picture in pictures]
     if (regions := plan.regions) is not None:
-        masks = (*regions.masks, regions.strength_map, regions.protect)
-        stored += [mask.values for mask in masks if mask is not None]
+        stored += [mask.values for mask in regions.all_masks]
     sources = sum(pixels.nbytes for pixels in stored if not isinstance(pixels, ArrayFile))
     return DRIVER_BYTES + sources + plan.final.width * ROW_BYTES + _largest_style(plan) * STYLE_BYTES
 

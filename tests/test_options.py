@@ -185,12 +185,12 @@ def test_of_two_files_one_would_count_for_nothing():
     """An option that takes one file is given once."""
 
     @click.command(cls=Command)
-    @settings_options("protect")
+    @settings_options("strength_map")
     def paint(flags: dict[str, object]) -> None:
         click.echo(flags)
 
     runner = CliRunner()
-    assert runner.invoke(paint, ["--protect", "a.png"]).stdout == "{'protect': 'a.png'}\n"
-    twice = runner.invoke(paint, ["--protect", "a.png", "--protect", "b.png"])
+    assert runner.invoke(paint, ["--strength-map", "a.png"]).stdout == "{'strength_map': 'a.png'}\n"
+    twice = runner.invoke(paint, ["--strength-map", "a.png", "--strength-map", "b.png"])
     assert twice.exit_code == 2
     assert "'a.png' and 'b.png'" in twice.stderr

@@ -55,7 +55,7 @@ def check_collisions(
             _take(written, report_path(item.output), f"the page of {_told(item)}")
         if own and own.proof:
             _take(written, proof_path(item.output), f"the proof of {_told(item)}")
-        if own and own.protect == FACES:
+        if own and FACES in (own.protect or ()):
             _take(written, faces_path(item.output), f"the mask of faces of {_told(item)}")
     for real, what in written.items():
         if {real, os.path.dirname(real)} & read or file_at(Path(real)) in files_read:  # a folder among them is a style

@@ -252,7 +252,7 @@ def _from(folder: Path, masks: object) -> object:
     """
     if isinstance(masks, list):
         return [_from(folder, mask) for mask in masks]
-    if not isinstance(masks, str):
+    if not isinstance(masks, str) or masks == FACES:
         return masks
     if "=" not in masks:
         return _below(folder, masks)

@@ -41,7 +41,7 @@ def with_own_masks(items: Sequence[Item], settings: Settings) -> list[Item]:
         asked = {**settings.model_dump(include=set(settings.names(scope="picture"))), **item.overrides}
         try:
             own = {"regions": filled.regions(asked["regions"])}
-            own |= {name: filled.one(asked[name]) for name in ("strength_map", "protect")}
+            own |= {"strength_map": filled.one(asked["strength_map"]), "protect": filled.all(asked["protect"])}
         except SettingsError as error:
             raise SettingsError(f"{item.place}: {error}") from None
         if filled.names:
@@ -74,6 +74,13 @@ class _Filled:
             return name
         self.missing.append(Path(name).name)
         return None
+
+    def all(self, masks: object) -> object:
+        """The names of the masks that are there; None if there are none."""
+        if not isinstance(masks, str | list | tuple):
+            return masks
+        named = map(self.one, [masks] if isinstance(masks, str) else masks)
+        return tuple(name for name in named if name is not None) or None
 
     def regions(self, texts: object) -> object:
         """Regions whose masks are there; None if there are none."""

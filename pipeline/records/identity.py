@@ -77,14 +77,14 @@ def _without_names(settings: Settings) -> dict[str, Any]:
     files = {"init": init_file(settings), "weights": settings.weights}
     files |= {"profile": None if settings.profile in PROFILES else settings.profile}
     plain |= {name: _FILE for name, file in files.items() if file is not None}
-    plain |= {name: _color(plain[name]) for name in ("strength_map", "protect") if plain[name] not in (None, FACES)}
-    plain |= {"style_mask": [*map(_color, settings.style_mask)]} if settings.style_mask else {}
+    plain |= {"strength_map": _color(settings.strength_map)} if settings.strength_map else {}
+    plain |= {name: [*map(_color, plain[name])] for name in ("style_mask", "protect") if plain[name]}
     plain |= {"regions": [*map(_region, settings.regions)]} if settings.regions else {}
     return plain
 
 
 def _color(mask: str) -> str:
-    return f"{_FILE}{mask.removeprefix(str(mask_file(mask)))}"
+    return mask if mask == FACES else f"{_FILE}{mask.removeprefix(str(mask_file(mask)))}"
 
 
 def _region(text: str) -> str:

@@ -109,8 +109,8 @@ def _inputs(plan: RenderPlan) -> dict[str, Any]:
     regions = plan.regions
     if regions is not None:
         masks = [(spec.mask, mask) for spec, mask in zip(regions.specs, regions.masks, strict=True)]
-        others = (("strength map", regions.strength_map), ("protected", regions.protect))
-        masks += [(name, mask) for name, mask in others if mask is not None]
+        masks += [("strength map", mask) for mask in filter(None, [regions.strength_map])]
+        masks += [("protected", mask) for mask in regions.protect.values()]
         found["masks"] = [{**_input(mask), "name": name} for name, mask in masks]
         if regions.faces is not None:  # which were found, and were filed beside the painting
             filed = faces_path(plan.output)

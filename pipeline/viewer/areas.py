@@ -55,10 +55,10 @@ class Area(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """A mask that a painting was asked for with: its name, and in the record; whether black is meant."""
+    """A mask that a painting was asked for with: its name, and what the record says of it; whether black is meant."""
 
     mask: str
-    recorded: str
+    recorded: Input
     name: str
     note: str = ""
     inverse: bool = False
@@ -84,10 +84,9 @@ def find_areas(
         wanted = list(_wanted(record, painting))
     except (SettingsError, LookupError, TypeError, AttributeError) as error:
         return [], (f"The regions are not shown: the sidecar's settings do not describe them ({error}).",)
-    recorded = {mask.name: mask for mask in record.inputs.masks}
     areas, lost = list[Area](), list[str]()
     for each in wanted:
-        mask = _found(each, recorded.get(each.recorded), painting, read)
+        mask = _found(each, painting, read)
         if mask is None:
             lost.append(each.mask)
             continue
@@ -95,23 +94,24 @@ def find_areas(
         areas.append(_area(each, shown, record.place, COLORS[len(areas) % len(COLORS)]))
     if not lost:
         return areas, ()
-    return areas, (f"Areas not shown, since their masks are missing or were changed: {', '.join(lost)}.",)
+    return areas, (f"Areas not shown, since their masks are missing or were changed: {', '.join(dict.fromkeys(lost))}.",)
 
 
 def _wanted(record: Record, painting: Path) -> Iterator[_Wanted]:
-    names = {mask.name for mask in record.inputs.masks}
+    named = {mask.name: mask for mask in record.inputs.masks}
     for spec in map(parse_region, record.settings.get("regions") or ()):  # type: ignore[arg-type]
-        if spec.mask in names:  # where style does not count, regions do not
-            yield _Wanted(spec.mask, spec.mask, Path(spec.style).name, ", ".join(spec.options))
-    if "strength map" in names:
-        yield _Wanted(str(record.settings["strength_map"]), "strength map", "half the strength or less", inverse=True)
-    if "protected" in names:
-        name = record.settings["protect"]
-        faces = next(mask.path for mask in record.inputs.masks if mask.name == "protected")
-        yield _Wanted(faces if name == FACES else str(name), "protected", "stays a photograph")
+        if spec.mask in named:  # where style does not count, regions do not
+            yield _Wanted(spec.mask, named[spec.mask], Path(spec.style).name, ", ".join(spec.options))
+    if recorded := named.get("strength map"):
+        yield _Wanted(str(record.settings["strength_map"]), recorded, "half the strength or less", inverse=True)
+    protect: Any = record.settings.get("protect") or ()
+    names = [protect] if isinstance(protect, str) else sorted(protect, key=FACES.__eq__)  # faces are recorded last
+    protected = (mask for mask in record.inputs.masks if mask.name == "protected")
+    for name, recorded in zip(names, protected, strict=False):  # there may be no face
+        yield _Wanted(recorded.path if name == FACES else name, recorded, "stays a photograph")
 
 
-def _found(wanted: _Wanted, recorded: Input | None, painting: Path, read: ReadMask) -> Mask | None:
+def _found(wanted: _Wanted, painting: Path, read: ReadMask) -> Mask | None:
     """A mask as it was when it was painted by, wherever it is now; None if it is not there any more."""
     file = mask_file(wanted.mask)
     color = wanted.mask.removeprefix(str(file))
@@ -120,7 +120,7 @@ def _found(wanted: _Wanted, recorded: Input | None, painting: Path, read: ReadMa
             mask = read(f"{place}{color}")
         except PictureError:
             continue
-        if recorded is not None and mask.sha256 == recorded.sha256:
+        if mask.sha256 == wanted.recorded.sha256:
             return mask
     return None
 

@@ -113,7 +113,9 @@ def test_what_is_no_region(text, parts):
 def test_masks_of_a_painting_are_listed():
     """Every file is named with what it is for; where style does not count, regions have none."""
     settings = {"regions": ["a.png#ff0000=s.jpg,style-mask=m.png"], "strength_map": "b.png", "style_mask": "c.png"}
+    settings |= {"protect": ["d.png", "faces", "e.png#ffffff"]}
     wanted = {"region 1": "a.png", "style mask of region 1": "m.png", "style mask 1": "c.png", "strength map": "b.png"}
+    wanted |= {"protected 1": "d.png", "protected 2": "e.png"}
     assert mask_files(Settings(**settings)) == {what: Path(name) for what, name in wanted.items()}
     assert mask_files(Settings()) == {}
 
@@ -334,6 +336,24 @@ def test_faces_are_kept(paint, folder):
     assert abs(again - found).max() <= 1
 
 
+def test_masks_protect_together(paint, folder):
+    """Several masks and faces keep all that any of them keeps."""
+    portrait = data.astronaut()[:300, 50:400]
+    save(folder / "photo.png", portrait)
+    corner, other = np.zeros((300, 350), np.uint8), np.zeros((300, 350), np.uint8)
+    corner[:80, :80], other[220:, :80] = 255, 255
+    save(folder / "corner.png", corner)
+    save(folder / "other.png", other)
+    names = ["faces", "corner.png", "other.png"]
+    found, sidecar = paint("out.png", protect=names, steps=[2, 1], tile=512)
+    assert sidecar["settings"]["protect"] == names
+    masks = [(mask["path"], mask["name"]) for mask in sidecar["inputs"]["masks"]]
+    assert masks == [(name, "protected") for name in ("corner.png", "other.png", "out.png.faces.png")]
+    for rows, cols in ((slice(90, 150), slice(150, 200)), (slice(70), slice(70)), (slice(230, None), slice(70))):
+        np.testing.assert_array_equal(found[rows, cols], portrait[rows, cols])
+    assert abs(found - portrait)[100:200, :60].mean() > 1
+
+
 def test_faces_need_scikit_image(folder, monkeypatch):
     """Without the extra, the message says what to install; without a face, that none was found."""
     monkeypatch.setitem(sys.modules, "skimage.feature", None)
@@ -367,7 +387,7 @@ def test_a_mask_that_changed_is_another_painting(folder):
         return plan_render(Path("photo.png"), Path("style.png"), Path("out.png"), settings).identity
 
     before = identity()
-    assert before["masks"].keys() == {"region 1", "protected"}
+    assert before["masks"].keys() == {"region 1", "protected 1"}
     assert len(before["styles"]) == 2
     item = Item(1, Path("photo.png"), (Path("style.png"),), None, {}, folder / "out.png", "photo.png")
     assert identity_of(item, settings, before["weights"]) == before

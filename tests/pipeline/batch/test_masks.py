@@ -40,11 +40,11 @@ def items(**settings: object) -> list[Item]:
 def test_every_photograph_has_its_own_masks(folder):
     """Templates are filled in and looked for beside each photograph; what is not there is left out, and told."""
     regions = ["{stem}.sky.png=other.png,scale=2", "{stem}.land.png=other.png"]
-    a, b = items(regions=regions, protect="{stem}.sky.png#ffffff")
+    a, b = items(regions=regions, protect=["{stem}.sky.png#ffffff", "all.png"])
     assert a.overrides["regions"] == ["photos/a.sky.png=other.png,scale=2.0"]
-    assert a.overrides["protect"] == "photos/a.sky.png#ffffff"
+    assert a.overrides["protect"] == ("photos/a.sky.png#ffffff", "all.png")
     assert a.missing == ("a.land.png",)
-    assert (b.overrides["regions"], b.overrides["protect"]) == (None, None)
+    assert (b.overrides["regions"], b.overrides["protect"]) == (None, ("all.png",))
     assert b.missing == ("b.sky.png", "b.land.png", "b.sky.png#ffffff")
     assert [item.content.name for item in (a, b)] == ["a.png", "b.png"]  # and no mask
 
@@ -74,7 +74,8 @@ def test_a_template_with_another_field(folder):
 
 def test_masks_of_a_manifest_count_from_its_folder(folder):
     """Masks and styles of regions lie where the manifest does; templates and what cannot be read stay as they are."""
-    said = {"regions": ["m.png#00ff00=s.jpg,style-mask=p.png", "{stem}.m.png=s.jpg", "no region"], "protect": "k.png"}
+    said = {"regions": ["m.png#00ff00=s.jpg,style-mask=p.png", "{stem}.m.png=s.jpg", "no region"]}
+    said |= {"protect": ["k.png", "faces"]}
     Path("photos/list.jsonl").write_text(json.dumps({"content": "a.png", **said}))
     (entry,) = read_manifest(Path("photos/list.jsonl"))
     assert entry.overrides == {
@@ -83,7 +84,7 @@ def test_masks_of_a_manifest_count_from_its_folder(folder):
             "{stem}.m.png=photos/s.jpg",
             "photos/no region",
         ],
-        "protect": "photos/k.png",
+        "protect": ["photos/k.png", "faces"],
     }
 
 

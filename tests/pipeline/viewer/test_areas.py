@@ -45,7 +45,7 @@ def regional(scheduler, tmp_path_factory):
         settings = {
             "regions": [f"left.png={EVIL},strength=0.5", "labels.png#ff0000=style.png"],
             "strength_map": "map.png",
-            "protect": "keep.png",
+            "protect": ["labels.png#ff0000", "keep.png"],
         }
         render("photo.png", "style.png", folder / "out.png", **TINY | {"scheduler": scheduler} | settings)
     return folder / "out.png"
@@ -70,16 +70,17 @@ def test_every_mask_is_an_area(regional):
         (EVIL, "left.png, 41% of the painting, strength=0.5"),
         ("style.png", "labels.png#ff0000, 17% of the painting"),
         ("half the strength or less", "map.png, 6% of the painting"),
+        ("stays a photograph", "labels.png#ff0000, 17% of the painting"),
         ("stays a photograph", "keep.png, 3% of the painting"),
     ]
-    wanted = [[0, 0, 96, 56], [64, 64, 96, 128], [60, 0, 96, 20], [8, 100, 24, 120]]
+    wanted = [[0, 0, 96, 56], [64, 64, 96, 128], [60, 0, 96, 20], [64, 64, 96, 128], [8, 100, 24, 120]]
     for area, bound in zip(areas, wanted, strict=True):
         np.testing.assert_allclose(bounds(area), bound, atol=1)
-    assert [len(area.rings) for area in areas] == [2, 1, 1, 1]
+    assert [len(area.rings) for area in areas] == [2, 1, 1, 1, 1]
     row, col = areas[0].heart
     assert 0 < col < 56
     assert not (40 <= row < 56 and 16 <= col < 40)
-    assert len({area.color for area in areas}) == 4
+    assert len({area.color for area in areas}) == 5
 
 
 def test_an_area_lies_where_its_crop_was_printed(regional):
@@ -93,14 +94,25 @@ def test_an_area_lies_where_its_crop_was_printed(regional):
 def test_faces_are_an_area(regional):
     """Faces that were found are where the mask says that was filed beside the painting."""
     record = read_record(regional)
-    mask = next(each for each in record.inputs.masks if each.name == "protected")
-    record.settings["protect"] = "faces"
+    mask = record.inputs.masks[-1]
+    record.settings["protect"] = ["faces", "labels.png#ff0000"]
     areas, _ = areas_of(regional, record)
-    assert (areas[-1].name, areas[-1].note) == ("stays a photograph", "keep.png, 3% of the painting")
+    assert [(area.name, area.note) for area in areas[-2:]] == [
+        ("stays a photograph", "labels.png#ff0000, 17% of the painting"),
+        ("stays a photograph", "keep.png, 3% of the painting"),
+    ]
     record.inputs.masks[record.inputs.masks.index(mask)] = mask.model_copy(update={"sha256": "0"})
     assert areas_of(regional, record)[1] == (
         "Areas not shown, since their masks are missing or were changed: keep.png.",
     )
+
+
+def test_one_protected_mask_may_be_recorded_as_a_text(regional):
+    """Version 0.1.0 knew one mask."""
+    record = read_record(regional)
+    record.settings["protect"] = "labels.png#ff0000"
+    areas, notices = areas_of(regional, record)
+    assert (areas[-1].note, notices) == ("labels.png#ff0000, 17% of the painting", ())
 
 
 def test_a_mask_that_means_little_has_no_outline(regional, tmp_path):
@@ -128,7 +140,7 @@ def own(regional, tmp_path):
 def test_what_is_gone_or_changed_is_told(own, monkeypatch):
     """Masks are found beside the painting; one that changed and one that is gone are named, not drawn."""
     monkeypatch.chdir("/")
-    assert len(areas_of(own)[0]) == 4
+    assert len(areas_of(own)[0]) == 5
     save(own.parent / "left.png", box(0, 10, 0, 10))
     (own.parent / "labels.png").unlink()
     areas, notices = areas_of(own)
@@ -163,7 +175,7 @@ def test_areas_in_a_browser(regional):
         button.click()
         assert button.get_attribute("aria-pressed") == "true"
         assert page.locator(".leaflet-tooltip.area").all_inner_texts() == [
-            *(EVIL, "style.png", "half the strength or less", "stays a photograph")
+            *(EVIL, "style.png", "half the strength or less", "stays a photograph", "stays a photograph")
         ]
         assert page.locator("img[onerror]").count() == 0
         tint = np.array([int(colors[1][at : at + 2], 16) for at in (1, 3, 5)])
