@@ -259,8 +259,8 @@ class Settings(WithRoles):
     protect: Named[FileName] | None = setting(
         None,
         REGIONS,
-        "What to leave unpainted: a mask or `faces`; repeatable. A mask is a gray picture, white where the photograph "
-        "shows through; its edges are softened. `faces` detects faces (needs the extra `faces`).",
+        "Mask to leave unpainted, or `faces`; repeatable. A gray picture, white where the photograph shows through; "
+        "its edges are softened. `faces` detects faces (needs the extra `faces`).",
         flag=True,
         common=True,
         repeatable=True,

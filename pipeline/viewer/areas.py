@@ -94,7 +94,7 @@ def find_areas(
         areas.append(_area(each, shown, record.place, COLORS[len(areas) % len(COLORS)]))
     if not lost:
         return areas, ()
-    return areas, (f"Areas not shown, since their masks are missing or were changed: {', '.join(dict.fromkeys(lost))}.",)
+    return areas, (f"Areas not shown, since their masks are missing or were changed: {', '.join(lost)}.",)
 
 
 def _wanted(record: Record, painting: Path) -> Iterator[_Wanted]:

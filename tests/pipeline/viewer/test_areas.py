@@ -36,7 +36,13 @@ def regional(scheduler, tmp_path_factory):
     labels = np.zeros((96, 128, 3), np.uint8)
     labels[64:, 64:] = (255, 0, 0)
     frame = box(0, 96, 0, 56) - box(40, 56, 16, 40)  # with a hole
-    masks = {"left": frame, "labels": labels, "keep": box(8, 24, 100, 120), "map": 255 - box(60, 96, 0, 20)}
+    masks = {
+        "left": frame,
+        "labels": labels,
+        "spot": box(30, 50, 70, 90),
+        "keep": box(8, 24, 100, 120),
+        "map": 255 - box(60, 96, 0, 20),
+    }
     pictures = {"photo": photograph(), "style": painting(), EVIL[:-4]: painting(seed=7), **masks}
     for name, pixels in pictures.items():
         save(folder / f"{name}.png", pixels)
@@ -45,7 +51,7 @@ def regional(scheduler, tmp_path_factory):
         settings = {
             "regions": [f"left.png={EVIL},strength=0.5", "labels.png#ff0000=style.png"],
             "strength_map": "map.png",
-            "protect": ["labels.png#ff0000", "keep.png"],
+            "protect": ["spot.png", "keep.png"],
         }
         render("photo.png", "style.png", folder / "out.png", **TINY | {"scheduler": scheduler} | settings)
     return folder / "out.png"
@@ -70,10 +76,10 @@ def test_every_mask_is_an_area(regional):
         (EVIL, "left.png, 41% of the painting, strength=0.5"),
         ("style.png", "labels.png#ff0000, 17% of the painting"),
         ("half the strength or less", "map.png, 6% of the painting"),
-        ("stays a photograph", "labels.png#ff0000, 17% of the painting"),
+        ("stays a photograph", "spot.png, 3% of the painting"),
         ("stays a photograph", "keep.png, 3% of the painting"),
     ]
-    wanted = [[0, 0, 96, 56], [64, 64, 96, 128], [60, 0, 96, 20], [64, 64, 96, 128], [8, 100, 24, 120]]
+    wanted = [[0, 0, 96, 56], [64, 64, 96, 128], [60, 0, 96, 20], [30, 70, 50, 90], [8, 100, 24, 120]]
     for area, bound in zip(areas, wanted, strict=True):
         np.testing.assert_allclose(bounds(area), bound, atol=1)
     assert [len(area.rings) for area in areas] == [2, 1, 1, 1, 1]
@@ -95,10 +101,10 @@ def test_faces_are_an_area(regional):
     """Faces that were found are where the mask says that was filed beside the painting."""
     record = read_record(regional)
     mask = record.inputs.masks[-1]
-    record.settings["protect"] = ["faces", "labels.png#ff0000"]
+    record.settings["protect"] = ["faces", "spot.png"]
     areas, _ = areas_of(regional, record)
     assert [(area.name, area.note) for area in areas[-2:]] == [
-        ("stays a photograph", "labels.png#ff0000, 17% of the painting"),
+        ("stays a photograph", "spot.png, 3% of the painting"),
         ("stays a photograph", "keep.png, 3% of the painting"),
     ]
     record.inputs.masks[record.inputs.masks.index(mask)] = mask.model_copy(update={"sha256": "0"})
@@ -110,9 +116,9 @@ def test_faces_are_an_area(regional):
 def test_one_protected_mask_may_be_recorded_as_a_text(regional):
     """Version 0.1.0 knew one mask."""
     record = read_record(regional)
-    record.settings["protect"] = "labels.png#ff0000"
+    record.settings["protect"] = "spot.png"
     areas, notices = areas_of(regional, record)
-    assert (areas[-1].note, notices) == ("labels.png#ff0000, 17% of the painting", ())
+    assert (areas[-1].note, notices) == ("spot.png, 3% of the painting", ())
 
 
 def test_a_mask_that_means_little_has_no_outline(regional, tmp_path):
@@ -144,7 +150,7 @@ def test_what_is_gone_or_changed_is_told(own, monkeypatch):
     save(own.parent / "left.png", box(0, 10, 0, 10))
     (own.parent / "labels.png").unlink()
     areas, notices = areas_of(own)
-    assert [area.name for area in areas] == ["half the strength or less", "stays a photograph"]
+    assert [area.name for area in areas] == ["half the strength or less", "stays a photograph", "stays a photograph"]
     assert notices == ("Areas not shown, since their masks are missing or were changed: left.png, labels.png#ff0000.",)
     (own.parent / "photo.png").unlink()
     page = write_report(own).read_text()
