@@ -51,8 +51,13 @@ def by_optimizer(**usual: object) -> BeforeValidator:
 
 
 def _texts(value: object) -> object:
-    """Let one text mean a list of one."""
-    return [value] if isinstance(value, str) else value
+    """Let one text, or one path, mean a list of one."""
+    return [value] if isinstance(value, str | os.PathLike) else value
+
+
+def _path_as_text(value: object) -> object:
+    """Python has objects for paths."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _are_regions(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -130,7 +135,7 @@ _PORT: Final = r"0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool)]
 Text = Annotated[str, AfterValidator(_matching("(?s).+", "a non-empty text"))]
-FileName = Annotated[Text, AfterValidator(_name_of_file)]
+FileName = Annotated[Text, AfterValidator(_name_of_file), BeforeValidator(_path_as_text)]
 Profile = Annotated[FileName, _or_word(*PROFILES)]
 Start = Annotated[FileName, _or_word(*STARTS)]
 Weight = Annotated[Float, Field(ge=0)]

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -100,6 +101,9 @@ def test_default_mappings_are_not_shared():
         ("profile", "sRGB", "srgb"),
         ("profile", "AdobeRGB", "adobergb"),
         ("profile", "Shop.icc", "Shop.icc"),
+        ("profile", Path("Shop.icc"), "Shop.icc"),
+        ("protect", Path("face.png"), ("face.png",)),
+        ("protect", [Path("face.png"), "faces"], ("face.png", "faces")),
         ("init", "Content", "content"),
         ("init", "Blank.png", "Blank.png"),
         ("consensus", "off", False),
@@ -113,7 +117,7 @@ def test_default_mappings_are_not_shared():
     ],
 )
 def test_text_and_single_values_are_read(key, written, read):
-    """Values arrive from YAML and from command lines, so text stands for numbers and lists."""
+    """Values come from YAML, command lines and Python, so text stands for numbers and lists, and a path for its text."""
     assert getattr(Settings(**{key: written}), key) == read
 
 
