@@ -117,7 +117,7 @@ def test_default_mappings_are_not_shared():
     ],
 )
 def test_text_and_single_values_are_read(key, written, read):
-    """Values come from YAML, command lines and Python, so text stands for numbers and lists, and a path for its text."""
+    """Values come from YAML, command lines and Python: text stands for numbers and lists, a path for its text."""
     assert getattr(Settings(**{key: written}), key) == read
 
 
