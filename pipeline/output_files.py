@@ -87,7 +87,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it, if they are not there. Raises `OutputError` if it cannot be made."""
-    if not folder.exists():
+    if not os.path.exists(folder):
         _refuse_url(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,7 @@ class _Filled:
                 raise SettingsError(f"got mask {mask!r}; {choices(field, [f'{{{name}}}' for name in FIELDS])}")
         name = str(self.place.file.parent / _FIELD.sub(lambda found: fields[found[1]], mask))
         self.names.append(name)
-        if mask_file(name).is_file():
+        if os.path.isfile(mask_file(name)):
             return name
         self.missing.append(Path(name).name)
         return None
