@@ -275,10 +275,7 @@ def _plan_levels(
 ) -> tuple[Level, ...]:
     sides = [(style.side, style.scale) for style in styles]
     stride, least = network.max_stride(settings.layers), network.min_input(settings.layers)
-    levels = plan_levels(*target.painted_size, sides, settings, stride, least)
-    for level in levels:
-        level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
-    return levels
+    return plan_levels(*target.painted_size, sides, settings, stride, least)
 
 
 def _files(output: Path, settings: Settings, loss_plot: Path | None, regions: Regions | None) -> list[Path]:
