@@ -4,6 +4,7 @@ Whatever is slow to import is imported inside the command that needs it.
 """
 
 import json
+import os
 import signal
 from contextlib import suppress
 from functools import partial
@@ -172,7 +173,7 @@ def report(painting: Path, **options: Any) -> None:
     from .pipeline.viewer.gallery import write_gallery
     from .pipeline.viewer.report import without_record, write_report
 
-    if not painting.is_dir():
+    if not os.path.isdir(painting):
         page = write_report(painting, **options)
         notices = list(filter(None, [without_record(painting)]))
     elif given := [name for name in ("photograph", "page", "single_file") if options[name]]:

@@ -61,9 +61,9 @@ def _facts(network: str, file: WeightFile, weights: Weights) -> dict[str, object
 
 def _spare(source: Path, target: Path, overwrite: bool) -> None:
     """Refuse to write over what the user did not mean to lose."""
-    if target.exists() and os.path.samefile(source, target):
+    if os.path.exists(target) and os.path.samefile(source, target):
         raise WeightsError(str(target), "this is the input file; name another one to write")
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:
         raise WeightsError(str(target), "exists already; use --overwrite to replace it, or another name")
 
 

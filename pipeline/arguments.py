@@ -4,18 +4,20 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from .complaints import one_line, short
 from .errors import SettingsError
+from .setting_types import can_name_file
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Refuse arguments that are not of the types in a function's signature, as `SettingsError`."""
+    """Refuse arguments that are not of the types in a function's signature, or no file's name, as `SettingsError`."""
     signature = inspect.signature(function)
 
     @wraps(function)
@@ -32,7 +34,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 def _suits(value: object, wanted: Any) -> bool:
     origin, parts = get_origin(wanted), get_args(wanted)
     if origin is UnionType:
-        return any(_suits(value, part) for part in parts)
+        is_name = Path in parts and isinstance(value, str | Path)
+        return any(_suits(value, part) for part in parts) and (not is_name or can_name_file(str(value)))
     if origin is Literal:
         return value in parts
     if origin is Sequence:

@@ -114,13 +114,16 @@ class Level:
         """
         for halvings in range(self.halvings + 1, self.tile.bit_length()):
             level = replace(self, halvings=halvings)
-            if self.tile_grid is None and level.tile >> halvings < max(2 * level.overlap, level.min_side):
-                break
-            if min(level.grid[0].outer.shape) < level.min_side:
+            if level.shortest_side < level.min_side:
                 break
             if len(level.grid) > len(self.grid):
                 return level
         raise TileTooSmallError(self.tile >> self.halvings + 1, self.overlap)
+
+    @property
+    def shortest_side(self) -> int:
+        """Of any tile, px. Raises `TileTooSmallError` if tiles are too small for their overlap."""
+        return min(part.outer.length for axis in self.grid.axes for part in axis)
 
     @property
     def frame(self) -> Frame:
@@ -186,6 +189,8 @@ def plan_levels(
     ------
     SettingsError
         If the painting or a tile is smaller than the network can see.
+    TileTooSmallError
+        If a tile is smaller than two overlaps.
     """
     if min(height, width) < min_side:
         raise SettingsError(
@@ -199,6 +204,11 @@ def plan_levels(
         made = sum(level.steps for level in levels)
         steps = at_level(settings.steps if scale < 1 else settings.finest_steps, index)
         levels.append(_level(index, size, styles, settings, stride, min_side, steps, made))
+    if (shortest := min(level.shortest_side for level in levels)) < min_side:
+        raise SettingsError(
+            f"got tiles of {shortest} px, wanted at least {min_side} px a side for these layers of network "
+            f"{settings.network}; use --tile {min_side} or more"
+        )
     return tuple(levels)
 
 

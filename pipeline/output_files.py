@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +38,12 @@ def file_at(path: Path) -> object:
     except OSError:  # there is none yet
         return os.path.realpath(path)
     return facts.st_dev, facts.st_ino
+
+
+def replaceable(overwrite: bool, own: Iterable[Path]) -> Callable[[Path], bool]:
+    """Give what says of a file whether it may be replaced: any file may, or only some, whatever they are called."""
+    files = {file_at(path) for path in own}
+    return lambda path: overwrite or file_at(path) in files
 
 
 def is_own(facts: os.stat_result, folder: Path) -> bool:
@@ -87,7 +93,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it, if they are not there. Raises `OutputError` if it cannot be made."""
-    if not folder.exists():
+    if not os.path.exists(folder):
         _refuse_url(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ from .export import FinalImage, score_seams, write_painting, write_proof
 from .forecast import learn_speed_of, planned_by
 from .initialization import init_pixels
 from .levels import Level
+from .output_files import replaceable
 from .painting import RenderDriver
 from .pictures.images import eight_bits, resize_rows
 from .pictures.reading import read_picture
@@ -33,7 +34,7 @@ from .pictures.writing import check_output, write_picture
 from .prepare_level import LevelInputs, StyleSource
 from .presets import load_settings
 from .progress import Bars, Progress
-from .records.journal import Journal
+from .records.journal import Journal, files_written
 from .records.losses import check_plot, write_plot
 from .records.run_state import RunState
 from .records.sidecar import Sidecar, describe, write_sidecar
@@ -174,21 +175,21 @@ def render(
     plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
     if os.path.exists(output) and not keep_run:  # also where the name is too long to be one
         clean_stale(output, resolved.scratch, restart=restart)
-    begun = RunFolder.of(output, resolved.scratch).is_resumable(restart=restart)
-    replaces = overwrite or (begun and not restart)  # what an interrupted run wrote at its end is its own
-    check_output(output, overwrite=replaces)
+    own = files_written(RunFolder.of(output, resolved.scratch), restart=restart)
+    may_replace = replaceable(overwrite, own or ())
+    check_output(output, overwrite=may_replace(output))
     if plot is not None:
-        check_plot(plot, overwrite=replaces)
+        check_plot(plot, overwrite=may_replace(plot))
     if report:
-        check_report(output, overwrite=overwrite or begun)
+        check_report(output, overwrite=overwrite)
     with open_run(output, resolved.scratch, restart=restart, keep=keep_run) as folder:
         plan = plan_render(
             Path(photo),
             styles,
             output,
             resolved,
-            overwrite=overwrite or folder.resumed,
-            restarted=begun and restart,
+            overwrite=overwrite,
+            own=own,
             loss_plot=plot,
             local_dir=folder.local_dir,
         )
@@ -276,6 +277,8 @@ def paint_picture(
     progress.watch(lambda level, made: _finished(plan, context, level, made), before)
     with _storage_errors_told(folder):
         level, kept = painting.paint()
+        state.files = [os.path.abspath(path) for path in plan.files]
+        journal.write(state)
         finished = _finished(plan, context, level, kept)
         told = write_painting(finished, plan.output)
         proof = (

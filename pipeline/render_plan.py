@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .initialization import init_file, read_init, stretch_notice
 from .lengths import DEFAULT_DPI
 from .levels import Level, plan_levels
 from .notices import lost_transparency, unused, without_effect
-from .output_files import check_place, file_at
+from .output_files import check_place, file_at, replaceable
 from .pictures.encoding import MOST_JPEG_SIDE, OUTPUT_EXTENSIONS
 from .pictures.images import Picture, crop_to_aspect, with_surroundings
 from .pictures.pages import fingerprint, place_of
@@ -87,6 +87,11 @@ class RenderPlan:
         return self.levels[-1]
 
     @property
+    def files(self) -> list[Path]:
+        """What is written in the end: the painting, its sidecar, and what else is asked for."""
+        return _files(self.output, self.settings, self.loss_plot, self.regions)
+
+    @property
     def most_tiles(self) -> int:
         """Tiles of the level that has most."""
         return max(len(level.grid) for level in self.levels)
@@ -104,7 +109,7 @@ def plan_render(
     settings: Settings,
     *,
     overwrite: bool = False,
-    restarted: bool = False,
+    own: Collection[Path] | None = None,
     loss_plot: Path | None = None,
     local_dir: Path | None = None,
 ) -> RenderPlan:
@@ -118,8 +123,9 @@ def plan_render(
         One style, or several; a folder of pictures is one style.
     overwrite : bool
         Whether an existing output may be replaced, and snapshots and a loss plot.
-    restarted : bool
-        Whether an interrupted run of this output was given up: its snapshots may be replaced.
+    own : collection of Path, optional
+        Files that an interrupted run of this output wrote: they may be replaced, and its snapshots; None if there was
+        no such run.
     loss_plot : Path, optional
         Where to plot the losses.
     local_dir : Path, optional
@@ -133,11 +139,12 @@ def plan_render(
     network = network_of(settings)
     depth = None if settings.bit_depth == "auto" else settings.bit_depth
     profile = None if settings.profile == KEEP else output_profile(settings.profile, None)
-    check_output(output, overwrite=overwrite, bit_depth=depth, icc=profile)
+    may_replace = replaceable(overwrite, own or ())
+    check_output(output, overwrite=may_replace(output), bit_depth=depth, icc=profile)
     inputs = _Inputs.of(content, (style,) if isinstance(style, Path) else tuple(style), settings)
-    _spare(inputs.paths, output, overwrite)
+    _spare(inputs.paths, output, may_replace)
     if loss_plot is not None:
-        check_plot(loss_plot, overwrite=overwrite)
+        check_plot(loss_plot, overwrite=may_replace(loss_plot))
     memory = None if local_dir is None else budget(settings) // 2  # the other half is for the workers
     photograph = read_picture(
         content,
@@ -152,7 +159,7 @@ def plan_render(
     init = read_init(settings, memory=memory, folder=local_dir)
     target = target_of(photograph.height, photograph.width, settings)
     sheet = sheet_of(target, settings)
-    check_output(output, overwrite=overwrite, height=sheet.height, width=sheet.width, bit_depth=depth)
+    check_output(output, overwrite=may_replace(output), height=sheet.height, width=sheet.width, bit_depth=depth)
     _check_pdf(output, settings, sheet)
 
     def crop(picture: Picture) -> Picture:
@@ -163,9 +170,10 @@ def plan_render(
     longest = max(target.height, target.width) + 2 * target.painted
     styles, style_hashes = _read_all_styles(inputs, photograph, longest, regions, settings, network)
     levels = _plan_levels(target, styles, settings, network)
-    extras = _extras(output, settings, levels, loss_plot, regions)
-    given_up = snapshot_paths(output, levels) if restarted else ()
-    _check_extras(extras, [*inputs.paths, output, sidecar_path(output)], overwrite, given_up)
+    files = _files(output, settings, loss_plot, regions)
+    snapshots = snapshot_paths(output, levels)
+    may_replace = replaceable(overwrite, () if own is None else [*own, *snapshots])
+    _check_extras([*snapshots, *files[2:]], [*inputs.paths, *files[:2]], may_replace)
     weights = find_weights(network, settings.weights)
     notices = [
         *unused(settings, inputs.styles, regions),
@@ -267,19 +275,13 @@ def _plan_levels(
 ) -> tuple[Level, ...]:
     sides = [(style.side, style.scale) for style in styles]
     stride, least = network.max_stride(settings.layers), network.min_input(settings.layers)
-    levels = plan_levels(*target.painted_size, sides, settings, stride, least)
-    for level in levels:
-        level.grid.axes  # noqa: B018 -- refuses a tile too small for its overlap
-    return levels
+    return plan_levels(*target.painted_size, sides, settings, stride, least)
 
 
-def _extras(
-    output: Path, settings: Settings, levels: Sequence[Level], loss_plot: Path | None, regions: Regions | None
-) -> list[Path]:
-    """Files that are written beside the output and its sidecar."""
+def _files(output: Path, settings: Settings, loss_plot: Path | None, regions: Regions | None) -> list[Path]:
     proof = proof_path(output) if settings.proof else None
     faces = faces_path(output) if regions is not None and regions.faces is not None else None
-    return [*snapshot_paths(output, levels), *filter(None, [loss_plot, proof, faces])]
+    return [output, sidecar_path(output), *filter(None, [loss_plot, proof, faces])]
 
 
 def _check_proof(settings: Settings, profile: bytes | None) -> None:
@@ -344,23 +346,23 @@ def _check_lengths(styles: Sequence[Style], settings: Settings) -> None:
         )
 
 
-def _spare(inputs: Iterable[Path], output: Path, overwrite: bool) -> None:
+def _spare(inputs: Iterable[Path], output: Path, may_replace: Callable[[Path], bool]) -> None:
     """Refuse to write over what the user did not mean to lose."""
     record, read = sidecar_path(output), {file_at(place_of(path).file) for path in inputs}
     for path in (output, record):
         if file_at(path) in read:
             raise OutputError(f"{path}: this is an input file; name another output", path=output)
-    if os.path.lexists(record) and not overwrite:
+    if os.path.lexists(record) and not may_replace(record):
         raise OutputError(f"{record}: exists already; use --overwrite to replace it, or another name", path=record)
 
 
-def _check_extras(extras: Iterable[Path], others: Iterable[Path], overwrite: bool, given_up: Collection[Path]) -> None:
+def _check_extras(extras: Iterable[Path], others: Iterable[Path], may_replace: Callable[[Path], bool]) -> None:
     """Refuse snapshots and a loss plot that cannot be written, or would meet each other or other files."""
     taken = {file_at(place_of(path).file) for path in others}
     for path in extras:
         if file_at(path) in taken:
             raise OutputError(f"{path}: this file is also an input or another output; name another", path=path)
-        check_place(path, overwrite=overwrite or path in given_up)
+        check_place(path, overwrite=may_replace(path))
         taken.add(file_at(path))
 
 

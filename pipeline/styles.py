@@ -3,6 +3,7 @@
 Colors are the pictures' own, or with `color: statistics` the photograph's (`muralist.pipeline.pictures.colors`).
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -130,7 +131,7 @@ def style_files(paths: Sequence[Path]) -> tuple[tuple[Path, ...], ...]:
 
     Raises `PictureError` if there is no picture in a folder.
     """
-    return tuple(_pictures_in(path) if path.is_dir() else (path,) for path in paths)
+    return tuple(_pictures_in(path) if os.path.isdir(path) else (path,) for path in paths)
 
 
 def _pictures_in(folder: Path) -> tuple[Path, ...]:
@@ -256,7 +257,7 @@ def _style(
     path: Path, spec: RegionSpec, share: float, photograph: Picture, settings: Settings, network: Architecture
 ) -> Style:
     """Read a style picture that is to be as a region says."""
-    facts = path.stat() if path.is_file() else None  # what is wrong with a path is told where it is read
+    facts = path.stat() if os.path.isfile(path) else None  # what is wrong with a path is told where it is read
     picture = _picture(path, facts and (facts.st_mtime_ns, facts.st_size), settings.max_pixels, budget(settings))
     min_side = network.min_input(settings.active_style_layers)
     if min(picture.height, picture.width) < min_side:

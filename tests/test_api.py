@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,6 +85,8 @@ def test_a_batch_gives_its_report(paths, scheduler, tmp_path):
                 (("p", None, "o"), {}, "style: .*None.*Path"),
                 (("p", ["s", 3], "o"), {}, "style: .*3"),
                 (("p", "s", 3), {}, "output: .*3"),
+                (("p", ["s", "s\0"], "o.png"), {}, r"style: .*s\\x00"),
+                (("p", "s", Path("o\ud800.png")), {}, r"output: .*o\\ud800"),
                 (("p", "s", "o"), {"overwrite": "no"}, "overwrite: .*no"),
             )
         ),

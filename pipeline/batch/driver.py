@@ -23,14 +23,14 @@ from ...model.architecture import architecture
 from ...model.weight_files import WeightFile, find_weights
 from ..console import LOG, PROGRESS
 from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError, SettingsError
-from ..output_files import copy_file, keep_times, make_folder
+from ..output_files import copy_file, keep_times, make_folder, replaceable
 from ..pictures.pages import place_of
 from ..pictures.reading import read_size
 from ..pictures.writing import check_output
 from ..presets import combined, load_settings
 from ..progress import BatchBar, Progress
 from ..records.batch_report import Report, Result, Status
-from ..records.journal import Journal
+from ..records.journal import Journal, files_written
 from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
 from ..render import paint_picture, resume
@@ -242,16 +242,16 @@ class BatchDriver:
         item, options = queued.item, self.options
         make_folder(item.output.parent)
         restart = options.restart and queued.attempts == 1
-        begun = RunFolder.of(item.output, queued.settings.scratch).is_resumable(restart=restart)
-        check_output(item.output, overwrite=options.overwrite or (begun and not restart))
+        own = files_written(RunFolder.of(item.output, queued.settings.scratch), restart=restart)
+        check_output(item.output, overwrite=replaceable(options.overwrite, own or ())(item.output))
         with open_run(item.output, queued.settings.scratch, restart=restart, keep=options.keep_run) as folder:
             plan = plan_render(
                 item.content,
                 item.styles,
                 item.output,
                 queued.settings,
-                overwrite=options.overwrite or folder.resumed,
-                restarted=begun and restart,
+                overwrite=options.overwrite,
+                own=own,
                 local_dir=folder.local_dir,
             )
             journal, state = resume(plan, folder)
@@ -342,9 +342,10 @@ def copy_painting(painting: Path, item: Item, folder: RunFolder, *, keep: bool) 
     sidecar = json.loads(sidecar_path(painting).read_bytes())
     journal = Journal(folder, item.output, sidecar["identity"])
     journal.resume()
-    journal.write(RunState())  # killed now, it is resumed
+    beside = {str(name(painting)): name(item.output) for name in (sidecar_path, proof_path, faces_path)}
+    files = [str(item.output), *map(str, beside.values())]
+    journal.write(RunState(files=files))  # killed now, it is resumed
     copy_file(painting, item.output)
-    beside = {str(name(painting)): name(item.output) for name in (proof_path, faces_path)}
     for told in filter(None, [sidecar.get("proof"), *sidecar["inputs"].get("masks", ())]):
         if (own := beside.get(told["path"])) is not None:
             copy_file(Path(told["path"]), own)

@@ -237,7 +237,7 @@ def _overrides(folder: Path, place: str, settings: dict[str, object]) -> dict[st
         if isinstance(value, str):
             _name(value, f"{place}: {key}")
     found = {
-        key: _from(folder, value) if key in Settings.names(scope="picture") else value
+        key: _from(folder, key, value) if key in Settings.names(scope="picture") else value
         for key, value in settings.items()
     }
     init = settings.get("init")
@@ -245,16 +245,16 @@ def _overrides(folder: Path, place: str, settings: dict[str, object]) -> dict[st
     return found | ({"init": str(folder / str(init))} if is_file else {})
 
 
-def _from(folder: Path, masks: object) -> object:
+def _from(folder: Path, key: str, masks: object) -> object:
     """Masks, and styles of regions, as they count from the manifest's folder; templates count from each photograph's.
 
     What cannot be understood is told when the settings are put together.
     """
     if isinstance(masks, list):
-        return [_from(folder, mask) for mask in masks]
+        return [_from(folder, key, mask) for mask in masks]
     if not isinstance(masks, str) or masks == FACES:
         return masks
-    if "=" not in masks:
+    if key != "regions":
         return _below(folder, masks)
     try:
         region = parse_region(masks)

@@ -70,7 +70,7 @@ class _Filled:
                 raise SettingsError(f"got mask {mask!r}; {choices(field, [f'{{{name}}}' for name in FIELDS])}")
         name = str(self.place.file.parent / _FIELD.sub(lambda found: fields[found[1]], mask))
         self.names.append(name)
-        if mask_file(name).is_file():
+        if os.path.isfile(mask_file(name)):
             return name
         self.missing.append(Path(name).name)
         return None
@@ -84,8 +84,9 @@ class _Filled:
 
     def regions(self, texts: object) -> object:
         """Regions whose masks are there; None if there are none."""
-        if not isinstance(texts, str | list | tuple):
-            return texts
-        wanted = [parse_region(text) for text in ([texts] if isinstance(texts, str) else texts)]
+        listed = [texts] if isinstance(texts, str) else texts
+        if not isinstance(listed, list | tuple) or not all(isinstance(text, str) for text in listed):
+            return texts  # what a manifest says; what is wrong is told when the settings are put together
+        wanted = [parse_region(text) for text in listed]
         named = [(spec, self.one(spec.mask)) for spec in wanted]
         return [str(replace(spec, mask=str(name))) for spec, name in named if name is not None] or None

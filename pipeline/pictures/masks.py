@@ -3,6 +3,7 @@
 `labels.png#ff0000` names the pixels of one color, which are meant altogether. What is transparent is not meant.
 """
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -115,7 +116,7 @@ def read_mask(
     """
     named, path = _LABEL.fullmatch(name), mask_file(name)
     file, mark, color = name.rpartition("#")
-    if named is None and mark and not place_of(path).file.exists() and Path(file).exists():
+    if named is None and mark and not os.path.exists(place_of(path).file) and os.path.exists(file):
         raise PictureError(
             f"{name}: got {color!r} as a color, wanted six hexadecimal digits, such as {Path(file).name}#ff0000",
             path=path,

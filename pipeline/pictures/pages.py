@@ -1,6 +1,7 @@
 """Pages of files: `scan.tif#2` names the second page of `scan.tif`. And what tells one file's content from others."""
 
 import hashlib
+import os
 import re
 import stat
 from functools import lru_cache
@@ -32,7 +33,7 @@ def place_of(path: Path) -> Place:
     (2, 1)
     """
     named = _NAME.fullmatch(path.name)
-    if named is None or path.exists():
+    if named is None or os.path.exists(path):
         return Place(path, 1)
     return Place(path.with_name(named["file"]), int(named["page"]))
 

@@ -16,6 +16,19 @@ FORMAT = 5  # to be raised when the files of a run folder mean something else
 _MAY_CHANGE: Final = dict.fromkeys((*Settings.names(export=True), "device", "precision"))
 
 
+def files_written(folder: RunFolder, *, restart: bool) -> frozenset[Path] | None:
+    """Give the files that an interrupted run has begun to write, beside its snapshots, and that may be written again.
+
+    None if there was no such run. With `restart` it is given up, and what lies there stays unless it is a snapshot.
+
+    Raises `OutputError` if its journal is damaged, but with `restart`.
+    """
+    if not folder.is_resumable(restart=restart):
+        return None
+    journal = None if restart else folder.read_journal()
+    return frozenset(map(Path, journal["course"].get("files", ()) if journal else ()))
+
+
 @dataclass(frozen=True)
 class Journal:
     """The journal of one run.

@@ -108,6 +108,8 @@ class RunState:
         How often the tiles of this level and those to come were halved.
     snapshots : list of Snapshot
         Written so far.
+    files : list of str
+        Absolute paths of all other files that it has begun to write, for which it may be resumed.
     device, precision : str
         What it is painted on and in; "" before it is begun.
     notices : list of str
@@ -123,6 +125,7 @@ class RunState:
     current: LevelState = field(default_factory=LevelState)
     halvings: int = 0
     snapshots: list[Snapshot] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
     device: str = ""
     precision: str = ""
     notices: list[str] = field(default_factory=list)

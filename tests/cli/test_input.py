@@ -90,6 +90,28 @@ def test_a_picture_above_the_limit_is_refused(folder):
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ("render", "{}", "-s", "style.png", "-o", "out.png"),
+        ("render", "photo.png", "-s", "{}", "-o", "out.png"),
+        ("render", "photo.png", "-s", "style.png", "-o", "out.png", "--protect", "{}#ff"),
+        ("batch", "photo.png", "-s", "{}", "-o", "out"),
+        ("batch", "photo.png", "-s", "style.png", "-o", "{}"),
+        ("batch", "broken.png", "-s", "style.png", "-o", "out", "--protect", "{{stem}}{}"),
+        ("report", "{}"),
+        ("looks", "photo.png", "-s", "{}", "-o", "out"),
+        ("networks", "convert", "style.png", "{}"),
+    ],
+)
+def test_a_path_that_cannot_be_looked_at(folder, arguments):
+    """One that is too long for the system, or leads through a folder of somebody else's, is no bug."""
+    (folder / "broken.png").touch()
+    result = run(*(each.format("x" * 300) for each in arguments))
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
     ("output", "words"),
     [
         ("photo.png/out.png", ("photo.png/out.png", "cannot write into the folder photo.png", "choose another")),

@@ -257,6 +257,15 @@ def test_what_fits_one_tile_is_halved_until_it_does_not():
     assert level.halved().grid.shape == (2, 2)
 
 
+def test_no_tile_is_smaller_than_the_network_can_see():
+    """Neither at first, nor where tiles of `tile_grid` are halved, of which the first is not always the smallest."""
+    with pytest.raises(SettingsError, match=r"got tiles of 64 px, wanted at least 128 px .* --tile 128 or more"):
+        plan_levels(300, 400, [], Settings(tile=64, overlap=0, base_size=300), 64, 128)
+    level = plan_levels(117, 64, [], Settings(tile=90, overlap=6, tile_grid=(3, 1), base_size=192), 32, 64)[-1]
+    with pytest.raises(TileTooSmallError):
+        level.halved()
+
+
 def test_chunks_are_halved_too():
     """Twice as many rows and columns of tile_grid, as long as the network can see each."""
     level = plan(300, 900, base_size=1000, tile_grid=(2, 3), overlap=0)[-1].halved()

@@ -75,16 +75,16 @@ def test_a_template_with_another_field(folder):
 def test_masks_of_a_manifest_count_from_its_folder(folder):
     """Masks and styles of regions lie where the manifest does; templates and what cannot be read stay as they are."""
     said = {"regions": ["m.png#00ff00=s.jpg,style-mask=p.png", "{stem}.m.png=s.jpg", "no region"]}
-    said |= {"protect": ["k.png", "faces"]}
+    said |= {"protect": ["a=b/k.png", "faces"]}
     Path("photos/list.jsonl").write_text(json.dumps({"content": "a.png", **said}))
     (entry,) = read_manifest(Path("photos/list.jsonl"))
     assert entry.overrides == {
         "regions": [
             "photos/m.png#00ff00=photos/s.jpg,style-mask=photos/p.png",
             "{stem}.m.png=photos/s.jpg",
-            "photos/no region",
+            "no region",
         ],
-        "protect": ["photos/k.png", "faces"],
+        "protect": ["photos/a=b/k.png", "faces"],
     }
 
 

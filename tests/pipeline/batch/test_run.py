@@ -764,6 +764,15 @@ def test_what_is_wrong_with_the_command_stops_it_once(
     assert not archive.out.exists()
 
 
+@pytest.mark.parametrize("regions", [[5], [["sky.png=style.png"]], {"sky.png": "style.png"}, 5])
+def test_regions_that_are_no_text_fail_one_picture(archive: Archive, regions: object) -> None:
+    """A manifest in which somebody else wrote anything stops no other picture."""
+    lines = [{"content": "photos/a.png"}, {"content": "photos/sub/b.png", "regions": regions}]
+    (archive.folder / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert archive.paint("list.jsonl") == {"photos/a.png": "done", "photos/sub/b.png": "failed"}
+    assert "list.jsonl:2: regions: got" in archive.rows["photos/sub/b.png"]["reason"]
+
+
 def test_what_a_manifest_says_fails_its_picture(archive: Archive) -> None:
     """The command need not have a style if every line has one; masks by templates belong to one photograph each."""
     lines = [{"style": "style.png"}, {"style": "nosuch.png", "output": "b.png"}]

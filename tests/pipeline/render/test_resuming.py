@@ -32,6 +32,11 @@ def test_a_failure_before_the_first_look_leaves_nothing(paint, folder, monkeypat
     assert contents(folder) == before
 
 
+def interrupt(*_: object) -> None:
+    """Press Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 def failing(monkeypatch: pytest.MonkeyPatch, paint: Render, error: BaseException, **changes: Any) -> None:
     """Paint, but fail at the last moment."""
 
@@ -108,6 +113,30 @@ def test_restart_replaces_what_the_interrupted_run_wrote(paint, folder, monkeypa
     assert (folder / ".out.png.muralist" / "journal.json").is_file()
     paint(tv_weight=7, steps=[1], snapshot_every=1, restart=True)
     assert (folder / "out-000001.png").read_bytes() != before
+
+
+def test_resuming_replaces_only_what_the_interrupted_run_wrote(paint, folder, monkeypatch):
+    """Not a plot or a page that are asked for only now."""
+    failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1], snapshot_every=1, loss_plot=folder / "own.png")
+    for name, changes in (("plot.png", {"loss_plot": folder / "plot.png"}), ("out.report.html", {"report": True})):
+        (folder / name).write_bytes(b"precious")
+        with pytest.raises(OutputError, match=rf"{name}: .*--overwrite"):
+            paint(steps=[1], snapshot_every=1, **changes)
+        assert (folder / name).read_bytes() == b"precious"
+    assert paint(steps=[1], snapshot_every=1, loss_plot=folder / "own.png")["resumed"] == 1
+
+
+def test_a_painting_that_was_put_there_meanwhile_stays(paint, folder, monkeypatch):
+    """An interrupted run that had not come to its end wrote none."""
+    with monkeypatch.context() as patch:
+        patch.setattr(RenderDriver, "_finish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            paint(steps=[1])
+    (folder / "out.png").write_bytes(b"precious")
+    with pytest.raises(OutputError, match="--overwrite", check=having(path=folder / "out.png")):
+        paint(steps=[1])
+    assert (folder / "out.png").read_bytes() == b"precious"
+    assert paint(steps=[1], overwrite=True)["resumed"] == 1
 
 
 def test_another_device_is_refused_with_what_resumes(paint, folder, monkeypatch):
