@@ -24,7 +24,7 @@ from torch import Tensor
 
 from muralist.model import network
 from muralist.model import statistics as sums
-from muralist.model.losses import style, variation
+from muralist.model.losses import means, style, variation
 from muralist.pipeline.calibration import round_of_noise
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers.local import ALLOCATOR
@@ -76,7 +76,7 @@ WAYS: dict[str, Patches] = {
     "as it is": [],
     "average pooling spread by copies": [(network, "POOLS", {**network.POOLS, "average": F.avg_pool2d})],
     "convolutions that keep no input": [(network, "convolve", plain_convolution)],
-    "Gram sums in parts that fit the cache": [(style, "style_sums", plain_style_sums)],
+    "Gram sums in parts that fit the cache": [(means, "style_sums", plain_style_sums)],
     "style gradients as products": [(style.StyleTerm, "gradient", plain_style_gradients)],
     "TV with color in the pixels": [(variation.TotalVariationTerm, "_pixel_grad", plain_variation)],
 }
