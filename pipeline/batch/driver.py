@@ -299,8 +299,9 @@ class BatchDriver:
 
     def _copy(self, item: Item, first: Result) -> None:
         """Give a picture the painting of one that is the same."""
+        own = replace(first, input=str(item.content), output=str(item.output), same_as=first.output)
         if first.status in ("failed", "left"):
-            self._tell(replace(first, input=str(item.content), output=str(item.output), same_as=first.output))
+            self._tell(own)
             return
         try:
             make_folder(item.output.parent)
@@ -309,7 +310,6 @@ class BatchDriver:
         except Exception as error:
             self._tell(_failed(item, error))
             return
-        own = replace(first, input=str(item.content), output=str(item.output), same_as=first.output)
         self._tell(replace(own, status="copied", reason=None, seconds=0.0, attempts=0))
 
     def _tell(self, result: Result) -> None:
