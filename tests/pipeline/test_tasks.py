@@ -130,7 +130,7 @@ def enlarged(plane: np.ndarray, width: int, height: int, filter: Image.Resamplin
     return np.asarray(Image.fromarray(plane).resize((width, height), filter))
 
 
-INSIDE = (slice(8, -8), slice(8, -8))  # Pillow repeats the picture's edge, we see the bleed
+INSIDE = (slice(8, -8), slice(8, -8))  # Pillow repeats the picture's edge, we see the margin
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_a_thumbnail_is_small(tmp_path):
 
 
 class Failing:
-    """Rows of which those from 32 on raise something, as a raster on a broken disk would, or Ctrl-C."""
+    """Rows of which those from 32 on raise something, as a file on a broken disk would, or Ctrl-C."""
 
     shape, dtype = (4000, 1500, 3), np.dtype(np.uint8)
 
