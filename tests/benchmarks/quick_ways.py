@@ -31,7 +31,7 @@ from muralist.pipeline.workers.machine import cpu_name
 Patches = list[tuple[Any, str, Any]]
 
 
-def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor, step: Any, padding: Any) -> Tensor:
+def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor, step: Any, padding: Any, **_: Any) -> Tensor:
     """torch's own, which keeps its padded input."""
     left, right = step.padding
     if padding == "zeros":
