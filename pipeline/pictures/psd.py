@@ -62,8 +62,7 @@ def open_psd(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         file.seek(4)
         head = _Head(*struct.unpack(">H6xHIIHH", file.read(22)))
         _check(head, path)
-        palette = _section(file, "I")
-        resources = image_resources(_section(file, "I"))
+        palette, resources = _section(file), image_resources(_section(file))
         if resources.get(_VERSION, b"\0\0\0\0\1")[4:5] == b"\0":
             raise PictureError(
                 f"{path}: it was saved without the merged picture; save it again with 'Maximize compatibility', or "
@@ -96,9 +95,9 @@ def _check(head: _Head, path: Path) -> None:
         raise struct.error("impossible sizes")
 
 
-def _section(file: BinaryIO, code: str) -> bytes:
+def _section(file: BinaryIO) -> bytes:
     """The next section that begins with its length."""
-    (length,) = struct.unpack(">" + code, file.read(struct.calcsize(">" + code)))
+    (length,) = struct.unpack(">I", file.read(4))
     if length > _MOST_RESOURCES:
         raise struct.error("a section longer than anybody needs")
     return file.read(length)
