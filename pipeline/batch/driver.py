@@ -24,6 +24,7 @@ from ...model.weight_files import WeightFile, find_weights
 from ..console import LOG, PROGRESS
 from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError, SettingsError
 from ..output_files import copy_file, keep_times, make_folder
+from ..output_names import faces_path, proof_path, sidecar_path
 from ..pictures.pages import place_of
 from ..pictures.reading import read_size
 from ..pictures.writing import check_output
@@ -34,7 +35,7 @@ from ..records.journal import Journal
 from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
 from ..render import paint_picture, resume
-from ..render_plan import faces_path, plan_render, proof_path, sidecar_path
+from ..render_plan import plan_render
 from ..settings import Settings
 from ..sizes import target_of
 from ..storage.run_folder import RunFolder, clean_stale, open_run
