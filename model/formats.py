@@ -35,7 +35,7 @@ from torch import Tensor
 from .architecture import ARCHITECTURES, BYTES, CAFFE_MEAN, Architecture, Color, Convolution, Pool
 from .errors import WeightsError
 from .matfile import read_mat, unpacked_size
-from .weight_files import container, record
+from .weight_files import ZIP, container, record
 
 # What a file may say it unpacks to. Numbers of a network hardly shrink when they are packed; zeros do, a thousandfold.
 MOST_BYTES = 4 * 2**30  # the largest published file holds a seventh
@@ -43,7 +43,6 @@ MOST_TIMES, FEW_BYTES = 16, 2**24
 MOST_MEAN, MOST_STD = 1e3, 1e6  # of colors
 MOST_TUPLES_AGAIN = 40  # A tuple of the same tuple twice, and so on, takes for ever as a key: see `_check_pickle`.
 
-ZIP = b"PK\x03\x04"  # by which torch tells its archives from older files
 KINDS = {
     "npy": "NumPy file of layers",
     "npz": "NumPy archive of layers",

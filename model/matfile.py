@@ -30,11 +30,7 @@ def unpacked_size(content: bytes) -> int:
 
     Raises `ValueError`, `EOFError`, `struct.error`, `zlib.error` if the file is broken.
     """
-    return sum(
-        _whole(content, start, stop)
-        for kind, start, stop in _elements(content, HEAD, len(content))
-        if kind == COMPRESSED
-    )
+    return sum(_whole(content, start, stop) for kind, start, stop in _variables(content) if kind == COMPRESSED)
 
 
 def read_mat(content: bytes) -> dict[str, Any]:
@@ -52,7 +48,7 @@ def read_mat(content: bytes) -> dict[str, Any]:
         If the file is broken.
     """
     found = {}
-    for kind, start, stop in _elements(content, HEAD, len(content)):
+    for kind, start, stop in _variables(content):
         if kind == COMPRESSED:
             part = _unpacked(content[start:stop], 8 + _whole(content, start, stop))
         else:
@@ -66,11 +62,12 @@ def _order(content: bytes) -> str:
     return "<" if content[126:128] == b"IM" else ">"
 
 
-def _elements(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _variables(content: bytes) -> Iterator[tuple[int, int, int]]:
     """Type, start and stop of the data of every variable."""
-    while at < end:
+    at = HEAD
+    while at < len(content):
         kind, size = struct.unpack_from(f"{_order(content)}II", content, at)
-        if at + 8 + size > end:
+        if at + 8 + size > len(content):
             raise EOFError("ends too early")
         yield kind, at + 8, at + 8 + size
         at += 8 + size

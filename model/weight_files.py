@@ -19,6 +19,8 @@ from .atomic import atomic_write
 from .errors import WeightsError, choices
 from .registry import PUBLISHED, PublishedFile
 
+ZIP = b"PK\x03\x04"  # by which torch's archives are told from its older files
+
 
 @dataclass(frozen=True)
 class WeightFile:
@@ -101,7 +103,7 @@ def container(file: BinaryIO) -> str:
         return "npy"
     if head.startswith(b"MATLAB"):
         return "mat"
-    if head.startswith(b"PK\x03\x04"):  # the name of a zip's first member, behind a head of 30 bytes
+    if head.startswith(ZIP):  # the name of a zip's first member, behind a head of 30 bytes
         return "npz" if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy") else "torch"
     return "safetensors" if head[8:9] == b"{" else "torch"
 

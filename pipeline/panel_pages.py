@@ -36,7 +36,7 @@ def write_pages(file: BinaryIO, picture: Stored, plan: Plan, name: str, quality:
     pdf.add_page(*_overview(shown, plan, name), quality)
     for row, rows in enumerate(plan.rows):
         for col, cols in enumerate(plan.cols):
-            part = shown.part(slice(rows.start, rows.stop), slice(cols.start, cols.stop))
+            part = shown.part(slice(*rows), slice(*cols))
             pdf.add_page(_page(plan, row, col, name), part, quality)
     pdf.finish()
 
@@ -47,7 +47,7 @@ def _page(plan: Plan, row: int, col: int, name: str) -> Page:
     rows, cols = plan.rows[row], plan.cols[col]
     high, wide = (side * _POINTS_PER_MM for side in plan.sheet)
     margin, scale = MARGIN_MM * _POINTS_PER_MM, POINTS_PER_INCH / plan.dpi
-    width, height, shared = ((n * scale) for n in (cols.stop - cols.start, rows.stop - rows.start, plan.overlap))
+    width, height, shared = ((n * scale) for n in (cols.length, rows.length, plan.overlap))
     place = Rectangle(margin, high - margin - height, margin + width, high - margin)
     across = [place.left, place.right]
     across += [place.left + shared] if col else []
@@ -100,7 +100,7 @@ def _overview(picture: Stored, plan: Plan, name: str) -> tuple[Page, Stored]:
     for row, rows in enumerate(plan.rows):
         for col, cols in enumerate(plan.cols):
             left, bottom = place.left + cols.start * scale, place.top - rows.stop * scale
-            size = (cols.stop - cols.start) * scale, (rows.stop - rows.start) * scale
+            size = cols.length * scale, rows.length * scale
             lines.append(f"{left:.3f} {bottom:.3f} {size[0]:.3f} {size[1]:.3f} re S")
             points = max(4.0, min(14.0, size[0] / 5, size[1] / 3))
             labels.append((left + 2, bottom + 2, f"{row + 1}/{col + 1}", points))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from ..tiling.grid import Span
 from .errors import SettingsError
 from .lengths import MAX_SIDE_MM, parse_length, parse_print, pixels_of
 
@@ -13,27 +14,21 @@ _MOST_PANELS: Final = 2000
 
 
 @dataclass(frozen=True)
-class Cut:
-    """One panel of an axis: from start to stop, px."""
-
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
 class Plan:
     """Panels by row and column.
 
     Attributes
     ----------
+    rows, cols : sequence of Span
+        Of the poster, px.
     overlap : int
         px that neighbors share.
     sheet : (float, float) or None
         Height and width of a sheet, mm.
     """
 
-    rows: Sequence[Cut]
-    cols: Sequence[Cut]
+    rows: Sequence[Span]
+    cols: Sequence[Span]
     overlap: int
     dpi: float
     sheet: tuple[float, float] | None
@@ -55,7 +50,7 @@ def plan_panels(
         If a sheet or roll is not wide enough for its overlap, or there would be thousands of panels.
 
     >>> plan = plan_panels(1000, 1000, 100, "10mm", roll="13cm")
-    >>> [(cut.start, cut.stop) for cut in plan.cols]
+    >>> [tuple(span) for span in plan.cols]
     [(0, 512), (473, 985), (946, 1000)]
     """
     if sheet is not None:
@@ -93,10 +88,10 @@ def _on_roll(height: int, width: int, roll: str, overlap: str, dpi: float) -> Pl
         raise SettingsError(
             f"got roll {roll!r} and overlap {overlap!r}, wanted a roll more than twice as wide as the overlap"
         )
-    return Plan([Cut(0, height)], _axis(width, lane, shared), shared, dpi, None)
+    return Plan([Span(0, height)], _axis(width, lane, shared), shared, dpi, None)
 
 
-def _axis(side: int, area: int, shared: int) -> list[Cut]:
+def _axis(side: int, area: int, shared: int) -> list[Span]:
     count = max(1, ceil((side - shared) / (area - shared)))
     starts = [index * (area - shared) for index in range(count)]
-    return [Cut(start, min(start + area, side)) for start in starts]
+    return [Span(start, min(start + area, side)) for start in starts]

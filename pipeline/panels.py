@@ -87,7 +87,7 @@ def cut_panels(
                 write_pages(file, picture, plan, poster.name, None if lossless else quality)
         else:
             for path, cols in zip(files, plan.cols, strict=True):
-                write_stored(path, picture.part(slice(0, height), slice(cols.start, cols.stop)), (density, density))
+                write_stored(path, picture.part(slice(0, height), slice(*cols)), (density, density))
     return {
         "files": [str(path) for path in files],
         "panels": plan.count,

@@ -27,6 +27,7 @@ from .forecast import learn_speed_of, planned_by
 from .initialization import init_pixels
 from .levels import Level
 from .output_files import replaceable
+from .output_names import faces_path, proof_path
 from .painting import RenderDriver
 from .pictures.images import eight_bits, resize_rows
 from .pictures.reading import read_picture
@@ -39,7 +40,7 @@ from .records.losses import check_plot, write_plot
 from .records.run_state import RunState
 from .records.sidecar import Sidecar, describe, write_sidecar
 from .records.snapshots import Snapshot, snapshot_path
-from .render_plan import RenderPlan, as_paths, faces_path, plan_render, proof_path
+from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
 from .space import check_memory, disk_bytes
 from .storage.run_folder import RunFolder, clean_stale, open_run

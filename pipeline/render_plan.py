@@ -15,6 +15,7 @@ from .lengths import DEFAULT_DPI
 from .levels import Level, plan_levels
 from .notices import lost_transparency, unused, without_effect
 from .output_files import check_place, file_at, replaceable
+from .output_names import faces_path, proof_path, sidecar_path
 from .pictures.encoding import MOST_JPEG_SIDE, OUTPUT_EXTENSIONS
 from .pictures.images import Picture, crop_to_aspect, with_surroundings
 from .pictures.pages import fingerprint, place_of
@@ -364,21 +365,6 @@ def _check_extras(extras: Iterable[Path], others: Iterable[Path], may_replace: C
             raise OutputError(f"{path}: this file is also an input or another output; name another", path=path)
         check_place(path, overwrite=may_replace(path))
         taken.add(file_at(path))
-
-
-def sidecar_path(output: Path) -> Path:
-    """Name the sidecar of an output: `poster.tif` gets `poster.tif.json`."""
-    return output.with_name(output.name + ".json")
-
-
-def proof_path(output: Path) -> Path:
-    """Name the soft proof of an output: `poster.tif` gets `poster.tif.proof.png`."""
-    return output.with_name(output.name + ".proof.png")
-
-
-def faces_path(output: Path) -> Path:
-    """Name the mask of faces that are protected: `poster.tif` gets `poster.tif.faces.png`."""
-    return output.with_name(output.name + ".faces.png")
 
 
 def _depth_for(output: Path, wanted: int) -> int:

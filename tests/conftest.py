@@ -77,6 +77,17 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """As in a worker: results are the same bytes only for the same number of threads."""
+    import torch  # which not all tests need
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 class Records(logging.Handler):
     """Keeps records."""
 

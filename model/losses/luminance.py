@@ -26,9 +26,7 @@ import torch
 from torch import Tensor
 
 from ..architecture import LUMINANCE, SHRINK_FACTORS
-from ..regions import Part
-from ..statistics import TileSums, Window, style_sums
-from ..ways import GramProduct
+from ..statistics import TileSums
 from .means import Pull, TargetTerm
 from .terms import TileView
 
@@ -62,14 +60,6 @@ class LuminanceTerm(TargetTerm):
 
     name = "luminance"
     compares = True
-    kinds = ("gram", "mean")
-
-    @classmethod
-    def measure(
-        cls, features: Tensor, window: Window, part: Part | None = None, product: GramProduct = "float32"
-    ) -> dict[str, Tensor]:
-        """Sum up l^2 (1, 1) and l (1,); of two pictures' luminance, all products (2, 2) and both (2,)."""
-        return dict(zip(cls.kinds, style_sums(features, window, part, product), strict=True))
 
     def features(self, view: TileView, layer: str) -> Tensor:
         """Give the painting's luminance and the photograph's: (1, 2, h, w)."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..regions import Part, region_key
-from ..statistics import TileSums, Window, as_tensor, laid_out_like, positions
+from ..statistics import TileSums, Window, as_tensor, laid_out_like, positions, style_sums
 from ..ways import GramProduct
 from .terms import LossTerm, TileView
 
@@ -40,16 +40,19 @@ class TargetTerm(LossTerm):
         With styles of their own; one is the whole picture, or what of it is painted.
     """
 
-    kinds: ClassVar[tuple[str, ...]]
+    kinds: ClassVar[tuple[str, ...]] = ("gram", "mean")
     targets: Mapping[str, np.ndarray] = field(repr=False)
     regions: int = 1
 
     @classmethod
-    @abstractmethod
     def measure(
         cls, features: Tensor, window: Window, part: Part | None = None, product: GramProduct = "float32"
     ) -> dict[str, Tensor]:
-        """Sum up weighted over positions of features (1, C, h, w), or over a part of them: one sum for each kind."""
+        """Sum up weighted over positions of features (1, C, h, w), or over a part of them: one sum for each kind.
+
+        For the usual kinds these are f f^T (C, C) and f (C,).
+        """
+        return dict(zip(cls.kinds, style_sums(features, window, part, product), strict=True))
 
     @property
     def places(self) -> dict[str, str]:

@@ -32,9 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..regions import Part
-from ..statistics import Window, as_tensor, style_sums
-from ..ways import GramProduct
+from ..statistics import as_tensor
 from .means import Means, MeansLoss, MeansTerm
 
 COVARIANCE_EPSILON = 1e-4
@@ -165,16 +163,8 @@ class StyleTerm(MeansTerm):
     """
 
     name = "style"
-    kinds = ("gram", "mean")
     formula: str = "relative"
     metric: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def measure(
-        cls, features: Tensor, window: Window, part: Part | None = None, product: GramProduct = "float32"
-    ) -> dict[str, Tensor]:
-        """Sum up f f^T (C, C) and f (C,), see `style_sums`."""
-        return dict(zip(cls.kinds, style_sums(features, window, part, product), strict=True))
 
     def distance(self, layer: str, target: Means) -> MeansLoss:
         """Make the formula's loss of a layer."""

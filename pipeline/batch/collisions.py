@@ -12,10 +12,11 @@ from muralist.errors import MuralistError
 
 from ..errors import SettingsError
 from ..output_files import file_at
+from ..output_names import faces_path, proof_path, sidecar_path
 from ..pictures.pages import place_of
 from ..records.snapshots import snapshot_of
 from ..region_specs import FACES
-from ..render_plan import faces_path, files_named_in, proof_path, sidecar_path
+from ..render_plan import files_named_in
 from ..settings import Settings
 from ..viewer.report import report_path
 from .items import Item

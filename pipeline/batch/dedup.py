@@ -8,10 +8,10 @@ from typing import Any
 from ..errors import OutputError
 from ..hashes import json_hash
 from ..initialization import init_file
+from ..output_names import sidecar_path
 from ..pictures.pages import fingerprint
 from ..records.identity import difference, identity
 from ..regions import mask_files, region_specs
-from ..render_plan import sidecar_path
 from ..settings import Settings
 from ..styles import style_files
 from .items import Item

@@ -24,6 +24,7 @@ from ...model.weight_files import WeightFile, find_weights
 from ..console import LOG, PROGRESS
 from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError, SettingsError
 from ..output_files import copy_file, keep_times, make_folder, replaceable
+from ..output_names import faces_path, proof_path, sidecar_path
 from ..pictures.pages import place_of
 from ..pictures.reading import read_size
 from ..pictures.writing import check_output
@@ -34,7 +35,7 @@ from ..records.journal import Journal, files_written
 from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
 from ..render import paint_picture, resume
-from ..render_plan import faces_path, plan_render, proof_path, sidecar_path
+from ..render_plan import plan_render
 from ..settings import Settings
 from ..sizes import target_of
 from ..storage.run_folder import RunFolder, clean_stale, open_run
@@ -299,8 +300,9 @@ class BatchDriver:
 
     def _copy(self, item: Item, first: Result) -> None:
         """Give a picture the painting of one that is the same."""
+        own = replace(first, input=str(item.content), output=str(item.output), same_as=first.output)
         if first.status in ("failed", "left"):
-            self._tell(replace(first, input=str(item.content), output=str(item.output), same_as=first.output))
+            self._tell(own)
             return
         try:
             make_folder(item.output.parent)
@@ -309,7 +311,6 @@ class BatchDriver:
         except Exception as error:
             self._tell(_failed(item, error))
             return
-        own = replace(first, input=str(item.content), output=str(item.output), same_as=first.output)
         self._tell(replace(own, status="copied", reason=None, seconds=0.0, attempts=0))
 
     def _tell(self, result: Result) -> None:

@@ -1,6 +1,7 @@
 """IPTC-IIM: captions and keywords as newspapers' programs write them, in JPEG, TIFF and Photoshop files.
 
-A block is a chain of datasets, each with a record, a number and a value. JPEG files wrap it into Photoshop's resources.
+A block is a chain of datasets, each with a record, a number and a value. JPEG files wrap it into Photoshop's image
+resources.
 """
 
 import struct
@@ -10,7 +11,8 @@ from typing import NamedTuple
 _MARKER = 0x1C
 _EDITORIAL = 2  # the record that says something about the picture
 _CHARSET, _UTF_8 = (1, 90), b"\x1b%G"
-_WRAPPED, _RESOURCE, _NUMBER = b"Photoshop 3.0\0", b"8BIM", 1028
+_WRAPPED, _RESOURCE = b"Photoshop 3.0\0", b"8BIM"
+IPTC_RESOURCE = 1028  # the number of an image resource that is such a block
 _OF_PLACES = (26, 27, 90, 92, 95, 100, 101)  # city, country and their like
 _OF_RIGHTS = (80, 85, 110, 115, 116)  # creator, their title, credit, source, copyright
 _OF_FILES = (200, 201, 202)  # a preview
@@ -38,26 +40,31 @@ class DataSet(NamedTuple):
     stored: bytes
 
 
+def image_resources(section: bytes) -> dict[int, bytes]:
+    """What Photoshop says of a picture, by number, up to what is broken; of a number that is there twice, the first."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while section[at : at + 4] == _RESOURCE and at + 7 <= len(section):
+        (number,) = struct.unpack_from(">H", section, at + 4)
+        at += 6 + (section[at + 6] + 2) // 2 * 2  # a name, and its length
+        if at + 4 > len(section):
+            break
+        (length,) = struct.unpack_from(">I", section, at)
+        found.setdefault(number, section[at + 4 : at + 4 + length])
+        at += 4 + length + length % 2
+    return found
+
+
 def unwrapped(block: bytes) -> bytes:
     """A block without Photoshop's wrapping; empty if there is none in it."""
-    if not block.startswith(_WRAPPED):
-        return block if block[:1] == bytes([_MARKER]) else b""
-    at = len(_WRAPPED)
-    while block[at : at + 4] == _RESOURCE and at + 7 <= len(block):
-        (number,) = struct.unpack_from(">H", block, at + 4)
-        at += 6 + (block[at + 6] + 2) // 2 * 2
-        if at + 4 > len(block):
-            break
-        (length,) = struct.unpack_from(">I", block, at)
-        if number == _NUMBER:
-            return unwrapped(block[at + 4 : at + 4 + length])
-        at += 4 + length + length % 2
-    return b""
+    if block.startswith(_WRAPPED):
+        block = image_resources(block[len(_WRAPPED) :]).get(IPTC_RESOURCE, b"")
+    return block if block[:1] == bytes([_MARKER]) else b""
 
 
 def wrapped(block: bytes) -> bytes:
     """A block as JPEG files have it."""
-    return _WRAPPED + _RESOURCE + struct.pack(">HHI", _NUMBER, 0, len(block)) + block + bytes(len(block) % 2)
+    return _WRAPPED + _RESOURCE + struct.pack(">HHI", IPTC_RESOURCE, 0, len(block)) + block + bytes(len(block) % 2)
 
 
 def datasets(block: bytes) -> Iterator[DataSet]:

@@ -15,6 +15,7 @@ import pyvips
 
 from ..errors import PictureError
 from .directories import Form, View
+from .iptc import IPTC_RESOURCE, image_resources
 from .metadata import with_blob, with_dpi
 from .opened import Asked, Opened, damaged
 from .vips import VIPS_SCALE, source_of, tripled
@@ -26,7 +27,7 @@ _PHOTOMETRIC = {_GRAY: 1, _DUOTONE: 1, _INDEXED: 3, _RGB: 2, _CMYK: 5}
 _RAW, _PACKED = 0, 1  # how pixels are stored
 _PACKBITS = 32773  # the same for TIFF
 _MAGIC, _FORM = b"MM\0+\0\x08\0\0", Form(">", "Q", "Q")
-_ICC, _XMP, _EXIF, _IPTC, _RESOLUTION, _VERSION = 1039, 1060, 1058, 1028, 1005, 1057  # resources
+_ICC, _XMP, _EXIF, _IPTC, _RESOLUTION, _VERSION = 1039, 1060, 1058, IPTC_RESOURCE, 1005, 1057  # image resources
 _BLOBS = {_ICC: "icc-profile-data", _XMP: "xmp-data", _EXIF: "exif-data", _IPTC: "iptc-data"}
 _MERGED_ALPHA = (b"Mtrn", b"Mt16", b"Mt32")
 _MOST_CHANNELS, _MOST_SIDE, _MOST_RESOURCES, _MOST_BLOCKS = 56, 300_000, 1 << 26, 256
@@ -61,8 +62,7 @@ def open_psd(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         file.seek(4)
         head = _Head(*struct.unpack(">H6xHIIHH", file.read(22)))
         _check(head, path)
-        palette = _section(file, "I")
-        resources = _resources(_section(file, "I"))
+        palette, resources = _section(file), image_resources(_section(file))
         if resources.get(_VERSION, b"\0\0\0\0\1")[4:5] == b"\0":
             raise PictureError(
                 f"{path}: it was saved without the merged picture; save it again with 'Maximize compatibility', or "
@@ -95,27 +95,12 @@ def _check(head: _Head, path: Path) -> None:
         raise struct.error("impossible sizes")
 
 
-def _section(file: BinaryIO, code: str) -> bytes:
+def _section(file: BinaryIO) -> bytes:
     """The next section that begins with its length."""
-    (length,) = struct.unpack(">" + code, file.read(struct.calcsize(">" + code)))
+    (length,) = struct.unpack(">I", file.read(4))
     if length > _MOST_RESOURCES:
         raise struct.error("a section longer than anybody needs")
     return file.read(length)
-
-
-def _resources(section: bytes) -> dict[int, bytes]:
-    """What the file says about the picture, by number."""
-    found: dict[int, bytes] = {}
-    at = 0
-    while section[at : at + 4] == b"8BIM" and at + 7 <= len(section):
-        (number,) = struct.unpack_from(">H", section, at + 4)
-        at += 6 + (section[at + 6] + 2) // 2 * 2  # a name, and its length
-        if at + 4 > len(section):
-            break
-        (length,) = struct.unpack_from(">I", section, at)
-        found.setdefault(number, section[at + 4 : at + 4 + length])
-        at += 4 + length + length % 2
-    return found
 
 
 def _has_alpha(file: BinaryIO, head: _Head) -> bool:

@@ -102,8 +102,7 @@ def with_event(block: bytes | None, agent: str, parameters: str, when: str) -> b
     item.setAttributeNS(_RDF, "rdf:parseType", "Resource")
     item.setAttributeNS(_XMLNS, "xmlns:rdf", _RDF)
     for name, value in (("action", "derived"), ("softwareAgent", agent), ("parameters", parameters), ("when", when)):
-        part = document.createElementNS(_EVENT, f"stEvt:{name}")
-        part.setAttributeNS(_XMLNS, "xmlns:stEvt", _EVENT)
+        part = _element(document, _EVENT, f"stEvt:{name}")
         part.appendChild(document.createTextNode(value))
         item.appendChild(part)
     history.appendChild(item)
@@ -171,25 +170,28 @@ def _descriptions(document: Document) -> list[Element]:
     return [node for root in roots for node in root.childNodes if _is(node, _RDF, "Description")]
 
 
+def _element(document: Document, space: str, name: str) -> Element:
+    """An element that declares its own prefix, whatever it is put into."""
+    made = document.createElementNS(space, name)
+    made.setAttributeNS(_XMLNS, f"xmlns:{name.partition(':')[0]}", space)
+    return made
+
+
 def _new_description(document: Document) -> Element:
     root = document.getElementsByTagNameNS(_RDF, "RDF")[0]
-    found = document.createElementNS(_RDF, "rdf:Description")
-    found.setAttributeNS(_XMLNS, "xmlns:rdf", _RDF)
+    found = _element(document, _RDF, "rdf:Description")
     found.setAttributeNS(_RDF, "rdf:about", "")
     root.appendChild(found)
     return found
 
 
 def _property(document: Document, space: str, name: str, values: Sequence[str]) -> Element:
-    prefix, _, local = name.partition(":")
-    found = document.createElementNS(space, name)
-    found.setAttributeNS(_XMLNS, f"xmlns:{prefix}", space)
+    found, local = _element(document, space, name), name.partition(":")[2]
     if space != _DC:
         found.appendChild(document.createTextNode(values[0]))
         return found
     kind = _LISTS.get(local, "Alt")
-    items = document.createElementNS(_RDF, f"rdf:{kind}")
-    items.setAttributeNS(_XMLNS, "xmlns:rdf", _RDF)
+    items = _element(document, _RDF, f"rdf:{kind}")
     for value in values if local in _LISTS else values[:1]:
         item = document.createElementNS(_RDF, "rdf:li")
         if kind == "Alt":
@@ -207,10 +209,7 @@ def _history(document: Document) -> Element:
             found = [each for each in node.childNodes if _is(each, _RDF, "Seq")] if _is(node, _MEDIA, "History") else []
             if found:
                 return found[0]
-    made = document.createElementNS(_MEDIA, "xmpMM:History")
-    made.setAttributeNS(_XMLNS, "xmlns:xmpMM", _MEDIA)
-    events = document.createElementNS(_RDF, "rdf:Seq")
-    events.setAttributeNS(_XMLNS, "xmlns:rdf", _RDF)
+    made, events = _element(document, _MEDIA, "xmpMM:History"), _element(document, _RDF, "rdf:Seq")
     made.appendChild(events)
     _new_description(document).appendChild(made)
     return events

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
+
+from pydantic import TypeAdapter
 
 from ..context import Losses
 from ..levels import Level
@@ -135,14 +137,7 @@ class RunState:
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "RunState":
         """Restore a state from `dataclasses.asdict`."""
-        current = plain["current"]
-        parts = {
-            "levels": [LevelReport(**row) for row in plain["levels"]],
-            "losses": [LossRecord(**row) for row in plain["losses"]],
-            "current": LevelState(**current | {"rows": [LossRecord(**row) for row in current["rows"]]}),
-            "snapshots": [Snapshot(**row) for row in plain["snapshots"]],
-        }
-        return cls(**plain | parts)
+        return _PLAIN.validate_python(plain)
 
     def cut(self, planned: Sequence[Level]) -> tuple[Level, ...]:
         """Give the planned levels with their tiles halved as often as they were."""
@@ -155,3 +150,6 @@ class RunState:
         self.levels.append(report)
         self.losses += self.current.rows
         self.current = LevelState()
+
+
+_PLAIN: Final = TypeAdapter(RunState)

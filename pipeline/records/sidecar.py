@@ -12,10 +12,11 @@ from ...model.ways import usual_ways
 from ...tiling.seams import Seams
 from ..errors import OutputError
 from ..output_files import write_file
+from ..output_names import faces_path, sidecar_path
 from ..pictures.images import Picture
 from ..pictures.masks import Mask
 from ..pictures.pages import fingerprint
-from ..render_plan import RenderPlan, faces_path, sidecar_path
+from ..render_plan import RenderPlan
 from ..styles import Style
 from ..workers.cluster import Cluster
 from .run_state import RunState

@@ -28,7 +28,7 @@ from ..records.losses import LossRecord
 from ..relay import Relay
 from .facts import loss_rows
 from .overview import LARGEST, ReadCanvas, Shown, overview
-from .pyramid import TILE
+from .pyramid import TILE, level_count
 
 if TYPE_CHECKING:
     from ..workers.cluster import Cluster
@@ -163,7 +163,7 @@ class LivePicture(Relay):
         """
         with self._lock:
             canvas = self._canvas
-        finest = pyramid_levels(*self.size) - 1
+        finest = level_count(*self.size) - 1
         if canvas is None or self.read_canvas is None or not 0 <= zoom <= finest:
             return None
         side = TILE << (finest - zoom)
@@ -257,11 +257,6 @@ class Board:
         """All losses of a painting, with their weights."""
         picture = self.pictures[number]
         return loss_rows(picture.losses.copy())[0]
-
-
-def pyramid_levels(height: int, width: int) -> int:
-    """Levels of the pyramid of a picture: halved until it fits into a tile."""
-    return max(0, (max(height, width) - 1) // TILE).bit_length() + 1
 
 
 def _scaled(place: Sequence[Span], full: Sequence[int], sides: Sequence[int]) -> Box:

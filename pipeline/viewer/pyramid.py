@@ -46,6 +46,15 @@ class Pyramid:
         return {f"{path.parent.name}/{path.stem}": path for path in sorted(self.folder.glob("*/*"))}
 
 
+def level_count(height: int, width: int) -> int:
+    """Levels of a picture: halved until it fits into a tile.
+
+    >>> level_count(512, 20), level_count(513, 20), level_count(5000, 9000)
+    (1, 2, 6)
+    """
+    return max(0, (max(height, width) - 1) // TILE).bit_length() + 1
+
+
 def cut_pyramid(rows: Rows, folder: Path, form: str) -> Pyramid:
     """Cut a picture into tiles. Its rows are asked for in order, and few are held at a time.
 

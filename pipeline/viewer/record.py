@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from ...tiling.grid import Box, Span
 from ..errors import PictureError
+from ..output_names import sidecar_path
 from ..records.losses import LossRecord
 from ..records.run_state import LevelReport
-from ..render_plan import sidecar_path
 from ..settings import Settings
 
 MAX_BYTES: Final = 64 << 20

@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from ..errors import OutputError, PictureError, PipelineError
+from ..output_names import sidecar_path
 from ..pictures.array_file import allocator_in
 from ..pictures.masks import read_mask
 from ..pictures.reading import read_picture
-from ..render_plan import sidecar_path
 from ..settings import Settings
 from ..storage.run_folder import open_run
 from ..workers.machine import budget, machine_memory

@@ -25,9 +25,9 @@ from ..errors import SettingsError
 from ..levels import Level
 from ..progress import Progress
 from ..workers.cluster import Cluster
-from .live import Board, LivePicture, pyramid_levels
+from .live import Board, LivePicture
 from .pages import render_page
-from .pyramid import TILE
+from .pyramid import TILE, level_count
 
 LOCAL: Final = "127.0.0.1"
 SECOND: Final = 1.0  # between two looks at what changed
@@ -294,6 +294,6 @@ def _shown(picture: LivePicture, base: str) -> dict[str, Any]:
     tiles = {
         "path": f"{base}tile/{picture.number}/{version}",
         "extension": "jpg",
-        "levels": pyramid_levels(height, width),
+        "levels": level_count(height, width),
     }
     return {"height": height, "width": width, "dpi": None, "tile": TILE, "overlap": 0, "right": tiles, "left": None}

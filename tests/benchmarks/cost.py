@@ -9,14 +9,12 @@ import os
 import statistics
 import tempfile
 from collections import defaultdict
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import click
 from in_process import seconds_here
-from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
+from machine import Pair, apart, inputs_of, pair_options, render, results_option, set_option, table, write_result
 
 from muralist.pipeline.lengths import MAX_SIDE_PX
 from muralist.pipeline.presets import load_settings
@@ -29,8 +27,7 @@ LIMIT = 1.5  # times the untiled render's, at tile 1024
 def measure(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]:
     """Render through dask, then again without it."""
     sidecar = render(*paths, overwrite=True, **settings)
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return {"sidecar": sidecar, "parts": pool.submit(seconds_here, paths, settings).result()}
+    return {"sidecar": sidecar, "parts": apart(seconds_here, paths, settings)}
 
 
 def summed_up(runs: list[dict[str, Any]], paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]:
@@ -81,9 +78,7 @@ def _shares(label: str, rows: list[dict[str, Any]]) -> dict[str, str]:
 
 
 @click.command()
-@images_option
-@click.option("--content", default="tubingen", show_default=True, help="Photograph, by beginning of its name.")
-@click.option("--style", default="starry_night", show_default=True, help="Style picture, by beginning of its name.")
+@pair_options()
 @click.option("--size", default=2048, show_default=True, help="Long side of the painting, px.")
 @click.option("--tile", "tiles", multiple=True, default=(1024, 512), show_default=True, help="Repeatable.")
 @click.option("--steps", default=20, show_default=True, help="Steps of the one level.")
@@ -92,7 +87,7 @@ def _shares(label: str, rows: list[dict[str, Any]]) -> dict[str, str]:
 @click.option("--repeats", default=3, show_default=True, help="Times that everything is measured.")
 @set_option
 @results_option
-def main(images: Path, content: str, style: str, tiles: tuple[int, ...], results: Path, **options: Any) -> None:
+def main(pair: Pair, tiles: tuple[int, ...], results: Path, **options: Any) -> None:
     """Compare the time of tiled and untiled renders."""
     os.environ |= ALLOCATOR  # for the process without dask; workers get it anyway
     repeats, size, more = (options.pop(key) for key in ("repeats", "size", "settings"))
@@ -100,7 +95,7 @@ def main(images: Path, content: str, style: str, tiles: tuple[int, ...], results
     sides = [MAX_SIDE_PX, *tiles]
     runs: dict[int, list[dict[str, Any]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
-        paths = (find_picture(images, "content", content), find_picture(images, "style", style), Path(folder, "o.png"))
+        paths = (*pair, Path(folder, "o.png"))
         render(*paths, **{**common, "steps": 1})  # fills the cache of style statistics
         for repeat in range(repeats):
             for tile in sides:
@@ -108,8 +103,7 @@ def main(images: Path, content: str, style: str, tiles: tuple[int, ...], results
                 click.echo(f"repeat {repeat + 1}, tile {tile}: {runs[tile][-1]['sidecar']['levels'][0]['seconds']} s")
         rows = [summed_up(runs[tile], paths, {**common, "tile": tile}) for tile in sides]
     sidecar = runs[sides[-1]][-1]["sidecar"]
-    inputs = {kind: input_of(sidecar, kind) for kind in ("content", "style")}
-    result = {"inputs": inputs, "settings": sidecar["settings"], "repeats": repeats, "rows": rows}
+    result = {"inputs": inputs_of(sidecar), "settings": sidecar["settings"], "repeats": repeats, "rows": rows}
     write_result(results, "cost", sidecar, result, as_text(rows))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
+from machine import find_pair, images_option, inputs_of, render, results_option, set_option, table, write_result
 
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.render_plan import plan_render
@@ -87,15 +87,13 @@ def main(
     """Compare what schedules reach with what they cost."""
     found, texts = {}, []
     for pair in pairs:
-        content, style = pair.split("/")
-        paths = find_picture(images, "content", content), find_picture(images, "style", style)
+        paths = find_pair(images, *pair.split("/"))
         runs = {}
         for name in dict.fromkeys(("default", *(names or SCHEDULES))):
             runs[name], sidecar = paint(paths, SCHEDULES[name], {"size": size, **settings})
             click.echo(f"{pair}, {name}: {runs[name]['seconds']:.0f} s, style {runs[name]['style']:.4g}")
         rows = [as_row(name, run, runs["default"]) for name, run in runs.items()]
-        inputs = {kind: input_of(sidecar, kind) for kind in ("content", "style")}
-        found[pair] = {"inputs": inputs, "runs": runs, "rows": rows}
+        found[pair] = {"inputs": inputs_of(sidecar), "runs": runs, "rows": rows}
         texts.append(f"{' / '.join(path.stem for path in paths)}\n\n{table(rows)}")
     write_result(results, "curves", sidecar, {"schedules": SCHEDULES, "pairs": found}, "\n\n".join(texts))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
+from machine import Pair, inputs_of, pair_options, render, results_option, set_option, table, write_result
 
 from muralist.pipeline.presets import load_settings
 
@@ -76,23 +76,18 @@ def as_table(rows: list[Row]) -> str:
 
 
 @click.command()
-@images_option
+@pair_options()
 @click.option("--preset", "presets", multiple=True, default=PRESETS, help="Preset to render; repeatable.")
-@click.option("--content", default="tubingen", show_default=True, help="Photograph, by beginning of name.")
-@click.option("--style", default="starry_night", show_default=True, help="Painting, by beginning of name.")
 @click.option("--size", default=800, show_default=True, help="Long side of the paintings, px.")
 @click.option("--most-steps", default=100_000, show_default=True, help="Make no more steps than this at any level.")
 @click.option("--network", default="compact", show_default=True, help="Network to paint with.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the paintings here; by default they are deleted.")
 @set_option
 @results_option
-def main(
-    images: Path, presets: tuple[str, ...], content: str, style: str, out: Path | None, results: Path, **options: Any
-) -> None:
+def main(pair: Pair, presets: tuple[str, ...], out: Path | None, results: Path, **options: Any) -> None:
     """Compare the founding systems' presets in tiles with the same untiled."""
     settings = {"size": options["size"], "network": options["network"], **options["settings"]}
     most: int = options["most_steps"]
-    pair = find_picture(images, "content", content), find_picture(images, "style", style)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = out or Path(temporary)
@@ -101,10 +96,8 @@ def main(
             steps = [min(most, each) for each in load_settings(preset).steps]
             found, sidecar = paint_preset(preset, pair, {"steps": steps, **settings}, folder)
             rows += found
-    inputs = {kind: input_of(sidecar, kind) for kind in ("content", "style")}
-    write_result(
-        results, "founding", sidecar, {"inputs": inputs, "set": options["settings"], "rows": rows}, as_table(rows)
-    )
+    result = {"inputs": inputs_of(sidecar), "set": options["settings"], "rows": rows}
+    write_result(results, "founding", sidecar, result, as_table(rows))
 
 
 if __name__ == "__main__":

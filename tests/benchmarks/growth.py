@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 from machine import (
+    Pair,
     enlarge,
-    find_picture,
-    images_option,
     input_of,
+    pair_options,
     render,
     results_option,
     set_option,
@@ -71,24 +71,20 @@ def as_row(run: dict[str, Any], largest: dict[str, Any]) -> dict[str, Any]:
 
 
 @click.command()
-@images_option
-@click.option("--content", default="green_park", show_default=True, help="Photograph, by beginning of its name.")
-@click.option("--style", default="starry_night", show_default=True, help="Style picture, by beginning of its name.")
+@pair_options("green_park")
 @click.option("--megapixels", multiple=True, type=float, default=(1, 4, 16, 64), show_default=True, help="Repeatable.")
 @click.option("--steps", default=30, show_default=True, help="Steps of the one level.")
 @set_option
 @results_option
 def main(
-    images: Path,
-    content: str,
-    style: str,
+    pair: Pair,
     megapixels: tuple[float, ...],
     steps: int,
     results: Path,
     settings: Any,
 ) -> None:
     """Compare the cost of a pixel at a step over picture sizes."""
-    source, painted = find_picture(images, "content", content), find_picture(images, "style", style)
+    source, painted = pair
     runs = []
     for size in megapixels:
         with tempfile.TemporaryDirectory() as folder:

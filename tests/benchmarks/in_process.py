@@ -77,6 +77,18 @@ class InProcess:
         return 0
 
 
+def without_dask() -> list[InProcess]:
+    """Have all renders of this process run their tasks here; give what they work with, the first one for all."""
+    clusters: list[InProcess] = []
+
+    def open_here(resolved: Any, *_: object) -> Any:
+        clusters.append(InProcess(resolved))
+        return nullcontext(clusters[0])
+
+    rendering.open_cluster = open_here
+    return clusters
+
+
 def seconds_here(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, float]:
     """Render without dask and say how long each part of the levels took; to be called in a process of its own."""
     return _within_levels(profile_here(paths, settings)["parts"])
@@ -88,13 +100,7 @@ def _within_levels(parts: dict[str, float]) -> dict[str, float]:
 
 def profile_here(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]:
     """Render without dask; return seconds of the whole job and of its parts. To be called in a process of its own."""
-    clusters: list[InProcess] = []
-
-    def open_here(resolved: Any, *_: object) -> Any:
-        clusters.append(InProcess(resolved))
-        return nullcontext(clusters[0])
-
-    rendering.open_cluster = open_here
+    clusters = without_dask()
     outside = _watched_driver()
     began = time.perf_counter()
     sidecar = render(*paths, overwrite=True, **settings)

@@ -14,14 +14,12 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import click
-from machine import enlarge, find_picture, images_option, input_of, results_option, set_option, table, write_result
+from machine import Pair, apart, enlarge, input_of, pair_options, results_option, set_option, table, write_result
 
 LIMIT = 0.01
 WAYS = ("without", "live", "live, a page open")
@@ -103,29 +101,23 @@ def as_text(runs: list[dict[str, Any]]) -> str:
 
 
 @click.command()
-@images_option
-@click.option("--content", default="green_park", show_default=True, help="Photograph, by beginning of its name.")
-@click.option("--style", default="starry_night", show_default=True, help="Style picture, by beginning of its name.")
+@pair_options("green_park")
 @click.option("--megapixels", default=2.0, show_default=True, help="Size of photograph and painting.")
 @click.option("--repeats", default=5, show_default=True, help="Turns.")
 @set_option
 @results_option
-def main(
-    images: Path, content: str, style: str, megapixels: float, repeats: int, settings: dict[str, Any], results: Path
-) -> None:
+def main(pair: Pair, megapixels: float, repeats: int, settings: dict[str, Any], results: Path) -> None:
     """Say what a page costs the painting that it shows."""
     if shutil.which("chromium") is None:
         raise click.UsageError("wanted Chromium to open pages: apt-get install chromium")
-    source, painted = find_picture(images, "content", content), find_picture(images, "style", style)
+    source, painted = pair
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         photograph = Path(folder, "photograph.jpg")
         enlarge(source, megapixels, photograph)
         for turn in range(repeats):
             for way in WAYS:
-                with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                    paths = (photograph, painted, Path(folder, "painting.png"))
-                    runs.append(pool.submit(paint, paths, way, settings).result())
+                runs.append(apart(paint, (photograph, painted, Path(folder, "painting.png")), way, settings))
                 numbers = {name: round(runs[-1][name], 2) for name in FACTS}
                 click.echo(f"turn {turn + 1}/{repeats}, {way}: {numbers}")
     sidecars = [run.pop("sidecar") for run in runs]

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import numpy as np
 from judge import load_judge, measures
-from machine import find_picture, images_option, results_option, set_option, table, write_result
+from machine import find_pair, images_option, results_option, set_option, table, write_result
 
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.pictures.reading import read_picture
@@ -156,8 +156,7 @@ def main(
         folder = out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
-            content, _, style = name.partition("/")
-            pair = find_picture(images, "content", content), find_picture(images, "style", style)
+            pair = find_pair(images, *name.split("/"))
             row: dict[str, Any] = {"pair": name, "curve": []}
             tasks = [("new", sys.executable, own)]
             if earlier:

@@ -5,10 +5,13 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import partial, wraps
 from importlib.metadata import version
 from math import sqrt
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "support"))
 
 from rendering import render as render  # noqa: E402
+
+Pair = tuple[Path, Path]
+Command = Callable[..., Any]
 
 images_option = click.option(
     "--images",
@@ -49,6 +55,33 @@ def find_picture(images: Path, kind: str, name: str) -> Path:
     return found[0]
 
 
+def find_pair(images: Path, content: str, style: str) -> Pair:
+    """Find a photograph and a style picture by the beginnings of their names."""
+    return find_picture(images, "content", content), find_picture(images, "style", style)
+
+
+def pair_options(content: str = "tubingen", style: str = "starry_night") -> Callable[[Command], Command]:
+    """Give a benchmark the options `--images`, `--content` and `--style`; it takes the two files as `pair`."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_pair(images: Path, content: str, style: str, **options: Any) -> None:
+            command(pair=find_pair(images, content, style), **options)
+
+        option = partial(click.option, show_default=True)
+        photograph = option("--content", default=content, help="Photograph, by beginning of its name.")
+        painting = option("--style", default=style, help="Style picture, by beginning of its name.")
+        return images_option(photograph(painting(with_pair)))
+
+    return decorate
+
+
+def apart(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call a function in a process of its own: on Linux a process that was large makes its children count as large."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments, **options).result()
+
+
 def enlarge(source: Path, megapixels: float, target: Path) -> None:
     """Write a photograph at another size."""
     from PIL import Image
@@ -64,6 +97,11 @@ def input_of(sidecar: Mapping[str, Any], kind: str) -> dict[str, Any]:
     inputs = sidecar["inputs"]
     entry = inputs["styles"][0] if kind == "style" else inputs[kind]
     return {**entry, "path": Path(entry["path"]).name}
+
+
+def inputs_of(sidecar: Mapping[str, Any]) -> dict[str, Any]:
+    """Name both pictures of a render."""
+    return {kind: input_of(sidecar, kind) for kind in ("content", "style")}
 
 
 def describe() -> dict[str, Any]:

@@ -8,23 +8,14 @@ its run folder, are sampled; the sidecar's `peak_rss_bytes`, which the system co
 import json
 import sys
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import click
-from machine import enlarge, find_picture, images_option, input_of, results_option, set_option, table, write_result
+from machine import Pair, apart, enlarge, inputs_of, pair_options, results_option, set_option, table, write_result
 from sampling import watch
 
 MIB = 1 << 20
-
-
-def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a process of its own: on Linux a process that was large makes its children count as large."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def foresee(content: Path, style: Path, output: Path, sidecar: dict[str, Any]) -> dict[str, int]:
@@ -79,9 +70,7 @@ def as_row(run: dict[str, Any]) -> dict[str, Any]:
 
 
 @click.command()
-@images_option
-@click.option("--content", default="green_park", show_default=True, help="Photograph, by beginning of its name.")
-@click.option("--style", default="starry_night", show_default=True, help="Style picture, by beginning of its name.")
+@pair_options("green_park")
 @click.option("--megapixels", "sizes", multiple=True, default=(1.0, 4.0, 24.0), show_default=True, help="Repeatable.")
 @click.option("--tile", "tiles", multiple=True, default=(1024,), show_default=True, help="Repeatable.")
 @click.option("--steps", default=12, show_default=True, help="Steps per level.")
@@ -92,7 +81,7 @@ def as_row(run: dict[str, Any]) -> dict[str, Any]:
 @set_option
 @results_option
 def main(
-    images: Path,
+    pair: Pair,
     sizes: tuple[float, ...],
     tiles: tuple[int, ...],
     ending: str,
@@ -101,7 +90,7 @@ def main(
     **options: Any,
 ) -> None:
     """Measure peak memory and disk of renders."""
-    source, style = (find_picture(images, kind, options.pop(kind)) for kind in ("content", "style"))
+    source, style = pair
     interval, more = options.pop("interval"), options.pop("settings")
     runs = []
     for megapixels in sizes:
@@ -122,8 +111,8 @@ def as_record(run: dict[str, Any]) -> dict[str, Any]:
     sidecar = run["sidecar"]
     kept = {key: sidecar[key] for key in ("height", "width", "levels", "peak_rss_bytes", "seconds", "workers")}
     settings = {key: value for key, value in sidecar["settings"].items() if key != "scratch"}
-    inputs = {kind: input_of(sidecar, kind) for kind in ("content", "style")}
-    return {**kept, "inputs": inputs, "settings": settings, "measured": run["measured"], "foreseen": run["foreseen"]}
+    about = {"inputs": inputs_of(sidecar), "settings": settings}
+    return {**kept, **about, "measured": run["measured"], "foreseen": run["foreseen"]}
 
 
 if __name__ == "__main__":

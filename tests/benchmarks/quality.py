@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
+from machine import (
+    Pair,
+    find_pair,
+    images_option,
+    inputs_of,
+    render,
+    results_option,
+    set_option,
+    table,
+    write_result,
+)
 
 from muralist.pipeline.lengths import MAX_SIDE_PX
 from muralist.pipeline.pictures.reading import read_picture
@@ -26,7 +36,6 @@ STYLE_LIMIT = 1.15  # times the untiled render's
 CONTENT_LIMIT = 0.03  # apart from the untiled render's
 
 Settings = dict[str, Any]
-Pair = tuple[Path, Path]
 
 
 def paint_pair(pair: Pair, settings: Settings, out: Path, label: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -111,10 +120,7 @@ def main(images: Path, names: tuple[str, ...], out: Path | None, results: Path, 
     """Compare consensus and independent tiles with the untiled render."""
     one_level, steps, more = (options.pop(key) for key in ("one_level", "one_level_steps", "settings"))
     settings = {**options, **more}
-    found = [name.partition("/")[::2] for name in names]
-    pairs = [
-        (find_picture(images, "content", content), find_picture(images, "style", style)) for content, style in found
-    ]
+    pairs = [find_pair(images, *name.split("/")) for name in names]
     result: dict[str, Any] = {"inputs": [], "pyramid": []}
     with tempfile.TemporaryDirectory() as temporary:
         folder = out or Path(temporary)
@@ -122,7 +128,7 @@ def main(images: Path, names: tuple[str, ...], out: Path | None, results: Path, 
         for pair in pairs:
             rows, sidecar = paint_pair(pair, settings, folder, "pyramid")
             result["pyramid"] += rows
-            result["inputs"] += [{kind: input_of(sidecar, kind) for kind in ("content", "style")}]
+            result["inputs"] += [inputs_of(sidecar)]
             result["settings"] = sidecar["settings"]
         text = f"Whole pyramid, tile {options['tile']}.\n\n{as_table(result['pyramid'])}"
         if one_level:

@@ -9,9 +9,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,12 +17,12 @@ from unittest.mock import patch
 import click
 import torch
 import torch.nn.functional as F
-from machine import results_option, table, write_result
+from machine import apart, results_option, table, write_result
 from torch import Tensor
 
 from muralist.model import network
 from muralist.model import statistics as sums
-from muralist.model.losses import style, variation
+from muralist.model.losses import means, style, variation
 from muralist.pipeline.calibration import round_of_noise
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers.local import ALLOCATOR
@@ -33,7 +31,7 @@ from muralist.pipeline.workers.machine import cpu_name
 Patches = list[tuple[Any, str, Any]]
 
 
-def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor, step: Any, padding: Any) -> Tensor:
+def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor, step: Any, padding: Any, **_: Any) -> Tensor:
     """torch's own, which keeps its padded input."""
     left, right = step.padding
     if padding == "zeros":
@@ -76,7 +74,7 @@ WAYS: dict[str, Patches] = {
     "as it is": [],
     "average pooling spread by copies": [(network, "POOLS", {**network.POOLS, "average": F.avg_pool2d})],
     "convolutions that keep no input": [(network, "convolve", plain_convolution)],
-    "Gram sums in parts that fit the cache": [(style, "style_sums", plain_style_sums)],
+    "Gram sums in parts that fit the cache": [(means, "style_sums", plain_style_sums)],
     "style gradients as products": [(style.StyleTerm, "gradient", plain_style_gradients)],
     "TV with color in the pixels": [(variation.TotalVariationTerm, "_pixel_grad", plain_variation)],
 }
@@ -108,7 +106,7 @@ def measure(run: Callable[[], object], repeats: int) -> dict[str, list[float]]:
     return seconds
 
 
-def measure_apart(network: str, precision: str, side: int, threads: int, repeats: int) -> dict[str, list[float]]:
+def measure_here(network: str, precision: str, side: int, threads: int, repeats: int) -> dict[str, list[float]]:
     """Measure one network; to be called in a process of its own, which has the workers' environment."""
     torch.set_num_threads(threads)
     return measure(round_of_noise(Settings(network=network), "cpu", precision, side), repeats)
@@ -140,8 +138,7 @@ def main(networks: tuple[str, ...], precisions: tuple[str, ...], side: int, resu
     found, texts = {}, []
     for name in networks:
         for precision in precisions:
-            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                seconds = pool.submit(measure_apart, name, precision, side, **options).result()
+            seconds = apart(measure_here, name, precision, side, **options)
             rows = [as_row(way, seconds) for way in WAYS if way != "as it is"]
             found[f"{name} {precision}"] = {"seconds": seconds, "rows": rows}
             texts.append(f"{name}, {precision}, a tile of {side} px\n\n{table(rows)}")

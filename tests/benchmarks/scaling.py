@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from machine import find_picture, images_option, input_of, render, results_option, set_option, table, write_result
+from machine import Pair, inputs_of, pair_options, render, results_option, set_option, table, write_result
 
 
 def measure(paths: tuple[Path, ...], settings: dict[str, Any]) -> dict[str, Any]:
@@ -44,9 +44,7 @@ def summed_up(workers: int, runs: list[dict[str, Any]], single: list[dict[str, A
 
 
 @click.command()
-@images_option
-@click.option("--content", default="tubingen", show_default=True, help="Photograph, by beginning of its name.")
-@click.option("--style", default="starry_night", show_default=True, help="Style picture, by beginning of its name.")
+@pair_options()
 @click.option("--size", default=1500, show_default=True, help="Long side of the painting, px.")
 @click.option("--tile", default=512, show_default=True, help="Side of a tile, px.")
 @click.option("--steps", default=20, show_default=True, help="Steps of the one level.")
@@ -54,13 +52,13 @@ def summed_up(workers: int, runs: list[dict[str, Any]], single: list[dict[str, A
 @click.option("--repeats", default=3, show_default=True, help="Times that everything is measured.")
 @set_option
 @results_option
-def main(images: Path, content: str, style: str, counts: tuple[int, ...], results: Path, **options: Any) -> None:
+def main(pair: Pair, counts: tuple[int, ...], results: Path, **options: Any) -> None:
     """Compare the time of a level on one worker and on several."""
     repeats, size, more = (options.pop(key) for key in ("repeats", "size", "settings"))
     common = {**options, "size": size, "base_size": size, "threads": 1, **more}
     runs: dict[int, list[dict[str, Any]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
-        paths = (find_picture(images, "content", content), find_picture(images, "style", style), Path(folder, "o.png"))
+        paths = (*pair, Path(folder, "o.png"))
         render(*paths, **{**common, "steps": 1, "workers": 1})  # fills the cache of style statistics
         for repeat in range(repeats):
             for workers in counts:
@@ -68,8 +66,7 @@ def main(images: Path, content: str, style: str, counts: tuple[int, ...], result
                 click.echo(f"repeat {repeat + 1}, {workers} worker(s): {runs[workers][-1]['seconds']} s")
     rows = [summed_up(workers, runs[workers], runs[counts[0]]) for workers in counts]
     sidecar = runs[counts[-1]][-1]["sidecar"]
-    inputs = {kind: input_of(sidecar, kind) for kind in ("content", "style")}
-    result = {"inputs": inputs, "settings": sidecar["settings"], "repeats": repeats, "rows": rows}
+    result = {"inputs": inputs_of(sidecar), "settings": sidecar["settings"], "repeats": repeats, "rows": rows}
     write_result(results, "scaling", sidecar, result, table(rows))
 
 

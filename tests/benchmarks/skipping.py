@@ -6,28 +6,19 @@ that lie in the black altogether take no steps; what remains of them is that the
 
 import tempfile
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from in_process import InProcess
-from machine import find_picture, images_option, input_of, render, results_option, table, write_result
+from in_process import without_dask
+from machine import find_pair, images_option, input_of, render, results_option, table, write_result
 from PIL import Image
-
-from muralist.pipeline import render as rendering
 
 
 def paint(photo: Path, style: Path, folder: Path, black: float, **settings: Any) -> tuple[dict[str, Any], Any]:
     """Paint with the left share of the picture black in its strength map."""
-    clusters: list[InProcess] = []
-
-    def open_here(resolved: Any, *_: object) -> Any:
-        clusters.append(InProcess(resolved))
-        return nullcontext(clusters[0])
-
-    rendering.open_cluster = open_here
+    without_dask()
     with Image.open(photo) as picture:
         mask = np.full((picture.height, picture.width), 255, np.uint8)
     mask[:, : round(black * mask.shape[1])] = 0
@@ -57,7 +48,7 @@ def paint(photo: Path, style: Path, folder: Path, black: float, **settings: Any)
 @results_option
 def main(size: int, steps: int, shares: tuple[float, ...], images: Path, results: Path) -> None:
     """Measure what is saved where nothing is painted."""
-    photo, style = find_picture(images, "content", "golden_gate"), find_picture(images, "style", "wave")
+    photo, style = find_pair(images, "golden_gate", "wave")
     one_level = {"base_size": 8192, "steps": [steps], "tile": 192, "overlap": 64}
     here = {"workers": 1, "threads": 1, "device": "cpu", "size": size, **one_level}
     rows = []

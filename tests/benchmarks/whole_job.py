@@ -12,14 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import click
 from in_process import profile_here
-from machine import enlarge, find_picture, images_option, input_of, results_option, set_option, table, write_result
+from machine import Pair, apart, enlarge, input_of, pair_options, results_option, set_option, table, write_result
 
 from muralist.pipeline.workers.local import ALLOCATOR
 
@@ -76,27 +74,24 @@ def as_text(found: dict[str, Any]) -> str:
 
 
 @click.command()
-@images_option
-@click.option("--content", default="green_park", show_default=True, help="Photograph, by beginning of its name.")
-@click.option("--style", default="starry_night", show_default=True, help="Style picture, by beginning of its name.")
+@pair_options("green_park")
 @click.option("--megapixels", default=24.0, show_default=True, help="Size of photograph and painting.")
 @click.option("--threads", default=2, show_default=True, help="Threads of the one process.")
 @set_option
 @results_option
-def main(images: Path, content: str, style: str, megapixels: float, results: Path, **options: Any) -> None:
+def main(pair: Pair, megapixels: float, results: Path, **options: Any) -> None:
     """Say where the time of a poster goes."""
     os.environ |= ALLOCATOR  # for the process without dask; workers get it anyway
-    source, painted = find_picture(images, "content", content), find_picture(images, "style", style)
+    source, painted = pair
     with tempfile.TemporaryDirectory() as folder:
         photograph, output = Path(folder, "photograph.jpg"), Path(folder, "painting.tif")
         enlarge(source, megapixels, photograph)
         found = {
             "help": seconds_of_help(5),
-            "first_round": seconds_to_the_first_round((source, painted), Path(folder, "first.png")),
+            "first_round": seconds_to_the_first_round(pair, Path(folder, "first.png")),
         }
         settings = {"workers": 1, "threads": options["threads"], **options["settings"]}
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            found |= pool.submit(profile_here, (photograph, painted, output), settings).result()
+        found |= apart(profile_here, (photograph, painted, output), settings)
     sidecar = found.pop("sidecar")
     found["other"] = 1 - sum(found["parts"][label] for label in PAINTING) / found["total"]
     result = {"inputs": {"style": input_of(sidecar, "style")}, "settings": sidecar["settings"], **found}

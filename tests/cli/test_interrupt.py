@@ -1,4 +1,4 @@
-"""Ctrl-C, and the same command again."""
+"""Ctrl-C, and what is to be left of a run that nothing interrupts."""
 
 import json
 import os
@@ -6,12 +6,12 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
-from commands import STOPPED, assert_refused, render
-from pictures import MURALIST, TINY, assignments, contents, painting, save
+from commands import STOPPED, render
+from pictures import MURALIST, TINY, assignments, contents
 
 
 @pytest.mark.integration
@@ -80,58 +80,14 @@ def test_ctrl_c_before_anything_is_painted_leaves_nothing(folder, monkeypatch):
     assert contents(folder) == before
 
 
-@pytest.fixture
-def interrupted(folder: Path, scheduler: str) -> list[str]:
-    """The options of a painting that was interrupted just before it was written."""
-    options = ["--scheduler", scheduler, "--quiet"]
-
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("muralist.pipeline.render.write_painting", interrupt)
-        result = render(*options)
-    assert (result.exit_code, result.output) == (130, STOPPED)
-    assert sorted(os.listdir(folder)) == [".out.png.muralist", "photo.png", "style.png"]
-    return options
-
-
-def resumed(folder: Path) -> int:
-    """How often a painting was resumed, as its sidecar tells, of which nothing else is left."""
-    assert sorted(os.listdir(folder)) == ["out.png", "out.png.json", "photo.png", "style.png"]
-    return int(json.loads((folder / "out.png.json").read_text())["resumed"])
-
-
-def test_the_same_command_alone_goes_on(folder, interrupted, painted):
-    """Changed settings or pictures are named in one line with both ways out; nothing is lost.
-
-    What was interrupted then ends as if it had not been, byte by byte; where it is painted does not matter.
-    """
-    before = contents(folder)
-    words = (
-        "out.png: an interrupted run of this painting had other inputs or settings: ",
-        "rerun the original command",
-        "--restart",
-    )
-    assert_refused(render(*interrupted, "--seed", "7"), *words, "seed was 0, is 7;")
-    assert_refused(render(*interrupted, "--color", "luminance"), *words, "color was style, is luminance;")
-    shutil.copy(folder / "style.png", folder / "kept.png")
-    save(folder / "style.png", painting(seed=9))
-    assert_refused(render(*interrupted, "--overwrite"), *words, "the style pictures changed;")
-    os.replace(folder / "kept.png", folder / "style.png")
-    assert contents(folder).keys() == before.keys()
-    assert render(*interrupted, "--memory", "64MiB").exit_code == 0
-    assert resumed(folder) == 1
-    assert (folder / "out.png").read_bytes() == painted.output.read_bytes()
-
-
-def test_keep_leaves_the_run_folder(folder, scheduler):
-    """With --keep-run intermediate canvases stay beside the painting; they are not resumed."""
-    options = ["--scheduler", scheduler, "--quiet"]
-    assert render(*options, "--keep-run").exit_code == 0
-    kept = folder / ".out.png.muralist"
-    assert list(kept.glob("*/level_01/cut_0/round_*/*.state"))
-    again = render(*options, "--overwrite", "--keep")
-    assert (again.exit_code, again.stderr) == (0, "muralist: --keep is called --keep-run now; write --keep-run\n")
-    assert kept.exists()
-    assert json.loads((folder / "out.png.json").read_text())["resumed"] == 0
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [("--keep-run", ""), ("--keep", "muralist: --keep is called --keep-run now; write --keep-run\n")],
+)
+def test_the_run_folder_is_kept_by_either_flag(monkeypatch, flag, said):
+    """The old one is told of the new one."""
+    asked = []
+    done = SimpleNamespace(sidecar={})
+    monkeypatch.setattr("muralist.pipeline.render.render", lambda **how: asked.append(how["keep_run"]) or done)
+    result = render("--quiet", flag)
+    assert (result.exit_code, result.stderr, asked) == (0, said, [True])

@@ -9,26 +9,6 @@ from commands import assert_refused, render, run
 from pictures import TINY, assignments, contents, photograph, save
 from PIL import ExifTags, Image
 
-from muralist.pipeline.workers import client
-
-
-def test_a_scheduler_that_does_not_answer(folder, monkeypatch, capfd):
-    """The address is named with the ways out, and no log line of dask is among what is shown."""
-    monkeypatch.setattr(client, "CONNECT_SECONDS", 1)
-    before = contents(folder)
-    assert_refused(render("--scheduler", "tcp://127.0.0.1:9"), "no dask scheduler answers at tcp://127.0.0.1:9")
-    assert capfd.readouterr() == ("", "")
-    assert contents(folder) == before
-
-
-def test_a_painting_that_diverges(folder, scheduler):
-    """Absurd weights end in one line that tells what to change, and leave nothing."""
-    before = contents(folder)
-    assert_refused(
-        render("--scheduler", scheduler, "--quiet", "--set", "style_weight=1e38"), "diverged", "learning_rate"
-    )
-    assert contents(folder) == before
-
 
 def test_a_device_that_is_not_there(folder, scheduler):
     """A GPU that no worker has is told by render as by plan."""

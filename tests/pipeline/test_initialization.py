@@ -76,8 +76,8 @@ def test_the_mix_by_hand():
 
 
 @pytest.mark.parametrize("noise", ["uniform", "gaussian"])
-def test_a_seed_gives_the_same_noise_in_any_bands(monkeypatch, noise):
-    """The same seed gives the same bytes, whatever bands they are drawn in; another seed gives others."""
+def test_a_seed_gives_the_same_noise_in_any_row_blocks(monkeypatch, noise):
+    """The same seed gives the same bytes, whatever row blocks they are drawn in; another seed gives others."""
     whole = start(noise=noise, noise_ratio=0.6)
     monkeypatch.setattr(module, "BLOCK_ROWS", 7)
     np.testing.assert_array_equal(start(noise=noise, noise_ratio=0.6), whole)

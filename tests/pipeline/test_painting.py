@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from pictures import TINY, painting, photograph
+from pictures import TINY, painting, photograph_rows
 from PIL import Image
 from recorders import refusing, repeated
 
@@ -43,12 +42,6 @@ SETTINGS = Settings(**QUICK)
 NETWORK = architecture(SETTINGS.network)
 WEIGHTS = find_weights(NETWORK)
 TASKS, PREPARED = 30, 2  # in all; and before the first look at the losses, with which a painting is begun
-
-
-def content(height: int, width: int, rows: Span) -> np.ndarray:
-    """Some rows of the photograph at any size."""
-    resized = Image.fromarray(photograph()).resize((width, height), Image.Resampling.BOX)
-    return np.asarray(resized, np.float32)[slice(*rows)] / 255
 
 
 def style(side: int) -> np.ndarray:
@@ -153,7 +146,7 @@ def paint(
             return Snapshot("a picture", level.first_step + level.steps_after(made), level.height, level.width)
 
         guidance = None if regions is None else half
-        sources = LevelInputs(content, content, (StyleSource(style, cache),), guidance)
+        sources = LevelInputs(photograph_rows, photograph_rows, (StyleSource(style, cache),), guidance)
         progress = Counting(levels)
         under_way = RenderDriver(context, levels, workers, sources, progress, journal, save, journal.resume())
         level, kept = under_way.paint()
@@ -200,14 +193,11 @@ def in_pieces(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def as_in_a_worker() -> Iterator[None]:
-    """One thread, for results are the same bytes only for the same number; and no waiting for the disk."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def as_in_a_worker(one_thread: None) -> Iterator[None]:
+    """One thread, and no waiting for the disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
-    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from muralist.tiling.grid import Span
 SETTINGS = Settings(tile=64, overlap=16)
 
 
-def level_of(height: int, width: int, bleed: int = 21) -> Level:
+def level_of(height: int, width: int, margin: int = 21) -> Level:
     """A level of one picture at its own size."""
-    return plan_levels(height, width, [], SETTINGS.model_copy(update={"edge_margin": bleed}), 16, 32)[-1]
+    return plan_levels(height, width, [], SETTINGS.model_copy(update={"edge_margin": margin}), 16, 32)[-1]
 
 
 def reader(pixels: np.ndarray) -> prepare_level.ReadRows:
@@ -42,10 +42,10 @@ def padded(pixels: np.ndarray, level: Level) -> np.ndarray:
     return np.pad(pixels, around, mode="reflect")
 
 
-@pytest.mark.parametrize(("height", "width", "bleed"), [(40, 53, 0), (71, 33, 9), (32, 33, 200)])
-def test_the_canvas_is_mirrored(height, width, bleed):
-    """Around the picture lies its mirror image, again and again where the bleed is wider than the picture."""
-    level, pixels = level_of(height, width, bleed), np.random.default_rng(0).random((height, width, 3))
+@pytest.mark.parametrize(("height", "width", "margin"), [(40, 53, 0), (71, 33, 9), (32, 33, 200)])
+def test_the_canvas_is_mirrored(height, width, margin):
+    """Around the picture lies its mirror image, again and again where the margin is wider than the picture."""
+    level, pixels = level_of(height, width, margin), np.random.default_rng(0).random((height, width, 3))
     found = with_margin(reader(pixels), level, level.grid.box.rows)
     np.testing.assert_array_equal(found, padded(pixels, level))
 

@@ -14,13 +14,6 @@ from muralist.pipeline.presets import (
 from muralist.pipeline.settings import Settings
 
 
-@pytest.mark.parametrize("name", preset_names())
-def test_every_preset_is_valid_and_explained(name):
-    """A preset that comes with muralist gives settings and says in a comment what it is for."""
-    assert isinstance(load_settings(name), Settings)
-    assert preset_text(name).startswith(f"# {name}: ")
-
-
 def test_the_presets_are_those_in_the_folder():
     """The names are computed, not typed by hand."""
     assert {"default", "draft", "poster"} <= set(preset_names())

@@ -13,8 +13,6 @@ from muralist.model.architecture import architecture
 from muralist.model.registry import PUBLISHED
 from muralist.pipeline.presets import load_settings, preset_names, preset_text
 
-pytestmark = pytest.mark.integration
-
 OURS = {"default", "draft", "poster", "mural", "canvas", "fine-art"}
 OTHERS = sorted(set(preset_names()) - OURS)
 FEW_STEPS = {
@@ -32,7 +30,7 @@ def test_founding_systems_and_peers_are_there():
 
 @pytest.mark.parametrize("name", preset_names())
 def test_a_preset_says_what_it_is(name):
-    """The first line names the preset and ends a sentence; one of those it extends names a source."""
+    """The first line names the preset and ends a sentence; of others, one of those it extends names a source."""
     first, text = preset_text(name).partition("\n")[0], preset_text(name)
     assert re.fullmatch(rf"# {name}: \S.*\.", first)
     while name in OTHERS and "Source:" not in text:
@@ -40,19 +38,13 @@ def test_a_preset_says_what_it_is(name):
         text = preset_text(parent)
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_weights_of_a_preset_are_known(name):
-    """A preset names published weights of its network, or leaves the choice to muralist."""
-    settings = load_settings(name)
-    if settings.weights:
-        assert (settings.weights, settings.network) in {(each.name, each.network) for each in PUBLISHED}
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_layers_of_a_preset_exist(name):
-    """Content and style layers are layers of the preset's own network."""
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_suits_its_network(name):
+    """It has the layers that are measured; weights are published for it, or muralist's to choose."""
     settings = load_settings(name)
     architecture(settings.network).check_layers(settings.layers)
+    published = {(each.name, each.network) for each in PUBLISHED}
+    assert settings.weights is None or (settings.weights, settings.network) in published
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -14,7 +14,6 @@ from muralist.model.losses.content import CONTENT_LOSSES
 from muralist.model.losses.style import STYLE_LOSSES
 from muralist.model.losses.variation import TV_LOSSES
 from muralist.model.optimizers import OPTIMIZERS
-from muralist.pipeline.levels import at_level
 from muralist.pipeline.settings import ContentLoss, Settings, StyleLoss, TvLoss
 
 DECAYS = st.floats(0, 1, exclude_max=True)
@@ -158,6 +157,7 @@ def test_text_and_single_values_are_read(key, written, read):
         ("base_size", 8193, "less than or equal to 8192"),
         ("steps_per_round", 0, "greater than or equal to 1"),
         ("steps_per_round", 1, "wanted 2 or more, or optimizer adam"),
+        ("tile", "1e99", "valid integer"),
         ("tile", 1_000_001, "less than or equal to 1000000"),
         ("overlap", -1, "greater than or equal to 0"),
         ("edge_margin", 513, "less than or equal to 512"),
@@ -176,6 +176,9 @@ def test_text_and_single_values_are_read(key, written, read):
         ("dpi", 10_001, "less than or equal to 10000"),
         ("quality", 101, "less than or equal to 100"),
         ("max_pixels", 0, "greater than or equal to 1"),
+        ("memory", "3KiB", "greater than or equal to 1048576"),
+        ("noise_ratio", 1.1, "less than or equal to 1"),
+        ("snapshot_every", 0, "greater than or equal to 1"),
         ("workers", 0, "greater than or equal to 1"),
         ("threads", 0, "greater than or equal to 1"),
         ("seed", -1, "greater than or equal to 0"),
@@ -250,13 +253,6 @@ def test_sides_must_not_contradict_the_aspect():
     assert "width 800 and height 500, which contradict aspect 4:3" in complaint(width=800, height=500, aspect="4:3")
     assert Settings(width=800, height=600, aspect="4:3").aspect == "4:3"
     assert Settings(width=800, aspect="4:3").height is None
-
-
-@given(st.lists(st.integers(), min_size=1), st.integers(0, 100))
-def test_the_last_value_serves_all_finer_levels(values, level):
-    """Lists shorter than the pyramid are continued, longer ones cut off."""
-    continued = values + [values[-1]] * 100
-    assert at_level(values, level) == continued[level]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a render is said to take of memory and disk, against what it takes."""
 
 import os
+from contextlib import nullcontext
 from math import prod
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,31 +157,17 @@ def test_the_disk_holds_no_more_than_foretold(tmp_path, monkeypatch, scheduler, 
     context = planned(tmp_path, style=(300, 400), scheduler=scheduler, **change)
     most = 0
 
+    def look():
+        nonlocal most
+        most = max(most, folder_bytes(tmp_path / ".out.png.muralist"))
+
     class Watching(Progress):
-        def __init__(self, *_, **__):
-            super().__init__()
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def look(self):
-            nonlocal most
-            most = max(most, folder_bytes(tmp_path / ".out.png.muralist"))
-
         def advance(self, work):
-            self.look()
+            look()
 
     remove_level = RunFolder.remove_level
-
-    def watched(folder, level):
-        Watching().look()
-        remove_level(folder, level)
-
-    monkeypatch.setattr(render_module, "Bars", Watching)
-    monkeypatch.setattr(RunFolder, "remove_level", watched)
+    monkeypatch.setattr(render_module, "Bars", lambda *_, **__: nullcontext(Watching()))
+    monkeypatch.setattr(RunFolder, "remove_level", lambda *given: (look(), remove_level(*given)))
     render(*paths(tmp_path), **TINY | {"scheduler": scheduler} | change, quiet=False)
     assert 0.3 * disk_bytes(context) < most <= disk_bytes(context)
     assert sorted(os.listdir(tmp_path)) == ["out.png", "out.png.json", "photo.png", "style.png"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pictures import MANY_LAYERS, TINY, contents, painting, photograph, picture_box
+from pictures import MANY_LAYERS, TINY, contents, painting, photograph_rows, picture_box
 from PIL import Image
 from recorders import repeated
 
@@ -37,9 +37,8 @@ from muralist.pipeline.regions import RegionLayout
 from muralist.pipeline.settings import DEFAULT_STYLE_LAYERS, Settings
 from muralist.pipeline.storage.byte_cache import CACHE, set_cache_limit
 from muralist.pipeline.storage.run_folder import RunFolder
-from muralist.tiling.grid import Span
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("one_thread")]
 
 SETTINGS = Settings(**TINY | MANY_LAYERS)
 NETWORK = architecture(SETTINGS.network)
@@ -59,15 +58,9 @@ def levels_of(context: RenderContext) -> tuple[Level, ...]:
     return plan_levels(96, 128, [(112, 1.0)] * len(context.shares), context.settings, 16, minimum)
 
 
-def content(height: int, width: int, rows: Span) -> np.ndarray:
-    """Some rows of the photograph at any size."""
-    resized = Image.fromarray(photograph()).resize((width, height), Image.Resampling.BOX)
-    return np.asarray(resized, np.float32)[slice(*rows)] / 255
-
-
 def prepare_level(context: RenderContext, level: Level) -> None:
     """File what the driver files at the start of a level."""
-    file_canvas(context.content(level), lambda rows: with_margin(content, level, rows))
+    file_canvas(context.content(level), lambda rows: with_margin(photograph_rows, level, rows))
     if not is_photograph(context.settings):
         gray = np.full((level.grid.height, level.grid.width, 3), 0.25, np.float32)
         file_canvas(context.start(level), lambda rows: gray[slice(*rows)])
@@ -96,15 +89,6 @@ def paint_level(context: RenderContext, level: Level) -> list[dict[str, float]]:
     losses = [everywhere(context, level, "prepare_tile", 0, 0, origin_of(context, level))]
     losses += [everywhere(context, level, "paint_tile", made + 1, made, WEIGHTS) for made in range(len(level.rounds))]
     return [*losses, everywhere(context, level, "measure_tile", len(level.rounds), len(level.rounds))]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As in a worker; results are the same bytes only for the same number of threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -146,7 +130,7 @@ def enlarged(plane: np.ndarray, width: int, height: int, filter: Image.Resamplin
     return np.asarray(Image.fromarray(plane).resize((width, height), filter))
 
 
-INSIDE = (slice(8, -8), slice(8, -8))  # Pillow repeats the picture's edge, we see the bleed
+INSIDE = (slice(8, -8), slice(8, -8))  # Pillow repeats the picture's edge, we see the margin
 
 
 @pytest.mark.parametrize(
@@ -193,7 +177,7 @@ def test_smaller_tiles_go_on_with_the_same_canvas(done):
     context, level = done.context, replace(done.levels[1], tile=64)
     assert len(level.grid) > len(done.levels[1].grid)
     level = replace(level, tile=128, halvings=1)  # the same tiles
-    file_canvas(context.content(level), lambda rows: with_margin(content, level, rows))
+    file_canvas(context.content(level), lambda rows: with_margin(photograph_rows, level, rows))
     losses = everywhere(context, level, "prepare_tile", 1, 1, (done.levels[1], 1))
     before, after = (context.canvas(each, 1).read(level.grid.box) for each in (done.levels[1], level))
     np.testing.assert_allclose(after, before, rtol=1e-6, atol=1e-6)
@@ -402,12 +386,13 @@ def test_a_part_of_a_style_picture_counts_to_its_edge(tmp_path, rows):
         assert np.linalg.norm(marked - most) > 0.05 * np.linalg.norm(most)
 
 
+def exhausted(*_: object, **__: object) -> None:
+    """Stand in for what has no memory left."""
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
 def test_a_style_picture_that_does_not_fit_is_named(tmp_path, monkeypatch):
     """Where not even the smallest tiles of a style picture fit, the error tells their size."""
-
-    def exhausted(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
     context = new_context(tmp_path)
     level = levels_of(context)[0]
     context.folder.write(context.folder.style(level, 0), {"pixels": painting().astype(np.float32) / 255})
@@ -429,10 +414,6 @@ def test_what_comes_home_does_not_bring_torch(done):
 @pytest.mark.parametrize("task", ["prepare_tile", "paint_tile", "measure_tile"])
 def test_a_tile_that_does_not_fit_is_named(done, monkeypatch, task):
     """Out of memory, whichever task it was, becomes an error that tells the tile's size and what to do."""
-
-    def exhausted(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
     for name in ("paint", "measure"):
         monkeypatch.setattr(tasks.TileOptimizer, name, exhausted)
     context, level = done.context, done.levels[1]
@@ -450,10 +431,6 @@ def test_recordings_give_way_where_memory_runs_out(done, monkeypatch, task):
         recordings.run(recordings, 0, lambda given: {}, {})
     assert recordings._recordings
     monkeypatch.setattr(tasks, "graphs", lambda device: recordings)
-
-    def exhausted(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
     for name in ("paint", "measure"):
         monkeypatch.setattr(tasks.TileOptimizer, name, exhausted)
     monkeypatch.setattr(Network, "forward", exhausted)

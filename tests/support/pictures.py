@@ -50,6 +50,12 @@ def photograph(height: int = 96, width: int = 128, seed: int = 0) -> np.ndarray:
     return np.round(pixels * 255).astype(np.uint8)
 
 
+def photograph_rows(height: int, width: int, rows: Span) -> np.ndarray:
+    """Some rows of the photograph at any size, float32 in [0, 1]."""
+    resized = Image.fromarray(photograph()).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(resized, np.float32)[slice(*rows)] / 255
+
+
 def painting(height: int = 80, width: int = 112, seed: int = 1) -> np.ndarray:
     """A style picture (height, width, 3), uint8: strokes of a few pixels that follow a smooth direction."""
     random = np.random.default_rng(seed)

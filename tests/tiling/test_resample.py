@@ -59,7 +59,7 @@ def draw_function(frame: Frame, function: Callable[[np.ndarray, np.ndarray], np.
 @STEADY
 @given(data=st.data())
 def test_a_box_is_the_crop_of_the_whole(kernel, data):
-    """Any box of any enlargement, with any bleed, is that part of the whole to the last bit."""
+    """Any box of any enlargement, with any margin, is that part of the whole to the last bit."""
     height, width, start = data.draw(SIDES), data.draw(SIDES), data.draw(st.integers(0, 9))
     source = Frame((height + 2 * start, width + 2 * start + 3), (height, width), start)
     sides = height * 2 - data.draw(st.integers(0, height - 1)), width + data.draw(st.integers(0, width))
@@ -175,23 +175,23 @@ def test_cubic_overshoots_at_a_spike():
 
 @KERNELS
 @pytest.mark.parametrize("size", [(26, 40), (39, 60), (33, 47)])
-@pytest.mark.parametrize("bleeds", [(8, 8), (8, 16), (5, 3)])
-def test_a_picture_with_bleed_lands_on_a_picture_with_bleed(kernel, size, bleeds):
-    """What lies at some share of the picture's side still lies there, whatever the bleeds and the canvases' rests."""
-    source = Frame((26 + 2 * bleeds[0] + 6, 40 + 2 * bleeds[0] + 1), (26, 40), bleeds[0])
-    target = Frame((size[0] + 2 * bleeds[1] + 3, size[1] + 2 * bleeds[1]), size, bleeds[1])
+@pytest.mark.parametrize("margins", [(8, 8), (8, 16), (5, 3)])
+def test_a_picture_with_a_margin_lands_on_a_picture_with_one(kernel, size, margins):
+    """What lies at some share of the picture's side still lies there, whatever the margins and the canvases' rests."""
+    source = Frame((26 + 2 * margins[0] + 6, 40 + 2 * margins[0] + 1), (26, 40), margins[0])
+    target = Frame((size[0] + 2 * margins[1] + 3, size[1] + 2 * margins[1]), size, margins[1])
 
     def ramp(down, across):
         return 0.3 * down - 0.6 * across
 
     grown = enlarge(draw_function(source, ramp), source, target, kernel)
-    picture = tuple(slice(bleeds[1], bleeds[1] + n) for n in size)
+    picture = tuple(slice(margins[1], margins[1] + n) for n in size)
     np.testing.assert_allclose(grown[picture], draw_function(target, ramp)[picture], rtol=0, atol=1e-6)
 
 
 @KERNELS
-def test_bleed_that_grows_along_is_part_of_the_picture(kernel):
-    """Where bleed and picture grow by the same factor, their canvas is simply a larger picture."""
+def test_a_margin_that_grows_along_is_part_of_the_picture(kernel):
+    """Where margin and picture grow by the same factor, their canvas is simply a larger picture."""
     source, target = Frame((30, 42), (14, 26), 8), Frame((60, 84), (28, 52), 16)
     pixels = noise(*source.canvas, 3)
     np.testing.assert_allclose(
@@ -204,7 +204,7 @@ def test_bleed_that_grows_along_is_part_of_the_picture(kernel):
 
 @KERNELS
 def test_beyond_the_source_its_edge_is_repeated(kernel):
-    """A target whose bleed reaches farther than the source's canvas gets the nearest pixels."""
+    """A target whose margin reaches farther than the source's canvas gets the nearest pixels."""
     grown = enlarge(noise(6, 5, 1), plain(6, 5), Frame((33, 31), (12, 10), 10), kernel)
     np.testing.assert_allclose(grown[:6], np.broadcast_to(grown[:1], (6, 31, 1)), atol=1e-6)
     np.testing.assert_allclose(grown[:, -6:], np.broadcast_to(grown[:, -1:], (33, 6, 1)), atol=1e-6)

@@ -1,6 +1,5 @@
 """Tools are scripts beside the package: they are found by their folder, as when they are run."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,9 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> Path:
     return TOOLS
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def few_threads(one_thread: None) -> None:
     """Tensors as small as these gain nothing from more threads, and lose much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -602,8 +602,9 @@ def test_a_copy_that_was_cut_short_is_made_again(archive, monkeypatch):
 # ----------------------------------------------------------------------------------------------------------- deadlines
 
 
-def test_pictures_are_left_when_time_is_up(archive, before_painting, monkeypatch):
-    """What is under way is finished; the others are left, which is no failure, and painted another night."""
+@pytest.fixture
+def night(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """What the clock shows, for a test to change."""
     night = [datetime.now()]
 
     class Clock(datetime):
@@ -611,11 +612,17 @@ def test_pictures_are_left_when_time_is_up(archive, before_painting, monkeypatch
         def now(cls, tz: Any = None) -> datetime:
             return night[0]
 
+    monkeypatch.setattr(module, "datetime", Clock)
+    return night
+
+
+def test_pictures_are_left_when_time_is_up(archive, before_painting, night):
+    """What is under way is finished; the others are left, which is no failure, and painted another night."""
+
     def act(*_: object) -> None:
         night[0] += timedelta(hours=2)
 
     before_painting(act)
-    monkeypatch.setattr(module, "datetime", Clock)
     archive.add("c.png", 3)
     done = archive.paint(max_hours=1)
     assert done["a.png"] == "done"
@@ -627,14 +634,9 @@ def test_pictures_are_left_when_time_is_up(archive, before_painting, monkeypatch
     assert archive.paint()[left] == "done"
 
 
-def test_what_may_pass_is_left_when_time_is_up(archive, before_painting, monkeypatch):
+def test_what_may_pass_is_left_when_time_is_up(archive, before_painting, night):
     """A picture is not tried again after the end of the night, and what waits for it is left with it."""
-    night, attempts = [datetime.now()], []
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return night[0]
+    attempts = []
 
     def act(name: str, *_: object) -> None:
         attempts.append(name)
@@ -643,7 +645,6 @@ def test_what_may_pass_is_left_when_time_is_up(archive, before_painting, monkeyp
 
     before_painting(act)
     archive.add("c.png", 1)
-    monkeypatch.setattr(module, "datetime", Clock)
     assert archive.paint("photos/a.png", "photos/c.png", max_hours=1) == {"a.png": "left", "c.png": "left"}
     assert attempts == ["a.png"]
     assert archive.rows["c.png"]["same_as"] == "a.png"

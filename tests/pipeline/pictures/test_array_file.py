@@ -23,10 +23,10 @@ ARRAYS = [
 
 
 def filed(folder: Path, array: np.ndarray) -> ArrayFile:
-    """A raster that holds an array."""
-    raster = new_array_file(folder / "a.npy", array.shape, array.dtype)
-    raster[ALL, ALL] = array
-    return raster
+    """A file that holds an array."""
+    array_file = new_array_file(folder / "a.npy", array.shape, array.dtype)
+    array_file[ALL, ALL] = array
+    return array_file
 
 
 @pytest.mark.parametrize("array", ARRAYS)
@@ -55,17 +55,17 @@ def test_a_part_is_read_as_of_an_array(tmp_path: Path, array: np.ndarray, part: 
 @pytest.mark.parametrize("array", ARRAYS)
 def test_facts(tmp_path: Path, array: np.ndarray) -> None:
     """Shape, dtype and size are the array's, also in another process, and NumPy can load the file."""
-    raster = pickle.loads(pickle.dumps(filed(tmp_path, array)))
-    assert (raster.shape, raster.dtype) == (array.shape, array.dtype)
-    assert raster.nbytes == array.nbytes
-    assert np.array_equal(np.load(raster.path), array)
+    array_file = pickle.loads(pickle.dumps(filed(tmp_path, array)))
+    assert (array_file.shape, array_file.dtype) == (array.shape, array.dtype)
+    assert array_file.nbytes == array.nbytes
+    assert np.array_equal(np.load(array_file.path), array)
 
 
 def test_what_was_read_is_a_copy(tmp_path: Path) -> None:
     """Changing it changes nothing in the file."""
-    raster = filed(tmp_path, ARRAYS[0])
-    raster[0:2][:] = 99
-    assert np.array_equal(raster[ALL], ARRAYS[0])
+    array_file = filed(tmp_path, ARRAYS[0])
+    array_file[0:2][:] = 99
+    assert np.array_equal(array_file[ALL], ARRAYS[0])
 
 
 @pytest.mark.parametrize("array", ARRAYS)
@@ -81,9 +81,9 @@ def test_a_crop_of_a_crop(tmp_path: Path, array: np.ndarray) -> None:
 
 def test_a_crop_reads_nothing(tmp_path: Path) -> None:
     """Cropping works without the file; reading does not."""
-    raster = filed(tmp_path, ARRAYS[0])
-    raster.path.unlink()
-    crop = raster.crop(slice(0, 2), slice(0, 2))
+    array_file = filed(tmp_path, ARRAYS[0])
+    array_file.path.unlink()
+    crop = array_file.crop(slice(0, 2), slice(0, 2))
     with pytest.raises(FileNotFoundError):
         crop[ALL]
 
@@ -97,10 +97,10 @@ def test_a_crop_has_no_steps(tmp_path: Path) -> None:
 def test_parts_are_written_in_any_order(tmp_path: Path) -> None:
     """Strips of columns, strided and in another order, make the whole."""
     array = ARRAYS[1]
-    raster = new_array_file(tmp_path / "a.npy", array.shape, array.dtype)
+    array_file = new_array_file(tmp_path / "a.npy", array.shape, array.dtype)
     for col in (3, 0, 4, 1, 2):
-        raster[ALL, slice(col, col + 1)] = np.swapaxes(array, 0, 1)[col : col + 1].swapaxes(0, 1)
-    assert np.array_equal(raster[ALL], array)
+        array_file[ALL, slice(col, col + 1)] = np.swapaxes(array, 0, 1)[col : col + 1].swapaxes(0, 1)
+    assert np.array_equal(array_file[ALL], array)
 
 
 def test_another_size_is_not_written(tmp_path: Path) -> None:
@@ -111,19 +111,19 @@ def test_another_size_is_not_written(tmp_path: Path) -> None:
 
 def test_a_file_cut_short(tmp_path: Path) -> None:
     """Missing bytes are an error, not what happened to be in memory."""
-    raster = filed(tmp_path, ARRAYS[0])
-    os.truncate(raster.path, raster.path.stat().st_size - 1)
-    assert np.array_equal(raster[0:6], ARRAYS[0][0:6])
-    with pytest.raises(OSError, check=having(errno=errno.EIO, filename=str(raster.path))):
-        raster[6:7]
+    array_file = filed(tmp_path, ARRAYS[0])
+    os.truncate(array_file.path, array_file.path.stat().st_size - 1)
+    assert np.array_equal(array_file[0:6], ARRAYS[0][0:6])
+    with pytest.raises(OSError, check=having(errno=errno.EIO, filename=str(array_file.path))):
+        array_file[6:7]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
 def test_a_full_disk() -> None:
     """The error says that the disk is full, and how to get another one."""
-    raster = ArrayFile(Path("/dev/full"), (2, 2), np.dtype(np.uint8), 0, 2)
-    with pytest.raises(OutputError, match="--scratch", check=having(OSError, path=raster.path)):
-        raster[ALL, ALL] = np.zeros((2, 2), np.uint8)
+    array_file = ArrayFile(Path("/dev/full"), (2, 2), np.dtype(np.uint8), 0, 2)
+    with pytest.raises(OutputError, match="--scratch", check=having(OSError, path=array_file.path)):
+        array_file[ALL, ALL] = np.zeros((2, 2), np.uint8)
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
@@ -141,10 +141,10 @@ def test_room_in_memory() -> None:
 def test_room_in_a_folder(tmp_path: Path) -> None:
     """In a folder pixels are files, which stay."""
     with allocator_in(tmp_path) as allocate:
-        raster = allocate("a", (2, 3), np.dtype(np.uint16))
-    assert isinstance(raster, ArrayFile)
+        array_file = allocate("a", (2, 3), np.dtype(np.uint16))
+    assert isinstance(array_file, ArrayFile)
     assert os.listdir(tmp_path) == ["a.npy"]
-    assert raster[ALL].tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert array_file[ALL].tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -169,19 +169,19 @@ import numpy as np
 from muralist.pipeline.workers.machine import peak_rss
 from muralist.pipeline.pictures.array_file import new_array_file
 
-raster = new_array_file(Path(sys.argv[1]) / "a.npy", (10_000, 18_000, 3), np.dtype(np.uint8))
+array_file = new_array_file(Path(sys.argv[1]) / "a.npy", (10_000, 18_000, 3), np.dtype(np.uint8))
 before = peak_rss()
 for top in range(0, 10_000, 100):
-    raster[top : top + 100]
-raster[::20, ::20]
-raster[:, 500:510]
-raster[:, 500:510] = 1
+    array_file[top : top + 100]
+array_file[::20, ::20]
+array_file[:, 500:510]
+array_file[:, 500:510] = 1
 print(peak_rss() - before)
 """
 
 
 def test_reading_takes_the_memory_of_a_part(tmp_path: Path) -> None:
-    """Whatever is read of a raster of half a gigabyte, it takes megabytes."""
+    """Whatever is read of a file of half a gigabyte, it takes megabytes."""
     result = subprocess.run(
         [sys.executable, "-c", READ_ALL_WAYS, str(tmp_path)], capture_output=True, text=True, check=True
     )

@@ -248,7 +248,10 @@ def test_old_character_sets() -> None:
     "block", [b"", b"Photoshop 3.0\0", b"Photoshop 3.0\x008BIM", b"nothing", b"\x1c\2", b"\x1c\2\5\xff\xffabc"]
 )
 def test_broken_blocks_read_as_absent(block: bytes) -> None:
-    """They stop nothing."""
+    """They stop nothing; nor does one that is wrapped in itself, over and over."""
+    assert list(iptc.datasets(iptc.unwrapped(block))) == []
+    for _ in range(1200):
+        block = iptc.wrapped(block)
     assert list(iptc.datasets(iptc.unwrapped(block))) == []
 
 

@@ -73,7 +73,7 @@ def test_resize_refuses_other_types() -> None:
 def test_rows_are_the_same_whichever_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type, filed: bool, size: tuple[int, int]
 ) -> None:
-    """Rows one by one, in bands and all together agree bit for bit, of arrays and rasters, and however read."""
+    """Rows one by one, in row blocks and all together agree bit for bit, of arrays and files, and however read."""
     height, width = size
     scale = 1 if dtype is np.float32 else np.iinfo(dtype).max
     array = (np.random.default_rng(0).random((133, 251, 3)) * scale).astype(dtype)
@@ -85,9 +85,9 @@ def test_rows_are_the_same_whichever_are_asked_for(
     assert whole.shape == (height, width, 3)
     monkeypatch.setattr("muralist.pipeline.pictures.images._PLANE_SAMPLES", 251 * 10)
     monkeypatch.setattr("muralist.pipeline.pictures.images._SLAB_SAMPLES", width * 3 * 40)
-    for band in (1, 7, 64, height):
-        tops = range(0, height, band)
-        parts = [resize_rows(pixels, height, width, (top, min(top + band, height))) for top in tops]
+    for count in (1, 7, 64, height):
+        tops = range(0, height, count)
+        parts = [resize_rows(pixels, height, width, (top, min(top + count, height))) for top in tops]
         assert np.array_equal(np.concatenate(parts), whole)
 
 
@@ -139,7 +139,7 @@ def test_crop_to_aspect(tmp_path: Path, aspect: float, shape: tuple[int, int]) -
     assert part.alpha.shape == shape
 
 
-def test_crop_to_aspect_of_a_raster(tmp_path: Path) -> None:
+def test_crop_to_aspect_of_an_array_file(tmp_path: Path) -> None:
     """A picture in files is cropped as one in memory is, and copies nothing: the files stay the same."""
     image = Image.fromarray(np.dstack([photograph(), photograph()[:, :, 0]]))
     path = saved(tmp_path / "a.png", image)

@@ -57,15 +57,15 @@ def kinds_of_pictures() -> dict[str, Any]:
 
 
 @pytest.fixture(params=[1, 64 * 3 * 7, 1 << 24])
-def small_bands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are decoded row by row, a few rows at a time, or at once."""
     monkeypatch.setattr("muralist.pipeline.pictures.vips.BLOCK_BYTES", request.param)
 
 
-@pytest.mark.usefixtures("small_bands")
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("name", list(kinds_of_pictures()))
-def test_a_raster_holds_the_same(tmp_path: Path, name: str) -> None:
-    """In files or in memory, decoded in bands or at once: pixels and alpha are the same."""
+def test_an_array_file_holds_the_same(tmp_path: Path, name: str) -> None:
+    """In files or in memory, decoded in row blocks or at once: pixels and alpha are the same."""
     image, options = kinds_of_pictures()[name]
     path = saved(tmp_path / name, image, **options)
     pixels, alpha = read_into(tmp_path / "room", path)
@@ -76,10 +76,10 @@ def test_a_raster_holds_the_same(tmp_path: Path, name: str) -> None:
     assert alpha is None or np.array_equal(alpha, picture.alpha)
 
 
-@pytest.mark.usefixtures("small_bands")
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("name", ["rgb", "profile", "alpha"])
-def test_a_raster_of_floats_holds_the_same(tmp_path: Path, name: str) -> None:
-    """Float TIFFs become 16-bit rasters."""
+def test_an_array_file_of_floats_holds_the_same(tmp_path: Path, name: str) -> None:
+    """Float TIFFs become 16 bits."""
     path = tmp_path / "float.tif"
     values = (photograph() / 255).astype(np.float32)
     if name == "alpha":
@@ -91,10 +91,10 @@ def test_a_raster_of_floats_holds_the_same(tmp_path: Path, name: str) -> None:
     assert np.array_equal(pixels, read_picture(path).pixels)
 
 
-@pytest.mark.usefixtures("small_bands")
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_raster_is_upright(tmp_path: Path, orientation: int) -> None:
-    """Bands of a turned photograph come to lie as strips of columns, or from the bottom up."""
+def test_an_array_file_is_upright(tmp_path: Path, orientation: int) -> None:
+    """Row blocks of a turned photograph come to lie as strips of columns, or from the bottom up."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     path = saved(tmp_path / "turned.png", Image.fromarray(np.dstack([STORED] * 4)), exif=exif)
@@ -106,7 +106,7 @@ def test_a_raster_is_upright(tmp_path: Path, orientation: int) -> None:
 
 @pytest.mark.parametrize(("channels", "depth"), [(3, 8), (4, 8), (3, 16)])
 def test_the_memory_decides(tmp_path: Path, channels: int, depth: int) -> None:
-    """What just fits into the given memory, alpha included, is an array; what does not is a raster."""
+    """What just fits into the given memory, alpha included, is an array; what does not is an `ArrayFile`."""
     path = tmp_path / "a.png"
     alpha = photograph()[:, :, 0] if channels == 4 else None
     write_picture(path, deep_photograph(), alpha=alpha, bit_depth=depth)
@@ -122,9 +122,9 @@ def test_what_does_not_fit_needs_a_folder(tmp_path: Path) -> None:
         read_picture(path, memory=100)
 
 
-@pytest.mark.usefixtures("small_bands")
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("extension", EXTENSIONS)
-def test_a_damaged_picture_leaves_no_raster(tmp_path: Path, extension: str) -> None:
+def test_a_damaged_picture_leaves_no_file(tmp_path: Path, extension: str) -> None:
     """A picture that turns out damaged at its end is refused, and what was read of it is removed."""
     path, room = tmp_path / f"cut{extension}", tmp_path / "room"
     room.mkdir()
@@ -134,7 +134,7 @@ def test_a_damaged_picture_leaves_no_raster(tmp_path: Path, extension: str) -> N
     assert os.listdir(room) == []
 
 
-def test_one_bad_float_at_the_end_leaves_no_raster(tmp_path: Path) -> None:
+def test_one_bad_float_at_the_end_leaves_no_file(tmp_path: Path) -> None:
     """All values are looked at before any is filed."""
     values = np.full((500, 50, 3), 0.5, np.float32)
     values[-1, -1, -1] = 200
@@ -161,7 +161,7 @@ except OutputError as error:
 
 @pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")
 @pytest.mark.parametrize("limit", [100, 48 * 64 * 3])
-def test_a_disk_without_room_for_the_raster(tmp_path: Path, limit: int) -> None:
+def test_a_disk_without_room_for_the_pixels(tmp_path: Path, limit: int) -> None:
     """Pixels that cannot be filed are no fault of the picture: one line says what to do, and nothing is left."""
     path = saved(tmp_path / "a.png", Image.fromarray(photograph()))
     (tmp_path / "room").mkdir()
@@ -210,7 +210,7 @@ def test_a_large_photograph_takes_little_memory(tmp_path: Path, extension: str) 
     ],
 )
 def test_what_the_decoder_would_take_is_limited(tmp_path, name, save, bytes_per_pixel):
-    """Refused by the header, with the number and the way out; what is decoded in bands takes no more, however large."""
+    """Refused by the header, with number and way out; what is decoded in blocks takes no more, however large."""
     path = tmp_path / name
     Image.new("RGB", (64, 48)).save(path, **save)
     if bytes_per_pixel is None:

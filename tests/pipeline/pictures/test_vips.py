@@ -1,4 +1,4 @@
-"""Pixels on their way from libvips to NumPy, in bands."""
+"""Pixels on their way from libvips to NumPy, in row blocks."""
 
 import io
 from pathlib import Path
@@ -14,34 +14,34 @@ NOISE = np.random.default_rng(0).integers(0, 65536, (131, 37, 3), dtype=np.uint1
 
 
 @pytest.fixture(params=[1, 1000, 37 * 6, 37 * 6 * 50 + 1, 1 << 24])
-def small_bands(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bands of one row, of several, not a whole number, and of all rows."""
+def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row blocks of one row, of several, not a whole number, and of all rows."""
     monkeypatch.setattr("muralist.pipeline.pictures.vips.BLOCK_BYTES", request.param)
 
 
-@pytest.mark.usefixtures("small_bands")
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("strip", [1, 10, 131])
-def test_bands_are_the_whole_image(tmp_path: Path, strip: int) -> None:
-    """Bands follow each other from top to bottom and lack nothing, wherever strips of the file end."""
+def test_row_blocks_are_the_whole_image(tmp_path: Path, strip: int) -> None:
+    """Row blocks follow each other from top to bottom and lack nothing, wherever strips of the file end."""
     tifffile.imwrite(tmp_path / "a.tif", NOISE, photometric="rgb", rowsperstrip=strip, compression="zlib")
     found: list[np.ndarray] = []
 
-    def take(top: int, band: np.ndarray) -> None:
+    def take(top: int, block: np.ndarray) -> None:
         assert top == sum(map(len, found))
-        found.append(band)
+        found.append(block)
 
     each_row_block(pyvips.Image.new_from_file(str(tmp_path / "a.tif"), access="sequential"), take)
     assert np.array_equal(np.concatenate(found), NOISE)
     assert found[0].dtype == np.uint16
 
 
-@pytest.mark.usefixtures("small_bands")
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_errors_come_out(error: type[BaseException], capfd: pytest.CaptureFixture[str]) -> None:
     """What the taker raises ends the work and arrives as itself, though C lies between; nothing is printed."""
     taken = []
 
-    def take(top: int, band: np.ndarray) -> None:
+    def take(top: int, block: np.ndarray) -> None:
         taken.append(top)
         raise error("enough")
 
@@ -56,7 +56,7 @@ def test_errors_of_libvips_come_out(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(pyvips.Image.new_from_array(NOISE).pngsave_buffer()[:-5000])
     with pytest.raises(pyvips.Error):
-        each_row_block(pyvips.Image.pngload(str(path), access="sequential", fail_on="error"), lambda top, band: None)
+        each_row_block(pyvips.Image.pngload(str(path), access="sequential", fail_on="error"), lambda top, block: None)
 
 
 class Failing(io.BytesIO):

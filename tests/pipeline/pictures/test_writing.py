@@ -64,12 +64,12 @@ def traces() -> tuple[int, int]:
 
 
 @pytest.fixture
-def short_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bands of seven or eight rows of `CANVAS`."""
+def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row blocks of seven or eight rows of `CANVAS`."""
     monkeypatch.setattr(encoded_rows, "BLOCK_BYTES", 3000)
 
 
-@pytest.mark.usefixtures("short_bands")
+@pytest.mark.usefixtures("short_blocks")
 @EXTENSIONS
 @pytest.mark.parametrize("bit_depth", [8, 16])
 @pytest.mark.parametrize("has_alpha", [False, True])
@@ -85,8 +85,8 @@ def test_rows_are_written_like_arrays(tmp_path: Path, extension: str, bit_depth:
 
 
 @EXTENSIONS
-def test_bands_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str) -> None:
-    """The file is the same whether it was made of many bands or of one, with a conversion of colors too."""
+def test_row_blocks_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str) -> None:
+    """The file is the same whether it was made of many row blocks or of one, with a conversion of colors too."""
     icc = bytes(pyvips.Image.profile_load("p3"))
     write_picture(tmp_path / f"one{extension}", CANVAS[..., :3], icc=icc)
     monkeypatch.setattr(encoded_rows, "BLOCK_BYTES", 1)
@@ -95,7 +95,7 @@ def test_bands_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exte
 
 
 def test_a_tiff_of_several_rows_of_tiles(tmp_path: Path) -> None:
-    """Tiles are cut from bands as high as they are, whatever is asked for at once."""
+    """Tiles are cut from row blocks as high as they are, whatever is asked for at once."""
     tall = np.arange(1100 * 600 * 3, dtype=np.uint16).reshape(1100, 600, 3)
     pixels = Computed(tall)
     write_picture(tmp_path / "a.tif", pixels, bit_depth=16)
@@ -103,7 +103,7 @@ def test_a_tiff_of_several_rows_of_tiles(tmp_path: Path) -> None:
     assert np.array_equal(read_picture(tmp_path / "a.tif").pixels, tall)
 
 
-@pytest.mark.usefixtures("short_bands")
+@pytest.mark.usefixtures("short_blocks")
 @EXTENSIONS
 @pytest.mark.parametrize("at", [0, HEIGHT - 1])
 @pytest.mark.parametrize("kind", [ClusterError, BrokenPipeError, KeyboardInterrupt])
@@ -118,7 +118,7 @@ def test_errors_of_the_rows_come_out(tmp_path: Path, extension: str, at: int, ki
     assert traces() == before
 
 
-@pytest.mark.usefixtures("short_bands")
+@pytest.mark.usefixtures("short_blocks")
 def test_the_cause_of_an_error_stays(tmp_path: Path) -> None:
     """An error that has a cause comes out with it."""
     cause, error = KeyError("tile"), ClusterError("a worker died")
@@ -128,11 +128,11 @@ def test_the_cause_of_an_error_stays(tmp_path: Path) -> None:
     assert caught.value.__cause__ is cause
 
 
-@pytest.mark.usefixtures("short_bands")
+@pytest.mark.usefixtures("short_blocks")
 @EXTENSIONS
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_holes_far_down_are_found(tmp_path: Path, extension: str, value: float) -> None:
-    """NaN or infinity in a later band, of pixels or of alpha, leaves no file."""
+    """NaN or infinity in a later row block, of pixels or of alpha, leaves no file."""
     holed = CANVAS.copy()
     holed[35, 3] = value
     for pixels, alpha in ((holed, CANVAS), (CANVAS, holed)):

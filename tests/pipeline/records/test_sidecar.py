@@ -10,10 +10,10 @@ from facts import having
 from pictures import TINY
 
 from muralist.pipeline.errors import OutputError
+from muralist.pipeline.output_names import sidecar_path
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import identity
 from muralist.pipeline.records.sidecar import write_sidecar
-from muralist.pipeline.render_plan import sidecar_path
 from muralist.pipeline.settings import Settings
 
 TERMS = {"style", "content", "luminance", "tv"}

@@ -27,11 +27,11 @@ def test_a_painting_and_its_sidecar(paint, folder):
 
 
 def test_the_painting_is_the_finished_canvas(paint, folder, monkeypatch):
-    """The pixels of the file are the last canvas without its bleed, rounded, whatever bands it is read in."""
+    """The pixels of the file are the last canvas without its margin, rounded, whatever row blocks it is read in."""
     paint("whole.png", steps=[1])
     monkeypatch.setattr(export, "BLOCK_ROWS", 7)
-    paint("bands.png", steps=[1])
-    assert (folder / "whole.png").read_bytes() == (folder / "bands.png").read_bytes()
+    paint("blocks.png", steps=[1])
+    assert (folder / "whole.png").read_bytes() == (folder / "blocks.png").read_bytes()
 
 
 def test_memory_makes_no_difference_to_the_bytes(paint, folder):
@@ -82,8 +82,8 @@ def test_no_steps_give_the_photograph_back(paint, folder):
     np.testing.assert_array_equal(read_picture(folder / "out.png").pixels, photograph())
 
 
-def test_a_bleed_and_tiles_that_are_odd(paint, folder):
-    """Odd sizes, a bleed of no whole stride and a small tile still give every pixel."""
+def test_a_margin_and_tiles_that_are_odd(paint, folder):
+    """Odd sizes, a margin of no whole stride and a small tile still give every pixel."""
     save(folder / "odd.png", photograph(71, 133))
     sidecar = paint(content="odd.png", edge_margin=9, tile=64, overlap=20, steps=[1])
     assert read_picture(folder / "out.png").pixels.shape == (71, 133, 3)

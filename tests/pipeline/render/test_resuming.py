@@ -70,14 +70,16 @@ def test_what_was_painted_is_kept_and_gone_on_with(paint, folder, monkeypatch):
 def test_changed_settings_and_pictures_are_refused(paint, folder, monkeypatch):
     """What was interrupted goes on only as it was begun; what differs is named, and nothing is lost."""
     failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1])
-    with pytest.raises(OutputError, match=r"out\.png: .*: seed was 0, is 5; .*--restart"):
-        paint(seed=5, steps=[1])
-    kept = (folder / "photo.png").read_bytes()
-    save(folder / "photo.png", photograph(seed=8))
-    with pytest.raises(OutputError, match="--restart", check=having(path=folder / "out.png")):
-        paint(steps=[1])
-    (folder / "photo.png").write_bytes(kept)
-    assert paint(workers=3, steps=[1])["resumed"] == 1
+    for change, told in (({"seed": 5}, "seed was 0, is 5"), ({"color": "luminance"}, "color was style, is luminance")):
+        with pytest.raises(OutputError, match=rf"out\.png: .*: {told}; .*original command .*--restart"):
+            paint(**change, steps=[1])
+    for name, told in (("photo.png", "the photograph changed"), ("style.png", "the style pictures changed")):
+        kept = (folder / name).read_bytes()
+        save(folder / name, photograph(seed=8))
+        with pytest.raises(OutputError, match=f"{told}; .*--restart", check=having(path=folder / "out.png")):
+            paint(steps=[1], overwrite=True)
+        (folder / name).write_bytes(kept)
+    assert paint(workers=3, memory="64MiB", steps=[1])["resumed"] == 1
 
 
 def test_how_it_is_written_may_change(paint, folder):

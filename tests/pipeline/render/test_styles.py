@@ -139,8 +139,8 @@ def test_luminance_keeps_the_photographs_chroma(paint, folder, monkeypatch):
     assert (np.min(nearly, axis=0) - half <= light).all()
     assert (light <= np.max(nearly, axis=0) + half).all()
     monkeypatch.setattr(export, "BLOCK_ROWS", 7)
-    paint("bands.tif", bit_depth=16, steps=[1], color="luminance")
-    assert (folder / "bands.tif").read_bytes() == (folder / "light.tif").read_bytes()
+    paint("blocks.tif", bit_depth=16, steps=[1], color="luminance")
+    assert (folder / "blocks.tif").read_bytes() == (folder / "light.tif").read_bytes()
 
 
 def test_statistics_are_a_recolored_style_picture(paint, folder):

@@ -26,8 +26,7 @@ from muralist.pipeline.progress import Progress, level_work
 from muralist.pipeline.records.batch_report import Result
 from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.viewer import server as module
-from muralist.pipeline.viewer.live import Board, Budget, pyramid_levels
-from muralist.pipeline.viewer.pyramid import LOSSY, cut_pyramid
+from muralist.pipeline.viewer.live import Board, Budget
 from muralist.pipeline.viewer.server import is_open, open_live, served, shown_live
 
 pytestmark = pytest.mark.integration
@@ -180,15 +179,6 @@ def test_a_small_canvas_is_read_once_a_round():
         wanted = Image.fromarray(painting(225, 300, seed=2)[:128, :128]).resize((512, 512), Image.Resampling.BILINEAR)
         assert abs(corner - np.asarray(wanted)).mean() < 4
         assert board.budget.spent > before  # whatever is served counts
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (512, 512), (513, 20), (1024, 1025), (5000, 9000)])
-def test_levels_are_those_of_the_tiles_of_a_picture(tmp_path, shape):
-    """A picture under way has as many levels as its page will have when it is done."""
-    if max(shape) > 2000:
-        assert pyramid_levels(*shape) == 6
-    else:
-        assert pyramid_levels(*shape) == cut_pyramid(np.zeros((*shape, 3), np.uint8), tmp_path / "t", LOSSY).levels
 
 
 def test_a_canvas_that_was_removed_is_no_error():

@@ -8,7 +8,15 @@ from pictures import deep, painting
 
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.pictures.images import resize
-from muralist.pipeline.viewer.pyramid import LOSSLESS, LOSSY, OVERLAP, TILE, cut_pyramid, write_thumbnail
+from muralist.pipeline.viewer.pyramid import (
+    LOSSLESS,
+    LOSSY,
+    OVERLAP,
+    TILE,
+    cut_pyramid,
+    level_count,
+    write_thumbnail,
+)
 
 
 def put_together(folder, shape, extension):
@@ -57,6 +65,12 @@ def test_lossy_tiles_are_near(tmp_path):
     assert abs(pyvips.Image.new_from_file(str(path)).numpy() - pixels.astype(float)).mean() < 4
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (512, 512), (513, 20), (1024, 1025)])
+def test_levels_are_counted_beforehand(tmp_path, shape):
+    """A picture under way has as many levels as its page will have when it is done."""
+    assert level_count(*shape) == cut_pyramid(np.zeros((*shape, 3), np.uint8), tmp_path / "t", LOSSY).levels
+
+
 def test_a_thumbnail_is_small(tmp_path):
     """The thumbnail of a large picture has 320 px, that of a small one its own size."""
     for side, wanted in ((700, 320), (100, 100)):
@@ -66,7 +80,7 @@ def test_a_thumbnail_is_small(tmp_path):
 
 
 class Failing:
-    """Rows of which those from 32 on raise something, as a raster on a broken disk would, or Ctrl-C."""
+    """Rows of which those from 32 on raise something, as a file on a broken disk would, or Ctrl-C."""
 
     shape, dtype = (4000, 1500, 3), np.dtype(np.uint8)
 

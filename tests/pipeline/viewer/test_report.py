@@ -19,8 +19,8 @@ from PIL import Image
 from muralist.cli import main
 from muralist.pipeline import output_files
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
+from muralist.pipeline.output_names import sidecar_path
 from muralist.pipeline.pictures.images import resize
-from muralist.pipeline.render_plan import sidecar_path
 from muralist.pipeline.viewer import publish as module
 from muralist.pipeline.viewer import register
 from muralist.pipeline.viewer.compare import write_comparison

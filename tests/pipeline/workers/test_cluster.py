@@ -9,10 +9,10 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import psutil
@@ -266,18 +266,9 @@ def test_workers_of_a_running_scheduler_paint_the_same(painted, tmp_path, schedu
 class Killer(Progress):
     """Kills the worker as soon as it has painted its first tile of the second level."""
 
-    killed: ClassVar[list[int]] = []
-    others: ClassVar[list[psutil.Process]] = []
-
-    def __init__(self, levels: Sequence[Level], _: str, *, loss_lines: bool) -> None:
-        super().__init__(levels, loss_lines=loss_lines)
-        self.level = 0
-
-    def __enter__(self) -> "Killer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    def __init__(self) -> None:
+        super().__init__()
+        self.level, self.killed, self.others = 0, list[int](), children()
 
     def start_level(self, level: Level) -> None:
         self.level = level.index
@@ -285,18 +276,17 @@ class Killer(Progress):
     def advance(self, work: int) -> None:
         if self.level == 1 and not self.killed:
             with_torch = [each for each in children() if each.memory_info().rss > 150 << 20]
-            self.killed.extend(each.pid for each in with_torch if each not in self.others)
+            self.killed = [each.pid for each in with_torch if each not in self.others]
             for pid in self.killed:
                 os.kill(pid, signal.SIGKILL)
 
 
 def test_a_killed_worker_changes_nothing(painted, tmp_path, monkeypatch, capfd):
     """A worker that is killed in the middle is started again, its tasks are run again, and the bytes are the same."""
-    monkeypatch.setattr(Killer, "others", children())
-    monkeypatch.setattr(Killer, "killed", [])
-    monkeypatch.setattr(render_module, "Bars", Killer)
+    killer = Killer()
+    monkeypatch.setattr(render_module, "Bars", lambda *_, **__: nullcontext(killer))
     assert paint(painted, tmp_path, quiet=False) == as_painted(painted, 1)
-    assert len(Killer.killed) == 1
+    assert len(killer.killed) == 1
     assert sorted(os.listdir(tmp_path)) == ["poster.png", "poster.png.json"]
     assert capfd.readouterr() == ("", "")
 

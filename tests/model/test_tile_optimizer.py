@@ -1,4 +1,4 @@
-"""The painter: a render in tiles is the render in one piece, and the state that travels."""
+"""The tile optimizer: a render in tiles is the render in one piece, and the state that travels."""
 
 from dataclasses import replace
 
