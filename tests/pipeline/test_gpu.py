@@ -73,6 +73,7 @@ def test_a_painting_is_resumed(paint, tmp_path):
     assert (tmp_path / "cuda.png").read_bytes() == wanted
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")  # torch says so once, when it is set
 @pytest.mark.parametrize("ways", [usual_ways("cuda"), Ways()], ids=["recorded", "as usual"])
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_a_tile_waits_for_its_result_alone(ways, optimizer):
