@@ -325,8 +325,9 @@ def test_every_network_computes_in_half_precision(name, pooling):
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("pooling", ["average", "max", "l2"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.05)])
-def test_a_gpu_gives_the_same_features(name, pooling, dtype, tolerance):
+def test_a_gpu_gives_the_same_features(name, pooling, dtype, tolerance, monkeypatch):
     """On a GPU, in either number type, features and their gradient are those of the CPU but for rounding."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # as in a worker without `--fast`
     row = EVERY[name]
     layer, weights = row.layers[-1], random_weights(row)
     leaf = picture(64, 64).requires_grad_()
