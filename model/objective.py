@@ -41,6 +41,11 @@ class Objective:
         """Layers at which the photograph's features are needed."""
         return tuple(dict.fromkeys(layer for term in self.terms if term.compares for layer in term.layers))
 
+    @property
+    def waits(self) -> bool:
+        """Whether a gradient makes the host wait for the device."""
+        return any(term.waits for term in self.terms)
+
     def on(self, like: Tensor) -> "Objective":
         """Give the objective for gradients on the device and in the number type of `like`."""
         return replace(self, terms=tuple(term.on(like) for term in self.terms))

@@ -145,7 +145,7 @@ class TileOptimizer:
         -------
         key : hashable or None
             All that the work depends on beside its tensors; None where norms of the round before, or regions, which
-            are of other sizes in every tile, are part of it.
+            are of other sizes in every tile, are part of it, and where the work waits for the device.
         work : callable (tensors) -> tensors
             Makes the steps and measures.
         given : dict
@@ -155,7 +155,7 @@ class TileOptimizer:
             goal = self.goal
         constants = tuple(goal.constants(whole).items())
         single = not any(name.startswith(NORM) for name in whole) and not window.guidance.parts
-        key = (state.shape, steps.kind, consensus, constants) if single else None
+        key = (state.shape, steps.kind, consensus, constants) if single and not goal.waits else None
         given = (
             {"state": upload(torch.from_numpy(np.array(state)), self.like.device)}
             | {f"content {layer}": features for layer, features in content.items()}

@@ -166,6 +166,11 @@ class StyleTerm(MeansTerm):
     formula: str = "relative"
     metric: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
+    @property
+    def waits(self) -> bool:
+        """Whether eigenvalues are computed: CUDA's libraries say by a number whether they were found."""
+        return self.formula == "w2"
+
     def distance(self, layer: str, target: Means) -> MeansLoss:
         """Make the formula's loss of a layer."""
         distance_to, wanted = STYLE_LOSSES[self.formula], GramStats(**target)

@@ -103,6 +103,11 @@ class LossTerm(ABC):
         total = sum(self.layers.values())
         return {layer: weight / total for layer, weight in self.layers.items()}
 
+    @property
+    def waits(self) -> bool:
+        """Whether its gradient makes the host wait for the device, so that no round can be recorded."""
+        return False
+
     def on(self, like: Tensor) -> Self:
         """Give the term for gradients on the device and in the number type of `like`."""
         return self

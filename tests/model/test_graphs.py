@@ -128,6 +128,7 @@ def test_a_round_waits_for_nothing(steps, goal):
         found = there._round(pretended, whole=whole, steps=steps, consensus=True)
     waits = ["aten._linalg_eigh.default"] if goal.get("style_loss") == "w2" else []  # for whether it succeeded
     assert sorted(set(looks.found)) == waits
+    assert painter.objective.waits == bool(waits)
     assert {value.device.type for value in found.values()} == {"meta"}
 
 
@@ -198,6 +199,16 @@ def test_a_recording_that_fails_is_done_without():
         assert torch.equal(graphs.run(graphs, "key", doubled, given)["twice"], torch.full((2,), 2.0))
         assert not graphs.replayed
     assert graphs.trouble == "operation not permitted when stream is capturing"
+
+
+def test_what_waits_is_not_recorded():
+    """A recording that is sure to fail is not begun: torch may never give back what it took."""
+    painter = scene(graphs=Graphs(refusing), style_loss="w2", **FEW_LAYERS)
+    whole = paint(painter, 3, ADAM)[1]
+    for _ in range(3):
+        paint(painter, 0, ADAM, whole)
+    assert not painter.graphs.replayed
+    assert not painter.graphs.trouble
 
 
 def test_recordings_are_of_their_owners_and_not_too_many():
