@@ -8,7 +8,7 @@ time is recorded.
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from threading import get_ident, local
 
 import torch
@@ -135,7 +135,7 @@ def cuda_graphs(device: str) -> Graphs:
 
 def _cuda_recorder(device: str) -> Record:
     """Record graphs that share a pool of memory: only one of them is replayed at a time."""
-    pool = None
+    pool, stream = None, _recorded_stream(device)
 
     def record(work: Callable[[], Tensors]) -> tuple[Replay, Tensors]:
         nonlocal pool
@@ -143,10 +143,16 @@ def _cuda_recorder(device: str) -> Record:
         with (
             torch.cuda.device(device),  # which is recorded
             torch.cuda.stream(torch.cuda.current_stream(device)),  # to return to: older torch fails to, if this fails
-            torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),  # others may wait for their results
+            torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"),  # others may wait for results
         ):
             result = work()
         pool = graph.pool()
         return graph.replay, result
 
     return record
+
+
+@cache
+def _recorded_stream(device: str) -> torch.cuda.Stream:
+    """Stream of a device that recordings are made on: torch's own is of whichever device recorded first."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

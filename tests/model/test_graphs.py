@@ -2,7 +2,9 @@
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -13,9 +15,10 @@ from recorders import refusing, repeated, traced
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from muralist.model import graphs as module
 from muralist.model.architecture import architecture
 from muralist.model.errors import DivergedError
-from muralist.model.graphs import MOST, SEEN, Graphs
+from muralist.model.graphs import MOST, SEEN, Graphs, cuda_graphs
 from muralist.model.loading import load_network
 from muralist.model.losses.means import MeansTerm
 from muralist.model.losses.moments import MomentsTerm
@@ -245,6 +248,29 @@ def test_memory_that_is_too_small_to_record_is_told():
     assert not graphs.trouble
     graphs.recorder = traced
     assert [graphs.run("one", 0, doubled, given) and graphs.replayed for _ in range(3)] == [False, True, True]
+
+
+def test_every_gpu_records_on_a_stream_of_its_own(monkeypatch):
+    """Not on that of the GPU which recorded first; recordings of one GPU share memory, and for that the stream."""
+    made = []
+
+    def begin(graph, pool, stream, capture_error_mode):
+        made.append((pool, stream))
+        return nullcontext()
+
+    monkeypatch.setattr(module, "_recorded_stream", lambda device: f"stream of {device}")
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None, pool=lambda: "pool"))
+    monkeypatch.setattr(torch.cuda, "graph", begin)
+    for name in ("device", "stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, nullcontext)
+    for device in ("cuda:0", "cuda:1"):
+        graphs = cuda_graphs(device)
+        for key in range(2):
+            for expected in (False, True):
+                graphs.run("one", key, doubled, {"once": torch.ones(2)})
+                assert graphs.replayed == expected
+    streams = [f"stream of cuda:{number}" for number in (0, 0, 1, 1)]
+    assert made == list(zip([None, "pool"] * 2, streams, strict=True))
 
 
 def test_what_a_replay_gives_stays():

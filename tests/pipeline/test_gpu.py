@@ -93,13 +93,18 @@ def test_a_tile_waits_for_its_result_alone(ways, optimizer):
 
 
 def test_another_than_the_first_gpu_records_its_rounds():
-    """A recording is made on the device that computes, whichever is current."""
+    """A recording is made on the device that computes, whichever is current, and whichever recorded before."""
     if torch.cuda.device_count() < 2:
         pytest.skip("there is one GPU")
-    painter, arguments = tile_of_noise(load_settings("default"), "cuda:1", "bfloat16", 128, usual_ways("cuda:1"))
-    states = [painter.paint(*arguments)[0] for _ in range(3)]
-    assert painter.graphs.replayed
-    assert (states[2] == states[0]).all()
+    for device in ("cuda:0", "cuda:1"):
+        painter, (state, *others) = tile_of_noise(load_settings("default"), device, "bfloat16", 128, usual_ways(device))
+        given = (state, state, state[:, ::-1].copy())
+        states = [painter.paint(each, *others)[0] for each in given]
+        assert painter.graphs.replayed
+        assert (states[2] != states[0]).any()
+        recorded = painter.paint(state, *others)[0]
+        assert painter.graphs.replayed
+        assert (recorded == states[0]).all()
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
