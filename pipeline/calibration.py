@@ -116,7 +116,7 @@ class Calibration:
         began = time.perf_counter()
         run()
         if self._device != "cpu":
-            torch.accelerator.synchronize()
+            torch.accelerator.synchronize(self._device)
         return time.perf_counter() - began
 
 

@@ -148,7 +148,8 @@ def device_name(device: str) -> str:
 def best_precision(device: str) -> str:
     """Return bfloat16 where the device computes in it (much faster, same picture), float32 elsewhere."""
     if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+        with torch.cuda.device(device):  # torch asks the current one
+            return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if device == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16") else "float32"
 
 

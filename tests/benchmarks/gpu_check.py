@@ -288,7 +288,7 @@ def timed(device: str, run: Callable[[], object]) -> float:
     began = time.perf_counter()
     run()
     if device != "cpu":
-        torch.accelerator.synchronize()
+        torch.accelerator.synchronize(device)
     return time.perf_counter() - began
 
 

@@ -127,6 +127,16 @@ def test_a_tile_that_does_not_fit_is_told(here, monkeypatch):
         here.pixel_step_seconds(load_settings(), "float32", 64)
 
 
+def test_the_gpu_that_computes_is_waited_for(monkeypatch):
+    """Not torch's current one."""
+    waited = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    second = Calibration("cuda:1", alone)
+    monkeypatch.setattr(Calibration, "_device", "cuda:1")
+    assert second._seconds(lambda: None) >= 0
+    assert waited == ["cuda:1"]
+
+
 @pytest.mark.gpu
 def test_a_gpu_is_measured():
     """A GPU paints, multiplies and copies, and is known by its own name."""

@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from muralist.pipeline.errors import DeviceError, DeviceMemoryError
 from muralist.pipeline.storage.store import Store
 from muralist.pipeline.workers import devices
 from muralist.pipeline.workers.devices import (
+    best_precision,
     choose_algorithms,
     memory_errors,
     near_processors,
@@ -136,6 +138,21 @@ def test_a_process_stays_near_its_gpu(monkeypatch, tmp_path):
     stay_near("cuda")
     assert moved[os.getpid()] == {1, 5}
     assert set(map(tuple, moved.values())) == {(1, 5)}
+
+
+def test_every_gpu_has_its_own_precision(monkeypatch):
+    """Of two, the older one computes in float32, whichever is torch's current one."""
+    current = [torch.device("cuda:0")]
+
+    @contextmanager
+    def use(device):
+        current.append(torch.device(device))
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", use)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: current[-1].index == 0)
+    assert [best_precision(f"cuda:{number}") for number in (0, 1)] == ["bfloat16", "float32"]
 
 
 @pytest.mark.integration

@@ -109,11 +109,13 @@ def test_any_store_that_all_workers_see_will_do(object_store, tmp_path):
 def test_workers_without_the_device_are_left_out(scheduler, tmp_path, fake_tasks):
     """One GPU machine among others is used alone, whether the device was asked for or not, and the others are named."""
     preload = """
+import contextlib
 import torch
 torch.cuda.is_available = lambda: True
 torch.cuda.device_count = lambda: 1
 torch.cuda.get_device_name = lambda device: "Pretended GPU"
 torch.cuda.is_bf16_supported = lambda **_: True
+torch.cuda.device = contextlib.nullcontext
 """
     reasons = {"auto": "computes on cpu, the others on cuda", "cuda": "has no cuda, which others have"}
     with another_worker(scheduler, tmp_path, preload) as able:
