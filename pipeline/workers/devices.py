@@ -16,7 +16,15 @@ from .machine import cpu_name
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 OWN_THREADS = torch.get_num_threads()  # of this process, before anybody asked for others
-NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUDA error: out of memory",
+    "_STATUS_ALLOC_FAILED",
+    "_ALLOCATION_FAILED",  # cuDNN 9, on host and device
+    "was unable to find an engine to execute",  # cuDNN, where no algorithm's workspace could be had
+    "MPS backend out of memory",
+    "Invalid buffer size",  # larger than Metal allows
+)
 
 
 def worker_facts(store: Store, token: str, weights: str, device: str) -> dict[str, str | int | None]:
@@ -136,7 +144,7 @@ def memory_errors(what: str, device: str) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """On a CPU, torch raises a plain RuntimeError, and so it does for what CUDA's libraries or pinned memory lack."""
+    """Torch raises a plain RuntimeError on CPUs, Apple's GPUs, and for what CUDA's libraries or pinned memory lack."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in NO_MEMORY)
 
 

@@ -188,10 +188,14 @@ for make in (lambda: torch.zeros(1 << 30), lambda: bytearray(1 << 30)):
         RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 17.50 GiB, max allowed: 18.13 GiB)"),
+        RuntimeError("Invalid buffer size: 19.07 GiB"),
     ],
 )
 def test_a_full_gpu_is_out_of_memory(error):
-    """CUDA's error, and those of its libraries, are errors of memory, and survive pickling."""
+    """CUDA's error, those of its libraries and Metal's are errors of memory, and survive pickling."""
     with (
         pytest.raises(DeviceMemoryError, match=r"memory .*cuda:1 .*tile") as caught,
         memory_errors("a tile", "cuda:1"),
