@@ -36,7 +36,7 @@ from .loss_terms import TARGET_TERMS, luminance_layers, measured_layers, objecti
 from .settings import Settings
 from .storage.canvas import Canvas
 from .storage.store import fetched
-from .workers.devices import memory_errors
+from .workers.devices import give_memory_back, memory_errors
 
 Kernel = Callable[[np.ndarray], np.ndarray]
 P = ParamSpec("P")
@@ -104,6 +104,19 @@ def graphs(device: str) -> Graphs:
     return cuda_graphs(device) if usual_ways(device).graphs else Graphs()
 
 
+def _give_back(device: str) -> None:
+    """Give back what recordings hold and torch keeps for tiles as large as before; smaller ones may need it."""
+    with ENQUEUING:
+        graphs(device).clear()
+        give_memory_back(device)
+
+
+@_once(16)
+def _give_back_once(device: str, run: str, level: int, halvings: int) -> None:
+    """Do so where a level's tiles were halved: workers that had enough memory leave it to the one that had not."""
+    _give_back(device)
+
+
 def _blended_targets(context: RenderContext, level: Level) -> dict[str, np.ndarray]:
     """Mean of the style pictures' statistics, by their shares, for every region."""
     blended: dict[str, np.ndarray] = {}
@@ -145,7 +158,7 @@ def _style_total(
         with memory_errors("a style picture in tiles of {1} x {0} px".format(*grid[0].outer.shape), context.device):
             return total(_style_sums(context, picture, weights, grid, tile) for tile in grid)
     except DeviceMemoryError:
-        graphs(context.device).clear()
+        _give_back(context.device)
         if side // 2 < max(2 * stride, network.min_input(layers)):
             raise
     return _style_total(context, picture, weights, side // 2)
@@ -187,11 +200,13 @@ def _timed(task: Callable[..., TileResult]) -> Callable[..., TileResult]:
     @wraps(task)
     def run(context: RenderContext, level: Level, number: int, *arguments: Any) -> TileResult:
         began, tile = time.perf_counter(), level.grid[number]
+        if level.halvings:
+            _give_back_once(context.device, context.folder.run, level.index, level.halvings)
         try:
             with memory_errors("a tile of {1} x {0} px".format(*tile.outer.shape), context.device):
                 result = task(context, level, tile, *arguments)
         except DeviceMemoryError:
-            graphs(context.device).clear()  # which hold memory that smaller tiles may need
+            _give_back(context.device)
             raise
         return result._replace(seconds=time.perf_counter() - began)
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -117,9 +118,17 @@ def stay_near(device: str) -> None:
             os.sched_setaffinity(int(thread.name), wanted)
 
 
+def give_memory_back(device: str) -> None:
+    """Give the memory of a GPU back that torch keeps for later. Nothing must be recorded meanwhile."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
 @contextmanager
 def memory_errors(what: str, device: str) -> Iterator[None]:
     """Say what did not fit, where and what to do, however torch or Python put it.
+
+    What the error's frames hold is let go: nobody has a use for it, and smaller tiles need its memory.
 
     Parameters
     ----------
@@ -138,6 +147,7 @@ def memory_errors(what: str, device: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
+        traceback.clear_frames(error.__traceback__)
         raise DeviceMemoryError(
             f"out of memory on {device} of {platform.node()} for {what}; use a smaller --tile or fewer --workers"
         ) from error

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -444,6 +445,21 @@ def test_recordings_give_way_where_memory_runs_out(done, monkeypatch, task):
     with pytest.raises(DeviceMemoryError):
         getattr(tasks, task)(context, level, *arguments[task])
     assert not recordings._recordings
+
+
+def test_all_workers_give_memory_back_where_tiles_are_halved(monkeypatch):
+    """Also those that had enough: once for each halving, recordings with it; a level in its own tiles costs nothing."""
+    given, recordings = [], Graphs(repeated)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given.append(len(recordings._recordings)))
+    monkeypatch.setattr(tasks, "graphs", lambda device: recordings)
+    context = SimpleNamespace(device="cuda", folder=SimpleNamespace(run=object()))
+    paint, tile = tasks._timed(lambda context, level, tile: TileResult(0)), SimpleNamespace(outer=np.zeros((2, 2)))
+    for halvings, times in ((0, 0), (1, 1), (2, 2)):
+        for _ in range(2):
+            recordings.run(recordings, 0, lambda given: {}, {})
+        for _ in range(3):
+            paint(context, SimpleNamespace(grid=[tile], index=0, halvings=halvings), 0)
+        assert given == [0] * times
 
 
 # ------------------------------------------------------------------------- several styles, other starts, missing terms

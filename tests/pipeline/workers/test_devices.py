@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
+from weakref import ref
 
 import pytest
 import torch
@@ -203,6 +204,21 @@ def test_a_full_gpu_is_out_of_memory(error):
         raise error
     again = pickle.loads(pickle.dumps(caught.value))
     assert (type(again), str(again)) == (DeviceMemoryError, str(caught.value))
+
+
+def test_what_did_not_fit_is_let_go():
+    """Its tensors are gone while the error is still there: a smaller tile may be painted at once."""
+    kept = []
+
+    def fill() -> None:
+        tile = torch.ones(3)
+        kept.append(ref(tile))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(DeviceMemoryError) as caught, memory_errors("a tile", "cuda"):
+        fill()
+    assert caught.value.__cause__ is not None
+    assert kept[0]() is None
 
 
 @pytest.mark.parametrize(
