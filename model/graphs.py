@@ -108,6 +108,8 @@ class Graphs:
             raise
         except RuntimeError as error:  # which torch raises for whatever else a device refuses
             self.clear()
+            if isinstance(error.__context__, torch.OutOfMemoryError):  # after which the recording could not be ended
+                raise error.__context__ from None
             self.recorder, self.trouble = None, str(error).partition("\n")[0]
             return None
         return _Recording(owner, own, replay, result)

@@ -232,12 +232,17 @@ def test_recordings_are_of_their_owners_and_not_too_many():
     assert len(graphs._seen) == SEEN
 
 
-def test_memory_that_is_too_small_to_record_is_told():
-    """Tiles are halved then, and those are recorded again."""
+@pytest.mark.parametrize("ended", [True, False])
+def test_memory_that_is_too_small_to_record_is_told(ended):
+    """Tiles are halved then, and those are recorded again; also where such a recording cannot be ended any more."""
 
     def exhausted():
         def record(work):
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            try:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            finally:
+                if not ended:
+                    raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
 
         return record
 
