@@ -174,7 +174,7 @@ def best_precision(device: str) -> str:
 def resolve_device(device: str) -> str:
     """Turn "auto" into the best that is there (CUDA, then Apple's GPU, then the CPU), and refuse what is not.
 
-    Raises `DeviceError` if the device asked for is not there.
+    Raises `DeviceError` if the device asked for is not there, or is a GPU that this build of torch has no code for.
     """
     there: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,
@@ -182,8 +182,29 @@ def resolve_device(device: str) -> str:
         "cpu": lambda: True,
     }
     if device == "auto":
-        return next(name for name, is_there in there.items() if is_there())
+        device = next(name for name, is_there in there.items() if is_there())
     kind, _, number = device.partition(":")
     if not there[kind]() or (number and int(number) >= torch.cuda.device_count()):
         raise DeviceError(f"there is no device {device} on {platform.node()}; use --device auto")
+    if kind == "cuda":
+        _check_generation(device)
     return device
+
+
+def _check_generation(device: str) -> None:
+    """Refuse a GPU for which this build of torch has no code: it would be there, but compute nothing."""
+    built = [arch for arch in torch.cuda.get_arch_list() if arch.startswith(("sm_", "compute_"))]  # ROCm's are others
+    major, minor = torch.cuda.get_device_capability(device)
+    if built and not any(_has_code(arch, major, minor) for arch in built):
+        raise DeviceError(
+            f"{device_name(device)} on {platform.node()} has compute capability {major}.{minor}, for which torch "
+            f"{torch.__version__} was not built ({', '.join(built)}); install another build of torch, or use "
+            "--device cpu"
+        )
+
+
+def _has_code(arch: str, major: int, minor: int) -> bool:
+    """Say whether what was built for an architecture, such as sm_86, runs on GPUs of a compute capability."""
+    kind, _, number = arch.partition("_")
+    of_major, of_minor = divmod(int(number.rstrip("af")), 10)
+    return (of_major, of_minor) <= (major, minor) and (kind == "compute" or of_major == major)

@@ -45,10 +45,38 @@ def test_only_gpus_that_are_there_have_numbers(monkeypatch):
     """With one GPU, number 0 is accepted, number 1 refused, and "auto" takes it."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     assert resolve_device("cuda:0") == "cuda:0"
     assert resolve_device("auto") == "cuda"
     with pytest.raises(DeviceError, match="cuda:1 "):
         resolve_device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("built", "capability", "runs"),
+    [
+        ("sm_75 sm_80 sm_86 sm_90", (8, 9), True),
+        ("sm_75 sm_80 sm_86 sm_90", (6, 1), False),
+        ("sm_75 sm_80 sm_86 sm_90", (8, 0), True),
+        ("sm_75 sm_86 sm_90a", (8, 0), False),
+        ("sm_75 sm_86 sm_90a", (12, 0), False),
+        ("sm_75 sm_90 compute_90", (12, 0), True),
+        ("gfx90a gfx942", (9, 4), True),
+        ("", (6, 1), True),
+    ],
+)
+def test_a_gpu_that_torch_has_no_code_for_is_refused(monkeypatch, built, capability, runs):
+    """The message names the GPU, what torch was built for, and the way out."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", built.split)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Old Loom")
+    for device in ("auto", "cuda"):
+        if runs:
+            assert resolve_device(device) == "cuda"
+        else:
+            with pytest.raises(DeviceError, match=r"Old Loom .*sm_75.*--device cpu"):
+                resolve_device(device)
 
 
 def test_a_worker_says_what_it_is_and_sees(tmp_path):

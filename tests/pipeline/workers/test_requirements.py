@@ -115,6 +115,7 @@ torch.cuda.is_available = lambda: True
 torch.cuda.device_count = lambda: 1
 torch.cuda.get_device_name = lambda device: "Pretended GPU"
 torch.cuda.is_bf16_supported = lambda **_: True
+torch.cuda.get_device_capability = lambda device: (9, 0)
 torch.cuda.device = contextlib.nullcontext
 """
     reasons = {"auto": "computes on cpu, the others on cuda", "cuda": "has no cuda, which others have"}
