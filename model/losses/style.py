@@ -96,22 +96,20 @@ def _w2(target: GramStats) -> Distance:
 
     def distance(now: GramStats) -> Tensor:
         covariance = _regular(now)
-        finite = (
-            covariance.isfinite().all()
-        )  # or else it has no eigenvalues, and the optimizer makes such a round again
+        finite = covariance.isfinite().all()  # or else it has no eigenvalues, and such a round is made again
         shares: Tensor = torch.linalg.eigvalsh(root @ torch.where(finite, covariance, wanted) @ root)
         shared = shares.clamp(min=COVARIANCE_EPSILON**2).sqrt().sum()
         apart = (now.mean - target.mean).square().sum()
-        distance = apart + (wanted.trace() + covariance.trace() - 2 * shared).to(apart.dtype)
-        return distance / len(target.mean) * torch.where(finite, 1.0, torch.nan)
+        distance = apart + (wanted.trace() + covariance.trace() - 2 * shared).to(apart)
+        return distance / len(target.mean) * torch.where(finite, 1.0, torch.nan).to(apart)
 
     return distance
 
 
 def _regular(statistics: GramStats) -> Tensor:
-    """Covariance that is surely positive, in float64 where the device has it."""
+    """Covariance that is surely positive, in float64; on the processor where the device lacks that and eigenvalues."""
     covariance = statistics.covariance
-    wide = covariance if covariance.device.type == "mps" else covariance.double()
+    wide = (covariance.cpu() if covariance.device.type == "mps" else covariance).double()
     return wide + COVARIANCE_EPSILON * torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
 
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from muralist.model.losses.means import means_grad
 from muralist.model.losses.style import COVARIANCE_EPSILON, STYLE_LOSSES, Distance, GramStats, in_metric
@@ -154,6 +156,30 @@ def test_slopes_have_the_number_type_of_the_statistics(name, dtype):
     assert (found.gram.dtype, found.mean.dtype) == (dtype, dtype)
     assert (found.gram.shape, found.mean.shape) == ((4, 4), (4,))
     assert not now.gram.requires_grad
+
+
+def test_w2_asks_apples_gpus_for_no_eigenvalues():
+    """Older torch finds none there, and none in float64; the distance is on the device all the same."""
+    with FakeTensorMode(), torch.no_grad():
+        there = GramStats(torch.empty(3, 3, device="mps"), torch.empty(3, device="mps"))
+        with Eigenvalues() as asked:
+            found = STYLE_LOSSES["w2"](there)(there)
+    assert (found.device.type, found.dtype) == ("mps", torch.float32)
+    assert asked.of == [("cpu", torch.float64)] * 2
+
+
+class Eigenvalues(TorchDispatchMode):
+    """Notes where and in what eigenvalues are computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of: list[tuple[str, torch.dtype]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Note it."""
+        if "_linalg_eigh" in str(func):
+            self.of.append((args[0].device.type, args[0].dtype))
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize(("positions", "channels"), [(60, 5), (4, 6)])
