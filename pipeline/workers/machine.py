@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -53,7 +54,9 @@ def cpu_name() -> str:
 
 
 def visible_gpus() -> list[str]:
-    """List the CUDA devices this process may use, without loading torch."""
+    """List the CUDA devices this process may use, without loading torch; none where it was built without CUDA."""
+    if version("torch").endswith("+cpu"):
+        return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]

@@ -133,6 +133,14 @@ def test_the_visible_gpus_are_those_of_the_environment(monkeypatch, value, gpus)
     assert visible_gpus() == gpus
 
 
+def test_torch_without_cuda_has_no_gpus(monkeypatch):
+    """Or the processor would be painted on as if it were a GPU, by few cores."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    for release, gpus in (("2.15.0+cpu", []), ("2.15.0+cu132", ["0", "1"]), ("2.15.0", ["0", "1"])):
+        monkeypatch.setattr("muralist.pipeline.workers.machine.version", {"torch": release}.__getitem__)
+        assert visible_gpus() == gpus
+
+
 @pytest.mark.parametrize(("script", "gpus"), [("echo 0; echo 1", ["0", "1"]), ("echo no driver; exit 9", [])])
 def test_the_driver_tells_the_gpus(monkeypatch, tmp_path, script, gpus):
     """Otherwise nvidia-smi is asked; where it fails, or is not installed, there are no GPUs."""
