@@ -40,6 +40,30 @@ def l2_pool(x: Tensor, kernel: int, stride: int) -> Tensor:
     return (F.avg_pool2d(x.square(), kernel, stride) * kernel**2 + TINY).sqrt()
 
 
+def pad(x: Tensor, sides: Sides, padding: Padding) -> Tensor:
+    """Pad (N, C, H, W), channels last, which it stays; nothing of it is kept for a gradient."""
+    if not x.is_cuda or padding == "zeros":
+        return F.pad(x, sides * 2, mode=MODES[padding])
+    return pad_channels_last(x, sides, padding)
+
+
+def pad_channels_last(x: Tensor, sides: Sides, padding: Padding) -> Tensor:
+    """Pad by mirrored or repeated values. On CUDA, torch's way copies all to channels first, and the next step back."""
+    (left, right), (count, channels, *size) = sides, x.shape
+    height, width = (n + left + right for n in size)
+    whole = x.new_empty(count, height, width, channels).permute(0, 3, 1, 2)
+    whole[..., left : left + size[0], left : left + size[1]] = x
+    for dim, part in ((-1, whole.narrow(-2, left, size[0])), (-2, whole)):
+        end = left + x.shape[dim]
+        if padding == "reflect":
+            before, behind = part.narrow(dim, left + 1, left), part.narrow(dim, end - 1 - right, right)
+        else:
+            before, behind = part.narrow(dim, left, 1), part.narrow(dim, end - 1, 1)
+        part.narrow(dim, 0, left).copy_(before.flip(dim) if left > 1 else before)
+        part.narrow(dim, end, right).copy_(behind.flip(dim) if right > 1 else behind)
+    return whole
+
+
 def gradient_at(picture: Tensor, features: dict[str, Tensor], gradients: dict[str, Tensor]) -> Tensor:
     """Bring gradients at the features of layers back to the picture that the features were computed from.
 
@@ -58,7 +82,7 @@ class _Convolve(Function):
         ctx.step, ctx.padding, ctx.back = step, padding, _back_masked if masked else _back_transposed
         inside, ctx.outside = _split(step.padding, padding)
         if any(ctx.outside):
-            x = F.pad(x, ctx.outside * 2, mode=MODES[padding])
+            x = pad(x, ctx.outside, padding)
         ctx.shape, ctx.inside = x.shape[-2:], inside
         ctx.save_for_backward(weight)
         return F.conv2d(x, weight, bias, step.stride, inside, groups=step.groups)

@@ -7,9 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from muralist.model.architecture import Convolution
-from muralist.model.ops import MODES, TINY, average_pool, convolve, gradient_at, l2_pool
+from muralist.model.ops import MODES, TINY, average_pool, convolve, gradient_at, l2_pool, pad, pad_channels_last
 
 STEPS = {
     "usual": Convolution("1", 4, 6),
@@ -51,6 +52,26 @@ def test_convolutions_are_those_of_torch(step, padding, size, masked):
         return F.conv2d(F.pad(x, (left, right) * 2, mode=MODES[padding]), weight, bias, step.stride, 0, 1, step.groups)
 
     assert_same(lambda x: convolve(x, weight, bias, step, padding, masked=masked), plain, noise(1, 4, *size))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("padding", ["reflect", "replicate"])
+@pytest.mark.parametrize("sides", [(1, 1), (2, 2), (1, 2), (0, 3), (3, 0)], ids=str)
+def test_padding_for_gpus_is_that_of_torch(sides, padding, count):
+    """Any padding of any sides, in channels last."""
+    x = noise(count, 4, 6, 5, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    found = pad_channels_last(x, sides, padding)
+    assert torch.equal(found, F.pad(x, sides * 2, mode=MODES[padding]))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("padding", ["reflect", "replicate", "zeros"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_padding_leaves_the_order_in_memory(padding, device):
+    """Wherever it is done, on a pretended device here: channels stay last."""
+    with FakeTensorMode():
+        x = torch.empty(1, 4, 6, 5, device=device).contiguous(memory_format=torch.channels_last)
+        assert pad(x, (1, 1), padding).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_convolutions_keep_nothing_but_their_weights():
