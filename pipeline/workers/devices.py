@@ -13,7 +13,7 @@ import torch
 from ..errors import DeviceError, DeviceMemoryError
 from ..hashes import file_hash
 from ..storage.store import Store
-from .machine import cpu_name
+from .machine import CUBLAS, SAME_PRODUCTS, cpu_name
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 OWN_THREADS = torch.get_num_threads()  # of this process, before anybody asked for others
@@ -85,7 +85,7 @@ def choose_algorithms(fast: bool) -> None:
     """
     if not torch.cuda.is_available():
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which products differ from run to run
+    os.environ.setdefault(CUBLAS, SAME_PRODUCTS)
     torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = fast
     torch.backends.cudnn.deterministic = not fast
     torch.use_deterministic_algorithms(not fast, warn_only=True)  # a published network may need what has no other way

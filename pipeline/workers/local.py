@@ -19,7 +19,7 @@ from distributed.comm import CommClosedError
 
 from ..errors import ClusterError, SettingsError
 from ..settings import Settings
-from .machine import gpu_memory, has_metal, visible_gpus
+from .machine import CUBLAS, SAME_PRODUCTS, gpu_memory, has_metal, visible_gpus
 
 # More is slower, and a machine with far too many does not answer any more.
 MOST_PER_CORE = 4
@@ -102,7 +102,11 @@ def environment(shape: WorkerLayout) -> dict[str, str]:
 
 def gpu_of(shape: WorkerLayout, number: int) -> dict[str, str]:
     """What a worker, counted from 0, has to find there besides, before it loads torch: the GPU that is its own."""
-    return {"CUDA_VISIBLE_DEVICES": shape.gpus[number], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if shape.gpus else {}
+    if not shape.gpus:
+        return {}
+    # Torch looks once, at the first product, whether products can be the same every time.
+    products = {CUBLAS: os.environ.get(CUBLAS, SAME_PRODUCTS)}
+    return {"CUDA_VISIBLE_DEVICES": shape.gpus[number], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} | products
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ..errors import DeviceError
 from ..settings import Settings
 
 SMI_SECONDS = 30  # that the driver of a GPU is given to answer
+CUBLAS, SAME_PRODUCTS = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"  # without which products differ from run to run
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of the container this process runs in; "max" for none
 
 

@@ -60,14 +60,14 @@ def test_what_is_raised_there_is_raised_here():
 
 def test_every_gpu_has_a_process(monkeypatch):
     """A process sees the GPU that is its own, and no variable stays behind."""
-    seen = []
+    seen, names = [], ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUBLAS_WORKSPACE_CONFIG")
 
     class Recorded:
         def __init__(self, **_: object) -> None:
             pass
 
         def start(self) -> None:
-            seen.append((os.environ["CUDA_VISIBLE_DEVICES"], os.environ["CUDA_DEVICE_ORDER"]))
+            seen.append(tuple(os.environ[name] for name in names))
 
         def kill(self) -> None:
             pass
@@ -75,9 +75,9 @@ def test_every_gpu_has_a_process(monkeypatch):
         def join(self) -> None:
             pass
 
-    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+    for name in names:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(module.SPAWN, "Process", Recorded)
     with bench_workers(WorkerLayout(2, 2, ("1", "GPU-5a")), "auto"):
-        assert "CUDA_VISIBLE_DEVICES" not in os.environ
-    assert seen == [("1", "PCI_BUS_ID"), ("GPU-5a", "PCI_BUS_ID")]
+        assert not os.environ.keys() & names
+    assert seen == [("1", "PCI_BUS_ID", ":4096:8"), ("GPU-5a", "PCI_BUS_ID", ":4096:8")]
