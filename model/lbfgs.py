@@ -169,7 +169,10 @@ class StartMatrix:
         for factor, hat in self._hats.items():
             rows, cols = (slice(margin - factor // 2, margin + n + factor // 2) for n in size)
             shrunk = F.conv2d(mirrored[..., rows, cols], hat, stride=factor, groups=len(hat))
-            total.add_(F.interpolate(shrunk, size=size, mode="bilinear")[..., :height, :width], alpha=GAIN**2)
+            # Not F.interpolate: on a GPU where results are to be the same every time, it takes a slow way for the sake
+            # of its gradient, which nobody asks for here.
+            enlarged = torch.ops.aten.upsample_bilinear2d(shrunk, size, False)
+            total.add_(enlarged[..., :height, :width], alpha=GAIN**2)
         return total
 
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 from quadratics import ONES, SHAPE, STEEPNESS, TARGET, WEIGHTS, begun, gray, noise, quadratic, stepped, take
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from muralist.model.lbfgs import FIRST_CHANGE, GAIN, LARGEST_CHANGE, StartMatrix
 from muralist.model.lbfgs import LBFGS as Newton
@@ -281,6 +283,32 @@ def test_the_start_matrix_reaches_no_further_than_it_says():
     rows = StartMatrix(4, values)(values)[0, 0].abs().sum(1).nonzero().flatten() - 48
     assert rows.abs().max() <= 2**4
     assert rows.abs().max() > 8
+
+
+def test_the_start_matrix_takes_the_short_way_on_a_gpu():
+    """Also where results are to be the same every time: one operation enlarges, not a dozen that gather values."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with FakeTensorMode(), Operations() as done:
+            values = torch.empty(1, 3, 24, 40, device="cuda")
+            assert StartMatrix(4, values)(values).shape == values.shape
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert done.names.count("aten.upsample_bilinear2d.default") == 3
+    assert not any("index" in name for name in done.names)
+
+
+class Operations(TorchDispatchMode):
+    """Notes the names of operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Note it."""
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
 
 
 def test_several_resolutions_change_large_areas_sooner():
