@@ -32,7 +32,7 @@ from ..storage.store import Store
 from .client import SchedulerClient, TaskDropped
 from .dispatch import Batch, Call, Dispatch, Run
 from .handshake import handshake
-from .local import local_shape, start_workers
+from .local import check_gpus, local_shape, start_workers
 from .loop_thread import LoopThread
 from .requirements import Backend, Facts, WorkerRequirements
 
@@ -212,6 +212,7 @@ class Cluster(LoopThread):
         stack.callback(self._forget_workers)
         await self._meet_first()
         if shape:
+            check_gpus(shape, self.device)
             self.threads = shape.threads
 
     async def _meet_first(self) -> None:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import cycle, islice
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -17,7 +18,7 @@ import dask
 from distributed import Nanny, Scheduler, Security, SpecCluster, Status, Worker
 from distributed.comm import CommClosedError
 
-from ..errors import ClusterError, SettingsError
+from ..errors import ClusterError, DeviceError, SettingsError
 from ..settings import Settings
 from .machine import CUBLAS, SAME_PRODUCTS, gpu_memory, has_metal, visible_gpus
 
@@ -93,6 +94,19 @@ def _check_asked(settings: Settings, cores: int) -> None:
                 f"{name}: got {asked}, wanted at most {most} on this machine, which has {cores} cores; leave --{name} "
                 "out for a number that suits the machine"
             )
+
+
+def check_gpus(shape: WorkerLayout, device: str) -> None:
+    """Refuse to compute on the processor with workers that are laid out for GPUs: that would be slow, and nobody told.
+
+    Raises `DeviceError`.
+    """
+    if shape.gpus and device == "cpu":
+        raise DeviceError(
+            f"there are GPUs ({', '.join(dict.fromkeys(shape.gpus))}) by CUDA_VISIBLE_DEVICES or nvidia-smi, but torch "
+            f"{version('torch')} finds none; update NVIDIA's driver if it is too old for that, or use "
+            "--device cpu"
+        )
 
 
 def environment(shape: WorkerLayout) -> dict[str, str]:

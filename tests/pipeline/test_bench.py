@@ -194,8 +194,12 @@ def test_a_tile_that_cannot_fit_is_refused(machine, monkeypatch):
         bench(["compact"], ["float32"], [512])
     assert machine.asked == []
     bench(["compact"], ["bfloat16", "auto"], [512])
-    monkeypatch.setattr(module, "local_shape", lambda settings, tiles: WorkerLayout(2, 1, ("0", "1")))
-    bench(["compact"], ["float32"], [512])
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "local_shape", lambda settings, tiles: WorkerLayout(2, 1, ("0", "1")))
+        with pytest.raises(DeviceError, match=r"GPUs \(0, 1\) .*finds none"):
+            bench(["compact"], ["float32"], [512])
+        patched.setattr(module, "bench_workers", Machine(device="cuda").crew)
+        bench(["compact"], ["float32"], [512])
     free.available = needed
     monkeypatch.setattr(module, "local_shape", lambda settings, tiles: SHAPE)
     bench(["compact"], ["float32"], [512])

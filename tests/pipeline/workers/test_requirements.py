@@ -6,6 +6,7 @@ import re
 from importlib.metadata import version
 
 import pytest
+import torch
 from crews import WEIGHTS, another_worker, opened
 from pictures import TINY
 
@@ -129,6 +130,17 @@ torch.cuda.device = contextlib.nullcontext
                 assert re.fullmatch(rf"worker tcp://\S+ on \S+ {reason}; it is left out", notice)
         with opened(tmp_path, scheduler=scheduler, device="cpu") as cluster:
             assert (cluster.workers, cluster.device, cluster.notices) == (2, "cpu", [])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch finds the GPUs of this machine")
+def test_gpus_that_torch_does_not_find_are_told(tmp_path, monkeypatch):
+    """Where the driver is too old for torch, nothing is painted on one core beside the GPU, but it is said."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with (
+        pytest.raises(DeviceError, match=r"GPUs \(0\) .*torch \S+ finds none; .*--device cpu"),
+        opened(tmp_path, device="auto"),
+    ):
+        pass
 
 
 def test_a_device_that_no_worker_has_is_refused(scheduler, tmp_path):
