@@ -53,7 +53,13 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments. Raises `click.UsageError`."""
-        more = super().parse_args(ctx, args)
+        try:
+            more = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").replace("-", "_")
+            if name in Settings.model_fields and name not in Settings.flags():
+                ctx.fail(f"got {error.option_name}, a setting that has no flag; write --set {name}=...")
+            raise
         if more and not ctx.resilient_parsing:
             ctx.fail(
                 f"got {' '.join(more)} beside the photograph, wanted one photograph: `muralist batch` paints several, "
