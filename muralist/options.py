@@ -242,7 +242,17 @@ def preset_names() -> Iterable[str]:
 # --- options that several commands have -----------------------------------------------------------
 
 
-path = click.Path(path_type=Path)
+class FilePath(click.Path):
+    """A path. An empty text, as of a variable of the shell that is not set, would name the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse an empty text."""
+        if not value:
+            self.fail("got '', wanted a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+path = FilePath(path_type=Path)
 
 
 def _set_loudness(ctx: click.Context, option: click.Parameter, given: bool) -> bool:

@@ -88,6 +88,8 @@ def test_a_batch_gives_its_report(paths, scheduler, tmp_path):
             )
         ),
         ("render", (["p", "q"], "s", "o"), {}, "photo: .*'p', 'q'"),
+        ("render", ("p", "", "o"), {}, "style: .*''"),
+        ("render_batch", ("p", ["s", ""], "o"), {}, "style: .*''"),
         ("render", ("p", "s", "o"), {"on_progress": 5}, "on_progress: .*5"),
         ("render", ("p", "s", "o"), {"live": "8080"}, "live: .*8080"),
         ("render_batch", ("p", "s", "o"), {"finish_by": 7}, "finish_by: .*7.*str"),

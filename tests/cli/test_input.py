@@ -222,6 +222,14 @@ def test_wrong_usage_is_exit_2(folder, options):
     assert sorted(os.listdir(folder)) == ["photo.png", "style.png"]
 
 
+@pytest.mark.parametrize(("photo", "style", "output"), [("", "s", "o"), ("p", "", "o"), ("p", "s", "")])
+def test_an_empty_path_is_not_the_current_folder(folder, no_work, photo, style, output):
+    """A variable of the shell that is not set names nothing, instead of all pictures here as styles."""
+    result = run("render", photo, "-s", style, "-o", output)
+    assert result.exit_code == 2
+    assert "got '', wanted a path" in result.stderr
+
+
 def test_certificates_that_are_not_there(folder):
     """Files for TLS are named where they cannot be read, before any work."""
     before = contents(folder)
