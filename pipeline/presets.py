@@ -69,7 +69,7 @@ def preset_text(preset: str) -> str:
 
 @checked
 def load_settings(
-    preset: str = "default",
+    preset: str | Path = "default",
     overrides: Mapping[str, object] | None = None,
     assignments: Sequence[str] = (),
     own: Mapping[str, object] | None = None,
@@ -81,7 +81,7 @@ def load_settings(
 
     Parameters
     ----------
-    preset : str
+    preset : str or path
         Name of a preset, or the path of a file (anything with a folder or a suffix).
     overrides : mapping, optional
         Values of command-line flags; None means the flag was not given.
@@ -105,6 +105,7 @@ def load_settings(
     >>> load_settings(overrides={"tile": 512, "size": None}, assignments=["learning_rate=1e-3"]).learning_rate
     (0.001,)
     """
+    preset = str(preset)
     said = [_with_new_names(layer) for layer in _said(overrides, assignments, own, place)]
     _check_exclusive(said)
     layers = [_with_new_names(layer) for layer in _preset_layers(preset, foreign=foreign)]

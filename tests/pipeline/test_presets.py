@@ -1,5 +1,7 @@
 """Presets: which source of a setting wins."""
 
+from pathlib import Path
+
 import pytest
 from complaints import complaint
 
@@ -42,7 +44,7 @@ def test_each_source_beats_those_before_it(preset):
 
 def test_a_flag_that_was_not_given_changes_nothing(preset):
     """None stands for a flag the user did not write."""
-    assert load_settings(preset("tile: 700"), {"tile": None, "size": None}).tile == 700
+    assert load_settings(Path(preset("tile: 700")), {"tile": None, "size": None}).tile == 700
 
 
 def test_an_assignment_can_take_a_setting_back(preset):
