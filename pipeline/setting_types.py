@@ -66,6 +66,15 @@ def _pair(values: Sequence[object]) -> Sequence[object]:
     return values
 
 
+def _equal_weights(value: object) -> object:
+    """Let ``--set style_layers=relu3_1,relu4_1`` and a list of layers mean a weight of 1 for each."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return value
+    weights = {name.strip(): 1.0 for name in names}
+    return weights if len(weights) == len(names) else value
+
+
 def _some_positive(weights: dict[str, float]) -> dict[str, float]:
     if not any(weight > 0 for weight in weights.values()):
         raise _wanted("layer names with weights, at least one of them above 0")
@@ -134,7 +143,7 @@ FileName = Annotated[Text, AfterValidator(_name_of_file)]
 Profile = Annotated[FileName, _or_word(*PROFILES)]
 Start = Annotated[FileName, _or_word(*STARTS)]
 Weight = Annotated[Float, Field(ge=0)]
-LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]
+LayerWeights = Annotated[dict[Text, Weight], BeforeValidator(_equal_weights), AfterValidator(_some_positive)]
 Steps = Annotated[Int, Field(ge=0, le=100_000)]
 Resolutions = Annotated[Int, Field(ge=1, le=6)]
 Rate = Annotated[Float, Field(gt=0, le=1)]

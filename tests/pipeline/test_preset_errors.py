@@ -36,7 +36,7 @@ from muralist.pipeline.presets import (
         ("size: 300px", "size: got '300px', wanted a whole number"),
         ("strength: 70%", "strength: got '70%', wanted a number"),
         ("style_scale: 0", "style_scale: got 0, wanted at least 0.05"),
-        ("style_layers: relu1_1", "style_layers: got 'relu1_1', wanted layers with a weight each, such as {relu3_1: 1"),
+        ("style_layers: 5", "style_layers: got 5, wanted layers, such as relu3_1,relu4_1, or with a weight each, such"),
         ("steps:", "steps: got nothing, wanted"),
         ("style_layers: {relu1_1: -1}", "style_layers.relu1_1: got -1, wanted at least 0"),
         ("print_size: 60x90", "print_size: got print size '60x90', wanted two lengths"),
