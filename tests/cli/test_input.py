@@ -187,6 +187,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["-s", "style.png", "--style-scale", "1,2,3"], ("style_scale: got 3 scales for 2 styles",)),
         (["-s", "nothing"], ("nothing: there is no such file",)),
         (["--init", "none.png"], ("none.png: there is no such file",)),
+        (["--init", "random"], ("init: got 'random', wanted content, blank or", "--init blank --noise-ratio 1")),
         (["--noise-ratio", "1.1"], ("noise_ratio: got '1.1'", "wanted")),
         (["--color", "photo"], ("color: got 'photo'", "'luminance'")),
         (["--set", "style_weight=0", "--set", "content_weight=0"], ("there is nothing to paint",)),
