@@ -81,6 +81,17 @@ def _some_positive(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
+def _of_bytes(least: int, what: str) -> Callable[[ByteSize], ByteSize]:
+    """Refuse fewer bytes; a number alone may have been meant in GiB."""
+
+    def check(size: ByteSize) -> ByteSize:
+        if size < least:
+            raise _wanted(what)
+        return size
+
+    return check
+
+
 def can_name_file(text: str) -> bool:
     """Say whether a text can be a path: encoded, without NUL, and not so long that following it would take for ever."""
     try:
@@ -161,12 +172,20 @@ BitDepth = Annotated[Literal["auto", 8, 16], BeforeValidator(_digits_as_int)]
 Device = Annotated[
     str, AfterValidator(_matching(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"))
 ]
-Memory = Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 20)]
+Memory = Annotated[
+    ByteSize,
+    BeforeValidator(_not_bool),
+    AfterValidator(_of_bytes(1 << 20, "at least 1MiB, with its unit, such as 4GiB")),
+]
 Address = Annotated[
     str, AfterValidator(_matching(rf"(tcp|tls)://{_HOST}:{_PORT}", "an address such as tcp://host:8786"))
 ]
 Certificate = Annotated[str, AfterValidator(_matching("(?s).+", "the path of a PEM file"))]
-MaxFile = Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 10)]
+MaxFile = Annotated[
+    ByteSize,
+    BeforeValidator(_not_bool),
+    AfterValidator(_of_bytes(1 << 10, "at least 1KiB, with its unit, such as 128MB")),
+]
 Listed = Annotated[tuple[T, ...], BeforeValidator(_as_list)]
 Pair = Annotated[tuple[T, T], BeforeValidator(_pair), BeforeValidator(_as_list)]
 Named = Annotated[tuple[T, ...], BeforeValidator(_texts)]
