@@ -252,6 +252,17 @@ class FilePath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Port(click.types.IntParamType):
+    """A port of `--live`, which takes the next argument for one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a whole number."""
+        text = str(value)
+        if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+            self.fail(f"got {text!r}, wanted a port up to 65535; for any port, write --live last, or --live=0")
+        return int(text)
+
+
 path = FilePath(path_type=Path)
 
 
@@ -267,11 +278,6 @@ def _add_log_file(ctx: click.Context, option: click.Parameter, file: Path | None
     if file is not None:
         LOG.addHandler(LogFile(file))
         LOG.debug("muralist %s, %s", version("muralist"), ctx.info_name, extra=ELSEWHERE)
-
-
-def _check_port(ctx: click.Context, option: click.Parameter, port: int | None) -> int | None:
-    # Not as the option's type, whose help would end in [0<=x<=65535].
-    return None if port is None else click.IntRange(0, 65535).convert(port, option, ctx)
 
 
 def _tell_of_keep_run(ctx: click.Context, option: click.Parameter, given: bool) -> None:
@@ -332,10 +338,9 @@ run_options = options(
     option("--report", is_flag=True, help="Also write a page to view in the browser."),
     option(
         "--live",
-        type=int,
+        type=Port(),
         is_flag=False,
         flag_value=0,
-        callback=_check_port,
         metavar="[PORT]",
         help="Show progress in a browser. The address is printed.",
     ),

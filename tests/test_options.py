@@ -203,3 +203,11 @@ def test_a_setting_without_a_flag_is_set(command):
     assert result.exit_code == 2
     assert "write --set style_weight=...\n" in result.stderr
     assert "No such option '--stile'" in CliRunner().invoke(main, [command, "--stile", "5"]).stderr
+
+
+@pytest.mark.parametrize("port", ["photo.jpg", "99999", "1" * 5000, "²"])
+def test_live_takes_a_port(port):
+    """Before the photograph, it would take that for one."""
+    result = CliRunner().invoke(main, ["render", "--live", port, "-s", "s.jpg", "-o", "o.png"])
+    assert result.exit_code == 2
+    assert "wanted a port up to 65535; for any port, write --live last, or --live=0" in result.stderr
