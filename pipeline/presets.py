@@ -243,6 +243,8 @@ def _find(preset: str, folder: Path = Path()) -> Path:
         return folder / path
     names = preset_names()
     if preset not in names:
+        if preset and os.path.isfile(folder / f"{preset}.yaml"):
+            raise SettingsError(f"unknown preset {preset!r}; for the file, write {preset}.yaml")
         raise SettingsError(f"unknown preset {preset!r}; {choices(preset, names)}, or name a .yaml file")
     return CONFIGS / f"{preset}.yaml"
 

@@ -141,6 +141,13 @@ def test_unknown_presets_are_refused():
     assert complaint("zzz") == f"unknown preset 'zzz'; {known}"
 
 
+def test_a_file_is_named_with_its_extension(tmp_path, monkeypatch):
+    """What lies here is not taken for a preset that comes with muralist, but the message knows of it."""
+    (tmp_path / "mine.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert complaint("mine") == "unknown preset 'mine'; for the file, write mine.yaml"
+
+
 @pytest.mark.parametrize("name", ["", "..", "a\0b"])
 def test_odd_names_are_unknown_presets(name):
     """A name never leads out of the folder of presets."""
