@@ -166,7 +166,8 @@ class Settings(WithRoles):
     strength: Share = setting(
         0.5,
         LOOK,
-        "Strength of the style, 0 to 1. 0 keeps the photograph, 1 is all style; equally strong for every picture.",
+        "Strength of the style, 0 to 1. 0 keeps the photograph's shapes, but not its colors, 1 leaves little of it; "
+        "equally strong for every picture.",
         flag=True,
         common=True,
     )
@@ -409,7 +410,13 @@ class Settings(WithRoles):
         flag=True,
     )
     size: Int | None = setting(
-        None, SIZE, "Long side of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, common=True
+        None,
+        SIZE,
+        "Long side in pixels, by default the photograph's.",
+        ge=16,
+        le=MAX_SIDE_PX,
+        flag=True,
+        common=True,
     )
     width: Int | None = setting(
         None, SIZE, "Width of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, rivals=("size",)
