@@ -16,7 +16,7 @@ from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
 from .space import FLOAT, check_memory, disk_bytes, driver_bytes, gpu_room, held_bytes, largest_tile, worker_bytes
 from .viewer.report import check_report
-from .words import counted, memory_size
+from .words import counted, memory_size, spent
 from .workers.local import local_shape
 
 
@@ -150,7 +150,7 @@ def table(found: dict[str, Any]) -> str:
             f"memory    about {driver}, and {worker} for every worker",
             *_gpu_lines(found["gpu"]),
             f"disk      up to {disk} while it is painted",
-            f"time      about {found['seconds'] / 60:.1f} minutes",
+            f"time      about {spent(found['seconds'])}",
         ]
     )
 

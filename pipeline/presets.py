@@ -7,6 +7,7 @@ command-line flags, ``--set`` assignments. Whatever is wrong is a `SettingsError
 """
 
 import errno
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ from .settings import Settings, exclusion, warn_of_old_name
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much
+MAX_SIDECAR_BYTES: Final = 1 << 23  # of JSON, which is read fast
 MAX_DEPTH: Final = 8  # settings need 3; the limit is for files made to exhaust the reader
 
 # The later of these to be set takes the others' place: a flag --size must beat a preset's print_size.
@@ -69,7 +71,7 @@ def preset_text(preset: str) -> str:
 
 @checked
 def load_settings(
-    preset: str = "default",
+    preset: str | Path = "default",
     overrides: Mapping[str, object] | None = None,
     assignments: Sequence[str] = (),
     own: Mapping[str, object] | None = None,
@@ -81,8 +83,8 @@ def load_settings(
 
     Parameters
     ----------
-    preset : str
-        Name of a preset, or the path of a file (anything with a folder or a suffix).
+    preset : str or path
+        Name of a preset, or the path of a preset or of a painting's sidecar (anything with a folder or a suffix).
     overrides : mapping, optional
         Values of command-line flags; None means the flag was not given.
     assignments : sequence of str
@@ -105,6 +107,7 @@ def load_settings(
     >>> load_settings(overrides={"tile": 512, "size": None}, assignments=["learning_rate=1e-3"]).learning_rate
     (0.001,)
     """
+    preset = str(preset)
     said = [_with_new_names(layer) for layer in _said(overrides, assignments, own, place)]
     _check_exclusive(said)
     layers = [_with_new_names(layer) for layer in _preset_layers(preset, foreign=foreign)]
@@ -149,7 +152,7 @@ def _preset_layers(preset: str, *, foreign: bool) -> list[_Layer]:
     layers: list[_Layer] = []
     chain = [_find(preset)]
     while True:
-        parse = _parse_foreign if foreign or len(chain) > 1 else _parse
+        parse = _parse_foreign if foreign or len(chain) > 1 else _parse_own
         layers.insert(0, parse(_read(chain[-1]), str(chain[-1])))
         extends = layers[0].pop("extends", None)
         if extends is None:
@@ -242,22 +245,25 @@ def _find(preset: str, folder: Path = Path()) -> Path:
         return folder / path
     names = preset_names()
     if preset not in names:
+        if preset and os.path.isfile(folder / f"{preset}.yaml"):
+            raise SettingsError(f"unknown preset {preset!r}; for the file, write {preset}.yaml")
         raise SettingsError(f"unknown preset {preset!r}; {choices(preset, names)}, or name a .yaml file")
     return CONFIGS / f"{preset}.yaml"
 
 
 def _read(path: Path) -> str:
     """Text of a file. A pipe or a device is none: it may never begin, or never end."""
+    limit = MAX_SIDECAR_BYTES if path.suffix.lower() == ".json" else MAX_BYTES
     try:
         if path.exists() and not path.is_file():
             raise OSError(errno.EINVAL, "not a file")
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"{path}: cannot be read ({reason}), wanted a preset file") from None
-    if len(data) > MAX_BYTES:
-        raise SettingsError(f"{path}: got more than {MAX_BYTES} bytes, wanted a preset of a few lines")
+    if len(data) > limit:
+        raise SettingsError(f"{path}: got more than {limit} bytes, wanted a preset of a few lines")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -344,6 +350,8 @@ def _load(text: str, source: str, *, numbered: bool = True) -> tuple[yaml.Node |
 
 def _parse(text: str, source: str) -> _Layer:
     """The settings in a preset's text; an empty file changes nothing."""
+    if len(text) > MAX_BYTES:
+        raise SettingsError(f"{source}: got more than {MAX_BYTES} bytes, wanted a preset of a few lines")
     node, values = _load(text, source)
     if node is None or values is None:
         return {}
@@ -364,6 +372,18 @@ def _parse_foreign(text: str, source: str) -> _Layer:
         f"{source}: this is not a preset, wanted a file of settings; if it is yours, `muralist presets {source}` "
         "says more"
     )
+
+
+def _parse_own(text: str, source: str) -> _Layer:
+    """The settings in a preset's text, or in a painting's sidecar, without those of the machine."""
+    try:
+        found = json.loads(text) if text.startswith("{") else None
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict) and "identity" in found and isinstance(settings := found.get("settings"), dict):
+        machine = Settings.names(scope="machine")
+        return {key: _Entry(value, source) for key, value in settings.items() if key not in machine}
+    return _parse(text, source)
 
 
 def _line(node: yaml.Node) -> int:

@@ -99,8 +99,11 @@ class RenderPlan:
 
 
 def as_paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Give one path or several as a list."""
-    return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    """Give one path or several as a list. Raises `SettingsError` for an empty text, which would be this folder."""
+    listed = [paths] if isinstance(paths, str | Path) else paths
+    if "" in listed:
+        raise SettingsError("style: got '', wanted a path")
+    return [Path(path) for path in listed]
 
 
 def plan_render(

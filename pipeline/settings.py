@@ -144,11 +144,12 @@ class Settings(WithRoles):
     style_layers: LayerWeights = setting(
         DEFAULT_STYLE_LAYERS,
         LOOK,
-        "Layers whose statistics describe the style, each with its weight. `relu4_1/2` is relu4_1 of the picture at "
-        "half its size; /4, /8 and /16 work, too.",
+        "Layers whose statistics describe the style, such as `relu3_1,relu4_1`, or each with a weight, such as "
+        "`{relu3_1: 1, relu4_1: 0.5}`. `relu4_1/2` is relu4_1 of the picture at half its size; /4, /8 and /16 work, "
+        "too.",
     )
     content_layers: LayerWeights = setting(
-        {"relu4_2": 1.0}, LOOK, "Layers whose features describe the content, each with its weight."
+        {"relu4_2": 1.0}, LOOK, "Layers whose features describe the content, written like `style_layers`."
     )
     style_loss: StyleLoss = setting(
         "relative", LOOK, "Formula of the style loss, see `model/losses/style.py`.", speed=True
@@ -165,7 +166,8 @@ class Settings(WithRoles):
     strength: Share = setting(
         0.5,
         LOOK,
-        "Strength of the style, 0 to 1. 0 keeps the photograph, 1 is all style; equally strong for every picture.",
+        "Strength of the style, 0 to 1. 0 keeps the photograph's shapes, but not its colors, 1 leaves little of it; "
+        "equally strong for every picture.",
         flag=True,
         common=True,
     )
@@ -409,7 +411,13 @@ class Settings(WithRoles):
         flag=True,
     )
     size: Int | None = setting(
-        None, SIZE, "Long side of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, common=True
+        None,
+        SIZE,
+        "Long side in pixels, by default the photograph's.",
+        ge=16,
+        le=MAX_SIDE_PX,
+        flag=True,
+        common=True,
     )
     width: Int | None = setting(
         None, SIZE, "Width of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, rivals=("size",)

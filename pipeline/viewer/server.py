@@ -56,11 +56,12 @@ def served(board: Board, port: int, host: str = LOCAL) -> Iterator[str]:
     try:
         server = _Server(host, port, board)
     except (OSError, OverflowError) as error:
-        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        reason = "it is in use" if taken else getattr(error, "strerror", None) or error
-        raise SettingsError(
-            f"--live: cannot listen on port {port} of {host} ({reason}); name another port, or none for a free one"
-        ) from error
+        number = getattr(error, "errno", None)
+        reason = "it is in use" if number == errno.EADDRINUSE else getattr(error, "strerror", None) or error
+        advice = "name another port, or none for a free one"
+        if number not in (None, errno.EADDRINUSE, errno.EACCES):
+            advice = "name an address of this machine with --live-host"
+        raise SettingsError(f"--live: cannot listen on port {port} of {host} ({reason}); {advice}") from error
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
     thread.start()
     try:

@@ -36,7 +36,7 @@ from muralist.pipeline.presets import (
         ("size: 300px", "size: got '300px', wanted a whole number"),
         ("strength: 70%", "strength: got '70%', wanted a number"),
         ("style_scale: 0", "style_scale: got 0, wanted at least 0.05"),
-        ("style_layers: relu1_1", "style_layers: got 'relu1_1', wanted layers with a weight each, such as {relu3_1: 1"),
+        ("style_layers: 5", "style_layers: got 5, wanted layers, such as relu3_1,relu4_1, or with a weight each, such"),
         ("steps:", "steps: got nothing, wanted"),
         ("style_layers: {relu1_1: -1}", "style_layers.relu1_1: got -1, wanted at least 0"),
         ("print_size: 60x90", "print_size: got print size '60x90', wanted two lengths"),
@@ -139,6 +139,13 @@ def test_unknown_presets_are_refused():
     known = f"known: {', '.join(preset_names())}, or name a .yaml file"
     assert complaint("postr") == f"unknown preset 'postr'; did you mean 'poster'? {known}"
     assert complaint("zzz") == f"unknown preset 'zzz'; {known}"
+
+
+def test_a_file_is_named_with_its_extension(tmp_path, monkeypatch):
+    """What lies here is not taken for a preset that comes with muralist, but the message knows of it."""
+    (tmp_path / "mine.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert complaint("mine") == "unknown preset 'mine'; for the file, write mine.yaml"
 
 
 @pytest.mark.parametrize("name", ["", "..", "a\0b"])
