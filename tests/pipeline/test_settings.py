@@ -179,7 +179,7 @@ def test_text_and_single_values_are_read(key, written, read):
         ("dpi", 10_001, "less than or equal to 10000"),
         ("quality", 101, "less than or equal to 100"),
         ("max_pixels", 0, "greater than or equal to 1"),
-        ("memory", "3KiB", "greater than or equal to 1048576"),
+        ("memory", "3KiB", "at least 1MiB, with its unit"),
         ("noise_ratio", 1.1, "less than or equal to 1"),
         ("snapshot_every", 0, "greater than or equal to 1"),
         ("workers", 0, "greater than or equal to 1"),
