@@ -17,7 +17,7 @@ from .pictures.reading import read_picture
 from .pictures.vips import Pixels
 from .setting_types import STARTS
 from .settings import Settings
-from .workers.machine import budget
+from .workers.machine import reading_limits
 
 PHOTOGRAPH, BLANK = STARTS
 BLOCK_ROWS = 256
@@ -33,8 +33,8 @@ def init_file(settings: Settings) -> Path | None:
     return None if settings.init in (PHOTOGRAPH, BLANK) else Path(settings.init)
 
 
-def read_init(settings: Settings, *, memory: int | None = None, folder: Path | None = None) -> Picture | None:
-    """Read the picture to start from, if it is a file; `memory` and `folder` as for `read_picture`.
+def read_init(settings: Settings, folder: Path | None = None) -> Picture | None:
+    """Read the picture to start from, if it is a file; `folder` as for `reading_limits`.
 
     Raises `PictureError` if it cannot be read, and `SettingsError` for what looks like a word and names no file.
     """
@@ -46,7 +46,7 @@ def read_init(settings: Settings, *, memory: int | None = None, folder: Path | N
             f"init: got {settings.init!r}, wanted content, blank or a picture that is there; for noise alone, write "
             "--init blank --noise-ratio 1"
         )
-    return read_picture(path, settings.max_pixels, memory=memory, folder=folder, decoder_memory=budget(settings))
+    return read_picture(path, reading_limits(settings, folder))
 
 
 def init_pixels(

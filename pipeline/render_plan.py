@@ -32,7 +32,7 @@ from .setting_types import PROFILES
 from .settings import Settings
 from .sizes import TargetSize, sheet_of, target_of
 from .styles import Style, read_region_styles, read_styles, style_files
-from .workers.machine import budget
+from .workers.machine import reading_limits
 
 
 @dataclass(frozen=True)
@@ -149,18 +149,10 @@ def plan_render(
     _spare(inputs.paths, output, may_replace)
     if loss_plot is not None:
         check_plot(loss_plot, overwrite=may_replace(loss_plot))
-    memory = None if local_dir is None else budget(settings) // 2  # the other half is for the workers
-    photograph = read_picture(
-        content,
-        settings.max_pixels,
-        memory=memory,
-        folder=local_dir,
-        decoder_memory=budget(settings),
-        exposure=settings.raw_exposure,
-    )
+    photograph = read_picture(content, reading_limits(settings, local_dir), exposure=settings.raw_exposure)
     profile = output_profile(KEEP, photograph.icc) if settings.profile == KEEP else profile
     _check_proof(settings, profile)
-    init = read_init(settings, memory=memory, folder=local_dir)
+    init = read_init(settings, local_dir)
     target = target_of(photograph.height, photograph.width, settings)
     sheet = sheet_of(target, settings)
     check_output(output, overwrite=may_replace(output), height=sheet.height, width=sheet.width, bit_depth=depth)
@@ -169,7 +161,7 @@ def plan_render(
     def crop(picture: Picture) -> Picture:
         return painted_part(picture, target, local_dir)
 
-    regions = read_regions(settings, photograph, crop, len(inputs.styles), memory=memory, folder=local_dir)
+    regions = read_regions(settings, photograph, crop, len(inputs.styles), local_dir)
     photograph = crop(photograph)
     longest = max(target.height, target.width) + 2 * target.painted
     styles, style_hashes = _read_all_styles(inputs, photograph, longest, regions, settings, network)

@@ -7,7 +7,6 @@ tiles of the page before it go last. So whoever opens a page finds all its tiles
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -15,7 +14,7 @@ from typing import Final
 from ..errors import OutputError, PictureError, PipelineError
 from ..output_names import sidecar_path
 from ..pictures.array_file import allocator_in
-from ..pictures.masks import read_mask
+from ..pictures.limits import ReadLimits
 from ..pictures.reading import read_picture
 from ..settings import Settings
 from ..storage.run_folder import open_run
@@ -89,8 +88,8 @@ def write_report(
     check_page(page, overwrite=overwrite)
     with open_run(page, None, restart=True) as folder:
         memory = memory or machine_memory() // 4
-        make = partial(read_picture, memory=memory, folder=folder.local_dir)
-        picture, record = make(painting), read_record(painting)
+        limits = ReadLimits(memory=memory, folder=folder.local_dir)
+        picture, record = read_picture(painting, limits), read_record(painting)
         if single_file:
             check_single_file(painting, picture)
         if record is not None and record.file_size != (picture.height, picture.width):
@@ -102,9 +101,8 @@ def write_report(
             )
         fits = picture.height * picture.width * 3 <= memory
         local_dir = None if fits else folder.local_dir
-        before = find_photograph(record, painting, photograph, make, folder.local_dir)
-        read = partial(read_mask, memory=memory, folder=folder.local_dir)
-        areas, notices = find_areas(record, painting, before, read)
+        before = find_photograph(record, painting, photograph, limits)
+        areas, notices = find_areas(record, painting, before, limits)
         with allocator_in(local_dir) as allocate:
             place = None if record is None else record.place
             left = None if before.picture is None else in_register(before.picture, picture, allocate, place)
