@@ -22,7 +22,7 @@ from .pictures.pages import fingerprint, place_of
 from .pictures.profiles import KEEP, output_profile
 from .pictures.reading import read_picture
 from .pictures.sheets import Sheet
-from .pictures.writing import check_output
+from .pictures.writing import check_output, check_side
 from .records.identity import identity
 from .records.losses import check_plot
 from .records.snapshots import snapshot_paths
@@ -155,7 +155,7 @@ def plan_render(
     init = read_init(settings, local_dir)
     target = target_of(photograph.height, photograph.width, settings)
     sheet = sheet_of(target, settings)
-    check_output(output, overwrite=may_replace(output), height=sheet.height, width=sheet.width, bit_depth=depth)
+    check_side(output, max(sheet.height, sheet.width))
     _check_pdf(output, settings, sheet)
 
     def crop(picture: Picture) -> Picture:
