@@ -196,7 +196,8 @@ def view(picture: Path, photograph: Path | None, browser: bool) -> None:
 
     Opens its report if there is one. Otherwise a temporary page is shown until Ctrl-C.
     """
-    from .pipeline.viewer.report import report_path, viewed
+    from .pipeline.output_names import report_path
+    from .pipeline.viewer.report import viewed
 
     with viewed(picture, photograph) as page:
         _browse(page, browser, wait=page != report_path(picture))

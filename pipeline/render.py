@@ -27,7 +27,7 @@ from .forecast import learn_speed_of, planned_by
 from .initialization import init_pixels
 from .levels import Level
 from .output_files import replaceable
-from .output_names import faces_path, proof_path
+from .output_names import faces_path, proof_path, snapshot_path
 from .painting import RenderDriver
 from .pictures.images import eight_bits, resize_rows
 from .pictures.reading import read_picture
@@ -39,7 +39,7 @@ from .records.journal import Journal, files_written
 from .records.losses import check_plot, write_plot
 from .records.run_state import RunState
 from .records.sidecar import Sidecar, describe, write_sidecar
-from .records.snapshots import Snapshot, snapshot_path
+from .records.snapshots import Snapshot
 from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
 from .space import check_memory, disk_bytes

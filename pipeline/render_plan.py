@@ -1,6 +1,5 @@
 """What is settled about a render before any work: pictures, sizes, levels, weights. Refuses what cannot be."""
 
-import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import Any
 from ..model.architecture import Architecture, architecture
 from ..model.weight_files import WeightFile, find_weights
 from .errors import OutputError, SettingsError
-from .initialization import init_file, read_init, stretch_notice
+from .initialization import read_init, stretch_notice
+from .input_files import InputFiles
 from .lengths import DEFAULT_DPI
 from .levels import Level, plan_levels
 from .notices import lost_transparency, unused, without_effect
@@ -26,12 +26,10 @@ from .pictures.writing import check_output, check_side
 from .records.identity import identity
 from .records.losses import check_plot
 from .records.snapshots import snapshot_paths
-from .region_specs import RegionSpec
-from .regions import Regions, mask_files, read_regions, region_specs
-from .setting_types import PROFILES
+from .regions import Regions, read_regions
 from .settings import Settings
 from .sizes import TargetSize, sheet_of, target_of
-from .styles import Style, read_region_styles, read_styles, style_files
+from .styles import Style, read_region_styles, read_styles
 from .workers.machine import reading_limits
 
 
@@ -145,7 +143,7 @@ def plan_render(
     profile = None if settings.profile == KEEP else output_profile(settings.profile, None)
     may_replace = replaceable(overwrite, own or ())
     check_output(output, overwrite=may_replace(output), bit_depth=depth, icc=profile)
-    inputs = _Inputs.of(content, (style,) if isinstance(style, Path) else tuple(style), settings)
+    inputs = InputFiles.of(content, (style,) if isinstance(style, Path) else tuple(style), settings)
     _spare(inputs.paths, output, may_replace)
     if loss_plot is not None:
         check_plot(loss_plot, overwrite=may_replace(loss_plot))
@@ -206,49 +204,8 @@ def plan_render(
     )
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """The files that a render reads.
-
-    Attributes
-    ----------
-    styles : tuple of Path
-        As they were named; a folder of pictures is one.
-    style_files, region_files : tuple of tuple of Path
-        Pictures of every style, and of every region's; no styles where style does not count.
-    masks : dict str -> Path
-        By what they are for.
-    paths : tuple of Path
-        All of these, and others of which only the settings know.
-    """
-
-    styles: tuple[Path, ...]
-    style_files: tuple[tuple[Path, ...], ...]
-    regions: tuple[RegionSpec, ...]
-    region_files: tuple[tuple[Path, ...], ...]
-    masks: dict[str, Path]
-    paths: tuple[Path, ...]
-
-    @classmethod
-    def of(cls, content: Path, styles: tuple[Path, ...], settings: Settings) -> "_Inputs":
-        """Find the files. Raises `PictureError` where there is none."""
-        files = style_files(styles) if settings.active_style_layers else ()
-        specs, masks = region_specs(settings), mask_files(settings)
-        region_files = style_files([Path(spec.style) for spec in specs])
-        paths = (content, *styles, *itertools.chain(*files, *region_files), *files_named_in(settings))
-        return cls(styles, files, specs, region_files, masks, paths)
-
-
-def files_named_in(settings: Settings) -> list[Path]:
-    """Files that the settings name: where to start from, weights, a profile, masks, and styles of regions."""
-    profile = None if settings.profile in PROFILES else settings.profile
-    regions = [spec.style for spec in region_specs(settings)]
-    named = [init_file(settings), settings.weights, profile, *mask_files(settings).values(), *regions]
-    return [Path(each) for each in named if each is not None]
-
-
 def _read_all_styles(
-    inputs: _Inputs,
+    inputs: InputFiles,
     photograph: Picture,
     longest: int,
     regions: Regions | None,

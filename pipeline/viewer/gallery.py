@@ -17,13 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 from ...model.errors import printable
 from ..errors import OutputError, PictureError, PipelineError
 from ..output_files import check_place, write_file
+from ..output_names import report_path
 from ..records.batch_report import WORDS, Result
 from ..words import spent
 from .facts import Row
 from .pages import is_our_page, render_page
 from .publish import tiles_path
 from .pyramid import THUMBNAIL
-from .report import is_fresh, report_path, write_report
+from .report import is_fresh, write_report
 
 SCRIPTS: Final = ("copy.js", "gallery.js")
 PAINTED: Final = ("done", "skipped", "copied")

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 
 from ..errors import OutputError, PictureError, PipelineError
-from ..output_names import sidecar_path
+from ..output_names import report_path, sidecar_path
 from ..pictures.array_file import allocator_in
 from ..pictures.limits import ReadLimits
 from ..pictures.reading import read_picture
@@ -23,17 +22,6 @@ from .areas import find_areas
 from .publish import Content, check_page, check_single_file, publish
 from .record import read_record
 from .register import find_photograph, in_register
-
-SUFFIX: Final = ".report.html"
-
-
-def report_path(painting: Path) -> Path:
-    """Name the page of a picture: `poster.tif` gets `poster.report.html`.
-
-    >>> report_path(Path("out/poster.tif")).name
-    'poster.report.html'
-    """
-    return painting.with_name(painting.stem + SUFFIX)
 
 
 def check_report(painting: Path, *, overwrite: bool) -> None:

@@ -11,9 +11,10 @@ from pictures import painting, save
 
 from muralist.cli import main
 from muralist.pipeline.errors import OutputError, PictureError
+from muralist.pipeline.output_names import report_path
 from muralist.pipeline.records.batch_report import Report, Result
 from muralist.pipeline.viewer.gallery import write_gallery
-from muralist.pipeline.viewer.report import report_path, write_report
+from muralist.pipeline.viewer.report import write_report
 
 LINKS = ("page", "thumbnail")
 

@@ -19,13 +19,13 @@ from PIL import Image
 from muralist.cli import main
 from muralist.pipeline import output_files
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
-from muralist.pipeline.output_names import sidecar_path
+from muralist.pipeline.output_names import report_path, sidecar_path
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.viewer import publish as module
 from muralist.pipeline.viewer import register
 from muralist.pipeline.viewer.compare import write_comparison
 from muralist.pipeline.viewer.publish import tiles_path
-from muralist.pipeline.viewer.report import report_path, viewed, write_report
+from muralist.pipeline.viewer.report import viewed, write_report
 
 
 @pytest.fixture
