@@ -4,7 +4,6 @@ The model is flat, so that ``--set key=value`` and a preset's lines read the sam
 that the settings written beside a painting are the ones it was made with.
 """
 
-import warnings
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
@@ -12,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, ValidationError, ValidationInf
 from .complaints import told
 from .errors import SettingsError
 from .lengths import MAX_DPI, MAX_SIDE_PX, check_sides
-from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, WithRoles, machine_setting, setting
+from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, Given, WithRoles, machine_setting, setting
 from .setting_types import (
     Address,
     Aspect,
@@ -52,11 +51,6 @@ from .setting_types import (
 )
 
 MOST_PROCESSES: Final = 1024  # and threads, whatever machine it is; see also `muralist.pipeline.workers.local`
-
-
-def warn_of_old_name(name: str, new: str, value: object, place: str = "", *, stacklevel: int = 4) -> None:
-    """Tell as a `FutureWarning` that a setting has another name now."""
-    warnings.warn(f"{place}{name} is called {new} now; write {new}: {value}", FutureWarning, stacklevel=stacklevel)
 
 
 def exclusion(name: str, other: str) -> str:
@@ -632,18 +626,11 @@ class Settings(WithRoles):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_new_names(cls, values: Any) -> Any:
+    def _have_new_names(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        found = {}
-        for name, value in values.items():
-            new = cls.new_name(name, value)
-            if new != name:
-                warn_of_old_name(name, new, value, stacklevel=5)
-            if new in found:
-                raise ValueError(f"{new} is given twice, also by its old name, wanted it once")
-            found[new] = value
-        return found
+        given = {name: Given(value) for name, value in values.items()}
+        return {name: each.value for name, each in cls.with_new_names(given, stacklevel=5).items()}
 
     @field_validator("content_weight")
     @classmethod
