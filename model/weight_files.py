@@ -1,6 +1,5 @@
 """How a weight file is found, told from others and downloaded. Imports no torch: planning stays instant."""
 
-import errno
 import hashlib
 import io
 import json
@@ -18,6 +17,7 @@ from .architecture import ARCHITECTURES, Architecture
 from .atomic import atomic_write
 from .errors import WeightsError, choices
 from .registry import PUBLISHED, PublishedFile
+from .regular_file import open_regular
 
 ZIP = b"PK\x03\x04"  # by which torch's archives are told from its older files
 
@@ -79,9 +79,7 @@ def find_weights(arch: Architecture, weights: str | None = None) -> WeightFile:
 def describe(path: Path) -> WeightFile:
     """Hash a file and tell what it is. Raises `WeightsError` if it cannot be read."""
     try:
-        if path.exists() and not path.is_file():  # a device may have no end, and a pipe no beginning
-            raise OSError(errno.EINVAL, "not a file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _described(path, file)
     except OSError as error:
         known = choices(path.name, dict.fromkeys(each.name for each in PUBLISHED))

@@ -6,7 +6,6 @@ command-line flags, ``--set`` assignments. Whatever is wrong is a `SettingsError
 ``file:line: key: got ..., wanted ...``.
 """
 
-import errno
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 
 from ..model.architecture import ARCHITECTURES
 from ..model.errors import UnknownLayerError, choices
+from ..model.regular_file import open_regular
 from .arguments import checked
 from .complaints import one_line, short, told
 from .errors import SettingsError
@@ -244,12 +244,9 @@ def _find(preset: str, folder: Path = Path()) -> Path:
 
 
 def _read(path: Path) -> str:
-    """Text of a file. A pipe or a device is none: it may never begin, or never end."""
     limit = MAX_SIDECAR_BYTES if path.suffix.lower() == ".json" else MAX_BYTES
     try:
-        if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "not a file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error

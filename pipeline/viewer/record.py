@@ -1,6 +1,5 @@
 """The record of a painting as a page reads it: of any age, and from anybody, so nothing in it is believed untested."""
 
-import errno
 import json
 from itertools import pairwise
 from math import isfinite
@@ -9,6 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from ...model.regular_file import open_regular
 from ...tiling.grid import Box, Span
 from ..errors import PictureError
 from ..output_names import sidecar_path
@@ -174,9 +174,7 @@ def read_record(painting: Path) -> Record | None:
     """
     path = sidecar_path(painting)
     try:
-        if path.exists() and not path.is_file():  # a pipe may never end
-            raise OSError(errno.EINVAL, "not a file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return None
