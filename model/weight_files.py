@@ -67,7 +67,7 @@ def find_weights(arch: Architecture, weights: str | None = None) -> WeightFile:
         usual = next(each.name for each in PUBLISHED if each.network == arch.name)
         return _installed([each for each in PUBLISHED if each.name == usual])
     named = [each for each in PUBLISHED if each.name == weights]
-    if not named or Path(weights).exists():
+    if not named or os.path.exists(weights):
         return describe(Path(os.path.realpath(weights)))
     if named[0].network != arch.name:
         raise WeightsError(
@@ -129,7 +129,7 @@ def installed() -> list[dict[str, Any]]:
 
 
 def _network(arch: Architecture, files: Sequence[PublishedFile]) -> dict[str, Any]:
-    there = [each for each in files if each.local_path.is_file()]
+    there = [each for each in files if each.is_there]
     return {
         "name": arch.name,
         "installed": bool(there),
@@ -173,7 +173,7 @@ def _digest(file: io.BufferedReader | io.BufferedRandom, algorithm: str) -> str:
 
 def _installed(files: Sequence[PublishedFile]) -> WeightFile:
     """A published file, given by its editions: as it is there, or else downloaded."""
-    chosen = next((each for each in files if each.local_path.is_file()), None) or _download(files)
+    chosen = next((each for each in files if each.is_there), None) or _download(files)
     found = describe(chosen.local_path)
     editions = [each for each in files if each.name == chosen.name and each.hashed]
     if editions and found.published != chosen.name:
@@ -209,7 +209,7 @@ def _download(files: Sequence[PublishedFile]) -> PublishedFile:
 
 def _also(missing: PublishedFile) -> str:
     """Ending of a message: the network's other files that are there."""
-    there = [each.name for each in PUBLISHED if each.network == missing.network and each.local_path.is_file()]
+    there = [each.name for each in PUBLISHED if each.network == missing.network and each.is_there]
     return f"; there are {', '.join(dict.fromkeys(there))}, which --weights accepts" if there else ""
 
 

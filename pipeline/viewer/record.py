@@ -1,6 +1,7 @@
 """The record of a painting as a page reads it: of any age, and from anybody, so nothing in it is believed untested."""
 
 import json
+import os
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
@@ -173,11 +174,11 @@ def read_record(painting: Path) -> Record | None:
     Raises `PictureError` if it is damaged, or something else.
     """
     path = sidecar_path(painting)
+    if not os.path.exists(path):  # or has a name too long for a file
+        return None
     try:
         with open_regular(path) as file:
             text = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return None
     except OSError as error:
         raise PictureError(
             f"{path}: cannot be read ({error.strerror}), wanted a painting's sidecar", path=path

@@ -5,6 +5,7 @@ painting's canvases are, then brought to the disk and moved as a whole; the page
 tiles of the page before it go last. So whoever opens a page finds all its tiles, whenever a process was killed.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,14 +104,16 @@ def without_record(painting: Path) -> str:
     """Say what a picture's page lacks if no sidecar lies beside its picture; "" if one does."""
     path = sidecar_path(painting)
     told = f"{painting}: its page says nothing of how it was made, since no sidecar {path.name} lies beside it"
-    return "" if path.exists() else f"{told}; put it there, and write the page again with --overwrite"
+    return "" if os.path.exists(path) else f"{told}; put it there, and write the page again with --overwrite"
 
 
 def is_fresh(painting: Path) -> bool:
     """Say whether a picture has a page newer than itself, which may have its photograph's times, and its sidecar."""
     try:
         page = report_path(painting).stat().st_mtime_ns
-        return all(page >= file.stat().st_mtime_ns for file in (painting, sidecar_path(painting)) if file.exists())
+        return all(
+            page >= file.stat().st_mtime_ns for file in (painting, sidecar_path(painting)) if os.path.exists(file)
+        )
     except OSError:
         return False
 

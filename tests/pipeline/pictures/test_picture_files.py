@@ -453,6 +453,15 @@ def test_check_output_tries_the_folder(ordinary_user: Path) -> None:
         ordinary_user.chmod(0o700)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+def test_check_output_knows_a_link_that_cannot_be_followed(ordinary_user: Path) -> None:
+    """A link into a folder that may not be entered is something that is there."""
+    (ordinary_user / "locked").mkdir(0)
+    (ordinary_user / "a.png").symlink_to(ordinary_user / "locked" / "b.png")
+    with pytest.raises(OutputError, match="--overwrite"):
+        check_output(ordinary_user / "a.png", overwrite=False)
+
+
 @pytest.mark.parametrize(("name", "limit"), [("a.jpg", 65500), ("a.webp", 16383)])
 def test_the_largest_side_is_known(name: str, limit: int) -> None:
     """Sides beyond the format's limit are refused with the limit and a way out, sides at it are not."""

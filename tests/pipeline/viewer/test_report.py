@@ -306,6 +306,14 @@ def test_a_record_that_is_no_file_is_refused(own):
         write_report(own)
 
 
+def test_a_name_that_leaves_no_room_for_a_record(tmp_path):
+    """A picture that can have no sidecar has a page without one."""
+    picture = save(tmp_path / ("p" * 250 + ".png"), painting(60, 80))
+    done = CliRunner().invoke(main, ["report", str(picture), "--output", str(tmp_path / "page.html")])
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'page.html'}\n")
+    assert "no sidecar" in done.stderr
+
+
 def test_a_record_of_an_older_version_is_enough(own):
     """A record without borders, plan and weights of every loss has a page without what it does not tell."""
     record = json.loads(own.with_name("poster.png.json").read_text())
