@@ -51,15 +51,15 @@ def served(board: Board, port: int, host: str = LOCAL) -> Iterator[str]:
     Raises
     ------
     SettingsError
-        If the port is in use, or the host is not this machine's.
+        If the port is in use, or the host is not this machine's or no name of one.
     """
     try:
         server = _Server(host, port, board)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError) as error:  # TypeError: no name, such as one with NUL
         number = getattr(error, "errno", None)
         reason = "it is in use" if number == errno.EADDRINUSE else getattr(error, "strerror", None) or error
         advice = "name another port, or none for a free one"
-        if number not in (None, errno.EADDRINUSE, errno.EACCES):
+        if isinstance(error, TypeError) or number not in (None, errno.EADDRINUSE, errno.EACCES):
             advice = "name an address of this machine with --live-host"
         raise SettingsError(f"--live: cannot listen on port {port} of {host} ({reason}); {advice}") from error
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)

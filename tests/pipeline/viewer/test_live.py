@@ -278,6 +278,8 @@ def test_a_port_in_use_is_told():
             serve(port)
     with pytest.raises(SettingsError, match=r"--live: .*port 0 of 192\.0\.2\.1 .*--live-host$"):
         serve(0, "192.0.2.1")
+    with pytest.raises(SettingsError, match=r"--live: .*port 0 of here\\x00", check=having(TypeError)):
+        serve(0, "here\0")
 
 
 def test_what_others_can_reach_is_warned_of(monkeypatch, caplog):
