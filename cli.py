@@ -48,6 +48,7 @@ def render(
     """
     from .pipeline.presets import load_settings
     from .pipeline.render import render
+    from .pipeline.words import spent
 
     sidecar = render(settings=load_settings(preset, flags, assignments), quiet=quiet, **how).sidecar
     if as_json:
@@ -56,7 +57,8 @@ def render(
         name, size = printable(sidecar["output"]), f"{sidecar['width']} x {sidecar['height']} px"
         score, threshold = sidecar["seam_score"], sidecar["seam_threshold"]
         chance = "too few to tell" if threshold is None else f"up to {threshold:.2f} is chance"
-        print_result(f"{name}: {size}, {sidecar['seconds']:.0f} s, seam score {score:.2f} ({chance})")
+        seams = f", seam score {score:.2f} ({chance})" if any(sidecar["tile_borders"].values()) else ""
+        print_result(f"{name}: {size}, {spent(sidecar['seconds'])}{seams}")
 
 
 @main.command(cls=Command, short_help="Paint many photographs with one command.")
@@ -194,7 +196,8 @@ def view(picture: Path, photograph: Path | None, browser: bool) -> None:
 
     Opens its report if there is one. Otherwise a temporary page is shown until Ctrl-C.
     """
-    from .pipeline.viewer.report import report_path, viewed
+    from .pipeline.output_names import report_path
+    from .pipeline.viewer.report import viewed
 
     with viewed(picture, photograph) as page:
         _browse(page, browser, wait=page != report_path(picture))

@@ -57,6 +57,11 @@ class PublishedFile:
         return (BUNDLED if self.bundled else cache_folder()) / self.name
 
     @property
+    def is_there(self) -> bool:
+        """Whether a file lies there, as far as we may look."""
+        return os.path.isfile(self.local_path)
+
+    @property
     def hashed(self) -> bool:
         """Whether a copy can be told from the published file."""
         return bool(self.sha256 or self.md5)

@@ -1,6 +1,5 @@
 """How a weight file is found, told from others and downloaded. Imports no torch: planning stays instant."""
 
-import errno
 import hashlib
 import io
 import json
@@ -18,6 +17,7 @@ from .architecture import ARCHITECTURES, Architecture
 from .atomic import atomic_write
 from .errors import WeightsError, choices
 from .registry import PUBLISHED, PublishedFile
+from .regular_file import open_regular
 
 ZIP = b"PK\x03\x04"  # by which torch's archives are told from its older files
 
@@ -67,7 +67,7 @@ def find_weights(arch: Architecture, weights: str | None = None) -> WeightFile:
         usual = next(each.name for each in PUBLISHED if each.network == arch.name)
         return _installed([each for each in PUBLISHED if each.name == usual])
     named = [each for each in PUBLISHED if each.name == weights]
-    if not named or Path(weights).exists():
+    if not named or os.path.exists(weights):
         return describe(Path(os.path.realpath(weights)))
     if named[0].network != arch.name:
         raise WeightsError(
@@ -79,9 +79,7 @@ def find_weights(arch: Architecture, weights: str | None = None) -> WeightFile:
 def describe(path: Path) -> WeightFile:
     """Hash a file and tell what it is. Raises `WeightsError` if it cannot be read."""
     try:
-        if path.exists() and not path.is_file():  # a device may have no end, and a pipe no beginning
-            raise OSError(errno.EINVAL, "not a file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _described(path, file)
     except OSError as error:
         known = choices(path.name, dict.fromkeys(each.name for each in PUBLISHED))
@@ -131,7 +129,7 @@ def installed() -> list[dict[str, Any]]:
 
 
 def _network(arch: Architecture, files: Sequence[PublishedFile]) -> dict[str, Any]:
-    there = [each for each in files if each.local_path.is_file()]
+    there = [each for each in files if each.is_there]
     return {
         "name": arch.name,
         "installed": bool(there),
@@ -175,7 +173,7 @@ def _digest(file: io.BufferedReader | io.BufferedRandom, algorithm: str) -> str:
 
 def _installed(files: Sequence[PublishedFile]) -> WeightFile:
     """A published file, given by its editions: as it is there, or else downloaded."""
-    chosen = next((each for each in files if each.local_path.is_file()), None) or _download(files)
+    chosen = next((each for each in files if each.is_there), None) or _download(files)
     found = describe(chosen.local_path)
     editions = [each for each in files if each.name == chosen.name and each.hashed]
     if editions and found.published != chosen.name:
@@ -211,7 +209,7 @@ def _download(files: Sequence[PublishedFile]) -> PublishedFile:
 
 def _also(missing: PublishedFile) -> str:
     """Ending of a message: the network's other files that are there."""
-    there = [each.name for each in PUBLISHED if each.network == missing.network and each.local_path.is_file()]
+    there = [each.name for each in PUBLISHED if each.network == missing.network and each.is_there]
     return f"; there are {', '.join(dict.fromkeys(there))}, which --weights accepts" if there else ""
 
 

@@ -59,3 +59,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'muralist' has no attribute {name!r}")
     return getattr(import_module(f"muralist.pipeline.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

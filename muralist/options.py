@@ -53,7 +53,13 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments. Raises `click.UsageError`."""
-        more = super().parse_args(ctx, args)
+        try:
+            more = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").replace("-", "_")
+            if name in Settings.model_fields and name not in Settings.flags():
+                ctx.fail(f"got {error.option_name}, a setting that has no flag; write --set {name}=...")
+            raise
         if more and not ctx.resilient_parsing:
             ctx.fail(
                 f"got {' '.join(more)} beside the photograph, wanted one photograph: `muralist batch` paints several, "
@@ -236,7 +242,28 @@ def preset_names() -> Iterable[str]:
 # --- options that several commands have -----------------------------------------------------------
 
 
-path = click.Path(path_type=Path)
+class FilePath(click.Path):
+    """A path. An empty text, as of a variable of the shell that is not set, would name the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse an empty text."""
+        if not value:
+            self.fail("got '', wanted a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Port(click.types.IntParamType):
+    """A port of `--live`, which takes the next argument for one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a whole number."""
+        text = str(value)
+        if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+            self.fail(f"got {text!r}, wanted a port up to 65535; for any port, write --live last, or --live=0")
+        return int(text)
+
+
+path = FilePath(path_type=Path)
 
 
 def _set_loudness(ctx: click.Context, option: click.Parameter, given: bool) -> bool:
@@ -251,11 +278,6 @@ def _add_log_file(ctx: click.Context, option: click.Parameter, file: Path | None
     if file is not None:
         LOG.addHandler(LogFile(file))
         LOG.debug("muralist %s, %s", version("muralist"), ctx.info_name, extra=ELSEWHERE)
-
-
-def _check_port(ctx: click.Context, option: click.Parameter, port: int | None) -> int | None:
-    # Not as the option's type, whose help would end in [0<=x<=65535].
-    return None if port is None else click.IntRange(0, 65535).convert(port, option, ctx)
 
 
 def _tell_of_keep_run(ctx: click.Context, option: click.Parameter, given: bool) -> None:
@@ -316,10 +338,9 @@ run_options = options(
     option("--report", is_flag=True, help="Also write a page to view in the browser."),
     option(
         "--live",
-        type=int,
+        type=Port(),
         is_flag=False,
         flag_value=0,
-        callback=_check_port,
         metavar="[PORT]",
         help="Show progress in a browser. The address is printed.",
     ),

@@ -22,10 +22,15 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **named: P.kwargs) -> R:
-        for name, value in signature.bind(*args, **named).arguments.items():
+        try:
+            given = signature.bind(*args, **named).arguments
+        except TypeError as error:  # which does not name the function
+            raise TypeError(f"{function.__name__}() {error}") from None
+        for name, value in given.items():
             if not _suits(value, wanted := signature.parameters[name].annotation):
-                got, see = one_line(short(value)), f"help(muralist.{function.__name__})"
-                raise SettingsError(f"{name}: got {got}, wanted {_spelled(wanted)}; see {see}")
+                is_name = isinstance(value, str | Path) and not can_name_file(str(value))
+                told = "a file name" if is_name else f"{_spelled(wanted)}; see help(muralist.{function.__name__})"
+                raise SettingsError(f"{name}: got {one_line(short(value))}, wanted {told}")
         return function(*args, **named)
 
     return call

@@ -18,7 +18,7 @@ _WANTED: Final = {
     **dict.fromkeys(("byte_size", "byte_size_unit"), "bytes, with a unit or not, such as 128MB or 4GiB"),
     "string_type": "a text",
     "tuple_type": "one or more texts",
-    "dict_type": "layers with a weight each, such as {{relu3_1: 1, relu4_1: 0.5}}",
+    "dict_type": "layers, such as relu3_1,relu4_1, or with a weight each, such as {{relu3_1: 1, relu4_1: 0.5}}",
     "greater_than_equal": "at least {ge}",
     "greater_than": "more than {gt}",
     "less_than_equal": "at most {le}",

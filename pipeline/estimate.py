@@ -12,11 +12,13 @@ from .bench import speed_here
 from .forecast import level_seconds
 from .lengths import mm_of
 from .presets import load_settings
+from .records.journal import files_written
 from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
 from .space import FLOAT, check_memory, disk_bytes, driver_bytes, gpu_room, held_bytes, largest_tile, worker_bytes
+from .storage.run_folder import RunFolder
 from .viewer.report import check_report
-from .words import counted, memory_size
+from .words import counted, memory_size, spent
 from .workers.local import local_shape
 
 
@@ -48,6 +50,7 @@ def plan(
     MuralistError
         For whatever `render` would refuse before it paints.
     """
+    settings = settings or load_settings()
     if report:
         check_report(Path(output), overwrite=overwrite)
     with TemporaryDirectory() as folder:
@@ -55,8 +58,9 @@ def plan(
             Path(photo),
             as_paths(style),
             Path(output),
-            settings or load_settings(),
+            settings,
             overwrite=overwrite,
+            own=files_written(RunFolder.of(Path(output), settings.scratch), restart=False),
             loss_plot=None if loss_plot is None else Path(loss_plot),
             local_dir=Path(folder),
         )
@@ -150,7 +154,7 @@ def table(found: dict[str, Any]) -> str:
             f"memory    about {driver}, and {worker} for every worker",
             *_gpu_lines(found["gpu"]),
             f"disk      up to {disk} while it is painted",
-            f"time      about {found['seconds'] / 60:.1f} minutes",
+            f"time      about {spent(found['seconds'])}",
         ]
     )
 

@@ -5,17 +5,19 @@
 clipped to [0, 1]; base is the network's mean color. The published systems subtract that color first and mix after.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
 
+from .errors import SettingsError
 from .pictures.array_file import ArrayFile
 from .pictures.images import Picture
 from .pictures.reading import read_picture
 from .pictures.vips import Pixels
 from .setting_types import STARTS
 from .settings import Settings
-from .workers.machine import budget
+from .workers.machine import reading_limits
 
 PHOTOGRAPH, BLANK = STARTS
 BLOCK_ROWS = 256
@@ -31,15 +33,20 @@ def init_file(settings: Settings) -> Path | None:
     return None if settings.init in (PHOTOGRAPH, BLANK) else Path(settings.init)
 
 
-def read_init(settings: Settings, *, memory: int | None = None, folder: Path | None = None) -> Picture | None:
-    """Read the picture to start from, if it is a file; `memory` and `folder` as for `read_picture`.
+def read_init(settings: Settings, folder: Path | None = None) -> Picture | None:
+    """Read the picture to start from, if it is a file; `folder` as for `reading_limits`.
 
-    Raises `PictureError` if it cannot be read.
+    Raises `PictureError` if it cannot be read, and `SettingsError` for what looks like a word and names no file.
     """
     path = init_file(settings)
     if path is None:
         return None
-    return read_picture(path, settings.max_pixels, memory=memory, folder=folder, decoder_memory=budget(settings))
+    if not path.suffix and not os.path.exists(path):
+        raise SettingsError(
+            f"init: got {settings.init!r}, wanted content, blank or a picture that is there; for noise alone, write "
+            "--init blank --noise-ratio 1"
+        )
+    return read_picture(path, reading_limits(settings, folder))
 
 
 def init_pixels(

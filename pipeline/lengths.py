@@ -23,12 +23,13 @@ _PAPERS_MM: Final = {
     **{"letter": (215.9, 279.4), "legal": (215.9, 355.6), "tabloid": (279.4, 431.8)},
 }
 _LIES: Final = r"(?:\s+(landscape|portrait))?\s*"
-_UNITS_MM: Final = {"mm": 1.0, "cm": 10.0, "in": MM_PER_INCH, "inch": MM_PER_INCH, '"': MM_PER_INCH}
+_UNITS_MM: Final = {"mm": 1.0, "cm": 10.0, **dict.fromkeys(("inches", "inch", "in", '"'), MM_PER_INCH)}
 _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-_PRINT: Final = re.compile(rf'\s*{_NUMBER}\s*[x\u00d7]\s*{_NUMBER}\s*(mm|cm|inch|in|"){_LIES}', re.IGNORECASE)
+_UNIT: Final = f"({'|'.join(_UNITS_MM)})"
+_PRINT: Final = re.compile(rf"\s*{_NUMBER}\s*{_UNIT}?\s*[x\u00d7]\s*{_NUMBER}\s*{_UNIT}{_LIES}", re.IGNORECASE)
 _PAPER: Final = re.compile(rf"\s*([0-9]?[a-z]+[0-9]?){_LIES}", re.IGNORECASE)
-_LENGTH: Final = re.compile(rf'\s*{_NUMBER}\s*(mm|cm|inch|in|")\s*', re.IGNORECASE)
-_STROKE: Final = re.compile(rf'\s*{_NUMBER}\s*(mm|cm|inch|in|"|px)\s*', re.IGNORECASE)
+_LENGTH: Final = re.compile(rf"\s*{_NUMBER}\s*{_UNIT}\s*", re.IGNORECASE)
+_STROKE: Final = re.compile(rf"\s*{_NUMBER}\s*(?:{_UNIT}|px)\s*", re.IGNORECASE)
 _ASPECT: Final = re.compile(rf"\s*{_NUMBER}(?:\s*:\s*{_NUMBER})?\s*")
 
 
@@ -77,7 +78,7 @@ class Stroke(NamedTuple):
 
 
 def parse_print(text: str, what: str = "print size") -> Paper:
-    """Read a print size such as ``A1``, ``60x90cm``, ``594x841mm``, ``24x36in``, ``24x36"`` or ``A2 landscape``.
+    """Read a print size such as ``A1``, ``60x90cm``, ``60cm x 90cm``, ``24x36in``, ``24x36"`` or ``A2 landscape``.
 
     Messages call it `what`.
 
@@ -88,8 +89,8 @@ def parse_print(text: str, what: str = "print size") -> Paper:
 
     >>> parse_print("60x90cm")
     Paper(a=60.0, b=90.0, unit_mm=10.0, lies=None)
-    >>> parse_print('24 x 36"').unit_mm
-    25.4
+    >>> parse_print('24 x 36"').unit_mm, parse_print("60cm x 90cm").unit_mm
+    (25.4, 10.0)
     >>> parse_print("A2 landscape")
     Paper(a=420, b=594, unit_mm=1.0, lies='landscape')
     """
@@ -97,13 +98,13 @@ def parse_print(text: str, what: str = "print size") -> Paper:
     if named is not None and named[1].lower() in _PAPERS_MM:
         return Paper(*_PAPERS_MM[named[1].lower()], 1.0, _lies(named[2]))
     match = _PRINT.fullmatch(text)
-    if match is None:
+    if match is None or (match[2] and match[2].lower() != match[4].lower()):
         known = " ".join(name.upper() if len(name) < 4 else name.title() for name in _PAPERS_MM)
         raise SettingsError(
-            f"got {what} {text!r}, wanted two lengths and a unit (cm, mm, in) such as 60x90cm, or a paper ({known}), "
+            f"got {what} {text!r}, wanted two lengths and a unit (mm, cm, in) such as 60x90cm, or a paper ({known}), "
             "optionally followed by landscape or portrait"
         )
-    paper = Paper(float(match[1]), float(match[2]), _UNITS_MM[match[3].lower()], _lies(match[4]))
+    paper = Paper(float(match[1]), float(match[3]), _UNITS_MM[match[4].lower()], _lies(match[5]))
     if not all(0 < side * paper.unit_mm <= MAX_SIDE_MM for side in paper[:2]):
         raise SettingsError(f"got {what} {text!r}, wanted sides longer than 0 and at most {MAX_SIDE_MM:.0f} mm")
     return paper
@@ -150,7 +151,7 @@ def parse_stroke(text: str, what: str) -> Stroke:
     24.0
     """
     match = _STROKE.fullmatch(text)
-    number, unit = (float(match[1]), match[2].lower()) if match else (0.0, "px")
+    number, unit = (float(match[1]), (match[2] or "px").lower()) if match else (0.0, "px")
     stroke = Stroke(number * _UNITS_MM.get(unit, 1), unit in _UNITS_MM)
     if not 0 < stroke.length <= (MAX_SIDE_MM if stroke.is_mm else MAX_SIDE_PX):
         raise SettingsError(

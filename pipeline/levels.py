@@ -195,7 +195,7 @@ def plan_levels(
     if min(height, width) < min_side:
         raise SettingsError(
             f"got a painting of {width} x {height} px, wanted at least {min_side} px a side for network "
-            f"{settings.network}; ask for more with --size"
+            f"{settings.network}; ask for more with {'--dpi' if settings.print_size else '--size'}"
         )
     scales = _scales(height, width, settings, min_side)
     levels: list[Level] = []

@@ -25,7 +25,7 @@ def check_place(path: Path, *, overwrite: bool) -> None:
         If there is no such folder, it cannot be written to, or something is there that may not be replaced.
     """
     _check_folder(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"{path}: this is a folder; add a file name", path=path)
     if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path}: exists already; use --overwrite to replace it, or another name", path=path)

@@ -12,6 +12,7 @@ from .lengths import MAX_DPI, mm_of
 from .output_files import check_place, file_at, writing
 from .panel_pages import write_pages
 from .panel_plan import plan_panels
+from .pictures.limits import ReadLimits
 from .pictures.reading import read_stored
 from .pictures.stored import Stored
 from .pictures.writing import write_stored
@@ -70,10 +71,11 @@ def cut_panels(
     if roll and (lossless or quality != QUALITY):
         raise SettingsError("got quality or lossless for lanes of a roll, which are TIFFs without loss; leave them out")
     _check_name(output, ".pdf" if sheet else ".tif")
-    limits = load_settings()
+    settings = load_settings()
+    memory = budget(settings)
     check_place(output, overwrite=True)
     with TemporaryDirectory(dir=output.parent, prefix=".muralist-panels-") as folder:
-        picture = read_stored(poster, limits.max_pixels, memory=budget(limits), folder=Path(folder))
+        picture = read_stored(poster, ReadLimits(settings.max_pixels, memory, Path(folder), memory))
         density = _density(poster, picture, dpi)
         height, width, _ = picture.shape
         plan = plan_panels(height, width, density, overlap, sheet=sheet, roll=roll)

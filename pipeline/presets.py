@@ -6,11 +6,10 @@ command-line flags, ``--set`` assignments. Whatever is wrong is a `SettingsError
 ``file:line: key: got ..., wanted ...``.
 """
 
-import errno
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,14 +18,17 @@ from pydantic import ValidationError
 
 from ..model.architecture import ARCHITECTURES
 from ..model.errors import UnknownLayerError, choices
+from ..model.regular_file import open_regular
 from .arguments import checked
 from .complaints import one_line, short, told
 from .errors import SettingsError
 from .region_specs import FACES
-from .settings import Settings, exclusion, warn_of_old_name
+from .roles import Given
+from .settings import Settings, exclusion
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 MAX_BYTES: Final = 1 << 16  # twenty times the longest of ours; PyYAML takes two seconds for so much
+MAX_SIDECAR_BYTES: Final = 1 << 23  # of JSON, which is read fast
 MAX_DEPTH: Final = 8  # settings need 3; the limit is for files made to exhaust the reader
 
 # The later of these to be set takes the others' place: a flag --size must beat a preset's print_size.
@@ -43,15 +45,7 @@ _REPLACED: Final = _RIVALS | {
 _BLAME: Final = {"overlap": "tile"}
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A value and where it was written, such as ``poster.yaml:4``; no place means a flag."""
-
-    value: object
-    place: str = ""
-
-
-_Layer = dict[str, _Entry]
+_Layer = dict[str, Given]
 
 
 def preset_names() -> list[str]:
@@ -69,7 +63,7 @@ def preset_text(preset: str) -> str:
 
 @checked
 def load_settings(
-    preset: str = "default",
+    preset: str | Path = "default",
     overrides: Mapping[str, object] | None = None,
     assignments: Sequence[str] = (),
     own: Mapping[str, object] | None = None,
@@ -81,8 +75,8 @@ def load_settings(
 
     Parameters
     ----------
-    preset : str
-        Name of a preset, or the path of a file (anything with a folder or a suffix).
+    preset : str or path
+        Name of a preset, or the path of a preset or of a painting's sidecar (anything with a folder or a suffix).
     overrides : mapping, optional
         Values of command-line flags; None means the flag was not given.
     assignments : sequence of str
@@ -105,11 +99,13 @@ def load_settings(
     >>> load_settings(overrides={"tile": 512, "size": None}, assignments=["learning_rate=1e-3"]).learning_rate
     (0.001,)
     """
-    said = [_with_new_names(layer) for layer in _said(overrides, assignments, own, place)]
+    preset = str(preset)
+    said = list(map(Settings.with_new_names, _said(overrides, assignments, own, place)))
     _check_exclusive(said)
-    layers = [_with_new_names(layer) for layer in _preset_layers(preset, foreign=foreign)]
-    network = _merged([*layers, *said], {}).get("network", _Entry(Settings.model_fields["network"].default))
-    layers = [_with_new_names(part) for layer in layers for part in _for(network.value, layer)]
+    layers = list(map(Settings.with_new_names, _preset_layers(preset, foreign=foreign)))
+    network = _merged([*layers, *said], {}).get("network", Given(Settings.model_fields["network"].default))
+    layers = [part for layer in layers for part in _for(network.value, layer)]
+    layers = list(map(Settings.with_new_names, layers))
     _check_harmless(layers)
     settings = _validated(_merged([*layers, *said], _REPLACED))
     _check_network(settings, preset, layers)
@@ -137,10 +133,10 @@ def _said(
     place: str = "",
 ) -> list[_Layer]:
     """What the command line sets, and a manifest."""
-    flags = {key: _Entry(value) for key, value in (overrides or {}).items() if value is not None}
+    flags = {key: Given(value) for key, value in (overrides or {}).items() if value is not None}
     return [
         _merged([flags, *map(_assignment, assignments)], _RIVALS),
-        {key: _Entry(value, place) for key, value in (own or {}).items()},
+        {key: Given(value, place) for key, value in (own or {}).items()},
     ]
 
 
@@ -149,7 +145,7 @@ def _preset_layers(preset: str, *, foreign: bool) -> list[_Layer]:
     layers: list[_Layer] = []
     chain = [_find(preset)]
     while True:
-        parse = _parse_foreign if foreign or len(chain) > 1 else _parse
+        parse = _parse_foreign if foreign or len(chain) > 1 else _parse_own
         layers.insert(0, parse(_read(chain[-1]), str(chain[-1])))
         extends = layers[0].pop("extends", None)
         if extends is None:
@@ -159,15 +155,15 @@ def _preset_layers(preset: str, *, foreign: bool) -> list[_Layer]:
 
 def _for(network: object, layer: _Layer) -> list[_Layer]:
     """A preset's settings, and on top of them those that it has for one network only."""
-    entry = layer.pop("for_network", _Entry({}))
+    entry = layer.pop("for_network", Given({}))
     if not isinstance(entry.value, dict) or not all(isinstance(part, dict) for part in entry.value.values()):
-        got = f"{entry.place}: for_network: got {short(entry.value)}"
+        got = f"{entry.where}for_network: got {short(entry.value)}"
         raise SettingsError(f"{got}, wanted networks with settings each, such as {{compact: {{style_weight: 20}}}}")
     for name in entry.value:
         if name not in ARCHITECTURES:
             known = choices(name, ARCHITECTURES)
-            raise SettingsError(f"{entry.place}: for_network: unknown network {name!r}; {known}")
-    return [layer, {key: _Entry(value, entry.place) for key, value in entry.value.get(str(network), {}).items()}]
+            raise SettingsError(f"{entry.where}for_network: unknown network {name!r}; {known}")
+    return [layer, {key: Given(value, entry.place) for key, value in entry.value.get(str(network), {}).items()}]
 
 
 def _check_harmless(layers: Iterable[_Layer]) -> None:
@@ -179,19 +175,19 @@ def _check_harmless(layers: Iterable[_Layer]) -> None:
         for key, entry in layer.items():
             if key in Settings.names(scope="machine") and entry.value not in (None, Settings.model_fields[key].default):
                 raise SettingsError(
-                    f"{entry.place}: {key}: got {short(entry.value)} in a preset, where it is not allowed; use its "
+                    f"{entry.where}{key}: got {short(entry.value)} in a preset, where it is not allowed; use its "
                     f"flag or --set {key}=..."
                 )
             if key in Settings.names(scope="picture") and entry.value not in (None, FACES):
                 raise SettingsError(
-                    f"{entry.place}: {key}: got {short(entry.value)} in a preset, but masks belong to one picture; "
+                    f"{entry.where}{key}: got {short(entry.value)} in a preset, but masks belong to one picture; "
                     "name them on the command line or in a manifest"
                 )
 
 
 def _check_network(settings: Settings, preset: str, layers: Iterable[_Layer]) -> None:
     """Refuse another network than a preset's where that does not have the layers that are measured."""
-    own = _merged(layers, {}).get("network", _Entry(settings.network)).value
+    own = _merged(layers, {}).get("network", Given(settings.network)).value
     if settings.network != own and {settings.network, own} <= ARCHITECTURES.keys():
         for layer in settings.layers:
             if not _has(settings.network, layer) and _has(str(own), layer):
@@ -218,11 +214,10 @@ def _check_exclusive(layers: Iterable[_Layer]) -> None:
         given = {key for key, entry in layer.items() if entry.value is not None and key in Settings.model_fields}
         for key in sorted(given):
             for rival in sorted(given.intersection(Settings.role(key).rivals)):
-                place = f"{layer[key].place}: " if layer[key].place else ""
-                raise SettingsError(f"{place}{key}: {exclusion(rival, key)}")
+                raise SettingsError(f"{layer[key].where}{key}: {exclusion(rival, key)}")
 
 
-def _extended(extends: _Entry, chain: list[Path]) -> Path:
+def _extended(extends: Given, chain: list[Path]) -> Path:
     """Preset named by an ``extends`` line; a path counts from the folder of the file it stands in."""
     if not isinstance(extends.value, str):
         raise SettingsError(f"{extends.place}: extends: got {short(extends.value)}, wanted the name of a preset")
@@ -242,22 +237,22 @@ def _find(preset: str, folder: Path = Path()) -> Path:
         return folder / path
     names = preset_names()
     if preset not in names:
+        if preset and os.path.isfile(folder / f"{preset}.yaml"):
+            raise SettingsError(f"unknown preset {preset!r}; for the file, write {preset}.yaml")
         raise SettingsError(f"unknown preset {preset!r}; {choices(preset, names)}, or name a .yaml file")
     return CONFIGS / f"{preset}.yaml"
 
 
 def _read(path: Path) -> str:
-    """Text of a file. A pipe or a device is none: it may never begin, or never end."""
+    limit = MAX_SIDECAR_BYTES if path.suffix.lower() == ".json" else MAX_BYTES
     try:
-        if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "not a file")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        with open_regular(path) as file:
+            data = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"{path}: cannot be read ({reason}), wanted a preset file") from None
-    if len(data) > MAX_BYTES:
-        raise SettingsError(f"{path}: got more than {MAX_BYTES} bytes, wanted a preset of a few lines")
+    if len(data) > limit:
+        raise SettingsError(f"{path}: got more than {limit} bytes, wanted a preset of a few lines")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -269,7 +264,7 @@ def _assignment(text: str) -> _Layer:
     if not (equals and key.strip()):
         raise SettingsError(f"--set: got {text!r}, wanted key=value")
     key = key.strip()
-    return {key: _Entry(parse_value(value, f"--set: {key}"), "--set")}
+    return {key: Given(parse_value(value, f"--set: {key}"), "--set")}
 
 
 def parse_value(text: str, source: str) -> object:
@@ -344,12 +339,14 @@ def _load(text: str, source: str, *, numbered: bool = True) -> tuple[yaml.Node |
 
 def _parse(text: str, source: str) -> _Layer:
     """The settings in a preset's text; an empty file changes nothing."""
+    if len(text) > MAX_BYTES:
+        raise SettingsError(f"{source}: got more than {MAX_BYTES} bytes, wanted a preset of a few lines")
     node, values = _load(text, source)
     if node is None or values is None:
         return {}
     if not isinstance(node, yaml.MappingNode):
         raise SettingsError(f"{source}:{_line(node)}: got {short(values)}, wanted lines of the form 'key: value'")
-    return {key.value: _Entry(values[key.value], f"{source}:{_line(key)}") for key, _ in node.value}
+    return {key.value: Given(values[key.value], f"{source}:{_line(key)}") for key, _ in node.value}
 
 
 def _parse_foreign(text: str, source: str) -> _Layer:
@@ -357,13 +354,25 @@ def _parse_foreign(text: str, source: str) -> _Layer:
     try:
         layer = _parse(text, source)
     except SettingsError:
-        layer = {"": _Entry(None)}
+        layer = {"": Given(None)}
     if layer.keys() <= {*Settings.model_fields, *Settings.old_names(), "extends", "for_network"}:
         return layer
     raise SettingsError(
         f"{source}: this is not a preset, wanted a file of settings; if it is yours, `muralist presets {source}` "
         "says more"
     )
+
+
+def _parse_own(text: str, source: str) -> _Layer:
+    """The settings in a preset's text, or in a painting's sidecar, without those of the machine."""
+    try:
+        found = json.loads(text) if text.startswith("{") else None
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict) and "identity" in found and isinstance(settings := found.get("settings"), dict):
+        machine = Settings.names(scope="machine")
+        return {key: Given(value, source) for key, value in settings.items() if key not in machine}
+    return _parse(text, source)
 
 
 def _line(node: yaml.Node) -> int:
@@ -383,23 +392,10 @@ def _merged(layers: Iterable[_Layer], replaces: Mapping[str, set[str]]) -> _Laye
     return merged
 
 
-def _with_new_names(layer: _Layer) -> _Layer:
-    """The layer with new names for old ones."""
-    found: _Layer = {}
-    for key, entry in layer.items():
-        place, new = f"{entry.place}: " if entry.place else "", Settings.new_name(key, entry.value)
-        if new != key:
-            warn_of_old_name(key, new, entry.value, place)
-        if new in found:
-            raise SettingsError(f"{place}{new}: given twice, also by its old name, wanted it once")
-        found[new] = entry
-    return found
-
-
 def _validated(entries: _Layer) -> Settings:
     def place(key: str) -> str:
         entry = entries.get(key) or entries.get(_BLAME.get(key, ""))
-        return f"{entry.place}: " if entry and entry.place else ""
+        return entry.where if entry else ""
 
     try:
         return Settings.model_validate({key: entry.value for key, entry in entries.items()})

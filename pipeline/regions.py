@@ -20,7 +20,7 @@ from .pictures.images import Picture, resize, resize_rows, size_within
 from .pictures.masks import Mask, mask_file, read_mask
 from .region_specs import FACES, RegionSpec, parse_region
 from .settings import Settings
-from .workers.machine import budget
+from .workers.machine import reading_limits
 
 EXTRA: Final = 2  # channels behind the guidance: light only, photograph
 SHOWS_BELOW: Final = 0.25  # strength, below which the photograph begins to show through
@@ -187,13 +187,7 @@ def mask_files(settings: Settings) -> dict[str, Path]:
 
 
 def read_regions(
-    settings: Settings,
-    photograph: Picture,
-    crop: Crop,
-    styles: int,
-    *,
-    memory: int | None = None,
-    folder: Path | None = None,
+    settings: Settings, photograph: Picture, crop: Crop, styles: int, folder: Path | None = None
 ) -> Regions | None:
     """Read the masks of a photograph, and find its faces if they are protected; None if it has none.
 
@@ -205,8 +199,8 @@ def read_regions(
         Crops a picture as the photograph is cropped.
     styles : int
         How many styles there are for what no region claims.
-    memory, folder
-        As for `read_picture`.
+    folder : Path, optional
+        As for `reading_limits`.
 
     Raises
     ------
@@ -221,7 +215,7 @@ def read_regions(
 
     def mask(name: str) -> Mask:
         shape = photograph.height, photograph.width
-        found = read_mask(name, settings.max_pixels, memory=memory, folder=folder, decoder_memory=budget(settings))
+        found = read_mask(name, reading_limits(settings, folder))
         return _cropped(fitted(found, name, shape, stretch=settings.region_fit), name, crop)
 
     masks = tuple(mask(spec.mask) for spec in specs)

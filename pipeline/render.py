@@ -27,7 +27,7 @@ from .forecast import learn_speed_of, planned_by
 from .initialization import init_pixels
 from .levels import Level
 from .output_files import replaceable
-from .output_names import faces_path, proof_path
+from .output_names import faces_path, proof_path, snapshot_path
 from .painting import RenderDriver
 from .pictures.images import eight_bits, resize_rows
 from .pictures.reading import read_picture
@@ -39,7 +39,7 @@ from .records.journal import Journal, files_written
 from .records.losses import check_plot, write_plot
 from .records.run_state import RunState
 from .records.sidecar import Sidecar, describe, write_sidecar
-from .records.snapshots import Snapshot, snapshot_path
+from .records.snapshots import Snapshot
 from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
 from .space import check_memory, disk_bytes
@@ -172,42 +172,35 @@ def render(
     """
     check_main()
     resolved = settings or load_settings()
-    styles = as_paths(style)
-    plot, output = None if loss_plot is None else Path(loss_plot), Path(output)
+    photo, output = Path(photo), Path(output)
     if os.path.exists(output) and not keep_run:  # also where the name is too long to be one
         clean_stale(output, resolved.scratch, restart=restart)
-    own = files_written(RunFolder.of(output, resolved.scratch), restart=restart)
-    may_replace = replaceable(overwrite, own or ())
-    check_output(output, overwrite=may_replace(output))
-    if plot is not None:
-        check_plot(plot, overwrite=may_replace(plot))
-    if report:
-        check_report(output, overwrite=overwrite)
-    with open_run(output, resolved.scratch, restart=restart, keep=keep_run) as folder:
-        plan = plan_render(
-            Path(photo),
-            styles,
-            output,
-            resolved,
-            overwrite=overwrite,
-            own=own,
-            loss_plot=plot,
-            local_dir=folder.local_dir,
-        )
+    with open_render(
+        photo,
+        as_paths(style),
+        output,
+        resolved,
+        overwrite=overwrite,
+        restart=restart,
+        keep_run=keep_run,
+        loss_plot=None if loss_plot is None else Path(loss_plot),
+        report=report,
+    ) as (plan, journal, state):
         for notice in plan.notices:
             LOG.warning(notice)
         with open_live(output.name, live, live_host) as board:
-            sidecar = _carry_out(plan, folder, board, on_progress, quiet=quiet, loss_lines=loss_lines)
+            sidecar = _carry_out(plan, journal, state, board, on_progress, quiet=quiet, loss_lines=loss_lines)
     for notice in sidecar["notices"][len(plan.notices) :]:
         LOG.warning(notice)
     if report:
-        add_report(output, Path(photo), resolved)
+        add_report(output, photo, resolved)
     return RenderResult(output, sidecar)
 
 
 def _carry_out(
     plan: RenderPlan,
-    folder: RunFolder,
+    journal: Journal,
+    state: RunState,
     board: Board | None,
     on_progress: Callable[[Event], object] | None,
     *,
@@ -215,8 +208,8 @@ def _carry_out(
     loss_lines: bool,
 ) -> Sidecar:
     """Paint what a plan settles, on workers of its own."""
-    journal, state = resume(plan, folder)
     settings, tiles, bars = plan.settings, plan.most_tiles, _bars(plan, quiet, loss_lines)
+    folder = journal.folder
     with (
         _storage_errors_told(folder),
         open_cluster(settings, folder.base, folder.local_dir, tiles, plan.weights) as cluster,
@@ -228,20 +221,55 @@ def _carry_out(
         return paint_picture(plan, journal, state, cluster, watched)
 
 
-def resume(plan: RenderPlan, folder: RunFolder) -> tuple[Journal, RunState]:
-    """Find out how far a picture was painted before. What cannot be painted is refused here, before workers are needed.
+@contextmanager
+def open_render(
+    photo: Path,
+    styles: Sequence[Path],
+    output: Path,
+    settings: Settings,
+    *,
+    overwrite: bool,
+    restart: bool,
+    keep_run: bool,
+    loss_plot: Path | None = None,
+    report: bool = False,
+) -> Iterator[tuple[RenderPlan, Journal, RunState]]:
+    """Plan a picture in its run folder, and find out how far it was painted before.
+
+    What cannot be painted is refused here, before workers are needed; a wrong output before the run folder is touched.
 
     Raises
     ------
     OutputError
-        If the interrupted run painted something else, or its journal is damaged; if the disk is too small.
+        If an output cannot be written; if the interrupted run painted something else, or its journal is damaged; if the
+        disk is too small.
     SettingsError
         If the memory is too small.
+    MuralistError
+        As `plan_render`.
     """
-    journal = Journal(folder, plan.output, plan.identity)
-    state = journal.resume()
-    _check_room(plan, folder)
-    return journal, state
+    own = files_written(RunFolder.of(output, settings.scratch), restart=restart)
+    may_replace = replaceable(overwrite, own or ())
+    check_output(output, overwrite=may_replace(output))
+    if loss_plot is not None:
+        check_plot(loss_plot, overwrite=may_replace(loss_plot))
+    if report:
+        check_report(output, overwrite=overwrite)
+    with open_run(output, settings.scratch, restart=restart, keep=keep_run) as folder:
+        plan = plan_render(
+            photo,
+            styles,
+            output,
+            settings,
+            overwrite=overwrite,
+            own=own,
+            loss_plot=loss_plot,
+            local_dir=folder.local_dir,
+        )
+        journal = Journal(folder, output, plan.identity)
+        state = journal.resume()
+        _check_room(plan, folder)
+        yield plan, journal, state
 
 
 def paint_picture(
@@ -252,7 +280,7 @@ def paint_picture(
     Parameters
     ----------
     journal, state : Journal, RunState
-        From `resume`.
+        From `open_render`.
     priority : int
         Place among the pictures of a batch; a lower number is served first.
 

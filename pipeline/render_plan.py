@@ -1,6 +1,5 @@
 """What is settled about a render before any work: pictures, sizes, levels, weights. Refuses what cannot be."""
 
-import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import Any
 from ..model.architecture import Architecture, architecture
 from ..model.weight_files import WeightFile, find_weights
 from .errors import OutputError, SettingsError
-from .initialization import init_file, read_init, stretch_notice
+from .initialization import read_init, stretch_notice
+from .input_files import InputFiles
 from .lengths import DEFAULT_DPI
 from .levels import Level, plan_levels
 from .notices import lost_transparency, unused, without_effect
@@ -22,17 +22,15 @@ from .pictures.pages import fingerprint, place_of
 from .pictures.profiles import KEEP, output_profile
 from .pictures.reading import read_picture
 from .pictures.sheets import Sheet
-from .pictures.writing import check_output
+from .pictures.writing import check_output, check_side
 from .records.identity import identity
 from .records.losses import check_plot
 from .records.snapshots import snapshot_paths
-from .region_specs import RegionSpec
-from .regions import Regions, mask_files, read_regions, region_specs
-from .setting_types import PROFILES
+from .regions import Regions, read_regions
 from .settings import Settings
 from .sizes import TargetSize, sheet_of, target_of
-from .styles import Style, read_region_styles, read_styles, style_files
-from .workers.machine import budget
+from .styles import Style, read_region_styles, read_styles
+from .workers.machine import reading_limits
 
 
 @dataclass(frozen=True)
@@ -99,8 +97,11 @@ class RenderPlan:
 
 
 def as_paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Give one path or several as a list."""
-    return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    """Give one path or several as a list. Raises `SettingsError` for an empty text, which would be this folder."""
+    listed = [paths] if isinstance(paths, str | Path) else paths
+    if "" in listed:
+        raise SettingsError("style: got '', wanted a path")
+    return [Path(path) for path in listed]
 
 
 def plan_render(
@@ -142,31 +143,23 @@ def plan_render(
     profile = None if settings.profile == KEEP else output_profile(settings.profile, None)
     may_replace = replaceable(overwrite, own or ())
     check_output(output, overwrite=may_replace(output), bit_depth=depth, icc=profile)
-    inputs = _Inputs.of(content, (style,) if isinstance(style, Path) else tuple(style), settings)
+    inputs = InputFiles.of(content, (style,) if isinstance(style, Path) else tuple(style), settings)
     _spare(inputs.paths, output, may_replace)
     if loss_plot is not None:
         check_plot(loss_plot, overwrite=may_replace(loss_plot))
-    memory = None if local_dir is None else budget(settings) // 2  # the other half is for the workers
-    photograph = read_picture(
-        content,
-        settings.max_pixels,
-        memory=memory,
-        folder=local_dir,
-        decoder_memory=budget(settings),
-        exposure=settings.raw_exposure,
-    )
+    photograph = read_picture(content, reading_limits(settings, local_dir), exposure=settings.raw_exposure)
     profile = output_profile(KEEP, photograph.icc) if settings.profile == KEEP else profile
     _check_proof(settings, profile)
-    init = read_init(settings, memory=memory, folder=local_dir)
+    init = read_init(settings, local_dir)
     target = target_of(photograph.height, photograph.width, settings)
     sheet = sheet_of(target, settings)
-    check_output(output, overwrite=may_replace(output), height=sheet.height, width=sheet.width, bit_depth=depth)
+    check_side(output, max(sheet.height, sheet.width))
     _check_pdf(output, settings, sheet)
 
     def crop(picture: Picture) -> Picture:
         return painted_part(picture, target, local_dir)
 
-    regions = read_regions(settings, photograph, crop, len(inputs.styles), memory=memory, folder=local_dir)
+    regions = read_regions(settings, photograph, crop, len(inputs.styles), local_dir)
     photograph = crop(photograph)
     longest = max(target.height, target.width) + 2 * target.painted
     styles, style_hashes = _read_all_styles(inputs, photograph, longest, regions, settings, network)
@@ -211,49 +204,8 @@ def plan_render(
     )
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """The files that a render reads.
-
-    Attributes
-    ----------
-    styles : tuple of Path
-        As they were named; a folder of pictures is one.
-    style_files, region_files : tuple of tuple of Path
-        Pictures of every style, and of every region's; no styles where style does not count.
-    masks : dict str -> Path
-        By what they are for.
-    paths : tuple of Path
-        All of these, and others of which only the settings know.
-    """
-
-    styles: tuple[Path, ...]
-    style_files: tuple[tuple[Path, ...], ...]
-    regions: tuple[RegionSpec, ...]
-    region_files: tuple[tuple[Path, ...], ...]
-    masks: dict[str, Path]
-    paths: tuple[Path, ...]
-
-    @classmethod
-    def of(cls, content: Path, styles: tuple[Path, ...], settings: Settings) -> "_Inputs":
-        """Find the files. Raises `PictureError` where there is none."""
-        files = style_files(styles) if settings.active_style_layers else ()
-        specs, masks = region_specs(settings), mask_files(settings)
-        region_files = style_files([Path(spec.style) for spec in specs])
-        paths = (content, *styles, *itertools.chain(*files, *region_files), *files_named_in(settings))
-        return cls(styles, files, specs, region_files, masks, paths)
-
-
-def files_named_in(settings: Settings) -> list[Path]:
-    """Files that the settings name: where to start from, weights, a profile, masks, and styles of regions."""
-    profile = None if settings.profile in PROFILES else settings.profile
-    regions = [spec.style for spec in region_specs(settings)]
-    named = [init_file(settings), settings.weights, profile, *mask_files(settings).values(), *regions]
-    return [Path(each) for each in named if each is not None]
-
-
 def _read_all_styles(
-    inputs: _Inputs,
+    inputs: InputFiles,
     photograph: Picture,
     longest: int,
     regions: Regions | None,

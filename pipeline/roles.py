@@ -1,10 +1,14 @@
 """What a setting is for, said once, on its field: every list of settings follows from it, see `Settings.names`."""
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
+
+from .errors import SettingsError
 
 Group = Literal["picture", "look", "size and print", "regions", "machine", "run"]
 PICTURE: Final = "picture"
@@ -98,6 +102,19 @@ def machine_setting(default: Any, description: str, **role: Any) -> Any:
     return setting(default, MACHINE, description, scope="machine", identity=False, **role)
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a setting was given as, and where that was written, such as ``poster.yaml:4``; no place means a flag."""
+
+    value: object
+    place: str = ""
+
+    @property
+    def where(self) -> str:
+        """The place, as a message begins with it."""
+        return f"{self.place}: " if self.place else ""
+
+
 class WithRoles(BaseModel):
     """A model whose fields were made by `setting`: which of them have a role, a flag, or another name now."""
 
@@ -136,6 +153,23 @@ class WithRoles(BaseModel):
         """Give the name that a setting has now; an old name that is another's now counts for a whole number only."""
         is_others = name in cls.model_fields and type(value) is not int
         return name if is_others else cls.old_names().get(name, name)
+
+    @classmethod
+    def with_new_names(cls, given: Mapping[str, Given], *, stacklevel: int = 4) -> dict[str, Given]:
+        """Give settings by the names they have now; an old one is told as a `FutureWarning`.
+
+        Raises `SettingsError` if one is given by both.
+        """
+        found: dict[str, Given] = {}
+        for name, each in given.items():
+            new = cls.new_name(name, each.value)
+            if new != name:
+                told = f"{each.where}{name} is called {new} now; write {new}: {each.value}"
+                warnings.warn(told, FutureWarning, stacklevel=stacklevel)
+            if new in found:
+                raise SettingsError(f"{each.where}{new}: given twice, also by its old name, wanted it once")
+            found[new] = each
+        return found
 
     @classmethod
     @cache

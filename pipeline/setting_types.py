@@ -71,10 +71,30 @@ def _pair(values: Sequence[object]) -> Sequence[object]:
     return values
 
 
+def _equal_weights(value: object) -> object:
+    """Let ``--set style_layers=relu3_1,relu4_1`` and a list of layers mean a weight of 1 for each."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return value
+    weights = {name.strip(): 1.0 for name in names}
+    return weights if len(weights) == len(names) else value
+
+
 def _some_positive(weights: dict[str, float]) -> dict[str, float]:
     if not any(weight > 0 for weight in weights.values()):
         raise _wanted("layer names with weights, at least one of them above 0")
     return weights
+
+
+def _of_bytes(least: int, what: str) -> Callable[[ByteSize], ByteSize]:
+    """Refuse fewer bytes; a number alone may have been meant in GiB."""
+
+    def check(size: ByteSize) -> ByteSize:
+        if size < least:
+            raise _wanted(what)
+        return size
+
+    return check
 
 
 def can_name_file(text: str) -> bool:
@@ -139,7 +159,7 @@ FileName = Annotated[Text, AfterValidator(_name_of_file), BeforeValidator(_path_
 Profile = Annotated[FileName, _or_word(*PROFILES)]
 Start = Annotated[FileName, _or_word(*STARTS)]
 Weight = Annotated[Float, Field(ge=0)]
-LayerWeights = Annotated[dict[Text, Weight], AfterValidator(_some_positive)]
+LayerWeights = Annotated[dict[Text, Weight], BeforeValidator(_equal_weights), AfterValidator(_some_positive)]
 Steps = Annotated[Int, Field(ge=0, le=100_000)]
 Resolutions = Annotated[Int, Field(ge=1, le=6)]
 Rate = Annotated[Float, Field(gt=0, le=1)]
@@ -157,12 +177,20 @@ BitDepth = Annotated[Literal["auto", 8, 16], BeforeValidator(_digits_as_int)]
 Device = Annotated[
     str, AfterValidator(_matching(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"))
 ]
-Memory = Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 20)]
+Memory = Annotated[
+    ByteSize,
+    BeforeValidator(_not_bool),
+    AfterValidator(_of_bytes(1 << 20, "at least 1MiB, with its unit, such as 4GiB")),
+]
 Address = Annotated[
     str, AfterValidator(_matching(rf"(tcp|tls)://{_HOST}:{_PORT}", "an address such as tcp://host:8786"))
 ]
 Certificate = Annotated[str, AfterValidator(_matching("(?s).+", "the path of a PEM file"))]
-MaxFile = Annotated[ByteSize, BeforeValidator(_not_bool), Field(ge=1 << 10)]
+MaxFile = Annotated[
+    ByteSize,
+    BeforeValidator(_not_bool),
+    AfterValidator(_of_bytes(1 << 10, "at least 1KiB, with its unit, such as 128MB")),
+]
 Listed = Annotated[tuple[T, ...], BeforeValidator(_as_list)]
 Pair = Annotated[tuple[T, T], BeforeValidator(_pair), BeforeValidator(_as_list)]
 Named = Annotated[tuple[T, ...], BeforeValidator(_texts)]

@@ -4,7 +4,6 @@ The model is flat, so that ``--set key=value`` and a preset's lines read the sam
 that the settings written beside a painting are the ones it was made with.
 """
 
-import warnings
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
@@ -12,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, ValidationError, ValidationInf
 from .complaints import told
 from .errors import SettingsError
 from .lengths import MAX_DPI, MAX_SIDE_PX, check_sides
-from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, WithRoles, machine_setting, setting
+from .roles import LOOK, MACHINE, PICTURE, REGIONS, RUN, SIZE, Given, WithRoles, machine_setting, setting
 from .setting_types import (
     Address,
     Aspect,
@@ -52,11 +51,6 @@ from .setting_types import (
 )
 
 MOST_PROCESSES: Final = 1024  # and threads, whatever machine it is; see also `muralist.pipeline.workers.local`
-
-
-def warn_of_old_name(name: str, new: str, value: object, place: str = "", *, stacklevel: int = 4) -> None:
-    """Tell as a `FutureWarning` that a setting has another name now."""
-    warnings.warn(f"{place}{name} is called {new} now; write {new}: {value}", FutureWarning, stacklevel=stacklevel)
 
 
 def exclusion(name: str, other: str) -> str:
@@ -144,11 +138,12 @@ class Settings(WithRoles):
     style_layers: LayerWeights = setting(
         DEFAULT_STYLE_LAYERS,
         LOOK,
-        "Layers whose statistics describe the style, each with its weight. `relu4_1/2` is relu4_1 of the picture at "
-        "half its size; /4, /8 and /16 work, too.",
+        "Layers whose statistics describe the style, such as `relu3_1,relu4_1`, or each with a weight, such as "
+        "`{relu3_1: 1, relu4_1: 0.5}`. `relu4_1/2` is relu4_1 of the picture at half its size; /4, /8 and /16 work, "
+        "too.",
     )
     content_layers: LayerWeights = setting(
-        {"relu4_2": 1.0}, LOOK, "Layers whose features describe the content, each with its weight."
+        {"relu4_2": 1.0}, LOOK, "Layers whose features describe the content, written like `style_layers`."
     )
     style_loss: StyleLoss = setting(
         "relative", LOOK, "Formula of the style loss, see `model/losses/style.py`.", speed=True
@@ -165,7 +160,8 @@ class Settings(WithRoles):
     strength: Share = setting(
         0.5,
         LOOK,
-        "Strength of the style, 0 to 1. 0 keeps the photograph, 1 is all style; equally strong for every picture.",
+        "Strength of the style, 0 to 1. 0 keeps the photograph's shapes, but not its colors, 1 leaves little of it; "
+        "equally strong for every picture.",
         flag=True,
         common=True,
     )
@@ -409,7 +405,13 @@ class Settings(WithRoles):
         flag=True,
     )
     size: Int | None = setting(
-        None, SIZE, "Long side of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, common=True
+        None,
+        SIZE,
+        "Long side in pixels, by default the photograph's.",
+        ge=16,
+        le=MAX_SIDE_PX,
+        flag=True,
+        common=True,
     )
     width: Int | None = setting(
         None, SIZE, "Width of the painting, in pixels.", ge=16, le=MAX_SIDE_PX, flag=True, rivals=("size",)
@@ -624,18 +626,11 @@ class Settings(WithRoles):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_new_names(cls, values: Any) -> Any:
+    def _have_new_names(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        found = {}
-        for name, value in values.items():
-            new = cls.new_name(name, value)
-            if new != name:
-                warn_of_old_name(name, new, value, stacklevel=5)
-            if new in found:
-                raise ValueError(f"{new} is given twice, also by its old name, wanted it once")
-            found[new] = value
-        return found
+        given = {name: Given(value) for name, value in values.items()}
+        return {name: each.value for name, each in cls.with_new_names(given, stacklevel=5).items()}
 
     @field_validator("content_weight")
     @classmethod

@@ -18,6 +18,7 @@ from .lengths import MAX_SIDE_MM, Stroke, parse_length, parse_stroke, pixels_of
 from .pictures.colors import Recoloring, recoloring
 from .pictures.formats import INPUT_EXTENSIONS
 from .pictures.images import Picture, resize
+from .pictures.limits import ReadLimits
 from .pictures.masks import Mask, read_mask
 from .pictures.reading import read_picture
 from .pictures.strokes import stroke_width
@@ -25,7 +26,7 @@ from .region_specs import RegionSpec
 from .regions import fitted
 from .settings import Settings
 from .words import counted
-from .workers.machine import budget
+from .workers.machine import reading_limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,8 +242,8 @@ def _for_each(name: str, values: tuple[Any, ...], count: int) -> tuple[Any, ...]
 
 
 @lru_cache(maxsize=8)  # a batch paints many photographs after the same pictures
-def _picture(path: Path, _changed: tuple[int, int] | None, max_pixels: int, memory: int) -> Picture:
-    return read_picture(path, max_pixels, decoder_memory=memory)
+def _picture(path: Path, _changed: tuple[int, int] | None, limits: ReadLimits) -> Picture:
+    return read_picture(path, limits)
 
 
 def _as_elsewhere(spec: RegionSpec, settings: Settings) -> RegionSpec:
@@ -258,7 +259,7 @@ def _style(
 ) -> Style:
     """Read a style picture that is to be as a region says."""
     facts = path.stat() if os.path.isfile(path) else None  # what is wrong with a path is told where it is read
-    picture = _picture(path, facts and (facts.st_mtime_ns, facts.st_size), settings.max_pixels, budget(settings))
+    picture = _picture(path, facts and (facts.st_mtime_ns, facts.st_size), reading_limits(settings))
     min_side = network.min_input(settings.active_style_layers)
     if min(picture.height, picture.width) < min_side:
         raise PictureError(
@@ -281,5 +282,5 @@ def _style(
 
 
 def _mask_of(picture: Picture, name: str, settings: Settings) -> Mask:
-    mask = read_mask(name, settings.max_pixels, decoder_memory=budget(settings))
+    mask = read_mask(name, reading_limits(settings))
     return fitted(mask, name, (picture.height, picture.width), stretch=settings.region_fit)

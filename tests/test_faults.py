@@ -28,7 +28,7 @@ pytestmark = [
 COMMANDS = ["render", "batch"]
 LOCAL = ["scheduler", "own workers"]
 ONE = "own worker"  # starts with half the work
-# What another course may change in a sidecar.
+# What another run may change in a sidecar.
 OTHERWISE = ("seconds", "peak_rss_bytes", "resumed", "notices", "workers")
 RESUMABLE = "muralist: interrupted; rerun the same command to resume\n"
 
@@ -243,7 +243,7 @@ def kill_after(trial: Trial, seconds: float, *, group: bool) -> bool:
 
 
 def moment(number: int, of: int) -> float:
-    """A random moment in one of several equal parts of a course, as a share of it; the same at every run."""
+    """A random moment in one of several equal parts of a run, as a share of it; the same at every run."""
     return (number + random.Random(number).random()) / of
 
 
@@ -279,7 +279,7 @@ def test_killed_with_workers_of_its_own(trials, command, workers, group):
 @pytest.mark.parametrize("workers", LOCAL)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("number", range(10))
-def test_killed_at_every_tenth_of_its_course(trials, command, number, workers):
+def test_killed_at_every_tenth_of_its_run(trials, command, number, workers):
     """Forty moments, from the start of Python to the removal of the run folder."""
     killed(trials, command, workers, moment(number, 10), group=bool(number % 2))
 

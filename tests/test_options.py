@@ -194,3 +194,20 @@ def test_of_two_files_one_would_count_for_nothing():
     twice = runner.invoke(paint, ["--strength-map", "a.png", "--strength-map", "b.png"])
     assert twice.exit_code == 2
     assert "'a.png' and 'b.png'" in twice.stderr
+
+
+@pytest.mark.parametrize("command", PAINTING)
+def test_a_setting_without_a_flag_is_set(command):
+    """Other tools have a flag for it, such as --style-weight; that one is missing says how to give it here."""
+    result = CliRunner().invoke(main, [command, "a.jpg", "-o", "b.png", "--style-weight", "5"])
+    assert result.exit_code == 2
+    assert "write --set style_weight=...\n" in result.stderr
+    assert "No such option '--stile'" in CliRunner().invoke(main, [command, "--stile", "5"]).stderr
+
+
+@pytest.mark.parametrize("port", ["photo.jpg", "99999", "1" * 5000, "²"])
+def test_live_takes_a_port(port):
+    """Before the photograph, it would take that for one."""
+    result = CliRunner().invoke(main, ["render", "--live", port, "-s", "s.jpg", "-o", "o.png"])
+    assert result.exit_code == 2
+    assert "wanted a port up to 65535; for any port, write --live last, or --live=0" in result.stderr

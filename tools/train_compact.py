@@ -389,12 +389,12 @@ def _paint(network: Network, content: Tensor, style: Tensor, style_weight: float
         TotalVariationTerm(weight=50.0, size=size),
     )
     objective = Objective(terms, size)
-    painter, window = TileOptimizer(network, objective), Window.full(content)
-    kept = painter.content_features(content)
-    state, sums_now, made, canvases = _state(content), painter.measure(content, kept, window), 0, []
+    tile_optimizer, window = TileOptimizer(network, objective), Window.full(content)
+    kept = tile_optimizer.content_features(content)
+    state, sums_now, made, canvases = _state(content), tile_optimizer.measure(content, kept, window), 0, []
     for until in SNAPSHOTS:
         steps = StepSchedule(until - made, made, made, 1.0, ema_decay=0, optimizer="lbfgs", resolutions=4)
-        state, sums_now = painter.paint(state, kept, window, sums_now, steps)
+        state, sums_now = tile_optimizer.paint(state, kept, window, sums_now, steps)
         made = until
         canvases.append((torch.from_numpy(state[PIXELS]).permute(2, 0, 1) * 255).round().byte())
     return canvases

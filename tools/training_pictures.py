@@ -18,6 +18,7 @@ from torchvision.transforms import v2
 
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.images import resize
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.reading import read_picture
 
 LONGEST_SIDE_PX = 1400  # larger pictures are shrunk to this
@@ -47,7 +48,7 @@ def load_pictures(paths: Iterable[Path], side: int) -> list[Tensor]:
 
 def _load_picture(path: Path) -> Tensor | None:
     try:
-        pixels = read_picture(path, MOST_PIXELS).pixels
+        pixels = read_picture(path, ReadLimits(MOST_PIXELS)).pixels
     except PictureError:
         return None
     height, width = pixels.shape[:2]

@@ -11,14 +11,12 @@ from pathlib import Path
 from muralist.errors import MuralistError
 
 from ..errors import SettingsError
+from ..input_files import files_named_in
 from ..output_files import file_at
-from ..output_names import faces_path, proof_path, sidecar_path
+from ..output_names import faces_path, proof_path, report_path, sidecar_path, snapshot_of
 from ..pictures.pages import place_of
-from ..records.snapshots import snapshot_of
 from ..region_specs import FACES
-from ..render_plan import files_named_in
 from ..settings import Settings
-from ..viewer.report import report_path
 from .items import Item
 from .naming import UNIQUE
 

@@ -8,12 +8,11 @@ from typing import Any
 from ..errors import OutputError
 from ..hashes import json_hash
 from ..initialization import init_file
+from ..input_files import InputFiles
 from ..output_names import sidecar_path
 from ..pictures.pages import fingerprint
 from ..records.identity import difference, identity
-from ..regions import mask_files, region_specs
 from ..settings import Settings
-from ..styles import style_files
 from .items import Item
 
 
@@ -67,16 +66,14 @@ def identity_of(item: Item, settings: Settings, weights: str) -> dict[str, Any]:
     PictureError
         If a picture cannot be read.
     """
-    styles = style_files(item.styles) if settings.active_style_layers else ()
-    apart = style_files([Path(spec.style) for spec in region_specs(settings)])
-    init = init_file(settings)
+    inputs, init = InputFiles.of(item.content, item.styles, settings), init_file(settings)
     return identity(
         settings,
         fingerprint(item.content),
-        [[fingerprint(path) for path in files] for files in (*styles, *apart)],
+        [[fingerprint(path) for path in files] for files in (*inputs.style_files, *inputs.region_files)],
         None if init is None else fingerprint(init),
         weights,
-        {what: fingerprint(path) for what, path in mask_files(settings).items()},
+        {what: fingerprint(path) for what, path in inputs.masks.items()},
     )
 
 

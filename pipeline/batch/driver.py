@@ -23,19 +23,17 @@ from ...model.architecture import architecture
 from ...model.weight_files import WeightFile, find_weights
 from ..console import LOG, PROGRESS
 from ..errors import ClusterError, DeviceMemoryError, OutputError, PipelineError, SettingsError
-from ..output_files import copy_file, keep_times, make_folder, replaceable
+from ..output_files import copy_file, keep_times, make_folder
 from ..output_names import faces_path, proof_path, sidecar_path
 from ..pictures.pages import place_of
 from ..pictures.reading import read_size
-from ..pictures.writing import check_output
 from ..presets import combined, load_settings
 from ..progress import BatchBar, Progress
 from ..records.batch_report import Report, Result, Status
-from ..records.journal import Journal, files_written
+from ..records.journal import Journal
 from ..records.run_state import RunState
 from ..records.sidecar import Sidecar, write_sidecar
-from ..render import paint_picture, resume
-from ..render_plan import plan_render
+from ..render import open_render, paint_picture
 from ..settings import Settings
 from ..sizes import target_of
 from ..storage.run_folder import RunFolder, clean_stale, open_run
@@ -243,19 +241,15 @@ class BatchDriver:
         item, options = queued.item, self.options
         make_folder(item.output.parent)
         restart = options.restart and queued.attempts == 1
-        own = files_written(RunFolder.of(item.output, queued.settings.scratch), restart=restart)
-        check_output(item.output, overwrite=replaceable(options.overwrite, own or ())(item.output))
-        with open_run(item.output, queued.settings.scratch, restart=restart, keep=options.keep_run) as folder:
-            plan = plan_render(
-                item.content,
-                item.styles,
-                item.output,
-                queued.settings,
-                overwrite=options.overwrite,
-                own=own,
-                local_dir=folder.local_dir,
-            )
-            journal, state = resume(plan, folder)
+        with open_render(
+            item.content,
+            item.styles,
+            item.output,
+            queued.settings,
+            overwrite=options.overwrite,
+            restart=restart,
+            keep_run=options.keep_run,
+        ) as (plan, journal, state):
             name = item.output.name
             logged = Progress(plan.levels, batch_item=name)
             with shown_live(self.board, name, plan.levels, logged, cluster, item.number) as progress:

@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 from ..errors import PictureError
 from .array_file import ArrayFile, allocator_in
 from .images import Picture, resize, size_within
+from .limits import DEFAULT_LIMITS, ReadLimits
 from .pages import place_of
 from .reading import kind_name, read_picture
 from .vips import Pixels, full_scale
@@ -91,21 +92,14 @@ def mask_file(name: str) -> Path:
     return Path(name if named is None else named["file"])
 
 
-def read_mask(
-    name: str,
-    max_pixels: int = 2_000_000_000,
-    *,
-    memory: int | None = None,
-    folder: Path | None = None,
-    decoder_memory: int | None = None,
-) -> Mask:
+def read_mask(name: str, limits: ReadLimits = DEFAULT_LIMITS) -> Mask:
     """Read a mask, of which any kind of picture may be the file.
 
     Parameters
     ----------
     name
         Path of a gray picture, or of any with `#RRGGBB`.
-    max_pixels, memory, folder, decoder_memory
+    limits
         As for `read_picture`.
 
     Raises
@@ -121,11 +115,11 @@ def read_mask(
             f"{name}: got {color!r} as a color, wanted six hexadecimal digits, such as {Path(file).name}#ff0000",
             path=path,
         )
-    picture = read_picture(path, max_pixels, memory=memory, folder=folder, decoder_memory=decoder_memory)
+    picture = read_picture(path, limits)
     color = "" if named is None else named["color"].lower()
     wanted = np.array([*bytes.fromhex(color)]) / 255 if color else None
     nearly = _NEARLY if wanted is None else _tolerance(picture, wanted)
-    with allocator_in(folder if isinstance(picture.pixels, ArrayFile) else None) as allocate:
+    with allocator_in(limits.folder if isinstance(picture.pixels, ArrayFile) else None) as allocate:
         values = allocate(f"{picture.sha256}-{color}-mask", (picture.height, picture.width), picture.pixels.dtype)
         most = 0.0
         for rows in _blocks(picture):

@@ -17,6 +17,7 @@ from .exif import exif_of_tiff
 from .formats import kind_of
 from .images import Picture
 from .iptc import unwrapped
+from .limits import DEFAULT_LIMITS, ReadLimits
 from .metadata import blob, can_convert_from, srgb_profile, stated_dpi, stated_orientation, without_profile
 from .opened import Asked, Opened, damaged
 from .pages import digest_of, place_of
@@ -36,15 +37,7 @@ _DECODED_BYTES = {"jpeg": 2, "webp": 3}
 _FLOAT_TOLERANCE = 0.5
 
 
-def read_picture(
-    path: str | Path,
-    max_pixels: int = 2_000_000_000,
-    *,
-    memory: int | None = None,
-    folder: Path | None = None,
-    decoder_memory: int | None = None,
-    exposure: float = 0.0,
-) -> Picture:
+def read_picture(path: str | Path, limits: ReadLimits = DEFAULT_LIMITS, *, exposure: float = 0.0) -> Picture:
     """Read a picture file of any kind of `INPUT_FORMATS` into the sRGB working space.
 
     Gray, palette, 1-bit, CMYK and Lab files become RGB. An embedded color profile is applied (relative colorimetric);
@@ -58,21 +51,14 @@ def read_picture(
 
     JPEG, PNG, TIFF and PSD are decoded in row blocks. Of all others, and of interlaced PNG and progressive JPEG, the
     decoder itself holds the whole picture (6 to 25 bytes a pixel), and of a TIFF a strip or a row of tiles, which may
-    be as large, whatever `memory` says; `decoder_memory` is its limit.
+    be as large, whatever `limits.memory` says; `limits.decoder_memory` is its limit.
 
     Parameters
     ----------
     path
         The file, of a TIFF with or without a page.
-    max_pixels
-        Refuse larger pictures by their header, before decoding anything.
-    memory
-        Bytes that pixels and alpha may take; larger ones are filed in `folder` and become `ArrayFile`s. None: no limit.
-    folder
-        Where to file them, under names that follow from the picture's hash.
-    decoder_memory
-        Bytes that a decoder may take that has to hold all or much of a picture. What it would take follows from the
-        header, so a small file that claims to be huge is refused before it takes any. None: no limit.
+    limits
+        How large it may be, and what reading it may take.
     exposure
         How many stops brighter than usual to develop a raw photograph.
 
@@ -81,18 +67,18 @@ def read_picture(
     PictureError
         If the file is missing, unreadable, no picture, damaged, cut short, too large, or of a kind not supported.
     OutputError
-        If the pixels cannot be filed: a full disk. Like after any error, nothing is left in `folder`.
+        If the pixels cannot be filed: a full disk. Like after any error, nothing is left in `limits.folder`.
     """
     path = Path(path)
     file, page = place_of(path)
     with _reading(path), _opened(path, exposure) as opened:
         image = opened.image
-        _check_size(image, path, max_pixels)
+        _check_size(image, path, limits.max_pixels)
         _check_length(image, path)
-        _check_decoder(opened, path, decoder_memory)
+        _check_decoder(opened, path, limits.decoder_memory)
         if opened.decode is not None:
             image = opened.decode()
-            _check_size(image, path, max_pixels)  # a decoder may find more than the header says
+            _check_size(image, path, limits.max_pixels)  # a decoder may find more than the header says
         _check_samples(image, path)
         exif = blob(image, "exif-data") or exif_of_tiff(file, page)
         orientation = stated_orientation(image, exif)
@@ -104,7 +90,7 @@ def read_picture(
         xmp, iptc = blob(image, "xmp-data"), unwrapped(blob(image, "iptc-data") or b"")
         digest = digest_of(file_hash(file), page)
         ready = _to_srgb(_float_as_16_bit(image, path) if image.format == "float" else image)
-        with allocator_in(_folder_for(ready, memory, folder)) as allocate:
+        with allocator_in(_folder_for(ready, limits)) as allocate:
             parts: dict[str, slice | int] = {f"{digest}-pixels": slice(3)}
             parts |= {f"{digest}-alpha": 3} if ready.bands == 4 else {}
             pixels, *alpha = _decoded(ready, orientation, allocate, parts)
@@ -139,11 +125,10 @@ def kind_name(path: Path) -> str:
         return kind_of(file, path).name
 
 
-def read_stored(path: Path, max_pixels: int, *, memory: int, folder: Path) -> Stored:
+def read_stored(path: Path, limits: ReadLimits) -> Stored:
     """Read a picture as it is stored: its own numbers, 8 or 16 bits, in its own profile, RGB or CMYK.
 
-    Gray becomes RGB, and what is transparent white. Pictures that take more than `memory` bytes are filed in `folder`;
-    decoders that hold a whole picture may take as much.
+    Gray becomes RGB, and what is transparent white.
 
     Raises
     ------
@@ -151,8 +136,8 @@ def read_stored(path: Path, max_pixels: int, *, memory: int, folder: Path) -> St
         As `read_picture`, and for float samples.
     """
     with _reading(path), _opened(path) as opened:
-        _check_size(opened.image, path, max_pixels)
-        _check_decoder(opened, path, memory)
+        _check_size(opened.image, path, limits.max_pixels)
+        _check_decoder(opened, path, limits.decoder_memory)
         image = opened.image if opened.decode is None else opened.decode()
         _check_samples(image, path)
         if image.format == "float":
@@ -164,7 +149,7 @@ def read_stored(path: Path, max_pixels: int, *, memory: int, folder: Path) -> St
             image, icc = _to_srgb(image), None
         if image.bands > (4 if icc and colors == 4 else 3):
             image = image.flatten(background=VIPS_SCALE[image.format], max_alpha=VIPS_SCALE[image.format])
-        with allocator_in(_folder_for(image, memory, folder)) as allocate:
+        with allocator_in(_folder_for(image, limits)) as allocate:
             (pixels,) = _decoded(image, orientation, allocate, {"stored": slice(None)})
     return Stored(pixels, icc or srgb_profile(), dpi)
 
@@ -296,13 +281,14 @@ def _to_srgb(image: Any) -> Any:
     )
 
 
-def _folder_for(image: Any, memory: int | None, folder: Path | None) -> Path | None:
+def _folder_for(image: Any, limits: ReadLimits) -> Path | None:
     """Where the pixels of a libvips image are to be filed; None if they fit into memory."""
-    if memory is None or image.width * image.height * image.bands * DTYPE[image.format].itemsize <= memory:
+    taken, memory = image.width * image.height * image.bands * DTYPE[image.format].itemsize, limits.memory
+    if memory is None or taken <= memory:
         return None
-    if folder is None:
+    if limits.folder is None:
         raise ValueError(f"got a picture that takes more than {memory} bytes and no folder, wanted one to file it in")
-    return folder
+    return limits.folder
 
 
 _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {

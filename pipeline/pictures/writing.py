@@ -21,15 +21,7 @@ LARGER = "the painting is kept: rerun with a larger --max-file, or without it, t
 MOST_JPEG_METADATA = 59_000  # bytes of XMP or of IPTC; libvips leaves out what is longer
 
 
-def check_output(
-    path: str | Path,
-    *,
-    overwrite: bool,
-    height: int | None = None,
-    width: int | None = None,
-    bit_depth: int | None = None,
-    icc: bytes | None = None,
-) -> None:
+def check_output(path: str | Path, *, overwrite: bool, bit_depth: int | None = None, icc: bytes | None = None) -> None:
     """Find out before any work whether a picture can be written.
 
     Parameters
@@ -38,8 +30,6 @@ def check_output(
         The file to be written. A file is really created beside it for a moment, to be sure.
     overwrite
         Whether an existing file may be replaced.
-    height, width
-        Size of the picture in pixels, if known, to compare with the limits of the format.
     bit_depth
         Bits per channel that the user asked for, if any.
     icc
@@ -53,7 +43,6 @@ def check_output(
     path = Path(path)
     kind = _format_for(path)
     check_place(path, overwrite=overwrite)
-    _check_side(kind, path, max(height or 0, width or 0))
     if channels_of(icc) == 4 and not kind.holds_cmyk:
         raise OutputError(
             f"{path}: {kind.name} cannot hold CMYK, which the color profile is for; use {_names_for_cmyk()}", path=path
@@ -140,7 +129,7 @@ def write_picture(
     path = Path(path)
     kind = _format_for(path)
     _check_arrays(pixels, alpha)
-    _check_side(kind, path, max(pixels.shape[:2]))
+    check_side(path, max(pixels.shape[:2]))
     depth = bit_depth if bit_depth in kind.bit_depths else max(kind.bit_depths)
     fits = icc is not None and is_usable(icc) and (kind.holds_cmyk or channels_of(icc) == 3)
     profile = icc if fits else None
@@ -212,7 +201,9 @@ def _names_for_cmyk() -> str:
     return " ".join(kind.extensions[0] for kind in OUTPUT_FORMATS if kind.holds_cmyk)
 
 
-def _check_side(kind: OutputFormat, path: Path, side: int) -> None:
+def check_side(path: Path, side: int) -> None:
+    """Refuse a picture with a longer side than its format can have, px. Raises `OutputError`."""
+    kind = _format_for(path)
     if kind.max_side is not None and side > kind.max_side:
         raise OutputError(
             f"{path}: {kind.name} is limited to {kind.max_side} pixels a side, the picture has {side}; use .tif",

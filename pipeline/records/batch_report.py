@@ -75,11 +75,11 @@ class Result:
 
     @property
     def told(self) -> str:
-        """The input and the reason if there is one, which often begins with the input; on one line, printable."""
+        """The input and the reason, which often begins with it, or else the output; on one line, printable."""
+        if self.reason is None:
+            return printable(f"{self.input} as {self.output}")
         name = printable(self.input)
-        if self.reason is None or self.reason.startswith(f"{name}: "):
-            return printable(self.reason or self.input)
-        return printable(f"{name}: {self.reason}")
+        return printable(self.reason if self.reason.startswith(f"{name}: ") else f"{name}: {self.reason}")
 
 
 class Report:

@@ -1,10 +1,11 @@
-"""Pictures of a painting as it is on the way: when they are written, and under which names."""
+"""Pictures of a painting as it is on the way: when they are written, and what they are."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..levels import Level
+from ..output_names import snapshot_path
 
 
 @dataclass(frozen=True)
@@ -15,28 +16,6 @@ class Snapshot:
     step: int
     height: int
     width: int
-
-
-def snapshot_path(output: Path, step: int) -> Path:
-    """Name the snapshot of an output after some steps.
-
-    >>> snapshot_path(Path("poster.tif"), 100).name
-    'poster-000100.tif'
-    """
-    return output.with_name(f"{output.stem}-{step:06}{output.suffix}")
-
-
-def snapshot_of(path: Path) -> tuple[Path, int] | None:
-    """Say of which output, and after how many steps, a file would be the snapshot; None if of none.
-
-    >>> snapshot_of(Path("a/poster-000100.tif"))
-    (PosixPath('a/poster.tif'), 100)
-    """
-    stem, dash, digits = path.stem.rpartition("-")
-    output = path.with_name(f"{stem}{path.suffix}") if stem and dash else path
-    if not (digits.isascii() and digits.isdigit()) or snapshot_path(output, int(digits)) != path:
-        return None
-    return output, int(digits)
 
 
 def snapshot_paths(output: Path, levels: Iterable[Level]) -> list[Path]:

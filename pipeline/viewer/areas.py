@@ -4,7 +4,7 @@ An area is where a mask means at least half a pixel. The record names the masks 
 or was changed since is not shown, because nobody knows where it lay. The only user of contourpy.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,14 +15,14 @@ from PIL import Image, ImageFilter
 from ...tiling.grid import Box
 from ..errors import PictureError, SettingsError
 from ..pictures.images import resize, size_within
-from ..pictures.masks import Mask, mask_file
+from ..pictures.limits import ReadLimits
+from ..pictures.masks import Mask, mask_file, read_mask
 from ..region_specs import FACES, parse_region
 from ..regions import fitted
 from .record import Input, Record
 from .register import Found
 
 Point = tuple[int, int]
-ReadMask = Callable[[str], Mask]
 
 SIDE: Final = 512  # px, long side at which outlines are traced
 HALF: Final = 0.5
@@ -65,7 +65,7 @@ class _Wanted(NamedTuple):
 
 
 def find_areas(
-    record: Record | None, painting: Path, photograph: Found, read: ReadMask
+    record: Record | None, painting: Path, photograph: Found, limits: ReadLimits
 ) -> tuple[list[Area], tuple[str, ...]]:
     """Find the areas of a painting's masks; return what the user should know, too.
 
@@ -73,8 +73,8 @@ def find_areas(
     ----------
     photograph : Found
         Its shape and crop are those of the masks.
-    read : callable
-        Reads the mask of a name, see `muralist.pipeline.pictures.masks.read_mask`.
+    limits : ReadLimits
+        Of reading masks.
     """
     if record is None or not record.inputs.masks:
         return [], ()
@@ -86,7 +86,7 @@ def find_areas(
         return [], (f"The regions are not shown: the sidecar's settings do not describe them ({error}).",)
     areas, lost = list[Area](), list[str]()
     for each in wanted:
-        mask = _found(each, painting, read)
+        mask = _found(each, painting, limits)
         if mask is None:
             lost.append(each.mask)
             continue
@@ -111,13 +111,13 @@ def _wanted(record: Record, painting: Path) -> Iterator[_Wanted]:
         yield _Wanted(recorded.path if name == FACES else name, recorded, "stays a photograph")
 
 
-def _found(wanted: _Wanted, painting: Path, read: ReadMask) -> Mask | None:
+def _found(wanted: _Wanted, painting: Path, limits: ReadLimits) -> Mask | None:
     """A mask as it was when it was painted by, wherever it is now; None if it is not there any more."""
     file = mask_file(wanted.mask)
     color = wanted.mask.removeprefix(str(file))
     for place in dict.fromkeys([file, painting.parent / file.name]):
         try:
-            mask = read(f"{place}{color}")
+            mask = read_mask(f"{place}{color}", limits)
         except PictureError:
             continue
         if mask.sha256 == wanted.recorded.sha256:

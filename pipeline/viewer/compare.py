@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from ..errors import PictureError
 from ..pictures.array_file import allocator_in
 from ..pictures.images import Picture
+from ..pictures.limits import ReadLimits
 from ..pictures.reading import read_picture
 from ..storage.run_folder import open_run
 from ..workers.machine import machine_memory
@@ -33,8 +33,8 @@ def write_comparison(left: Path, right: Path, page: Path, *, overwrite: bool = F
     check_page(page, overwrite=overwrite)
     memory = machine_memory() // 4
     with open_run(page, None, restart=True) as folder:
-        read = partial(read_picture, memory=memory, folder=folder.local_dir)
-        before, after = read(left), read(right)
+        limits = ReadLimits(memory=memory, folder=folder.local_dir)
+        before, after = read_picture(left, limits), read_picture(right, limits)
         _check_shapes(before, after)
         first, second = read_record(left), read_record(right)
         without = [path.name for path, record in ((left, first), (right, second)) if record is None]

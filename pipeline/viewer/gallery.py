@@ -17,13 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 from ...model.errors import printable
 from ..errors import OutputError, PictureError, PipelineError
 from ..output_files import check_place, write_file
+from ..output_names import report_path
 from ..records.batch_report import WORDS, Result
 from ..words import spent
 from .facts import Row
 from .pages import is_our_page, render_page
 from .publish import tiles_path
 from .pyramid import THUMBNAIL
-from .report import is_fresh, report_path, write_report
+from .report import is_fresh, write_report
 
 SCRIPTS: Final = ("copy.js", "gallery.js")
 PAINTED: Final = ("done", "skipped", "copied")
@@ -40,7 +41,7 @@ def gallery_path(report: Path) -> Path:
 def check_gallery(page: Path) -> None:
     """Refuse to replace a page that is not one of ours: nobody was asked about it. Raises `OutputError`."""
     check_place(page, overwrite=True)
-    if page.exists() and not (page.is_file() and is_our_page(page)):
+    if os.path.exists(page) and not is_our_page(page):
         raise OutputError(f"{page}: this page is not muralist's; move it away, or name another folder", path=page)
 
 
@@ -141,7 +142,7 @@ def _shown(row: Result, folder: Path) -> dict[str, Any]:
     facts["input"] = printable(row.input)
     if row.reason is not None:
         facts["reason"] = row.reason.removeprefix(f"{facts['input']}: ")  # which the page shows anyway
-    if row.output and (page := report_path(Path(row.output))).exists():
+    if row.output and os.path.exists(page := report_path(Path(row.output))):  # also where its name is too long
         facts["page"] = _url(page, folder)
         thumbnails = sorted(tiles_path(page).glob(f"*/{THUMBNAIL}"), key=lambda path: path.stat().st_mtime_ns)
         facts |= {"thumbnail": _url(thumbnails[-1], folder)} if thumbnails else {}

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from xstatic.pkg import leaflet
 
 from ...model.errors import printable
+from ...model.regular_file import open_regular
 
 HERE: Final = Path(__file__).resolve().parent
 LEAFLET: Final = Path(leaflet.BASE_DIR)
@@ -68,9 +69,12 @@ def render_page(
 
 
 def is_our_page(path: Path) -> bool:
-    """Say whether a file is a page that muralist wrote."""
-    with path.open("rb") as file:
-        return GENERATOR.encode() in file.read(4096)
+    """Say whether a file is a page that muralist wrote; one that cannot be read is not."""
+    try:
+        with open_regular(path) as file:
+            return GENERATOR.encode() in file.read(4096)
+    except OSError:
+        return False
 
 
 def _asset(name: str) -> str:

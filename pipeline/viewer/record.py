@@ -1,7 +1,7 @@
 """The record of a painting as a page reads it: of any age, and from anybody, so nothing in it is believed untested."""
 
-import errno
 import json
+import os
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from ...model.regular_file import open_regular
 from ...tiling.grid import Box, Span
 from ..errors import PictureError
 from ..output_names import sidecar_path
@@ -173,13 +174,11 @@ def read_record(painting: Path) -> Record | None:
     Raises `PictureError` if it is damaged, or something else.
     """
     path = sidecar_path(painting)
-    try:
-        if path.exists() and not path.is_file():  # a pipe may never end
-            raise OSError(errno.EINVAL, "not a file")
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
+    if not os.path.exists(path):  # or has a name too long for a file
         return None
+    try:
+        with open_regular(path) as file:
+            text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise PictureError(
             f"{path}: cannot be read ({error.strerror}), wanted a painting's sidecar", path=path

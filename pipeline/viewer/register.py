@@ -11,6 +11,8 @@ from ...tiling.grid import Box, Span
 from ..errors import PictureError
 from ..pictures.array_file import Allocator, ArrayFile
 from ..pictures.images import Picture, resize_rows
+from ..pictures.limits import ReadLimits
+from ..pictures.reading import read_picture
 from ..pictures.vips import BLOCK_BYTES, Pixels
 from ..render_plan import painted_part
 from ..sizes import target_size
@@ -35,28 +37,24 @@ class Found:
     crop: Callable[[Picture], Picture] | None = None
 
 
-def find_photograph(
-    record: Record | None, painting: Path, named: Path | None, read: Callable[[Path], Picture], folder: Path | None
-) -> Found:
+def find_photograph(record: Record | None, painting: Path, named: Path | None, limits: ReadLimits) -> Found:
     """Find the photograph that a painting was made from; one that changed since is not shown.
-
-    What is copied of pixels on the disk is filed in `folder`.
 
     Raises `PictureError` if one was named that is not what the record tells of.
     """
     if record is None:
-        return Found(None if named is None else read(named))
+        return Found(None if named is None else read_picture(named, limits))
     wanted = record.inputs.content
     places = [named] if named else [Path(wanted.path), painting.parent / Path(wanted.path).name]
     for place in dict.fromkeys(places):
         try:
-            found = read(place)
+            found = read_picture(place, limits)
         except PictureError:
             if named:
                 raise
             continue
         if found.sha256 == wanted.sha256:
-            return _cropped(found, record, folder)
+            return _cropped(found, record, limits.folder)
         if named:
             raise PictureError(
                 f"{named}: not the photograph that {painting} was painted from: its SHA-256 differs; name the right "

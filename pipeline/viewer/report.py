@@ -5,17 +5,16 @@ painting's canvases are, then brought to the disk and moved as a whole; the page
 tiles of the page before it go last. So whoever opens a page finds all its tiles, whenever a process was killed.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 
 from ..errors import OutputError, PictureError, PipelineError
-from ..output_names import sidecar_path
+from ..output_names import report_path, sidecar_path
 from ..pictures.array_file import allocator_in
-from ..pictures.masks import read_mask
+from ..pictures.limits import ReadLimits
 from ..pictures.reading import read_picture
 from ..settings import Settings
 from ..storage.run_folder import open_run
@@ -24,17 +23,6 @@ from .areas import find_areas
 from .publish import Content, check_page, check_single_file, publish
 from .record import read_record
 from .register import find_photograph, in_register
-
-SUFFIX: Final = ".report.html"
-
-
-def report_path(painting: Path) -> Path:
-    """Name the page of a picture: `poster.tif` gets `poster.report.html`.
-
-    >>> report_path(Path("out/poster.tif")).name
-    'poster.report.html'
-    """
-    return painting.with_name(painting.stem + SUFFIX)
 
 
 def check_report(painting: Path, *, overwrite: bool) -> None:
@@ -89,8 +77,8 @@ def write_report(
     check_page(page, overwrite=overwrite)
     with open_run(page, None, restart=True) as folder:
         memory = memory or machine_memory() // 4
-        make = partial(read_picture, memory=memory, folder=folder.local_dir)
-        picture, record = make(painting), read_record(painting)
+        limits = ReadLimits(memory=memory, folder=folder.local_dir)
+        picture, record = read_picture(painting, limits), read_record(painting)
         if single_file:
             check_single_file(painting, picture)
         if record is not None and record.file_size != (picture.height, picture.width):
@@ -102,9 +90,8 @@ def write_report(
             )
         fits = picture.height * picture.width * 3 <= memory
         local_dir = None if fits else folder.local_dir
-        before = find_photograph(record, painting, photograph, make, folder.local_dir)
-        read = partial(read_mask, memory=memory, folder=folder.local_dir)
-        areas, notices = find_areas(record, painting, before, read)
+        before = find_photograph(record, painting, photograph, limits)
+        areas, notices = find_areas(record, painting, before, limits)
         with allocator_in(local_dir) as allocate:
             place = None if record is None else record.place
             left = None if before.picture is None else in_register(before.picture, picture, allocate, place)
@@ -117,14 +104,16 @@ def without_record(painting: Path) -> str:
     """Say what a picture's page lacks if no sidecar lies beside its picture; "" if one does."""
     path = sidecar_path(painting)
     told = f"{painting}: its page says nothing of how it was made, since no sidecar {path.name} lies beside it"
-    return "" if path.exists() else f"{told}; put it there, and write the page again with --overwrite"
+    return "" if os.path.exists(path) else f"{told}; put it there, and write the page again with --overwrite"
 
 
 def is_fresh(painting: Path) -> bool:
     """Say whether a picture has a page newer than itself, which may have its photograph's times, and its sidecar."""
     try:
         page = report_path(painting).stat().st_mtime_ns
-        return all(page >= file.stat().st_mtime_ns for file in (painting, sidecar_path(painting)) if file.exists())
+        return all(
+            page >= file.stat().st_mtime_ns for file in (painting, sidecar_path(painting)) if os.path.exists(file)
+        )
     except OSError:
         return False
 

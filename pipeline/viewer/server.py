@@ -51,16 +51,17 @@ def served(board: Board, port: int, host: str = LOCAL) -> Iterator[str]:
     Raises
     ------
     SettingsError
-        If the port is in use, or the host is not this machine's.
+        If the port is in use, or the host is not this machine's or no name of one.
     """
     try:
         server = _Server(host, port, board)
-    except (OSError, OverflowError) as error:
-        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        reason = "it is in use" if taken else getattr(error, "strerror", None) or error
-        raise SettingsError(
-            f"--live: cannot listen on port {port} of {host} ({reason}); name another port, or none for a free one"
-        ) from error
+    except (OSError, OverflowError, TypeError) as error:  # TypeError: no name, such as one with NUL
+        number = getattr(error, "errno", None)
+        reason = "it is in use" if number == errno.EADDRINUSE else getattr(error, "strerror", None) or error
+        advice = "name another port, or none for a free one"
+        if isinstance(error, TypeError) or number not in (None, errno.EADDRINUSE, errno.EACCES):
+            advice = "name an address of this machine with --live-host"
+        raise SettingsError(f"--live: cannot listen on port {port} of {host} ({reason}); {advice}") from error
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
     thread.start()
     try:

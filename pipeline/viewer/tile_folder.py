@@ -56,8 +56,8 @@ def _sync(path: Path) -> None:
 
 def remove_others(tiles: Path) -> None:
     """Remove the tiles of pages that were replaced, and their folder if there are no others."""
-    for path in tiles.parent.iterdir() if tiles.parent.is_dir() else ():
-        if path != tiles and _RUN.fullmatch(path.name) and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-    with suppress(OSError):  # it is not there, or somebody has put something there
+    with suppress(OSError):  # it is not there, or cannot be read, or somebody has put something there
+        for path in tiles.parent.iterdir():
+            if path != tiles and _RUN.fullmatch(path.name) and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
         tiles.parent.rmdir()

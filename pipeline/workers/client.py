@@ -141,7 +141,9 @@ def _security(settings: Settings) -> Security | None:
     if not files:
         return None if settings.scheduler else Security.temporary()
     if not (settings.scheduler or "").startswith("tls://"):
-        raise ClusterError(f"{', '.join(files)}: wanted with a tls:// --scheduler only, got {settings.scheduler}")
+        raise ClusterError(
+            f"{', '.join(files)}: wanted with a tls:// --scheduler only, got {settings.scheduler or 'none'}"
+        )
     arguments = {{"tls_ca": "tls_ca_file"}.get(name, name.replace("tls", "tls_client")): files[name] for name in files}
     try:
         security = Security(require_encryption=True, **arguments)

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from ..errors import DeviceError
+from ..pictures.limits import ReadLimits
 from ..settings import Settings
 
 SMI_SECONDS = 30  # that the driver of a GPU is given to answer
@@ -30,6 +31,15 @@ def machine_memory() -> int:
 def budget(settings: Settings) -> int:
     """Return the memory that pictures and canvases may take on this machine, bytes."""
     return settings.memory or machine_memory() // 4
+
+
+def reading_limits(settings: Settings, folder: Path | None = None) -> ReadLimits:
+    """Return what reading a picture may take; one that takes more than half the budget is filed in a folder, if given.
+
+    The other half is for the workers.
+    """
+    memory = budget(settings)
+    return ReadLimits(settings.max_pixels, None if folder is None else memory // 2, folder, memory)
 
 
 def peak_rss() -> int:

@@ -44,7 +44,7 @@ def summed_up(runs: list[dict[str, Any]], paths: tuple[Path, ...], settings: dic
         "area_factor": level.tile_pixels / level.pixels,
         "rate": statistics.median(seconds) / work,
         "rate_range": [min(seconds) / work, max(seconds) / work],
-        "painter_rate": parts["optimizer steps"] / (level.tile_pixels / 1e6 * level.steps),
+        "optimizer_rate": parts["optimizer steps"] / (level.tile_pixels / 1e6 * level.steps),
         "outside_level": statistics.median(run["sidecar"]["seconds"] for run in runs) - statistics.median(seconds),
         "parts": {label: value / work for label, value in parts.items()},
     }
@@ -62,7 +62,7 @@ def as_text(rows: list[dict[str, Any]]) -> str:
             "/ untiled": row["rate"] / untiled["rate"],
             f"<= {LIMIT}": row["rate"] <= LIMIT * untiled["rate"],
             "painted / canvas area": row["area_factor"],
-            "optimizer s per megapixel-step of tiles": row["painter_rate"],
+            "optimizer s per megapixel-step of tiles": row["optimizer_rate"],
             "s outside the level": row["outside_level"],
         }
         for row in rows

@@ -214,9 +214,9 @@ def compare_losses(check: Check) -> list[Row]:
         precision = check.found["device"]["precision"]
         for device, number in (("cpu", "float32"), (check.device, "float32"), (check.device, precision)):
             torch.manual_seed(0)
-            painter, (state, *others) = tile_of_noise(settings, device, number, check.sizes.compared)
+            tile_optimizer, (state, *others) = tile_of_noise(settings, device, number, check.sizes.compared)
             upside_down = state[:, ::-1].copy()  # or else what is lost of the photograph were next to nothing
-            losses = painter.objective.losses(painter.paint(upside_down, *others)[1])
+            losses = tile_optimizer.objective.losses(tile_optimizer.paint(upside_down, *others)[1])
             reference = reference or losses
             differ = {name: abs(losses[name] / value - 1) for name, value in reference.items() if value}
             rows.append({"network": network, "device": device, "precision": number} | differ)
@@ -256,12 +256,12 @@ def measure_step(check: Check, network: str, side: int, name: str, ways: Ways, f
     forget_memory(check.device)
     try:
         with memory_errors(f"a tile of {side} px", check.device):
-            painter, arguments = tile_of_noise(settings, check.device, facts["precision"], side, ways)
-            whole = fastest_of(check, partial(painter.paint, *arguments))
-            key, work, given = painter.round_of(*arguments)
+            tile_optimizer, arguments = tile_of_noise(settings, check.device, facts["precision"], side, ways)
+            whole = fastest_of(check, partial(tile_optimizer.paint, *arguments))
+            key, work, given = tile_optimizer.round_of(*arguments)
             steps = arguments[-1]
-            given["numbers"] = as_tensor(np.array(steps.numbers(steps.learning_rate)), painter.like)
-            inside = fastest_of(check, partial(painter.graphs.run, painter, key, work, given))
+            given["numbers"] = as_tensor(np.array(steps.numbers(steps.learning_rate)), tile_optimizer.like)
+            inside = fastest_of(check, partial(tile_optimizer.graphs.run, tile_optimizer, key, work, given))
     except DeviceMemoryError as error:
         return row | {"error": str(error)}
     finally:
@@ -274,7 +274,7 @@ def measure_step(check: Check, network: str, side: int, name: str, ways: Ways, f
         "of copy": pixels * traffic / facts["copied, GB/s"] / 1e9,
         "copies": whole / inside - 1,
         "peak GiB": peak_memory(check.device),
-        "trouble": painter.graphs.trouble,
+        "trouble": tile_optimizer.graphs.trouble,
     }
 
 
@@ -309,11 +309,11 @@ def measure_kernels(check: Check, network: str) -> list[Row]:
     """Name the kernels that a round, started operation by operation, spends most of the device's time in."""
     settings, ways = load_settings("default", {"network": network}), replace(usual_ways(check.device), graphs=False)
     precision = check.found["device"]["precision"]
-    painter, arguments = tile_of_noise(settings, check.device, precision, check.sizes.profiled, ways)
+    tile_optimizer, arguments = tile_of_noise(settings, check.device, precision, check.sizes.profiled, ways)
     on_cpu = check.device == "cpu"
-    painter.paint(*arguments)
+    tile_optimizer.paint(*arguments)
     with profile(activities=[ProfilerActivity.CPU if on_cpu else ProfilerActivity.CUDA]) as profiled:
-        timed(check.device, partial(painter.paint, *arguments))
+        timed(check.device, partial(tile_optimizer.paint, *arguments))
     spent = {
         event.key: (event.self_cpu_time_total if on_cpu else event.self_device_time_total, event.count)
         for event in profiled.key_averages()

@@ -13,7 +13,7 @@ from muralist.pipeline import painting
 from muralist.pipeline import render as rendering
 from muralist.pipeline.storage.canvas import Canvas
 
-INSIDE = {"painter": "optimizer steps", "blend": "read and blend tiles", "write": "write tiles"}
+INSIDE = {"paint": "optimizer steps", "blend": "read and blend tiles", "write": "write tiles"}
 TASKS = {"prepare_tile": "prepare tiles", "measure_tile": "measure losses", "add_up": "add up Grams"}
 # What the driver does, by the module that calls it.
 DRIVER = {
@@ -48,7 +48,7 @@ class InProcess:
         self.seconds: dict[str, float] = defaultdict(float)
         Canvas.read = self._timed("blend", Canvas.read)
         Canvas.write = self._timed("write", Canvas.write)
-        tasks.TileOptimizer.paint = self._timed("painter", tasks.TileOptimizer.paint)
+        tasks.TileOptimizer.paint = self._timed("paint", tasks.TileOptimizer.paint)
 
     def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:

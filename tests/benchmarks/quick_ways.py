@@ -51,8 +51,8 @@ def plain_style_gradients(self: Any, view: Any, statistics: Any, constants: Any)
     gradients = {}
     for layer, share in self.shares.items():
         factor = self.weight * share * self.size.pixels / self.size.layers[layer].positions
-        slope, f = self._means_grad(layer, statistics), view.features[layer]
-        matrix, shift = (factor * (slope["gram"] + slope["gram"].T)).to(f.dtype), (factor * slope["mean"]).to(f.dtype)
+        grad, f = self._means_grad(layer, statistics), view.features[layer]
+        matrix, shift = (factor * (grad["gram"] + grad["gram"].T)).to(f.dtype), (factor * grad["mean"]).to(f.dtype)
         gradients[layer] = torch.einsum("bchw,cd->bdhw", f, matrix) + shift[:, None, None]
     return gradients
 
@@ -63,10 +63,10 @@ def plain_variation(self: Any, picture: Tensor) -> Tensor:
     for shift in self._form.shifts:
         first, second = variation._pairs(picture, shift)
         d = second - first
-        slope = 2 * (d + self._colored * (d - d.mean(1, keepdim=True))) * self._factor(shift)
+        grad = 2 * (d + self._colored * (d - d.mean(1, keepdim=True))) * self._factor(shift)
         behind, ahead = variation._pairs(gradient, shift)
-        behind -= slope
-        ahead += slope
+        behind -= grad
+        ahead += grad
     return gradient
 
 

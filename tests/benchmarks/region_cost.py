@@ -68,12 +68,12 @@ class Round:
         self.steps = StepSchedule(steps, 0, 0, 1.0, ema_decay=0.0, optimizer="lbfgs")
         random = np.random.default_rng(9)
         pixels = random.random((side, side, 3), np.float32)
-        self.painter, self.state = TileOptimizer(network, goal), self.steps.layout.start(pixels)
+        self.tile_optimizer, self.state = TileOptimizer(network, goal), self.steps.layout.start(pixels)
         self.guidance = ONE_REGION if given is None else self.of(settings, given)
         ones = np.ones(side, np.float32)
         self.window = Window.of(ones, ones, guidance=self.guidance)
-        self.content = self.painter.content_features(to_tensor(random.random((side, side, 3), np.float32)))
-        self.whole: TileSums = self.painter.measure(to_tensor(pixels), self.content, self.window)
+        self.content = self.tile_optimizer.content_features(to_tensor(random.random((side, side, 3), np.float32)))
+        self.whole: TileSums = self.tile_optimizer.measure(to_tensor(pixels), self.content, self.window)
 
     @staticmethod
     def of(settings: Settings, given: np.ndarray) -> Guidance:
@@ -84,7 +84,7 @@ class Round:
     def seconds(self) -> float:
         """Paint it, and say how much processor time that took."""
         began = time.process_time()
-        self.painter.paint(self.state, self.content, self.window, self.whole, self.steps)
+        self.tile_optimizer.paint(self.state, self.content, self.window, self.whole, self.steps)
         return time.process_time() - began
 
 

@@ -167,6 +167,9 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--loss-plot", "photo.png", "--overwrite"], ("photo.png: this file is also an input",)),
         (["--scratch", "nowhere"], ("nowhere: cannot write to this folder", "--scratch")),
         (["--scratch", "photo.png"], ("photo.png: cannot write to this folder", "--scratch")),
+        (["--memory", "4"], ("memory: got '4', wanted at least 1MiB, with its unit, such as 4GiB",)),
+        (["--max-file", "128"], ("max_file: got '128', wanted at least 1KiB, with its unit, such as 128MB",)),
+        (["--print", "4x3cm", "--dpi", "9"], ("wanted at least", "ask for more with --dpi")),
         (["--weights", "none.safetensors"], ("none.safetensors: cannot be read", "name a weight file")),
         (["--weights", "."], ("cannot be read", "name a weight file")),
         (["--style-blend", "1,2"], ("style_blend: got 2 shares for 1 style", "wanted one for each")),
@@ -174,6 +177,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["-s", "style.png", "--style-scale", "1,2,3"], ("style_scale: got 3 scales for 2 styles",)),
         (["-s", "nothing"], ("nothing: there is no such file",)),
         (["--init", "none.png"], ("none.png: there is no such file",)),
+        (["--init", "random"], ("init: got 'random', wanted content, blank or", "--init blank --noise-ratio 1")),
         (["--set", "style_weight=0", "--set", "content_weight=0"], ("there is nothing to paint",)),
     ],
 )
@@ -208,6 +212,14 @@ def test_wrong_usage_is_exit_2(folder, options):
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1].startswith("Error: ")
     assert sorted(os.listdir(folder)) == ["photo.png", "style.png"]
+
+
+@pytest.mark.parametrize(("photo", "style", "output"), [("", "s", "o"), ("p", "", "o"), ("p", "s", "")])
+def test_an_empty_path_is_not_the_current_folder(folder, no_work, photo, style, output):
+    """A variable of the shell that is not set names nothing, instead of all pictures here as styles."""
+    result = run("render", photo, "-s", style, "-o", output)
+    assert result.exit_code == 2
+    assert "got '', wanted a path" in result.stderr
 
 
 def test_certificates_that_are_not_there(folder):

@@ -52,6 +52,8 @@ def test_render_says_one_line_when_it_is_done(folder, scheduler):
     quick = ("--scheduler", scheduler, "--overwrite", "--quiet", "--set", "steps=1")
     quiet = render(*quick)
     assert (quiet.exit_code, quiet.output) == (0, "")
+    whole = render("--scheduler", scheduler, "--overwrite", "--set", "steps=1", "--set", "tile=512")
+    assert re.fullmatch(r"out\.png: 128 x 96 px, \d+ s\n", whole.stdout)  # a single tile has no borders
     both = render(*quick, "--json", "--no-consensus")
     assert (both.exit_code, both.stderr) == (0, "")
     assert json.loads(both.stdout)["settings"]["consensus"] is False

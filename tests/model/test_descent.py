@@ -32,10 +32,10 @@ def failing(*calls: int, value: float = torch.nan) -> Gradient:
     made = iter(range(1000))
 
     def call(picture: Tensor) -> Tensor:
-        slope = towards_target(picture)
+        grad = towards_target(picture)
         if next(made) in calls:
-            slope[0, 1, 2, 3] = value
-        return slope
+            grad[0, 1, 2, 3] = value
+        return grad
 
     return call
 

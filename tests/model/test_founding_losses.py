@@ -182,7 +182,7 @@ def block(layer: str) -> int:
 
 
 def losses(goal: Objective) -> dict[str, float]:
-    """Losses of the painting, measured as the painter does, and their total."""
+    """Losses of the painting, measured as the tile optimizer does, and their total."""
     picture = torch.tensor(PICTURE, dtype=torch.float64)[None] / 255
     window = Window(torch.ones(4, dtype=torch.float64), torch.ones(6, dtype=torch.float64))
     layers = {term.name: term.layers for term in goal.terms}

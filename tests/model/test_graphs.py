@@ -75,7 +75,7 @@ def tile(seed: int) -> np.ndarray:
 
 
 def scene(ways: Ways | None = None, graphs: Graphs | None = None, **goal: object) -> TileOptimizer:
-    """A painter of the bundled network in bfloat16, and style pictures' statistics drawn at random."""
+    """A tile optimizer with the bundled network in bfloat16, and style pictures' statistics drawn at random."""
     settings = Settings(**MANY_LAYERS | {"content_weight": 3.0} | goal)
     network = load_network("compact", find_weights(architecture("compact")), settings.layers)
     network = network.prepared("cpu", torch.bfloat16, ways)
@@ -96,16 +96,16 @@ def window() -> Window:
 
 
 def paint(
-    painter: TileOptimizer, seed: int, steps: StepSchedule, whole: TileSums | None = None
+    tile_optimizer: TileOptimizer, seed: int, steps: StepSchedule, whole: TileSums | None = None
 ) -> tuple[np.ndarray, TileSums]:
     """A tile after a round."""
-    content = painter.content_features(to_tensor(tile(seed)))
+    content = tile_optimizer.content_features(to_tensor(tile(seed)))
     state = steps.layout.start(tile(seed) * 0.9)
     if steps.first_of_level and steps.optimizer == "lbfgs":
         state[-2] = 0.01 * (tile(seed + 1) - 0.5)
         state[-1] = 3 * state[-2]
-    sums = painter.measure(to_tensor(state[0]), content, window())
-    return painter.paint(state, content, window(), whole or total([sums, sums]), steps)
+    sums = tile_optimizer.measure(to_tensor(state[0]), content, window())
+    return tile_optimizer.paint(state, content, window(), whole or total([sums, sums]), steps)
 
 
 # ------------------------------------------------------------------------------------------------ nothing is waited for
@@ -118,20 +118,20 @@ def test_a_round_waits_for_nothing(steps, goal):
 
     But for eigenvalues, which CUDA's libraries find with the host's help: such rounds are painted without a recording.
     """
-    painter = scene(**goal)
-    content = painter.content_features(to_tensor(tile(0)))
-    whole = painter.measure(to_tensor(tile(0)), content, window())
-    given = painter.round_of(steps.layout.start(tile(0)), content, window(), whole, steps)[2]
+    tile_optimizer = scene(**goal)
+    content = tile_optimizer.content_features(to_tensor(tile(0)))
+    whole = tile_optimizer.measure(to_tensor(tile(0)), content, window())
+    given = tile_optimizer.round_of(steps.layout.start(tile(0)), content, window(), whole, steps)[2]
     given["numbers"] = torch.tensor(steps.numbers(1.0))
     pretended = {name: value.to("meta") for name, value in given.items()}
-    there = replace(painter, network=copy.deepcopy(painter.network).prepared("meta", torch.bfloat16))
+    there = replace(tile_optimizer, network=copy.deepcopy(tile_optimizer.network).prepared("meta", torch.bfloat16))
     there.network._normalization(pretended["state"])  # what is made once for all rounds
     assert all(term.distances for term in there.goal.terms if isinstance(term, MeansTerm))
     with Looks() as looks:
         found = there._round(pretended, whole=whole, steps=steps, consensus=True)
     waits = ["aten._linalg_eigh.default"] if goal.get("style_loss") == "w2" else []  # for whether it succeeded
     assert sorted(set(looks.found)) == waits
-    assert painter.objective.waits == bool(waits)
+    assert tile_optimizer.objective.waits == bool(waits)
     assert {value.device.type for value in found.values()} == {"meta"}
 
 
@@ -157,7 +157,9 @@ def test_a_replay_paints_any_tile(steps):
     plain, recorded = scene(), scene(graphs=Graphs(traced))
     whole, replayed = paint(plain, 3, steps)[1], []
     for seed, each in ((0, steps), (1, steps), (2, later)):
-        (state, sums), (wanted, wanted_sums) = (paint(painter, seed, each, whole) for painter in (recorded, plain))
+        (state, sums), (wanted, wanted_sums) = (
+            paint(tile_optimizer, seed, each, whole) for tile_optimizer in (recorded, plain)
+        )
         replayed.append(recorded.graphs.replayed)
         np.testing.assert_array_equal(state, wanted)
         for name, value in wanted_sums.items():
@@ -168,8 +170,8 @@ def test_a_replay_paints_any_tile(steps):
 
 def test_what_is_no_tensor_is_not_taken_from_another_round():
     """Rounds of other kinds, or of another photograph, are recorded apart, and not where norms change every round."""
-    painter, replayed = scene(graphs=Graphs(repeated)), []
-    whole = paint(painter, 3, LBFGS)[1]
+    tile_optimizer, replayed = scene(graphs=Graphs(repeated)), []
+    whole = paint(tile_optimizer, 3, LBFGS)[1]
     energy = {name: 2 * value for name, value in whole.items() if "energy" in name}
     kinds = [
         (LBFGS, whole),
@@ -177,11 +179,11 @@ def test_what_is_no_tensor_is_not_taken_from_another_round():
         (replace(LBFGS, history=2), whole),
         (LBFGS, {**whole, **energy}),
     ]
-    painter.graphs.clear()
+    tile_optimizer.graphs.clear()
     for _ in range(2):
         for steps, sums in kinds:
-            paint(painter, 0, steps, sums)
-            replayed.append(painter.graphs.replayed)
+            paint(tile_optimizer, 0, steps, sums)
+            replayed.append(tile_optimizer.graphs.replayed)
     assert replayed == [False] * 4 + [True] * 4
     balanced = scene(graphs=Graphs(repeated), normalize_gradients=True)
     whole = paint(balanced, 3, ADAM)[1]
@@ -206,12 +208,12 @@ def test_a_recording_that_fails_is_done_without():
 
 def test_what_waits_is_not_recorded():
     """A recording that is sure to fail is not begun: torch may never give back what it took."""
-    painter = scene(graphs=Graphs(refusing), style_loss="w2", **FEW_LAYERS)
-    whole = paint(painter, 3, ADAM)[1]
+    tile_optimizer = scene(graphs=Graphs(refusing), style_loss="w2", **FEW_LAYERS)
+    whole = paint(tile_optimizer, 3, ADAM)[1]
     for _ in range(3):
-        paint(painter, 0, ADAM, whole)
-    assert not painter.graphs.replayed
-    assert not painter.graphs.trouble
+        paint(tile_optimizer, 0, ADAM, whole)
+    assert not tile_optimizer.graphs.replayed
+    assert not tile_optimizer.graphs.trouble
 
 
 def test_recordings_are_of_their_owners_and_not_too_many():
@@ -293,35 +295,35 @@ SIDE_BY_SIDE = (3, 1, 2, 0, 3, 1)
 
 @pytest.mark.parametrize("graphs", [Graphs, lambda: Graphs(traced)], ids=["as usual", "recorded"])
 def test_tiles_side_by_side_are_painted_as_one_after_the_other(graphs):
-    """Threads that paint with the same painter give the same bytes, whoever records, and tell their own replays."""
-    painter = scene(graphs=graphs(), **FEW_LAYERS)
-    whole = paint(painter, 3, LBFGS)[1]
+    """Threads with the same tile optimizer give the same bytes, whoever records, and tell their own replays."""
+    tile_optimizer = scene(graphs=graphs(), **FEW_LAYERS)
+    whole = paint(tile_optimizer, 3, LBFGS)[1]
     alone = scene(**FEW_LAYERS)
     wanted = {seed: paint(alone, seed, LBFGS, whole) for seed in set(SIDE_BY_SIDE)}
-    painter.graphs.clear()
+    tile_optimizer.graphs.clear()
     with ThreadPoolExecutor(3) as threads:
-        found = list(threads.map(lambda seed: paint(painter, seed, LBFGS, whole), SIDE_BY_SIDE))
+        found = list(threads.map(lambda seed: paint(tile_optimizer, seed, LBFGS, whole), SIDE_BY_SIDE))
     for seed, (state, sums) in zip(SIDE_BY_SIDE, found, strict=True):
         np.testing.assert_array_equal(state, wanted[seed][0])
         assert all((value == sums[name]).all() for name, value in wanted[seed][1].items())
-    assert not painter.graphs.replayed
+    assert not tile_optimizer.graphs.replayed
 
 
 @pytest.mark.parametrize("graphs", [Graphs, lambda: Graphs(traced)], ids=["as usual", "recorded"])
 def test_a_tile_that_fails_leaves_the_others_alone(graphs):
     """One thread's pixels are no numbers, round after round; it is told so, and another's tiles are as if alone."""
-    painter = scene(graphs=graphs(), **FEW_LAYERS)
-    whole = paint(painter, 3, LBFGS)[1]
-    wanted = paint(painter, 0, LBFGS, whole)[0]
+    tile_optimizer = scene(graphs=graphs(), **FEW_LAYERS)
+    whole = paint(tile_optimizer, 3, LBFGS)[1]
+    wanted = paint(tile_optimizer, 0, LBFGS, whole)[0]
 
     def fail(_: int) -> None:
-        content = painter.content_features(to_tensor(tile(1)))
+        content = tile_optimizer.content_features(to_tensor(tile(1)))
         with pytest.raises(DivergedError):
-            painter.paint(LBFGS.layout.start(tile(1) * np.nan), content, window(), whole, LBFGS)
+            tile_optimizer.paint(LBFGS.layout.start(tile(1) * np.nan), content, window(), whole, LBFGS)
 
     with ThreadPoolExecutor(2) as threads:
         failing = threads.map(fail, range(4))
-        for state, _ in threads.map(lambda _: paint(painter, 0, LBFGS, whole), range(4)):
+        for state, _ in threads.map(lambda _: paint(tile_optimizer, 0, LBFGS, whole), range(4)):
             np.testing.assert_array_equal(state, wanted)
         list(failing)
 
@@ -336,9 +338,9 @@ def test_all_ways_end_at_the_same_losses(ways):
     begun, whole = paint(scene(**part), 0, replace(LBFGS, count=3, first=0, first_of_level=0))
 
     def after(each: Ways) -> TileSums:
-        painter = scene(each, **part)
-        content = painter.content_features(to_tensor(tile(0)))
-        return painter.paint(begun, content, window(), total([whole, whole]), replace(LBFGS, count=10))[1]
+        tile_optimizer = scene(each, **part)
+        content = tile_optimizer.content_features(to_tensor(tile(0)))
+        return tile_optimizer.paint(begun, content, window(), total([whole, whole]), replace(LBFGS, count=10))[1]
 
     wanted, found = after(Ways()), after(ways)
     goal = scene(**part).objective
@@ -379,8 +381,8 @@ class Layouts(TorchDispatchMode):
 @pytest.mark.parametrize("steps", [LBFGS, ADAM])
 def test_pictures_and_features_stay_channels_last(steps):
     """From the state to the new state, nothing is turned over in memory on the way."""
-    painter = scene()
+    tile_optimizer = scene()
     with Layouts() as layouts:
-        paint(painter, 0, steps)
+        paint(tile_optimizer, 0, steps)
     assert layouts.found == []
     assert layouts.seen > 100

@@ -99,16 +99,16 @@ def test_it_finds_the_bottom_of_a_valley():
     turn, _ = torch.linalg.qr(torch.randn(60, 60, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
     hessian = turn * STEEPNESS.flatten() @ turn.T
 
-    def slope(picture: Tensor) -> Tensor:
+    def grad(picture: Tensor) -> Tensor:
         return (hessian @ (picture - TARGET).flatten()).view(SHAPE)
 
     def above(picture: Tensor) -> float:
-        return float((picture - TARGET).flatten() @ slope(picture).flatten())
+        return float((picture - TARGET).flatten() @ grad(picture).flatten())
 
     start = above(gray(ADAM)[PIXELS])
-    newton = above(stepped(LBFGS, 100, slope).pixels)
+    newton = above(stepped(LBFGS, 100, grad).pixels)
     assert newton < 1e-5 * start
-    assert newton < 0.1 * above(stepped(ADAM, 1000, slope).pixels)
+    assert newton < 0.1 * above(stepped(ADAM, 1000, grad).pixels)
 
 
 def made_pairs(steps: StepSchedule, count: int, weights: Tensor) -> list[tuple[np.ndarray, ...]]:
@@ -220,9 +220,9 @@ def test_a_hill_is_descended():
     now = begun(LBFGS, 4)
     for made in range(4):
         before = now.pixels
-        slope = TARGET - before
-        take(now, LBFGS, made, slope)
-        wanted = -FIRST_CHANGE * slope / slope.abs().mean()
+        grad = TARGET - before
+        take(now, LBFGS, made, grad)
+        wanted = -FIRST_CHANGE * grad / grad.abs().mean()
         torch.testing.assert_close(now.pixels - before, wanted, rtol=1e-9, atol=1e-15)
 
 
@@ -317,7 +317,7 @@ def test_several_resolutions_change_large_areas_sooner():
     rows = torch.linspace(-1, 1, side, dtype=torch.float64)
     bump = 0.3 * torch.exp(-4 * (rows[:, None].square() + rows.square())).expand(1, 3, side, side)
 
-    def slope(picture: Tensor) -> Tensor:
+    def grad(picture: Tensor) -> Tensor:
         """Fine scales are steep, coarse ones flat: the Hessian is the squared Laplacian, and a little."""
         apart = picture - 0.4 - bump
         for _ in range(2):
@@ -329,7 +329,7 @@ def test_several_resolutions_change_large_areas_sooner():
         now = stepped(
             replace(LBFGS, resolutions=resolutions),
             12,
-            slope,
+            grad,
             torch.ones(side, side, dtype=torch.float64),
             tuple(torch.from_numpy(p).permute(2, 0, 1)[None] for p in state),
         )

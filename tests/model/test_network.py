@@ -103,7 +103,7 @@ def test_rescaling_multiplies_what_pooling_gives(pooling, factor):
 
 
 def test_l2_pooling_has_a_gradient_where_all_is_zero():
-    """Windows of zeros are common behind ReLU; their slope is zero, not infinite."""
+    """Windows of zeros are common behind ReLU; their gradient is zero, not infinite."""
     row = small_row(pooling="l2")
     weights = {key: value.abs().neg() for key, value in random_weights(row).items()}
     leaf = torch.ones(1, 3, 16, 16, requires_grad=True)
@@ -191,7 +191,7 @@ def test_the_network_is_frozen_but_the_picture_is_not():
 @pytest.mark.parametrize("padding", ["reflect", "replicate", "zeros"])
 @pytest.mark.parametrize("pooling", ["average", "l2"])
 def test_float64_passes_gradcheck(padding, pooling):
-    """In double precision the gradient at the pixels is the slope of the features."""
+    """In double precision the gradient at the pixels is the features' derivative."""
     row = small_row(padding, pooling)
     network = Network(row, random_weights(row)).double()
     leaf = picture(8, 8).double().requires_grad_()
@@ -334,5 +334,5 @@ def test_a_gpu_gives_the_same_features(name, pooling, dtype, tolerance, monkeypa
     wanted = Network(row, weights, pooling)(leaf, [layer])[layer]
     given = Network(row, weights, pooling).prepared("cuda", dtype)(leaf.cuda(), [layer])[layer].cpu().float()
     assert (given - wanted).norm() < tolerance * wanted.norm()
-    slopes = [torch.autograd.grad(feature.square().sum(), leaf)[0] for feature in (wanted, given)]
-    assert (slopes[1] - slopes[0]).norm() < 10 * tolerance * slopes[0].norm()
+    grads = [torch.autograd.grad(feature.square().sum(), leaf)[0] for feature in (wanted, given)]
+    assert (grads[1] - grads[0]).norm() < 10 * tolerance * grads[0].norm()

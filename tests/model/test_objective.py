@@ -67,7 +67,7 @@ def losses(goal: Goal, sums: TileSums) -> dict[str, float]:
 
 
 def sums_of(goal: Goal, picture: torch.Tensor, features: dict, content: dict) -> TileSums:
-    """Sums of a picture that is its own only tile, as the painter measures them."""
+    """Sums of a picture that is its own only tile, as the tile optimizer measures them."""
     return as_sums(goal.objective.sums(TileView(picture, features, content, full(picture))))
 
 
@@ -256,8 +256,8 @@ def test_style_gradient_is_that_of_the_surrogate(formula):
         torch.testing.assert_close(found[name], leaf.grad, rtol=1e-12, atol=1e-13)
 
 
-def test_slopes_of_the_default_formula():
-    """By Gram matrix the slope is 2 (G - S) / |S|^2; the mean does not count."""
+def test_gradients_of_the_default_formula():
+    """By Gram matrix the gradient is 2 (G - S) / |S|^2; the mean does not count."""
     goal = objective()
     now = statistics(scene()[1])
     for name, each in now.items():

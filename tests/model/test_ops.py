@@ -24,18 +24,18 @@ def noise(*shape, dtype=torch.float64, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-def value_and_slope(function, x, slope):
+def value_and_grad(function, x, grad):
     leaf = x.clone().requires_grad_()
     value = function(leaf)
-    value.backward(slope(value))
+    value.backward(grad(value))
     return value.detach(), leaf.grad
 
 
 def assert_same(ours, theirs, x):
-    def slope(value):
+    def grad(value):
         return noise(*value.shape, dtype=value.dtype, seed=1)
 
-    for found, wanted in zip(value_and_slope(ours, x, slope), value_and_slope(theirs, x, slope), strict=True):
+    for found, wanted in zip(value_and_grad(ours, x, grad), value_and_grad(theirs, x, grad), strict=True):
         torch.testing.assert_close(found, wanted)
 
 

@@ -76,7 +76,7 @@ def test_pixels_are_clipped(steps):
 @pytest.mark.parametrize("made", [0, 4])
 @pytest.mark.parametrize("steps", [ADAM, LBFGS])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_no_slope_no_step(steps, made, dtype):
+def test_no_gradient_no_step(steps, made, dtype):
     """A gradient that is exactly zero moves nothing (but for Adam's momentum) and makes no NaN, again and again."""
     state = tuple(plane.to(dtype) for plane in stepped(steps, made).state)
     zero, steps = torch.zeros(SHAPE, dtype=dtype), replace(steps, first=made, first_of_level=made)

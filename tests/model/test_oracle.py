@@ -33,7 +33,9 @@ def errors(scene: Scene, grid: TileGrid, box: str) -> list[tuple[float, float]]:
     """Difference of tiled and whole gradient over a box of every tile: relative in L2, and largest of any pixel."""
     sums, found = scene.measured(scene.picture, grid), []
     for tile in grid:
-        gradient = RoundGradient(scene.painter, scene.tile_content(tile), window(grid, tile), sums, consensus=True)
+        gradient = RoundGradient(
+            scene.tile_optimizer, scene.tile_content(tile), window(grid, tile), sums, consensus=True
+        )
         tiled = gradient(to_tensor(crop(scene.picture, tile.outer)))
         inner = getattr(tile, box)
         wanted = scene.gradient[(..., *inner.inside(grid.box))]
@@ -60,7 +62,7 @@ def errors(scene: Scene, grid: TileGrid, box: str) -> list[tuple[float, float]]:
 def test_oracle(name, padding, pooling, size, halo, tile, tiles):
     """With a halo of the receptive field, the tiled gradient is the whole picture's at every pixel of an extent."""
     scene = deep_scene(name, padding, pooling, *size)
-    assert scene.painter.network.architecture.halo(ALL_LAYERS) == halo
+    assert scene.tile_optimizer.network.architecture.halo(ALL_LAYERS) == halo
     grid = TileGrid(*size, tile=tile, overlap=2 * halo + 16, stride=16, halo=halo)
     assert grid.shape == tiles
     for error, largest in errors(scene, grid, "extent"):
@@ -125,7 +127,7 @@ def test_lbfgs_in_tiles_takes_the_steps_of_one_piece_where_tiles_know_as_much(re
 def normalized(scene: Scene) -> tuple[Tensor, dict[str, float]]:
     """Gradient of the whole picture with every layer's divided by its L1 norm, by autograd; and those norms."""
     goal, leaf = scene.goal, to_tensor(scene.picture).requires_grad_()
-    features = scene.painter.network(leaf, scene.painter.objective.layers)
+    features = scene.tile_optimizer.network(leaf, scene.tile_optimizer.objective.layers)
     at, norms = [], {}
     for name, term in scene.terms(features).items():
         (gradient,) = torch.autograd.grad(goal.size.pixels * term, features[name.split()[1]], retain_graph=True)
@@ -149,7 +151,9 @@ def test_oracle_with_normalized_gradients():
     whole, norms = normalized(scene)
     sums = {**scene.measured(scene.picture, grid), **norms}
     for tile in grid:
-        gradient = RoundGradient(scene.painter, scene.tile_content(tile), window(grid, tile), sums, consensus=True)
+        gradient = RoundGradient(
+            scene.tile_optimizer, scene.tile_content(tile), window(grid, tile), sums, consensus=True
+        )
         tiled = gradient(to_tensor(crop(scene.picture, tile.outer)))[(..., *tile.extent.inside(tile.outer))]
         wanted = whole[(..., *tile.extent.inside(grid.box))]
         assert (tiled - wanted).norm() < 1e-6 * wanted.norm()
@@ -164,7 +168,7 @@ def test_norms_of_tiles_add_up():
     for tile in grid:
         arguments = scene.tile_content(tile), window(grid, tile), sums
         steps = StepSchedule(2, first=0, first_of_level=0, learning_rate=0.02)
-        _, part = scene.painter.paint(crop(StateLayout().start(scene.picture), tile.outer), *arguments, steps)
+        _, part = scene.tile_optimizer.paint(crop(StateLayout().start(scene.picture), tile.outer), *arguments, steps)
         found = {name: found.get(name, 0) + norm for name, norm in norms_of(part).items()}
     _, wanted = normalized(scene)
     # Absolute values where tiles overlap: each sees the same gradient there, so weights that sum to one suffice.
@@ -180,9 +184,11 @@ def test_a_norm_of_zero_is_no_norm():
     state, sums = paint_alone(scene, state, sums, steps)
     (content,) = (norm for name, norm in norms_of(sums).items() if "content" in name)
     assert content == 0
-    gradient = RoundGradient(scene.painter, scene.tile_content(tile), window(grid, tile), sums, consensus=True)
+    gradient = RoundGradient(scene.tile_optimizer, scene.tile_content(tile), window(grid, tile), sums, consensus=True)
     without_norms = {name: value for name, value in sums.items() if name not in norms_of(sums)}
-    alike = RoundGradient(scene.painter, scene.tile_content(tile), window(grid, tile), without_norms, consensus=True)
+    alike = RoundGradient(
+        scene.tile_optimizer, scene.tile_content(tile), window(grid, tile), without_norms, consensus=True
+    )
     picture = to_tensor(state[PIXELS])
     assert gradient(picture).abs().max() < 10 * alike(picture).abs().max()
     later, _ = paint_alone(scene, state, sums, replace(steps, first=2, first_of_level=2))
@@ -195,12 +201,16 @@ def test_without_norms_a_tile_takes_its_own():
     scene = shallow_scene().aiming_at(normalize_gradients=True)
     (tile,) = grid = one_tile(scene)
     sums = scene.measured(scene.picture, grid)
-    gradient = RoundGradient(scene.painter, scene.tile_content(tile), window(grid, tile), sums, consensus=True)
+    gradient = RoundGradient(scene.tile_optimizer, scene.tile_content(tile), window(grid, tile), sums, consensus=True)
     whole, norms = normalized(scene)
     torch.testing.assert_close(gradient(to_tensor(scene.picture)), whole, rtol=1e-6, atol=1e-9)
     tiles = shallow_grid(scene)
     part = RoundGradient(
-        scene.painter, scene.tile_content(tiles[0]), window(tiles, tiles[0]), scene.measured(scene.picture, tiles), True
+        scene.tile_optimizer,
+        scene.tile_content(tiles[0]),
+        window(tiles, tiles[0]),
+        scene.measured(scene.picture, tiles),
+        True,
     )
     part(to_tensor(crop(scene.picture, tiles[0].outer)))
     share = float(window(tiles, tiles[0]).weights().sum()) / scene.goal.size.pixels
@@ -221,7 +231,7 @@ def test_sums_of_tiles_are_those_of_the_picture():
     """Measured tile by tile through the network, the whole picture's losses come out the same."""
     scene = shallow_scene()
     tiled, whole = (
-        scene.painter.objective.losses(scene.measured(scene.picture, grid))
+        scene.tile_optimizer.objective.losses(scene.measured(scene.picture, grid))
         for grid in (shallow_grid(scene), one_tile(scene))
     )
     assert tiled == pytest.approx(whole, rel=1e-7)
@@ -233,7 +243,7 @@ def test_gradient_without_variation_loss():
     (tile,) = grid = one_tile(scene)
     sums, picture = scene.measured(scene.picture, grid), to_tensor(scene.picture)
     with_it, without = (
-        RoundGradient(each.painter, scene.tile_content(tile), window(grid, tile), sums, True)
+        RoundGradient(each.tile_optimizer, scene.tile_content(tile), window(grid, tile), sums, True)
         for each in (scene, scene.aiming_at(tv_weight=0.0))
     )
     torch.testing.assert_close(without(picture) + scene.goal.tv_gradient(picture), with_it(picture))

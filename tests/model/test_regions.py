@@ -104,7 +104,7 @@ def goal_of(regions: int, net: Network | None = None, **changes: object) -> Goal
     return replace(goal, **changes)
 
 
-def painter_of(regions: int, **changes: object) -> TileOptimizer:
+def tile_optimizer_of(regions: int, **changes: object) -> TileOptimizer:
     """What paints it."""
     return TileOptimizer(network(), goal_of(regions, **changes).objective)
 
@@ -134,24 +134,24 @@ def crop(pixels: np.ndarray, tile: Tile) -> np.ndarray:
 PICTURE, CONTENT = noise(*SHAPE, 3, seed=2), noise(*SHAPE, 3, seed=3)
 
 
-def measured(painter: TileOptimizer, grid: TileGrid, masks: np.ndarray | None) -> TileSums:
+def measured(tile_optimizer: TileOptimizer, grid: TileGrid, masks: np.ndarray | None) -> TileSums:
     """Sums of the picture, tile by tile."""
     return total(
-        painter.measure(
+        tile_optimizer.measure(
             to_tensor(crop(PICTURE, tile)),
-            painter.content_features(to_tensor(crop(CONTENT, tile))),
+            tile_optimizer.content_features(to_tensor(crop(CONTENT, tile))),
             window(grid, tile, masks),
         )
         for tile in grid
     )
 
 
-def gradients(painter: TileOptimizer, grid: TileGrid, masks: np.ndarray | None) -> list[np.ndarray]:
+def gradients(tile_optimizer: TileOptimizer, grid: TileGrid, masks: np.ndarray | None) -> list[np.ndarray]:
     """Gradient at the extent of every tile, as at the start of a round."""
-    sums, found = measured(painter, grid, masks), []
+    sums, found = measured(tile_optimizer, grid, masks), []
     for tile in grid:
-        content = painter.content_features(to_tensor(crop(CONTENT, tile)))
-        gradient = RoundGradient(painter, content, window(grid, tile, masks), sums, consensus=True)
+        content = tile_optimizer.content_features(to_tensor(crop(CONTENT, tile)))
+        gradient = RoundGradient(tile_optimizer, content, window(grid, tile, masks), sums, consensus=True)
         found.append(gradient(to_tensor(crop(PICTURE, tile)))[(..., *tile.extent.inside(tile.outer))].numpy())
     return found
 
@@ -230,14 +230,16 @@ def assert_same(found: list[np.ndarray], wanted: np.ndarray, grid: TileGrid) -> 
 @pytest.mark.parametrize("regions", [1, 2, 5])
 def test_oracle_with_regions(regions, kind):
     """In tiles, gradient and losses are those of the whole picture written out, whatever the regions."""
-    goal, painter, masks = goal_of(regions), painter_of(regions), MASKS[kind](regions)
+    goal, tile_optimizer, masks = goal_of(regions), tile_optimizer_of(regions), MASKS[kind](regions)
     assert GRID.shape == (2, 2)
-    assert_same(gradients(painter, GRID, masks), written_out(goal, masks), GRID)
-    tiled, whole = (painter.objective.losses(measured(painter, grid, masks)) for grid in (GRID, WHOLE))
-    features = painter.network(to_tensor(PICTURE), painter.objective.layers)
+    assert_same(gradients(tile_optimizer, GRID, masks), written_out(goal, masks), GRID)
+    tiled, whole = (tile_optimizer.objective.losses(measured(tile_optimizer, grid, masks)) for grid in (GRID, WHOLE))
+    features = tile_optimizer.network(to_tensor(PICTURE), tile_optimizer.objective.layers)
     assert whole["style"] == pytest.approx(float(style_loss(goal, features, masks)), rel=1e-9)
     assert tiled["style"] == pytest.approx(whole["style"], rel=1e-6)
-    apart = [painter.objective.region_losses(measured(painter, grid, masks))["style"] for grid in (GRID, WHOLE)]
+    apart = [
+        tile_optimizer.objective.region_losses(measured(tile_optimizer, grid, masks))["style"] for grid in (GRID, WHOLE)
+    ]
     assert apart[0] == pytest.approx(apart[1], rel=1e-5)
     assert len(apart[0]) == regions
 
@@ -253,48 +255,54 @@ def test_oracle_with_regions_in_the_metric_of_vgg():
     """With the bundled network, whose style is measured in VGG-19's space, regions agree in tiles as well."""
     net, masks = compact(), soft(2)
     goal = goal_of(2, net, metric=net.metric)
-    painter = TileOptimizer(net, goal.objective)
+    tile_optimizer = TileOptimizer(net, goal.objective)
     assert set(STYLE_LAYERS) <= set(goal.metric)
-    assert_same(gradients(painter, GRID, masks), written_out(goal, masks, net), GRID)
-    tiled, whole = (painter.objective.losses(measured(painter, grid, masks))["style"] for grid in (GRID, WHOLE))
-    features = painter.network(to_tensor(PICTURE), painter.objective.layers)
+    assert_same(gradients(tile_optimizer, GRID, masks), written_out(goal, masks, net), GRID)
+    tiled, whole = (
+        tile_optimizer.objective.losses(measured(tile_optimizer, grid, masks))["style"] for grid in (GRID, WHOLE)
+    )
+    features = tile_optimizer.network(to_tensor(PICTURE), tile_optimizer.objective.layers)
     assert whole == pytest.approx(float(style_loss(goal, features, masks)), rel=1e-9)
     assert tiled == pytest.approx(whole, rel=1e-6)
 
 
 def test_one_region_everywhere_is_no_region():
     """A mask of ones gives the sums and the gradient of a picture without masks."""
-    painter, ones = painter_of(1), np.ones((1, *SHAPE))
-    for with_mask, without in zip(gradients(painter, GRID, ones), gradients(painter, GRID, None), strict=True):
+    tile_optimizer, ones = tile_optimizer_of(1), np.ones((1, *SHAPE))
+    for with_mask, without in zip(
+        gradients(tile_optimizer, GRID, ones), gradients(tile_optimizer, GRID, None), strict=True
+    ):
         np.testing.assert_allclose(with_mask, without, rtol=0, atol=1e-12 * abs(without).max())
-    assert not [name for name in measured(painter, GRID, None) if "count" in name]
-    losses = [painter.objective.losses(measured(painter, GRID, masks)) for masks in (ones, None)]
+    assert not [name for name in measured(tile_optimizer, GRID, None) if "count" in name]
+    losses = [tile_optimizer.objective.losses(measured(tile_optimizer, GRID, masks)) for masks in (ones, None)]
     assert losses[0]["style"] == pytest.approx(losses[1]["style"], rel=1e-6)
 
 
 def test_a_region_half_as_strong_pulls_half_as_hard():
     """Where a mask is less than one, the style's gradient is less by that factor, and its statistics are the same."""
     goal = {"content_layers": {}, "tv_weight": 0.0}
-    full, half = (gradients(painter_of(1, **goal), WHOLE, np.full((1, *SHAPE), m))[0] for m in (1.0, 0.5))
+    full, half = (gradients(tile_optimizer_of(1, **goal), WHOLE, np.full((1, *SHAPE), m))[0] for m in (1.0, 0.5))
     np.testing.assert_allclose(half, full / 2, rtol=0, atol=1e-9 * abs(full).max())
 
 
 def test_painting_in_tiles_leaves_what_belongs_to_nobody():
     """Pixels that no region's features see have no style gradient; the others have one."""
-    painter, masks = painter_of(1, content_layers={}, tv_weight=0.0), np.zeros((1, *SHAPE))
+    tile_optimizer, masks = tile_optimizer_of(1, content_layers={}, tv_weight=0.0), np.zeros((1, *SHAPE))
     masks[0, :, :40] = 1
-    (gradient,) = gradients(painter, WHOLE, masks)
+    (gradient,) = gradients(tile_optimizer, WHOLE, masks)
     assert not gradient[..., 40 + 24 :].any()
     assert gradient[..., :40].all(axis=1).mean() > 0.99
 
 
 def test_a_tile_paints_with_regions_that_are_elsewhere():
     """A tile without a region makes its steps, and says that it holds nothing of it."""
-    painter, masks = painter_of(2), hard(2)
-    sums = measured(painter, GRID, masks)
+    tile_optimizer, masks = tile_optimizer_of(2), hard(2)
+    sums = measured(tile_optimizer, GRID, masks)
     tile = GRID[1]  # at the right
-    arguments = painter.content_features(to_tensor(crop(CONTENT, tile))), window(GRID, tile, masks), sums
-    state, part = painter.paint(crop(StateLayout().start(PICTURE), tile), *arguments, StepSchedule(2, 0, 0, 0.02))
+    arguments = tile_optimizer.content_features(to_tensor(crop(CONTENT, tile))), window(GRID, tile, masks), sums
+    state, part = tile_optimizer.paint(
+        crop(StateLayout().start(PICTURE), tile), *arguments, StepSchedule(2, 0, 0, 0.02)
+    )
     assert abs(state[0] - crop(PICTURE, tile)).max() > 0.01
     assert part["style count relu3_1"] == 0 < part["style count relu3_1 1"]
     assert not part["style gram relu3_1"].any()

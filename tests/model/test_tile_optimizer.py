@@ -144,17 +144,17 @@ def test_a_broken_state_is_reported():
         paint_alone(scene, state, sums, StepSchedule(3, first=0, first_of_level=0, learning_rate=0.02))
 
 
-def test_painters_see_only_their_tile():
+def test_tile_optimizers_see_only_their_tile():
     """What lies outside a tile's outer box reaches it through the sums alone."""
     scene, steps = shallow_scene(), StepSchedule(2, first=0, first_of_level=0, learning_rate=0.02)
     grid = shallow_grid(scene)
     tile, sums = grid[0], scene.measured(scene.picture, grid)
     arguments = scene.tile_content(tile), window(grid, tile)
     state = crop(StateLayout().start(scene.picture), tile.outer)
-    same, _ = scene.painter.paint(state, *arguments, sums, steps)
-    other, _ = scene.painter.paint(state, *arguments, total([sums, sums]), steps)
-    alone, _ = scene.painter.paint(state, *arguments, sums, steps, consensus=False)
-    again, _ = scene.painter.paint(
+    same, _ = scene.tile_optimizer.paint(state, *arguments, sums, steps)
+    other, _ = scene.tile_optimizer.paint(state, *arguments, total([sums, sums]), steps)
+    alone, _ = scene.tile_optimizer.paint(state, *arguments, sums, steps, consensus=False)
+    again, _ = scene.tile_optimizer.paint(
         state, *arguments, {n: 2 * v if "gram" in n else v for n, v in sums.items()}, steps, consensus=False
     )
     assert np.abs(other[PIXELS] - same[PIXELS]).max() > 1e-3

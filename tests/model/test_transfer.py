@@ -126,9 +126,9 @@ from muralist.model.ways import Ways
 torch.autograd.set_multithreading_enabled(False)  # or the backward pass would not be watched
 for optimizer in ("lbfgs", "adam"):
     settings = load_settings("default", {"optimizer": optimizer})
-    painter, arguments = tile_of_noise(settings, "cuda", "bfloat16", 64, Ways(gram="bfloat16"))
+    tile_optimizer, arguments = tile_of_noise(settings, "cuda", "bfloat16", 64, Ways(gram="bfloat16"))
     for _ in range(2):
-        painter.paint(*arguments)
+        tile_optimizer.paint(*arguments)
 print("painted")
 """
 

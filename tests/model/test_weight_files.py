@@ -315,6 +315,12 @@ def test_damage_to_the_bundled_network_is_noticed(tmp_path, monkeypatch):
         find_weights(architecture("compact"))
 
 
+def test_a_cache_that_cannot_be_is_empty(monkeypatch):
+    """A name too long for a folder does not end the list."""
+    monkeypatch.setenv("TORCH_HOME", "/tmp/" + "x" * 300)
+    assert {row["name"] for row in installed() if row["installed"]} == {"compact"}
+
+
 def test_what_is_installed_is_told(cache):
     """The bundled network is always there; another one is once one of its files is in the cache."""
     assert {row["name"] for row in installed() if row["installed"]} == {"compact"}

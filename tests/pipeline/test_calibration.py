@@ -1,4 +1,4 @@
-"""What a process measures: that it is done as painters do it, which runs count, and what is said where it cannot be."""
+"""What a process measures: that it is done as workers do it, which runs count, and what is said where it cannot be."""
 
 from collections.abc import Callable
 

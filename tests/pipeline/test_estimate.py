@@ -71,6 +71,7 @@ def test_the_table_has_a_line_per_level(tmp_path, measured):
     assert lines[1].split()[:6] == ["1", "64", "x", "48", "1", "2"]
     assert lines[2].split()[:6] == ["2", "128", "x", "96", "4", "2"]
     assert [line.split()[0] for line in lines[3:]] == ["painting", "workers", "memory", "disk", "time"]
+    assert lines[-1] == "time      about 0 s"
     assert "1 with 1 thread, cpu, float32, 2.00 microseconds per pixel and step (measured)" in lines[4]
     assert " with 2 threads, " in table(estimate(planned(tmp_path, threads=2)))
 

@@ -74,13 +74,13 @@ def descent(dtype):
     network = load_network("compact", find_weights(row), settings.layers).prepared("cpu", dtype)
     content, style = (pixels.astype(np.float32) / 255 for pixels in (photograph(), painting()))
     goal = objective(settings, targets(network, style, settings), *content.shape[:2], TunedWeights(6.0), network.metric)
-    painter = TileOptimizer(network, goal)
+    tile_optimizer = TileOptimizer(network, goal)
     window = Window.full(to_tensor(content))
-    features = painter.content_features(to_tensor(content))
-    whole = painter.measure(to_tensor(content), features, window)
-    begun = painter.objective.losses(whole)
-    _, sums = painter.paint(StateLayout().start(content), features, window, whole, StepSchedule(20, 0, 0, 0.04))
-    losses = painter.objective.losses(sums)
+    features = tile_optimizer.content_features(to_tensor(content))
+    whole = tile_optimizer.measure(to_tensor(content), features, window)
+    begun = tile_optimizer.objective.losses(whole)
+    _, sums = tile_optimizer.paint(StateLayout().start(content), features, window, whole, StepSchedule(20, 0, 0, 0.04))
+    losses = tile_optimizer.objective.losses(sums)
     assert losses["style"] < 0.5 * begun["style"]
     return losses
 

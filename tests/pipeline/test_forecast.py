@@ -26,7 +26,7 @@ class Workers:
 
 
 def run_state_of(context: RenderPlan, **changes: object) -> RunState:
-    """A course whose last level took its workers half a microsecond per pixel and step."""
+    """A run whose last level took its workers half a microsecond per pixel and step."""
     level = context.final
     steps = level.steps + EVALUATION_STEPS * len(level.rounds)
     facts: dict[str, Any] = dict.fromkeys((field.name for field in fields(LevelReport)), 0)

@@ -229,14 +229,14 @@ def assert_same(found: Painted, wanted: Painted) -> None:
 
 def test_a_painting_that_nobody_disturbs(whole):
     """Every level has its report, the losses fall, and each task is run once."""
-    course = whole.painted.state
-    found = [(row.tiles, row.rounds, row.steps, row.ended) for row in course.levels]
+    state = whole.painted.state
+    found = [(row.tiles, row.rounds, row.steps, row.ended) for row in state.levels]
     assert found == [(1, 3, 6, "steps"), (2, 4, 8, "steps")]
-    assert all(row.losses_last["style"] < row.losses_first["style"] for row in course.levels)
-    looks = [(row.level, row.step) for row in course.losses]
+    assert all(row.losses_last["style"] < row.losses_first["style"] for row in state.levels)
+    looks = [(row.level, row.step) for row in state.losses]
     assert looks == [*((1, step) for step in range(0, 7, 2)), *((2, step) for step in range(6, 15, 2))]
-    assert all(row.fetched_bytes_per_round > 0 for row in course.levels)
-    assert (course.resumed, course.halvings, course.notices, whole.painted.left) == (0, 0, [], 0)
+    assert all(row.fetched_bytes_per_round > 0 for row in state.levels)
+    assert (state.resumed, state.halvings, state.notices, whole.painted.left) == (0, 0, [], 0)
     assert len({(task, str(arguments)) for task, arguments in whole.tasks}) == len(whole.tasks) == TASKS
 
 

@@ -36,7 +36,7 @@ from muralist.pipeline.presets import (
         ("size: 300px", "size: got '300px', wanted a whole number"),
         ("strength: 70%", "strength: got '70%', wanted a number"),
         ("style_scale: 0", "style_scale: got 0, wanted at least 0.05"),
-        ("style_layers: relu1_1", "style_layers: got 'relu1_1', wanted layers with a weight each, such as {relu3_1: 1"),
+        ("style_layers: 5", "style_layers: got 5, wanted layers, such as relu3_1,relu4_1, or with a weight each, such"),
         ("steps:", "steps: got nothing, wanted"),
         ("style_layers: {relu1_1: -1}", "style_layers.relu1_1: got -1, wanted at least 0"),
         ("print_size: 60x90", "print_size: got print size '60x90', wanted two lengths"),
@@ -141,17 +141,30 @@ def test_unknown_presets_are_refused():
     assert complaint("zzz") == f"unknown preset 'zzz'; {known}"
 
 
-@pytest.mark.parametrize("name", ["", "..", "a\0b"])
+def test_a_file_is_named_with_its_extension(tmp_path, monkeypatch):
+    """What lies here is not taken for a preset that comes with muralist, but the message knows of it."""
+    (tmp_path / "mine.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert complaint("mine") == "unknown preset 'mine'; for the file, write mine.yaml"
+
+
+@pytest.mark.parametrize("name", ["", ".."])
 def test_odd_names_are_unknown_presets(name):
     """A name never leads out of the folder of presets."""
     assert complaint(name).startswith(f"unknown preset {name!r}")
 
 
-@pytest.mark.parametrize("name", ["missing.yaml", ".", "a/\0.yaml"])
+@pytest.mark.parametrize("name", ["missing.yaml", "."])
 def test_unreadable_files_are_refused(tmp_path, name):
-    """A missing file, a folder and an impossible name are named with the reason."""
+    """A missing file and a folder are named with the reason."""
     assert "cannot be read (" in (message := complaint(f"{tmp_path}/{name}"))
     assert "wanted a preset file" in message
+
+
+def test_names_that_no_file_can_have_are_refused(preset):
+    """Neither where a preset is named nor in one."""
+    assert complaint("a\0b") == r"preset: got 'a\x00b', wanted a file name"
+    assert "cannot be read (" in complaint(preset(b'extends: "a\\0.yaml"'))
 
 
 def test_files_that_are_no_presets_are_refused(preset):

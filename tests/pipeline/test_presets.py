@@ -1,5 +1,8 @@
 """Presets: which source of a setting wins."""
 
+import json
+from pathlib import Path
+
 import pytest
 from complaints import complaint
 
@@ -35,7 +38,7 @@ def test_each_source_beats_those_before_it(preset):
 
 def test_a_flag_that_was_not_given_changes_nothing(preset):
     """None stands for a flag the user did not write."""
-    assert load_settings(preset("tile: 700"), {"tile": None, "size": None}).tile == 700
+    assert load_settings(Path(preset("tile: 700")), {"tile": None, "size": None}).tile == 700
 
 
 def test_an_assignment_can_take_a_setting_back(preset):
@@ -301,3 +304,19 @@ def test_strength_needs_a_relative_content_loss():
         load_settings("prisma", {"strength": 0.7})
     relative = load_settings("prisma", {"strength": 0.7}, ["content_loss=relative"])
     assert (relative.content_weight, relative.strength) == (None, 0.7)
+
+
+def test_a_sidecar_is_a_preset(tmp_path):
+    """With the settings of its painting, but for those of the machine, however many losses it has."""
+    painted = Settings(strength=0.7, tile=600, workers=3, style_layers={"relu3_1": 2})
+    sidecar = {"losses": [0] * 50_000, "settings": painted.model_dump(mode="json"), "identity": {}}
+    path = tmp_path / "out.png.json"
+    path.write_text(json.dumps(sidecar))
+    assert load_settings(path, {"size": 900}) == painted.model_copy(update={"workers": None, "size": 900})
+    path.write_text(json.dumps(sidecar | {"settings": {"sise": 3}}))
+    with pytest.raises(SettingsError, match="sise: unknown key"):
+        load_settings(path)
+    for foreign in ({"foreign": True}, {"overrides": {"size": 900}}):
+        path.write_text(json.dumps({"losses": [0] * 50_000}))
+        with pytest.raises(SettingsError, match=r"not a preset|more than 65536 bytes"):
+            load_settings(path, **foreign)

@@ -23,6 +23,9 @@ PAPERS = st.builds("{}x{}{}".format, st.integers(1, 200), st.integers(1, 200), s
         (" 8.5 X 11 IN ", Paper(8.5, 11, 25.4)),
         ("60\u00d790cm", Paper(60, 90, 10)),
         (".5x1cm", Paper(0.5, 1, 10)),
+        ("60cm x 90cm", Paper(60, 90, 10)),
+        ('24"x36"', Paper(24, 36, 25.4)),
+        ("24 x 36 inches landscape", Paper(24, 36, 25.4, "landscape")),
     ],
 )
 def test_print_sizes_are_read(text, paper):
@@ -32,7 +35,7 @@ def test_print_sizes_are_read(text, paper):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "60x90", "60cm", "x90cm", "60x90px", "-60x90cm", "60,5x90cm", "1e3x2cm", "nanxinfcm", "²x3cm"],
+    ["", "60x90", "60cm", "x90cm", "60x90px", "-60x90cm", "60,5x90cm", "60mmx90cm", "1e3x2cm", "nanxinfcm", "²x3cm"],
 )
 def test_unreadable_print_sizes_are_refused(text):
     """What is not two lengths and a unit is named, with an example of what is."""
@@ -164,7 +167,7 @@ def test_an_aspect_is_cropped_before_the_paper():
         ({"print_size": "9000x9000cm", "fit": "crop"}, "wanted at most 1000000 px a side"),
         (
             {"print_size": "A33"},
-            "got print size 'A33', wanted two lengths and a unit (cm, mm, in) such as 60x90cm, or a paper",
+            "got print size 'A33', wanted two lengths and a unit (mm, cm, in) such as 60x90cm, or a paper",
         ),
         ({"print_size": "A2 upright"}, "got print size 'A2 upright'"),
         ({"bleed": "3mm"}, "got bleed '3mm' without a print size, wanted one"),

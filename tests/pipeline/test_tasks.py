@@ -466,7 +466,7 @@ def test_all_workers_give_memory_back_where_tiles_are_halved(monkeypatch):
 
 
 def test_statistics_of_several_styles_are_blended(tmp_path):
-    """What the painter follows is the mean of all style pictures' statistics, by their shares."""
+    """What the tile optimizer follows is the mean of all style pictures' statistics, by their shares."""
     context = new_context(tmp_path, shares=(0.25, 0.75))
     level = levels_of(context)[0]
     prepare_level(context, level)

@@ -2,6 +2,7 @@
 
 import shlex
 from types import SimpleNamespace
+from typing import Any
 
 from click.testing import CliRunner, Result
 from pictures import TINY, assignments
@@ -33,9 +34,14 @@ def assert_refused(result: Result, *words: str, code: int = 1) -> None:
 STOPPED = "muralist: interrupted; rerun the same command to resume\n"
 
 
-def settings_of(command: str) -> Settings:
-    """The settings that a `muralist render` command has, as a shell reads it."""
+def params_of(command: str) -> dict[str, Any]:
+    """Arguments and options of a `muralist render` command, as a shell and click read it."""
     console = SimpleNamespace(quiet=False, verbose=False)
-    found = main.commands["render"].make_context("render", shlex.split(command)[2:], obj=console).params
+    return main.commands["render"].make_context("render", shlex.split(command)[2:], obj=console).params
+
+
+def settings_of(command: str) -> Settings:
+    """The settings that a `muralist render` command has."""
+    found = params_of(command)
     flags = {name: found.get(name) for name in Settings.model_fields}
     return load_settings(found["preset"], flags, found["assignments"])

@@ -23,6 +23,7 @@ from muralist.pipeline.errors import PictureError
 from muralist.pipeline.initialization import BLANK, PHOTOGRAPH
 from muralist.pipeline.pictures.carried import carried
 from muralist.pipeline.pictures.exif import text_tags, without_thumbnail
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.metadata import is_usable
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.presets import load_settings
@@ -163,8 +164,8 @@ def _peak() -> int:
 
 def _picture(case: Case, folder: Path) -> None:
     """Read a picture and what else is read of one before it is written."""
-    local_dir = {"memory": 1000, "folder": folder} if case.about else {}
-    picture = read_picture(case.path, MOST_PIXELS, **local_dir)
+    limits = ReadLimits(MOST_PIXELS, memory=1000, folder=folder) if case.about else ReadLimits(MOST_PIXELS)
+    picture = read_picture(case.path, limits)
     try:
         assert picture.pixels[:].shape == (picture.height, picture.width, 3)
         text_tags(picture.exif)
@@ -183,7 +184,7 @@ def _preset(case: Case, folder: Path) -> None:
     if settings.weights is not None:
         describe(Path(settings.weights))
     if settings.init not in (PHOTOGRAPH, BLANK):
-        read_picture(settings.init, MOST_PIXELS)
+        read_picture(settings.init, ReadLimits(MOST_PIXELS))
 
 
 def _manifest(case: Case, folder: Path) -> None:
@@ -193,7 +194,7 @@ def _manifest(case: Case, folder: Path) -> None:
         assert Path(os.path.normpath(item.output)).is_relative_to(output)
         load_settings(item.preset or "default", own=item.overrides, place=item.place)
         with suppress(PictureError):
-            read_picture(item.content, MOST_PIXELS)
+            read_picture(item.content, ReadLimits(MOST_PIXELS))
 
 
 def _weights(case: Case, folder: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from muralist.pipeline.errors import PictureError
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.reading import read_picture
 
 # What lies in a file, and how it is upright, by EXIF orientation.
@@ -26,7 +27,7 @@ UPRIGHT = {
 def refused(path: Path, *wanted: str, **options: Any) -> None:
     """Reading fails with one line that names the path and the given words."""
     with pytest.raises(PictureError) as caught:
-        read_picture(path, **options)
+        read_picture(path, ReadLimits(**options))
     message = str(caught.value)
     assert "\n" not in message
     assert caught.value.path == path

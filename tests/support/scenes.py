@@ -91,7 +91,7 @@ class Scene:
     picture: np.ndarray
 
     @cached_property
-    def painter(self) -> TileOptimizer:
+    def tile_optimizer(self) -> TileOptimizer:
         """What paints it."""
         return TileOptimizer(self.network, self.goal.objective)
 
@@ -131,7 +131,9 @@ class Scene:
         goal = self.goal
         leaf = to_tensor(self.picture).requires_grad_()
         variation = goal.tv_weight * VARIATIONS[goal.tv_loss](leaf, goal.tv_chroma)
-        loss = sum([variation, *self.terms(self.painter.network(leaf, self.painter.objective.layers)).values()])
+        loss = sum(
+            [variation, *self.terms(self.tile_optimizer.network(leaf, self.tile_optimizer.objective.layers)).values()]
+        )
         (gradient,) = torch.autograd.grad(loss * leaf[0, 0].numel(), leaf)
         return gradient
 
@@ -148,26 +150,28 @@ class Scene:
             error = STYLES[goal.style_loss](matrix, gram, mean)
             terms[f"style {name}"] = goal.style_weight * weight / sum(goal.style_layers.values()) * error
         for name in goal.content_layers:
-            kept = self.painter.network(to_tensor(self.content), [name])[name]
+            kept = self.tile_optimizer.network(to_tensor(self.content), [name])[name]
             error = (features[name] - kept).square().sum() / kept.square().sum()
             terms[f"content {name}"] = goal.content_weight * error
         return terms
 
     def tile_content(self, tile: Tile) -> dict[str, Tensor]:
         """Features of the photograph under a tile, seen from the tile alone."""
-        return self.painter.content_features(to_tensor(crop(self.content, tile.outer)))
+        return self.tile_optimizer.content_features(to_tensor(crop(self.content, tile.outer)))
 
     def measured(self, picture: np.ndarray, grid: TileGrid) -> TileSums:
         """Sums of a picture, tile by tile."""
         return total(
-            self.painter.measure(to_tensor(crop(picture, tile.outer)), self.tile_content(tile), window(grid, tile))
+            self.tile_optimizer.measure(
+                to_tensor(crop(picture, tile.outer)), self.tile_content(tile), window(grid, tile)
+            )
             for tile in grid
         )
 
     def losses(self, picture: np.ndarray) -> dict[str, float]:
         """Losses of a picture, the total among them."""
-        losses = self.painter.objective.losses(self.measured(picture, one_tile(self)))
-        return {**losses, "total": self.painter.objective.total(losses)}
+        losses = self.tile_optimizer.objective.losses(self.measured(picture, one_tile(self)))
+        return {**losses, "total": self.tile_optimizer.objective.total(losses)}
 
 
 @lru_cache(maxsize=1)
@@ -202,7 +206,7 @@ def crop(pixels: np.ndarray, box: Box) -> np.ndarray:
 
 
 def window(grid: TileGrid, tile: Tile) -> Window:
-    """The tile's blend weights as the painter takes them."""
+    """The tile's blend weights as the tile optimizer takes them."""
     return Window.of(*grid.window(tile))
 
 
@@ -216,7 +220,7 @@ def render(
     for made in range(rounds):
         done = made * per_round
         painted = [
-            scene.painter.paint(
+            scene.tile_optimizer.paint(
                 crop(canvas, tile.outer),
                 scene.tile_content(tile),
                 window(grid, tile),
@@ -241,4 +245,4 @@ def paint_alone(
 ) -> tuple[np.ndarray, TileSums]:
     """Paint the whole picture as one tile."""
     (tile,) = grid = one_tile(scene)
-    return scene.painter.paint(state, scene.tile_content(tile), window(grid, tile), sums, steps, consensus)
+    return scene.tile_optimizer.paint(state, scene.tile_content(tile), window(grid, tile), sums, steps, consensus)

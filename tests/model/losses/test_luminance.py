@@ -105,8 +105,8 @@ def test_the_gradient_by_finite_differences():
     for place in [(0, 0, 0, 0), (0, 0, 2, 3), (0, 0, 4, 5)]:
         step = torch.zeros_like(painting)
         step[place] = 1e-5
-        slope = (value(term, painting + step, photograph) - value(term, painting - step, photograph)) / 2e-5
-        assert float(gradient[place]) == pytest.approx(term.weight * term.size.pixels * slope, rel=1e-6)
+        difference = (value(term, painting + step, photograph) - value(term, painting - step, photograph)) / 2e-5
+        assert float(gradient[place]) == pytest.approx(term.weight * term.size.pixels * difference, rel=1e-6)
 
 
 def test_the_layer_has_about_as_many_positions_at_any_size():
@@ -158,7 +158,7 @@ def test_oracle(regions):
         targets |= targets_of(style, region_key(LAYER, n))
     size = PictureSize(*SHAPE, {LAYER: LayerShape(1, SHAPE[0] * SHAPE[1] / 16)})
     term = LuminanceTerm(weight=2.0, size=size, layers={LAYER: 1.0}, targets=targets, regions=regions)
-    painter = TileOptimizer(net, Objective((term,), size))
+    tile_optimizer = TileOptimizer(net, Objective((term,), size))
 
     leaf, wanted = picture.clone().requires_grad_(), torch.zeros((), dtype=torch.float64)
     now, kept = (torch.nn.functional.avg_pool2d(luminance(each), 4).flatten() for each in (leaf, photograph))
@@ -175,13 +175,13 @@ def test_oracle(regions):
 
     def of(tile: Tile) -> tuple[Tensor, dict[str, Tensor], Window]:
         place = (..., *tile.outer.inside(GRID.box))
-        return picture[place], painter.content_features(photograph[place]), window(tile, masks)
+        return picture[place], tile_optimizer.content_features(photograph[place]), window(tile, masks)
 
-    sums = total(painter.measure(*of(tile)) for tile in GRID)
-    assert painter.objective.losses(sums) == {"luminance": pytest.approx(float(wanted.detach()), rel=1e-6)}
+    sums = total(tile_optimizer.measure(*of(tile)) for tile in GRID)
+    assert tile_optimizer.objective.losses(sums) == {"luminance": pytest.approx(float(wanted.detach()), rel=1e-6)}
     assert len(GRID) > 1
     for tile in GRID:
         seen_here, content, weights = of(tile)
-        found = RoundGradient(painter, content, weights, sums, consensus=True)(seen_here)
+        found = RoundGradient(tile_optimizer, content, weights, sums, consensus=True)(seen_here)
         difference = found[(..., *tile.extent.inside(tile.outer))] - gradient[(..., *tile.extent.inside(GRID.box))]
         assert difference.abs().max() < 1e-6 * gradient.square().mean().sqrt()

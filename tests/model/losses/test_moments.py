@@ -97,8 +97,8 @@ def test_the_gradient_by_finite_differences():
     for place in [(0, 0, 0, 0), (0, 1, 2, 3), (0, 3, 4, 5)]:
         step = torch.zeros_like(features)
         step[place] = 1e-5
-        slope = (value(features + step) - value(features - step)) / 2e-5
-        assert float(gradient[place]) == pytest.approx(slope, rel=1e-6)
+        difference = (value(features + step) - value(features - step)) / 2e-5
+        assert float(gradient[place]) == pytest.approx(difference, rel=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -109,8 +109,8 @@ def test_sums_are_at_least_float32(dtype):
     for kind, value in found.items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value.double(), wanted[kind], rtol=1e-5, atol=1e-6)
-    slope = {kind: torch.ones_like(value) for kind, value in found.items()}
-    assert of_one_layer(features.double()).pull(features[0].flatten(1).T, slope, 1.0).dtype == dtype
+    grad = {kind: torch.ones_like(value) for kind, value in found.items()}
+    assert of_one_layer(features.double()).pull(features[0].flatten(1).T, grad, 1.0).dtype == dtype
 
 
 # --------------------------------------------------------------------------------------------------------- in tiles
@@ -144,7 +144,7 @@ def test_oracle(regions):
     layers = {name: LayerShape(ROW.channels(name), (SHAPE[0] // s) * (SHAPE[1] // s)) for name, s in STRIDES.items()}
     size = PictureSize(*SHAPE, layers)
     loss = MomentsTerm(weight=2.0, size=size, layers=LAYERS, targets=targets, regions=regions)
-    painter = TileOptimizer(net, Objective((loss,), size))
+    tile_optimizer = TileOptimizer(net, Objective((loss,), size))
 
     leaf, wanted = picture.clone().requires_grad_(), torch.zeros((), dtype=torch.float64)
     for layer, f in net(leaf, LAYERS).items():
@@ -157,12 +157,12 @@ def test_oracle(regions):
     (gradient,) = torch.autograd.grad(2.0 * size.pixels * wanted, leaf)
 
     sums = total(
-        painter.measure(picture[(..., *tile.outer.inside(GRID.box))], {}, window(tile, masks)) for tile in GRID
+        tile_optimizer.measure(picture[(..., *tile.outer.inside(GRID.box))], {}, window(tile, masks)) for tile in GRID
     )
-    assert painter.objective.losses(sums) == {"moments": pytest.approx(float(wanted.detach()), rel=1e-6)}
+    assert tile_optimizer.objective.losses(sums) == {"moments": pytest.approx(float(wanted.detach()), rel=1e-6)}
     assert GRID.shape == (2, 2)
     for tile in GRID:
-        found = RoundGradient(painter, {}, window(tile, masks), sums, consensus=True)(
+        found = RoundGradient(tile_optimizer, {}, window(tile, masks), sums, consensus=True)(
             picture[(..., *tile.outer.inside(GRID.box))]
         )
         difference = found[(..., *tile.extent.inside(tile.outer))] - gradient[(..., *tile.extent.inside(GRID.box))]

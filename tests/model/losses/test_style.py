@@ -1,4 +1,4 @@
-"""Every formula of the style loss: its number worked out by hand, and its slope."""
+"""Every formula of the style loss: its number worked out by hand, and its gradient."""
 
 import math
 
@@ -19,7 +19,7 @@ def numbers(gram: list[list[float]], mean: list[float]) -> GramStats:
     return GramStats(torch.tensor(gram, dtype=torch.float64), torch.tensor(mean, dtype=torch.float64))
 
 
-def slope_of(distance: Distance, now: GramStats) -> GramStats:
+def gradient_of(distance: Distance, now: GramStats) -> GramStats:
     """Derivative of a distance with respect to Gram matrix and mean."""
     return GramStats(**means_grad(lambda means: distance(GramStats(**means)), vars(now)))
 
@@ -90,13 +90,13 @@ def test_published_formulas_by_hand(name):
 @pytest.mark.parametrize("name", STYLE_LOSSES)
 @pytest.mark.parametrize("shape", [(50, 4), (3, 5)])
 def test_a_distance_to_itself_is_none(name, shape):
-    """What meets its target has no loss and no slope, also with fewer positions than channels and a dead channel."""
+    """What meets its target has no loss and no gradient, also with fewer positions than channels and a dead channel."""
     features = noise(*shape, seed=1)
     features[:, 0] = 0
     now = statistics(features)
     distance = STYLE_LOSSES[name](now)
     assert float(distance(now)) == pytest.approx(0, abs=1e-9)
-    found = slope_of(distance, now)
+    found = gradient_of(distance, now)
     gradient = 2 * features @ found.gram + found.mean
     torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-4)
 
@@ -108,7 +108,7 @@ def test_a_distance_to_another_is_positive(name):
 
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
-def test_slopes_by_finite_differences(name):
+def test_gradients_by_finite_differences(name):
     """The derivative by Gram matrix and mean is right; a Gram matrix is changed symmetrically, as it always is."""
     now, target = statistics(noise(40, 4, seed=1)), statistics(noise(40, 4, seed=2))
     distance = STYLE_LOSSES[name](target)
@@ -122,7 +122,7 @@ def test_slopes_by_finite_differences(name):
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
 @pytest.mark.parametrize("change", ["few", "dead", "both dead", "constant"])
-def test_slopes_at_singular_covariances(name, change):
+def test_gradients_at_singular_covariances(name, change):
     """With few positions, dead and constant channels the derivative by the features is right as well."""
     features, style = noise(4 if change == "few" else 20, 5, seed=1), noise(20, 5, seed=2)
     if change in ("dead", "both dead"):
@@ -136,12 +136,12 @@ def test_slopes_at_singular_covariances(name, change):
 
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
-def test_slopes_are_finite_for_estimates_that_no_picture_has(name):
-    """A tile's estimate may have negative variances; loss and slope are finite numbers still."""
+def test_gradients_are_finite_for_estimates_that_no_picture_has(name):
+    """A tile's estimate may have negative variances; loss and gradient are finite numbers still."""
     gram = torch.diag(torch.tensor([1.0, -0.5, 0.0, 2.0]))
     now, target = GramStats(gram, torch.full((4,), 0.9)), statistics(noise(20, 4, seed=2).float())
     distance = STYLE_LOSSES[name](target)
-    found = slope_of(distance, now)
+    found = gradient_of(distance, now)
     assert math.isfinite(float(distance(now)))
     assert found.gram.isfinite().all()
     assert found.mean.isfinite().all()
@@ -149,10 +149,10 @@ def test_slopes_are_finite_for_estimates_that_no_picture_has(name):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", STYLE_LOSSES)
-def test_slopes_have_the_number_type_of_the_statistics(name, dtype):
-    """Whatever a formula computes in, slopes come back as they are needed, and leave their statistics alone."""
+def test_gradients_have_the_number_type_of_the_statistics(name, dtype):
+    """Whatever a formula computes in, gradients come back as they are needed, and leave their statistics alone."""
     now, target = statistics(noise(40, 4, seed=1).to(dtype)), statistics(noise(40, 4, seed=2).to(dtype))
-    found = slope_of(STYLE_LOSSES[name](target), now)
+    found = gradient_of(STYLE_LOSSES[name](target), now)
     assert (found.gram.dtype, found.mean.dtype) == (dtype, dtype)
     assert (found.gram.shape, found.mean.shape) == ((4, 4), (4,))
     assert not now.gram.requires_grad
@@ -195,11 +195,11 @@ def test_w2_is_the_distance_of_normal_distributions(positions, channels):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", STYLE_LOSSES)
-def test_broken_statistics_have_broken_slopes(name, value):
-    """Numbers that are not finite raise nothing and do not go unnoticed: the painter takes such a step back."""
+def test_broken_statistics_have_broken_gradients(name, value):
+    """Numbers that are not finite raise nothing and do not go unnoticed: the tile optimizer takes such a step back."""
     now = statistics(noise(40, 4, seed=1))
     now.gram[1, 1] = value
-    found = slope_of(STYLE_LOSSES[name](statistics(noise(40, 4, seed=2))), now)
+    found = gradient_of(STYLE_LOSSES[name](statistics(noise(40, 4, seed=2))), now)
     assert not found.gram.isfinite().all()
 
 
@@ -239,7 +239,7 @@ def test_heads_that_are_turned_measure_the_same_gram_distance():
 
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
-def test_slopes_in_a_metric(name):
+def test_gradients_in_a_metric(name):
     """The derivative by the features themselves is right, too."""
     target = statistics(noise(20, 4, seed=2))
     distance = in_metric(STYLE_LOSSES[name], HEADS, target)

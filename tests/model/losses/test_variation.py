@@ -109,10 +109,10 @@ def test_gradients_are_autograds(name, height, width, tv_chroma):
     """Value and gradient are those of the formula written for a whole picture, for rows and columns of pixels too."""
     leaf = noise(1, 3, height, width, seed=1).requires_grad_()
     wanted = loss(leaf, name, tv_chroma)
-    (slope,) = torch.autograd.grad(wanted, leaf)
+    (grad,) = torch.autograd.grad(wanted, leaf)
     assert value(leaf.detach(), name, tv_chroma) == pytest.approx(float(wanted.detach()), rel=1e-12)
     found = gradient(term(name, height, width, tv_chroma), leaf.detach())
-    torch.testing.assert_close(found, slope, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(found, grad, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", TV_LOSSES)

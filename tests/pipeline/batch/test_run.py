@@ -180,7 +180,7 @@ def test_a_record_for_each_picture(archive, logged):
     assert [record.levelname for record in ends] == ["WARNING", "INFO"]
     first, second = (record.getMessage() for record in ends)
     assert first.startswith(f"1/2 failed: {archive.photos}/a.png: ")
-    assert second == f"2/2 done: {archive.photos}/sub/b.png"
+    assert second == f"2/2 done: {archive.photos}/sub/b.png as {archive.out}/sub/b.png"
     sidecar = archive.sidecar("sub/b.png")
     rows = [LossRecord(**row) for row in sidecar["losses"]]
     wanted = [f"b.png: {loss_line(row, len(sidecar['levels']))}" for row in rows]

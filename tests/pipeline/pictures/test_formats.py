@@ -36,6 +36,7 @@ from muralist.pipeline.pictures.exif import text_tags
 from muralist.pipeline.pictures.formats import INPUT_FORMATS, UNSUPPORTED_EXTENSIONS
 from muralist.pipeline.pictures.heif_items import coded_colors, is_narrow_gray
 from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.reading import read_picture, read_size
 
 PIXELS = photograph(48, 64)
@@ -710,16 +711,22 @@ def test_decoders_that_hold_a_picture_are_limited(tmp_path: Path, name: str) -> 
     """What would take more than it may is refused with both numbers before it is decoded."""
     content = dng(sensor()) if name == "a.dng" else EVERY[name]()
     refused(
-        tmp_path, name, content, " of memory at once", "but 9.8 KiB may be taken", "--memory", decoder_memory=10_000
+        tmp_path,
+        name,
+        content,
+        " of memory at once",
+        "but 9.8 KiB may be taken",
+        "--memory",
+        limits=ReadLimits(decoder_memory=10_000),
     )
-    read(tmp_path, name, content, decoder_memory=1 << 30)
+    read(tmp_path, name, content, limits=ReadLimits(decoder_memory=1 << 30))
 
 
 @pytest.mark.parametrize("name", [*EVERY, "a.dng"])
 def test_the_pixel_limit_holds(tmp_path: Path, name: str) -> None:
     """Every format is refused by its size."""
     content = dng(sensor()) if name == "a.dng" else EVERY[name]()
-    refused(tmp_path, name, content, "more than max_pixels = 1000", max_pixels=1000)
+    refused(tmp_path, name, content, "more than max_pixels = 1000", limits=ReadLimits(1000))
 
 
 @pytest.mark.parametrize("name", [*EVERY, "a.dng"])
@@ -744,7 +751,7 @@ def test_truncated_files(tmp_path: Path, name: str, part: float) -> None:
 
 def test_pictures_that_do_not_fit_are_filed(tmp_path: Path) -> None:
     """What was decoded whole lies in a file like all others."""
-    picture = read(tmp_path, "a.jxl", jpeg_xl(PIXELS), memory=0, folder=tmp_path)
+    picture = read(tmp_path, "a.jxl", jpeg_xl(PIXELS), limits=ReadLimits(memory=0, folder=tmp_path))
     assert not isinstance(picture.pixels, np.ndarray)
     assert np.array_equal(picture.pixels[:], PIXELS)
 

@@ -13,6 +13,7 @@ from snapshots import photograph, saved
 
 from muralist.pipeline.pictures.array_file import ArrayFile, new_array_file
 from muralist.pipeline.pictures.images import crop_to_aspect, resize, resize_rows
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.tiling.grid import Span
 
@@ -145,7 +146,7 @@ def test_crop_to_aspect_of_an_array_file(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", image)
     part, filed = (
         crop_to_aspect(read_picture(path), 1),
-        crop_to_aspect(read_picture(path, memory=0, folder=tmp_path), 1),
+        crop_to_aspect(read_picture(path, ReadLimits(memory=0, folder=tmp_path)), 1),
     )
     assert isinstance(filed.pixels, ArrayFile)
     assert isinstance(filed.alpha, ArrayFile)

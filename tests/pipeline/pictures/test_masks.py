@@ -10,6 +10,7 @@ from PIL import Image
 
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.formats import INPUT_FORMATS
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.masks import _LOSSY, Mask, mask_file, read_mask
 
 RAMP = np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1))
@@ -33,10 +34,10 @@ def shares(mask: Mask) -> np.ndarray:
 
 def test_a_gray_picture_is_a_mask(folder):
     """Its values are the mask's, in 8 bits and 16, whatever the memory."""
-    np.testing.assert_array_equal(read_mask(str(folder / "ramp.png"), 10**6).values, RAMP)
+    np.testing.assert_array_equal(read_mask(str(folder / "ramp.png")).values, RAMP)
     save(folder / "deep.png", np.repeat(deep(np.dstack([RAMP] * 3))[:, :, :1], 3, 2))
-    assert shares(read_mask(str(folder / "deep.png"), 10**6)) == pytest.approx(RAMP / 255, abs=0.005)
-    filed = read_mask(str(folder / "ramp.png"), 10**6, memory=100, folder=folder)
+    assert shares(read_mask(str(folder / "deep.png"))) == pytest.approx(RAMP / 255, abs=0.005)
+    filed = read_mask(str(folder / "ramp.png"), ReadLimits(memory=100, folder=folder))
     assert not isinstance(filed.values, np.ndarray)
     np.testing.assert_array_equal(shares(filed), RAMP / 255)
 
@@ -44,13 +45,13 @@ def test_a_gray_picture_is_a_mask(folder):
 def test_what_is_transparent_is_not_meant(folder):
     """A white picture cut out by its alpha is the mask of its alpha."""
     save(folder / "cut.png", np.dstack([np.full((*RAMP.shape, 3), 255, np.uint8), RAMP]))
-    assert shares(read_mask(str(folder / "cut.png"), 10**6)) == pytest.approx(RAMP / 255, abs=0.003)
+    assert shares(read_mask(str(folder / "cut.png"))) == pytest.approx(RAMP / 255, abs=0.003)
 
 
 @pytest.mark.parametrize(("color", "wanted"), [("ff0080", LABELS[:, :, 0] > 0), ("000000", LABELS.max(2) == 0)])
 def test_a_color_is_a_mask(folder, color, wanted):
     """The pixels of the color that is named are meant, all others are not."""
-    mask = read_mask(f"{folder}/labels.png#{color.upper()}", 10**6)
+    mask = read_mask(f"{folder}/labels.png#{color.upper()}")
     np.testing.assert_array_equal(mask.values, wanted * np.uint8(255))
     assert (mask.path, mask.color) == (folder / "labels.png", color)
 
@@ -63,7 +64,7 @@ IDS = np.repeat(np.arange(4, dtype=np.uint8), [10, 1, 20, 19])[None].repeat(40, 
 def test_class_ids_are_told_apart(tmp_path, label, bits):
     """In a gray picture of class ids, a label is not taken for its neighbors, of which it differs by a step."""
     save(tmp_path / "ids.png", IDS if bits == 8 else np.dstack([IDS.astype(np.uint16) * 257] * 3))
-    mask = read_mask(f"{tmp_path}/ids.png#{bytes([label] * 3).hex()}", 10**6)
+    mask = read_mask(f"{tmp_path}/ids.png#{bytes([label] * 3).hex()}")
     np.testing.assert_array_equal(shares(mask), label == IDS)
 
 
@@ -76,7 +77,7 @@ def test_ids_as_a_gray_mask(tmp_path):
     """Class ids without a label are as good as black, and a label is proposed."""
     save(tmp_path / "ids.png", IDS)
     with pytest.raises(PictureError, match=r"black everywhere.*such as ids\.png#020202"):
-        read_mask(f"{tmp_path}/ids.png", 10**6)
+        read_mask(f"{tmp_path}/ids.png")
 
 
 def test_transparent_colors_are_not_proposed(tmp_path):
@@ -84,15 +85,15 @@ def test_transparent_colors_are_not_proposed(tmp_path):
     alpha = np.where(LABELS[:, :, 0] > 0, 0, 255).astype(np.uint8)
     save(tmp_path / "cut.png", np.dstack([LABELS, alpha]))
     with pytest.raises(PictureError, match=r"no pixel of the picture has this color.* such as #000000 #004000$"):
-        read_mask(f"{tmp_path}/cut.png#ff0080", 10**6)
+        read_mask(f"{tmp_path}/cut.png#ff0080")
     save(tmp_path / "clear.png", np.dstack([LABELS, alpha * 0]))
     with pytest.raises(PictureError, match="transparent everywhere"):
-        read_mask(f"{tmp_path}/clear.png#ff0080", 10**6)
+        read_mask(f"{tmp_path}/clear.png#ff0080")
 
 
 def test_colors_of_one_picture_are_told_apart(folder):
     """Masks of one file and two colors have keys of their own, and the file's hash in common."""
-    first, second = (read_mask(f"{folder}/labels.png#{color}", 10**6) for color in ("ff0080", "004000"))
+    first, second = (read_mask(f"{folder}/labels.png#{color}") for color in ("ff0080", "004000"))
     assert first.sha256 == second.sha256
     assert first.key != second.key
 
@@ -114,7 +115,7 @@ def test_what_is_no_mask(folder, name, parts):
     save(folder / "black.png", np.zeros((40, 50), np.uint8))
     save(folder / "large.png", np.zeros((400, 500), np.uint8))
     with pytest.raises(PictureError) as caught:
-        read_mask(f"{folder}/{name}", 100_000)
+        read_mask(f"{folder}/{name}", ReadLimits(100_000))
     assert all(part in str(caught.value) for part in parts), caught.value
 
 
@@ -146,7 +147,7 @@ def test_the_file_of_a_mask():
 def test_a_jpeg_of_labels_is_near_enough_in_flat_parts(folder):
     """Colors that a JPEG moved by a step or two are those that were meant."""
     Image.fromarray(LABELS).save(folder / "labels.jpg", quality=100, subsampling=0)
-    mask = read_mask(f"{folder}/labels.jpg#ff0080", 10**6)
+    mask = read_mask(f"{folder}/labels.jpg#ff0080")
     assert (shares(mask)[:, :16] == 1).mean() > 0.9
 
 
@@ -154,4 +155,4 @@ def test_a_photograph_is_no_mask(folder):
     """A photograph that is named as a mask by mistake is told."""
     save(folder / "photo.png", photograph())
     with pytest.raises(PictureError, check=having(path=folder / "photo.png")):
-        read_mask(str(folder / "photo.png"), 10**6)
+        read_mask(str(folder / "photo.png"))

@@ -31,7 +31,7 @@ from muralist.pipeline.output_files import make_folder
 from muralist.pipeline.pictures.encoding import OUTPUT_EXTENSIONS
 from muralist.pipeline.pictures.exif import dpi_of_exif, text_tags
 from muralist.pipeline.pictures.reading import read_picture
-from muralist.pipeline.pictures.writing import check_output, write_picture
+from muralist.pipeline.pictures.writing import check_output, check_side, write_picture
 
 # -------------------------------------------------------------------------------------------- writing, what goes well
 
@@ -400,7 +400,7 @@ def test_writing_knows_the_limits_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.png", "a.webp", "a.tif", "a.tiff"])
 def test_check_output_passes_good_names(tmp_path: Path, name: str) -> None:
     """A new file in a writable folder is fine, and checking leaves no trace."""
-    check_output(tmp_path / name, overwrite=False, height=16383, width=10, bit_depth=8)
+    check_output(tmp_path / name, overwrite=False, bit_depth=8)
     assert os.listdir(tmp_path) == []
 
 
@@ -453,12 +453,21 @@ def test_check_output_tries_the_folder(ordinary_user: Path) -> None:
         ordinary_user.chmod(0o700)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+def test_check_output_knows_a_link_that_cannot_be_followed(ordinary_user: Path) -> None:
+    """A link into a folder that may not be entered is something that is there."""
+    (ordinary_user / "locked").mkdir(0)
+    (ordinary_user / "a.png").symlink_to(ordinary_user / "locked" / "b.png")
+    with pytest.raises(OutputError, match="--overwrite"):
+        check_output(ordinary_user / "a.png", overwrite=False)
+
+
 @pytest.mark.parametrize(("name", "limit"), [("a.jpg", 65500), ("a.webp", 16383)])
-def test_check_output_knows_the_largest_side(tmp_path: Path, name: str, limit: int) -> None:
+def test_the_largest_side_is_known(name: str, limit: int) -> None:
     """Sides beyond the format's limit are refused with the limit and a way out, sides at it are not."""
-    check_output(tmp_path / name, overwrite=False, height=limit, width=1)
+    check_side(Path(name), limit)
     with pytest.raises(OutputError, match=rf"\b{limit} .*\.tif"):
-        check_output(tmp_path / name, overwrite=False, height=1, width=limit + 1)
+        check_side(Path(name), limit + 1)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.webp"])

@@ -25,6 +25,7 @@ from snapshots import (
 )
 
 from muralist.pipeline.errors import PictureError
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import write_picture
 
@@ -384,7 +385,7 @@ def test_the_pixel_limit_can_be_set(tmp_path: Path) -> None:
     """The limit is inclusive and the caller's."""
     path = saved(tmp_path / "a.png", Image.fromarray(photograph()))
     refused(path, "max_pixels = 3071", max_pixels=48 * 64 - 1)
-    assert read_picture(path, max_pixels=48 * 64).height == 48
+    assert read_picture(path, ReadLimits(max_pixels=48 * 64)).height == 48
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

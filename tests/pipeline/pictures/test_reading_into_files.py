@@ -23,6 +23,7 @@ from snapshots import (
 
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.array_file import ArrayFile
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import write_picture
 
@@ -30,7 +31,7 @@ from muralist.pipeline.pictures.writing import write_picture
 def read_into(folder: Path, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels and alpha of a picture that was read into files of a new folder."""
     folder.mkdir()
-    picture = read_picture(path, memory=0, folder=folder)
+    picture = read_picture(path, ReadLimits(memory=0, folder=folder))
     assert isinstance(picture.pixels, ArrayFile)
     assert picture.alpha is None or isinstance(picture.alpha, ArrayFile)
     assert len(list(folder.iterdir())) == (1 if picture.alpha is None else 2)
@@ -111,15 +112,15 @@ def test_the_memory_decides(tmp_path: Path, channels: int, depth: int) -> None:
     alpha = photograph()[:, :, 0] if channels == 4 else None
     write_picture(path, deep_photograph(), alpha=alpha, bit_depth=depth)
     needed = 48 * 64 * channels * depth // 8
-    assert isinstance(read_picture(path, memory=needed, folder=tmp_path).pixels, np.ndarray)
-    assert isinstance(read_picture(path, memory=needed - 1, folder=tmp_path).pixels, ArrayFile)
+    assert isinstance(read_picture(path, ReadLimits(memory=needed, folder=tmp_path)).pixels, np.ndarray)
+    assert isinstance(read_picture(path, ReadLimits(memory=needed - 1, folder=tmp_path)).pixels, ArrayFile)
 
 
 def test_what_does_not_fit_needs_a_folder(tmp_path: Path) -> None:
     """To limit the memory and name no folder is the caller's error."""
     path = saved(tmp_path / "a.png", Image.fromarray(photograph()))
     with pytest.raises(ValueError, match=r"\b100\b"):
-        read_picture(path, memory=100)
+        read_picture(path, ReadLimits(memory=100))
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -148,12 +149,13 @@ READ_WITH_A_LIMIT = """
 import resource, signal, sys
 from pathlib import Path
 from muralist.pipeline.errors import OutputError
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.reading import read_picture
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
 try:
-    read_picture(sys.argv[1], memory=0, folder=Path(sys.argv[2]))
+    read_picture(sys.argv[1], ReadLimits(memory=0, folder=Path(sys.argv[2])))
 except OutputError as error:
     print(error)
 """
@@ -178,11 +180,12 @@ import sys
 from pathlib import Path
 from muralist.pipeline.pictures.images import crop_to_aspect, resize, resize_rows
 from muralist.pipeline.workers.machine import peak_rss
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.reading import read_picture
 
 read_picture(sys.argv[3])  # so that all libraries are there; with their bytecode compiled or not makes 20 MB
 before = peak_rss()
-picture = read_picture(sys.argv[1], memory=0, folder=Path(sys.argv[2]))
+picture = read_picture(sys.argv[1], ReadLimits(memory=0, folder=Path(sys.argv[2])))
 resize(crop_to_aspect(picture, 5).pixels, 60, 300)
 print(peak_rss() - before)
 """
@@ -214,12 +217,12 @@ def test_what_the_decoder_would_take_is_limited(tmp_path, name, save, bytes_per_
     path = tmp_path / name
     Image.new("RGB", (64, 48)).save(path, **save)
     if bytes_per_pixel is None:
-        assert read_picture(path, decoder_memory=1).height == 48
+        assert read_picture(path, ReadLimits(decoder_memory=1)).height == 48
         return
     limit = 64 * 48 * bytes_per_pixel
-    assert read_picture(path, decoder_memory=limit).height == 48
+    assert read_picture(path, ReadLimits(decoder_memory=limit)).height == 48
     with pytest.raises(PictureError, match=r"64 x 48 px .*--memory"):
-        read_picture(path, decoder_memory=limit - 1)
+        read_picture(path, ReadLimits(decoder_memory=limit - 1))
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
@@ -227,4 +230,4 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
     path = tmp_path / "bomb.jpg"
     path.write_bytes(jpeg(65_500, progressive=True) + bytes(20_000_000))
     with pytest.raises(PictureError, match=r"65500 x 65500 px .*8\.0 GiB"):
-        read_picture(path, 5_000_000_000, decoder_memory=1 << 30)
+        read_picture(path, ReadLimits(5_000_000_000, decoder_memory=1 << 30))

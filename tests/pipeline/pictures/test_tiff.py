@@ -18,6 +18,7 @@ from snapshots import photograph, profile
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.exif import text_tags
 from muralist.pipeline.pictures.images import Picture
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.profiles import adobe_rgb
 from muralist.pipeline.pictures.reading import read_picture, read_size
 
@@ -530,9 +531,9 @@ def test_large_parts_are_limited(tmp_path: Path, made: Any, rows: int) -> None:
     path = made(tmp_path)
     with tifffile.TiffFile(path) as file:
         held = 2 * (rows * PIXELS.shape[1] * 3 + max(file.pages[0].databytecounts))
-    assert read_picture(path, decoder_memory=held).height == PIXELS.shape[0]
+    assert read_picture(path, ReadLimits(decoder_memory=held)).height == PIXELS.shape[0]
     with pytest.raises(PictureError, match=r"64 x 48 px .*TIFF.*--memory"):
-        read_picture(path, decoder_memory=held - 1)
+        read_picture(path, ReadLimits(decoder_memory=held - 1))
 
 
 def test_a_large_sound_strip_is_read(tmp_path: Path) -> None:

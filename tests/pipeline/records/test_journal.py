@@ -15,7 +15,7 @@ from muralist.pipeline.settings import Settings
 from muralist.pipeline.storage.run_folder import JOURNAL, RunFolder
 
 IDENTITY = identity(Settings(), "aa", [["bb"], ["cc", "dd"]], None, "ee")
-COURSE = RunState(device="cpu", precision="float32", halvings=1, notices=["said"], seconds=0.1)
+STATE = RunState(device="cpu", precision="float32", halvings=1, notices=["said"], seconds=0.1)
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def test_without_a_journal_a_run_is_new(folder):
 def test_a_run_goes_on_where_it_was(folder):
     """The last note counts; that it was resumed is counted, once it is noted again."""
     journal(folder).write(RunState())
-    journal(folder).write(COURSE)
+    journal(folder).write(STATE)
     assert folder.is_resumable()
     assert os.listdir(folder.local_dir) == [JOURNAL]
     first, second = journal(folder).resume(), journal(folder).resume()
     assert first == second
     assert first.resumed == 1
     first.resumed = 0
-    assert first == COURSE
+    assert first == STATE
     second.notices.append("more")
     journal(folder).write(second)
     third = journal(folder).resume()
@@ -57,7 +57,7 @@ def test_a_run_goes_on_where_it_was(folder):
 def test_a_journal_names_its_run(folder):
     """A finished painting says so, and which part of the folder its files are in."""
     for finished in (False, True):
-        journal(folder).write(COURSE, finished=finished)
+        journal(folder).write(STATE, finished=finished)
         found = json.loads((folder.local_dir / JOURNAL).read_text())
         assert (found["run"], found["finished"]) == (folder.run, finished)
 
@@ -75,7 +75,7 @@ def test_a_journal_names_its_run(folder):
 )
 def test_another_painting_is_refused(folder, changes, said):
     """What differs is named, with both ways out, and the interrupted run is left as it is."""
-    journal(folder).write(COURSE)
+    journal(folder).write(STATE)
     before = (folder.local_dir / JOURNAL).read_bytes()
     with pytest.raises(OutputError) as caught:
         journal(folder, **changes).resume()
@@ -90,7 +90,7 @@ def test_another_painting_is_refused(folder, changes, said):
 
 def test_a_folder_of_another_layout_is_refused(folder, monkeypatch):
     """What an older muralist left is not taken for what this one files."""
-    journal(folder).write(COURSE)
+    journal(folder).write(STATE)
     monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
     with pytest.raises(OutputError, match=rf"\b{module.FORMAT - 1}, is {module.FORMAT};.*--restart"):
         journal(folder).resume()
@@ -111,7 +111,7 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_journal_is_said(folder, damage):
     """Nothing of it is believed; the way out is named, and nothing is lost."""
-    journal(folder).write(COURSE)
+    journal(folder).write(STATE)
     path = folder.local_dir / JOURNAL
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     for attempt in (journal(folder).resume, lambda: folder.is_resumable(), lambda: folder.is_resumable(restart=False)):

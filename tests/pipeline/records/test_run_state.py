@@ -26,8 +26,8 @@ def row(level: int, rounds: int, total: float) -> LossRecord:
     return LossRecord.of(LEVELS[level], rounds, losses(total / 3, total / 7, total), seconds=1.5)
 
 
-def course() -> RunState:
-    """A course in the middle of its second level."""
+def run_state() -> RunState:
+    """A run in the middle of its second level."""
     found = RunState(device="cpu", precision="float32", notices=["halved"], seconds=1 / 3, resumed=2)
     found.current = LevelState(
         [row(0, made, 1 / (made + 1)) for made in range(4)], seconds=0.1, busy=0.25, fetched=3001
@@ -41,13 +41,13 @@ def course() -> RunState:
 
 def test_a_way_through_json_changes_nothing():
     """What is read back is the same to the last bit, of the same types."""
-    for each in (course(), RunState()):
+    for each in (run_state(), RunState()):
         assert RunState.of(json.loads(json.dumps(asdict(each)))) == each
 
 
 def test_a_report_tells_how_a_level_went():
     """Rounds, steps and losses are those of the looks; what was fetched is shared out among the rounds."""
-    (report,) = course().levels
+    (report,) = run_state().levels
     assert (report.height, report.width, report.tiles) == (77, 128, len(LEVELS[0].grid))
     assert (report.rounds, report.steps, report.ended, report.kept) == (3, 10, "steps", 2)
     assert (report.seconds, report.busy_seconds, report.fetched_bytes_per_round) == (0.1, 0.25, 1000)
@@ -73,7 +73,7 @@ def test_a_level_that_is_not_begun_has_no_look():
 
 def test_finishing_a_level_closes_its_looks():
     """Looks at the losses move from the level to the painting, and the next level begins with none."""
-    found = course()
+    found = run_state()
     looks, report = list(found.current.rows), found.levels[0]
     found.finish_level(report)
     assert found.losses[-2:] == looks
@@ -83,7 +83,7 @@ def test_finishing_a_level_closes_its_looks():
 
 def test_levels_are_cut_as_they_were_painted():
     """Finished levels keep their tiles; this one and those to come have tiles halved as often as memory ran out."""
-    found = course()
+    found = run_state()
     found.halvings = 2
     assert [level.halvings for level in found.cut(LEVELS)] == [0, *[2] * (len(LEVELS) - 1)]
     assert [replace(level, halvings=0) for level in found.cut(LEVELS)] == list(LEVELS)

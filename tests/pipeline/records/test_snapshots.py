@@ -10,8 +10,9 @@ from pictures import TINY, painting, photograph, save
 
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.levels import plan_levels
+from muralist.pipeline.output_names import snapshot_path
 from muralist.pipeline.presets import load_settings
-from muralist.pipeline.records.snapshots import Snapshot, snapshot_path, snapshot_paths
+from muralist.pipeline.records.snapshots import Snapshot, snapshot_paths
 from muralist.pipeline.render_plan import RenderPlan, plan_render
 from muralist.pipeline.settings import Settings
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from facts import having
-from pictures import contents, photograph, save
+from pictures import TINY, contents, photograph, save
 from rendering import Render, names
 
+from muralist.pipeline import estimate
 from muralist.pipeline import render as module
 from muralist.pipeline.errors import DeviceError, OutputError
 from muralist.pipeline.painting import RenderDriver
+from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.losses import LossRecord
 from muralist.pipeline.storage.run_folder import RunFolder
 
@@ -126,6 +128,15 @@ def test_resuming_replaces_only_what_the_interrupted_run_wrote(paint, folder, mo
             paint(steps=[1], snapshot_every=1, **changes)
         assert (folder / name).read_bytes() == b"precious"
     assert paint(steps=[1], snapshot_every=1, loss_plot=folder / "own.png")["resumed"] == 1
+
+
+def test_what_will_be_resumed_can_be_planned(paint, folder, monkeypatch):
+    """What an interrupted run wrote is in nobody's way there either."""
+    failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1], snapshot_every=1)
+    monkeypatch.setattr(estimate, "estimate", lambda plan: {"snapshot_every": plan.settings.snapshot_every})
+    settings = load_settings(overrides=TINY | {"steps": [1], "snapshot_every": 1})
+    found = estimate.plan(folder / "photo.png", folder / "style.png", folder / "out.png", settings)
+    assert found == {"snapshot_every": 1, "notices": []}
 
 
 def test_a_painting_that_was_put_there_meanwhile_stays(paint, folder, monkeypatch):

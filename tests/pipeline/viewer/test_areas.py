@@ -10,6 +10,7 @@ from pictures import TINY, painting, photograph, save
 from rendering import render
 
 from muralist.pipeline.pictures.images import crop_to_aspect
+from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.masks import read_mask
 from muralist.pipeline.viewer.areas import find_areas
 from muralist.pipeline.viewer.record import MaskInput, Size, read_record
@@ -65,7 +66,7 @@ def bounds(area):
 
 def areas_of(painting, record=None, photograph=WHOLE):
     """The areas of a painting, and what there is to say."""
-    return find_areas(record or read_record(painting), painting, photograph, read_mask)
+    return find_areas(record or read_record(painting), painting, photograph, ReadLimits())
 
 
 def test_every_mask_is_an_area(regional):

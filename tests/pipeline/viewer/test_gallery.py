@@ -7,13 +7,15 @@ import re
 import pytest
 from browser import address, check_axe, chromium, needs_chromium, visit
 from click.testing import CliRunner
+from facts import having
 from pictures import painting, save
 
 from muralist.cli import main
 from muralist.pipeline.errors import OutputError, PictureError
+from muralist.pipeline.output_names import report_path
 from muralist.pipeline.records.batch_report import Report, Result
 from muralist.pipeline.viewer.gallery import write_gallery
-from muralist.pipeline.viewer.report import report_path, write_report
+from muralist.pipeline.viewer.report import write_report
 
 LINKS = ("page", "thumbnail")
 
@@ -129,6 +131,21 @@ def test_somebody_elses_page_stays(tmp_path):
     (tmp_path / "report.html").write_text("<h1>My thesis</h1>")
     with pytest.raises(OutputError, match=r"report\.html: .*muralist"):
         write_gallery(report)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+def test_a_page_that_cannot_be_read_stays(ordinary_user):
+    """Nobody can say whose it is."""
+    report = write(ordinary_user, Result("a", "b", "left"))
+    (ordinary_user / "report.html").touch(0)
+    with pytest.raises(OutputError, check=having(path=ordinary_user / "report.html")):
+        write_gallery(report)
+
+
+def test_an_output_whose_name_is_too_long_has_no_page(tmp_path):
+    """The line of a report that names a file that no file system can hold is listed like any other."""
+    page, _ = write_gallery(write(tmp_path, Result("a.jpg", "x" * 300 + ".png", "failed", "name too long")))
+    assert [row.keys() & LINKS for row in rows_of(page)] == [set()]
 
 
 def test_the_command_takes_a_folder(tmp_path):

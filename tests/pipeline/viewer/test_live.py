@@ -274,10 +274,12 @@ def test_a_port_in_use_is_told():
     """A port that is taken, and a host that is not here, are errors with what to do."""
     with served(Board("a"), 0) as address:
         port = urlsplit(address).port
-        with pytest.raises(SettingsError, match=rf"--live: .*port {port} ", check=having(OSError)):
+        with pytest.raises(SettingsError, match=rf"--live: .*port {port} .*; name another port", check=having(OSError)):
             serve(port)
-    with pytest.raises(SettingsError, match=r"--live: .*port 0 of 192\.0\.2\.1"):
+    with pytest.raises(SettingsError, match=r"--live: .*port 0 of 192\.0\.2\.1 .*--live-host$"):
         serve(0, "192.0.2.1")
+    with pytest.raises(SettingsError, match=r"--live: .*port 0 of here\\x00", check=having(TypeError)):
+        serve(0, "here\0")
 
 
 def test_what_others_can_reach_is_warned_of(monkeypatch, caplog):

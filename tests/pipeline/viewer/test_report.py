@@ -5,13 +5,14 @@ import json
 import os
 import re
 import shlex
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import pyvips
 from click.testing import CliRunner
-from commands import settings_of
+from commands import params_of, settings_of
 from facts import having
 from pictures import contents, painting, photograph, save
 from PIL import Image
@@ -19,13 +20,14 @@ from PIL import Image
 from muralist.cli import main
 from muralist.pipeline import output_files
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
-from muralist.pipeline.output_names import sidecar_path
+from muralist.pipeline.output_names import report_path, sidecar_path
 from muralist.pipeline.pictures.images import resize
 from muralist.pipeline.viewer import publish as module
 from muralist.pipeline.viewer import register
 from muralist.pipeline.viewer.compare import write_comparison
+from muralist.pipeline.viewer.facts import render_command
 from muralist.pipeline.viewer.publish import tiles_path
-from muralist.pipeline.viewer.report import report_path, viewed, write_report
+from muralist.pipeline.viewer.report import viewed, write_report
 
 
 @pytest.fixture
@@ -101,6 +103,12 @@ def test_losses_are_those_of_the_record_with_their_weights(own):
         assert row["total"] == pytest.approx(
             sum(row[name] for name in ("style", "content", "luminance", "tv")), rel=1e-5
         )
+
+
+def test_a_name_that_begins_with_a_dash_is_no_option():
+    """The command reads it as the name that it is."""
+    found = params_of(render_command("-a.jpg", ["-s.jpg"], "-o.jpg", "default", {"size": 900}))
+    assert (found["photo"], found["style"], found["output"]) == (Path("-a.jpg"), (Path("-s.jpg"),), Path("-o.jpg"))
 
 
 def test_the_command_paints_the_same(own, painted):
@@ -304,6 +312,14 @@ def test_a_record_that_is_no_file_is_refused(own):
     os.mkfifo(own.with_name("poster.png.json"))
     with pytest.raises(PictureError, match=r"poster\.png\.json: ", check=having(OSError)):
         write_report(own)
+
+
+def test_a_name_that_leaves_no_room_for_a_record(tmp_path):
+    """A picture that can have no sidecar has a page without one."""
+    picture = save(tmp_path / ("p" * 250 + ".png"), painting(60, 80))
+    done = CliRunner().invoke(main, ["report", str(picture), "--output", str(tmp_path / "page.html")])
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'page.html'}\n")
+    assert "no sidecar" in done.stderr
 
 
 def test_a_record_of_an_older_version_is_enough(own):

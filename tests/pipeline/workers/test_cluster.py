@@ -149,10 +149,10 @@ def test_a_client_that_is_not_trusted_is_refused(encrypted, certificates, tmp_pa
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", None])
-def test_certificates_are_for_tls(certificates, tmp_path, address):
+@pytest.mark.parametrize(("address", "told"), [("tcp://127.0.0.1:9", "tcp://127.0.0.1:9"), (None, "none")])
+def test_certificates_are_for_tls(certificates, tmp_path, address, told):
     """They are not ignored where nothing would be encrypted."""
-    with pytest.raises(ClusterError, match=rf"tls_ca, tls_cert, tls_key: .*tls:// --scheduler .* {address}"):
+    with pytest.raises(ClusterError, match=rf"tls_ca, tls_cert, tls_key: .*tls:// --scheduler .* {told}"):
         opened(tmp_path, scheduler=address, **tls(certificates)).__enter__()
 
 
