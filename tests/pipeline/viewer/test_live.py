@@ -367,6 +367,21 @@ def test_the_page_in_a_browser():
 
 
 @needs_chromium
+def test_a_lost_connection_is_told():
+    """A page whose command was killed or is out of reach says so, until it answers again."""
+    with chromium() as browser, under_way() as (_, picture, address), visit(browser, address) as seen:
+        page, events = seen.page, "**/events/1"
+        paint_round(picture, 0, 0)
+        page.route(events, lambda route: route.fulfill(content_type="text/event-stream", body="retry: 100\n\n"))
+        page.reload()
+        page.get_by_text("No connection to the command").wait_for()
+        assert [page.locator(button).is_disabled() for button in ("#leave", "#stop")] == [True, True]
+        page.unroute(events)
+        page.get_by_text("No connection to the command").wait_for(state="hidden")
+        assert [page.locator(button).is_disabled() for button in ("#leave", "#stop")] == [False, False]
+
+
+@needs_chromium
 def test_the_page_of_a_batch_in_a_browser():
     """The page of a batch counts its pictures, and goes on to the next one when its own has ended."""
     with under_way(total=5) as (board, first, address), chromium() as browser:
