@@ -20,7 +20,7 @@ from ..output_files import check_place, write_file
 from ..records.batch_report import WORDS, Result
 from ..words import spent
 from .facts import Row
-from .pages import is_our_page, render_page
+from .pages import is_our_page, render_page, shows
 from .publish import tiles_path
 from .pyramid import THUMBNAIL
 from .report import is_fresh, report_path, write_report
@@ -141,7 +141,7 @@ def _shown(row: Result, folder: Path) -> dict[str, Any]:
     facts["input"] = printable(row.input)
     if row.reason is not None:
         facts["reason"] = row.reason.removeprefix(f"{facts['input']}: ")  # which the page shows anyway
-    if row.output and (page := report_path(Path(row.output))).exists():
+    if row.output and shows(page := report_path(Path(row.output)), Path(row.output).name):
         facts["page"] = _url(page, folder)
         thumbnails = sorted(tiles_path(page).glob(f"*/{THUMBNAIL}"), key=lambda path: path.stat().st_mtime_ns)
         facts |= {"thumbnail": _url(thumbnails[-1], folder)} if thumbnails else {}

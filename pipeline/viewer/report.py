@@ -21,6 +21,7 @@ from ..settings import Settings
 from ..storage.run_folder import open_run
 from ..workers.machine import budget, machine_memory
 from .areas import find_areas
+from .pages import shows
 from .publish import Content, check_page, check_single_file, publish
 from .record import read_record
 from .register import find_photograph, in_register
@@ -122,9 +123,11 @@ def without_record(painting: Path) -> str:
 
 def is_fresh(painting: Path) -> bool:
     """Say whether a picture has a page newer than itself, which may have its photograph's times, and its sidecar."""
+    page = report_path(painting)
     try:
-        page = report_path(painting).stat().st_mtime_ns
-        return all(page >= file.stat().st_mtime_ns for file in (painting, sidecar_path(painting)) if file.exists())
+        written = page.stat().st_mtime_ns
+        files = [file for file in (painting, sidecar_path(painting)) if file.exists()]
+        return all(written >= file.stat().st_mtime_ns for file in files) and shows(page, painting.name)
     except OSError:
         return False
 

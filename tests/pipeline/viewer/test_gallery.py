@@ -89,6 +89,15 @@ def test_pages_that_are_missing_are_made(tmp_path):
     assert notices == [f"no page: {gone}: there is no such file; check the path"]
 
 
+def test_a_picture_is_not_led_to_the_page_of_another(tmp_path):
+    """`a.png` and `a.tif` would have the same page; it belongs to the one it shows."""
+    for name in ("a.png", "a.tif"):
+        save(tmp_path / name, painting())
+    write_report(tmp_path / "a.tif")
+    page, _ = write_gallery(write(tmp_path, Result("x", "a.png", "done"), Result("y", "a.tif", "done")))
+    assert [row.get("page") for row in rows_of(page)] == [None, "a.report.html"]
+
+
 def test_a_folder_that_was_moved_has_its_pages(tmp_path):
     """Paintings are found beside the report wherever it is now, and no page is written elsewhere, whatever it names."""
     before, elsewhere = tmp_path / "before", tmp_path / "else"

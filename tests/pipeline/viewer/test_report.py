@@ -356,6 +356,17 @@ def test_a_view_goes_when_it_ends(own):
         assert page != report_path(own)
 
 
+def test_the_page_of_another_picture_is_not_shown(own):
+    """`poster.png` and `poster.tif` have the same page: only the one it shows is viewed with it."""
+    write_report(own)
+    other = own.with_suffix(".tif")
+    save(other, photograph())
+    os.utime(other, ns=(0, 0))
+    with viewed(other) as page:
+        assert page != report_path(own)
+        assert "<h1>poster.tif</h1>" in page.read_text()
+
+
 def test_the_command_writes_a_page(own):
     """`muralist report` prints the page's path; errors are a line."""
     done = CliRunner().invoke(main, ["report", str(own)])
