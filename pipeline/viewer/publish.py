@@ -109,7 +109,7 @@ def publish(content: Content, page: Path, folder: RunFolder, *, single_file: boo
     """
     made = folder.local_dir / "tiles"
     made.mkdir()
-    right = cut_pyramid(content.picture.pixels, made / "painting", LOSSLESS)
+    right = cut_pyramid(content.picture.pixels, made / "painting", LOSSLESS, content.picture.alpha)
     left = None if content.left is None else cut_pyramid(content.left, made / "photograph", content.left_form)
     if single_file:
         write_file(page, _page(content, _inlined(right), _inlined(left) if left else None))

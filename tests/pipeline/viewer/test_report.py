@@ -356,6 +356,19 @@ def test_a_view_goes_when_it_ends(own):
         assert page != report_path(own)
 
 
+def test_what_is_transparent_is_white(tmp_path):
+    """A page shows a cutout and its photograph as they look on paper, not the colors that their alpha hides."""
+    cutout = np.full((80, 90, 4), 40, np.uint8)
+    cutout[:30, :, 3], cutout[30:, :, 3] = 0, 255
+    page = write_report(save(tmp_path / "a.png", cutout), photograph=save(tmp_path / "b.png", cutout))
+    data = data_of(page)
+    for side in ("left", "right"):
+        tile = page.parent / data[side]["path"] / "0" / f"0_0.{data[side]['extension']}"
+        shown = pyvips.Image.new_from_file(str(tile)).numpy().astype(int)
+        assert abs(shown[:20] - 255).max() <= 2
+        assert abs(shown[40:] - 40).max() <= 2
+
+
 def test_the_page_of_another_picture_is_not_shown(own):
     """`poster.png` and `poster.tif` have the same page: only the one it shows is viewed with it."""
     write_report(own)
