@@ -206,6 +206,18 @@ def test_ten_thousand_pictures_open_at_once(browser, night):
 
 
 @needs_chromium
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pictures_are_not_cropped(browser, tmp_path, width):
+    """A tall picture is seen as a whole, however wide its frame is."""
+    write_report(save(tmp_path / "a.png", painting()[:, :30]))
+    page, _ = write_gallery(write(tmp_path, Result("x", "a.png", "done", width=30, height=80)))
+    with visit(browser, address(page), width=width) as seen:
+        frame, image = (seen.page.locator(place).bounding_box() for place in (".frame", ".frame img"))
+        assert image["y"] >= frame["y"] - 1
+        assert image["y"] + image["height"] <= frame["y"] + frame["height"] + 1
+
+
+@needs_chromium
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_page_of_a_batch_has_no_serious_fault(browser, night, width, scheme):
     """Axe finds nothing serious on the page of a batch, and nothing is wider than a phone."""
