@@ -167,7 +167,7 @@ def _summary(rows: Sequence[Result], times: Sequence[datetime | None]) -> list[R
         megapixels = sum((row.width or 0) * (row.height or 0) for row in done) / 1e6
         facts += [
             Row("from first to last", spent(passed)),
-            Row("for a picture, the median", spent(median(row.seconds for row in done))),
+            Row("median per picture", spent(median(row.seconds for row in done))),
             Row("megapixels", f"{megapixels:,.1f}"),
         ]
     scores = [(row.seam_score, row.seam_threshold) for row in rows if row.seam_score and row.seam_threshold]

@@ -50,7 +50,7 @@ def test_every_picture_is_listed_with_its_page(tmp_path):
     summary = re.findall(r"<dt>(.*)</dt><dd>(.*)</dd>", page.read_text())
     assert summary == [
         *(("painted", "1"), ("failed", "1"), ("from first to last", "2 min")),
-        *(("for a picture, the median", "1 min"), ("megapixels", "0.0"), ("with visible seams", "1")),
+        *(("median per picture", "1 min"), ("megapixels", "0.0"), ("with visible seams", "1")),
     ]
 
 
