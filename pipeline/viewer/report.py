@@ -109,7 +109,9 @@ def write_report(
         with allocator_in(local_dir) as allocate:
             place = None if record is None else record.place
             left = None if before.picture is None else in_register(before.picture, picture, allocate, place)
-            content = Content(painting, picture, record, left, notices=(*before.notices, *notices), areas=areas)
+            labels = ("Photograph", "Picture" if record is None and left is None else "Painting")
+            told = (*before.notices, *notices)
+            content = Content(painting, picture, record, left, labels, notices=told, areas=areas)
             publish(content, page, folder, single_file=single_file)
     return page
 

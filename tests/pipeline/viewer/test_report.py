@@ -369,6 +369,13 @@ def test_what_is_transparent_is_white(tmp_path):
         assert abs(shown[40:] - 40).max() <= 2
 
 
+def test_a_picture_alone_is_not_called_a_painting(tmp_path):
+    """Any picture may be viewed; it is called a painting where its sidecar or its photograph is there."""
+    path = save(tmp_path / "a.png", photograph())
+    assert ">Picture</span>" in write_report(path).read_text()
+    assert ">Painting</span>" in write_report(path, photograph=path, overwrite=True).read_text()
+
+
 def test_the_page_of_another_picture_is_not_shown(own):
     """`poster.png` and `poster.tif` have the same page: only the one it shows is viewed with it."""
     write_report(own)
