@@ -81,6 +81,8 @@
     find("left").textContent = "";
     find("connection").textContent = "This command has ended.";
     for (const id of ["leave", "stop"]) find(id).hidden = true;
+    for (const link of document.querySelectorAll("#pictures-under-way a")) link.replaceWith(link.textContent); // to nobody
+    for (const cell of document.querySelectorAll("#level-rows td:last-child")) if (cell.textContent !== "done") cell.textContent = "";
   });
   draw([]);
 })();
