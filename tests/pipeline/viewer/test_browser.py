@@ -172,6 +172,7 @@ def test_keys_and_wheel_zoom_and_move(browser, large):
         page.keyboard.press("+")
         until(seen, "document.getElementById('zoom').textContent === '200 %'")
         until(seen, "document.getElementById('scale').textContent === '5 mm on paper'")
+        assert page.evaluate("getComputedStyle(document.getElementById('scale')).backgroundColor") != "rgba(0, 0, 0, 0)"
         width = page.evaluate("document.querySelector('#scale span').getBoundingClientRect().width")
         assert width == pytest.approx(5 / 25.4 * 200 * 2, abs=1)
         page.mouse.move(300, 300)
