@@ -237,6 +237,18 @@ def test_a_single_file_needs_nothing_beside_it(browser, painted, tmp_path):
         np.testing.assert_array_equal(seen.pixels((round(-left), round(-top), 128, 96)), pixels)
 
 
+def test_a_page_without_its_folder_says_so(browser, painted, tmp_path):
+    """Whoever copies the page alone is told what is missing."""
+    page = write_report(painted.output, page=tmp_path / "a.report.html")
+    with visit(browser, address(page)) as seen:
+        settled(seen)
+        assert seen.page.locator("#missing").count() == 0
+    (tmp_path / "b").mkdir()
+    with visit(browser, address(page.rename(tmp_path / "b" / "a.report.html"))) as seen:
+        assert "the folder a.report," in seen.page.locator("#missing").inner_text()
+        seen.faults.clear()  # files that are not there
+
+
 def test_names_from_strangers_are_text(browser, tmp_path):
     """A picture whose name is markup, an error in the batch's report, and what a record says, are shown as they are."""
     picture = save(tmp_path / f"{EVIL}.png", painting(80, 112))
