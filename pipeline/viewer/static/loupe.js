@@ -93,7 +93,8 @@ const loupe = (() => {
     divider.addEventListener("pointermove", (event) => divider.hasPointerCapture(event.pointerId) && follow(event));
     divider.addEventListener("keydown", (event) => {
       const step = event.shiftKey ? 0.1 : 0.02;
-      const share = { ArrowLeft: split - step, ArrowRight: split + step, Home: 0, End: 1 }[event.key];
+      const less = split - step, more = split + step; // Up and Down, too, as of every slider
+      const share = { ArrowLeft: less, ArrowDown: less, ArrowRight: more, ArrowUp: more, Home: 0, End: 1 }[event.key];
       if (share === undefined) return;
       setSplit(share);
       event.preventDefault();

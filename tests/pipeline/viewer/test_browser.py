@@ -113,6 +113,10 @@ def test_the_divider_by_mouse_touch_and_keys(browser, large):
         divider.focus()
         seen.page.keyboard.press("ArrowLeft")
         assert share() == round(100 * 700 / 880) - 2
+        seen.page.keyboard.press("ArrowUp")
+        seen.page.keyboard.press("ArrowUp")
+        seen.page.keyboard.press("ArrowDown")
+        assert share() == round(100 * 700 / 880)
         seen.page.keyboard.press("Home")
         assert share() == 0
         touch = seen.page.context.new_cdp_session(seen.page)
