@@ -143,6 +143,8 @@ def viewed(painting: Path, photograph: Path | None = None) -> Iterator[Path]:
     PictureError, OutputError
         As `write_report`.
     """
+    if not painting.name:  # `.` and `/`, which have no page
+        raise PictureError(f"{painting}: this is a folder; name one picture in it", path=painting)
     if photograph is None and is_fresh(painting):
         yield report_path(painting)
         return

@@ -413,6 +413,13 @@ def test_a_page_has_the_extension_of_a_page(own, tmp_path, name):
         write_comparison(own, own, tmp_path / name)
 
 
+@pytest.mark.parametrize("folder", [".", "/", ".."])
+def test_a_folder_is_not_viewed(folder):
+    """Also one that has no name."""
+    done = CliRunner().invoke(main, ["view", folder, "--no-browser"])
+    assert (done.exit_code, done.output) == (1, f"Error: {folder}: this is a folder; name one picture in it\n")
+
+
 def test_the_command_shows_a_picture(own, monkeypatch):
     """`muralist view` opens the address it prints, until it is interrupted; without a browser it says so."""
     opened = []
