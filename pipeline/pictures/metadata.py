@@ -124,7 +124,8 @@ def exported(image: Any, icc: bytes, depth: int, intent: str = "relative") -> An
 
     On paper the darkest color stands for black (black point compensation), as far as the intent leaves it open.
     """
-    lab = image.icc_import(input_profile="srgb", intent="relative", pcs="lab")
+    # The white of libvips' Lab is D65, not that of profiles; an absolute intent on both ways leaves it out.
+    lab = image.icc_import(input_profile="srgb", intent=intent, pcs="lab")
     on_paper = icc[16:20] == b"CMYK"
     return embed(lab, icc).icc_export(intent=intent, pcs="lab", depth=depth, black_point_compensation=on_paper)
 

@@ -148,7 +148,8 @@ def read_stored(path: Path, limits: ReadLimits) -> Stored:
         if colors == 1 or (colors == 4 and not icc):
             image, icc = _to_srgb(image), None
         if image.bands > (4 if icc and colors == 4 else 3):
-            image = image.flatten(background=VIPS_SCALE[image.format], max_alpha=VIPS_SCALE[image.format])
+            full = VIPS_SCALE[image.format]
+            image = image.flatten(background=0 if colors == 4 and icc else full, max_alpha=full)  # no ink is white
         with allocator_in(_folder_for(image, limits)) as allocate:
             (pixels,) = _decoded(image, orientation, allocate, {"stored": slice(None)})
     return Stored(pixels, icc or srgb_profile(), dpi)

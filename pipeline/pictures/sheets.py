@@ -141,14 +141,15 @@ class Bordered:
 
 
 def edge_color(picture: Rows) -> Pixels:
-    """Read the mean color along a picture's edge, of its top, its bottom and some rows between; opaque for alpha."""
+    """Read the mean color along a picture's edge, of all its top and bottom and some rows between; opaque for alpha."""
     if len(picture.shape) == 2:
         return np.asarray(full_scale(picture), picture.dtype)
-    height = picture.shape[0]
-    between = np.linspace(0, height - 1, _SAMPLED).astype(int)
-    parts = [picture[0:1][0], picture[height - 1 : height][0]]
-    parts += [picture[row : row + 1][0][[0, -1]] for row in between]
-    mean = np.mean(np.concatenate(parts).astype(np.float64), axis=0)
+    height, width = picture.shape[:2]
+    between = ((np.arange(_SAMPLED) + 0.5) * height / _SAMPLED).astype(int)
+    ends = np.concatenate([picture[0:1][0], picture[height - 1 : height][0]])
+    sides = np.concatenate([picture[row : row + 1][0][[0, -1]] for row in between])
+    ends_mean, sides_mean = (part.astype(np.float64).mean(axis=0) for part in (ends, sides))
+    mean = (width * ends_mean + height * sides_mean) / (width + height)
     return np.asarray(mean if picture.dtype.kind == "f" else np.rint(mean), picture.dtype)
 
 

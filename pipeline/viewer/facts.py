@@ -191,11 +191,11 @@ def _origin(record: Record) -> Iterator[Row]:
         f"license {network.get('license', network.get('licence'))}; SHA-256 {network.get('sha256')}",
     )
     device, workers = record.device, record.workers
-    many = f"{workers.get('count')} workers, {workers.get('threads')} threads each"
-    yield Row("Painted on", f"{device.get('name')} ({device.get('kind')}, {device.get('precision')})", many)
-    lost = f"{workers.get('lost')} workers lost, {workers.get('tasks_run_again')} tasks run again"
-    lost += f", resumed {record.resumed} times"
-    yield Row("Memory", f"{memory_size(record.peak_rss_bytes)} at most, all processes together", lost)
+    many = f"workers: {workers.get('count')}, threads each: {workers.get('threads')}, lost: {workers.get('lost')}"
+    again = f"repeated tasks: {workers.get('tasks_run_again')}, resumed: {record.resumed}"
+    where = f"{device.get('name')} ({device.get('kind')}, {device.get('precision')})"
+    yield Row("Painted on", where, f"{many}; {again}")
+    yield Row("Memory", f"{memory_size(record.peak_rss_bytes)} at most, all processes together")
     yield Row("Versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()))
 
 

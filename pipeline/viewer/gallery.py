@@ -21,7 +21,7 @@ from ..output_names import report_path
 from ..records.batch_report import WORDS, Result
 from ..words import spent
 from .facts import Row
-from .pages import is_our_page, render_page
+from .pages import is_our_page, render_page, shows
 from .publish import tiles_path
 from .pyramid import THUMBNAIL
 from .report import is_fresh, write_report
@@ -142,7 +142,7 @@ def _shown(row: Result, folder: Path) -> dict[str, Any]:
     facts["input"] = printable(row.input)
     if row.reason is not None:
         facts["reason"] = row.reason.removeprefix(f"{facts['input']}: ")  # which the page shows anyway
-    if row.output and os.path.exists(page := report_path(Path(row.output))):  # also where its name is too long
+    if row.output and shows(page := report_path(Path(row.output)), Path(row.output).name):
         facts["page"] = _url(page, folder)
         thumbnails = sorted(tiles_path(page).glob(f"*/{THUMBNAIL}"), key=lambda path: path.stat().st_mtime_ns)
         facts |= {"thumbnail": _url(thumbnails[-1], folder)} if thumbnails else {}
@@ -168,7 +168,7 @@ def _summary(rows: Sequence[Result], times: Sequence[datetime | None]) -> list[R
         megapixels = sum((row.width or 0) * (row.height or 0) for row in done) / 1e6
         facts += [
             Row("from first to last", spent(passed)),
-            Row("for a picture, the median", spent(median(row.seconds for row in done))),
+            Row("median per picture", spent(median(row.seconds for row in done))),
             Row("megapixels", f"{megapixels:,.1f}"),
         ]
     scores = [(row.seam_score, row.seam_threshold) for row in rows if row.seam_score and row.seam_threshold]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+from ...model.errors import printable
 from ...tiling.grid import Box
 from ..errors import OutputError, SettingsError
 from ..output_files import check_place, write_file
@@ -109,27 +110,28 @@ def publish(content: Content, page: Path, folder: RunFolder, *, single_file: boo
     """
     made = folder.local_dir / "tiles"
     made.mkdir()
-    right = cut_pyramid(content.picture.pixels, made / "painting", LOSSLESS)
+    right = cut_pyramid(content.picture.pixels, made / "painting", LOSSLESS, content.picture.alpha)
     left = None if content.left is None else cut_pyramid(content.left, made / "photograph", content.left_form)
     if single_file:
-        write_file(page, _page(content, _inlined(right), _inlined(left) if left else None))
+        write_file(page, _page(content, page, _inlined(right), _inlined(left) if left else None))
         remove_others(tiles_path(page) / folder.run)
         return
     write_thumbnail(right, made / THUMBNAIL)
     tiles = move_tiles(made, tiles_path(page), folder.run)
     place = f"{quote(os.fsencode(tiles.parent.name))}/{tiles.name}"
     try:
-        write_file(page, _page(content, _linked(right, place), _linked(left, place) if left else None))
+        write_file(page, _page(content, page, _linked(right, place), _linked(left, place) if left else None))
     except BaseException:
         shutil.rmtree(tiles, ignore_errors=True)
         raise
     remove_others(tiles)
 
 
-def _page(content: Content, right: dict[str, Any], left: dict[str, Any] | None) -> bytes:
+def _page(content: Content, page: Path, right: dict[str, Any], left: dict[str, Any] | None) -> bytes:
     picture, record = content.picture, content.record
     dpi = picture.dpi[0] if picture.dpi else None
     data: dict[str, Any] = {
+        "folder": printable(tiles_path(page).name),
         "height": picture.height,
         "width": picture.width,
         "dpi": dpi,

@@ -55,7 +55,7 @@ def level_count(height: int, width: int) -> int:
     return max(0, (max(height, width) - 1) // TILE).bit_length() + 1
 
 
-def cut_pyramid(rows: Rows, folder: Path, form: str) -> Pyramid:
+def cut_pyramid(rows: Rows, folder: Path, form: str, alpha: Rows | None = None) -> Pyramid:
     """Cut a picture into tiles. Its rows are asked for in order, and few are held at a time.
 
     Parameters
@@ -66,13 +66,15 @@ def cut_pyramid(rows: Rows, folder: Path, form: str) -> Pyramid:
         To be made. Nobody else may write beside it: libvips follows names.
     form : str
         `LOSSLESS` or `LOSSY`.
+    alpha : Rows, optional
+        (height, width); what is transparent becomes white.
 
     Raises
     ------
     OutputError
         If the disk is full, among others.
     """
-    pieces = _Pieces(as_png(EncodedRows(rows, None, None, 8)))
+    pieces = _Pieces(as_png(EncodedRows(rows, alpha, None, 8, may_have_alpha=False)))
     with ThreadPoolExecutor(1) as encoder:
         cutting = encoder.submit(_cut, pieces, folder, form)
         try:

@@ -88,7 +88,10 @@ def _cropped(photograph: Picture, record: Record, folder: Path | None) -> Found:
 def in_register(
     photograph: Picture, picture: Picture, allocate: Allocator, place: Box | None = None
 ) -> Pixels | ArrayFile:
-    """The photograph at a picture's size, 8 bits; or, with white around it, where the painting is in the picture."""
+    """The photograph at a picture's size, 8 bits; or, with white around it, where the painting is in the picture.
+
+    What is transparent is white.
+    """
     height, width = picture.height, picture.width
     (top, bottom), (left, right) = place or Box(Span(0, height), Span(0, width))
     pixels = allocate("in-register", (height, width, 3), np.dtype(np.uint8))
@@ -98,7 +101,10 @@ def in_register(
         block = np.full((stop - start, width, 3), 255, np.uint8)
         inner = Span(start, stop) & Span(top, bottom)
         if inner.length > 0:
-            part = resize_rows(photograph.pixels, bottom - top, right - left, (inner.start - top, inner.stop - top))
+            shown = bottom - top, right - left, (inner.start - top, inner.stop - top)
+            part = resize_rows(photograph.pixels, *shown)
+            if photograph.alpha is not None:
+                part = 1 - (1 - part) * resize_rows(photograph.alpha, *shown)[:, :, None]
             block[inner.start - start : inner.stop - start, left:right] = np.rint(part * 255)
         pixels[start:stop, 0:width] = block
     return pixels

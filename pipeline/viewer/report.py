@@ -20,6 +20,7 @@ from ..settings import Settings
 from ..storage.run_folder import open_run
 from ..workers.machine import budget, machine_memory
 from .areas import find_areas
+from .pages import shows
 from .publish import Content, check_page, check_single_file, publish
 from .record import read_record
 from .register import find_photograph, in_register
@@ -95,7 +96,9 @@ def write_report(
         with allocator_in(local_dir) as allocate:
             place = None if record is None else record.place
             left = None if before.picture is None else in_register(before.picture, picture, allocate, place)
-            content = Content(painting, picture, record, left, notices=(*before.notices, *notices), areas=areas)
+            labels = ("Photograph", "Picture" if record is None and left is None else "Painting")
+            told = (*before.notices, *notices)
+            content = Content(painting, picture, record, left, labels, notices=told, areas=areas)
             publish(content, page, folder, single_file=single_file)
     return page
 
@@ -109,11 +112,11 @@ def without_record(painting: Path) -> str:
 
 def is_fresh(painting: Path) -> bool:
     """Say whether a picture has a page newer than itself, which may have its photograph's times, and its sidecar."""
+    page = report_path(painting)
     try:
-        page = report_path(painting).stat().st_mtime_ns
-        return all(
-            page >= file.stat().st_mtime_ns for file in (painting, sidecar_path(painting)) if os.path.exists(file)
-        )
+        written = page.stat().st_mtime_ns
+        files = [file for file in (painting, sidecar_path(painting)) if os.path.exists(file)]
+        return all(written >= file.stat().st_mtime_ns for file in files) and shows(page, painting.name)
     except OSError:
         return False
 
@@ -127,6 +130,8 @@ def viewed(painting: Path, photograph: Path | None = None) -> Iterator[Path]:
     PictureError, OutputError
         As `write_report`.
     """
+    if not painting.name:  # `.` and `/`, which have no page
+        raise PictureError(f"{painting}: this is a folder; name one picture in it", path=painting)
     if photograph is None and is_fresh(painting):
         yield report_path(painting)
         return

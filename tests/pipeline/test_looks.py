@@ -37,6 +37,7 @@ def test_a_page_shows_what_was_painted(few, scheduler, tmp_path):
     assert failures[0].startswith("none: unknown network 'nothing'")
     shown = re.findall(r'<img src="([^"]*)"', page.read_text())
     assert shown == ["strength-0.2.jpg", "strength-0.5.jpg"]
+    assert re.findall(r'<a class="frame" href="([^"]*)"', page.read_text()) == shown
     for name, strength in zip(shown, (0.2, 0.5), strict=True):
         assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["settings"]["strength"] == strength
     commands = [shlex.split(html.unescape(text)) for text in re.findall(r'data-copy="([^"]*)"', page.read_text())]

@@ -104,6 +104,23 @@ def test_other_posters(tmp_path: Path, icc: bytes | None, depth: int) -> None:
     assert np.array_equal(put_together(plan_panels(200, 300, 10, "10mm", sheet="A2"), panels), eight)
 
 
+@pytest.mark.parametrize(("icc", "white"), [(None, 255), (CMYK, 0)])
+def test_transparent_parts_are_white(tmp_path: Path, icc: bytes | None, white: int) -> None:
+    """What is transparent is paper: white, which of inks is none at all."""
+    colors = np.full((100, 100, 3 if icc is None else 4), 90, np.uint8)
+    alpha = np.full((100, 100, 1), 255, np.uint8)
+    alpha[50:] = 0
+    space = "srgb" if icc is None else "cmyk"
+    image = pyvips.Image.new_from_array(np.dstack([colors, alpha]), interpretation=space)
+    if icc is not None:
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", icc)
+    image.write_to_file(str(tmp_path / "poster.tif"))
+    cut_panels(tmp_path / "poster.tif", tmp_path / "lane.tif", roll="30cm", dpi=10)
+    (lane,) = (pyvips.Image.new_from_file(str(path)).numpy() for path in tmp_path.glob("lane-*.tif"))
+    assert (lane[:50] == 90).all()
+    assert (lane[50:] == white).all()
+
+
 @given(
     st.integers(1, 4000),
     st.integers(1, 4000),

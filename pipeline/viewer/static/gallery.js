@@ -69,7 +69,7 @@
     find("before").disabled = page === 0;
     find("after").disabled = page === last;
     find("before").parentElement.hidden = last === 0;
-    find("found").textContent = shown.length === rows.length ? `${rows.length} pictures` : `${shown.length} of ${rows.length} pictures`;
+    find("found").textContent = shown.length === rows.length ? `${rows.length} picture${rows.length === 1 ? "" : "s"}` : `${shown.length} of ${rows.length} pictures`;
   }
   function choose() {
     const text = find("search").value.trim().toLowerCase(), status = find("status").value;

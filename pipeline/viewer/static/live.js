@@ -45,6 +45,7 @@
     chart(find("chart"), found, names, marks);
   }
   function tell(state) {
+    find("connection").textContent = "";
     if (state.picture) tellPicture(state.picture);
     else if (state.queue.length) location.replace(data.base); // this one has ended, another is under way
     fill("worker-rows", state.workers.map((worker) => `${worker.name}: ${worker.work || "waits"}`));
@@ -71,10 +72,17 @@
   find("stop").addEventListener("click", () => send("stop"));
   const events = new EventSource(`${data.base}events/${data.number}`);
   events.addEventListener("message", (event) => tell(JSON.parse(event.data)));
+  events.addEventListener("error", () => { // the browser tries again, unless it was refused
+    find("connection").textContent = "No connection to the command. It may have ended; if it was started anew, open the address that it prints.";
+    for (const id of ["leave", "stop"]) find(id).disabled = true;
+  });
   events.addEventListener("end", () => {
     events.close();
-    find("left").textContent = "This command has ended.";
+    find("left").textContent = "";
+    find("connection").textContent = "This command has ended.";
     for (const id of ["leave", "stop"]) find(id).hidden = true;
+    for (const link of document.querySelectorAll("#pictures-under-way a")) link.replaceWith(link.textContent); // to nobody
+    for (const cell of document.querySelectorAll("#level-rows td:last-child")) if (cell.textContent !== "done") cell.textContent = "";
   });
   draw([]);
 })();

@@ -43,8 +43,17 @@ const loupe = (() => {
       return picture.inline ? picture.inline[name] : `${picture.path}/${name}.${picture.extension}`;
     },
   });
+  // A page that was copied without its folder has no pictures.
+  function tellMissing() {
+    if (find("missing")) return;
+    const note = document.createElement("p");
+    Object.assign(note, { id: "missing", role: "alert" });
+    note.textContent = `Pictures are missing: this page needs the folder ${data.folder}, which was written beside it. Move them together.`;
+    find("loupe").append(note);
+  }
   for (const pane of ["right", "left"]) map.createPane(pane).style.zIndex = pane === "left" ? 250 : 200;
   let shown = layerOf(data.right, "right").addTo(map);
+  if (data.folder) shown.on("tileerror", tellMissing);
   // Put other tiles of the same picture over these, which go when those are there.
   function replace(picture) {
     const before = shown;
@@ -84,7 +93,8 @@ const loupe = (() => {
     divider.addEventListener("pointermove", (event) => divider.hasPointerCapture(event.pointerId) && follow(event));
     divider.addEventListener("keydown", (event) => {
       const step = event.shiftKey ? 0.1 : 0.02;
-      const share = { ArrowLeft: split - step, ArrowRight: split + step, Home: 0, End: 1 }[event.key];
+      const less = split - step, more = split + step; // Up and Down, too, as of every slider
+      const share = { ArrowLeft: less, ArrowDown: less, ArrowRight: more, ArrowUp: more, Home: 0, End: 1 }[event.key];
       if (share === undefined) return;
       setSplit(share);
       event.preventDefault();

@@ -87,6 +87,16 @@ def test_adobe_rgb(tmp_path: Path) -> None:
     assert np.abs(read_picture(tmp_path / "a.tif").pixels[:].astype(int) - colors).max() <= 1
 
 
+@pytest.mark.parametrize(("intent", "number"), [("perceptual", 0), ("relative", 1), ("saturation", 2), ("absolute", 3)])
+@pytest.mark.parametrize("icc", [CMYK, P3])
+def test_intents_as_littlecms_has_them(tmp_path: Path, icc: bytes, intent: str, number: int) -> None:
+    """Of a photograph's colors, inks and lights come out as littlecms makes them by itself."""
+    write_picture(tmp_path / "a.tif", PIXELS, icc=icc, intent=intent)
+    found = pyvips.Image.new_from_file(str(tmp_path / "a.tif")).numpy()
+    wanted = as_littlecms_does(PIXELS, icc, "CMYK" if icc == CMYK else "RGB", number)
+    assert np.abs(found.astype(int) - wanted).max() <= 2
+
+
 def test_intents_differ(tmp_path: Path) -> None:
     """What is asked for reaches the conversion."""
     assert is_usable(CMYK)

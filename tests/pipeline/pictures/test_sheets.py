@@ -57,6 +57,15 @@ def test_a_border_of_one_color() -> None:
     assert (alpha[6:-6, 6:-6] == 0).all()
 
 
+@pytest.mark.parametrize("shape", [(300, 900), (900, 300)])
+def test_the_mean_color_of_an_edge(shape: tuple[int, int]) -> None:
+    """All four sides count by their length, also those of which only some rows are read."""
+    pixels = np.zeros((*shape, 3), np.uint8)
+    pixels[0] = pixels[-1] = 200
+    expected = 200 * shape[1] / sum(shape)
+    assert abs(edge_color(pixels).astype(int) - expected).max() <= 1
+
+
 def test_the_boxes_of_a_sheet() -> None:
     """From the outside in: margin, bleed, wrap, front; the trim holds front and wrap."""
     sheet = Sheet(200, 300, bleed=10, wrap=30, edge="mirror", margin=40, dpi=100)

@@ -113,6 +113,10 @@ def test_the_divider_by_mouse_touch_and_keys(browser, large):
         divider.focus()
         seen.page.keyboard.press("ArrowLeft")
         assert share() == round(100 * 700 / 880) - 2
+        seen.page.keyboard.press("ArrowUp")
+        seen.page.keyboard.press("ArrowUp")
+        seen.page.keyboard.press("ArrowDown")
+        assert share() == round(100 * 700 / 880)
         seen.page.keyboard.press("Home")
         assert share() == 0
         touch = seen.page.context.new_cdp_session(seen.page)
@@ -172,6 +176,7 @@ def test_keys_and_wheel_zoom_and_move(browser, large):
         page.keyboard.press("+")
         until(seen, "document.getElementById('zoom').textContent === '200 %'")
         until(seen, "document.getElementById('scale').textContent === '5 mm on paper'")
+        assert page.evaluate("getComputedStyle(document.getElementById('scale')).backgroundColor") != "rgba(0, 0, 0, 0)"
         width = page.evaluate("document.querySelector('#scale span').getBoundingClientRect().width")
         assert width == pytest.approx(5 / 25.4 * 200 * 2, abs=1)
         page.mouse.move(300, 300)
@@ -234,6 +239,18 @@ def test_a_single_file_needs_nothing_beside_it(browser, painted, tmp_path):
         show(seen, 48, 64)
         top, left = shown_at(seen, 0, 0)
         np.testing.assert_array_equal(seen.pixels((round(-left), round(-top), 128, 96)), pixels)
+
+
+def test_a_page_without_its_folder_says_so(browser, painted, tmp_path):
+    """Whoever copies the page alone is told what is missing."""
+    page = write_report(painted.output, page=tmp_path / "a.report.html")
+    with visit(browser, address(page)) as seen:
+        settled(seen)
+        assert seen.page.locator("#missing").count() == 0
+    (tmp_path / "b").mkdir()
+    with visit(browser, address(page.rename(tmp_path / "b" / "a.report.html"))) as seen:
+        assert "the folder a.report," in seen.page.locator("#missing").inner_text()
+        seen.faults.clear()  # files that are not there
 
 
 def test_names_from_strangers_are_text(browser, tmp_path):

@@ -52,7 +52,7 @@ def test_every_picture_is_listed_with_its_page(tmp_path):
     summary = re.findall(r"<dt>(.*)</dt><dd>(.*)</dd>", page.read_text())
     assert summary == [
         *(("painted", "1"), ("failed", "1"), ("from first to last", "2 min")),
-        *(("for a picture, the median", "1 min"), ("megapixels", "0.0"), ("with visible seams", "1")),
+        *(("median per picture", "1 min"), ("megapixels", "0.0"), ("with visible seams", "1")),
     ]
 
 
@@ -89,6 +89,15 @@ def test_pages_that_are_missing_are_made(tmp_path):
     assert [bool(row.get("page")) for row in rows_of(page)] == [True, True, False]
     assert report_path(new).stat().st_mtime_ns == before
     assert notices == [f"no page: {gone}: there is no such file; check the path"]
+
+
+def test_a_picture_is_not_led_to_the_page_of_another(tmp_path):
+    """`a.png` and `a.tif` would have the same page; it belongs to the one it shows."""
+    for name in ("a.png", "a.tif"):
+        save(tmp_path / name, painting())
+    write_report(tmp_path / "a.tif")
+    page, _ = write_gallery(write(tmp_path, Result("x", "a.png", "done"), Result("y", "a.tif", "done")))
+    assert [row.get("page") for row in rows_of(page)] == [None, "a.report.html"]
 
 
 def test_a_folder_that_was_moved_has_its_pages(tmp_path):
@@ -211,6 +220,18 @@ def test_ten_thousand_pictures_open_at_once(browser, night):
         assert page.locator("#pictures [data-copy]").get_attribute("data-copy") == "muralist 1232"
         page.get_by_role("button", name="Copy the command for out/01232.jpg").click()
         page.get_by_text("Copied").wait_for()
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pictures_are_not_cropped(browser, tmp_path, width):
+    """A tall picture is seen as a whole, however wide its frame is."""
+    write_report(save(tmp_path / "a.png", painting()[:, :30]))
+    page, _ = write_gallery(write(tmp_path, Result("x", "a.png", "done", width=30, height=80)))
+    with visit(browser, address(page), width=width) as seen:
+        frame, image = (seen.page.locator(place).bounding_box() for place in (".frame", ".frame img"))
+        assert image["y"] >= frame["y"] - 1
+        assert image["y"] + image["height"] <= frame["y"] + frame["height"] + 1
 
 
 @needs_chromium

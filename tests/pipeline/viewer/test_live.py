@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -366,6 +366,39 @@ def test_the_page_in_a_browser():
         page.get_by_role("button", name="Stopping after this round").wait_for()
         assert board.stopping
         assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+@needs_chromium
+def test_a_lost_connection_is_told():
+    """A page whose command was killed or is out of reach says so, until it answers again."""
+    with chromium() as browser, under_way() as (_, picture, address), visit(browser, address) as seen:
+        page, events = seen.page, "**/events/1"
+        paint_round(picture, 0, 0)
+        page.route(events, lambda route: route.fulfill(content_type="text/event-stream", body="retry: 100\n\n"))
+        page.reload()
+        page.get_by_text("No connection to the command").wait_for()
+        assert [page.locator(button).is_disabled() for button in ("#leave", "#stop")] == [True, True]
+        page.unroute(events)
+        page.get_by_text("No connection to the command").wait_for(state="hidden")
+        assert [page.locator(button).is_disabled() for button in ("#leave", "#stop")] == [False, False]
+
+
+@needs_chromium
+def test_a_page_stays_when_its_command_has_ended():
+    """It shows what there was, without buttons, times left or links that nobody would answer."""
+    with chromium() as browser, ExitStack() as command:
+        _, picture, address = command.enter_context(under_way(total=3))
+        paint_round(picture, 0, 0)
+        with visit(browser, address) as seen:
+            page = seen.page
+            page.locator("#pictures-under-way a").wait_for()
+            page.locator("#map img.leaflet-tile-loaded").first.wait_for()
+            command.close()
+            page.get_by_text("This command has ended").wait_for()
+            assert page.locator("a").count() == 0
+            assert page.locator("#panel button:visible").count() == 0
+            assert set(page.locator("#level-rows td:last-child").all_inner_texts()) == {""}
+            assert page.locator("#pictures-under-way li").count() == 1
 
 
 @needs_chromium

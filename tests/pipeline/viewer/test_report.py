@@ -372,6 +372,37 @@ def test_a_view_goes_when_it_ends(own):
         assert page != report_path(own)
 
 
+def test_what_is_transparent_is_white(tmp_path):
+    """A page shows a cutout and its photograph as they look on paper, not the colors that their alpha hides."""
+    cutout = np.full((80, 90, 4), 40, np.uint8)
+    cutout[:30, :, 3], cutout[30:, :, 3] = 0, 255
+    page = write_report(save(tmp_path / "a.png", cutout), photograph=save(tmp_path / "b.png", cutout))
+    data = data_of(page)
+    for side in ("left", "right"):
+        tile = page.parent / data[side]["path"] / "0" / f"0_0.{data[side]['extension']}"
+        shown = pyvips.Image.new_from_file(str(tile)).numpy().astype(int)
+        assert abs(shown[:20] - 255).max() <= 2
+        assert abs(shown[40:] - 40).max() <= 2
+
+
+def test_a_picture_alone_is_not_called_a_painting(tmp_path):
+    """Any picture may be viewed; it is called a painting where its sidecar or its photograph is there."""
+    path = save(tmp_path / "a.png", photograph())
+    assert ">Picture</span>" in write_report(path).read_text()
+    assert ">Painting</span>" in write_report(path, photograph=path, overwrite=True).read_text()
+
+
+def test_the_page_of_another_picture_is_not_shown(own):
+    """`poster.png` and `poster.tif` have the same page: only the one it shows is viewed with it."""
+    write_report(own)
+    other = own.with_suffix(".tif")
+    save(other, photograph())
+    os.utime(other, ns=(0, 0))
+    with viewed(other) as page:
+        assert page != report_path(own)
+        assert "<h1>poster.tif</h1>" in page.read_text()
+
+
 def test_the_command_writes_a_page(own):
     """`muralist report` prints the page's path; errors are a line."""
     done = CliRunner().invoke(main, ["report", str(own)])
@@ -396,6 +427,13 @@ def test_a_page_has_the_extension_of_a_page(own, tmp_path, name):
         write_report(own, page=tmp_path / name)
     with pytest.raises(OutputError, match=r"wanted \.html", check=having(path=tmp_path / name)):
         write_comparison(own, own, tmp_path / name)
+
+
+@pytest.mark.parametrize("folder", [".", "/", ".."])
+def test_a_folder_is_not_viewed(folder):
+    """Also one that has no name."""
+    done = CliRunner().invoke(main, ["view", folder, "--no-browser"])
+    assert (done.exit_code, done.output) == (1, f"Error: {folder}: this is a folder; name one picture in it\n")
 
 
 def test_the_command_shows_a_picture(own, monkeypatch):
