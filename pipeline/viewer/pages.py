@@ -73,7 +73,7 @@ def is_our_page(path: Path) -> bool:
     try:
         with open_regular(path) as file:
             return GENERATOR.encode() in file.read(4096)
-    except OSError:
+    except (OSError, ValueError):  # not there, or no name that a file can have
         return False
 
 
@@ -82,7 +82,7 @@ def shows(page: Path, picture: str) -> bool:
     try:
         with page.open("rb") as file:
             return f"<title>{escape(printable(picture))} · muralist</title>".encode() in file.read(8192)
-    except OSError:
+    except (OSError, ValueError):  # not there, or no name that a file can have
         return False
 
 
