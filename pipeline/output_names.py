@@ -19,12 +19,8 @@ def faces_path(output: Path) -> Path:
 
 
 def report_path(painting: Path) -> Path:
-    """Name the page of a picture: `poster.tif` gets `poster.report.html`.
-
-    >>> report_path(Path("out/poster.tif")).name
-    'poster.report.html'
-    """
-    return painting.with_name(painting.stem + ".report.html")
+    """Name the page of a picture: `poster.tif` gets `poster.tif.report.html`."""
+    return painting.with_name(painting.name + ".report.html")
 
 
 def snapshot_path(output: Path, step: int) -> Path:

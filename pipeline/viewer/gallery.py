@@ -21,7 +21,7 @@ from ..output_names import report_path
 from ..records.batch_report import WORDS, Result
 from ..words import spent
 from .facts import Row
-from .pages import is_our_page, render_page, shows
+from .pages import is_our_page, render_page
 from .publish import tiles_path
 from .pyramid import THUMBNAIL
 from .report import is_fresh, write_report
@@ -142,7 +142,7 @@ def _shown(row: Result, folder: Path) -> dict[str, Any]:
     facts["input"] = printable(row.input)
     if row.reason is not None:
         facts["reason"] = row.reason.removeprefix(f"{facts['input']}: ")  # which the page shows anyway
-    if row.output and shows(page := report_path(Path(row.output)), Path(row.output).name):
+    if row.output and os.path.exists(page := report_path(Path(row.output))):
         facts["page"] = _url(page, folder)
         thumbnails = sorted(tiles_path(page).glob(f"*/{THUMBNAIL}"), key=lambda path: path.stat().st_mtime_ns)
         facts |= {"thumbnail": _url(thumbnails[-1], folder)} if thumbnails else {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from xstatic.pkg import leaflet
 
 from ...model.errors import printable
@@ -73,15 +73,6 @@ def is_our_page(path: Path) -> bool:
     try:
         with open_regular(path) as file:
             return GENERATOR.encode() in file.read(4096)
-    except (OSError, ValueError):  # not there, or no name that a file can have
-        return False
-
-
-def shows(page: Path, picture: str) -> bool:
-    """Say whether a page is there and is that of a picture of some name: `a.tif` and `a.png` share `a.report.html`."""
-    try:
-        with page.open("rb") as file:
-            return f"<title>{escape(printable(picture))} · muralist</title>".encode() in file.read(8192)
     except (OSError, ValueError):  # not there, or no name that a file can have
         return False
 

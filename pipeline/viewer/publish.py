@@ -32,7 +32,7 @@ SCRIPTS: Final = ("leaflet.js", "loupe.js", "chart.js", "copy.js", "picture.js")
 
 
 def tiles_path(page: Path) -> Path:
-    """Name the folder of a page's tiles: `poster.report.html` has `poster.report`."""
+    """Name the folder of a page's tiles: `poster.tif.report.html` has `poster.tif.report`."""
     return page.with_suffix("")
 
 

@@ -1,4 +1,4 @@
-"""The page of one picture: `poster.report.html`, and its tiles in the folder `poster.report` beside it.
+"""The page of one picture: `poster.tif.report.html`, and its tiles in the folder `poster.tif.report` beside it.
 
 A page names a folder of tiles of its own, below that folder. They are made in a private folder with a lock, as a
 painting's canvases are, then brought to the disk and moved as a whole; the page takes its place after that, and the
@@ -20,7 +20,6 @@ from ..settings import Settings
 from ..storage.run_folder import open_run
 from ..workers.machine import budget, machine_memory
 from .areas import find_areas
-from .pages import shows
 from .publish import Content, check_page, check_single_file, publish
 from .record import read_record
 from .register import find_photograph, in_register
@@ -116,7 +115,7 @@ def is_fresh(painting: Path) -> bool:
     try:
         written = page.stat().st_mtime_ns
         files = [file for file in (painting, sidecar_path(painting)) if os.path.exists(file)]
-        return all(written >= file.stat().st_mtime_ns for file in files) and shows(page, painting.name)
+        return all(written >= file.stat().st_mtime_ns for file in files)
     except OSError:
         return False
 

@@ -219,7 +219,7 @@ def test_a_canvas_and_the_largest_file(paint, folder):
 def test_a_print_has_a_page(paint: Callable[..., Sidecar], folder: Path, changes: dict[str, Any]) -> None:
     """The page of a print shows the whole sheet; photograph and borders of tiles lie where the painting is on it."""
     sidecar = paint("out.png", report=True, **changes)
-    data = json.loads(re.search(r'id="data">(.*?)</script>', (folder / "out.report.html").read_text())[1])
+    data = json.loads(re.search(r'id="data">(.*?)</script>', (folder / "out.png.report.html").read_text())[1])
     assert (data["height"], data["width"]) == (sidecar["sheet"]["height"], sidecar["sheet"]["width"])
     tiles = folder / data["left"]["path"] / "0" / "0_0.jpg"
     shown = pyvips.Image.new_from_file(str(tiles)).numpy().astype(float)

@@ -685,10 +685,14 @@ def test_pages_lead_from_the_batch_to_every_painting(archive: Archive) -> None:
     (archive.photos / "broken.png").write_bytes(b"no picture")
     found = archive.paint(report=True)
     assert found == {"a.png": "skipped", "sub/b.png": "done", "broken.png": "failed"}
-    assert {"report.html", "a.report.html", "sub/b.report.html"} <= archive.names
+    assert {"report.html", "a.png.report.html", "sub/b.png.report.html"} <= archive.names
     rows = json.loads((archive.out / "report.html").read_text().split('id="data">')[1].split("</script>")[0])["rows"]
     pages = {row["name"]: (row.get("page"), bool(row.get("thumbnail"))) for row in rows}
-    wanted = {"a.png": ("a.report.html", True), "sub/b.png": ("sub/b.report.html", True), "broken.png": (None, False)}
+    wanted = {
+        "a.png": ("a.png.report.html", True),
+        "sub/b.png": ("sub/b.png.report.html", True),
+        "broken.png": (None, False),
+    }
     assert pages == wanted
 
 

@@ -76,11 +76,11 @@ def test_links_planted_beside_the_output_are_not_followed(paint, folder):
 def test_a_page_is_written_with_the_painting(paint, folder):
     """With `report` the painting has its page; a page that is there stops everything before it begins."""
     paint(report=True, steps=[1, 1])
-    assert {"out.report", "out.report.html"} <= set(names(folder))
-    assert "Seam score" in (folder / "out.report.html").read_text()
+    assert {"out.png.report", "out.png.report.html"} <= set(names(folder))
+    assert "Seam score" in (folder / "out.png.report.html").read_text()
     for name in ("out.png", "out.png.json"):
         (folder / name).unlink()
-    with pytest.raises(OutputError, match=r"out\.report\.html: .*--overwrite"):
+    with pytest.raises(OutputError, match=r"out\.png\.report\.html: .*--overwrite"):
         paint(report=True)
     assert not (folder / "out.png").exists()
 

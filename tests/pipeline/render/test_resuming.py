@@ -122,7 +122,7 @@ def test_restart_replaces_what_the_interrupted_run_wrote(paint, folder, monkeypa
 def test_resuming_replaces_only_what_the_interrupted_run_wrote(paint, folder, monkeypatch):
     """Not a plot or a page that are asked for only now."""
     failing(monkeypatch, paint, KeyboardInterrupt(), steps=[1], snapshot_every=1, loss_plot=folder / "own.png")
-    for name, changes in (("plot.png", {"loss_plot": folder / "plot.png"}), ("out.report.html", {"report": True})):
+    for name, changes in (("plot.png", {"loss_plot": folder / "plot.png"}), ("out.png.report.html", {"report": True})):
         (folder / name).write_bytes(b"precious")
         with pytest.raises(OutputError, match=rf"{name}: .*--overwrite"):
             paint(steps=[1], snapshot_every=1, **changes)

@@ -56,7 +56,7 @@ def shown_at(seen, x, y):
 
 def report_of(picture):
     """Address of a picture's page."""
-    return address(picture.with_name(f"{picture.stem}.report.html"))
+    return address(picture.with_name(f"{picture.name}.report.html"))
 
 
 def test_one_to_one_shows_the_pixels_of_the_file(browser, large):

@@ -43,8 +43,8 @@ def test_every_picture_is_listed_with_its_page(tmp_path):
     rows = rows_of(page)
     assert notices == []
     assert [row["name"] for row in rows] == ["a b/100%.png", "bad.jpg"]
-    assert rows[0]["page"] == "a%20b/100%25.report.html"
-    assert re.fullmatch(r"a%20b/100%25\.report/[0-9a-f]{12}/thumbnail\.jpg", rows[0]["thumbnail"])
+    assert rows[0]["page"] == "a%20b/100%25.png.report.html"
+    assert re.fullmatch(r"a%20b/100%25\.png\.report/[0-9a-f]{12}/thumbnail\.jpg", rows[0]["thumbnail"])
     assert rows[1] == {
         **{"name": "bad.jpg", "input": "bad.jpg", "status": "failed", "reason": "broken", "seconds": 0.0},
         "command": "muralist render bad.jpg",
@@ -64,7 +64,7 @@ def test_names_that_are_not_utf_8(old_folder):
     page, notices = write_gallery(write(old_folder, done), pages=True)
     (row,) = rows_of(page)
     assert (row["name"], row["input"], notices) == (r"p\udce9.png", r"a\udce9.jpg", [])
-    assert row["page"] == "p%E9.report.html"
+    assert row["page"] == "p%E9.png.report.html"
 
 
 def test_a_line_without_a_time_is_not_taken_for_another(tmp_path):
@@ -92,12 +92,12 @@ def test_pages_that_are_missing_are_made(tmp_path):
 
 
 def test_a_picture_is_not_led_to_the_page_of_another(tmp_path):
-    """`a.png` and `a.tif` would have the same page; it belongs to the one it shows."""
+    """`a.png` and `a.tif` have pages of their own."""
     for name in ("a.png", "a.tif"):
         save(tmp_path / name, painting())
     write_report(tmp_path / "a.tif")
     page, _ = write_gallery(write(tmp_path, Result("x", "a.png", "done"), Result("y", "a.tif", "done")))
-    assert [row.get("page") for row in rows_of(page)] == [None, "a.report.html"]
+    assert [row.get("page") for row in rows_of(page)] == [None, "a.tif.report.html"]
 
 
 def test_a_folder_that_was_moved_has_its_pages(tmp_path):
@@ -112,7 +112,7 @@ def test_a_folder_that_was_moved_has_its_pages(tmp_path):
         report.add(Result("c", "../else/where.png", "done"))
     before.rename(now := tmp_path / "now")
     page, notices = write_gallery(now / "report.jsonl", pages=True)
-    assert [row.get("page") for row in rows_of(page)] == ["sub/a.report.html", None, None]
+    assert [row.get("page") for row in rows_of(page)] == ["sub/a.png.report.html", None, None]
     wanted = "where.png: not in {now}, wanted a painting in the folder of the report"
     assert [wanted.format(now=now) in notice for notice in notices] == [True, True]
     assert sorted(os.listdir(tmp_path)) == ["else", "now"]
