@@ -32,7 +32,7 @@ from ..storage.store import Store
 from .client import SchedulerClient, TaskDropped
 from .dispatch import Batch, Call, Dispatch, Run
 from .handshake import handshake
-from .local import check_gpus, local_shape, start_workers
+from .local import WorkerLayout, check_gpus, local_shape, start_workers
 from .loop_thread import LoopThread
 from .requirements import Backend, Facts, WorkerRequirements
 
@@ -210,12 +210,11 @@ class Cluster(LoopThread):
         await self._client.connect()
         stack.push_async_callback(self._client.close)
         stack.callback(self._forget_workers)
-        await self._meet_first()
+        await self._meet_first(shape)
         if shape:
-            check_gpus(shape, self.device)
             self.threads = shape.threads
 
-    async def _meet_first(self) -> None:
+    async def _meet_first(self, shape: WorkerLayout | None) -> None:
         """Ask all workers what they are, choose what to compute on, and refuse those that do not suit."""
         if not (workers := await self._client.workers()):
             raise ClusterError(f"scheduler {self._client.address} has no workers; start some with `dask worker`")
@@ -230,6 +229,8 @@ class Cluster(LoopThread):
             if (reason := self._requirements.incompatibility(facts)) is not None:
                 raise ClusterError(f"{self._known[address]} {reason}")
         self._settle(found.values())
+        if shape:
+            check_gpus(shape, self.device)
         for address, facts in found.items():
             self._use(address, facts, workers)
 
