@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from ..model.architecture import architecture
+from .console import LOG
 from .errors import DeviceError, SettingsError
 from .presets import load_settings
 from .progress import watched
@@ -18,7 +19,7 @@ from .settings import Settings
 from .speeds import USUAL_SIDE, Speed, conditions, today, usual_speeds
 from .words import counted, memory_size
 from .workers.bench_workers import CallAll, bench_workers
-from .workers.local import WorkerLayout, check_gpus, local_shape
+from .workers.local import WorkerLayout, local_shape, lost_gpus
 from .workers.machine import cpu_name, has_metal
 
 ITEM_BYTES = {"auto": 2, "bfloat16": 2, "float32": 4}  # of a value, at least
@@ -89,8 +90,13 @@ def _device(settings: Settings, shape: WorkerLayout) -> tuple[str, str]:
     from .workers.devices import device_name, resolve_device
 
     device = resolve_device(settings.device)
-    check_gpus(shape, device)
+    _tell_lost_gpus(shape, device)
     return device, device_name(device)
+
+
+def _tell_lost_gpus(shape: WorkerLayout, device: str) -> None:
+    if notice := lost_gpus(shape, device):
+        LOG.warning(notice)
 
 
 def _measured_shortly(settings: Settings, shape: WorkerLayout, side: int) -> tuple[Speed, float | None]:
@@ -177,7 +183,7 @@ def _check_room(settings: Settings, shape: WorkerLayout) -> None:
 
 def _measure_all(call_all: CallAll, wanted: Sequence[Settings], shape: WorkerLayout) -> dict[str, Any]:
     facts, speeds = call_all("facts")[0], usual_speeds()
-    check_gpus(shape, facts["device"])
+    _tell_lost_gpus(shape, facts["device"])
     trials = _distinct([_settled(settings, facts) for settings in wanted])
     _check_precisions(trials, facts)
     machine = _machine(call_all, facts, shape, {settings.precision for settings in trials})

@@ -32,7 +32,7 @@ from ..storage.store import Store
 from .client import SchedulerClient, TaskDropped
 from .dispatch import Batch, Call, Dispatch, Run
 from .handshake import handshake
-from .local import WorkerLayout, check_gpus, local_shape, start_workers
+from .local import WorkerLayout, local_shape, lost_gpus, start_workers
 from .loop_thread import LoopThread
 from .requirements import Backend, Facts, WorkerRequirements
 
@@ -229,8 +229,7 @@ class Cluster(LoopThread):
             if (reason := self._requirements.incompatibility(facts)) is not None:
                 raise ClusterError(f"{self._known[address]} {reason}")
         self._settle(found.values())
-        if shape:
-            check_gpus(shape, self.device)
+        self.notices += filter(None, [lost_gpus(shape, self.device)] if shape else [])
         for address, facts in found.items():
             self._use(address, facts, workers)
 

@@ -172,7 +172,7 @@ def best_precision(device: str) -> str:
 
 
 def resolve_device(device: str) -> str:
-    """Turn "auto" into the best that is there (CUDA, then Apple's GPU, then the CPU), and refuse what is not.
+    """Turn "auto" into the best that can be used (CUDA, then Apple's GPU, then the CPU), and refuse what cannot.
 
     Raises `DeviceError` if the device asked for is not there, or is a GPU that this build of torch has no code for.
     """
@@ -182,25 +182,27 @@ def resolve_device(device: str) -> str:
         "cpu": lambda: True,
     }
     if device == "auto":
-        device = next(name for name, is_there in there.items() if is_there())
+        return next(name for name, is_there in there.items() if is_there() and not _lack_of_code(name))
     kind, _, number = device.partition(":")
     if not there[kind]() or (number and int(number) >= torch.cuda.device_count()):
         raise DeviceError(f"there is no device {device} on {platform.node()}; use --device auto")
-    if kind == "cuda":
-        _check_generation(device)
+    if lack := _lack_of_code(device):
+        raise DeviceError(lack)
     return device
 
 
-def _check_generation(device: str) -> None:
-    """Refuse a GPU for which this build of torch has no code: it would be there, but compute nothing."""
+def _lack_of_code(device: str) -> str:
+    """Say that this build of torch has no code for a GPU, which is there, but can compute nothing; "" if it has."""
+    if not device.startswith("cuda"):
+        return ""
     built = [arch for arch in torch.cuda.get_arch_list() if arch.startswith(("sm_", "compute_"))]  # ROCm's are others
     major, minor = torch.cuda.get_device_capability(device)
-    if built and not any(_has_code(arch, major, minor) for arch in built):
-        raise DeviceError(
-            f"{device_name(device)} on {platform.node()} has compute capability {major}.{minor}, for which torch "
-            f"{torch.__version__} was not built ({', '.join(built)}); install another build of torch, or use "
-            "--device cpu"
-        )
+    if not built or any(_has_code(arch, major, minor) for arch in built):
+        return ""
+    return (
+        f"{device_name(device)} on {platform.node()} has compute capability {major}.{minor}, for which torch "
+        f"{torch.__version__} was not built ({', '.join(built)}); install another build of torch, or use --device cpu"
+    )
 
 
 def _has_code(arch: str, major: int, minor: int) -> bool:

@@ -18,7 +18,7 @@ import dask
 from distributed import Nanny, Scheduler, Security, SpecCluster, Status, Worker
 from distributed.comm import CommClosedError
 
-from ..errors import ClusterError, DeviceError, SettingsError
+from ..errors import ClusterError, SettingsError
 from ..settings import Settings
 from .machine import CUBLAS, SAME_PRODUCTS, gpu_memory, has_metal, visible_gpus
 
@@ -96,17 +96,15 @@ def _check_asked(settings: Settings, cores: int) -> None:
             )
 
 
-def check_gpus(shape: WorkerLayout, device: str) -> None:
-    """Refuse to compute on the processor with workers that are laid out for GPUs: that would be slow, and nobody told.
-
-    Raises `DeviceError`.
-    """
-    if shape.gpus and device == "cpu":
-        raise DeviceError(
-            f"there are GPUs ({', '.join(dict.fromkeys(shape.gpus))}) by CUDA_VISIBLE_DEVICES or nvidia-smi, but torch "
-            f"{version('torch')} finds none; update NVIDIA's driver if it is too old for that, or use "
-            "--device cpu"
-        )
+def lost_gpus(shape: WorkerLayout, device: str) -> str:
+    """Say that workers laid out for GPUs compute on the processor, which is slow; "" if they do not."""
+    if not shape.gpus or device != "cpu":
+        return ""
+    return (
+        f"there are GPUs ({', '.join(dict.fromkeys(shape.gpus))}) by CUDA_VISIBLE_DEVICES or nvidia-smi, but torch "
+        f"{version('torch')} can use none, so a few cores paint; update NVIDIA's driver if it is too old for that, "
+        "install another build of torch if the GPUs are, or use --device cpu, which paints on all cores"
+    )
 
 
 def environment(shape: WorkerLayout) -> dict[str, str]:

@@ -239,7 +239,6 @@ def test_a_worker_with_several_tiles_under_way_paints_the_same(painted, tmp_path
     joined, join = [], Dispatch.join
     monkeypatch.setattr(Dispatch, "join", lambda *given: joined.append(given[2:]) or join(*given))
     monkeypatch.setattr(cluster_module, "local_shape", lambda settings, tiles: WorkerLayout(1, 3, ("",)))
-    monkeypatch.setattr(cluster_module, "check_gpus", lambda *_: None)  # it would refuse that
     assert paint(painted, tmp_path) == as_painted(painted, 1)
     assert joined == [(3,)]
 
