@@ -51,7 +51,7 @@ def plan_panels(
 
     >>> plan = plan_panels(1000, 1000, 100, "10mm", roll="13cm")
     >>> [tuple(span) for span in plan.cols]
-    [(0, 512), (473, 985), (946, 1000)]
+    [(0, 360), (321, 681), (642, 1000)]
     """
     if sheet is not None:
         return _on_sheets(height, width, sheet, overlap, dpi)
@@ -92,6 +92,7 @@ def _on_roll(height: int, width: int, roll: str, overlap: str, dpi: float) -> Pl
 
 
 def _axis(side: int, area: int, shared: int) -> list[Span]:
+    """As few panels as fit, about equally long: none is a sliver."""
     count = max(1, ceil((side - shared) / (area - shared)))
-    starts = [index * (area - shared) for index in range(count)]
-    return [Span(start, min(start + area, side)) for start in starts]
+    step = ceil((side - shared) / count)
+    return [Span(start, min(start + step + shared, side)) for start in (index * step for index in range(count))]

@@ -128,13 +128,14 @@ def test_transparent_parts_are_white(tmp_path: Path, icc: bytes | None, white: i
     st.integers(1, 40),
 )
 def test_panels_cover_the_poster(height: int, width: int, sheet: str, overlap: int) -> None:
-    """Every pixel is on a sheet, neighbors share the overlap, and no sheet more would do."""
+    """Every pixel is on a sheet, neighbors share the overlap, and none is a sliver."""
     plan = plan_panels(height, width, 30, f"{overlap}mm", sheet=sheet)
     for cuts, side in ((plan.rows, height), (plan.cols, width)):
         assert (cuts[0].start, cuts[-1].stop) == (0, side)
         assert all(first.stop - second.start == plan.overlap for first, second in pairwise(cuts))
         assert all(cut.start < cut.stop for cut in cuts)
         assert all(cut.stop - cut.start > plan.overlap for cut in cuts[1:])
+        assert max(cut.length for cut in cuts) - min(cut.length for cut in cuts) < len(cuts)
 
 
 def test_sheets_are_turned_where_that_takes_fewer() -> None:
