@@ -111,8 +111,9 @@ def _plan_note(record: Record, planned: bool) -> str:
     return f"Planned from the speed measured on {record.plan.measured_on}{more}."
 
 
-def _fall(first: float | None, last: float | None) -> str:
-    return _NONE if first is None or last is None else f"{first:.3g} → {last:.3g}"
+def _fall(first: float | None, last: float | None) -> tuple[str, ...]:
+    """Parts that may stand below each other."""
+    return (_NONE,) if first is None or last is None else (f"{first:.3g}", f"→ {last:.3g}")
 
 
 @cache
