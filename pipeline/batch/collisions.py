@@ -13,7 +13,7 @@ from muralist.errors import MuralistError
 from ..errors import SettingsError
 from ..input_files import files_named_in
 from ..output_files import file_at
-from ..output_names import faces_path, proof_path, report_path, sidecar_path, snapshot_of
+from ..output_names import faces_path, proof_path, sidecar_path, snapshot_of
 from ..pictures.pages import place_of
 from ..region_specs import FACES
 from ..settings import Settings
@@ -23,9 +23,7 @@ from .naming import UNIQUE
 SettingsOf = Callable[[Item], Settings]
 
 
-def check_collisions(
-    items: Sequence[Item], settings_of: SettingsOf, report: Path, manifests: Iterable[Path], *, pages: bool = False
-) -> None:
+def check_collisions(items: Sequence[Item], settings_of: SettingsOf, report: Path, manifests: Iterable[Path]) -> None:
     """Refuse a batch in which one file would take the place of another.
 
     Parameters
@@ -34,8 +32,6 @@ def check_collisions(
         Gives the settings of an item. One that has none, for they make no sense, writes and reads nothing by them.
     report : Path
         File for the batch's report.
-    pages : bool
-        Whether every painting gets a page.
 
     Raises
     ------
@@ -50,8 +46,6 @@ def check_collisions(
     for item, own in zip(items, settings, strict=True):
         _take(written, item.output, f"the painting of {_told(item)}")
         _take(written, sidecar_path(item.output), f"the sidecar of {_told(item)}")
-        if pages:
-            _take(written, report_path(item.output), f"the page of {_told(item)}")
         if own and own.proof:
             _take(written, proof_path(item.output), f"the proof of {_told(item)}")
         if own and FACES in (own.protect or ()):

@@ -142,7 +142,7 @@ def run_batch(
     check_command(items, shared_styles(styles, each_style=each_style), settings)
     items = with_own_masks(items, settings)
     manifests = filter(is_manifest, map(Path, inputs))
-    check_collisions(items, options.settings_of, output / REPORT, manifests, pages=options.report)
+    check_collisions(items, options.settings_of, output / REPORT, manifests)
     deadline = Deadline.parse(finish_by, max_hours, datetime.now())
     make_folder(output)
     if options.report:

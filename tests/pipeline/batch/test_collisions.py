@@ -24,14 +24,13 @@ def item(content: str, output: str, styles: tuple[str, ...] = ("style.png",), **
     return Item(1, Path(content), tuple(map(Path, styles)), None, overrides, Path.cwd() / output, content)
 
 
-def check(*items: Item, manifests: tuple[str, ...] = (), pages: bool = False, **settings: Any) -> None:
+def check(*items: Item, manifests: tuple[str, ...] = (), **settings: Any) -> None:
     """Look at a batch with these settings, whose report lies in the folder out."""
     check_collisions(
         items,
         lambda item: load_settings("default", settings, (), item.overrides),
         Path("out/report.jsonl"),
         map(Path, manifests),
-        pages=pages,
     )
 
 
@@ -132,11 +131,3 @@ def test_settings_of_one_picture_count_for_it(here):
     check(item("a.png", "out/a.png", snapshot_every="often"), other)
     with pytest.raises(SettingsError, match=r"\b10 steps"):
         check(item("a.png", "out/a.png", snapshot_every=5), other)
-
-
-def test_pages_meet_where_paintings_do_not() -> None:
-    """Paintings that differ in their extension alone would have the same page, if they have one."""
-    items = [item("a.jpg", "out/a.jpg"), item("a.png", "out/a.png")]
-    check(*items)
-    with pytest.raises(SettingsError, match=r"page of a\.jpg .* page of a\.png .*--name"):
-        check(*items, pages=True)
