@@ -28,7 +28,7 @@ from ..records.losses import LossRecord
 from ..relay import Relay
 from .facts import loss_rows
 from .overview import LARGEST, ReadCanvas, Shown, overview
-from .pyramid import TILE, level_count
+from .pyramid import OVERLAP, TILE, level_count
 
 if TYPE_CHECKING:
     from ..workers.cluster import Cluster
@@ -159,31 +159,38 @@ class LivePicture(Relay):
     def tile(self, zoom: int, row: int, col: int) -> bytes | None:
         """Give a tile of the newest canvas, enlarged to the painting's size, as JPEG; None where there is none.
 
-        Zoom, row and col are as in `muralist.pipeline.viewer.pyramid`, without a lap.
+        Zoom, row and col are as in `muralist.pipeline.viewer.pyramid`.
         """
         with self._lock:
             canvas = self._canvas
         finest = level_count(*self.size) - 1
         if canvas is None or self.read_canvas is None or not 0 <= zoom <= finest:
             return None
-        side = TILE << (finest - zoom)
-        place = [Span(n * side, (n + 1) * side) & Span(0, full) for n, full in zip((row, col), self.size, strict=True)]
+        side, lap = TILE << (finest - zoom), OVERLAP << (finest - zoom)
+        whole = [Span(0, full) for full in self.size]
+        place = [Span(n * side, (n + 1) * side) & full for n, full in zip((row, col), whole, strict=True)]
         if min(span.length for span in place) <= 0:
             return None
-        pixels = self._read(self.read_canvas(*canvas), place)
-        shape = [max(1, ceil(span.length / (1 << (finest - zoom)))) for span in place]
-        image = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
+        place = [Span(start - lap, stop + lap) & full for (start, stop), full in zip(place, whole, strict=True)]
+        shape = tuple(max(1, ceil(span.length / (1 << (finest - zoom)))) for span in place)
+        image = self._read(self.read_canvas(*canvas), place, shape)
         return bytes(as_vips(np.asarray(image)).jpegsave_buffer(Q=90, subsample_mode="off"))
 
-    def _read(self, shown: Shown, place: Sequence[Span]) -> np.ndarray:
-        """Some part of the painting, of the canvas or of its overview, uint8."""
+    def _read(self, shown: Shown, place: Sequence[Span], shape: tuple[int, ...]) -> Image.Image:
+        """Some part of the painting in some shape, of the canvas or of its overview."""
         sides = shown.shape[:2]
         parts = (span.length * side / full for span, side, full in zip(place, sides, self.size, strict=True))
-        if max(sides) <= OVERVIEW or max(parts) > LARGEST:
-            whole = self._whole(shown)
-            box = _scaled(place, self.size, whole.shape[:2])
-            return whole[slice(*box.rows), slice(*box.cols)]
-        return eight_bits(shown.read(_scaled(place, self.size, sides)))
+        whole = self._whole(shown) if max(sides) <= OVERVIEW or max(parts) > LARGEST else None
+        sides = sides if whole is None else whole.shape[:2]
+        box = _scaled(place, self.size, sides)
+        pixels = eight_bits(shown.read(box)) if whole is None else whole[slice(*box.rows), slice(*box.cols)]
+        (top, bottom), (left, right) = (
+            (span.start * side / full - read.start, min(span.stop * side / full - read.start, read.length))
+            for span, read, side, full in zip(place, box, sides, self.size, strict=True)
+        )
+        return Image.fromarray(pixels).resize(
+            (shape[1], shape[0]), Image.Resampling.BILINEAR, (left, top, right, bottom)
+        )
 
     def _whole(self, shown: Shown) -> np.ndarray:
         """The canvas as a whole, small. Made once a version."""
@@ -260,12 +267,13 @@ class Board:
 
 
 def _scaled(place: Sequence[Span], full: Sequence[int], sides: Sequence[int]) -> Box:
-    """A place in a picture of one size, in one of another size: at least a pixel."""
-    spans = []
-    for span, whole, side in zip(place, full, sides, strict=True):
-        start = min(side - 1, span.start * side // whole)
-        spans.append(Span(start, max(start + 1, min(side, ceil(span.stop * side / whole)))))
-    return Box(*spans)
+    """A place in a picture of one size, in one of another size, with a pixel around it to interpolate with."""
+    return Box(
+        *(
+            Span(span.start * side // whole - 1, ceil(span.stop * side / whole) + 1) & Span(0, side)
+            for span, whole, side in zip(place, full, sides, strict=True)
+        )
+    )
 
 
 def _told(task: object, affinity: Any) -> str:

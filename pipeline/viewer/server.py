@@ -27,7 +27,7 @@ from ..progress import Progress
 from ..workers.cluster import Cluster
 from .live import Board, LivePicture
 from .pages import render_page
-from .pyramid import TILE, level_count
+from .pyramid import OVERLAP, TILE, level_count
 
 LOCAL: Final = "127.0.0.1"
 SECOND: Final = 1.0  # between two looks at what changed
@@ -297,4 +297,5 @@ def _shown(picture: LivePicture, base: str) -> dict[str, Any]:
         "extension": "jpg",
         "levels": level_count(height, width),
     }
-    return {"height": height, "width": width, "dpi": None, "tile": TILE, "overlap": 0, "right": tiles, "left": None}
+    sizes = {"height": height, "width": width, "dpi": None, "tile": TILE, "overlap": OVERLAP}
+    return {**sizes, "right": tiles, "left": None}
