@@ -582,7 +582,7 @@ class Settings(WithRoles):
     snapshot_every: Int | None = setting(
         None,
         RUN,
-        "Write a snapshot beside the output every so many steps.",
+        "Write a snapshot beside the output every so many steps. A round ends there, so the painting differs a little.",
         ge=1,
         flag=True,
         was="save_every",
