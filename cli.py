@@ -37,7 +37,7 @@ def main() -> None:
 
 
 @main.command(cls=Command)
-@picture_options
+@picture_options(output_required=True)
 @render_options
 def render(
     preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_json: bool, quiet: bool, **how: Any
@@ -126,7 +126,7 @@ def batch(
 
 @also_taking(render_options, wanted=("report", "loss_plot"))
 @main.command(cls=Command)
-@picture_options
+@picture_options(output_required=False)
 def plan(preset: str, flags: dict[str, Any], assignments: tuple[str, ...], as_json: bool, **how: Any) -> None:
     """Estimate the time, memory and disk space of a render.
 

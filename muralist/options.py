@@ -313,18 +313,24 @@ look_options = options(
     ),
     option("--overwrite", is_flag=True, help="Replace existing files."),
 )
-picture_options = options(
-    click.argument("photo", metavar="CONTENT", type=path),
-    option(
-        *("-o", "--output"),
-        type=path,
-        required=True,
-        group=PICTURE,
-        help="Painting to write. Format by extension: .jpg .png .webp .tif .avif .pdf.",
-    ),
-    look_options,
-    option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-)
+
+
+def picture_options(*, output_required: bool) -> Callable[[T], T]:
+    """Give a command a photograph, its painting and how that is to look."""
+    return options(
+        click.argument("photo", metavar="CONTENT", type=path),
+        option(
+            *("-o", "--output"),
+            type=path,
+            required=output_required,
+            group=PICTURE,
+            help="Painting to write. Format by extension: .jpg .png .webp .tif .avif .pdf.",
+        ),
+        look_options,
+        option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    )
+
+
 run_options = options(
     option("--restart", is_flag=True, help="Discard an interrupted run and start over."),
     option(

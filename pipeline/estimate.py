@@ -26,7 +26,7 @@ from .workers.local import local_shape
 def plan(
     photo: str | Path,
     style: str | Path | Sequence[str | Path],
-    output: str | Path,
+    output: str | Path | None = None,
     settings: Settings | None = None,
     *,
     overwrite: bool = False,
@@ -38,7 +38,7 @@ def plan(
     Parameters
     ----------
     photo, style, output, settings, overwrite, report, loss_plot
-        As of `muralist.render`.
+        As of `muralist.render`. Without an output, a PNG is planned.
 
     Returns
     -------
@@ -51,16 +51,17 @@ def plan(
         For whatever `render` would refuse before it paints.
     """
     settings = settings or load_settings()
-    if report:
-        check_report(Path(output), overwrite=overwrite)
     with TemporaryDirectory() as folder:
+        output = Path(folder) / "painting.png" if output is None else Path(output)
+        if report:
+            check_report(output, overwrite=overwrite)
         plan = plan_render(
             Path(photo),
             as_paths(style),
-            Path(output),
+            output,
             settings,
             overwrite=overwrite,
-            own=files_written(RunFolder.of(Path(output), settings.scratch), restart=False),
+            own=files_written(RunFolder.of(output, settings.scratch), restart=False),
             loss_plot=None if loss_plot is None else Path(loss_plot),
             local_dir=Path(folder),
         )

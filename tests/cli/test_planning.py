@@ -32,6 +32,8 @@ def test_plan_foretells_and_does_nothing(folder, painted, monkeypatch):
     table = run("plan", *options, *painting)
     assert (table.exit_code, table.stderr) == (0, "")
     assert "128 x 96" in table.stdout
+    unnamed = run("plan", *(option for option in options if option not in ("-o", "out.png")), "--report")
+    assert (unnamed.stdout, unnamed.stderr) == (table.stdout, "")
     assert sorted(os.listdir(folder)) == ["photo.png", "style.png"]
 
 
