@@ -229,15 +229,16 @@ def compare(left: Path, right: Path, output: Path | None, overwrite: bool, brows
     "-s", "--style", type=path, multiple=True, required=True, help="Painting to take the style from; repeatable."
 )
 @click.option("-o", "--output", type=path, required=True, help="Folder for the small paintings.")
+@settings_options("device", "workers")
 @browser_option
-def looks(content: Path, style: tuple[Path, ...], output: Path, browser: bool) -> None:
+def looks(content: Path, style: tuple[Path, ...], output: Path, flags: dict[str, Any], browser: bool) -> None:
     """Paint small samples of CONTENT to choose a look from.
 
     They differ in strength, color and preset; each is shown with the command that paints it large.
     """
     from .pipeline.looks import paint_looks
 
-    page, failures = paint_looks(content, style, output)
+    page, failures = paint_looks(content, style, output, **flags)
     for failure in failures:
         LOG.warning(failure)
     _browse(page, browser, wait=False)

@@ -87,11 +87,14 @@ def test_a_photograph_that_is_not_there_is_told_once(tmp_path):
 
 
 def test_the_command_fails_where_a_look_failed(monkeypatch, tmp_path):
-    """The page shows the others; the exit code says that something is missing."""
-    for failures, code in (([], 0), (["none: no room"], 1)):
-        monkeypatch.setattr(module, "paint_looks", lambda *_, failures=failures: (tmp_path / "looks.html", failures))
-        done = CliRunner().invoke(main, ["looks", "a.png", "-s", "b.png", "-o", "out", "--no-browser"])
-        assert (done.exit_code, "looks.html" in done.output) == (code, True)
+    """The page shows the others; the exit code says that something is missing. Devices are passed on."""
+    failures: list[str] = []
+    monkeypatch.setattr(module, "paint_looks", lambda *_, **flags: (tmp_path / f"{flags['device']}.html", failures))
+    line = ["looks", "a.png", "-s", "b.png", "-o", "out", "--no-browser", "--device", "cpu"]
+    for code in (0, 1):
+        done = CliRunner().invoke(main, line)
+        assert (done.exit_code, "cpu.html" in done.output) == (code, True)
+        failures.append("none: no room")
 
 
 def test_the_command_asks_for_a_style():
