@@ -69,7 +69,7 @@ try-wheel: wheel ## install the wheel into an empty environment and paint with i
 	$(BIN)/uv pip install -q --python build/try/bin/python -c constraints.txt dist/*.whl
 	cd build/try && bin/muralist render ../../examples/painting.jpg -s ../../examples/coffee-painted.jpg -o painted.png \
 		--size 128 --set steps=2,1 --workers 1 --threads 1 --device cpu --report --quiet
-	cd build/try && bin/muralist presets && test -s painted.report.html
+	cd build/try && bin/muralist presets && test -s painted.png.report.html
 
 release: ## make release VERSION=0.2.0: test, date the changelog, build, commit and tag; only the upload is left
 	test -z "$$(git status --porcelain)" || { echo "commit or stash your changes first"; exit 1; }
