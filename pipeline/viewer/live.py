@@ -211,10 +211,13 @@ class Board:
         Whether to end after a round.
     total : int
         Pictures of the batch; 1 for a single painting.
+    outcome : str
+        What pages say in the end.
     """
 
     def __init__(self, title: str, total: int = 1) -> None:
         self.title, self.total = printable(title), total
+        self.outcome = "The painting is finished." if total == 1 else "This command has ended."
         self.budget, self.pages, self.stopping = Budget(), set[int](), False
         self._ending = threading.Lock()  # held from when the command was told to end
         self.workers: Cluster | None = None

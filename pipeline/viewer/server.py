@@ -20,6 +20,8 @@ from socketserver import TCPServer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ...model.errors import printable
+from ..complaints import one_line
 from ..console import LOG
 from ..errors import SettingsError
 from ..levels import Level
@@ -66,6 +68,12 @@ def served(board: Board, port: int, host: str = LOCAL) -> Iterator[str]:
     thread.start()
     try:
         yield f"http://{server.name}/{server.token}/"
+    except (KeyboardInterrupt, SystemExit):
+        board.outcome = "This command was stopped. Run it again to resume."
+        raise
+    except Exception as error:
+        board.outcome = f"This command has failed: {printable(one_line(str(error)))}"
+        raise
     finally:
         server.ending.set()
         server.shutdown()
@@ -283,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self.wfile.write(b"data: " + state + b"\n\n")
                     last, told = state, time.monotonic()
                 self.server.ending.wait(SECOND)
-            self.wfile.write(b"event: end\ndata: {}\n\n")
+            self.wfile.write(b"event: end\ndata: " + json.dumps({"outcome": board.outcome}).encode() + b"\n\n")
         finally:
             board.pages.discard(threading.get_ident())
 

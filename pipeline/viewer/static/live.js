@@ -76,10 +76,10 @@
     find("connection").textContent = "No connection to the command. It may have ended; if it was started anew, open the address that it prints.";
     for (const id of ["leave", "stop"]) find(id).disabled = true;
   });
-  events.addEventListener("end", () => {
+  events.addEventListener("end", (event) => {
     events.close();
     find("left").textContent = "";
-    find("connection").textContent = "This command has ended.";
+    find("connection").textContent = JSON.parse(event.data).outcome;
     for (const id of ["leave", "stop"]) find(id).hidden = true;
     for (const link of document.querySelectorAll("#pictures-under-way a")) link.replaceWith(link.textContent); // to nobody
     for (const cell of document.querySelectorAll("#level-rows td:last-child")) if (cell.textContent !== "done") cell.textContent = "";

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -19,7 +19,7 @@ from pictures import TINY, painting, photograph, save
 from PIL import Image
 from rendering import render
 
-from muralist.pipeline.errors import SettingsError
+from muralist.pipeline.errors import OutputError, SettingsError
 from muralist.pipeline.levels import plan_levels
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress, level_work
@@ -366,6 +366,31 @@ def test_the_page_in_a_browser():
         page.get_by_role("button", name="Stopping after this round").wait_for()
         assert board.stopping
         assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+@pytest.mark.parametrize(
+    ("total", "error", "told"),
+    [
+        (1, None, "The painting is finished."),
+        (3, None, "This command has ended."),
+        (1, KeyboardInterrupt(), "This command was stopped. Run it again to resume."),
+        (1, SystemExit(130), "This command was stopped. Run it again to resume."),
+        (3, OutputError("out: the disk is full"), "This command has failed: out: the disk is full"),
+        (1, ZeroDivisionError("by\n0"), "This command has failed: by 0"),
+    ],
+)
+def test_pages_say_how_a_command_ended(total, error, told):
+    """Whether it is done, was stopped or failed."""
+    with (
+        suppress(KeyboardInterrupt, SystemExit, OutputError, ZeroDivisionError),
+        under_way(total=total) as (_, _, address),
+    ):
+        events = urlopen(f"{address}events/1", timeout=60)
+        if error is not None:
+            raise error
+    with events:
+        last = [line for line in events if line.startswith(b"data: ")][-1]
+    assert json.loads(last[6:]) == {"outcome": told}
 
 
 @needs_chromium
