@@ -42,7 +42,7 @@ lowest: .venv/.ok ## unit tests with the oldest dependencies that pyproject.toml
 	$(BIN)/uv pip compile -q --python $(BIN)/python --resolution lowest-direct --annotation-style line pyproject.toml \
 		| grep "via .*(pyproject.toml)" > build/lowest/constraints.txt
 	$(BIN)/uv pip install -q --python build/lowest/bin/python -c build/lowest/constraints.txt -e '.[dev]'
-	build/lowest/bin/python -m pytest -m "not integration and not slow and not gpu and not network" tests/tiling tests/model
+	build/lowest/bin/python -m pytest -m "not integration and not slow and not gpu and not network"
 
 lint: .venv/.ok ## ruff and the import contracts
 	$(BIN)/ruff check .

@@ -202,7 +202,7 @@ def test_a_setting_without_a_flag_is_set(command):
     result = CliRunner().invoke(main, [command, "a.jpg", "-o", "b.png", "--style-weight", "5"])
     assert result.exit_code == 2
     assert "write --set style_weight=...\n" in result.stderr
-    assert "No such option '--stile'" in CliRunner().invoke(main, [command, "--stile", "5"]).stderr
+    assert "--stile" in CliRunner().invoke(main, [command, "--stile", "5"]).stderr
 
 
 @pytest.mark.parametrize("port", ["photo.jpg", "99999", "1" * 5000, "²"])
