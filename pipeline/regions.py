@@ -176,7 +176,8 @@ def mask_names(settings: Settings) -> dict[str, str]:
     names = {f"region {number}": spec.mask for number, spec in enumerate(specs, 1)}
     names |= {f"style mask of region {n}": spec.style_mask for n, spec in enumerate(specs, 1) if spec.style_mask}
     names |= {f"style mask {number}": name for number, name in enumerate(settings.style_mask or (), 1)}
-    names |= {"strength map": settings.strength_map} if settings.strength_map is not None else {}
+    if settings.strength_map is not None:
+        names["strength map"] = settings.strength_map
     protected = (name for name in settings.protect or () if name != FACES)
     return names | {f"protected {number}": name for number, name in enumerate(protected, 1)}
 

@@ -255,8 +255,8 @@ class Settings(WithRoles):
     protect: Named[FileName] | None = setting(
         None,
         REGIONS,
-        "Mask to leave unpainted, or `faces`; repeatable. A gray picture, white where the photograph shows through; "
-        "its edges are softened. `faces` detects faces (needs the extra `faces`).",
+        "Parts left unpainted: mask or `faces`; repeatable. A mask is a gray picture, white where the "
+        "photograph shows through; its edges are softened. `faces` detects faces (needs the extra `faces`).",
         flag=True,
         common=True,
         repeatable=True,

@@ -110,7 +110,8 @@ def _inputs(plan: RenderPlan) -> dict[str, Any]:
     regions = plan.regions
     if regions is not None:
         masks = [(spec.mask, mask) for spec, mask in zip(regions.specs, regions.masks, strict=True)]
-        masks += [("strength map", mask) for mask in filter(None, [regions.strength_map])]
+        if regions.strength_map is not None:
+            masks.append(("strength map", regions.strength_map))
         masks += [("protected", mask) for mask in regions.protect.values()]
         found["masks"] = [{**_input(mask), "name": name} for name, mask in masks]
         if regions.faces is not None:  # which were found, and were filed beside the painting

@@ -229,7 +229,8 @@ class Cluster(LoopThread):
             if (reason := self._requirements.incompatibility(facts)) is not None:
                 raise ClusterError(f"{self._known[address]} {reason}")
         self._settle(found.values())
-        self.notices += filter(None, [lost_gpus(shape, self.device)] if shape else [])
+        if shape and (notice := lost_gpus(shape, self.device)):
+            self.notices.append(notice)
         for address, facts in found.items():
             self._use(address, facts, workers)
 

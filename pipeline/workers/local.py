@@ -100,10 +100,11 @@ def lost_gpus(shape: WorkerLayout, device: str) -> str:
     """Say that workers laid out for GPUs compute on the processor, which is slow; "" if they do not."""
     if not shape.gpus or device != "cpu":
         return ""
+    gpus = ", ".join(dict.fromkeys(shape.gpus))
     return (
-        f"there are GPUs ({', '.join(dict.fromkeys(shape.gpus))}) by CUDA_VISIBLE_DEVICES or nvidia-smi, but torch "
-        f"{version('torch')} can use none, so a few cores paint; update NVIDIA's driver if it is too old for that, "
-        "install another build of torch if the GPUs are, or use --device cpu, which paints on all cores"
+        f"nvidia-smi or CUDA_VISIBLE_DEVICES names GPUs ({gpus}), but torch {version('torch')} can use none of them, "
+        "so only a few cores paint; update NVIDIA's driver, or install a build of torch for these GPUs; --device cpu "
+        "paints on all cores"
     )
 
 

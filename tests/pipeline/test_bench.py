@@ -197,7 +197,7 @@ def test_a_tile_that_cannot_fit_is_refused(machine, monkeypatch, caplog):
     with monkeypatch.context() as patched:
         patched.setattr(module, "local_shape", lambda settings, tiles: WorkerLayout(2, 1, ("0", "1")))
         bench(["compact"], ["float32"], [512])
-        assert "there are GPUs (0, 1)" in caplog.text
+        assert "names GPUs (0, 1)" in caplog.text
         caplog.clear()
         patched.setattr(module, "bench_workers", Machine(device="cuda").crew)
         bench(["compact"], ["float32"], [512])
