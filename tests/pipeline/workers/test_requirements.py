@@ -138,7 +138,7 @@ def test_gpus_that_torch_does_not_find_are_told(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with opened(tmp_path, device="auto") as cluster:
         (notice,) = cluster.notices
-    assert re.search(r"GPUs \(0\) .*torch \S+ can use none .*--device cpu", notice)
+    assert re.search(r"GPUs \(0\), .*torch \S+ can use none .*--device cpu", notice)
 
 
 def test_a_device_that_no_worker_has_is_refused(scheduler, tmp_path):
