@@ -168,7 +168,7 @@ Share = Annotated[Float, Field(ge=0, le=1)]
 StyleScale = Annotated[Float, Field(ge=0.05, le=10)]
 TileCount = Annotated[Int, Field(ge=1, le=1000)]
 StyleLoss = Literal[
-    "relative", "gatys", "gatys-hw", "gatys-chw", "log0", "fermilab", "gcucurull", "prisma", "spst", "w2"
+    "gram-w2", "relative", "gatys", "gatys-hw", "gatys-chw", "log0", "fermilab", "gcucurull", "prisma", "spst", "w2"
 ]
 ContentLoss = Literal["relative", "gatys", "mse", "sum", "log0", "fermilab", "gcucurull", "prisma"]
 TvLoss = Literal["l2", "l2-mean", "l2-sum", "l2-9point", "l1-mean", "l1-sum"]

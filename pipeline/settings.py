@@ -146,7 +146,7 @@ class Settings(WithRoles):
         {"relu4_2": 1.0}, LOOK, "Layers whose features describe the content, written like `style_layers`."
     )
     style_loss: StyleLoss = setting(
-        "relative", LOOK, "Formula of the style loss, see `model/losses/style.py`.", speed=True
+        "gram-w2", LOOK, "Formula of the style loss, see `model/losses/style.py`.", speed=True
     )
     content_loss: ContentLoss = setting("relative", LOOK, "Formula of the content loss, see `model/losses/content.py`.")
     tv_loss: TvLoss = setting("l2", LOOK, "Formula of the TV loss, see `model/losses/variation.py`.", speed=True)
@@ -174,7 +174,7 @@ class Settings(WithRoles):
         "Weight of the luminance loss, which keeps light and dark where the photograph has them, instead of one "
         "found from `strength`. If only `content_weight` is given, this is 0.",
     )
-    tv_weight: Weight = setting(50.0, LOOK, "Weight of the total variation (TV) loss, which smooths out grain.")
+    tv_weight: Weight = setting(25.0, LOOK, "Weight of the total variation (TV) loss, which smooths out grain.")
     tv_chroma: Weight = setting(
         60.0, LOOK, "In the `l2` TV loss, how much more changes of color count than those of lightness."
     )

@@ -7,6 +7,9 @@ multiple of the number of positions M are written here for means, which gives th
 picture are equally large, as they were there, and a meaningful one when they are not.
 
     relative           |G - S|^2 / |S|^2                    muralist's own: no units, alike for all networks
+    gram-w2            relative / 4 + 3/4 (|m - t|^2 + tr(C - D) X / 2) / (|t|^2 + tr D)
+                       X solves E X + X E = C - D with E = D + 0.03 d on the diagonal; d: largest eigenvalue of D;
+                       muralist's own: the second part is w2 to second order around the style picture
     gatys              |G - S|^2 / (4 N^2)                  Gatys et al. 2015, eq. 4
     log0, fermilab     the same; log0 counts layers 0.5, 1, 1.5, 3, 4
     gatys-hw           |G - S|^2 / N^2                      mean square, Gram matrices divided by M
@@ -35,6 +38,8 @@ from torch import Tensor
 from ..statistics import as_tensor
 from .means import Means, MeansLoss, MeansTerm
 
+GRAM_SHARE = 0.25  # of the relative Gram distance in `gram-w2`
+LEAST_VARIANCE = 0.03  # relative to the largest: what varies less than that in the style picture counts no more
 COVARIANCE_EPSILON = 1e-4
 DEVIATION_EPSILON = 1e-8
 
@@ -106,6 +111,29 @@ def _w2(target: GramStats) -> Distance:
     return distance
 
 
+def _gram_w2(target: GramStats) -> Distance:
+    """Gram distances know little of what varies little beside the mean: of hues, and of the fine structure of strokes.
+
+    The W2 distance to a covariance D + Delta is, to second order, half the sum of (Delta_ij)^2 / (d_i + d_j) in the
+    basis of D's eigenvectors (R. Bhatia et al. 2019, "On the Bures-Wasserstein distance between positive definite
+    matrices"). It needs eigenvectors of the style picture alone, once, and none of the painting.
+    """
+    gram, wanted = relative(target), target.covariance
+    on_host = wanted.cpu().double()  # which has eigenvalues and float64, whatever the device
+    values, vectors = torch.linalg.eigh(on_host)
+    energy = on_host.trace() + target.mean.cpu().double().square().sum()
+    values = values.clamp(min=0) + LEAST_VARIANCE * values.max() + DEVIATION_EPSILON * energy
+    weights = ((1 - GRAM_SHARE) / 2 / (values[:, None] + values) / energy).to(wanted)
+    means, basis = ((1 - GRAM_SHARE) / energy).to(wanted), vectors.to(wanted)
+
+    def distance(now: GramStats) -> Tensor:
+        change = basis.T @ (now.covariance - wanted) @ basis
+        w2 = means * (now.mean - target.mean).square().sum() + (weights * change.square()).sum()
+        return GRAM_SHARE * gram(now) + w2
+
+    return distance
+
+
 def _regular(statistics: GramStats) -> Tensor:
     """Covariance that is surely positive, in float64; on the processor where the device lacks that and eigenvalues."""
     covariance = statistics.covariance
@@ -136,6 +164,7 @@ gatys_chw = _gram_error(lambda target: len(target.mean) ** 4)
 
 STYLE_LOSSES: dict[str, Callable[[GramStats], Distance]] = {
     "relative": relative,
+    "gram-w2": _gram_w2,
     "gatys": gatys,
     "gatys-hw": gatys_hw,
     "gatys-chw": gatys_chw,

@@ -73,6 +73,7 @@ def test_oracle(name, padding, pooling, size, halo, tile, tiles):
 @pytest.mark.parametrize(
     "goal",
     [
+        {"style_loss": "gram-w2"},
         {"style_loss": "spst"},
         {"style_loss": "w2"},
         {"tv_loss": "l2-9point"},

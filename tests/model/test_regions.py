@@ -9,6 +9,7 @@ import pytest
 import torch
 from goals import Goal
 from layouts import random_network
+from scenes import STYLES
 from torch import Tensor
 
 from muralist.model.architecture import architecture, vgg
@@ -156,33 +157,6 @@ def gradients(tile_optimizer: TileOptimizer, grid: TileGrid, masks: np.ndarray |
     return found
 
 
-def relative(matrix: Tensor, weights: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
-    """The default formula for features (channels, positions), of which some count more."""
-    return ((matrix * weights) @ matrix.T / weights.sum() - gram).square().sum() / gram.square().sum()
-
-
-def spst(matrix: Tensor, weights: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
-    """Gram matrices, means and deviations."""
-    channels, now = len(matrix), matrix @ weights / weights.sum()
-    grams = ((matrix * weights) @ matrix.T / weights.sum() - gram).square().sum() / channels**4
-    variance = (matrix - now[:, None]).square() @ weights / weights.sum()
-    wanted = (gram.diagonal() - mean.square() + 1e-8).sqrt()
-    return grams + 10 / channels * ((now - mean).square().sum() + ((variance + 1e-8).sqrt() - wanted).square().sum())
-
-
-def w2(matrix: Tensor, weights: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
-    """Wasserstein-2 distance of normal distributions."""
-    now, regular = matrix @ weights / weights.sum(), 1e-4 * torch.eye(len(mean), dtype=gram.dtype)
-    away = matrix - now[:, None]
-    covariance = (away * weights) @ away.T / weights.sum() + regular
-    wanted = gram - torch.outer(mean, mean) + regular
-    shared = torch.linalg.eigvals(covariance @ wanted).real.sqrt().sum()
-    return ((now - mean).square().sum() + covariance.trace() + wanted.trace() - 2 * shared) / len(mean)
-
-
-FORMULAS = {"relative": relative, "spst": spst, "w2": w2}
-
-
 def style_loss(goal: Goal, features: dict[str, Tensor], masks: np.ndarray) -> Tensor:
     """The style term of a whole picture with regions, written out."""
     total = torch.zeros((), dtype=torch.float64)
@@ -202,7 +176,7 @@ def style_loss(goal: Goal, features: dict[str, Tensor], masks: np.ndarray) -> Te
                 turned = heads @ mean[:, None] @ bias.T
                 gram, mean = heads @ gram @ heads.T + turned + turned.T + bias @ bias.T, heads @ mean + bias[:, 0]
                 matrix = heads @ matrix + bias
-            error = FORMULAS[goal.style_loss](matrix, weights, gram, mean)
+            error = STYLES[goal.style_loss](matrix, weights, gram, mean)
             total = total + share / sum(STYLE_LAYERS.values()) * weights.mean() * error
     return total
 
@@ -244,7 +218,7 @@ def test_oracle_with_regions(regions, kind):
     assert len(apart[0]) == regions
 
 
-@pytest.mark.parametrize("formula", ["spst", "w2"])
+@pytest.mark.parametrize("formula", ["gram-w2", "spst", "w2"])
 def test_oracle_with_regions_for_other_formulas(formula):
     """Means, deviations and covariances of regions agree in tiles as well."""
     goal, masks = goal_of(2, style_loss=formula), soft(2)

@@ -35,26 +35,47 @@ def smooth(height: int, width: int, seed: int) -> np.ndarray:
     return 0.7 * blobs + 0.3 * rng.random((height, width, 3))
 
 
-def relative(matrix: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
-    """The default style formula for features (channels, positions)."""
-    return (matrix @ matrix.T / matrix.shape[1] - gram).square().sum() / gram.square().sum()
+def relative(matrix: Tensor, weights: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
+    """Gram matrices of features (channels, positions), of which some count more."""
+    return (_moments(matrix, weights)[0] - gram).square().sum() / gram.square().sum()
 
 
-def spst(matrix: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
+def gram_w2(matrix: Tensor, weights: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
+    """Gram matrices, means and covariances; these by an equation that is solved for the entries of its unknown."""
+    wanted, one = gram - torch.outer(mean, mean), torch.eye(len(mean), dtype=gram.dtype)
+    _, now, covariance = _moments(matrix, weights)
+    energy = mean.square().sum() + wanted.trace()
+    within = wanted + (0.03 * torch.linalg.eigvalsh(wanted)[-1] + 1e-8 * energy) * one
+    change = (covariance - wanted).flatten()
+    unknown = torch.linalg.solve(torch.kron(within, one) + torch.kron(one, within), change)
+    w2 = ((now - mean).square().sum() + change @ unknown / 2) / energy
+    return relative(matrix, weights, gram, mean) / 4 + 0.75 * w2
+
+
+def spst(matrix: Tensor, weights: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
     """Gram matrices, means and deviations."""
-    channels, positions = matrix.shape
-    grams = (matrix @ matrix.T / positions - gram).square().sum() / channels**4
+    now_gram, now, covariance = _moments(matrix, weights)
     wanted = (gram.diagonal() - mean.square() + 1e-8).sqrt()
-    deviations = ((matrix.var(1, correction=0) + 1e-8).sqrt() - wanted).square().sum()
-    return grams + 10 / channels * ((matrix.mean(1) - mean).square().sum() + deviations)
+    deviations = ((covariance.diagonal() + 1e-8).sqrt() - wanted).square().sum()
+    return (now_gram - gram).square().sum() / len(mean) ** 4 + 10 / len(mean) * (
+        (now - mean).square().sum() + deviations
+    )
 
 
-def w2(matrix: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
+def w2(matrix: Tensor, weights: Tensor, gram: Tensor, mean: Tensor) -> Tensor:
     """Wasserstein-2 distance of normal distributions; the roots by way of the product, which is not symmetric."""
-    regular = 1e-4 * torch.eye(len(mean), dtype=gram.dtype)
-    now, wanted = torch.cov(matrix, correction=0) + regular, gram - torch.outer(mean, mean) + regular
-    shared = torch.linalg.eigvals(now @ wanted).real.sqrt().sum()
-    return ((matrix.mean(1) - mean).square().sum() + now.trace() + wanted.trace() - 2 * shared) / len(mean)
+    regular, (_, now, covariance) = 1e-4 * torch.eye(len(mean), dtype=gram.dtype), _moments(matrix, weights)
+    covariance, wanted = covariance + regular, gram - torch.outer(mean, mean) + regular
+    shared = torch.linalg.eigvals(covariance @ wanted).real.sqrt().sum()
+    return ((now - mean).square().sum() + covariance.trace() + wanted.trace() - 2 * shared) / len(mean)
+
+
+def _moments(matrix: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gram matrix, mean and covariance."""
+    shares = weights / weights.sum()
+    mean = matrix @ shares
+    away = matrix - mean[:, None]
+    return (matrix * shares) @ matrix.T, mean, (away * shares) @ away.T
 
 
 def l2(picture: Tensor, tv_chroma: float) -> Tensor:
@@ -77,7 +98,7 @@ def l1_mean(picture: Tensor, tv_chroma: float) -> Tensor:
     return picture.diff(dim=2).abs().mean() + picture.diff(dim=3).abs().mean()
 
 
-STYLES = {"relative": relative, "spst": spst, "w2": w2}
+STYLES = {"relative": relative, "gram-w2": gram_w2, "spst": spst, "w2": w2}
 VARIATIONS = {"l2": l2, "l2-9point": nine_points, "l1-mean": l1_mean}
 
 
@@ -147,7 +168,7 @@ class Scene:
                 heads, bias = torch.from_numpy(goal.metric[name]).split([len(mean), 1], 1)
                 matrix, outer = heads @ matrix + bias, heads @ torch.outer(mean, bias[:, 0])
                 gram, mean = heads @ gram @ heads.T + outer + outer.T + bias @ bias.T, heads @ mean + bias[:, 0]
-            error = STYLES[goal.style_loss](matrix, gram, mean)
+            error = STYLES[goal.style_loss](matrix, matrix.new_ones(matrix.shape[1]), gram, mean)
             terms[f"style {name}"] = goal.style_weight * weight / sum(goal.style_layers.values()) * error
         for name in goal.content_layers:
             kept = self.tile_optimizer.network(to_tensor(self.content), [name])[name]
