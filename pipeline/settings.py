@@ -176,7 +176,7 @@ class Settings(WithRoles):
     )
     tv_weight: Weight = setting(25.0, LOOK, "Weight of the total variation (TV) loss, which smooths out grain.")
     tv_chroma: Weight = setting(
-        60.0, LOOK, "In the `l2` TV loss, how much more changes of color count than those of lightness."
+        120.0, LOOK, "In the `l2` TV loss, how much more changes of color count than those of lightness."
     )
     loss_pixels: Int | None = setting(
         None, LOOK, "Scale losses that are sums over the picture to a picture of this many pixels.", ge=1

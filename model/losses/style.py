@@ -7,7 +7,7 @@ multiple of the number of positions M are written here for means, which gives th
 picture are equally large, as they were there, and a meaningful one when they are not.
 
     relative           |G - S|^2 / |S|^2                    muralist's own: no units, alike for all networks
-    gram-w2            relative / 4 + 3/4 (|m - t|^2 + tr(C - D) X / 2) / (|t|^2 + tr D)
+    gram-w2            relative / 3 + 2/3 (|m - t|^2 + tr(C - D) X / 2) / (|t|^2 + tr D)
                        X solves E X + X E = C - D with E = D + 0.03 d on the diagonal; d: largest eigenvalue of D;
                        muralist's own: the second part is w2 to second order around the style picture
     gatys              |G - S|^2 / (4 N^2)                  Gatys et al. 2015, eq. 4
@@ -38,7 +38,7 @@ from torch import Tensor
 from ..statistics import as_tensor
 from .means import Means, MeansLoss, MeansTerm
 
-GRAM_SHARE = 0.25  # of the relative Gram distance in `gram-w2`
+GRAM_SHARE = 1 / 3  # of the relative Gram distance in `gram-w2`
 LEAST_VARIANCE = 0.03  # relative to the largest: what varies less than that in the style picture counts no more
 COVARIANCE_EPSILON = 1e-4
 DEVIATION_EPSILON = 1e-8

@@ -49,7 +49,7 @@ def gram_w2(matrix: Tensor, weights: Tensor, gram: Tensor, mean: Tensor) -> Tens
     change = (covariance - wanted).flatten()
     unknown = torch.linalg.solve(torch.kron(within, one) + torch.kron(one, within), change)
     w2 = ((now - mean).square().sum() + change @ unknown / 2) / energy
-    return relative(matrix, weights, gram, mean) / 4 + 0.75 * w2
+    return (relative(matrix, weights, gram, mean) + 2 * w2) / 3
 
 
 def spst(matrix: Tensor, weights: Tensor, gram: Tensor, mean: Tensor) -> Tensor:

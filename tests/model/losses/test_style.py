@@ -47,7 +47,7 @@ APART = {
 BY_HAND = {
     "relative": 83 / 98,
     # D's eigenvalues, all with 0.03 of the largest and 1e-8 of the 14 that |t|^2 and tr D are.
-    "gram-w2": 83 / 98 / 4 + 0.75 * (2 + sum(c**2 / (d + 0.27 + 14e-8) for c, d in ((3, 1), (8, 9), (4, 4))) / 4) / 14,
+    "gram-w2": 83 / 98 / 3 + 2 / 3 * (2 + sum(c**2 / (d + 0.27 + 14e-8) for c, d in ((3, 1), (8, 9), (4, 4))) / 4) / 14,
     "gatys": 83 / 36,  # 4 N^2
     "log0": 83 / 36,
     "fermilab": 83 / 36,
@@ -201,7 +201,7 @@ def test_gram_w2_is_w2_near_the_target():
     target = statistics(style)
     now = statistics(style + 0.01 * noise(80, 5, seed=1))
     w2 = len(target.mean) * STYLE_LOSSES["w2"](target)(now) / (target.mean.square().sum() + target.covariance.trace())
-    found = (STYLE_LOSSES["gram-w2"](target)(now) - STYLE_LOSSES["relative"](target)(now) / 4) / 0.75
+    found = (STYLE_LOSSES["gram-w2"](target)(now) - STYLE_LOSSES["relative"](target)(now) / 3) * 1.5
     assert float(found) == pytest.approx(float(w2), rel=0.02)
 
 
