@@ -61,8 +61,8 @@ def wanted_luminance_loss(strength: float) -> float:
 
 
 TUNINGS: Final = {
-    "content": _Tuning(23.0, wanted_content_loss),
-    "luminance": _Tuning(5.4, wanted_luminance_loss),
+    "content": _Tuning(20.0, wanted_content_loss),
+    "luminance": _Tuning(4.7, wanted_luminance_loss),
 }
 
 
