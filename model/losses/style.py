@@ -40,6 +40,7 @@ from .means import Means, MeansLoss, MeansTerm
 
 GRAM_SHARE = 1 / 3  # of the relative Gram distance in `gram-w2`
 LEAST_VARIANCE = 0.03  # relative to the largest: what varies less than that in the style picture counts no more
+LEAST_ENERGY = 1e-8  # relative to that of all features: where nothing varies in the style picture
 COVARIANCE_EPSILON = 1e-4
 DEVIATION_EPSILON = 1e-8
 
@@ -119,26 +120,29 @@ def _gram_w2(target: GramStats) -> Distance:
     matrices"). It needs eigenvectors of the style picture alone, once, and none of the painting.
     """
     gram, wanted = relative(target), target.covariance
-    on_host = wanted.cpu().double()  # which has eigenvalues and float64, whatever the device
-    values, vectors = torch.linalg.eigh(on_host)
-    energy = on_host.trace() + target.mean.cpu().double().square().sum()
-    values = values.clamp(min=0) + LEAST_VARIANCE * values.max() + DEVIATION_EPSILON * energy
+    values, vectors = torch.linalg.eigh(_wide(wanted))
+    energy = values.sum() + _wide(target.mean).square().sum()
+    values = values.clamp(min=0) + LEAST_VARIANCE * values.max() + LEAST_ENERGY * energy
     weights = ((1 - GRAM_SHARE) / 2 / (values[:, None] + values) / energy).to(wanted)
     means, basis = ((1 - GRAM_SHARE) / energy).to(wanted), vectors.to(wanted)
 
     def distance(now: GramStats) -> Tensor:
         change = basis.T @ (now.covariance - wanted) @ basis
-        w2 = means * (now.mean - target.mean).square().sum() + (weights * change.square()).sum()
+        w2: Tensor = means * (now.mean - target.mean).square().sum() + (weights * change.square()).sum()
         return GRAM_SHARE * gram(now) + w2
 
     return distance
 
 
 def _regular(statistics: GramStats) -> Tensor:
-    """Covariance that is surely positive, in float64; on the processor where the device lacks that and eigenvalues."""
-    covariance = statistics.covariance
-    wide = (covariance.cpu() if covariance.device.type == "mps" else covariance).double()
+    """Covariance that is surely positive."""
+    wide = _wide(statistics.covariance)
     return wide + COVARIANCE_EPSILON * torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
+
+
+def _wide(values: Tensor) -> Tensor:
+    """Bring to float64; to the processor where the device lacks that and eigenvalues."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def in_metric(distance_to: Callable[[GramStats], Distance], heads: Tensor, target: GramStats) -> Distance:

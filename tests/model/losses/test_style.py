@@ -160,14 +160,15 @@ def test_gradients_have_the_number_type_of_the_statistics(name, dtype):
     assert not now.gram.requires_grad
 
 
-def test_w2_asks_apples_gpus_for_no_eigenvalues():
+@pytest.mark.parametrize(("name", "count"), [("w2", 2), ("gram-w2", 1)])
+def test_apples_gpus_are_asked_for_no_eigenvalues(name, count):
     """Older torch finds none there, and none in float64; the distance is on the device all the same."""
     with FakeTensorMode(), torch.no_grad():
         there = GramStats(torch.empty(3, 3, device="mps"), torch.empty(3, device="mps"))
         with Eigenvalues() as asked:
-            found = STYLE_LOSSES["w2"](there)(there)
+            found = STYLE_LOSSES[name](there)(there)
     assert (found.device.type, found.dtype) == ("mps", torch.float32)
-    assert asked.of == [("cpu", torch.float64)] * 2
+    assert asked.of == [("cpu", torch.float64)] * count
 
 
 class Eigenvalues(TorchDispatchMode):
