@@ -54,7 +54,7 @@ def test_canvases_may_lie_in_an_object_store(paint, folder, painted, object_stor
 
 def test_several_tiles_come_near_one(paint):
     """A picture in four tiles ends with nearly the losses of the picture in one tile."""
-    settings = MANY_LAYERS | {"base_size": 128, "steps": [12], "style_weight": 30, "optimizer": "adam"}
+    settings = MANY_LAYERS | {"base_size": 128, "steps": [24], "style_weight": 30, "optimizer": "adam"}
     tiled = paint("tiled.png", **settings)["levels"][-1]
     whole = paint("whole.png", **settings | {"tile": 512})["levels"][-1]
     assert (tiled["tiles"], whole["tiles"]) == (4, 1)
@@ -65,8 +65,8 @@ def test_several_tiles_come_near_one(paint):
 
 def test_independent_tiles_miss_the_style_of_the_whole(paint):
     """Without consensus every tile is a painting of its own, and the whole picture's style loss says so."""
-    settings = MANY_LAYERS | {"base_size": 144, "size": 144, "steps": [8], "optimizer": "adam"}
-    settings["learning_rate"] = [0.08]
+    settings = MANY_LAYERS | {"base_size": 144, "size": 144, "steps": [16], "optimizer": "adam"}
+    settings["learning_rate"] = [0.03]
     agreed = paint("agreed.png", **settings)
     alone = paint("alone.png", consensus=False, **settings)
     assert alone["settings"]["consensus"] is False
