@@ -39,8 +39,8 @@ from ..statistics import as_tensor
 from .means import Means, MeansLoss, MeansTerm
 
 GRAM_SHARE = 1 / 3  # of the relative Gram distance in `gram-w2`
-LEAST_VARIANCE = 0.03  # relative to the largest: what varies less than that in the style picture counts no more
-LEAST_ENERGY = 1e-8  # relative to that of all features: where nothing varies in the style picture
+LEAST_VARIANCE = 0.03  # as a share of the largest; what varies less in the style picture does not weigh more
+LEAST_ENERGY = 1e-8  # as a share of all energy, so that a style picture of one color divides by no zero
 COVARIANCE_EPSILON = 1e-4
 DEVIATION_EPSILON = 1e-8
 
@@ -113,9 +113,9 @@ def _w2(target: GramStats) -> Distance:
 
 
 def _gram_w2(target: GramStats) -> Distance:
-    """Gram distances know little of what varies little beside the mean: of hues, and of the fine structure of strokes.
+    """Compare means and covariances as well: the means dominate a Gram distance, which hardly sees hues and fine strokes.
 
-    The W2 distance to a covariance D + Delta is, to second order, half the sum of (Delta_ij)^2 / (d_i + d_j) in the
+    The W2 distance from D to a covariance D + Delta is, to second order, half the sum of (Delta_ij)^2 / (d_i + d_j) in the
     basis of D's eigenvectors (R. Bhatia et al. 2019, "On the Bures-Wasserstein distance between positive definite
     matrices"). It needs eigenvectors of the style picture alone, once, and none of the painting.
     """

@@ -52,9 +52,11 @@ def test_canvases_may_lie_in_an_object_store(paint, folder, painted, object_stor
     assert names(folder) == ["photo.png", "s3.png", "s3.png.json", "style.png"]
 
 
-def test_several_tiles_come_near_one(paint):
+@pytest.mark.parametrize(("style_loss", "steps"), [("relative", 12), ("gram-w2", 24)])
+def test_several_tiles_come_near_one(paint, style_loss, steps):
     """A picture in four tiles ends with nearly the losses of the picture in one tile."""
-    settings = MANY_LAYERS | {"base_size": 128, "steps": [24], "style_weight": 30, "optimizer": "adam"}
+    settings = MANY_LAYERS | {"base_size": 128, "steps": [steps], "style_weight": 30, "optimizer": "adam"}
+    settings["style_loss"] = style_loss
     tiled = paint("tiled.png", **settings)["levels"][-1]
     whole = paint("whole.png", **settings | {"tile": 512})["levels"][-1]
     assert (tiled["tiles"], whole["tiles"]) == (4, 1)
@@ -63,10 +65,11 @@ def test_several_tiles_come_near_one(paint):
     assert tiled["losses_last"]["content"] == pytest.approx(whole["losses_last"]["content"], rel=0.1)
 
 
-def test_independent_tiles_miss_the_style_of_the_whole(paint):
+@pytest.mark.parametrize(("style_loss", "steps", "rate"), [("relative", 8, 0.08), ("gram-w2", 16, 0.03)])
+def test_independent_tiles_miss_the_style_of_the_whole(paint, style_loss, steps, rate):
     """Without consensus every tile is a painting of its own, and the whole picture's style loss says so."""
-    settings = MANY_LAYERS | {"base_size": 144, "size": 144, "steps": [16], "optimizer": "adam"}
-    settings["learning_rate"] = [0.03]
+    settings = MANY_LAYERS | {"base_size": 144, "size": 144, "steps": [steps], "optimizer": "adam"}
+    settings |= {"style_loss": style_loss, "learning_rate": [rate]}
     agreed = paint("agreed.png", **settings)
     alone = paint("alone.png", consensus=False, **settings)
     assert alone["settings"]["consensus"] is False
