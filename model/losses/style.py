@@ -113,10 +113,10 @@ def _w2(target: GramStats) -> Distance:
 
 
 def _gram_w2(target: GramStats) -> Distance:
-    """Compare means and covariances as well: the means dominate a Gram distance, which hardly sees hues and fine strokes.
+    """Compare means and covariances as well: means dominate a Gram distance, which hardly sees hues and fine strokes.
 
-    The W2 distance from D to a covariance D + Delta is, to second order, half the sum of (Delta_ij)^2 / (d_i + d_j) in the
-    basis of D's eigenvectors (R. Bhatia et al. 2019, "On the Bures-Wasserstein distance between positive definite
+    The W2 distance from D to a covariance D + Delta is, to second order, half the sum of (Delta_ij)^2 / (d_i + d_j), in
+    the basis of D's eigenvectors (R. Bhatia et al. 2019, "On the Bures-Wasserstein distance between positive definite
     matrices"). It needs eigenvectors of the style picture alone, once, and none of the painting.
     """
     gram, wanted = relative(target), target.covariance
