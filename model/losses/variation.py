@@ -1,8 +1,11 @@
 """The TV term: how much a picture changes from pixel to pixel.
 
-Sums run over all pairs of neighbors and the three colors; H and W are the canvas's; d is a difference.
+Sums run over all pairs of neighbors and the three colors; H and W are the canvas's; d is a difference, and gray its
+mean over the three colors.
 
-    l2          (sum d^2 + chroma * sum (d - gray)^2) / (H W)            gray: d's mean over the three colors
+    vectorial   sum (sqrt(s^2 + |down|^2 + |right|^2) - s) / (H W)       the sum over pixels; s is `SMOOTHING`;
+                                                                         |d|^2 = d^2 + chroma * (d - gray)^2
+    l2          (sum d^2 + chroma * sum (d - gray)^2) / (H W)
     l2-mean     sum down^2 / (3 (H-1) W) + sum right^2 / (3 H (W-1))     anishathalye's, prisma
     l2-sum      sum d^2                                                  jcjohnson
     l2-9point   2 / (3 H W) * (sum axis^2 / 3 + sum diagonal^2 / 12)     crowsonkb
@@ -10,11 +13,16 @@ Sums run over all pairs of neighbors and the three colors; H and W are the canva
     l1-sum      sum |d|                                                  neural-style-pt
 
 Sums grow with the picture; `loss_pixels` makes every picture count as one of that size.
+
+`vectorial` is the vectorial total variation (Bresson and Chan 2008, "Fast dual minimization of the vectorial total
+variation norm and applications to color image processing"), made smooth at zero. A square punishes an edge more than a
+ramp, so it spreads color across edges; this does not, and makes flat patches whose colors and light end at one line.
 Differs from the usual total variation where `chroma` is not zero: specks of color cost more than strokes of light.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import sqrt
 from typing import Final
 
 import torch
@@ -26,6 +34,7 @@ from .terms import PICTURE, LossTerm, TileView
 Shift = tuple[int, int]
 DOWN, RIGHT, FALLING, RISING = SHIFTS = ((1, 0), (0, 1), (1, 1), (1, -1))
 AXES = (DOWN, RIGHT)
+SMOOTHING: Final = 0.125  # changes well below this one cost their square
 
 
 def _pixels(shift: Shift, height: int, width: int) -> float:
@@ -46,11 +55,13 @@ def _nine_points(shift: Shift, height: int, width: int) -> float:
 
 @dataclass(frozen=True)
 class _Form:
-    """`factor` of every shift; `power` of the differences; whether it grows with the picture."""
+    """`factor` of every shift; `power` of the differences, or of their length at a pixel; whether color costs more."""
 
     factor: Callable[[Shift, int, int], float]
     power: int = 2
     shifts: tuple[Shift, ...] = AXES
+    vectorial: bool = False
+    colored: bool = False
 
     @property
     def is_sum(self) -> bool:
@@ -58,7 +69,8 @@ class _Form:
 
 
 TV_LOSSES: Final = {
-    "l2": _Form(_pixels),
+    "vectorial": _Form(_pixels, power=1, vectorial=True, colored=True),
+    "l2": _Form(_pixels, colored=True),
     "l2-mean": _Form(_mean),
     "l2-sum": _Form(_sum),
     "l2-9point": _Form(_nine_points, shifts=SHIFTS),
@@ -76,20 +88,16 @@ class TotalVariationTerm(LossTerm):
     formula : str
         A key of `TV_LOSSES`.
     chroma : float
-        What differences in color cost more; counts for `l2` only.
+        What differences in color cost more; counts for `vectorial` and `l2` only.
     """
 
     name = "tv"
-    formula: str = "l2"
+    formula: str = "vectorial"
     chroma: float = 0.0
 
     @property
     def _form(self) -> _Form:
         return TV_LOSSES[self.formula]
-
-    @property
-    def _colored(self) -> float:
-        return self.chroma if self.formula == "l2" else 0.0
 
     def _factor(self, shift: Shift) -> float:
         form = self._form
@@ -97,23 +105,21 @@ class TotalVariationTerm(LossTerm):
         return form.factor(shift, self.size.height, self.size.width) * scale
 
     def sums(self, view: TileView) -> dict[str, Tensor]:
-        """Sum up |d|^power per shift ("all"), and what of it is not gray ("chroma")."""
+        """Sum up |d|^power per shift; of `vectorial`, the lengths."""
+        values, weights = self._stretched(view.picture), view.window.weights()[None, None]
+        if self._form.vectorial:
+            return {"tv lengths": ((_lengths(values) - SMOOTHING) * weights).sum()}
         found = {}
         for shift in self._form.shifts:
-            first, second = _pairs(view.picture, shift)
-            weights = _pairs(view.window.weights()[None, None], shift)[0]
-            for name, d in (("all", second - first), ("chroma", chroma(second - first))):
-                found[f"tv {name} {shift[0]} {shift[1]}"] = (d.abs() ** self._form.power * weights).sum()
+            first, second = _pairs(values, shift)
+            found[_name(shift)] = ((second - first).abs() ** self._form.power * _pairs(weights, shift)[0]).sum()
         return found
 
     def value(self, sums: TileSums) -> float:
         """Compute the loss."""
-        changes = (
-            self._factor(shift)
-            * (sums[f"tv all {shift[0]} {shift[1]}"] + self._colored * sums[f"tv chroma {shift[0]} {shift[1]}"])
-            for shift in self._form.shifts
-        )
-        return float(sum(changes))
+        if self._form.vectorial:
+            return float(self._factor(DOWN) * sums["tv lengths"])
+        return float(sum(self._factor(shift) * sums[_name(shift)] for shift in self._form.shifts))
 
     def gradient(
         self, view: TileView, statistics: Mapping[str, Tensor], constants: Mapping[str, float]
@@ -122,17 +128,39 @@ class TotalVariationTerm(LossTerm):
         return {PICTURE: (self.size.pixels * self.weight) * self._pixel_grad(view.picture)}
 
     def _pixel_grad(self, picture: Tensor) -> Tensor:
-        # It is linear in the differences, so what color costs more can be brought into the pixels instead.
-        values = picture + self._colored * chroma(picture) if self._colored else picture
+        form, values = self._form, self._stretched(picture)
         gradient = torch.zeros_like(values)
-        for shift in self._form.shifts:
+        lengths = _lengths(values) if form.vectorial else None
+        for shift in form.shifts:
             first, second = _pairs(values, shift)
-            grad = second - first if self._form.power == 2 else (second - first).sign_()
-            factor = self._form.power * self._factor(shift)
+            grad = second - first
+            if lengths is not None:
+                grad /= _pairs(lengths, shift)[0]
+            elif form.power == 1:
+                grad.sign_()
+            factor = form.power * self._factor(shift)
             behind, ahead = _pairs(gradient, shift)
             behind.sub_(grad, alpha=factor)
             ahead.add_(grad, alpha=factor)
-        return gradient
+        return self._stretched(gradient)
+
+    def _stretched(self, colors: Tensor) -> Tensor:
+        # Colors farther from gray, so that their differences cost more; the mapping is its own transpose.
+        colored = self.chroma if self._form.colored else 0.0
+        return colors + (sqrt(1 + colored) - 1) * chroma(colors) if colored else colors
+
+
+def _name(shift: Shift) -> str:
+    return f"tv {shift[0]} {shift[1]}"
+
+
+def _lengths(picture: Tensor) -> Tensor:
+    """How much a picture (1, 3, H, W) changes to the pixels below and on the right: (1, 1, H, W), >= `SMOOTHING`."""
+    squares = torch.full_like(picture[:, :1], SMOOTHING**2)
+    for shift in AXES:
+        first, second = _pairs(picture, shift)
+        _pairs(squares, shift)[0].add_((second - first).square_().sum(1, keepdim=True))
+    return squares.sqrt_()
 
 
 def _pairs(picture: Tensor, shift: Shift) -> tuple[Tensor, Tensor]:

@@ -5,12 +5,14 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from goals import Goal
 from layouts import random_network
 from torch import Tensor
 
 from muralist.model.architecture import Architecture, architecture, vgg
 from muralist.model.losses.terms import LayerShape
+from muralist.model.losses.variation import SMOOTHING
 from muralist.model.network import Network
 from muralist.model.optimizers import StepSchedule
 from muralist.model.state import PIXELS
@@ -78,8 +80,18 @@ def _moments(matrix: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (matrix * shares) @ matrix.T, mean, (away * shares) @ away.T
 
 
+def vectorial(picture: Tensor, tv_chroma: float) -> Tensor:
+    """Lengths of what changes at a pixel, in all colors and to both sides."""
+    colored = picture - picture.mean(1, keepdim=True)
+    squares = torch.full_like(picture[:, 0], SMOOTHING**2)
+    for x, weight in ((picture, 1.0), (colored, tv_chroma)):
+        squares = squares + weight * F.pad(x.diff(dim=2), (0, 0, 0, 1)).square().sum(1)
+        squares = squares + weight * F.pad(x.diff(dim=3), (0, 1)).square().sum(1)
+    return (squares.sqrt() - SMOOTHING).mean()
+
+
 def l2(picture: Tensor, tv_chroma: float) -> Tensor:
-    """The default TV formula."""
+    """Squared differences between neighbors."""
     colored = picture - picture.mean(1, keepdim=True)
     changes = ((x.diff(dim=d).square().sum(), w) for x, w in ((picture, 1), (colored, tv_chroma)) for d in (2, 3))
     return sum(square * weight for square, weight in changes) / picture[0, 0].numel()
@@ -99,7 +111,7 @@ def l1_mean(picture: Tensor, tv_chroma: float) -> Tensor:
 
 
 STYLES = {"relative": relative, "gram-w2": gram_w2, "spst": spst, "w2": w2}
-VARIATIONS = {"l2": l2, "l2-9point": nine_points, "l1-mean": l1_mean}
+VARIATIONS = {"vectorial": vectorial, "l2": l2, "l2-9point": nine_points, "l1-mean": l1_mean}
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from muralist.model.losses.terms import PICTURE as PIXELS
 from muralist.model.losses.terms import PictureSize, TileView
-from muralist.model.losses.variation import TV_LOSSES, TotalVariationTerm, chroma
+from muralist.model.losses.variation import SMOOTHING, TV_LOSSES, TotalVariationTerm, chroma
 from muralist.model.statistics import Window
 from muralist.tiling.grid import TileGrid
 
@@ -52,6 +53,11 @@ def loss(picture: Tensor, name: str, tv_chroma: float = 0.0) -> Tensor:
     down, right = picture.diff(dim=-2), picture.diff(dim=-1)
     falling = picture[..., 1:, 1:] - picture[..., :-1, :-1]
     rising = picture[..., 1:, :-1] - picture[..., :-1, 1:]
+    if name == "vectorial":
+        pixels = picture + (1 + tv_chroma) ** 0.5 * chroma(picture) - chroma(picture)
+        changes = [F.pad(pixels.diff(dim=-2), (0, 0, 0, 1)), F.pad(pixels.diff(dim=-1), (0, 1))]
+        squares = torch.cat(changes, 1).square().sum(1)
+        return (torch.sqrt(squares + SMOOTHING**2) - SMOOTHING).sum() / (height * width)
     if name == "l2":
         colored = [d - d.mean(1, keepdim=True) for d in (down, right)]
         square = sum(d.square().sum() for d in (down, right)) + tv_chroma * sum(d.square().sum() for d in colored)
@@ -70,7 +76,9 @@ RED = torch.tensor([[0.0, 1.0, 3.0], [2.0, 5.0, 10.0]], dtype=torch.float64)
 PICTURE = torch.stack([RED, 2 * RED, 0 * RED])[None]
 DOWN, RIGHT = 4 + 16 + 49, 1 + 4 + 9 + 25  # 69, 39
 FALLING, RISING = 25 + 81, 1 + 4  # 106, 5
+SQUARES = 5 * (4 + 1), 5 * (16 + 4), 5 * 49, 5 * 9, 5 * 25, 0  # of what changes at every pixel
 BY_HAND = {
+    "vectorial": sum((0.125**2 + square) ** 0.5 - 0.125 for square in SQUARES) / 6,
     "l2": 5 * (69 + 39) / 6,
     "l2-mean": 5 * (69 / (3 * 1 * 3) + 39 / (3 * 2 * 2)),
     "l2-sum": 5 * (69 + 39),
@@ -88,13 +96,15 @@ def test_formulas_by_hand(name):
 
 
 def test_chroma_by_hand():
-    """The default formula counts what is not gray once more: of (1, 2, 0) that is (0, 1, -1), 2 of 5."""
+    """What is not gray counts once more: of (1, 2, 0) that is (0, 1, -1), 2 of 5."""
     assert chroma(torch.tensor([1.0, 2.0, 0.0]).view(1, 3, 1, 1)).flatten().tolist() == [0, 1, -1]
     assert value(PICTURE, "l2", tv_chroma=7.0) == pytest.approx((5 + 7 * 2) * (69 + 39) / 6, rel=1e-12)
+    lengths = sum((0.125**2 + square * (5 + 7 * 2) / 5) ** 0.5 - 0.125 for square in SQUARES)
+    assert value(PICTURE, "vectorial", tv_chroma=7.0) == pytest.approx(lengths / 6, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in TV_LOSSES if name != "l2"])
-def test_chroma_counts_for_the_default_formula_only(name):
+@pytest.mark.parametrize("name", [name for name in TV_LOSSES if name not in ("vectorial", "l2")])
+def test_chroma_counts_for_our_own_formulas_only(name):
     """Published formulas stay what they are, whatever color costs."""
     picture = noise(1, 3, 4, 5)
     assert value(picture, name, tv_chroma=7.0) == value(picture, name)
