@@ -384,9 +384,11 @@ def _paint(network: Network, content: Tensor, style: Tensor, style_weight: float
     layers = {layer: LayerShape(row.channels(layer), height * width // row.stride(layer) ** 2) for layer in LAYERS}
     size, alike = PictureSize(height, width, layers), dict.fromkeys(STYLE_LAYERS, 1.0)
     terms = (
-        StyleTerm(weight=style_weight, size=size, layers=alike, targets=targets, metric=network.metric),
+        StyleTerm(
+            weight=style_weight, size=size, layers=alike, targets=targets, metric=network.metric, formula="gram-w2"
+        ),
         ContentTerm(weight=6.0, size=size, layers={CONTENT_LAYER: 1.0}),
-        TotalVariationTerm(weight=50.0, size=size),
+        TotalVariationTerm(weight=35.0, size=size, chroma=55.0),
     )
     objective = Objective(terms, size)
     tile_optimizer, window = TileOptimizer(network, objective), Window.full(content)

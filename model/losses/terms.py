@@ -1,7 +1,7 @@
 """What a term of the loss is: sums over tiles, its value from the whole picture's sums, its gradient at one tile.
 
 Sums of all tiles added together are the whole picture's. The name of every sum begins with that of its term, such as
-"style gram relu3_1", "content error relu4_2" or "tv all 1 0".
+"style gram relu3_1", "content error relu4_2" or "tv 1 0".
 """
 
 from abc import ABC, abstractmethod

@@ -41,7 +41,7 @@ GOALS = (
     {"style_loss": "w2"},
     {"style_loss": "spst"},
     {"normalize_gradients": True},
-    {"tv_loss": "l2"},
+    {"tv_loss": "vectorial"},
     {"tv_loss": "l2-9point"},
     {"moments_weight": 30.0},
 )

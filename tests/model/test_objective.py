@@ -134,13 +134,11 @@ def test_losses_worked_out_by_hand():
         "style mean relu2_1": np.array([2.0]),
         "content error relu2_1": np.array(3.0),
         "content energy relu2_1": np.array(12.0),
-        "tv all 1 0": np.array(6.0),
-        "tv all 0 1": np.array(4.0),
-        "tv chroma 1 0": np.array(2.0),
-        "tv chroma 0 1": np.array(1.0),
+        "tv 1 0": np.array(10.0),
+        "tv 0 1": np.array(6.0),
     }
     # relu1_1: G = [[3, 1], [1, 0]], G - S = [[1, 1], [1, -1]], 4 / 5; relu2_1: (6 - 4)^2 / 16 = 1 / 4.
-    # Content: 3 / 12. TV: (6 + 4 + 2 (2 + 1)) / 4. Total: 10 * 0.6625 + 100 * 0.25 + 1000 * 4.
+    # Content: 3 / 12. TV: (10 + 6) / 4. Total: 10 * 0.6625 + 100 * 0.25 + 1000 * 4.
     wanted = {"style": 0.75 * 0.8 + 0.25 * 0.25, "content": 0.25, "tv": 4.0, "total": 4031.625}
     assert_same(losses(goal, sums), wanted)
 

@@ -76,7 +76,7 @@ def test_oracle(name, padding, pooling, size, halo, tile, tiles):
         {"style_loss": "gram-w2"},
         {"style_loss": "spst"},
         {"style_loss": "w2"},
-        {"tv_loss": "l2"},
+        {"tv_loss": "vectorial"},
         {"tv_loss": "l2-9point"},
         {"tv_loss": "l1-mean"},
         {"style_layers": {}},

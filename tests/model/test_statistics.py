@@ -132,14 +132,14 @@ def test_absolute_sum_counts_under_the_window():
 
 def sums_of(seed: int) -> dict[str, np.ndarray]:
     """Sums of a tile, drawn at random: a matrix and a number."""
-    return as_sums({"style gram fine": noise(4, 4, seed=seed), "tv all 1 0": noise(1, seed=seed + 1)[0]})
+    return as_sums({"style gram fine": noise(4, 4, seed=seed), "tv 1 0": noise(1, seed=seed + 1)[0]})
 
 
 def test_sums_come_to_numpy_in_float64():
     """Every sum keeps its shape and its number, also where it was float32 or there is none."""
-    found = as_sums({"style gram fine": noise(3, 2).float(), "tv all 1 0": torch.tensor(0.5)})
+    found = as_sums({"style gram fine": noise(3, 2).float(), "tv 1 0": torch.tensor(0.5)})
     np.testing.assert_array_equal(found["style gram fine"], noise(3, 2).float())
-    assert found["tv all 1 0"] == 0.5
+    assert found["tv 1 0"] == 0.5
     assert {value.dtype for value in found.values()} == {np.dtype(np.float64)}
 
 

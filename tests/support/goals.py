@@ -30,7 +30,7 @@ class Goal:
     metric: Mapping[str, np.ndarray] = field(default_factory=dict)
     style_loss: str = "relative"
     content_loss: str = "relative"
-    tv_loss: str = "vectorial"
+    tv_loss: str = "l2"
     tv_chroma: float = 0.0
     loss_pixels: int | None = None
     normalize_gradients: bool = False
