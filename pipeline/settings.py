@@ -174,7 +174,7 @@ class Settings(WithRoles):
         "Weight of the luminance loss, which keeps light and dark where the photograph has them, instead of one "
         "found from `strength`. If only `content_weight` is given, this is 0.",
     )
-    tv_weight: Weight = setting(35.0, LOOK, "Weight of the total variation (TV) loss, which smooths out grain.")
+    tv_weight: Weight = setting(60.0, LOOK, "Weight of the total variation (TV) loss, which smooths out grain.")
     tv_chroma: Weight = setting(
         55.0,
         LOOK,
