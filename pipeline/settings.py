@@ -176,7 +176,7 @@ class Settings(WithRoles):
     )
     tv_weight: Weight = setting(60.0, LOOK, "Weight of the total variation (TV) loss, which smooths out grain.")
     tv_chroma: Weight = setting(
-        55.0,
+        30.0,
         LOOK,
         "In the TV losses `vectorial` and `l2`, how much more changes of color count than those of lightness.",
     )
