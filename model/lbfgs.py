@@ -26,9 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# At a learning rate of 1:
-FIRST_CHANGE = 0.01  # mean change of a value by the first step, which does not know any scale yet
-LARGEST_CHANGE = 0.1  # and by any other, in units of the color range: nothing else stops a step along a flat valley
+# At a learning rate of 1, in units of the color range: mean change of a value by the first step, which does not know
+# any scale yet, and at most by any other. Nothing else stops a step along a flat valley, or after a pair that lies.
+LARGEST_CHANGE = 0.01
 GAIN = 0.5  # of the coarser planes
 TINY = 1e-30  # what is divided by, at least
 
@@ -89,8 +89,8 @@ class LBFGS:
             self._total = self._weights.sum(dtype=self._sy.dtype)
         direction, known = self._direction(_rows(grad), _rows(self._start_matrix(grad)))
         size = self._dots(direction.abs()[None], self._weights[None])[0, 0] / self._total
-        largest, first = (change / size.clamp(min=TINY) for change in (LARGEST_CHANGE, FIRST_CHANGE))
-        limit = torch.where(known, largest.clamp(max=1), first)
+        largest = LARGEST_CHANGE / size.clamp(min=TINY)
+        limit = torch.where(known, largest.clamp(max=1), largest)
         moved = torch.addcmul(pixels, _picture(direction), (limit * rate).to(pixels.dtype), value=-1).clamp_(0, 1)
         self.last_step = moved - pixels
         return moved
