@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from muralist.model.lbfgs import GAIN, LARGEST_CHANGE, StartMatrix
+from muralist.model.lbfgs import GAIN, LARGEST_CHANGE, LEAST_COSINE, StartMatrix
 from muralist.model.lbfgs import LBFGS as Newton
 from muralist.model.optimizers import StepSchedule
 from muralist.model.state import PAIRS, PIXELS, StateLayout
@@ -203,6 +203,18 @@ def test_a_pair_of_negative_curvature_does_not_count():
     wanted.last_step = good
     wanted.step(pixels, grads[1] + STEEPNESS * good, 1.0)
     torch.testing.assert_close(lbfgs.last_step, wanted.last_step, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize(("cosine", "counts"), [(0.9, False), (1.1, True)])
+def test_a_pair_whose_gradient_changed_elsewhere_does_not_count(cosine, counts):
+    """If the gradient hardly grew along a step beside what else it changed, the step is the first one's."""
+    pixels, step, none = gray(LBFGS)[PIXELS], noise(2) - 0.5, torch.zeros(SHAPE, dtype=torch.float64)
+    aside = noise(3) - 0.5
+    aside -= step * (aside * step).sum() / step.square().sum()
+    change = aside / aside.norm() + cosine * LEAST_COSINE * step / step.norm()
+    lbfgs, fresh = (Newton([pair], ONES, 3, 1) for pair in ((step, change), (none, none)))
+    found, wanted = (each.step(pixels, quadratic(pixels), 1.0) for each in (lbfgs, fresh))
+    assert torch.equal(found, wanted) != counts
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
