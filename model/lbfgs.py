@@ -7,9 +7,8 @@ gradient g as columns of S and Y, oldest first, R the upper triangle of S^T Y an
     p = R^-1 S^T g,    r = gamma (B g - B Y p),    direction = r + S R^-T (D p - Y^T r)
 
 It is the same direction, from a few products with all pairs at once. Inner products count every pixel with the tile's
-blend weight. A pair along which the gradient does not grow (s^T y <= 0), or grows little beside what else it changed
-(see `LEAST_COSINE`; steps after such a pair turn tiles to noise), counts for nothing, but stays in the history: leaving
-it out would take a look at a number, and with it a wait for the device.
+blend weight. A pair along which the gradient does not grow (s^T y <= 0) counts for nothing, but stays in the history:
+leaving it out would take a look at a number, and with it a wait for the device.
 
 B is the start matrix. For several resolutions, let the change of the picture be a sum of planes at 1, 1/2, 1/4, ... of
 its size, the coarser ones times a gain, and optimize all of them together: x = A z. That is L-BFGS on x that starts
@@ -27,10 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# At a learning rate of 1, in units of the color range: mean change of a value by the first step, which does not know
-# any scale yet, and at most by any other. Nothing else stops a step along a flat valley.
-LARGEST_CHANGE = 0.01
-LEAST_COSINE = 0.04  # between a step and what the gradient changed along it; half of all pairs have 0.3 or more
+# At a learning rate of 1:
+FIRST_CHANGE = 0.01  # mean change of a value by the first step, which does not know any scale yet
+LARGEST_CHANGE = 0.1  # and by any other, in units of the color range: nothing else stops a step along a flat valley
 GAIN = 0.5  # of the coarser planes
 TINY = 1e-30  # what is divided by, at least
 
@@ -91,8 +89,8 @@ class LBFGS:
             self._total = self._weights.sum(dtype=self._sy.dtype)
         direction, known = self._direction(_rows(grad), _rows(self._start_matrix(grad)))
         size = self._dots(direction.abs()[None], self._weights[None])[0, 0] / self._total
-        largest = LARGEST_CHANGE / size.clamp(min=TINY)
-        limit = torch.where(known, largest.clamp(max=1), largest)
+        largest, first = (change / size.clamp(min=TINY) for change in (LARGEST_CHANGE, FIRST_CHANGE))
+        limit = torch.where(known, largest.clamp(max=1), first)
         moved = torch.addcmul(pixels, _picture(direction), (limit * rate).to(pixels.dtype), value=-1).clamp_(0, 1)
         self.last_step = moved - pixels
         return moved
@@ -130,9 +128,7 @@ class LBFGS:
         self._sy[:count, new] = dots[:, :-1]
         for slot in range(new.start, new.stop):
             curvature = self._sy[slot, slot]
-            squares = self._dots(self._s[slot][None], (self._s[slot] * self._weights)[None])[0, 0]
-            squares = squares * self._dots(self._y[slot][None], weighted[slot - new.start][None])[0, 0]
-            known = (curvature > LEAST_COSINE * squares.sqrt()) & curvature.isfinite()
+            known = (curvature > 0) & curvature.isfinite()
             gamma = curvature / self._dots(self._by[slot][None], weighted[slot - new.start][None])[0, 0]
             self._gamma = torch.where(known, gamma, self._gamma)
             for values in (self._sy[slot], self._y[slot], self._by[slot]):  # of a pair that counts for nothing

@@ -171,7 +171,7 @@ StyleLoss = Literal[
     "gram-w2", "relative", "gatys", "gatys-hw", "gatys-chw", "log0", "fermilab", "gcucurull", "prisma", "spst", "w2"
 ]
 ContentLoss = Literal["relative", "gatys", "mse", "sum", "log0", "fermilab", "gcucurull", "prisma"]
-TvLoss = Literal["vectorial", "l2", "l2-mean", "l2-sum", "l2-9point", "l1-mean", "l1-sum"]
+TvLoss = Literal["l2", "vectorial", "l2-mean", "l2-sum", "l2-9point", "l1-mean", "l1-sum"]
 Edge = Literal["paint", "mirror", "color"]
 BitDepth = Annotated[Literal["auto", 8, 16], BeforeValidator(_digits_as_int)]
 Device = Annotated[

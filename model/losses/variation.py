@@ -92,7 +92,7 @@ class TotalVariationTerm(LossTerm):
     """
 
     name = "tv"
-    formula: str = "vectorial"
+    formula: str = "l2"
     chroma: float = 0.0
 
     @property
