@@ -22,7 +22,6 @@ Differs from the usual total variation where `chroma` is not zero: specks of col
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import sqrt
 from typing import Final
 
 import torch
@@ -128,7 +127,9 @@ class TotalVariationTerm(LossTerm):
         return {PICTURE: (self.size.pixels * self.weight) * self._pixel_grad(view.picture)}
 
     def _pixel_grad(self, picture: Tensor) -> Tensor:
-        form, values = self._form, self._stretched(picture)
+        # Of squares it is linear in the differences, so that one stretch, twice as far, does for both.
+        form = self._form
+        values = self._stretched(picture, 0.5 if form.vectorial else 1.0)
         gradient = torch.zeros_like(values)
         lengths = _lengths(values) if form.vectorial else None
         for shift in form.shifts:
@@ -142,12 +143,12 @@ class TotalVariationTerm(LossTerm):
             behind, ahead = _pairs(gradient, shift)
             behind.sub_(grad, alpha=factor)
             ahead.add_(grad, alpha=factor)
-        return self._stretched(gradient)
+        return self._stretched(gradient) if form.vectorial else gradient
 
-    def _stretched(self, colors: Tensor) -> Tensor:
+    def _stretched(self, colors: Tensor, power: float = 0.5) -> Tensor:
         # Colors farther from gray, so that their differences cost more; the mapping is its own transpose.
         colored = self.chroma if self._form.colored else 0.0
-        return colors + (sqrt(1 + colored) - 1) * chroma(colors) if colored else colors
+        return colors + ((1 + colored) ** power - 1) * chroma(colors) if colored else colors
 
 
 def _name(shift: Shift) -> str:

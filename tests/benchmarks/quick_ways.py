@@ -22,7 +22,7 @@ from torch import Tensor
 
 from muralist.model import network
 from muralist.model import statistics as sums
-from muralist.model.losses import means, style
+from muralist.model.losses import means, style, variation
 from muralist.pipeline.calibration import round_of_noise
 from muralist.pipeline.settings import Settings
 from muralist.pipeline.workers.local import ALLOCATOR
@@ -57,12 +57,26 @@ def plain_style_gradients(self: Any, view: Any, statistics: Any, constants: Any)
     return gradients
 
 
+def plain_variation(self: Any, picture: Tensor) -> Tensor:
+    """Color taken out of every difference, by a mean over three."""
+    gradient = torch.zeros_like(picture)
+    for shift in self._form.shifts:
+        first, second = variation._pairs(picture, shift)
+        d = second - first
+        grad = 2 * (d + self.chroma * (d - d.mean(1, keepdim=True))) * self._factor(shift)
+        behind, ahead = variation._pairs(gradient, shift)
+        behind -= grad
+        ahead += grad
+    return gradient
+
+
 WAYS: dict[str, Patches] = {
     "as it is": [],
     "average pooling spread by copies": [(network, "POOLS", {**network.POOLS, "average": F.avg_pool2d})],
     "convolutions that keep no input": [(network, "convolve", plain_convolution)],
     "Gram sums in parts that fit the cache": [(means, "style_sums", plain_style_sums)],
     "style gradients as products": [(style.StyleTerm, "gradient", plain_style_gradients)],
+    "TV with color in the pixels": [(variation.TotalVariationTerm, "_pixel_grad", plain_variation)],
 }
 
 
