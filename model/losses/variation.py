@@ -16,7 +16,7 @@ Sums grow with the picture; `loss_pixels` makes every picture count as one of th
 
 `vectorial` is the vectorial total variation (Bresson and Chan 2008, "Fast dual minimization of the vectorial total
 variation norm and applications to color image processing"), made smooth at zero. A square punishes an edge more than a
-ramp, so it spreads color across edges; this does not, and makes flat patches whose colors and light end at one line.
+ramp, so it spreads color across edges; this does not: it makes flat patches, and color changes where light does.
 Differs from the usual total variation where `chroma` is not zero: specks of color cost more than strokes of light.
 """
 
@@ -127,7 +127,7 @@ class TotalVariationTerm(LossTerm):
         return {PICTURE: (self.size.pixels * self.weight) * self._pixel_grad(view.picture)}
 
     def _pixel_grad(self, picture: Tensor) -> Tensor:
-        # Of squares it is linear in the differences, so that one stretch, twice as far, does for both.
+        # Squares have a gradient that is linear in the pixels: stretching them once by the whole factor saves a pass.
         form = self._form
         values = self._stretched(picture, 0.5 if form.vectorial else 1.0)
         gradient = torch.zeros_like(values)
@@ -146,7 +146,7 @@ class TotalVariationTerm(LossTerm):
         return self._stretched(gradient) if form.vectorial else gradient
 
     def _stretched(self, colors: Tensor, power: float = 0.5) -> Tensor:
-        # Colors farther from gray, so that their differences cost more; the mapping is its own transpose.
+        # Moves colors away from gray, so that their differences cost more. The mapping is its own transpose.
         colored = self.chroma if self._form.colored else 0.0
         return colors + ((1 + colored) ** power - 1) * chroma(colors) if colored else colors
 
