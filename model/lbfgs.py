@@ -26,9 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# At a learning rate of 1:
+# In units of the color range, at a learning rate of 1:
 FIRST_CHANGE = 0.01  # mean change of a value by the first step, which does not know any scale yet
-LARGEST_CHANGE = 0.1  # and by any other, in units of the color range: nothing else stops a step along a flat valley
+# Change of any value by a step, and so the mean, too. The mean stops a step along a flat valley. Single values must be
+# stopped where few pixels are far steeper than all others: what is a step for those is a leap for these, and grows.
+LARGEST_CHANGE = 0.05
 GAIN = 0.5  # of the coarser planes
 TINY = 1e-30  # what is divided by, at least
 
@@ -91,7 +93,8 @@ class LBFGS:
         size = self._dots(direction.abs()[None], self._weights[None])[0, 0] / self._total
         largest, first = (change / size.clamp(min=TINY) for change in (LARGEST_CHANGE, FIRST_CHANGE))
         limit = torch.where(known, largest.clamp(max=1), first)
-        moved = torch.addcmul(pixels, _picture(direction), (limit * rate).to(pixels.dtype), value=-1).clamp_(0, 1)
+        change = direction.mul_(limit).clamp_(-LARGEST_CHANGE, LARGEST_CHANGE)
+        moved = pixels.sub(_picture(change.mul_(rate))).clamp_(0, 1)
         self.last_step = moved - pixels
         return moved
 

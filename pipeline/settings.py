@@ -149,7 +149,7 @@ class Settings(WithRoles):
         "gram-w2", LOOK, "Formula of the style loss, see `model/losses/style.py`.", speed=True
     )
     content_loss: ContentLoss = setting("relative", LOOK, "Formula of the content loss, see `model/losses/content.py`.")
-    tv_loss: TvLoss = setting("l2", LOOK, "Formula of the TV loss, see `model/losses/variation.py`.", speed=True)
+    tv_loss: TvLoss = setting("vectorial", LOOK, "Formula of the TV loss, see `model/losses/variation.py`.", speed=True)
     style_weight: Weight = setting(1000.0, LOOK, "Weight of the style loss.")
     moments_weight: Weight = setting(
         0.0,
@@ -174,9 +174,9 @@ class Settings(WithRoles):
         "Weight of the luminance loss, which keeps light and dark where the photograph has them, instead of one "
         "found from `strength`. If only `content_weight` is given, this is 0.",
     )
-    tv_weight: Weight = setting(25.0, LOOK, "Weight of the total variation (TV) loss, which smooths out grain.")
+    tv_weight: Weight = setting(60.0, LOOK, "Weight of the total variation (TV) loss, which smooths out grain.")
     tv_chroma: Weight = setting(
-        120.0,
+        30.0,
         LOOK,
         "In the TV losses `l2` and `vectorial`, how much more changes of color count than those of lightness.",
     )

@@ -388,7 +388,7 @@ def _paint(network: Network, content: Tensor, style: Tensor, style_weight: float
             weight=style_weight, size=size, layers=alike, targets=targets, metric=network.metric, formula="gram-w2"
         ),
         ContentTerm(weight=6.0, size=size, layers={CONTENT_LAYER: 1.0}),
-        TotalVariationTerm(weight=25.0, size=size, chroma=120.0),
+        TotalVariationTerm(weight=60.0, size=size, formula="vectorial", chroma=30.0),
     )
     objective = Objective(terms, size)
     tile_optimizer, window = TileOptimizer(network, objective), Window.full(content)

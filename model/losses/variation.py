@@ -129,6 +129,8 @@ class TotalVariationTerm(LossTerm):
     def _pixel_grad(self, picture: Tensor) -> Tensor:
         # Squares have a gradient that is linear in the pixels: stretching them once by the whole factor saves a pass.
         form = self._form
+        if form.vectorial:
+            picture = picture.contiguous()  # sooner in planes, as all colors are divided by the same lengths
         values = self._stretched(picture, 0.5 if form.vectorial else 1.0)
         gradient = torch.zeros_like(values)
         lengths = _lengths(values) if form.vectorial else None

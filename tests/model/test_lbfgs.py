@@ -41,8 +41,15 @@ def start_of(resolutions: int) -> np.ndarray:
     return np.stack([StartMatrix(resolutions, one)(one).numpy().reshape(-1) for one in basis], axis=1)
 
 
+def limited(step: np.ndarray, w: np.ndarray, mean: float | None = None) -> np.ndarray:
+    """A flat step whose weighted mean is as given, or at most the largest change, and no value of it above that."""
+    size = np.sum(w * np.abs(step)) / np.sum(w)
+    factor = min(1, LARGEST_CHANGE / size) if mean is None else mean / size
+    return np.clip(factor * step, -LARGEST_CHANGE, LARGEST_CHANGE)
+
+
 def reference(count: int, history: int, resolutions: int, weights: Tensor) -> list[np.ndarray]:
-    """The pictures that L-BFGS gives from gray, by the textbook: lists of pairs, two loops, a limit."""
+    """The pictures that L-BFGS gives from gray, by the textbook: lists of pairs, two loops, limits."""
     steepness, target, w = (value.numpy().reshape(-1) for value in (STEEPNESS, TARGET, weights.expand(SHAPE)))
     x, pairs, pictures, before, start = np.full(60, 0.5), [], [], None, start_of(resolutions)
     for _ in range(count):
@@ -50,10 +57,8 @@ def reference(count: int, history: int, resolutions: int, weights: Tensor) -> li
         if before is not None:
             pairs = [*pairs, (x - before[0], gradient - before[1])][-history:]
         q = two_loops(pairs, gradient, w, start)
-        size = np.sum(w * np.abs(q)) / np.sum(w)
-        q *= min(1, LARGEST_CHANGE / size) if pairs else FIRST_CHANGE / size
         before = x, gradient
-        x = np.clip(x - q, 0, 1)
+        x = np.clip(x - limited(q, w, FIRST_CHANGE if not pairs else None), 0, 1)
         pictures.append(x.reshape(SHAPE))
     return pictures
 
@@ -70,19 +75,24 @@ def test_it_is_the_textbooks(history, resolutions, weights):
         np.testing.assert_allclose(now.pixels, wanted, rtol=0, atol=1e-9)
 
 
+def gentle(picture: Tensor) -> Tensor:
+    """Gradient of a quadratic so near its minimum, and so evenly steep, that no step of a single value is limited."""
+    return STEEPNESS**0.25 * (picture - (TARGET + 0.5) / 2)
+
+
 def test_it_is_torchs_where_nothing_limits_it():
     """From the second step on, steps of a well-behaved quadratic are those of torch.optim.LBFGS without line search."""
     steps = replace(LBFGS, history=5)
     now = begun(steps, 8)
-    take(now, steps, 0, quadratic(now.pixels))
+    take(now, steps, 0, gentle(now.pixels))
     leaf = torch.full(SHAPE, 0.5, dtype=torch.float64, requires_grad=True)
-    first = quadratic(leaf.detach())
+    first = gentle(leaf.detach())
     # torch's first step is min(1, 1 / |g|_1) * lr * g: this rate makes it ours.
     rate = FIRST_CHANGE / float(first.abs().mean()) / min(1.0, 1 / float(first.abs().sum()))
     optimizer = torch.optim.LBFGS([leaf], lr=rate, max_iter=1, history_size=5, tolerance_grad=0, tolerance_change=0)
 
     def closure() -> Tensor:
-        leaf.grad = quadratic(leaf.detach())
+        leaf.grad = gentle(leaf.detach())
         return leaf.new_zeros(())  # nobody looks at it
 
     optimizer.step(closure)
@@ -90,7 +100,7 @@ def test_it_is_torchs_where_nothing_limits_it():
     optimizer.param_groups[0]["lr"] = 1.0
     for made in range(1, 8):
         optimizer.step(closure)
-        take(now, steps, made, quadratic(now.pixels))
+        take(now, steps, made, gentle(now.pixels))
         torch.testing.assert_close(now.pixels, leaf.detach(), rtol=0, atol=1e-8)
 
 
@@ -131,8 +141,7 @@ def test_the_newest_pairs_travel(history, resolutions, weights):
         take(again, steps, 0, quadratic(again.pixels))
         pairs, w = made_pairs(steps, count, weights)[-min(history, PAIRS) :], weights.expand(SHAPE).numpy().reshape(-1)
         step = two_loops(pairs, quadratic(half[PIXELS]).numpy().reshape(-1), w, start_of(resolutions))
-        size = np.sum(w * np.abs(step)) / np.sum(w)
-        step *= min(1, LARGEST_CHANGE / size) if pairs else FIRST_CHANGE / size
+        step = limited(step, w, FIRST_CHANGE if not pairs else None)
         wanted = (half[PIXELS].numpy() - step.reshape(SHAPE)).clip(0, 1)
         np.testing.assert_allclose(again.pixels, wanted, rtol=0, atol=1e-9)
 
@@ -162,7 +171,7 @@ def test_a_step_is_remembered_as_it_was_made():
 @pytest.mark.parametrize("weights", [ONES, WEIGHTS])
 def test_the_first_step_has_a_size(weights):
     """Without any pair the step goes down the gradient, by a hundredth of the color range on the weighted mean."""
-    now, grad = begun(LBFGS, 1, weights=weights), 1e6 * quadratic(gray(LBFGS)[PIXELS])
+    now, grad = begun(LBFGS, 1, weights=weights), 1e6 * gentle(gray(LBFGS)[PIXELS])
     take(now, LBFGS, 0, grad, rate=0.5)
     step = now.pixels - gray(LBFGS)[PIXELS]
     assert float((step.abs() * weights).sum() / weights.sum() / 3) == pytest.approx(0.5 * FIRST_CHANGE, rel=1e-9)
@@ -178,13 +187,26 @@ def newton(s: Tensor, y: Tensor, weights: Tensor = ONES, count: int = 3) -> Newt
 
 @pytest.mark.parametrize("weights", [ONES, WEIGHTS])
 def test_steps_are_limited(weights):
-    """Where the Newton step is a leap, the mean change is a tenth of the color range times the learning rate."""
+    """Where the Newton step is a leap, the change is a twentieth of the color range times the learning rate."""
     pair, grad = 0.001 * torch.ones(SHAPE, dtype=torch.float64), torch.full(SHAPE, -1.0, dtype=torch.float64)
     for rate in (1.0, 0.5):
         lbfgs = newton(pair, 1e-6 * pair, weights)  # the Newton step is 1e6
         lbfgs.step(gray(LBFGS)[PIXELS], grad, rate)
         wanted = torch.full_like(grad, rate * LARGEST_CHANGE)
         torch.testing.assert_close(lbfgs.last_step, wanted, rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_no_single_value_leaps(known):
+    """A value far steeper than all others moves by a twentieth of the color range times the learning rate at most."""
+    pair, grad = known * 0.001 * torch.ones(SHAPE, dtype=torch.float64), torch.full(SHAPE, -0.001, dtype=torch.float64)
+    grad[0, 1, 2, 3] *= 1000
+    lbfgs = newton(pair, pair)  # where there is a pair, the Newton step is the gradient
+    lbfgs.step(gray(LBFGS)[PIXELS], grad, 0.5)
+    others = lbfgs.last_step[grad == -0.001]
+    assert float(lbfgs.last_step.max()) == pytest.approx(0.5 * LARGEST_CHANGE, rel=1e-9)
+    assert float(others.min()) == pytest.approx(float(others.max()))
+    assert 0 < float(others.min()) < 0.002
 
 
 def test_a_pair_of_negative_curvature_does_not_count():

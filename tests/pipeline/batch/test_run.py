@@ -524,7 +524,7 @@ def test_what_changed_is_refused(archive):
     done = archive.paint(tv_weight=7)
     assert set(done.values()) == {"failed"}
     assert "; use --overwrite" in archive.rows["sub/b.png"]["reason"]
-    assert "tv_weight was 25" in archive.rows["sub/b.png"]["reason"]
+    assert "tv_weight was 60" in archive.rows["sub/b.png"]["reason"]
     assert archive.paint(overwrite=True) == {"sub/b.png": "skipped", "a.png": "done"}
     assert set(archive.paint().values()) == {"skipped"}
 
@@ -568,7 +568,7 @@ def test_ctrl_c_leaves_what_can_be_gone_on_with(archive, monkeypatch):
     assert not (archive.out / "report.jsonl").exists()
     assert set(archive.paint(tv_weight=7).values()) == {"failed"}
     assert archive.rows["a.png"]["reason"].endswith(
-        "an interrupted run of this painting had other inputs or settings: tv_weight was 25.0, is 7.0; rerun the "
+        "an interrupted run of this painting had other inputs or settings: tv_weight was 60.0, is 7.0; rerun the "
         "original command to resume it, or start over with --restart"
     )
     assert set(archive.paint().values()) == {"done"}

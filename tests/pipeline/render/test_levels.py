@@ -110,7 +110,7 @@ def test_losses_are_told_for_every_look(paint, folder, logged):
     assert clock[-1] <= sidecar["seconds"]
     for row in sidecar["losses"]:
         assert row["losses"].keys() == {"style", "tv"}
-        assert row["total"] == pytest.approx(1000 * row["losses"]["style"] + 25 * row["losses"]["tv"])
+        assert row["total"] == pytest.approx(1000 * row["losses"]["style"] + 60 * row["losses"]["tv"])
     lines = [record.getMessage() for record in logged if record.name == "muralist.losses"]
     assert [line.split()[:4] for line in lines] == [["step", str(s), "level", f"{level}/2"] for level, s in looks]
     assert names(folder) == ["loss.svg", "out.png", "out.png.json", "photo.png", "style.png"]
