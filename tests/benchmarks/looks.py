@@ -1,7 +1,7 @@
 """Looks: how good are the paintings, by a judge that did not paint them?
 
 Every pair is painted by two checkouts in turn, this one and one to compare with (`--baseline`, the Python of its
-environment), at their defaults, and both are judged (`judge.py`). `--strengths` paints every pair at more strengths.
+environment), at their defaults, and both are judged (`judge.py`). `--strength` paints every pair at more strengths.
 Each painting is a process of its own, as a user would start it.
 """
 
@@ -117,6 +117,15 @@ def curves(rows: list[dict[str, Any]]) -> str:
     return table([{"pair": name, **line} for name, line in zip([*names, "all"], [*lines, mean], strict=True)])
 
 
+def as_text(rows: list[dict[str, Any]], timed: bool) -> str:
+    """Lay everything out for people."""
+    found = f"{table(summary(rows, timed))}\n\n{as_table(rows)}"
+    if rows[0]["curve"]:
+        found += f"\n\nStyle distance and content error by strength.\n\n{curves(rows)}"
+        found += f"\n\nMore strength is never less style nor more content: {_monotonous(rows)} of {len(rows)} pairs."
+    return found
+
+
 @click.command()
 @images_option
 @click.option("--judge", type=click.Path(exists=True, path_type=Path), required=True, help="Compressed encoder's file.")
@@ -166,6 +175,8 @@ def main(
             for label, python, options in tasks:
                 path = folder / f"{name.replace('/', '-')}-{label}.png"
                 row[label] = _painted(network, python, pair, path, [*common, *options])
+            if strengths:
+                row["curve"].append({"strength": row["new"]["sidecar"]["settings"]["strength"], **row["new"]})
             for strength in strengths:
                 path = folder / f"{name.replace('/', '-')}-{strength}.png"
                 options = [*common, *own, "--strength", str(strength)]
@@ -176,10 +187,7 @@ def main(
     for each in rows:
         for part in (each["new"], each["baseline"], *each["curve"]):
             part.pop("sidecar", None)
-    text = f"{table(summary(rows, timed=not earlier))}\n\n{as_table(rows)}"
-    if strengths:
-        text += f"\n\nStyle distance and content error by strength.\n\n{curves(rows)}"
-        text += f"\n\nMore strength is never less style nor more content: {_monotonous(rows)} of {len(rows)} pairs."
+    text = as_text(rows, timed=not earlier)
     write_result(results, result, sidecar, {"size": size, "tile": tile, "pairs": rows}, text)
 
 
