@@ -28,9 +28,11 @@ from torch import Tensor
 
 # In units of the color range, at a learning rate of 1:
 FIRST_CHANGE = 0.01  # mean change of a value by the first step, which does not know any scale yet
-# Change of any value by a step, and so the mean, too. The mean stops a step along a flat valley. Single values must be
-# stopped where few pixels are far steeper than all others: what is a step for those is a leap for these, and grows.
-LARGEST_CHANGE = 0.05
+LARGEST_CHANGE = 0.05  # of any value, and so of the mean, by any step: nothing else stops one along a flat valley
+# Mean change by a step, times that of the step before. Where stiff pixels swing, a pair may tell of hardly any slope
+# (s^T y just above zero), and what Newton makes of it is a leap, 10 to 30 times the step before, that leaves noise.
+GROWTH = 2.5
+LEAST_CHANGE = 0.001  # mean change that is always allowed, so that steps can grow again
 GAIN = 0.5  # of the coarser planes
 TINY = 1e-30  # what is divided by, at least
 
@@ -90,9 +92,10 @@ class LBFGS:
             self._weights = self._weights / grad.abs().max().clamp(min=TINY)
             self._total = self._weights.sum(dtype=self._sy.dtype)
         direction, known = self._direction(_rows(grad), _rows(self._start_matrix(grad)))
-        size = self._dots(direction.abs()[None], self._weights[None])[0, 0] / self._total
-        largest, first = (change / size.clamp(min=TINY) for change in (LARGEST_CHANGE, FIRST_CHANGE))
-        limit = torch.where(known, largest.clamp(max=1), first)
+        steps = torch.stack((self._s[(self._made - 1) % self._history], direction))  # the last one, and the next
+        before, size = self._dots(steps.abs_(), self._weights[None])[:, 0] / self._total
+        largest = (before * (GROWTH / rate)).clamp(LEAST_CHANGE, LARGEST_CHANGE)
+        limit = torch.where(known, (largest / size.clamp(min=TINY)).clamp(max=1), FIRST_CHANGE / size.clamp(min=TINY))
         change = direction.mul_(limit).clamp_(-LARGEST_CHANGE, LARGEST_CHANGE)
         moved = pixels.sub(_picture(change.mul_(rate))).clamp_(0, 1)
         self.last_step = moved - pixels

@@ -55,12 +55,12 @@ def descended(gradient: Gradient, steps: StepSchedule, state: Planes | None = No
 
 def test_lbfgs_compares_gradients_of_one_round_only():
     """What other tiles did between two rounds is no curvature: the change of a gradient is that of the step alone."""
-    steps = StepSchedule(count=8, first=0, first_of_level=0, learning_rate=0.3, optimizer="lbfgs")
+    steps = StepSchedule(count=12, first=0, first_of_level=0, learning_rate=0.3, optimizer="lbfgs")
     before = descended(towards_target, steps)
-    again = replace(steps, count=1, first_of_level=8)
-    after = descended(lambda picture: towards_target(picture) + 0.02, again, before)
+    again = replace(steps, count=1, first_of_level=12)
+    after = descended(lambda picture: towards_target(picture) + 0.002, again, before)
     # The Hessian is the identity: one pair that says so makes the step the gradient itself.
-    wanted = before[PIXELS] - 0.3 * (towards_target(before[PIXELS]) + 0.02)
+    wanted = before[PIXELS] - 0.3 * (towards_target(before[PIXELS]) + 0.002)
     torch.testing.assert_close(after[PIXELS], wanted, rtol=0, atol=1e-9)
 
 

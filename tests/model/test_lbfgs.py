@@ -11,7 +11,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from muralist.model.lbfgs import FIRST_CHANGE, GAIN, LARGEST_CHANGE, StartMatrix
+from muralist.model import lbfgs as lbfgs_module
+from muralist.model.lbfgs import FIRST_CHANGE, GAIN, GROWTH, LARGEST_CHANGE, LEAST_CHANGE, StartMatrix
 from muralist.model.lbfgs import LBFGS as Newton
 from muralist.model.optimizers import StepSchedule
 from muralist.model.state import PAIRS, PIXELS, StateLayout
@@ -41,10 +42,11 @@ def start_of(resolutions: int) -> np.ndarray:
     return np.stack([StartMatrix(resolutions, one)(one).numpy().reshape(-1) for one in basis], axis=1)
 
 
-def limited(step: np.ndarray, w: np.ndarray, mean: float | None = None) -> np.ndarray:
-    """A flat step whose weighted mean is as given, or at most the largest change, and no value of it above that."""
-    size = np.sum(w * np.abs(step)) / np.sum(w)
-    factor = min(1, LARGEST_CHANGE / size) if mean is None else mean / size
+def limited(step: np.ndarray, pairs: list[tuple[np.ndarray, ...]], w: np.ndarray) -> np.ndarray:
+    """A flat step, its weighted mean limited by the last pair's step, and every value; without a pair, the first."""
+    before, size = (np.sum(w * np.abs(each)) / np.sum(w) for each in (pairs[-1][0] if pairs else 0 * step, step))
+    largest = np.clip(GROWTH * before, LEAST_CHANGE, LARGEST_CHANGE)
+    factor = min(1, largest / size) if pairs else FIRST_CHANGE / size
     return np.clip(factor * step, -LARGEST_CHANGE, LARGEST_CHANGE)
 
 
@@ -58,7 +60,7 @@ def reference(count: int, history: int, resolutions: int, weights: Tensor) -> li
             pairs = [*pairs, (x - before[0], gradient - before[1])][-history:]
         q = two_loops(pairs, gradient, w, start)
         before = x, gradient
-        x = np.clip(x - limited(q, w, FIRST_CHANGE if not pairs else None), 0, 1)
+        x = np.clip(x - limited(q, pairs, w), 0, 1)
         pictures.append(x.reshape(SHAPE))
     return pictures
 
@@ -75,24 +77,27 @@ def test_it_is_the_textbooks(history, resolutions, weights):
         np.testing.assert_allclose(now.pixels, wanted, rtol=0, atol=1e-9)
 
 
-def gentle(picture: Tensor) -> Tensor:
-    """Gradient of a quadratic so near its minimum, and so evenly steep, that no step of a single value is limited."""
-    return STEEPNESS**0.25 * (picture - (TARGET + 0.5) / 2)
+@pytest.fixture
+def unlimited(monkeypatch):
+    """Steps as long as they come, but for the first."""
+    for name in ("LARGEST_CHANGE", "GROWTH"):
+        monkeypatch.setattr(lbfgs_module, name, 1e9)
 
 
+@pytest.mark.usefixtures("unlimited")
 def test_it_is_torchs_where_nothing_limits_it():
     """From the second step on, steps of a well-behaved quadratic are those of torch.optim.LBFGS without line search."""
     steps = replace(LBFGS, history=5)
     now = begun(steps, 8)
-    take(now, steps, 0, gentle(now.pixels))
+    take(now, steps, 0, quadratic(now.pixels))
     leaf = torch.full(SHAPE, 0.5, dtype=torch.float64, requires_grad=True)
-    first = gentle(leaf.detach())
+    first = quadratic(leaf.detach())
     # torch's first step is min(1, 1 / |g|_1) * lr * g: this rate makes it ours.
     rate = FIRST_CHANGE / float(first.abs().mean()) / min(1.0, 1 / float(first.abs().sum()))
     optimizer = torch.optim.LBFGS([leaf], lr=rate, max_iter=1, history_size=5, tolerance_grad=0, tolerance_change=0)
 
     def closure() -> Tensor:
-        leaf.grad = gentle(leaf.detach())
+        leaf.grad = quadratic(leaf.detach())
         return leaf.new_zeros(())  # nobody looks at it
 
     optimizer.step(closure)
@@ -100,7 +105,7 @@ def test_it_is_torchs_where_nothing_limits_it():
     optimizer.param_groups[0]["lr"] = 1.0
     for made in range(1, 8):
         optimizer.step(closure)
-        take(now, steps, made, gentle(now.pixels))
+        take(now, steps, made, quadratic(now.pixels))
         torch.testing.assert_close(now.pixels, leaf.detach(), rtol=0, atol=1e-8)
 
 
@@ -141,8 +146,7 @@ def test_the_newest_pairs_travel(history, resolutions, weights):
         take(again, steps, 0, quadratic(again.pixels))
         pairs, w = made_pairs(steps, count, weights)[-min(history, PAIRS) :], weights.expand(SHAPE).numpy().reshape(-1)
         step = two_loops(pairs, quadratic(half[PIXELS]).numpy().reshape(-1), w, start_of(resolutions))
-        step = limited(step, w, FIRST_CHANGE if not pairs else None)
-        wanted = (half[PIXELS].numpy() - step.reshape(SHAPE)).clip(0, 1)
+        wanted = (half[PIXELS].numpy() - limited(step, pairs, w).reshape(SHAPE)).clip(0, 1)
         np.testing.assert_allclose(again.pixels, wanted, rtol=0, atol=1e-9)
 
 
@@ -168,6 +172,11 @@ def test_a_step_is_remembered_as_it_was_made():
     assert torch.equal(change, 0.5 * torch.ones_like(change))
 
 
+def gentle(picture: Tensor) -> Tensor:
+    """Gradient of a quadratic that is nowhere so much steeper than on the mean that a single value is limited."""
+    return STEEPNESS**0.25 * (picture - TARGET)
+
+
 @pytest.mark.parametrize("weights", [ONES, WEIGHTS])
 def test_the_first_step_has_a_size(weights):
     """Without any pair the step goes down the gradient, by a hundredth of the color range on the weighted mean."""
@@ -186,14 +195,15 @@ def newton(s: Tensor, y: Tensor, weights: Tensor = ONES, count: int = 3) -> Newt
 
 
 @pytest.mark.parametrize("weights", [ONES, WEIGHTS])
-def test_steps_are_limited(weights):
-    """Where the Newton step is a leap, the change is a twentieth of the color range times the learning rate."""
-    pair, grad = 0.001 * torch.ones(SHAPE, dtype=torch.float64), torch.full(SHAPE, -1.0, dtype=torch.float64)
-    for rate in (1.0, 0.5):
-        lbfgs = newton(pair, 1e-6 * pair, weights)  # the Newton step is 1e6
-        lbfgs.step(gray(LBFGS)[PIXELS], grad, rate)
-        wanted = torch.full_like(grad, rate * LARGEST_CHANGE)
-        torch.testing.assert_close(lbfgs.last_step, wanted, rtol=1e-7, atol=0)
+@pytest.mark.parametrize("rate", [1.0, 0.5])
+@pytest.mark.parametrize("last", [1e-5, 0.004, 0.04])
+def test_steps_are_limited(weights, rate, last):
+    """Where the Newton step is a leap, it is a few times the last step, and neither tiny nor huge."""
+    pair, grad = last * torch.ones(SHAPE, dtype=torch.float64), torch.full(SHAPE, -1.0, dtype=torch.float64)
+    lbfgs = newton(pair, 1e-6 * pair, weights)  # the Newton step is 1e6
+    lbfgs.step(gray(LBFGS)[PIXELS], grad, rate)
+    wanted = {1e-5: rate * LEAST_CHANGE, 0.004: GROWTH * last, 0.04: rate * LARGEST_CHANGE}[last]
+    torch.testing.assert_close(lbfgs.last_step, torch.full_like(grad, wanted), rtol=1e-7, atol=0)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -209,6 +219,7 @@ def test_no_single_value_leaps(known):
     assert 0 < float(others.min()) < 0.002
 
 
+@pytest.mark.usefixtures("unlimited")
 def test_a_pair_of_negative_curvature_does_not_count():
     """Where the gradient grows along the step taken, there is no minimum to jump to: only the other pairs count."""
     pixels, good, bad = gray(LBFGS)[PIXELS], 0.01 * (noise(2) - 0.5), 0.01 * (noise(3) - 0.5)
