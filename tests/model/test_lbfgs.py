@@ -43,10 +43,11 @@ def start_of(resolutions: int) -> np.ndarray:
 
 
 def limited(step: np.ndarray, pairs: list[tuple[np.ndarray, ...]], w: np.ndarray) -> np.ndarray:
-    """A flat step, its weighted mean limited by the last pair's step, and every value; without a pair, the first."""
-    before, size = (np.sum(w * np.abs(each)) / np.sum(w) for each in (pairs[-1][0] if pairs else 0 * step, step))
-    largest = np.clip(GROWTH * before, LEAST_CHANGE, LARGEST_CHANGE)
-    factor = min(1, largest / size) if pairs else FIRST_CHANGE / size
+    """A flat step, its weighted mean limited by the pairs' longest step, and every value; without a pair, the first."""
+    size, *before = (np.sum(w * np.abs(each)) / np.sum(w) for each in (step, *(s for s, _ in pairs)))
+    factor = FIRST_CHANGE / size
+    if pairs:
+        factor = min(1, np.clip(GROWTH * max(before), LEAST_CHANGE, LARGEST_CHANGE) / size)
     return np.clip(factor * step, -LARGEST_CHANGE, LARGEST_CHANGE)
 
 
@@ -198,9 +199,10 @@ def newton(s: Tensor, y: Tensor, weights: Tensor = ONES, count: int = 3) -> Newt
 @pytest.mark.parametrize("rate", [1.0, 0.5])
 @pytest.mark.parametrize("last", [1e-5, 0.004, 0.04])
 def test_steps_are_limited(weights, rate, last):
-    """Where the Newton step is a leap, it is a few times the last step, and neither tiny nor huge."""
+    """Where the Newton step is a leap, it is a few times the longest of those before, and neither tiny nor huge."""
     pair, grad = last * torch.ones(SHAPE, dtype=torch.float64), torch.full(SHAPE, -1.0, dtype=torch.float64)
-    lbfgs = newton(pair, 1e-6 * pair, weights)  # the Newton step is 1e6
+    short = 0.1 * pair
+    lbfgs = Newton([(pair, 1e-6 * pair), (short, 1e-6 * short)], weights, 3, 1)  # the Newton step is 1e6
     lbfgs.step(gray(LBFGS)[PIXELS], grad, rate)
     wanted = {1e-5: rate * LEAST_CHANGE, 0.004: GROWTH * last, 0.04: rate * LARGEST_CHANGE}[last]
     torch.testing.assert_close(lbfgs.last_step, torch.full_like(grad, wanted), rtol=1e-7, atol=0)
