@@ -66,7 +66,7 @@ def test_steps_leave_what_they_were_given(steps):
 def test_pixels_are_clipped(steps):
     """Pixels that a minimum outside the color range pulls stay within it; steps are remembered as made."""
     steps = replace(steps, ema_decay=0.9)
-    now = stepped(steps, 12, lambda picture: picture - torch.where(TARGET > 0.5, 7.0, -7.0))
+    now = stepped(steps, 20, lambda picture: picture - torch.where(TARGET > 0.5, 7.0, -7.0))
     assert set(now.pixels.unique().tolist()) == {0.0, 1.0}
     assert 0 <= now.average.min() <= now.average.max() <= 1
     if steps.optimizer == "lbfgs":
