@@ -29,9 +29,8 @@ from torch import Tensor
 # In units of the color range, at a learning rate of 1:
 FIRST_CHANGE = 0.01  # mean change of a value by the first step, which does not know any scale yet
 LARGEST_CHANGE = 0.05  # of any value, and so of the mean, by any step: nothing else stops one along a flat valley
-# Mean change by a step, times that of the longest one remembered. Where stiff pixels swing, a pair may tell of hardly
-# any slope (s^T y just above zero), and what Newton makes of it is a leap, 10 to 30 times the usual step, that leaves
-# noise.
+# A trust region: the mean change of a value by a step, at most this many times that of the longest step remembered.
+# Where a pair's curvature s^T y is just above zero, the quasi-Newton step is 10 to 30 times the usual one: noise.
 GROWTH = 2.5
 LEAST_CHANGE = 0.001  # mean change that is always allowed, so that steps can grow again
 GAIN = 0.5  # of the coarser planes
@@ -69,7 +68,7 @@ class LBFGS:
         self._s, self._y = (self._weights.new_empty(history, *self._weights.shape) for _ in range(2))
         self._by = self._y if resolutions == 1 else torch.empty_like(self._y)
         self._sy = torch.zeros(history, history, dtype=accum_dtype(like), device=like.device)
-        self._sizes = torch.zeros_like(self._sy[0])  # mean change of a value by s
+        self._step_sizes = torch.zeros_like(self._sy[0])  # mean change of a value by s
         self._gamma, self._total = (torch.ones_like(self._sy[0, 0]) for _ in range(2))  # B's factor; sum of weights
         for slot, (s, y) in enumerate(newest):
             self._s[slot], self._y[slot], self._by[slot] = _rows(s), _rows(y), _rows(self._start_matrix(y))
@@ -94,7 +93,7 @@ class LBFGS:
             self._total = self._weights.sum(dtype=self._sy.dtype)
         direction, known = self._direction(_rows(grad), _rows(self._start_matrix(grad)))
         size = self._mean_change(direction)
-        largest = (self._sizes.max() * (GROWTH / rate)).clamp(LEAST_CHANGE, LARGEST_CHANGE)
+        largest = (self._step_sizes.max() * (GROWTH / rate)).clamp(LEAST_CHANGE, LARGEST_CHANGE)
         limit = torch.where(known, (largest / size.clamp(min=TINY)).clamp(max=1), FIRST_CHANGE / size.clamp(min=TINY))
         change = direction.mul_(limit).clamp_(-LARGEST_CHANGE, LARGEST_CHANGE)
         moved = pixels.sub(_picture(change.mul_(rate))).clamp_(0, 1)
@@ -136,7 +135,7 @@ class LBFGS:
         dots = self._dots(self._s[:count], weighted)
         self._sy[:count, new] = dots[:, :-1]
         for slot in range(new.start, new.stop):
-            self._sizes[slot] = self._mean_change(self._s[slot])
+            self._step_sizes[slot] = self._mean_change(self._s[slot])
             curvature = self._sy[slot, slot]
             known = (curvature > 0) & curvature.isfinite()
             gamma = curvature / self._dots(self._by[slot][None], weighted[slot - new.start][None])[0, 0]

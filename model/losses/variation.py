@@ -3,8 +3,8 @@
 Sums run over all pairs of neighbors and the three colors; H and W are the canvas's; d is a difference, and gray its
 mean over the three colors.
 
-    vectorial   sum (sqrt(s^2 + |d|^2) - s) / (H W)      the sum over every four pixels that touch; d is what each
-                                                         of them differs from their mean, s is `SMOOTHING`;
+    vectorial   sum (sqrt(s^2 + |d|^2) - s) / (H W)      the sum over all blocks of 2 x 2 pixels; d is the difference
+                                                         of each pixel to the block's mean, s is `SMOOTHING`;
                                                          |d|^2 = sum d^2 + chroma * sum (d - gray)^2
     l2          (sum d^2 + chroma * sum (d - gray)^2) / (H W)
     l2-mean     sum down^2 / (3 (H-1) W) + sum right^2 / (3 H (W-1))     anishathalye's, prisma
@@ -19,8 +19,8 @@ Sums grow with the picture; `loss_pixels` makes every picture count as one of th
 variation norm and applications to color image processing"), made smooth at zero. A square punishes an edge more than a
 ramp, so it spreads color across edges; this does not: it makes flat patches, and color changes where light does.
 Differs from the usual total variation in two ways. Where `chroma` is not zero, specks of color cost more than strokes
-of light. And a change is measured at four pixels, not from one to the next below and on the right, since that makes an
-edge along one diagonal cost 1.4 times what one along the other does.
+of light. And changes are measured in blocks of 2 x 2 pixels, not from a pixel to those below and on the right, which
+makes an edge along one diagonal cost 1.4 times as much as one along the other.
 """
 
 from collections.abc import Callable, Mapping
@@ -166,19 +166,19 @@ def _name(shift: Shift) -> str:
 
 
 def _corners(picture: Tensor) -> list[Tensor]:
-    """Four views (..., H - 1, W - 1) of a picture (..., H, W): of every four pixels that touch, each by itself."""
+    """Four views (..., H - 1, W - 1) of a picture (..., H, W): the corners of all 2 x 2 blocks."""
     return [picture[..., rows, cols] for rows in (slice(-1), slice(1, None)) for cols in (slice(-1), slice(1, None))]
 
 
 def _deviations(picture: Tensor) -> list[Tensor]:
-    """What each of four pixels that touch differs from their mean, for every color: four times (1, 3, H - 1, W - 1)."""
+    """Difference of each corner of all 2 x 2 blocks to the block's mean: four times (1, 3, H - 1, W - 1)."""
     corners = _corners(picture)
     mean = (corners[0] + corners[1]).add_(corners[2]).add_(corners[3]).div_(4)
     return [corner - mean for corner in corners]
 
 
 def _lengths(deviations: list[Tensor]) -> Tensor:
-    """How much four pixels that touch differ: (1, 1, H - 1, W - 1), >= `SMOOTHING`."""
+    """Length of the deviations in each 2 x 2 block: (1, 1, H - 1, W - 1), >= `SMOOTHING`."""
     squares = torch.zeros_like(deviations[0])
     for deviation in deviations:
         squares.addcmul_(deviation, deviation)

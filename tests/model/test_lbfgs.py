@@ -199,7 +199,7 @@ def newton(s: Tensor, y: Tensor, weights: Tensor = ONES, count: int = 3) -> Newt
 @pytest.mark.parametrize("rate", [1.0, 0.5])
 @pytest.mark.parametrize("last", [1e-5, 0.004, 0.04])
 def test_steps_are_limited(weights, rate, last):
-    """Where the Newton step is a leap, it is a few times the longest of those before, and neither tiny nor huge."""
+    """A huge Newton step is cut to a few times the longest step remembered, within a least and a largest change."""
     pair, grad = last * torch.ones(SHAPE, dtype=torch.float64), torch.full(SHAPE, -1.0, dtype=torch.float64)
     short = 0.1 * pair
     lbfgs = Newton([(pair, 1e-6 * pair), (short, 1e-6 * short)], weights, 3, 1)  # the Newton step is 1e6
@@ -209,7 +209,7 @@ def test_steps_are_limited(weights, rate, last):
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_no_single_value_leaps(known):
+def test_single_values_are_limited(known):
     """A value far steeper than all others moves by a twentieth of the color range times the learning rate at most."""
     pair, grad = known * 0.001 * torch.ones(SHAPE, dtype=torch.float64), torch.full(SHAPE, -0.001, dtype=torch.float64)
     grad[0, 1, 2, 3] *= 1000

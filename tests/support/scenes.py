@@ -81,7 +81,7 @@ def _moments(matrix: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def vectorial(picture: Tensor, tv_chroma: float) -> Tensor:
-    """Lengths of what four pixels that touch differ from their mean, in all colors."""
+    """Lengths of the deviations from the mean in blocks of 2 x 2 pixels, in all colors."""
     colored = picture - picture.mean(1, keepdim=True)
     squares = SMOOTHING**2
     for x, weight in ((picture, 1.0), (colored, tv_chroma)):

@@ -78,7 +78,7 @@ RED = torch.tensor([[0.0, 1.0, 3.0], [2.0, 5.0, 10.0]], dtype=torch.float64)
 PICTURE = torch.stack([RED, 2 * RED, 0 * RED])[None]
 DOWN, RIGHT = 4 + 16 + 49, 1 + 4 + 9 + 25  # 69, 39
 FALLING, RISING = 25 + 81, 1 + 4  # 106, 5
-# Of four that touch: 0, 1, 2, 5 have a mean of 2, and 1, 3, 5, 10 one of 4.75.
+# Blocks of 2 x 2: 0, 1, 2, 5 have a mean of 2, and 1, 3, 5, 10 one of 4.75.
 SQUARES = 5 * (4 + 1 + 0 + 9), 5 * (3.75**2 + 1.75**2 + 0.25**2 + 5.25**2)
 BY_HAND = {
     "vectorial": sum((0.125**2 + square) ** 0.5 - 0.125 for square in SQUARES) / 6,
