@@ -13,6 +13,7 @@ import numpy as np
 PIXELS: Final = 0
 PAIRS: Final = 2  # of L-BFGS, that travel from round to round
 KEPT: Final = {"adam": 2, "lbfgs": 2 * PAIRS}
+BFLOAT16: Final = {"adam": 0, "lbfgs": 2 * PAIRS}  # of them, that need no more digits where they are stored
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class StateLayout:
     def planes(self) -> int:
         """How many there are."""
         return self.painting + 1 + KEPT[self.optimizer]
+
+    @property
+    def bfloat16(self) -> int:
+        """How many of the last ones are stored in bfloat16."""
+        return BFLOAT16[self.optimizer]
 
     def start(self, picture: np.ndarray) -> np.ndarray:
         """Make the state of a tile nobody has painted yet from its pixels (height, width, 3)."""

@@ -54,9 +54,8 @@ class RenderContext:
 
     def canvas(self, level: Level, made: int) -> Canvas:
         """Give the canvas of a level after `made` rounds: the state, see `layout`."""
-        return Canvas(
-            self.folder.store, self.folder.round(level, made), level.grid, self.layout.planes, self.layout.painting
-        )
+        layout, folder = self.layout, self.folder.round(level, made)
+        return Canvas(self.folder.store, folder, level.grid, layout.planes, layout.painting, layout.bfloat16)
 
     def content(self, level: Level) -> Canvas:
         """Give the photograph on a level's canvas: one plane."""

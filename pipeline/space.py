@@ -12,14 +12,14 @@ from .levels import STYLE_TILE_PX, Level
 from .pictures.array_file import ArrayFile
 from .render_plan import RenderPlan
 from .settings import Settings
+from .storage.canvas import PLANE_BYTES, stored_bytes
 from .words import counted, memory_size
 from .workers.local import WorkerLayout, local_shape
 from .workers.machine import budget, gpu_memory
 
 FLOAT, DOUBLE = 4, 8
 OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk that are not full
-PLANE_BYTES = 3 * FLOAT  # per pixel, of each plane of the state
-CONTENT_BYTES = 3 * FLOAT
+CONTENT_BYTES = PLANE_BYTES
 # Fitted to the peak resident memory of workers on tiles of 384 to 1536 px; see tests/benchmarks/memory.py.
 WORKER_BYTES = 900 << 20
 GPU_BYTES = 600 << 20  # that CUDA and its libraries take of a GPU's memory for every worker; not measured yet
@@ -57,7 +57,7 @@ def _level_bytes(plan: RenderPlan, level: Level, rounds: int) -> float:
     pictures += 0 if plan.regions is None else plan.regions.planes
     return (
         (sum(_style_pixels(plan, level)) + pictures * level.pixels) * CONTENT_BYTES
-        + level.filed_pixels * rounds * state_bytes(settings)
+        + level.filed_pixels * rounds * _stored_state_bytes(settings)
         + level.tile_pixels * features
         + of_tiles * (regions * grams + OVERHEAD_BYTES)
         + 2 * len(plan.styles) * (grams + OVERHEAD_BYTES)
@@ -121,8 +121,14 @@ def _pairs_bytes(plan: RenderPlan) -> int:
 
 
 def state_bytes(settings: Settings) -> int:
-    """Size of the state per pixel."""
+    """Size of the state per pixel, in memory."""
     return state_layout(settings).planes * PLANE_BYTES
+
+
+def _stored_state_bytes(settings: Settings) -> int:
+    """Size of the state per pixel, in files and where these are cached."""
+    layout = state_layout(settings)
+    return stored_bytes(layout.planes, layout.bfloat16)
 
 
 def check_memory(plan: RenderPlan) -> None:
@@ -158,7 +164,8 @@ def check_memory(plan: RenderPlan) -> None:
 def held_bytes(plan: RenderPlan, workers: int) -> int:
     """What a worker keeps of the files it wrote and read, at most its share of what `memory` allows."""
     canvas = max(
-        2 * state_bytes(plan.settings) * level.filed_pixels + level.pixels * CONTENT_BYTES for level in plan.levels
+        2 * _stored_state_bytes(plan.settings) * level.filed_pixels + level.pixels * CONTENT_BYTES
+        for level in plan.levels
     )
     return int(HELD_COPIES * min(budget(plan.settings) // 2, canvas) / workers)
 

@@ -10,7 +10,7 @@ from ..storage.run_folder import RunFolder
 from .identity import difference
 from .run_state import RunState
 
-FORMAT = 7  # to be raised when the files of a run folder mean something else
+FORMAT = 8  # to be raised when the files of a run folder mean something else
 # What may be otherwise when an interrupted run is resumed: how the painting is written, and what it was to be computed
 # on; what that came to is in the state, and compared when the workers are known.
 _MAY_CHANGE: Final = dict.fromkeys((*Settings.names(export=True), "device", "precision"))

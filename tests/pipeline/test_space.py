@@ -67,7 +67,7 @@ def test_memory_grows_with_the_tile_and_the_picture(tmp_path):
 
 
 def test_every_pair_of_lbfgs_counts(tmp_path):
-    """A pair more is three planes more in a worker; on the disk L-BFGS keeps a plane less than Adam, and no pairs."""
+    """A pair more is three planes more in a worker; files have two in bfloat16, whatever the history: less than Adam."""
     adam = planned(tmp_path, optimizer="adam", lbfgs_history=9)
     few, more = (planned(tmp_path, optimizer="lbfgs", lbfgs_history=pairs, lbfgs_resolutions=1) for pairs in (1, 4))
     pair = 2 * 3 * 4 * largest_tile(few.final)  # where planes of other sizes take no part
@@ -77,7 +77,7 @@ def test_every_pair_of_lbfgs_counts(tmp_path):
     assert worker_bytes(planned(tmp_path, optimizer="lbfgs", lbfgs_history=4, lbfgs_resolutions=[2]), 4) - worker_bytes(
         more, 4
     ) == 4 * (pair / 2)
-    assert disk_bytes(adam) < disk_bytes(more) == disk_bytes(few) < 1.3 * disk_bytes(adam)
+    assert disk_bytes(more) == disk_bytes(few) < disk_bytes(adam)
 
 
 def memory_of(bytes_: float, monkeypatch: pytest.MonkeyPatch) -> None:

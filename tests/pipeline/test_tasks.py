@@ -37,6 +37,7 @@ from muralist.pipeline.prepare_level import file_canvas, with_margin
 from muralist.pipeline.regions import RegionLayout
 from muralist.pipeline.settings import DEFAULT_STYLE_LAYERS, Settings
 from muralist.pipeline.storage.byte_cache import CACHE, set_cache_limit
+from muralist.pipeline.storage.canvas import stored_bytes
 from muralist.pipeline.storage.run_folder import RunFolder
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("one_thread")]
@@ -181,7 +182,9 @@ def test_smaller_tiles_go_on_with_the_same_canvas(done):
     file_canvas(context.content(level), lambda rows: with_margin(photograph_rows, level, rows))
     losses = everywhere(context, level, "prepare_tile", 1, 1, (done.levels[1], 1))
     before, after = (context.canvas(each, 1).read(level.grid.box) for each in (done.levels[1], level))
-    np.testing.assert_allclose(after, before, rtol=1e-6, atol=1e-6)
+    rounded = len(before) - context.layout.bfloat16  # from here on
+    np.testing.assert_allclose(after[:rounded], before[:rounded], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(after[rounded:], before[rounded:], rtol=2**-8)
     assert losses.terms["style"] == pytest.approx(done.losses[1][1].terms["style"], rel=0.05)
     everywhere(context, level, "paint_tile", 2, 1, WEIGHTS)
 
@@ -293,19 +296,18 @@ def test_tiles_tell_what_they_fetched(done):
             tasks.paint_tile(context, level, tile.index, 0, WEIGHTS),
             tasks.measure_tile(context, level, tile.index, 2),
         )
-        assert painted[:2] == (tile.index, reached * context.layout.planes * 3 * 4)
+        assert painted[:2] == (tile.index, reached * stored_bytes(context.layout.planes, context.layout.bfloat16))
         assert measured[:2] == (tile.index, 0)
         assert min(painted.seconds, measured.seconds) > 0
 
 
 def test_tiles_leave_out_what_is_not_theirs(done):
-    """A tile files its extent only, not its halo, in all planes of float32."""
+    """A tile files its extent only, not its halo, in all planes: pixels in float32, what L-BFGS keeps in bfloat16."""
     context, level = done.context, done.levels[1]
     canvas = context.canvas(level, 1)
     assert len(level.grid) == 4
     for tile in level.grid:
-        values = context.layout.planes * np.prod(tile.extent.shape) * 3
-        assert len(canvas.store.read(canvas.name(tile))) == 4 * values
+        assert len(canvas.store.read(canvas.name(tile))) == (12 + 4 * 6) * np.prod(tile.extent.shape)
     assert any(tile.extent != tile.outer for tile in level.grid)
 
 
