@@ -1,6 +1,6 @@
-"""The command line: reads arguments, calls the pipeline, prints. Nothing else is decided here.
+"""The command line: reads arguments, calls the pipeline and prints. It makes no other decisions.
 
-Whatever is slow to import is imported inside the command that needs it.
+Slow imports are inside the commands that need them.
 """
 
 import json
@@ -145,7 +145,7 @@ browser_option = click.option("--browser/--no-browser", default=True, help="Open
 
 
 def _browse(page: Path, browser: bool, *, wait: bool) -> None:
-    """Print a page's address and open it; where it goes with the command, wait for Ctrl-C."""
+    """Print a page's address and open it; wait for Ctrl-C if the page exists only as long as the command runs."""
     import webbrowser
 
     address = page.resolve().as_uri()
@@ -249,8 +249,8 @@ def looks(content: Path, style: tuple[Path, ...], output: Path, flags: dict[str,
 @main.command()
 @click.argument("poster", type=path)
 @click.option("-o", "--output", type=path, required=True, help="A .pdf of sheets, or .tif of lanes.")
-@click.option("--sheet", help="Cut sheets of this paper, such as A3 or 60x90cm.")
-@click.option("--roll", help="Cut lanes as wide as this roll, such as 61cm, and as high as the poster.")
+@click.option("--sheet", help="Cut into sheets of this paper, such as A3 or 60x90cm.")
+@click.option("--roll", help="Cut into lanes as wide as this roll, such as 61cm, and as high as the poster.")
 @click.option("--overlap", default="10mm", show_default=True, help="Overlap of neighboring panels, for gluing.")
 @click.option("--dpi", type=float, help="Dots per inch, instead of the resolution stored in the poster.")
 @click.option(
@@ -312,7 +312,7 @@ def presets(name: str | None, as_json: bool) -> None:
     elif as_json:
         print_result(load_settings(name).model_dump_json(indent=2))
     else:
-        load_settings(name)  # a preset that does not work is refused, not shown
+        load_settings(name)  # refuses a preset that does not work
         print_result(preset_text(name).rstrip())
 
 

@@ -1,4 +1,4 @@
-"""Options of the command line: made from the roles of the settings, and shown by `--help` in groups."""
+"""Options of the command line: generated from the roles of the settings, and shown by `--help` in groups."""
 
 import re
 import warnings
@@ -19,17 +19,17 @@ from .pipeline.settings import Settings
 T = TypeVar("T", bound=Callable[..., Any])
 
 HELP_ALL: Final = "show_all"
-COLUMN: Final = 24  # characters of an option at most, for its text to begin on the same line
+COLUMN: Final = 24  # longest option, in characters, whose help text begins on the same line
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 
 
 class Option(click.Option):
-    """An option with a place in the help.
+    """An option that knows its place in the help.
 
     Parameters
     ----------
     group : str
-        Its heading.
+        Heading that the option is listed under.
     common : bool
         Whether `--help` shows it, or only `--help-all`.
     """
@@ -40,9 +40,9 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command with its options in groups; `--help` shows the common ones on a screen, `--help-all` all of them."""
+    """A command whose help groups its options: `--help` shows the common ones on one screen, `--help-all` all."""
 
-    allow_extra_args = True  # for `parse_args` to say what to do about them
+    allow_extra_args = True  # `parse_args` refuses extra arguments with a better message
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -90,7 +90,7 @@ def _show(ctx: click.Context, option: click.Parameter, given: bool) -> None:
 
 
 def _first_sentence(text: str) -> str:
-    """The first sentence, and the default.
+    """Shorten a help text to its first sentence and the default.
 
     >>> _first_sentence("What to do. Or not: never.  [default: it]")
     'What to do.  [default: it]'
@@ -100,7 +100,7 @@ def _first_sentence(text: str) -> str:
 
 
 class Words(click.Choice[str]):
-    """Words to choose from, shown and completed. The settings refuse a wrong one, together with all that is wrong."""
+    """Choices that are shown and completed, but not checked: `Settings` reports wrong ones with all other errors."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Take any text."""
@@ -108,7 +108,7 @@ class Words(click.Choice[str]):
 
 
 def options(*each: Callable[[T], T]) -> Callable[[T], T]:
-    """Make one decorator of several, with the first one's option first in the help."""
+    """Combine several decorators into one; their options keep this order in the help."""
 
     def decorate(command: T) -> T:
         for option in reversed(each):
@@ -124,7 +124,7 @@ option = partial(click.option, cls=Option)
 def also_taking(
     decorate: Callable[[click.Command], object], wanted: Collection[str]
 ) -> Callable[[click.Command], click.Command]:
-    """Have a command take options of another one, too: hidden, and it gets the values of some."""
+    """Let a command accept another one's options, too: hidden, and ignored except for those in `wanted`."""
 
     def with_more(command: click.Command) -> click.Command:
         own = len(command.params)
@@ -138,7 +138,7 @@ def also_taking(
 
 
 def settings_options(*names: str, model: type[Settings] = Settings) -> Callable[[Callable[..., Any]], Any]:
-    """Give a command the flags of some settings, or all that have one; it takes those given as the mapping `flags`."""
+    """Add the flags of some settings, or of all, to a command, which gets their values as the mapping `flags`."""
     chosen = {name: flag for name, flag in model.flags().items() if name in (names or model.flags())}
     hints = get_type_hints(model, include_extras=True)
     old = {was: f"--{was.replace('_', '-')}" for was, name in model.old_names().items() if name in chosen}
@@ -167,7 +167,7 @@ def _setting_option(model: type[Settings], name: str, flag: str, hint: Any) -> C
 
 
 def _only_one(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> str | None:
-    """Of two files, the first one would count for nothing."""
+    """Refuse a second file; otherwise it would silently replace the first."""
     if len(given) > 1:
         raise click.BadParameter(f"got {' and '.join(map(repr, given))}, wanted one file", context, option)
     return given[0] if given else None
@@ -178,7 +178,7 @@ def _none_if_empty(context: click.Context, option: click.Parameter, given: tuple
 
 
 def _kind(name: str, hint: Any) -> dict[str, Any]:
-    """How click shows and completes values of a type. Whether one is good is for the settings to say."""
+    """How click shows and completes values of a type. Values are checked by `Settings`."""
     parts = list(_parts(hint))
     words = [str(word) for part in parts if get_origin(part) is Literal for word in get_args(part)]
     if bool in parts:
@@ -186,7 +186,7 @@ def _kind(name: str, hint: Any) -> dict[str, Any]:
     if words:
         return {"type": Words(words)}
     if name == "device":
-        return {"type": Words(DEVICES)}  # and cuda:N
+        return {"type": Words(DEVICES)}  # cuda:N is accepted, too
     if name == "network":
         return {"shell_complete": completed(_network_names)}
     if name == "regions":
@@ -200,7 +200,7 @@ def _kind(name: str, hint: Any) -> dict[str, Any]:
 
 
 def _parts(hint: Any) -> Iterator[Any]:
-    """A type and all that it is made of."""
+    """Yield a type and all types nested in it."""
     yield hint
     if get_origin(hint) is tuple:
         yield tuple
@@ -210,7 +210,7 @@ def _parts(hint: Any) -> Iterator[Any]:
 
 
 def completed(names: Callable[[], Iterable[str]]) -> Callable[..., list[CompletionItem]]:
-    """Give what completes a name in the shell; other texts are taken as well."""
+    """Make a function that completes names in the shell; other texts are accepted as well."""
 
     def complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
         return [CompletionItem(name) for name in names() if name.startswith(begun)]
@@ -239,11 +239,11 @@ def preset_names() -> Iterable[str]:
     return preset_names()
 
 
-# --- options that several commands have -----------------------------------------------------------
+# --- options of several commands ------------------------------------------------------------------
 
 
 class FilePath(click.Path):
-    """A path. An empty text, as of a variable of the shell that is not set, would name the current folder."""
+    """A path that is not empty: "" (such as an unset shell variable) would mean the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse an empty text."""
@@ -253,7 +253,7 @@ class FilePath(click.Path):
 
 
 class Port(click.types.IntParamType):
-    """A port of `--live`, which takes the next argument for one."""
+    """The port of `--live`. Click takes the argument that follows `--live` for a port, so the error says what to do."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read a whole number."""
@@ -280,7 +280,7 @@ def _add_log_file(ctx: click.Context, option: click.Parameter, file: Path | None
         LOG.debug("muralist %s, %s", version("muralist"), ctx.info_name, extra=ELSEWHERE)
 
 
-def _tell_of_keep_run(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+def _warn_of_old_name(ctx: click.Context, option: click.Parameter, given: bool) -> None:
     if given:
         ctx.meta["keep"] = True
         warnings.warn("--keep is called --keep-run now; write --keep-run", FutureWarning, stacklevel=1)
@@ -316,7 +316,7 @@ look_options = options(
 
 
 def picture_options(*, output_required: bool) -> Callable[[T], T]:
-    """Give a command a photograph, its painting and how that is to look."""
+    """Add the photograph, the output and the options about the look to a command."""
     return options(
         click.argument("photo", metavar="CONTENT", type=path),
         option(
@@ -340,7 +340,7 @@ run_options = options(
         callback=lambda ctx, option, given: given or "keep" in ctx.meta,
         help="Keep the folder with intermediate canvases.",
     ),
-    option("--keep", is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_tell_of_keep_run),
+    option("--keep", is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_warn_of_old_name),
     option("--report", is_flag=True, help="Also write a page to view in the browser."),
     option(
         "--live",

@@ -1,4 +1,4 @@
-"""A command as a program: what is logged is shown, expected errors become one line, signals and broken streams.
+"""Runs a command as a program: log records are shown, expected errors become one line, signals and streams are handled.
 
 Exit codes: 0 done, 1 an expected error (one line on standard error), 2 wrong usage, 130 interrupted, 143 terminated.
 """
@@ -26,29 +26,29 @@ RESUMABLE = ("render", "batch")
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command in the same way as Ctrl-C."""
+    """SIGTERM was received. It ends a command in the same way as Ctrl-C."""
 
 
 def _keep_streams() -> None:
-    """Make standard error forgiving, and see that no file gets the number of a standard stream that is closed."""
+    """Let writes to standard error fail silently, and keep the numbers of closed standard streams from being reused."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # Gets the lowest number that is free, in the processes of workers, too.
+            # `open` takes the lowest free number, which is this one. Worker processes inherit it.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # which may not know the letters of a file's name
+    if isinstance(sys.stdout, io.TextIOWrapper):  # its encoding may lack characters of a file's name
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr = cast(TextIO, Forgiving(sys.stderr or os.fdopen(2, "w", closefd=False)))
 
 
 def print_result(text: str) -> None:
-    """Write a result to standard output, line by line; names in it were made printable when a line was put together."""
+    """Write a result to standard output, with control characters escaped in each line."""
     try:
         click.echo("\n".join(map(printable, text.split("\n"))))
     except OSError as error:
-        sys.stdout = cast(TextIO, Forgiving(sys.stdout))  # or Python would complain of the same once more
-        if error.errno == errno.EPIPE:  # the reader has enough, and all is done
+        sys.stdout = cast(TextIO, Forgiving(sys.stdout))  # otherwise Python reports the same error again at exit
+        if error.errno == errno.EPIPE:  # the reader has closed the pipe; the work itself is done
             return
         raise click.ClickException(
             f"standard output: the result could not be written ({error.strerror}); everything else is done"
@@ -61,7 +61,7 @@ def _terminate(*_: object) -> None:
 
 @contextmanager
 def _shown(ctx: click.Context) -> Iterator[None]:
-    """Show what is logged while a command runs, and words that are to change as of everything else, in a line, once."""
+    """Show log records while a command runs, and each warning about a renamed option or setting once, in one line."""
     with shown() as ctx.obj, warnings.catch_warnings():
         warnings.simplefilter("once", FutureWarning)
         warnings.showwarning = lambda message, *_: CHANGES.warning(str(message))
@@ -70,7 +70,7 @@ def _shown(ctx: click.Context) -> Iterator[None]:
 
 @contextmanager
 def _failure_logged() -> Iterator[None]:
-    """Log why a command ends early; on standard error it is told in another way."""
+    """Log why a command ends early, for log files only: standard error gets its own message."""
     try:
         yield
     except click.exceptions.Exit:
@@ -90,8 +90,8 @@ class ErrorHandlingGroup(click.Group):
     """Turns expected errors into one line; a bug keeps its traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run a command as a program. What cannot be written to standard error stops nothing."""
-        if sys.stderr is sys.__stderr__:  # and not what somebody put in its place who calls this from Python
+        """Run a command as a program. A failed write to standard error does not stop it."""
+        if sys.stderr is sys.__stderr__:  # a Python caller may have replaced it; then leave it alone
             _keep_streams()
         return super().main(*args, **options)
 
@@ -103,7 +103,7 @@ class ErrorHandlingGroup(click.Group):
                 return super().invoke(ctx)
         except MuralistError as error:
             raise click.ClickException(printable(" ".join(str(error).split()))) from error
-        except click.ClickException as error:  # of arguments, which may be names of files
+        except click.ClickException as error:  # the message may contain names of files
             error.message = printable(error.message)  # type: ignore[misc]
             raise
         except KeyboardInterrupt as stop:

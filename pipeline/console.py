@@ -1,8 +1,8 @@
-"""What the user is told on the way: records of the logger `muralist`, on standard error above bars, and in a log file.
+"""Shows records of the logger `muralist` on standard error, above the progress bars, and writes them to log files.
 
 Loggers: `muralist` for notices (warnings) and details (debug); `muralist.progress` for what bars show on a terminal
-(info), and what they do not (warnings); `muralist.losses`, info where they were asked for, else debug. The only user of
-tqdm.
+(info), and for what they do not show (warnings); `muralist.losses`, at info if losses were asked for, else at debug.
+This is the only module that uses tqdm.
 """
 
 import logging
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("muralist")
 PROGRESS: Final = logging.getLogger("muralist.progress")
 LOSSES: Final = logging.getLogger("muralist.losses")
-CHANGES: Final = logging.getLogger("muralist.changes")  # words that are to change
-ELSEWHERE: Final = {"told": True}  # for `extra`: what the command line tells in another way
+CHANGES: Final = logging.getLogger("muralist.changes")  # warnings about renamed options and settings
+ELSEWHERE: Final = {"told": True}  # for `extra`: records for log files only; the console shows them in another way
 
-_LINE: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d")  # how a log file begins
+_LINE: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d")  # beginning of a log file
 
 
 def bar(*, hidden: bool = False, **options: Any) -> "Bar":
-    """Make a bar on standard error, shown where that is a terminal."""
+    """Make a bar on standard error, shown only on a terminal."""
     from tqdm import tqdm
 
     stream = standard_error()
@@ -41,7 +41,7 @@ def bar(*, hidden: bool = False, **options: Any) -> "Bar":
 
 
 def write_line(line: str) -> None:
-    """Write a line to standard error, above the bars if there are any. What would steer a terminal is written out."""
+    """Write a line to standard error, above the bars if there are any, with control characters escaped."""
     from tqdm import tqdm
 
     stream = standard_error()
@@ -50,14 +50,14 @@ def write_line(line: str) -> None:
 
 
 class Console(logging.Handler):
-    """Shows records on standard error: notices, and where that is no terminal, a line for what bars would show.
+    """Shows records on standard error: notices and, if it is no terminal, a line for what the bars would show.
 
     Attributes
     ----------
     verbose : bool
         Whether to show details, too.
     quiet : bool
-        Whether to show only bugs, losses that were asked for, and what is to change.
+        Whether to show only bugs, losses that were asked for, and warnings about renamed options and settings.
     """
 
     verbose = quiet = False
@@ -72,7 +72,7 @@ class Console(logging.Handler):
         return not (bars and standard_error().isatty())
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a record. Of a bug, where in the code it is."""
+        """Show a record; for a bug, with its traceback."""
         prefix = "muralist: " if record.name in (LOG.name, CHANGES.name) else ""
         bug = record.exc_info and record.exc_info[1]
         for line in "".join(traceback.format_exception(bug)).splitlines() if bug else [prefix + record.getMessage()]:
@@ -80,14 +80,14 @@ class Console(logging.Handler):
 
 
 class LogFile(logging.FileHandler):
-    """Appends every record to a file: a line with time, level and message.
+    """Appends every record to a file, as a line with time, level and message.
 
-    Raises `OutputError` if the file cannot be written, or holds something else than a log.
+    Raises `OutputError` if the file cannot be written, or is not a log file.
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            mistake = _is_no_log(path)
+            mistake = _not_a_log(path)
             if mistake is None:
                 super().__init__(path, encoding="utf-8")
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -104,14 +104,14 @@ class LogFile(logging.FileHandler):
         return f"{time} {record.levelname} {printable(text.rstrip())}"
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Tell once that the disk is full, say; painting goes on."""
+        """Warn once that the file cannot be written, for example because the disk is full; painting continues."""
         if not self._failed:
             self._failed = True
             LOG.warning("%s: the log can no longer be written; painting goes on", self.baseFilename)
 
 
-def _is_no_log(path: Path) -> str | None:
-    """Why nothing is to be appended to a file: a mistyped name must not spoil a picture."""
+def _not_a_log(path: Path) -> str | None:
+    """Say why a file is not a log file; None if it may be appended to. A mistyped name must not damage a picture."""
     if not path.exists():
         return None
     if not path.is_file():

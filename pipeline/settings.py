@@ -50,7 +50,7 @@ from .setting_types import (
     by_optimizer,
 )
 
-MOST_PROCESSES: Final = 1024  # and threads, whatever machine it is; see also `muralist.pipeline.workers.local`
+MOST_PROCESSES: Final = 1024  # limit of processes and of threads on any machine; see `muralist.pipeline.workers.local`
 
 
 def exclusion(name: str, other: str) -> str:
@@ -61,7 +61,7 @@ def exclusion(name: str, other: str) -> str:
 DERIVED: Any = None  # the default of settings that depend on another one
 DEFAULT_STEPS: Final = (120, 80, 15, 10)  # forms and colors first; then each level is only a start for the next
 DEFAULT_FINEST_STEPS: Final = (120, 80, 50, 35, 25, 20)
-# Those of Gatys et al., and of the picture at half its size as well: forms up to twice as large.
+# The layers of Gatys et al., at full and at half size: half size covers forms up to twice as large.
 DEFAULT_STYLE_LAYERS: Final = {f"relu{block}_1{size}": 1.0 for size in ("", "/2") for block in range(1, 6)}
 
 
@@ -70,7 +70,7 @@ def _positive(weights: dict[str, float]) -> dict[str, float]:
 
 
 def _derive_finest_steps(value: object, info: ValidationInfo) -> object:
-    """Where the finest level's steps are not set, take those of all levels if they are, or else the default."""
+    """If the finest level's steps are not set, take `steps` if that is set, otherwise the default."""
     steps = info.data.get("steps", DEFAULT_STEPS)
     return (DEFAULT_FINEST_STEPS if steps == DEFAULT_STEPS else steps) if value is None else value
 
@@ -97,7 +97,7 @@ class Settings(WithRoles):
             except ValidationError as error:
                 raise SettingsError(told(error, type(self).model_fields)) from None
 
-        __init__.__pydantic_base_init__ = True  # or `model_validate` would call it
+        __init__.__pydantic_base_init__ = True  # otherwise `model_validate` would call it
 
     network: Text = setting(
         "compact",
@@ -160,19 +160,19 @@ class Settings(WithRoles):
     strength: Share = setting(
         0.5,
         LOOK,
-        "Strength of the style, 0 to 1. 0 keeps the photograph's shapes, but not its colors, 1 leaves little of it; "
-        "equally strong for every picture.",
+        "Strength of the style, 0 to 1. 0 keeps the photograph's shapes, but not its colors; 1 leaves little of the "
+        "photograph. A value means the same for every picture.",
         flag=True,
         common=True,
     )
     content_weight: Weight | None = setting(
-        None, LOOK, "Weight of the content loss, instead of one found from `strength`.", rivals=("strength",)
+        None, LOOK, "Weight of the content loss, instead of one tuned to `strength`.", rivals=("strength",)
     )
     luminance_weight: Weight | None = setting(
         None,
         LOOK,
         "Weight of the luminance loss, which keeps light and dark where the photograph has them, instead of one "
-        "found from `strength`. If only `content_weight` is given, this is 0.",
+        "tuned to `strength`. If only `content_weight` is given, this is 0.",
     )
     tv_weight: Weight = setting(60.0, LOOK, "Weight of the total variation (TV) loss, which smooths out grain.")
     tv_chroma: Weight = setting(
@@ -358,15 +358,15 @@ class Settings(WithRoles):
     steps_per_round: Int | None = setting(
         None,
         LOOK,
-        "Steps between syncs of a level's tiles: fewer are more exact, more are faster on a cluster; at "
-        "least 2 with L-BFGS. By default 5 with L-BFGS, 10 with Adam, and 25 in a level of one tile (12 in the two "
-        "coarsest, where `strength` finds its weights).",
+        "Steps between syncs of a level's tiles. Fewer are more exact, more are faster on a cluster; L-BFGS needs at "
+        "least 2. By default 5 with L-BFGS, 10 with Adam, and 25 in a level of one tile (12 in the two coarsest, where "
+        "the weights for `strength` are tuned).",
         ge=1,
         le=10_000,
         flag=True,
     )
 
-    # Before `tile` and `overlap`, which do not have to suit each other where `tile_grid` is given.
+    # Must come before `tile` and `overlap`: their check against each other does not apply if `tile_grid` is given.
     tile_grid: Pair[TileCount] | None = setting(
         None,
         LOOK,
@@ -590,35 +590,40 @@ class Settings(WithRoles):
         was="save_every",
     )
     seed: Int = setting(
-        0, LOOK, "Seed of the noise in the start; without noise nothing is random.", ge=0, lt=2**63, flag=True
+        0,
+        LOOK,
+        "Seed of the noise in the starting picture; without noise, nothing is random.",
+        ge=0,
+        lt=2**63,
+        flag=True,
     )
 
     @property
     def style_terms(self) -> tuple[str, ...]:
-        """The terms that compare with style pictures and count, by name."""
+        """Names of the terms that compare with style pictures and have a weight."""
         weights = {"style": self.style_weight, "moments": self.moments_weight}
         return tuple(name for name, weight in weights.items() if weight and _positive(self.style_layers))
 
     @property
     def active_style_layers(self) -> dict[str, float]:
-        """The layers that measure style, none if style does not count."""
+        """The layers that measure style; none if the style loss has no weight."""
         return _positive(self.style_layers) if self.style_terms else {}
 
     @property
     def active_content_layers(self) -> dict[str, float]:
-        """The layers that measure content, none if content does not count."""
+        """The layers that measure content; none if the content loss has no weight."""
         return {} if self.content_weight == 0 else _positive(self.content_layers)
 
     @property
     def keeps_luminance(self) -> bool:
-        """Whether the luminance loss counts."""
+        """Whether the luminance loss has a weight."""
         weight = self.luminance_weight
         counts = self.content_weight is None if weight is None else weight > 0
         return counts and bool(self.active_content_layers and self.active_style_layers)
 
     @property
     def measured_terms(self) -> tuple[str, ...]:
-        """The terms whose targets are measured on style pictures, by name."""
+        """Names of the terms whose targets are measured on style pictures."""
         return (*self.style_terms, "luminance") if self.keeps_luminance else self.style_terms
 
     @property
@@ -658,7 +663,7 @@ class Settings(WithRoles):
     @field_validator("overlap")
     @classmethod
     def _overlap_suits_tile(cls, overlap: int, info: ValidationInfo) -> int:
-        tile = info.data.get("tile")  # missing if it was itself refused
+        tile = info.data.get("tile")  # missing if its own value was refused
         if tile is not None and 2 * overlap >= tile and info.data.get("tile_grid") is None:
             raise ValueError(f"got tile {tile} and overlap {overlap}, wanted an overlap below half the tile")
         return overlap

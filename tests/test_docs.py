@@ -292,7 +292,7 @@ def test_the_fields_of_names_are_described() -> None:
 def test_the_report_is_described() -> None:
     """The page lists the fields of the report and every status, and its example line has these fields."""
     named = [*(field.name for field in fields(Result)), "time"]
-    page = section(ARCHIVES, "In the morning")
+    page = section(ARCHIVES, "Exit codes and report")
     assert sorted(column(page, "field")) == sorted(named)
     (line,) = blocks(page, "json")
     assert list(json.loads(line)) == named
