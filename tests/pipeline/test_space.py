@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pictures import TINY, painting, save
+from pictures import TINY, painting, photograph, save, with_alpha
 from rendering import render
 from tiny_plans import paths, planned
 
@@ -20,6 +20,7 @@ from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress
 from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.space import (
+    canvas_bytes,
     check_memory,
     disk_bytes,
     driver_bytes,
@@ -77,6 +78,10 @@ def test_every_pair_of_lbfgs_counts(tmp_path):
     assert worker_bytes(planned(tmp_path, optimizer="lbfgs", lbfgs_history=4, lbfgs_resolutions=[2]), 4) - worker_bytes(
         more, 4
     ) == 4 * (pair / 2)
+    assert len(few.levels) == 2
+    for resolutions, planes in (([1, 4, 1], 3), ([4, 1, 4], 2)):  # of the finest level, not the last in the list
+        found = planned(tmp_path, lbfgs_history=1, lbfgs_resolutions=resolutions)
+        assert history_bytes(found) == pair / 2 * planes
     assert disk_bytes(adam) < disk_bytes(more) == disk_bytes(few) < 1.3 * disk_bytes(adam)
 
 
@@ -126,6 +131,20 @@ def test_every_picture_counts(tmp_path):
     one_px, both_px = (max(prod(style.size(side)) for style, side in each) for each in sizes)
     assert driver_bytes(both) - driver_bytes(one) == 2 * 200 * 300 * 3 + 24 * (both_px - one_px)
     assert disk_bytes(both) > disk_bytes(one)
+
+
+def test_transparency_and_style_masks_count(tmp_path):
+    """The driver holds them as well; what does not fit into memory is on the disk, beside what painting adds."""
+    plain = planned(tmp_path)
+    save(tmp_path / "photo.png", with_alpha(photograph(96, 128)))
+    save(tmp_path / "mask.png", np.full((80, 112), 255, np.uint8))
+    settings = load_settings(overrides=TINY | {"style_mask": str(tmp_path / "mask.png")})
+    assert driver_bytes(plan_render(*paths(tmp_path), settings)) - driver_bytes(plain) == 96 * 128 + 80 * 112
+    save(tmp_path / "photo.png", with_alpha(photograph(600, 800)))
+    settings = load_settings(overrides=TINY | {"memory": "1MiB", "size": 128})
+    filed = plan_render(*paths(tmp_path), settings, local_dir=tmp_path)
+    assert disk_bytes(filed) == canvas_bytes(filed) + 600 * 800 * 4
+    assert canvas_bytes(filed) == disk_bytes(plain)
 
 
 def test_every_region_files_gram_matrices_of_its_own(tmp_path):
