@@ -5,6 +5,7 @@ from math import ceil, isqrt, prod
 
 import psutil
 
+from ..model.state import PAIRS
 from .context import state_layout
 from .errors import SettingsError
 from .initialization import is_photograph
@@ -130,7 +131,13 @@ def history_bytes(plan: RenderPlan) -> int:
 def _pairs_bytes(plan: RenderPlan) -> int:
     """Per pixel of the finest level, of what L-BFGS remembers within a round: s, y and, unless it is y, B y."""
     planes = 2 + (at_level(plan.settings.lbfgs_resolutions, plan.final.index) > 1)
-    return plan.settings.lbfgs_history * planes * PLANE_BYTES if plan.settings.optimizer == "lbfgs" else 0
+    return _pairs(plan) * planes * PLANE_BYTES if plan.settings.optimizer == "lbfgs" else 0
+
+
+def _pairs(plan: RenderPlan) -> int:
+    """Pairs that L-BFGS remembers at most: those that a round is given, and all but one step of the longest round."""
+    longest = max(max(level.rounds, default=1) for level in plan.levels)
+    return min(plan.settings.lbfgs_history, PAIRS + longest - 1)
 
 
 def state_bytes(settings: Settings) -> int:
@@ -156,8 +163,8 @@ def check_memory(plan: RenderPlan) -> None:
     available = MEMORY_SHARE * psutil.virtual_memory().available
     if workers * needed <= available:
         return
-    history = history_bytes(plan)
-    fitting = settings.lbfgs_history - ceil((needed - available / workers) / (history / settings.lbfgs_history))
+    history, pairs = history_bytes(plan), _pairs(plan)
+    fitting = pairs - ceil((needed - available / workers) / (history / pairs))
     some = f"{counted(fitting, 'pair')} would fit: use --set lbfgs_history={fitting},"
     smaller = "a smaller --tile" if settings.tile_grid is None else "a finer tile_grid"
     raise SettingsError(
