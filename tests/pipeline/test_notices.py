@@ -80,5 +80,9 @@ def test_rounds_of_one_step_are_told(tmp_path):
     """L-BFGS learns nothing in them; Adam does, and one step is no more without a snapshot either."""
     (told,) = notices(tmp_path, snapshot_every=1)
     assert "L-BFGS" in told
-    for others in ({"snapshot_every": 2}, {"snapshot_every": 1, "optimizer": "adam"}, {"snapshot_every": 1, "steps": 1}):
+    for others in (
+        {"snapshot_every": 2},
+        {"snapshot_every": 1, "optimizer": "adam"},
+        {"snapshot_every": 1, "steps": 1},
+    ):
         assert notices(tmp_path, **others) == []
