@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from .levels import Level
 from .pictures.encoding import OUTPUT_EXTENSIONS, OUTPUT_FORMATS
 from .pictures.formats import RAW
 from .pictures.images import Picture
@@ -53,6 +54,16 @@ def without_effect(settings: Settings, photograph: Picture, output: Path, profil
         for name, counts, needed in rows
         if not counts and (value := getattr(settings, name)) != Settings.model_fields[name].default
     ]
+
+
+def rounds_of_one_step(settings: Settings, levels: Sequence[Level]) -> str:
+    """Say that snapshots end a round after every step, and what that does to L-BFGS; "" if they do not."""
+    if settings.optimizer != "lbfgs" or settings.snapshot_every != 1 or max(level.steps for level in levels) < 2:
+        return ""
+    return (
+        "snapshot_every 1 ends a round after every step, and L-BFGS, which learns from the change between two steps of "
+        "a round, paints much worse; use 2 or more, or --optimizer adam"
+    )
 
 
 def lost_transparency(photograph: Picture, output: Path) -> str:

@@ -42,7 +42,7 @@ from .records.sidecar import Sidecar, describe, write_sidecar
 from .records.snapshots import Snapshot
 from .render_plan import RenderPlan, as_paths, plan_render
 from .settings import Settings
-from .space import check_memory, disk_bytes
+from .space import canvas_bytes, check_memory
 from .storage.run_folder import RunFolder, clean_stale, open_run
 from .storage.store import START_OVER
 from .style_cache import StyleCache
@@ -355,11 +355,14 @@ def _storage_errors_told(folder: RunFolder) -> Iterator[None]:
 
 
 def _check_room(plan: RenderPlan, folder: RunFolder) -> None:
-    """Refuse what will not fit into memory, or where the run folder is; what a URL has left is not known."""
+    """Refuse what will not fit into memory, or where the run folder is; what a URL has left is not known.
+
+    Pictures that do not fit into memory are filed by now, and leave so much less free.
+    """
     check_memory(plan)
     if folder.base.local is None or folder.resumed:
         return
-    free, needed = shutil.disk_usage(folder.base.local).free, disk_bytes(plan)
+    free, needed = shutil.disk_usage(folder.base.local).free, canvas_bytes(plan)
     if needed > free:
         raise OutputError(
             f"{folder.base.local.parent}: painting needs {memory_size(needed)} there temporarily, but "

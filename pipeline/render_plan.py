@@ -13,7 +13,7 @@ from .initialization import read_init, stretch_notice
 from .input_files import InputFiles
 from .lengths import DEFAULT_DPI
 from .levels import Level, plan_levels
-from .notices import lost_transparency, unused, without_effect
+from .notices import lost_transparency, rounds_of_one_step, unused, without_effect
 from .output_files import check_place, file_at, replaceable
 from .output_names import faces_path, proof_path, sidecar_path
 from .pictures.encoding import MOST_JPEG_SIDE, OUTPUT_EXTENSIONS
@@ -173,6 +173,7 @@ def plan_render(
         *unused(settings, inputs.styles, regions),
         *without_effect(settings, photograph, output, profile),
         lost_transparency(photograph, output),
+        rounds_of_one_step(settings, levels),
         "" if init is None else stretch_notice(init, levels[-1].height, levels[-1].width),
         *(style.falls_short(longest) for style in styles),
         *(told for each in (photograph, *(style.picture for style in styles), init) if each for told in each.notices),

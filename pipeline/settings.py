@@ -584,7 +584,8 @@ class Settings(WithRoles):
     snapshot_every: Int | None = setting(
         None,
         RUN,
-        "Write a snapshot beside the output every so many steps. A round ends there, so the painting differs a little.",
+        "Write a snapshot beside the output every so many steps. A round ends there, so the painting differs a little; "
+        "with L-BFGS, a snapshot after every step makes it much worse.",
         ge=1,
         flag=True,
         was="save_every",

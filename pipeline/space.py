@@ -5,11 +5,13 @@ from math import ceil, isqrt, prod
 
 import psutil
 
+from ..model.state import PAIRS
 from .context import state_layout
 from .errors import SettingsError
 from .initialization import is_photograph
-from .levels import STYLE_TILE_PX, Level
+from .levels import STYLE_TILE_PX, Level, at_level
 from .pictures.array_file import ArrayFile
+from .pictures.vips import Pixels
 from .render_plan import RenderPlan
 from .settings import Settings
 from .storage.canvas import PLANE_BYTES, stored_bytes
@@ -36,12 +38,24 @@ MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
 
 def disk_bytes(plan: RenderPlan) -> int:
-    """Most that the run folder holds at a time: a level with its rounds, or as it begins beside the one before."""
-    aside = sum(pixels.nbytes for pixels in (plan.content.pixels, plan.content.alpha) if isinstance(pixels, ArrayFile))
+    """Most that the run folder holds at a time, with the pictures that do not fit into memory."""
+    return canvas_bytes(plan) + sum(pixels.nbytes for pixels in _pictures(plan) if isinstance(pixels, ArrayFile))
+
+
+def canvas_bytes(plan: RenderPlan) -> int:
+    """Most that painting adds to those pictures: a level with its rounds, or as it begins beside the one before."""
     rounds = 3 if plan.settings.iterate == "best" else 2  # the best one, the last one, and the next
     painted = max(_level_bytes(plan, level, rounds) for level in plan.levels)
     begun = [sum(_level_bytes(plan, level, 1) for level in both) for both in pairwise(plan.levels)]
-    return aside + int(max([painted, *begun]))
+    return int(max([painted, *begun]))
+
+
+def _pictures(plan: RenderPlan) -> list[Pixels | ArrayFile]:
+    """The pixels and masks of all pictures that are read, in memory or filed."""
+    pictures = [plan.content, *(style.picture for style in plan.styles), *filter(None, [plan.init])]
+    masks = [style.mask for style in plan.styles] + list(plan.regions.all_masks if plan.regions else ())
+    stored = [picture.pixels for picture in pictures] + [mask.values for mask in masks if mask is not None]
+    return stored if plan.content.alpha is None else [*stored, plan.content.alpha]
 
 
 def _level_bytes(plan: RenderPlan, level: Level, rounds: int) -> float:
@@ -116,8 +130,14 @@ def history_bytes(plan: RenderPlan) -> int:
 
 def _pairs_bytes(plan: RenderPlan) -> int:
     """Per pixel of the finest level, of what L-BFGS remembers within a round: s, y and, unless it is y, B y."""
-    planes = 2 + (plan.settings.lbfgs_resolutions[-1] > 1)
-    return plan.settings.lbfgs_history * planes * PLANE_BYTES if plan.settings.optimizer == "lbfgs" else 0
+    planes = 2 + (at_level(plan.settings.lbfgs_resolutions, plan.final.index) > 1)
+    return _pairs(plan) * planes * PLANE_BYTES if plan.settings.optimizer == "lbfgs" else 0
+
+
+def _pairs(plan: RenderPlan) -> int:
+    """Pairs that L-BFGS remembers at most: those that a round is given, and all but one step of the longest round."""
+    longest = max(max(level.rounds, default=1) for level in plan.levels)
+    return min(plan.settings.lbfgs_history, PAIRS + longest - 1)
 
 
 def state_bytes(settings: Settings) -> int:
@@ -149,8 +169,8 @@ def check_memory(plan: RenderPlan) -> None:
     available = MEMORY_SHARE * psutil.virtual_memory().available
     if workers * needed <= available:
         return
-    history = history_bytes(plan)
-    fitting = settings.lbfgs_history - ceil((needed - available / workers) / (history / settings.lbfgs_history))
+    history, pairs = history_bytes(plan), _pairs(plan)
+    fitting = pairs - ceil((needed - available / workers) / (history / pairs))
     some = f"{counted(fitting, 'pair')} would fit: use --set lbfgs_history={fitting},"
     smaller = "a smaller --tile" if settings.tile_grid is None else "a finer tile_grid"
     raise SettingsError(
@@ -172,11 +192,7 @@ def held_bytes(plan: RenderPlan, workers: int) -> int:
 
 def driver_bytes(plan: RenderPlan) -> int:
     """Peak memory of the driver: pictures that are not on disk, and row blocks as wide as the painting."""
-    pictures = [plan.content, *(style.picture for style in plan.styles), *filter(None, [plan.init])]
-    stored = [picture.pixels for picture in pictures]
-    if (regions := plan.regions) is not None:
-        stored += [mask.values for mask in regions.all_masks]
-    sources = sum(pixels.nbytes for pixels in stored if not isinstance(pixels, ArrayFile))
+    sources = sum(pixels.nbytes for pixels in _pictures(plan) if not isinstance(pixels, ArrayFile))
     return DRIVER_BYTES + sources + plan.final.width * ROW_BYTES + _largest_style(plan) * STYLE_BYTES
 
 

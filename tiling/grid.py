@@ -205,7 +205,7 @@ class TileGrid:
     def _tiled(self, length: int, overlap: int) -> list[Span]:
         tile = max(self.stride, self.tile // self.stride * self.stride)
         if 2 * overlap > tile and length >= tile + self.stride:
-            raise TileTooSmallError(self.tile, self.overlap)
+            raise TileTooSmallError(self.tile, self.overlap, self.stride)
         return cover(length, tile, overlap, self.stride)
 
     @property

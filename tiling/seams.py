@@ -91,8 +91,7 @@ def find_seams(
         return Seams(1.0, 1.0)
     if read_photograph is not None:
         for line, outlines in _scores(shape, read_photograph, rows, cols).items():
-            usual = map(_usual, outlines)
-            scores[line] = [score / outline for score, outline in zip(scores[line], usual, strict=True)]
+            scores[line] = [_beyond(score, outline) for score, outline in zip(scores[line], outlines, strict=True)]
     largest = {line: max(found) for line, found in scores.items()}
     return Seams(largest.pop(0), _threshold([*largest.values()]))
 
@@ -107,9 +106,11 @@ def _threshold(false: list[float]) -> float:
     return float(np.exp(median + _DEVIATIONS * deviation))
 
 
-def _usual(outline: float) -> float:
-    """The score that outlines on the borders give by themselves; 1 where there is nothing to compare."""
-    return outline**PHOTOGRAPH if 0 < outline < float("inf") else 1.0
+def _beyond(score: float, outline: float) -> float:
+    """The score without what the photograph's outlines on the borders give by themselves, if that can be compared."""
+    if score == outline == float("inf"):  # neither changes anywhere else
+        return 1.0
+    return score / outline**PHOTOGRAPH if 0 < outline < float("inf") else score
 
 
 def _scores(shape: tuple[int, int], read: Read, rows: Sequence[int], cols: Sequence[int]) -> dict[int, list[float]]:

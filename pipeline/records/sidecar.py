@@ -22,6 +22,7 @@ from ..workers.cluster import Cluster
 from .run_state import RunState
 
 Sidecar = dict[str, Any]
+LARGEST_SCORE = 1e6  # of a seam in a painting that changes nowhere else; JSON has no infinity
 PACKAGES = ("muralist", "torch", "torchvision", "numpy", "dask", "distributed", "pillow", "pyvips", "tifffile")
 
 
@@ -46,7 +47,7 @@ def describe(
         "width": plan.final.width,
         "bit_depth": plan.bit_depth,
         "sheet": plan.sheet.as_dict(),
-        "seam_score": round(seams.score, 4),
+        "seam_score": round(min(seams.score, LARGEST_SCORE), 4),
         "seam_threshold": round(seams.threshold, 4) if isfinite(seams.threshold) else None,
         "tile_borders": {name: [line for line in lines if 0 < line < side] for name, lines, side in sides},
         "seconds": round(state.seconds, 3),

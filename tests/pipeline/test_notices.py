@@ -74,3 +74,15 @@ def test_lost_transparency_is_told(tmp_path, output, told):
     opaque[:10, :10, 3] = 100
     found = notices(tmp_path, output, opaque)
     assert [("transparen" in notice, "PNG, WebP, TIFF, AVIF" in notice) for notice in found] == [(True, True)] * told
+
+
+def test_rounds_of_one_step_are_told(tmp_path):
+    """L-BFGS learns nothing in them; Adam does, and one step is no more without a snapshot either."""
+    (told,) = notices(tmp_path, snapshot_every=1)
+    assert "L-BFGS" in told
+    for others in (
+        {"snapshot_every": 2},
+        {"snapshot_every": 1, "optimizer": "adam"},
+        {"snapshot_every": 1, "steps": 1},
+    ):
+        assert notices(tmp_path, **others) == []

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pictures import TINY, painting, save
+from pictures import TINY, painting, photograph, save, with_alpha
 from rendering import render
 from tiny_plans import paths, planned
 
@@ -20,6 +20,7 @@ from muralist.pipeline.presets import load_settings
 from muralist.pipeline.progress import Progress
 from muralist.pipeline.render_plan import plan_render
 from muralist.pipeline.space import (
+    canvas_bytes,
     check_memory,
     disk_bytes,
     driver_bytes,
@@ -67,16 +68,20 @@ def test_memory_grows_with_the_tile_and_the_picture(tmp_path):
 
 
 def test_every_pair_of_lbfgs_counts(tmp_path):
-    """A pair more is three planes more in a worker; files have two in bfloat16, whatever the history: less than Adam."""
-    adam = planned(tmp_path, optimizer="adam", lbfgs_history=9)
-    few, more = (planned(tmp_path, optimizer="lbfgs", lbfgs_history=pairs, lbfgs_resolutions=1) for pairs in (1, 4))
+    """A pair more is three planes more in a worker; files hold two pairs, whatever the history: less than Adam's."""
+    adam = planned(tmp_path, optimizer="adam", lbfgs_history=9, steps_per_round=4)
+    plain = {"lbfgs_resolutions": 1, "steps_per_round": 4}
+    few, more = (planned(tmp_path, optimizer="lbfgs", lbfgs_history=pairs, **plain) for pairs in (1, 4))
     pair = 2 * 3 * 4 * largest_tile(few.final)  # where planes of other sizes take no part
     assert worker_bytes(more, 4) - worker_bytes(few, 4) == 3 * pair
     assert history_bytes(few) == pair
     assert history_bytes(adam) == 0
-    assert worker_bytes(planned(tmp_path, optimizer="lbfgs", lbfgs_history=4, lbfgs_resolutions=[2]), 4) - worker_bytes(
-        more, 4
-    ) == 4 * (pair / 2)
+    smooth = planned(tmp_path, optimizer="lbfgs", lbfgs_history=4, **plain | {"lbfgs_resolutions": [2]})
+    assert worker_bytes(smooth, 4) - worker_bytes(more, 4) == 4 * (pair / 2)
+    assert len(few.levels) == 2
+    for resolutions, planes in (([1, 4, 1], 3), ([4, 1, 4], 2)):  # of the finest level, not the last in the list
+        found = planned(tmp_path, lbfgs_history=1, lbfgs_resolutions=resolutions)
+        assert history_bytes(found) == pair / 2 * planes
     assert disk_bytes(more) == disk_bytes(few) < disk_bytes(adam)
 
 
@@ -89,7 +94,7 @@ def memory_of(bytes_: float, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("fitting", [1, 19])
 def test_a_history_that_does_not_fit_is_refused(tmp_path, monkeypatch, fitting):
     """With room for fewer pairs than asked for, the message says how many; so many are accepted, one more is not."""
-    wanted = {"optimizer": "lbfgs", "workers": 2, "tile": 128}
+    wanted = {"optimizer": "lbfgs", "workers": 2, "tile": 128, "steps": [40, 3], "steps_per_round": 40}
     room = 2 * worker_bytes(planned(tmp_path, lbfgs_history=fitting, **wanted), 4)
     memory_of(room + 100, monkeypatch)
     words = rf"\b20 pairs .* GiB .*2 workers, .*; {counted(fitting, 'pair')} .*--set lbfgs_history={fitting}, .*--tile"
@@ -97,11 +102,22 @@ def test_a_history_that_does_not_fit_is_refused(tmp_path, monkeypatch, fitting):
         with pytest.raises(SettingsError, match=words):
             check(planned(tmp_path, lbfgs_history=20, **wanted))
     with pytest.raises(SettingsError, match=words):
-        render(*paths(tmp_path), **TINY | wanted, lbfgs_history=20)
+        render(*paths(tmp_path), **TINY | wanted | {"lbfgs_history": 20})
     check_memory(planned(tmp_path, lbfgs_history=fitting, **wanted))
     with pytest.raises(SettingsError):
         check_memory(planned(tmp_path, lbfgs_history=fitting + 1, **wanted))
     assert sorted(os.listdir(tmp_path)) == ["photo.png", "style.png"]
+
+
+def test_pairs_that_no_round_can_make_take_no_memory(tmp_path, monkeypatch):
+    """A round of four steps makes three pairs, and is given two: a longer history is not refused for its length."""
+    all_of_them, longer = (planned(tmp_path, lbfgs_history=pairs, steps_per_round=4) for pairs in (5, 100))
+    assert worker_bytes(longer, 4) == worker_bytes(all_of_them, 4)
+    memory_of(worker_bytes(all_of_them, 4) + 100, monkeypatch)
+    check_memory(longer)
+    memory_of(worker_bytes(planned(tmp_path, lbfgs_history=3, steps_per_round=4), 4) + 100, monkeypatch)
+    with pytest.raises(SettingsError, match=r"--set lbfgs_history=3,"):
+        check_memory(longer)
 
 
 def test_memory_without_room_for_a_pair(tmp_path, monkeypatch):
@@ -126,6 +142,20 @@ def test_every_picture_counts(tmp_path):
     one_px, both_px = (max(prod(style.size(side)) for style, side in each) for each in sizes)
     assert driver_bytes(both) - driver_bytes(one) == 2 * 200 * 300 * 3 + 24 * (both_px - one_px)
     assert disk_bytes(both) > disk_bytes(one)
+
+
+def test_transparency_and_style_masks_count(tmp_path):
+    """The driver holds them as well; what does not fit into memory is on the disk, beside what painting adds."""
+    plain = planned(tmp_path)
+    save(tmp_path / "photo.png", with_alpha(photograph(96, 128)))
+    save(tmp_path / "mask.png", np.full((80, 112), 255, np.uint8))
+    settings = load_settings(overrides=TINY | {"style_mask": str(tmp_path / "mask.png")})
+    assert driver_bytes(plan_render(*paths(tmp_path), settings)) - driver_bytes(plain) == 96 * 128 + 80 * 112
+    save(tmp_path / "photo.png", with_alpha(photograph(600, 800)))
+    settings = load_settings(overrides=TINY | {"memory": "1MiB", "size": 128})
+    filed = plan_render(*paths(tmp_path), settings, local_dir=tmp_path)
+    assert disk_bytes(filed) == canvas_bytes(filed) + 600 * 800 * 4
+    assert canvas_bytes(filed) == disk_bytes(plain)
 
 
 def test_every_region_files_gram_matrices_of_its_own(tmp_path):

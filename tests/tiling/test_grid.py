@@ -277,6 +277,15 @@ def test_too_small_a_tile_says_what_to_do():
     assert (again.tile, again.overlap, str(again)) == (100, 64, str(caught.value))
 
 
+def test_the_smallest_tile_that_works_consists_of_whole_blocks():
+    """A tile that is twice its overlap may not be, once both are multiples of the network's stride."""
+    sizes = {"height": 1000, "width": 1000, "overlap": 100, "stride": 32}
+    for tile in (200, 230, 255):
+        with pytest.raises(TileTooSmallError, match=rf"tile {tile} px .* 100 px.* blocks of 32 px; use --tile 256 or"):
+            len(TileGrid(tile=tile, **sizes))
+    assert len(TileGrid(tile=256, **sizes)) > 1
+
+
 @pytest.mark.parametrize(
     "wrong", [{"height": 0}, {"width": -1}, {"tile": 0}, {"stride": 0}, {"overlap": -1}, {"tile_grid": (2, 0)}]
 )

@@ -116,6 +116,15 @@ def test_the_photograph_counts_for_the_threshold_too(seed):
     assert not found_in(photograph, [], BORDERS[:1], photograph).visible
 
 
+def test_an_outline_with_nothing_beside_it():
+    """A thing on a border is no seam where neither picture changes anywhere else; what only the painting has is one."""
+    plain = np.full((400, 800, 3), 255, np.uint8)
+    thing = plain.copy()
+    thing[100:300, 390:420] = 0
+    assert found_in(thing, [], [400], thing) == (1.0, 1.0)
+    assert found_in(thing, [], [400], plain).visible
+
+
 def test_thresholds_where_there_is_little():
     """No borders: nothing to see. Borders with too few places beside them: no answer, rather than a wrong one."""
     picture = np.random.default_rng(0).random((60, 400, 3))

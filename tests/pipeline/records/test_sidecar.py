@@ -4,17 +4,21 @@ import hashlib
 import json
 import math
 import os
+from types import SimpleNamespace
 
 import pytest
 from facts import having
 from pictures import TINY
+from tiny_plans import planned
 
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.output_names import sidecar_path
 from muralist.pipeline.presets import load_settings
 from muralist.pipeline.records.identity import identity
-from muralist.pipeline.records.sidecar import write_sidecar
+from muralist.pipeline.records.run_state import RunState
+from muralist.pipeline.records.sidecar import describe, write_sidecar
 from muralist.pipeline.settings import Settings
+from muralist.tiling.seams import Seams
 
 TERMS = {"style", "content", "luminance", "tv"}
 
@@ -89,6 +93,14 @@ def test_machine_and_versions_are_told(painted):
     assert sidecar["peak_rss_bytes"] > 100 << 20  # torch alone takes more
     assert sidecar["seam_score"] > 0
     assert sidecar["seam_threshold"] is None or sidecar["seam_threshold"] > 0
+
+
+def test_a_seam_and_nothing_else_is_told_as_a_number(tmp_path):
+    """JSON has no infinity, which is the score of a seam in a painting of one color."""
+    cluster = SimpleNamespace(notices=[], device="cpu", device_name="", workers=1, threads=1, lost=0, again=0)
+    seams = Seams(math.inf, 1.0)
+    told = describe(planned(tmp_path), RunState(), cluster, peak_rss=1, seams=seams, borders=([], []), forecast=None)
+    assert json.loads(json.dumps(told, allow_nan=False))["seam_score"] > 1000
 
 
 def test_the_sidecar_tells_what_the_bytes_depend_on(painted):

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 from dask_processes import ENVIRONMENT
 from facts import having
-from pictures import TINY, contents
+from pictures import TINY, contents, photograph, save
 from rendering import names
 
 from muralist.pipeline import render as module
 from muralist.pipeline.errors import OutputError
 from muralist.pipeline.painting import RenderDriver
+from muralist.pipeline.presets import load_settings
+from muralist.pipeline.render_plan import plan_render
+from muralist.pipeline.space import canvas_bytes
 
 pytestmark = pytest.mark.integration
 
@@ -49,6 +52,17 @@ def test_too_little_room_is_found_out_before_any_work(paint, folder, monkeypatch
     with pytest.raises(OutputError, match=r" [GM]iB .* 1\.0 KiB .*--scratch"):
         paint()
     assert names(folder) == ["photo.png", "style.png"]
+
+
+def test_a_photograph_that_is_filed_already_needs_no_more_room(paint, folder, monkeypatch):
+    """What is free is looked at when pictures that do not fit into memory are on the disk."""
+    save(folder / "photo.png", photograph(600, 800))
+    small = {"size": 128, "memory": "1MiB", "steps": [0]}
+    settings = load_settings(overrides=TINY | small)
+    needed = canvas_bytes(plan_render(*(folder / name for name in ("photo.png", "style.png", "out.png")), settings))
+    usage = shutil.disk_usage(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed))
+    assert paint(**small)["width"] == 128
 
 
 RENDER_WITH_A_LIMIT = """
