@@ -1,4 +1,4 @@
-"""Arguments of the functions that `import muralist` gives, checked where they come in."""
+"""Checks the arguments of the public Python functions."""
 
 import inspect
 import re

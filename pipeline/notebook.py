@@ -1,4 +1,4 @@
-"""A painting under way in a notebook: its picture, which grows, over a line with what is done and the losses.
+"""Progress in a notebook: the current picture above a line with the progress and the losses.
 
     render("photo.jpg", "painting.jpg", "out.png", on_progress=notebook())
 

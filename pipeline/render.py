@@ -1,4 +1,4 @@
-"""One photograph becomes one painting: the whole way, from paths to a picture and the record of how it was made.
+"""Paints one photograph: the whole way, from paths to a picture and the record of how it was made.
 
     run folder -> plan -> workers -> levels -> canvas -> picture and sidecar
 

@@ -1,4 +1,4 @@
-"""What is settled about a render before any work: pictures, sizes, levels, weights. Refuses what cannot be."""
+"""Plans a render before any work: pictures, sizes, levels and weights. Refuses what cannot be painted."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -300,7 +300,7 @@ def _check_lengths(styles: Sequence[Style], settings: Settings) -> None:
 
 
 def _spare(inputs: Iterable[Path], output: Path, may_replace: Callable[[Path], bool]) -> None:
-    """Refuse to write over what the user did not mean to lose."""
+    """Refuse to overwrite a file that the user did not mean to lose."""
     record, read = sidecar_path(output), {file_at(place_of(path).file) for path in inputs}
     for path in (output, record):
         if file_at(path) in read:

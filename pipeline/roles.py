@@ -1,4 +1,4 @@
-"""What a setting is for, said once, on its field: every list of settings follows from it, see `Settings.names`."""
+"""The role of each setting, declared on its field; every list of settings is derived from it, see `Settings.names`."""
 
 import warnings
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Types of settings: what text and numbers are read as, and what is refused, in words."""
+"""Types of settings: how text and numbers are read, and error messages for what is refused."""
 
 import os
 import re

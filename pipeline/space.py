@@ -1,4 +1,4 @@
-"""What a render takes of memory and disk, and whether this machine has it."""
+"""Estimates how much memory and disk space a render takes, and checks whether this machine has it."""
 
 from itertools import pairwise
 from math import ceil, isqrt, prod

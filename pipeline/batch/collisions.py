@@ -1,6 +1,6 @@
-"""Nothing that a batch writes may take the place of what it reads, or of something else that it writes.
+"""Checks that no file written by a batch replaces a file that the batch reads, or another one that it writes.
 
-Settled by names, before anything is painted. A name is followed through links, for a file may have several.
+Only names are compared, before anything is painted. Links are followed, since a file may have several names.
 """
 
 import os

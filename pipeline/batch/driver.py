@@ -1,4 +1,4 @@
-"""A batch under way: which photograph is painted next, and what becomes of it.
+"""Runs a batch: decides which photograph is painted next, and reports the result of each.
 
     names -> items -> what is not painted yet -> run folder, plan, painting (each in a thread) -> report
 

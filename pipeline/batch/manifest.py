@@ -5,8 +5,8 @@ their names; in JSON lines settings may also stand under `settings`, and styles 
 after `--set`. An empty cell and a JSON null say nothing. Paths count from the manifest's folder, but `weights` as after
 its flag.
 
-Manifests come from strangers: nothing in one may lead out of the output folder, or decide where else is written, who is
-connected to, or how much of the machine is used.
+Manifests may be untrusted: nothing in one may write outside the output folder, or choose where to connect or how much
+of the machine to use.
 """
 
 import csv

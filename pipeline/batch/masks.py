@@ -1,6 +1,6 @@
 """Masks of many photographs, named by a template: `{stem}.sky.png` is looked for beside every photograph.
 
-What a photograph has no file for is left out: it is painted as if nobody had asked for that mask.
+If a photograph has no such file, it is painted without that mask.
 """
 
 import os

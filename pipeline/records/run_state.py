@@ -1,4 +1,4 @@
-"""How a painting went so far: what its sidecar records in the end, and what an interrupted run resumes from."""
+"""The state of a run: what an interrupted run resumes from, and what the sidecar records in the end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

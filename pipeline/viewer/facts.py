@@ -1,4 +1,4 @@
-"""What a page tells about a painting, in words: from its record to rows of text."""
+"""The text of a page about a painting: turns its sidecar into rows of text."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The page of a batch: `report.html` beside `report.jsonl`, with every picture, searched, sorted and led to."""
+"""The page of a batch: `report.html` beside `report.jsonl`. It lists every picture, and can be searched and sorted."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The record of a painting as a page reads it: of any age, and from anybody, so nothing in it is believed untested."""
+"""Reads the sidecar of a painting for a page. It may be of any age and untrusted, so all of it is validated."""
 
 import json
 import os

@@ -1,6 +1,6 @@
-"""Benchmark processes, as many as there would be workers: all measure at the same time, as they would paint.
+"""Benchmark processes, as many as there would be workers: all measure at the same time, as workers would paint.
 
-They end with the block that started them, and leave Ctrl-C to whoever started them.
+They end with the block that started them, and leave Ctrl-C to the parent process.
 """
 
 import os

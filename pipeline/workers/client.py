@@ -1,4 +1,4 @@
-"""A connection to a dask scheduler: who is there, and what a worker answers."""
+"""A connection to a dask scheduler: which workers exist, and calls to them."""
 
 import asyncio
 import uuid
@@ -29,7 +29,7 @@ class TaskDropped(Exception):
 
 
 class SchedulerClient:
-    """A connection to a scheduler that can be made again. What needs it raises OSError while it is broken.
+    """A connection to a scheduler that can be reopened. While it is broken, methods that need it raise OSError.
 
     Attributes
     ----------

@@ -1,8 +1,8 @@
 """Where tasks run: a set of workers that may change at any time.
 
-`dispatch.py` decides which worker runs which call; `client.py` submits it to that worker and fetches the result. A
-thread of its own does this, and polls the scheduler every second: new workers are asked what they are and used, calls
-of lost workers are run again elsewhere, and a scheduler that is gone is waited for.
+`dispatch.py` decides which worker runs which call; `client.py` submits it to that worker and fetches the result. This
+happens in a separate thread, which polls the scheduler every second: new workers are checked and used, calls of lost
+workers are run again elsewhere, and if the scheduler is gone, the thread waits for it.
 """
 
 import asyncio
@@ -312,7 +312,7 @@ class Cluster(LoopThread):
         self._dispatch.fill()
 
     def _replace_overdue(self) -> None:
-        """Have those of our own workers that hang killed and started again. Others' may be none of our business."""
+        """Kill and restart local workers that hang. Workers that others started are left alone."""
         for address in [] if self._settings.scheduler else self._dispatch.overdue():
             self._given_up.add(address)
             self._lose(address, "{} took far too long and is restarted; its tasks are run again")

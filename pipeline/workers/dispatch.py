@@ -1,16 +1,16 @@
-"""Which worker works on what next: policy alone, knowing neither dask nor processes.
+"""The scheduling policy: which worker runs which call next. It knows neither dask nor processes.
 
-Calls wait in one queue, by priority, then first come, first served. A worker has at most one running in each of its
-threads and one waiting. A call prefers a worker by affinity: the one that last worked on the same tile, whose files it
-has cached. But no worker idles while another has a queue. Once the queue is empty, an idle worker takes over what
-another has not begun, and runs again what takes another far too long; the first result counts. That is harmless: tasks
-are pure and write whole files of the same bytes. A worker idles while any of its threads does.
+Calls wait in one queue, by priority, then in the order of arrival. A worker has at most one running in each of its
+threads and one waiting. A call prefers a worker by affinity: the one that last worked on the same tile, and so has its
+files cached. But no worker idles while another has a queue. Once the queue is empty, an idle worker takes over calls
+that another worker has not begun, and also runs calls that take another one far too long; the first result is used.
+That is harmless: tasks are pure and write whole files of the same bytes. A worker is idle if any of its threads is.
 
-How long a call should take is known from others of its map; before one of them has ended, from earlier calls of the
-same task; and before one of those has, from a limit that holds on the slowest machine. Where calls have such limits,
-they are compared by what share of them they took: one may have a hundred times as much to do as another.
+How long a call should take is estimated from the finished calls of its map; if there are none, from earlier calls of
+the same task; and otherwise from a limit that holds on the slowest machine. Calls with such limits are compared by the
+share of their limit that they took, since one may have a hundred times as much to do as another.
 
-Not safe in threads: one thread owns a `Dispatch`.
+Not thread-safe: one thread owns a `Dispatch`.
 """
 
 import time
@@ -96,7 +96,7 @@ class Run:
 
 
 class Dispatch:
-    """The line of calls, and what every worker has under way.
+    """The queue of calls, and what every worker is running.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A thread with an event loop of its own, for what goes on while other threads wait for it or do something else."""
+"""A thread with an event loop of its own, for work that goes on beside other threads."""
 
 import asyncio
 import threading
