@@ -1,4 +1,4 @@
-"""The photograph's colors, kept in two ways (Gatys et al. 2017, "Preserving Color in Neural Style Transfer").
+"""Two ways to keep the photograph's colors (Gatys et al. 2017, "Preserving Color in Neural Style Transfer").
 
 `luminance` puts the photograph's chroma back under the light of the finished painting. `statistics` recolors the style
 picture before painting, so that the mean and covariance of its pixels are the photograph's. All in floating point, on

@@ -1,6 +1,6 @@
-"""What a HEIF or AVIF file says of what is in it: pictures or a film, whose colors. Nothing is believed.
+"""Headers of HEIF and AVIF files: whether they hold pictures or a film, and their colors. All values are checked.
 
-Files that would take the decoder down are told before it sees them.
+Files that would crash the decoder are detected before it sees them.
 """
 
 import struct
@@ -29,7 +29,7 @@ def has_stills(file: BinaryIO) -> bool:
 
 
 def has_sound_kinds(file: BinaryIO) -> bool:
-    """Whether the kinds of all items are in ASCII: pi-heif takes the process down where they are not."""
+    """Whether the kinds of all items are in ASCII: otherwise pi-heif crashes the process."""
     found = [
         box for meta in boxes(file) if meta.name == b"meta" for box in boxes(file, meta.start + _OF_FULL_BOX, meta.stop)
     ]

@@ -1,4 +1,4 @@
-"""PNG files, and what libvips does not find in them: EXIF behind the pixels or in texts, profiles that libpng drops."""
+"""PNG files, and metadata that libvips misses: EXIF after the pixels or in text chunks, profiles that libpng drops."""
 
 import binascii
 import io

@@ -1,4 +1,4 @@
-"""Soft proofs: how a picture will look in a printer's colors, and how much of it the printer does not have."""
+"""Soft proofs: how a picture will look in print, and the share of its colors that the printer cannot reproduce."""
 
 import io
 from typing import Final
