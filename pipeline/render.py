@@ -159,7 +159,7 @@ def render(
     Raises
     ------
     MuralistError
-        With what was found, what was wanted, and what to do. Once a level was begun, the work so far stays in the run
+        With what was found, what was wanted, and what to do. Once a level has begun, the work so far stays in the run
         folder, and the same call resumes it (unless the painting diverged).
 
     Notes

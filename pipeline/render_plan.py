@@ -212,7 +212,7 @@ def _read_all_styles(
     settings: Settings,
     network: Architecture,
 ) -> tuple[tuple[Style, ...], list[list[str]]]:
-    """What is painted after, for a painting with such a long side, px; and the hashes of all style pictures."""
+    """Read all style pictures, for a painting with this long side, px; return those in use and the hashes of all."""
     has_rest = regions is None or regions.has_rest
     named = read_styles(inputs.style_files, photograph, settings, network) if inputs.styles or has_rest else ()
     apart = read_region_styles(inputs.region_files, inputs.regions, int(has_rest), photograph, settings, network)

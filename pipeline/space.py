@@ -22,7 +22,7 @@ PLANE_BYTES = 3 * FLOAT  # per pixel, of each plane of the state
 CONTENT_BYTES = 3 * FLOAT
 # Fitted to the peak resident memory of workers on tiles of 384 to 1536 px; see tests/benchmarks/memory.py.
 WORKER_BYTES = 900 << 20
-GPU_BYTES = 600 << 20  # that CUDA and its libraries take of a GPU's memory for every worker; not measured yet
+GPU_BYTES = 600 << 20  # GPU memory that CUDA and its libraries take for every worker; not measured yet
 DRIVER_BYTES = 120 << 20
 ROW_BYTES = 26 << 10  # of the driver, per pixel of the painting's width: row blocks that are read, laid out and written
 ACTIVATION_COPIES = 4.0
@@ -36,7 +36,7 @@ MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
 
 def disk_bytes(plan: RenderPlan) -> int:
-    """Most that the run folder holds at a time: a level with its rounds, or as it begins beside the one before."""
+    """Peak size of the run folder: a level with its rounds, or a level at its start together with the one before."""
     aside = sum(pixels.nbytes for pixels in (plan.content.pixels, plan.content.alpha) if isinstance(pixels, ArrayFile))
     rounds = 3 if plan.settings.iterate == "best" else 2  # the best one, the last one, and the next
     painted = max(_level_bytes(plan, level, rounds) for level in plan.levels)
@@ -74,7 +74,7 @@ def _largest_style(plan: RenderPlan) -> int:
 
 
 def worker_bytes(plan: RenderPlan, itemsize: int) -> int:
-    """Peak memory of a worker: torch itself, and the largest tile's activations and state, or a style picture's."""
+    """Peak memory of a worker: torch itself, and the largest tile's (or a style picture's) activations and state."""
     pixels = max(largest_tile(level) for level in plan.levels)
     activations = itemsize * plan.network.activations(plan.settings.layers)
     largest_style = _largest_style(plan)

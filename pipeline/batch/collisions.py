@@ -29,7 +29,7 @@ def check_collisions(items: Sequence[Item], settings_of: SettingsOf, report: Pat
     Parameters
     ----------
     settings_of : callable
-        Gives the settings of an item. One that has none, for they make no sense, writes and reads nothing by them.
+        Gives the settings of an item. An item with invalid settings fails later, and neither reads nor writes.
     report : Path
         File for the batch's report.
 

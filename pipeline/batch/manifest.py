@@ -248,7 +248,7 @@ def _overrides(folder: Path, place: str, settings: dict[str, object]) -> dict[st
 def _from(folder: Path, key: str, masks: object) -> object:
     """Masks, and styles of regions, as they count from the manifest's folder; templates count from each photograph's.
 
-    What cannot be understood is told when the settings are put together.
+    Mistakes are reported when the settings are combined.
     """
     if isinstance(masks, list):
         return [_from(folder, key, mask) for mask in masks]

@@ -202,7 +202,7 @@ class LivePicture(Relay):
 
 
 class Board:
-    """All that pages are told of a command: its paintings, its workers, and what became of a batch's pictures.
+    """What pages show of a command: its paintings, its workers, and the results of a batch's pictures.
 
     Attributes
     ----------

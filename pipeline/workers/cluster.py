@@ -36,10 +36,10 @@ from .local import WorkerLayout, local_shape, lost_gpus, start_workers
 from .loop_thread import LoopThread
 from .requirements import Backend, Facts, WorkerRequirements
 
-ASK_SECONDS = 60  # for a worker to say what it is: it loads torch and reads the weight file
+ASK_SECONDS = 60  # for a worker to report its facts: it loads torch and reads the weight file
 POLL_SECONDS = 1.0
 RECONNECT_SECONDS = 600
-LOST_WORKERS_ALLOWED = 10  # per task; one that needs too much memory would go through workers for ever
+LOST_WORKERS_ALLOWED = 10  # per task; one that needs too much memory would kill workers forever
 QUIET = {
     "distributed.admin.low-level-log-length": 100,
     "distributed.admin.system-monitor.gil.enabled": False,
@@ -279,7 +279,7 @@ class Cluster(LoopThread):
         return await self._client.ask(address, self._requirements, what)
 
     def _use(self, address: str, facts: Facts, workers: Mapping[str, Any]) -> None:
-        """Let a worker work, if it suits."""
+        """Use a worker if it meets the requirements."""
         reason = self._requirements.incompatibility(facts) or self._backend.incompatibility(facts, self._settings)
         if reason is not None:
             self.notices.append(f"{self._known[address]} {reason}; it is left out")
@@ -291,7 +291,7 @@ class Cluster(LoopThread):
         self.workers = max(self.workers, len(self._dispatch.workers))
 
     async def _poll(self) -> None:
-        """Find out who came and who left."""
+        """Find workers that joined and workers that left."""
         workers = await self._client.workers()
         self._given_up &= workers.keys()
         for address in [address for address in self._known if address not in workers]:
@@ -301,7 +301,7 @@ class Cluster(LoopThread):
             self._spawn(address, self._meet(address, workers))
 
     async def _meet(self, address: str, workers: Mapping[str, Any]) -> None:
-        """Ask a worker that came later."""
+        """Check a worker that joined later."""
         try:
             facts = await self._ask(address, self.device, workers)
         except OSError:  # gone already, or to be asked again
@@ -382,7 +382,7 @@ class Cluster(LoopThread):
         self._spawn(run, self._attend(run))
 
     async def _attend(self, run: Run) -> None:
-        """Have a call run by its worker. What dask drops stays, for the next poll connects again, and runs it again."""
+        """Run a call on its worker. If dask drops it, it stays open: the next poll reconnects and runs it again."""
         result: Any = None
         error: Exception | None = None
         try:

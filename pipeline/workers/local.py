@@ -163,7 +163,7 @@ def check_main() -> None:
 async def start_workers(stack: AsyncExitStack, shape: WorkerLayout, folder: Path, security: Security) -> str:
     """Start a scheduler and workers until the stack is closed; return the scheduler's address.
 
-    All listen on 127.0.0.1 and run code for whoever connects, so they ask everybody for the certificate in `security`.
+    All listen on 127.0.0.1 and run code for whoever connects, so they require the certificate in `security`.
     If a worker dies while it starts, all are started again.
 
     Raises `ClusterError` if workers do not start again and again.
@@ -193,7 +193,7 @@ async def _stop_workers(cluster: SpecCluster, starting: asyncio.Future[Any]) -> 
     await asyncio.wait({starting})  # dask cannot stop a cluster that is half started
     try:
         await cluster.close()
-    except CommClosedError:  # after a failed start dask has closed the scheduler, and wants to tell it so once more
+    except CommClosedError:  # after a failed start dask has closed the scheduler, but still tries to message it
         cluster.status = Status.closed
 
 
