@@ -229,7 +229,7 @@ def _unpickled(content: bytes) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about outdated features of a file
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # whose text goes on to tell how to read the file all the same
+    except pickle.UnpicklingError as error:  # its text also explains how to read the file anyway
         raise ValueError("holds no pickle of tensors") from error
 
 

@@ -94,7 +94,7 @@ class Graphs:
 
     def _new_recording(self, owner: object, seen: Hashable, work: Work, given: Tensors) -> "_Recording | None":
         if seen not in self._seen:
-            self._seen[seen] = owner  # which keeps its id
+            self._seen[seen] = owner  # kept alive, so that its id stays unique
             if len(self._seen) > SEEN:
                 del self._seen[next(iter(self._seen))]
             return None
@@ -106,7 +106,7 @@ class Graphs:
         except torch.OutOfMemoryError:  # smaller tiles may be recorded
             self.clear()
             raise
-        except RuntimeError as error:  # which torch raises for whatever else a device refuses
+        except RuntimeError as error:  # torch's error for anything else that a device refuses
             self.clear()
             if isinstance(error.__context__, torch.OutOfMemoryError):  # after which the recording could not be ended
                 raise error.__context__ from None
@@ -131,7 +131,7 @@ class _Recording:
 
 
 def cuda_graphs(device: str) -> Graphs:
-    """Return a recorder of CUDA graphs on a device."""
+    """Return `Graphs` that record CUDA graphs on a device."""
     return Graphs(partial(_cuda_recorder, device))
 
 
@@ -143,8 +143,8 @@ def _cuda_recorder(device: str) -> Record:
         nonlocal pool
         graph = torch.cuda.CUDAGraph()
         with (
-            torch.cuda.device(device),  # which is recorded
-            torch.cuda.stream(torch.cuda.current_stream(device)),  # to return to: older torch fails to, if this fails
+            torch.cuda.device(device),  # the device that is recorded
+            torch.cuda.stream(torch.cuda.current_stream(device)),  # to restore if this fails: older torch does not
             torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"),  # others may wait for results
         ):
             result = work()

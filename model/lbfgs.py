@@ -173,7 +173,7 @@ class StartMatrix:
         padded = F.pad(values, (0, -width % self.coarsest, 0, -height % self.coarsest))  # so that all sizes are whole
         size, margin = padded.shape[-2:], self.coarsest // 2
         mirrored, total = _mirrored(padded, margin), values.clone()
-        if values.is_cuda:  # where convolutions of single channels are quick and exact with channels first only
+        if values.is_cuda:  # depthwise convolutions are fast and exact in channels-first layout only
             mirrored = mirrored.contiguous()
         for factor, hat in self._hats.items():
             rows, cols = (slice(margin - factor // 2, margin + n + factor // 2) for n in size)

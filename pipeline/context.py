@@ -113,7 +113,7 @@ class TunedWeights(NamedTuple):
     luminance: float = 0.0
 
 
-UNWEIGHTED: Final = TunedWeights()  # where losses are only measured
+UNWEIGHTED: Final = TunedWeights()  # for measuring only
 
 
 class Losses(NamedTuple):

@@ -104,7 +104,7 @@ def _between(low: float, high: float) -> Callable[[str, str], float]:
             number = float(text)
         except ValueError:
             number = -1.0
-        if not low <= number <= high:  # which NaN is not either
+        if not low <= number <= high:  # true for NaN, too
             raise SettingsError(f"{wanted} from {low:g} to {high:g}")
         return number
 

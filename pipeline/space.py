@@ -137,7 +137,7 @@ def check_memory(plan: RenderPlan) -> None:
     if settings.optimizer != "lbfgs" or settings.scheduler is not None:
         return
     shape = local_shape(settings, plan.most_tiles)
-    if shape.gpus:  # whose memory it is, and tiles are halved where that is too little
+    if shape.gpus:  # the pairs are in GPU memory; if it is too small, tiles are halved
         return
     workers, needed = shape.workers, worker_bytes(plan, FLOAT)
     available = MEMORY_SHARE * psutil.virtual_memory().available

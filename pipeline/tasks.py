@@ -132,7 +132,7 @@ def style_targets(context: RenderContext, level: Level, number: int) -> int:
     """Compute the statistics of a style picture, tile by tile, file them and return the picture's number."""
     filed = context.folder.read(context.folder.style(level, number))
     picture, weights = filed["pixels"], filed.get("weights")
-    if weights is not None:  # or what layers leave out at the bottom and right would not count, however it is marked
+    if weights is not None:  # layers leave out pixels at the bottom and right: pad, to keep marks there
         stride = architecture(context.settings.network).max_stride(context.settings.active_style_layers)
         more = [(0, -side % stride) for side in weights.shape]
         picture = np.pad(picture, [*more, (0, 0)], mode="symmetric")
@@ -367,7 +367,7 @@ def _guidance_of(
     arch = architecture(context.settings.network)
     strides = {name: arch.stride(name) for name in layers}
     there = upload(torch.from_numpy(np.ascontiguousarray(masks)), context.device)
-    with ENQUEUING:  # and wait for how many positions count: that decides what is computed
+    with ENQUEUING:  # waits for the number of positions, which decides what is computed
         return guidance_of(there, strides, insets or {}, place)
 
 

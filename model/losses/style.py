@@ -102,7 +102,7 @@ def _w2(target: GramStats) -> Distance:
 
     def distance(now: GramStats) -> Tensor:
         covariance = _regular(now)
-        finite = covariance.isfinite().all()  # or else it has no eigenvalues, and such a round is made again
+        finite = covariance.isfinite().all()  # otherwise there are no eigenvalues; the round is repeated
         shares: Tensor = torch.linalg.eigvalsh(root @ torch.where(finite, covariance, wanted) @ root)
         shared = shares.clamp(min=COVARIANCE_EPSILON**2).sqrt().sum()
         apart = (now.mean - target.mean).square().sum()

@@ -271,7 +271,7 @@ class BatchDriver:
             return [replace(queued, attempts=queued.attempts + 1)]
         else:
             result = replace(_failed(queued.item, error), attempts=queued.attempts)
-            if isinstance(error, OutputError):  # which says nothing about other outputs
+            if isinstance(error, OutputError):  # other outputs may still work
                 self._tell(result)
                 return self._instead_of(queued)
         self._end(queued.key, result)

@@ -31,7 +31,7 @@ _OWN: Final = ("content", "style", "preset", "output")
 _PHOTOGRAPH: Final = ("file", "filename", "image", "input", "path", "photo", "photograph", "picture")  # other words
 _SEPARATOR: Final = re.compile("[;\t]")  # of columns, where a comma is a decimal one
 
-_Record = tuple[str, dict[str, Any]]  # where it was written, such as "list.csv:3", and what
+_Record = tuple[str, dict[str, Any]]  # place, such as "list.csv:3", and content of a line
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Recoloring:
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Recolor pixels (h, w, 3), float; clipped to [0, 1], float32."""
         changed = np.empty(pixels.shape, np.float32)
-        for top in range(0, len(pixels), _BLOCK_ROWS):  # which are three times as many bytes meanwhile
+        for top in range(0, len(pixels), _BLOCK_ROWS):  # in blocks: intermediates take three times the bytes
             changed[top : top + _BLOCK_ROWS] = np.clip(self.unclipped(pixels[top : top + _BLOCK_ROWS]), 0, 1)
         return changed
 

@@ -56,7 +56,7 @@ def _encode(stream: socket.socket, samples: EncodedRows | Stored, save: Callable
     try:
         source = pyvips.Source.new_from_descriptor(stream.fileno())
         image = pyvips.Image.pngload_source(source, access="sequential", fail_on="error")
-        if samples.is_cmyk:  # which a PNG carries as red, green, blue and alpha
+        if samples.is_cmyk:  # the PNG holds the inks as red, green, blue and alpha
             image = image.copy(interpretation="cmyk")
         save(embed(image, samples.profile))
     finally:

@@ -42,9 +42,9 @@ def _is_sound(file: BinaryIO, items: Box) -> bool:
     for box in boxes(file, start, items.stop):
         held, reached = content(file, box), box.stop
         version = held[0] if held else 0
-        at = 10 if version > 2 else 8  # behind the item's number
+        at = 10 if version > 2 else 8  # after the item's number
         kind, texts = (held[at : at + 4], held[at + 4 :]) if version > 1 else (b"", held[at:])
-        if not (kind + b"".join(texts.split(b"\0")[1:])).isascii():  # behind a name of any letters
+        if not (kind + b"".join(texts.split(b"\0")[1:])).isascii():  # after a name, which may be in any script
             return False
     return reached == items.stop
 
@@ -76,7 +76,7 @@ def is_narrow_gray(file: BinaryIO) -> bool:
 
 def _is_full_in_av1(header: bytes) -> bool:
     """Whether gray is of the full range, by the sequence header of a still (AV1, section 5.5), or if it is another."""
-    bits = iter("".join(f"{byte:08b}" for byte in header[2:]))  # behind kind and length
+    bits = iter("".join(f"{byte:08b}" for byte in header[2:]))  # after type and length
 
     def take(count: int) -> int:
         return int("".join(islice(bits, count)) or "0", 2)
@@ -131,7 +131,7 @@ def _first_tile(file: BinaryIO, references: Box, item: int) -> list[int]:
             held = version + content(file, box)
             whole, at = _number(held, 1)
             if whole == item:
-                return [_number(held, at + 2)[0]]  # behind how many there are
+                return [_number(held, at + 2)[0]]  # after their number
     return []
 
 

@@ -154,7 +154,7 @@ class RunFolder:
     def remove(self) -> None:
         """Delete the folder and all in it; under another name first, so that tasks still under way cannot add to it."""
         if self.base.local is None:
-            self.base.remove(JOURNAL)  # so that nobody resumes a run of which half is gone
+            self.base.remove(JOURNAL)  # first, so that a half-deleted run is not resumed
             self.base.remove("")
         shutil.rmtree(self._gone, ignore_errors=True)  # of a run that was killed while it did this
         with suppress(FileNotFoundError):

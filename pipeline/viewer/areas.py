@@ -100,7 +100,7 @@ def find_areas(
 def _wanted(record: Record, painting: Path) -> Iterator[_Wanted]:
     named = {mask.name: mask for mask in record.inputs.masks}
     for spec in map(parse_region, record.settings.get("regions") or ()):  # type: ignore[arg-type]
-        if spec.mask in named:  # where style does not count, regions do not
+        if spec.mask in named:  # regions have no effect if the style loss has no weight
             yield _Wanted(spec.mask, named[spec.mask], Path(spec.style).name, ", ".join(spec.options))
     if recorded := named.get("strength map"):
         yield _Wanted(str(record.settings["strength_map"]), recorded, "half the strength or less", inverse=True)

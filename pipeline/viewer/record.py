@@ -174,7 +174,7 @@ def read_record(painting: Path) -> Record | None:
     Raises `PictureError` if it is damaged, or something else.
     """
     path = sidecar_path(painting)
-    if not os.path.exists(path):  # or has a name too long for a file
+    if not os.path.exists(path):  # also if the name is too long for a file
         return None
     try:
         with open_regular(path) as file:

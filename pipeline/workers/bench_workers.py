@@ -50,7 +50,7 @@ def _worker(shape: WorkerLayout, number: int, barrier: Barrier, device: str) -> 
     with block_sigint(), _environment(environment(shape) | gpu_of(shape, number)):
         process.start()
     try:
-        far.close()  # or else nobody would notice that the process is gone
+        far.close()  # otherwise a dead process would go unnoticed
         yield near
     finally:
         process.kill()

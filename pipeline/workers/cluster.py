@@ -45,9 +45,9 @@ QUIET = {
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.interval": "500ms",
-    "distributed.diagnostics.nvml": False,  # where pynvml is installed, every process would watch the GPUs
+    "distributed.diagnostics.nvml": False,  # with pynvml installed, every process would monitor the GPUs
     "distributed.deploy.lost-worker-timeout": "1 hour",  # dask's own 15 s are too few to load torch on a busy machine
-    "distributed.worker.profile.enabled": False,  # which samples every thread each 10 ms, which painting waits for
+    "distributed.worker.profile.enabled": False,  # it samples every thread each 10 ms, and painting has to wait
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
