@@ -68,9 +68,7 @@ def speed_here(settings: Settings, shape: WorkerLayout, side: int) -> dict[str, 
 def _computed() -> tuple[float, float, float]:
     """Seconds that all processors had so far, were used, and were used by this program and what it started."""
     times, here = psutil.cpu_times(), psutil.Process()
-    had = (
-        sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)
-    )  # guest time is part of user time
+    had = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)  # guest time is part of user time
     own = 0.0
     for process in (here, *here.children(recursive=True)):
         with suppress(psutil.Error):  # it is gone
