@@ -2,7 +2,7 @@
 
     render("photo.jpg", "painting.jpg", "out.png", on_progress=notebook())
 
-The only user of IPython, which comes with `pip install 'muralist[notebook]'`.
+The only module that uses IPython, which comes with `pip install 'muralist[notebook]'`.
 """
 
 from collections.abc import Callable
