@@ -1,4 +1,4 @@
-"""Networks, Gram statistics, losses and the tile optimizer. Torch and NumPy; knows no picture files, no tiles.
+"""Networks, Gram statistics, losses and the tile optimizer. Uses torch and NumPy; knows nothing of picture files.
 
 Pictures are (1, 3, height, width) float32, RGB, sRGB-encoded, in [0, 1].
 """

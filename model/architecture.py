@@ -1,9 +1,9 @@
-"""The networks muralist knows, as plain facts: a row of a table each. Imports no torch, so that planning stays instant.
+"""The networks muralist knows, as a table of plain facts. Imports no torch, so that planning stays instant.
 
-A network is a sequence of steps: convolutions, each with the ReLU behind it, pooling, and local response normalization.
-Layer `conv3_2` is what the second convolution of the third block gives, `relu3_2` the same after ReLU. (Blocks of VGG:
-Simonyan and Zisserman 2015. AlexNet, `conv1` to `relu5`: Krizhevsky et al. 2012.) `relu3_2/2` is layer `relu3_2` of the
-picture at half its size, `relu3_2/4` at a quarter.
+A network is a sequence of steps: convolutions, each followed by ReLU, pooling, and local response normalization.
+Layer `conv3_2` is the output of the second convolution of the third block, `relu3_2` the same after ReLU. (Blocks of
+VGG: Simonyan and Zisserman 2015. AlexNet, `conv1` to `relu5`: Krizhevsky et al. 2012.) `relu3_2/2` is layer `relu3_2`
+of the picture at half its size, `relu3_2/4` at a quarter.
 
 Every step turns n positions into n // stride, whatever its kernel: it pads (kernel - stride) // 2 on the left and on
 top, and the rest of kernel - stride on the right and below. So a position of a layer stands for the same block of
@@ -29,7 +29,7 @@ PASSES = 5  # over every activation in a step, see `Architecture.traffic`
 
 
 class _Windowed:
-    """What looks through windows of `kernel` positions a side, `stride` apart."""
+    """A step that computes from windows of `kernel` positions a side, `stride` apart."""
 
     kernel: int
     stride: int
@@ -70,7 +70,7 @@ class Pool(_Windowed):
 class LocalResponseNorm:
     """Local response normalization among neighboring channels (Krizhevsky et al. 2012, section 3.3).
 
-    A value is divided by (1 + alpha / size * sum)^beta, over the squares of the `size` channels around its own.
+    A value is divided by (1 + alpha / size * sum)^beta; the sum is over the squares of the `size` channels around it.
     """
 
     size: int = 5
@@ -84,7 +84,7 @@ LayerSpec = Convolution | Pool | LocalResponseNorm
 
 
 def parse_layer(layer: str) -> tuple[str, int]:
-    """Split a layer's name into the network's own name for it, and how many times the picture is shrunk before.
+    """Split a layer's name into the network's own name for it, and the factor by which the picture is shrunk first.
 
     >>> parse_layer("relu3_1"), parse_layer("relu3_1/2")
     (('relu3_1', 1), ('relu3_1', 2))
@@ -225,7 +225,7 @@ class Architecture:
         return sum(step.fan_out / stride**2 for step, stride in self.convolutions_for(layers))
 
     def traffic(self, layers: Iterable[str], itemsize: int) -> float:
-        """Count the bytes per pixel that one step moves between memory and processor at least, however it is computed.
+        """Count the bytes per pixel that one step moves between memory and processor: a lower bound for any method.
 
         Every activation is written and read once forwards and read once more for the mask of ReLU; its gradient is
         written and read once. Pooling, padding, losses and the optimizer come on top, and caches that hold a whole

@@ -1,8 +1,8 @@
-"""Files that are written whole or not at all: the one way in which muralist writes a file that somebody else may read.
+"""Atomic writes: a file is written whole or not at all. muralist writes every file that others may read in this way.
 
-A file is written under another name in the same folder, brought to the disk, then renamed. The folder may belong to
-others, who may put links there: so the other name cannot be foreseen, and is never one that exists. What a killed
-process left is told by the lock that the system took from it.
+A file is written under a temporary name in the same folder, flushed to disk, then renamed. Other users may be able to
+put links into that folder, so the temporary name is unpredictable and must be new. A writer holds a lock on its file;
+a temporary file without a lock was left by a killed process.
 """
 
 import errno
@@ -29,7 +29,7 @@ def atomic_write(path: Path, *, clean_stale: bool = True) -> Iterator[BufferedRa
     path : Path
         A link is replaced, not followed.
     clean_stale : bool
-        Whether to remove first what killed processes left in the folder, which takes a look at all names in it.
+        Whether to remove first what killed processes left in the folder, which means listing all names in it.
 
     Yields
     ------
@@ -52,9 +52,9 @@ def atomic_write(path: Path, *, clean_stale: bool = True) -> Iterator[BufferedRa
 
 
 def check_writable(folder: Path) -> int:
-    """Find out whether files can be made in a folder, by making one for a moment: the only sure test.
+    """Find out whether files can be created in a folder, by creating one for a moment: the only sure test.
 
-    Returns whom the file belonged to: us, or whom the file system says instead. Raises `OSError` if it cannot be made.
+    Returns the owner of that file, which on some mounts is not this user. Raises `OSError` if it cannot be created.
     """
     with _new_file(folder) as (file, part):
         part.unlink()
@@ -67,7 +67,7 @@ def is_part(name: str) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the file system can."""
+    """Flush the names in a folder to disk, if the file system can."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -81,13 +81,13 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _new_file(folder: Path) -> Iterator[tuple[BufferedRandom, Path]]:
-    """A file that nobody else has, and its name; removed if the block fails."""
+    """Create a file under a new name and yield both; the file is removed if the block fails."""
     while True:
         part = folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
         with open(part, "x+b", opener=_open_no_link) as file:
             with suppress(OSError):  # not every file system has locks
                 fcntl.flock(file, fcntl.LOCK_EX)
-            if os.fstat(file.fileno()).st_nlink == 0:  # taken for abandoned before it had its lock
+            if os.fstat(file.fileno()).st_nlink == 0:  # another process took it for abandoned before it was locked
                 continue
             try:
                 yield file, part
@@ -103,7 +103,7 @@ def _open_no_link(path: str, flags: int) -> int:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove files that nobody writes any more. What cannot be removed stays."""
+    """Remove temporary files of killed processes. Files that cannot be removed stay."""
     with suppress(OSError), os.scandir(folder) as entries:
         for path in [Path(entry.path) for entry in entries if is_part(entry.name)]:
             with suppress(OSError):

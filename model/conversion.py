@@ -1,4 +1,4 @@
-"""Weight files of any format become safetensors files that say what they are."""
+"""Converts weight files of any known format to safetensors files that describe themselves."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def _facts(network: str, file: WeightFile, weights: Weights) -> dict[str, object
 
 
 def _spare(source: Path, target: Path, overwrite: bool) -> None:
-    """Refuse to write over what the user did not mean to lose."""
+    """Refuse to overwrite a file that the user did not mean to lose."""
     if os.path.exists(target) and os.path.samefile(source, target):
         raise WeightsError(str(target), "this is the input file; name another one to write")
     if os.path.exists(target) and not overwrite:

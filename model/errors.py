@@ -11,7 +11,7 @@ class ModelError(MuralistError):
 
 
 def printable(text: str) -> str:
-    r"""Write out what would break a line or steer a terminal: names in files from strangers may hold anything.
+    r"""Escape line breaks and terminal control characters: names in untrusted files may contain anything.
 
     >>> printable("a\nb\x1b[2J")
     'a\\nb\\x1b[2J'
@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Ask whether the known name most like a mistyped one was meant; "" if none is like it. Case does not count.
+    """Suggest the known name most similar to a mistyped one; "" if none is similar. Case is ignored.
 
     >>> did_you_mean("Overlapp", ["tile", "overlap"])
     "did you mean 'overlap'?"
@@ -31,7 +31,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def choices(name: str, known: Iterable[str]) -> str:
-    """Say which names there are, the nearest one first."""
+    """List the known names, the most similar one first."""
     known = list(known)
     return f"{did_you_mean(name, known)} known: {', '.join(known)}".lstrip()
 

@@ -1,8 +1,8 @@
-"""What a weight file holds: its tensors, and what its network expects of a picture. Nothing in a file is executed.
+"""Reads weight files: their tensors, and the mean and scale that a network expects. Nothing in a file is executed.
 
-Every published format has its own names, order of axes and input: `decode` reads the container, `normalize` brings
-its tensors to muralist's names (`conv1_1.weight`, ...) and axes (out, in, height, width), and says what to subtract
-from and divide RGB in [0, 1] by. Weights for BGR are turned round in `to_rgb`, so that pictures never are.
+Every published format has its own names, order of axes and input. `decode` reads the container. `normalize` brings
+its tensors to muralist's names (`conv1_1.weight`, ...) and axes (out, in, height, width), and determines what to
+subtract from and divide RGB in [0, 1] by. `to_rgb` reorders weights for BGR, so that pictures stay RGB.
 
 | format | container | keys | input |
 |---|---|---|---|
@@ -41,7 +41,7 @@ from .weight_files import ZIP, container, record
 MOST_BYTES = 4 * 2**30  # the largest published file holds a seventh
 MOST_TIMES, FEW_BYTES = 16, 2**24
 MOST_MEAN, MOST_STD = 1e3, 1e6  # of colors
-MOST_TUPLES_AGAIN = 40  # A tuple of the same tuple twice, and so on, takes for ever as a key: see `_check_pickle`.
+MOST_TUPLES_AGAIN = 40  # A tuple of the same tuple twice, and so on, takes forever to hash: see `_check_pickle`.
 
 KINDS = {
     "npy": "NumPy file of layers",
@@ -76,12 +76,12 @@ class Content:
 
 @dataclass(frozen=True)
 class Weights:
-    """A file's content, taken for one network's.
+    """A file's content, interpreted as weights of one network.
 
     Attributes
     ----------
     tensors : mapping str -> Tensor
-        Under muralist's names: convolutions, and whatever else is there. May be the wrong ones.
+        Under muralist's names: convolutions, and whatever else is there. They may belong to another network.
     mean, std : tuple of float
         What the network subtracts from and divides RGB in [0, 1] by.
     """
@@ -93,7 +93,7 @@ class Weights:
 
 
 class Refused(ValueError):
-    """A file that is whole, but not to be read."""
+    """A file that is complete, but must not be read."""
 
 
 def decode(path: str, content: bytes) -> Content:
@@ -102,7 +102,8 @@ def decode(path: str, content: bytes) -> Content:
     Raises
     ------
     WeightsError
-        If they are of no known kind, end too early, would run code, or unpack to more than 4 GiB or 16 times as much.
+        If their format is unknown, or they are truncated, would run code, or unpack to more than 4 GiB or 16 times
+        their size.
     """
     kind = container(io.BytesIO(content))
     try:
@@ -115,7 +116,7 @@ def decode(path: str, content: bytes) -> Content:
 
 
 def _with_sound_colors(content: Content) -> Content:
-    """The content, if a picture minus its mean, divided by its deviation, stays a picture of numbers."""
+    """Return the content; refuse a mean or deviation that would not give finite pixels."""
     mean, std = content.mean or (0.0,), content.std or (1.0,)
     sound = [abs(value) <= MOST_MEAN for value in mean] + [1 / MOST_STD <= value <= MOST_STD for value in std]
     if not all(sound):
@@ -124,7 +125,7 @@ def _with_sound_colors(content: Content) -> Content:
 
 
 def normalize(content: Content, arch: Architecture) -> Weights:
-    """Take a file's content for a network's."""
+    """Interpret a file's content as weights of a network."""
     tensors = _renamed(arch, content.tensors)
     kind = _format(content, arch)
     known: dict[str, tuple[Color, Color]] = {
@@ -138,7 +139,7 @@ def normalize(content: Content, arch: Architecture) -> Weights:
 
 
 def to_rgb(weights: Weights, arch: Architecture) -> Weights:
-    """Turn round the first convolution of weights that were made for blue, green and red."""
+    """Reorder the first convolution of weights that were made for BGR."""
     if weights.format not in BGR:
         return weights
     first = f"conv{next(iter(arch.convolutions))}.weight"
@@ -226,9 +227,9 @@ def _torch(content: bytes) -> Content:
 def _unpickled(content: bytes) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch tells the authors of files what is out of date in them
+            warnings.simplefilter("ignore")  # torch warns about outdated features of a file
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # whose text goes on to tell how to read the file all the same
+    except pickle.UnpicklingError as error:  # its text also explains how to read the file anyway
         raise ValueError("holds no pickle of tensors") from error
 
 
@@ -307,7 +308,7 @@ def _head(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy advises against files of Python 2
+        warnings.simplefilter("ignore")  # NumPy warns about files written by Python 2
         return read(file)
 
 
@@ -368,7 +369,7 @@ class _Array:
 
 
 class _Layers(dict[str, Any]):
-    """A pickled dictionary. Its keys are texts: tuples in tuples can be made that are hashed for ever."""
+    """A pickled dictionary. Its keys must be texts: nested tuples can be crafted that take forever to hash."""
 
     def __setitem__(self, key: str, value: object) -> None:
         if not isinstance(key, str):

@@ -1,9 +1,8 @@
-"""Rounds that are recorded once and replayed: a GPU then starts thousands of small operations as a single one.
+"""Rounds that are recorded once and replayed: a GPU then launches thousands of small operations as a single one.
 
-A round is a function from named tensors to named tensors that neither looks at a number nor keeps anything, so all
-tiles of one shape can share a recording: their tensors are copied into those it was made with. What is done for the
-first time is done as usual, which lets libraries choose their ways and set themselves up, in every thread; the second
-time is recorded.
+A round is a function from named tensors to named tensors that reads no values and keeps no state, so all tiles of one
+shape can share a recording: their tensors are copied into those it was made with. In every thread, the first run of a
+kind of round is not recorded, which lets libraries choose algorithms and initialize themselves; the second is recorded.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -26,13 +25,14 @@ SEEN = 100  # kinds that are remembered
 
 @dataclass
 class Graphs:
-    """Recordings of rounds, which share the memory they compute in. Safe in threads.
+    """Recordings of rounds, which share the memory they compute in. Thread-safe.
 
     Attributes
     ----------
     recorder : callable or None
-        Makes what records: it calls what it is given, and returns what does it again and the result, which every
-        replay overwrites. Recordings by the same one are never replayed at the same time. None records nothing.
+        Makes a recorder: a function that runs the work it is given and returns a function that replays it, and the
+        result, which every replay overwrites. Recordings by one recorder are never replayed at the same time. With
+        None, nothing is recorded.
     trouble : str
         Why recording was given up; "" if it was not.
     """
@@ -50,18 +50,18 @@ class Graphs:
         return getattr(self._mine, "replayed", False)
 
     def run(self, owner: object, key: Hashable, work: Work, given: Tensors) -> Tensors:
-        """Do a piece of work, or replay what was recorded of it.
+        """Do a piece of work, or replay its recording.
 
         Parameters
         ----------
         owner : object
             What `work` belongs to, and whose tensors it uses.
         key : hashable or None
-            All that the work depends on beside owner and tensors; None for what will not be done again.
+            All that the work depends on besides owner and tensors; None for work that will not be repeated.
         work : callable
             Given the tensors, returns others. It must not wait for the device.
         given : mapping str -> Tensor
-            Of the same names, shapes and number types for the same key.
+            Arguments of `work`, with the same names, shapes and number types whenever the key is the same.
 
         Raises
         ------
@@ -74,14 +74,14 @@ class Graphs:
             return work(given) if recording is None else recording.replay_with(given)
 
     def clear(self) -> None:
-        """Forget all recordings, which gives their memory back."""
+        """Drop all recordings, which frees their memory."""
         with ENQUEUING:
             self._record = None
             self._seen.clear()
             self._recordings.clear()
 
     def _recording_of(self, owner: object, key: Hashable, work: Work, given: Tensors) -> "_Recording | None":
-        """Give what was recorded of some work, or record it if it was done before."""
+        """Return the recording of some work; make one if the work is done for the second time."""
         if self.recorder is None or key is None:
             return None
         place = id(owner), key
@@ -94,7 +94,7 @@ class Graphs:
 
     def _new_recording(self, owner: object, seen: Hashable, work: Work, given: Tensors) -> "_Recording | None":
         if seen not in self._seen:
-            self._seen[seen] = owner  # which keeps its id
+            self._seen[seen] = owner  # kept alive, so that its id stays unique
             if len(self._seen) > SEEN:
                 del self._seen[next(iter(self._seen))]
             return None
@@ -106,7 +106,7 @@ class Graphs:
         except torch.OutOfMemoryError:  # smaller tiles may be recorded
             self.clear()
             raise
-        except RuntimeError as error:  # which torch raises for whatever else a device refuses
+        except RuntimeError as error:  # torch's error for anything else that a device refuses
             self.clear()
             if isinstance(error.__context__, torch.OutOfMemoryError):  # after which the recording could not be ended
                 raise error.__context__ from None
@@ -123,7 +123,7 @@ class _Recording:
     result: Tensors
 
     def replay_with(self, given: Tensors) -> Tensors:
-        """Do it again with other tensors; return copies of the result, which the next replay overwrites."""
+        """Replay with other tensors; return copies of the result, which the next replay overwrites."""
         for name, value in given.items():
             self.given[name].copy_(value, non_blocking=True)
         self.replay()
@@ -131,7 +131,7 @@ class _Recording:
 
 
 def cuda_graphs(device: str) -> Graphs:
-    """Return what records CUDA graphs on a device."""
+    """Return `Graphs` that record CUDA graphs on a device."""
     return Graphs(partial(_cuda_recorder, device))
 
 
@@ -143,8 +143,8 @@ def _cuda_recorder(device: str) -> Record:
         nonlocal pool
         graph = torch.cuda.CUDAGraph()
         with (
-            torch.cuda.device(device),  # which is recorded
-            torch.cuda.stream(torch.cuda.current_stream(device)),  # to return to: older torch fails to, if this fails
+            torch.cuda.device(device),  # the device that is recorded
+            torch.cuda.stream(torch.cuda.current_stream(device)),  # to restore if this fails: older torch does not
             torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"),  # others may wait for results
         ):
             result = work()
@@ -156,5 +156,5 @@ def _cuda_recorder(device: str) -> Record:
 
 @cache
 def _recorded_stream(device: str) -> torch.cuda.Stream:
-    """Stream of a device that recordings are made on: torch's own is of whichever device recorded first."""
+    """The stream that records on a device. Torch's default one belongs to the device that recorded first."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

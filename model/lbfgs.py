@@ -1,23 +1,23 @@
-"""L-BFGS on one tile for the steps of one round, without a look at any number: nothing waits for the device.
+"""L-BFGS on one tile for the steps of one round. It reads no values from the device, so nothing waits.
 
-Nocedal 1980, without line search, as neural style transfer uses it. The two loops (Nocedal and Wright 2006, algorithm
-7.4) in their compact form (Byrd, Nocedal and Schnabel 1994, theorem 2.2). With the steps s and the changes y of the
-gradient g as columns of S and Y, oldest first, R the upper triangle of S^T Y and D its diagonal:
+Nocedal 1980, without line search, as usual in neural style transfer. The two-loop recursion (Nocedal and Wright 2006,
+algorithm 7.4) is computed in its compact form (Byrd, Nocedal and Schnabel 1994, theorem 2.2). With the steps s and the
+changes y of the gradient g as columns of S and Y, oldest first, R the upper triangle of S^T Y and D its diagonal:
 
     p = R^-1 S^T g,    r = gamma (B g - B Y p),    direction = r + S R^-T (D p - Y^T r)
 
-It is the same direction, from a few products with all pairs at once. Inner products count every pixel with the tile's
-blend weight. A pair along which the gradient does not grow (s^T y <= 0) counts for nothing, but stays in the history:
-leaving it out would take a look at a number, and with it a wait for the device.
+It is the same direction, from a few products with all pairs at once. Inner products weigh every pixel by the tile's
+blend weight. A pair along which the gradient does not grow (s^T y <= 0) gets zero weight, but stays in the history:
+leaving it out would mean reading a value, and so waiting for the device.
 
 B is the start matrix. For several resolutions, let the change of the picture be a sum of planes at 1, 1/2, 1/4, ... of
 its size, the coarser ones times a gain, and optimize all of them together: x = A z. That is L-BFGS on x that starts
 from B = A A^T = 1 + gain^2 sum_k U_k U_k^T instead of the identity (U_k: bilinear enlargement by 2^k). Large areas
-change color within a few steps, and nothing more has to be stored between rounds. B y is what B g changed.
+change color within a few steps, and nothing more has to be stored between rounds. B y is the change of B g.
 
-From round to round travel the newest pairs, blended like pixels. A pair is of one round: its gradients were taken while
-the other tiles stood still, or it would tell what those did. So the last step of a round, whose end no gradient of that
-round has seen, makes no pair.
+The newest pairs are kept from round to round, blended like pixels. Both gradients of a pair belong to the same round,
+while the other tiles did not change; otherwise y would also contain what other tiles did. So the last step of a round,
+after which the round evaluates no gradient, makes no pair.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # In units of the color range, at a learning rate of 1:
-FIRST_CHANGE = 0.01  # mean change of a value by the first step, which does not know any scale yet
-LARGEST_CHANGE = 0.05  # of any value, and so of the mean, by any step: nothing else stops one along a flat valley
+FIRST_CHANGE = 0.01  # mean change of a value by the first step, when no scale is known yet
+LARGEST_CHANGE = 0.05  # largest change of any value by any step: nothing else limits a step along a flat valley
 # A trust region: the mean change of a value by a step, at most this many times that of the longest step remembered.
 # Where a pair's curvature s^T y is just above zero, the quasi-Newton step is 10 to 30 times the usual one: noise.
 GROWTH = 2.5
@@ -47,14 +47,14 @@ class LBFGS:
     weights : Tensor (H, W)
         Blend weights of the tile, not all zero.
     history : int
-        Pairs to remember at most.
+        Most pairs to remember.
     resolutions : int
-        At how many sizes of the picture it starts to look for its steps; 1 is plain L-BFGS.
+        Number of resolutions in the start matrix B; 1 is plain L-BFGS.
 
     Attributes
     ----------
     last_step : Tensor (1, 3, H, W)
-        The step that was really made last, after clipping; zero if there was none.
+        The last step as it was made, after clipping; zero if there was none.
     """
 
     def __init__(self, pairs: Sequence[tuple[Tensor, Tensor]], weights: Tensor, history: int, resolutions: int) -> None:
@@ -64,7 +64,7 @@ class LBFGS:
         self._weights = weights.to(like.dtype).repeat_interleave(3, 1)
         self._before: tuple[Tensor, Tensor] | None = None  # gradient and B times it, before the last step
         self.last_step = torch.zeros_like(like)
-        # Of the pairs, in slots that are taken in turn: s, y and B y, and s^T y of every slot with every slot.
+        # The pairs, in slots that are overwritten in turn: s, y and B y, and s^T y of every slot with every slot.
         self._s, self._y = (self._weights.new_empty(history, *self._weights.shape) for _ in range(2))
         self._by = self._y if resolutions == 1 else torch.empty_like(self._y)
         self._sy = torch.zeros(history, history, dtype=accum_dtype(like), device=like.device)
@@ -74,7 +74,7 @@ class LBFGS:
             self._s[slot], self._y[slot], self._by[slot] = _rows(s), _rows(y), _rows(self._start_matrix(y))
 
     def pairs(self, count: int) -> list[tuple[Tensor, Tensor]]:
-        """Give the newest pairs (1, 3, H, W) to a later round, oldest first; zeros where there are not so many."""
+        """Return the newest pairs (1, 3, H, W) for the next round, oldest first; zeros for pairs that do not exist."""
         slots = [made % self._history for made in range(max(0, self._made - min(count, self._history)), self._made)]
         none = (torch.zeros_like(self.last_step),) * 2
         return [none] * (count - len(slots)) + [(_picture(self._s[slot]), _picture(self._y[slot])) for slot in slots]
@@ -104,7 +104,7 @@ class LBFGS:
         return self._dots(step.abs()[None], self._weights[None])[0, 0] / self._total
 
     def _direction(self, grad: Tensor, smooth: Tensor) -> tuple[Tensor, Tensor]:
-        """Inverse Hessian, as the pairs know it, times the gradient, `smooth` being B g; and whether there are any."""
+        """Inverse Hessian by the pairs, times the gradient (`smooth` is B g); and whether there are any pairs."""
         sg = self._remember(grad, smooth)
         count, turn = len(sg), -(self._made % self._history) if self._made > self._history else 0
         sy = self._sy[:count, :count].roll((turn, turn), (0, 1))  # oldest first
@@ -119,7 +119,7 @@ class LBFGS:
         return _combined(r, self._s[:count], q.roll(-turn)), known.any()
 
     def _remember(self, grad: Tensor, smooth: Tensor) -> Tensor:
-        """Take the last step into the pairs, at first those of earlier rounds; return s^T g of every slot in use."""
+        """Add the last step to the pairs (first, those of earlier rounds); return s^T g of every slot in use."""
         if self._before is None:
             new = slice(0, self._made)
         else:
@@ -173,13 +173,13 @@ class StartMatrix:
         padded = F.pad(values, (0, -width % self.coarsest, 0, -height % self.coarsest))  # so that all sizes are whole
         size, margin = padded.shape[-2:], self.coarsest // 2
         mirrored, total = _mirrored(padded, margin), values.clone()
-        if values.is_cuda:  # where convolutions of single channels are quick and exact with channels first only
+        if values.is_cuda:  # depthwise convolutions are fast and exact in channels-first layout only
             mirrored = mirrored.contiguous()
         for factor, hat in self._hats.items():
             rows, cols = (slice(margin - factor // 2, margin + n + factor // 2) for n in size)
             shrunk = F.conv2d(mirrored[..., rows, cols], hat, stride=factor, groups=len(hat))
-            # Not F.interpolate: on a GPU where results are to be the same every time, it takes a slow way for the sake
-            # of its gradient, which nobody asks for here.
+            # Not F.interpolate: on a GPU with deterministic algorithms, it takes a slow path for the sake
+            # of its gradient, which is not needed here.
             enlarged = torch.ops.aten.upsample_bilinear2d(shrunk, size, False)
             total.add_(enlarged[..., :height, :width], alpha=GAIN**2)
         return total
@@ -193,7 +193,7 @@ def _hat(factor: int, like: Tensor) -> Tensor:
 
 
 def _mirrored(values: Tensor, margin: int) -> Tensor:
-    """Mirror values beyond their edges: in an enlargement, what would come from beyond comes from the edge."""
+    """Mirror values by `margin` beyond their edges: an enlargement needs neighbors there."""
     for dim in (-2, -1) if margin else ():
         before, behind = (values.narrow(dim, start, margin).flip(dim) for start in (0, values.shape[dim] - margin))
         values = torch.cat((before, values, behind), dim)

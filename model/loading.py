@@ -1,4 +1,4 @@
-"""From a weight file to a network: whether it is the right one, and whole.
+"""Loads a network from a weight file, and checks that the file is complete and belongs to that network.
 
 The format is detected from the file's content, never from its name; see `muralist.model.formats`. Weights may be stored
 in any floating-point type; they are used as float32 until prepared.
@@ -37,7 +37,7 @@ def load_network(
     ------
     UnknownNetworkError, UnknownLayerError
     WeightsError
-        If the file changed since it was found, is broken, or holds another network.
+        If the file has changed since it was found, is broken, or holds another network.
     """
     arch = architecture(name)
     arch.check_layers(layers)

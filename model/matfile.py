@@ -1,8 +1,8 @@
-"""Read variables of MATLAB files, version 5: numbers, texts, cells and structs, and nothing else.
+"""Reads variables of MATLAB files, version 5: numbers, texts, cells and structs, and nothing else.
 
-scipy reads more, but a made-up file crashes it by nesting cells, or takes all memory by a size that it claims. Here
-nothing is larger than the bytes that are there, and nesting and axes end at `DEEPEST`. (Format: MathWorks, "MAT-File
-Level 5 File Format".)
+scipy reads more, but a crafted file can crash it by nested cells, or take all memory by claiming a huge size. Here
+nothing becomes larger than the bytes that exist, and nesting and the number of axes are limited to `DEEPEST`. (Format:
+MathWorks, "MAT-File Level 5 File Format".)
 
 A file is a head of 128 bytes and elements: a tag of type and size, then data, padded to 8 bytes. A variable is an
 element of type `MATRIX`, whose data are elements in turn; or one of type `COMPRESSED`, which unpacks to one.

@@ -2,8 +2,8 @@
 
     loss = style_weight * sum_l v_l style_l + content_weight * sum_l w_l content_l + tv_weight * tv + ...
 
-The layer weights v_l and w_l each sum to one; a published list of layer weights is kept by giving its sum to the term.
-The terms are in `losses/`.
+The layer weights v_l and w_l each sum to one. To reproduce a published list of layer weights, multiply the weight of
+the term by their sum. The terms are in `losses/`.
 """
 
 from collections.abc import Mapping

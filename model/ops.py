@@ -1,7 +1,8 @@
-"""What frozen networks are made of: operations whose gradients go to what they are given, never to weights.
+"""Operations of frozen networks: they have gradients with respect to their inputs, never to weights.
 
-torch has them all. Its convolution keeps its padded input, though, for the gradient of weights, which is half of all
-that is kept; and its average pooling takes three times as long backwards on a CPU as the memory it touches needs.
+torch has all of them. But its convolution keeps its padded input for the gradient of the weights, which is half of all
+memory kept for the backward pass; and on a CPU, the backward pass of its average pooling takes three times as long as
+its memory traffic would need.
 """
 
 from typing import Any

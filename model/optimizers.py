@@ -1,7 +1,7 @@
-"""One step of an optimizer on a tile: from pixels and a gradient to new pixels, and what it remembers.
+"""One step of an optimizer on a tile: from pixels and a gradient to new pixels, and the optimizer's state.
 
-Adam: Kingma and Ba 2015, algorithm 1. L-BFGS: see `lbfgs.py`; every level starts without memory.
-Pixels are clipped to [0, 1] after every step; differs from tools that clip only at the end.
+Adam: Kingma and Ba 2015, algorithm 1. L-BFGS: see `lbfgs.py`; every level starts without pairs.
+Pixels are clipped to [0, 1] after every step; this differs from tools that clip only at the end.
 """
 
 from collections.abc import Callable, Hashable
@@ -41,7 +41,7 @@ class StepSchedule:
     history : int
         Pairs of steps and changes of the gradient that L-BFGS remembers.
     resolutions : int
-        At how many sizes of the picture L-BFGS starts to look for its steps; 1 is plain L-BFGS.
+        Number of resolutions in the start matrix of L-BFGS; 1 is plain L-BFGS.
     """
 
     count: int

@@ -1,8 +1,8 @@
 """Regions of a picture that are painted after different styles (guided Gram matrices, Gatys et al. 2017, section 4.2).
 
-Masks say how much of a pixel belongs to each region. At a layer a position counts for a region as much as the pixels
-behind it do on average, so sums of a region add up over tiles like those of a whole picture. Differs from Gatys et al.
-in that a mask weighs f f^T itself and not f, so that soft masks of all regions add up to the picture.
+Masks say how much of a pixel belongs to each region. At a layer, a position has the mean weight of the pixels it
+covers, so sums of a region add up over tiles like those of a whole picture. Differs from Gatys et al. in that a mask
+weighs f f^T itself and not f, so that soft masks of all regions add up to the picture.
 
 A picture without masks is one region that covers everything: its statistics are named as the layer is.
 """

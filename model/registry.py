@@ -1,4 +1,4 @@
-"""Which weight files are published: plain facts, and where each lies once it is here. Imports no torch."""
+"""The published weight files, as plain facts, and the path of each on this machine. Imports no torch."""
 
 import os
 from dataclasses import dataclass

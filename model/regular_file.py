@@ -1,4 +1,4 @@
-"""Opening what somebody named, which may be no file at all."""
+"""Opens files that a user named, which may be pipes or devices."""
 
 import errno
 import os

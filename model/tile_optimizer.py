@@ -1,8 +1,8 @@
 """Optimizes the pixels of one tile for some steps, as a share of the whole picture's optimization.
 
 Gram consensus: the style loss depends on other tiles only through the whole picture's Gram matrices (and means of
-features, which go the same way). The optimizer knows them as they were when the round began and supposes that the other
-tiles change as its own does:
+features, which are treated in the same way). The optimizer knows them as they were when the round began, and assumes
+that the other tiles change as its own does:
 
     G_estimate = G_start + own Gram now - own Gram at the start
 
@@ -31,7 +31,7 @@ from .statistics import TileSums, Window, absolute_sum, as_sums, as_tensor, upca
 from .transfer import ENQUEUING, computed, upload
 
 ATTEMPTS = 8
-TINY = 1e-8  # of a norm, as in jcjohnson's code: a gradient of nothing stays nothing, times whatever weight
+TINY = 1e-8  # added to a norm, as in jcjohnson's code: a zero gradient stays zero, whatever its weight
 NORM = "norm "  # begins the names of gradients' norms among the sums
 
 
@@ -96,7 +96,7 @@ class TileOptimizer:
         steps: StepSchedule,
         consensus: bool = True,
     ) -> tuple[np.ndarray, TileSums]:
-        """Make some steps on one tile.
+        """Make the steps of a round on one tile.
 
         Parameters
         ----------
@@ -139,19 +139,19 @@ class TileOptimizer:
         steps: StepSchedule,
         consensus: bool = True,
     ) -> tuple[Hashable, Work, dict[str, Tensor]]:
-        """Make ready what `paint` does on the device.
+        """Prepare the part of `paint` that runs on the device.
 
         Returns
         -------
         key : hashable or None
-            All that the work depends on beside its tensors; None where norms of the round before, or regions, which
-            are of other sizes in every tile, are part of it, and where the work waits for the device.
+            All that the work depends on besides its tensors. None if the work cannot be recorded: it uses norms of the
+            round before, or regions (whose sizes differ from tile to tile), or waits for the device.
         work : callable (tensors) -> tensors
             Makes the steps and measures.
         given : dict
             What to give it, but for "numbers", see `until_finite`.
         """
-        with ENQUEUING:  # so that no other thread makes it as well: a recording would lose what it was made with
+        with ENQUEUING:  # so that no other thread makes it, too: a recording would lose the tensors it was made with
             goal = self.goal
         constants = tuple(goal.constants(whole).items())
         single = not any(name.startswith(NORM) for name in whole) and not window.guidance.parts
@@ -169,7 +169,7 @@ class TileOptimizer:
     def _round(
         self, given: Tensors, whole: TileSums, steps: StepSchedule, consensus: bool, guidance: Guidance = ONE_REGION
     ) -> dict[str, Tensor]:
-        """Make the steps of a round and measure, without a look at any number."""
+        """Make the steps of a round and measure, without reading any value from the device."""
         window = Window(given["rows"], given["cols"], guidance)
         content = {layer: given[f"content {layer}"] for layer in self.objective.content_layers}
         statistics = {name.removeprefix("whole "): each for name, each in given.items() if name.startswith("whole ")}
@@ -264,9 +264,9 @@ class RoundGradient:
 
 
 def until_finite(attempt: Callable[[Tensor], Tensors], steps: StepSchedule, like: Tensor) -> Tensors:
-    """Make the steps of a round. If they meet a gradient that is not finite, make all of them again at half the rate.
+    """Make the steps of a round. If a gradient is not finite, make all of them again at half the learning rate.
 
-    The device is asked after the last step whether all gradients were finite; it need not wait for anything.
+    Whether all gradients were finite is read from the device only after the last step.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ def until_finite(attempt: Callable[[Tensor], Tensors], steps: StepSchedule, like
     Raises
     ------
     DivergedError
-        If it does not help, or the first gradient of the round is not finite.
+        If halving does not help, or the first gradient of the round is not finite.
     """
     for halvings in range(ATTEMPTS + 1):
         rate = steps.learning_rate / 2**halvings

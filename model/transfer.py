@@ -1,13 +1,13 @@
-"""Copies between the host and a device that no computing waits for.
+"""Copies between the host and a device that run in parallel to computation.
 
-A worker may have several tiles under way, each in a thread: while one computes, others are read, copied and filed. All
-threads compute on one stream, torch's default stream, so their tiles come one after the other and take the memory of
-one. Copies have two streams of their own and go from and to pinned memory, so they run beside it ("CUDA semantics" in
-torch's documentation).
+A worker may have several tiles in progress, each in a thread: while one computes, others are read, copied and stored.
+All threads compute on one stream, torch's default stream, so their tiles are computed one after the other and take the
+memory of one. Copies have two streams of their own and use pinned memory, so they overlap with computation ("CUDA
+semantics" in torch's documentation).
 
-One thread at a time asks anything of a device (`ENQUEUING`), and rounds are asked for without waiting for what they
-compute. So a CUDA graph is recorded undisturbed: an allocation by another thread, pinned memory included, may end a
-recording. A device that is no GPU computes while it is asked.
+Only one thread at a time submits work to a device (it holds `ENQUEUING`), and it does not wait for the results. So a
+CUDA graph is recorded undisturbed: an allocation by another thread, even of pinned memory, may end a recording. Devices
+other than GPUs compute synchronously, while the lock is held.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,10 +23,10 @@ ENQUEUING: Final = RLock()
 
 
 class _Uploads(local):
-    """What a thread uploaded and may still be computed with, though nobody else holds it any more.
+    """Tensors that a thread uploaded, kept alive while the device may still use them.
 
-    Its memory belongs to the stream of uploads, so torch would give it to the next one. (`Tensor.record_stream` is
-    meant for this, but after a recording that failed torch may never give such memory back, see pytorch#190308.)
+    Their memory belongs to the stream of uploads, so torch would reuse it for the next upload. (`Tensor.record_stream`
+    is meant for this, but after a failed recording torch may never free such memory, see pytorch#190308.)
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ _UPLOADS: Final = _Uploads()
 
 
 def upload(values: Tensor, device: str | torch.device) -> Tensor:
-    """Copy a tensor of the host to a device. What is computed there afterwards waits for it, the caller does not."""
+    """Copy a tensor of the host to a device. Later work on the device waits for the copy; the caller does not."""
     device = torch.device(device)
     if device.type != "cuda":
         return values.to(device)
@@ -47,14 +47,14 @@ def upload(values: Tensor, device: str | torch.device) -> Tensor:
     with ENQUEUING:
         up, computing = _up(device), torch.cuda.current_stream(device)
         with torch.cuda.stream(up):
-            there = pinned.to(device, non_blocking=True)  # torch keeps the pinned memory until it is copied
+            there = pinned.to(device, non_blocking=True)  # torch keeps the pinned memory until the copy is done
         computing.wait_stream(up)
         _UPLOADS.tensors.append(there)
     return there
 
 
 def computed(work: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Have something computed, and return it once it is on the host.
+    """Run some work on a device, and return its results once they are on the host.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def computed(work: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # leaves the processor to others
         done.record(down)
     done.synchronize()
-    _UPLOADS.tensors.clear()  # all that this thread had asked for is computed
+    _UPLOADS.tensors.clear()  # everything that this thread submitted is computed by now
     return here
 
 

@@ -1,6 +1,6 @@
-"""Ways to compute the same: which is fastest depends on the device, and tests/benchmarks/gpu_check.py measures it.
+"""Alternative ways to compute the same: which is fastest depends on the device (tests/benchmarks/gpu_check.py).
 
-No torch: the driver writes down what its workers chose.
+Imports no torch, because the driver records what its workers chose.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How a weight file is found, told from others and downloaded. Imports no torch: planning stays instant."""
+"""Finds, identifies and downloads weight files. Imports no torch, so that planning stays instant."""
 
 import hashlib
 import io

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-logging.getLogger("muralist").addHandler(logging.NullHandler())  # what is told is for the caller to show
+logging.getLogger("muralist").addHandler(logging.NullHandler())  # the caller decides what is shown
 
 __all__ = [
     "Event",

@@ -1,4 +1,4 @@
-"""Arguments of the functions that `import muralist` gives, checked where they come in."""
+"""Checks the arguments of the public Python functions."""
 
 import inspect
 import re
@@ -24,7 +24,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **named: P.kwargs) -> R:
         try:
             given = signature.bind(*args, **named).arguments
-        except TypeError as error:  # which does not name the function
+        except TypeError as error:  # its text does not name the function
             raise TypeError(f"{function.__name__}() {error}") from None
         for name, value in given.items():
             if not _suits(value, wanted := signature.parameters[name].annotation):

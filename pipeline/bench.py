@@ -32,7 +32,7 @@ Facts = dict[str, str]
 def speed_here(settings: Settings, shape: WorkerLayout, side: int) -> dict[str, Any]:
     """Tell how fast this machine paints: from the cache, or by a short benchmark.
 
-    The benchmark is cached, unless other programs are busy: it would no longer hold once they are gone.
+    The benchmark is cached, unless other programs were busy: the result would be wrong once they end.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def speed_here(settings: Settings, shape: WorkerLayout, side: int) -> dict[str, 
 def _computed() -> tuple[float, float, float]:
     """Seconds that all processors had so far, were used, and were used by this program and what it started."""
     times, here = psutil.cpu_times(), psutil.Process()
-    had = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)  # which are in the user's, too
+    had = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)  # guest time is part of user time
     own = 0.0
     for process in (here, *here.children(recursive=True)):
         with suppress(psutil.Error):  # it is gone
@@ -241,7 +241,7 @@ def _row(settings: Settings, speed: Speed, machine: dict[str, Any]) -> dict[str,
 
 
 def table(found: dict[str, Any]) -> str:
-    """Lay what was measured out as text. The last columns are shares: of the rate of matmul, and at least of copy."""
+    """Format the results as text. The last two columns are shares of the rates of matmul and (at least) of copy."""
     workers, threads = (counted(found[f"{noun}s"], noun) for noun in ("worker", "thread"))
     products = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in found["matmul_rates"].items())
     lines = [

@@ -1,7 +1,7 @@
-"""How fast a process computes, measured: steps of the optimizer, products of matrices, copies of memory.
+"""Measures how fast a process computes: optimizer steps, matrix products and memory copies.
 
-Runs in processes of its own (see `workers/bench_workers.py`), for it loads torch and must find their environment.
-A clock runs around a whole run; the first run, which fetches memory and chooses ways to compute, is thrown away.
+It runs in separate processes (see `workers/bench_workers.py`), because it loads torch and needs a worker's environment.
+Whole runs are timed. The first run, which allocates memory and chooses algorithms, is discarded.
 """
 
 import time

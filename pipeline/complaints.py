@@ -1,4 +1,4 @@
-"""What is wrong with settings and arguments, in the words of all our messages, from what pydantic finds."""
+"""Turns pydantic's errors about settings and arguments into messages in muralist's style."""
 
 import reprlib
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""What every task of a render needs to know, and what it gives back. Small, frozen, picklable, without torch."""
+"""What every task of a render gets, and what it returns: small, frozen, picklable, without torch."""
 
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -26,7 +26,7 @@ class RenderContext:
     shares : tuple of float
         Of the style pictures, summing to one in every region; empty if style does not count.
     device, precision : str
-        Chosen once for all workers, so that it does not matter who paints which tile.
+        Chosen once for all workers, so that it does not matter which worker paints which tile.
     priority : int
         Place among the pictures of a batch; tasks with a lower number are served first.
     regions : RegionLayout or None
@@ -112,7 +112,7 @@ class TunedWeights(NamedTuple):
     luminance: float = 0.0
 
 
-UNWEIGHTED: Final = TunedWeights()  # where losses are only measured
+UNWEIGHTED: Final = TunedWeights()  # for measuring only
 
 
 class Losses(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a render will take: operations and, from a short benchmark, time; with its memory and disk (`space.py`)."""
+"""Estimates a render: operations, time (from a short benchmark), and memory and disk space (`space.py`)."""
 
 from collections.abc import Sequence
 from math import isqrt
@@ -121,7 +121,7 @@ def _check_weights(plan: RenderPlan) -> None:
 
 
 def _printed(sheet: dict[str, Any]) -> str:
-    """What will be in the file, what is left of it when it is cut, and what is seen of that from the front."""
+    """Describe the size of the file, its size after trimming, and the size that is seen from the front."""
     whole = (sheet["width"], sheet["height"])
     trim, front = ((right - left, bottom - top) for top, left, bottom, right in (sheet["trim"], sheet["front"]))
     paper, cut, seen = (

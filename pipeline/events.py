@@ -1,4 +1,4 @@
-"""What a caller from Python is told while a picture is painted: an event after every round."""
+"""Progress for Python callers: an event after every round."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ class Event:
 
 
 class Events(Relay):
-    """Makes events of what a painting tells, for a callable, and passes all on to another `Progress`.
+    """Calls a function with an `Event` for each canvas, and passes all progress on to another `Progress`.
 
     Painting waits until the callable returns, and what it raises ends the painting, as Ctrl-C would.
 

@@ -1,4 +1,4 @@
-"""How long a painting will take, from speeds measured earlier; and the speed that this painting had, for later ones."""
+"""Estimates how long a painting will take from cached speeds, and caches the speed of each painting for later ones."""
 
 from math import isqrt
 from typing import Any

@@ -2,7 +2,7 @@
 
     start = base + noise_ratio * noise + (1 - noise_ratio) * (init - base)
 
-clipped to [0, 1]; base is the network's mean color. The published systems subtract that color first and mix after.
+clipped to [0, 1]; base is the network's mean color. The published systems subtract that color before mixing.
 """
 
 import os
@@ -24,7 +24,7 @@ BLOCK_ROWS = 256
 
 
 def is_photograph(settings: Settings) -> bool:
-    """Say whether painting starts from the photograph itself, so that no start has to be filed."""
+    """Say whether painting starts from the photograph itself, so that no starting picture has to be stored."""
     return settings.init == PHOTOGRAPH and settings.noise_ratio == 0
 
 

@@ -1,4 +1,4 @@
-"""Which files a render reads, found by their names, before any is read."""
+"""Finds all files that a render reads, by name, before reading any of them."""
 
 import itertools
 from dataclasses import dataclass

@@ -21,11 +21,11 @@ from .settings import Settings
 T = TypeVar("T")
 
 BLOCK = (64, 2048)  # px, height and width
-# Steps after the start of a level, and before its end, at which tiles of L-BFGS meet besides: its first steps are great
-# strides, and what tiles do on their own in the last round is blended, but not mended any more.
+# Steps after the start of a level, and before its end, at which additional rounds of L-BFGS end: its first steps are
+# large, and differences between tiles in the last round are blended, but no later round corrects them.
 SHORT_ROUNDS = (2, 5)
 TUNED_LEVELS = 2  # the coarsest, on which `strength` finds its weights from one round to the next
-# L-BFGS steps are larger than Adam's, so tiles drift apart sooner; a tile alone only loses pairs at the end of a round.
+# L-BFGS steps are larger than Adam's, so tiles drift apart sooner. A single tile only loses pairs when a round ends.
 STEPS_PER_ROUND = {"lbfgs": 5, "adam": 10, "one tile": 25, "one tile, tuned": 12}
 STYLE_TILE_PX = 1024  # of the tiles that a style picture is measured in
 
@@ -57,9 +57,9 @@ class Level:
     min_side : int
         Smallest side of a tile that the network can see, px.
     steps, first_step : int
-        Optimizer steps here, and at all coarser levels together, were none to end early.
+        Optimizer steps at this level; and at all coarser levels together, if none ends early.
     short_rounds : tuple of int
-        Steps after the start of the level and before its end at which rounds end besides.
+        Steps after the start of the level, and before its end, at which additional rounds end.
     snapshot_every : int or None
         Steps between snapshots, counted over all levels.
     tile_grid : (int, int) or None
@@ -246,7 +246,7 @@ def _level(
         learning_rate=at_level(settings.learning_rate, index),
         style_sides=tuple(min(side, round(max(size) * scale)) for side, scale in styles),
     )
-    if not _meets(settings):
+    if not _syncs_tiles(settings):
         return level
     several = len(level.grid) > 1
     short = SHORT_ROUNDS if several and settings.optimizer == "lbfgs" and settings.consensus else ()
@@ -256,8 +256,8 @@ def _level(
     return replace(level, steps_per_round=settings.steps_per_round or usual, short_rounds=short)
 
 
-def _meets(settings: Settings) -> bool:
-    """Independent tiles meet, and are blended, only after a level; or every round if the canvas is to be looked at."""
+def _syncs_tiles(settings: Settings) -> bool:
+    """Whether tiles sync within a level: independent tiles do so only if the canvas is needed after each round."""
     looks = settings.snapshot_every is not None or settings.iterate == "best" or settings.early_stop > 0
     return settings.consensus or looks
 

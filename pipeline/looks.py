@@ -1,6 +1,6 @@
-"""A contact sheet: one photograph painted small in several strengths and presets, to choose from before a night's work.
+"""A contact sheet: one photograph painted small with several strengths and presets, to choose a look from.
 
-It is a batch of a manifest of its own, so that all share the workers, and what is painted is not painted again.
+It is a batch with a generated manifest, so that all looks share the workers, and finished ones are not painted again.
 """
 
 import json
@@ -72,7 +72,7 @@ def paint_looks(content: Path, styles: Sequence[Path], output: Path, **flags: An
     check_gallery(page)
     check_place(manifest, overwrite=True)
     write_file(manifest, "".join(json.dumps(_line(look, content)) + "\n" for look in LOOKS).encode())
-    # What was interrupted is begun anew, for it may have been of other pictures: it is a matter of seconds.
+    # An interrupted run is discarded, since it may be of other pictures: painting takes only seconds.
     options = BatchOptions(flags={"size": SIZE, **flags}, overwrite=True, restart=True)
     run_batch([str(manifest)], styles, output, options, quiet=False)
     lines = [json.loads(line) for line in (output / REPORT).read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""From settings to the terms of the loss. Needs torch, so the driver does not import it."""
+"""Makes the terms of the loss from settings. Needs torch, so the driver does not import it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,8 +1,8 @@
-"""A painting under way in a notebook: its picture, which grows, over a line with what is done and the losses.
+"""Progress in a notebook: the current picture above a line with the progress and the losses.
 
     render("photo.jpg", "painting.jpg", "out.png", on_progress=notebook())
 
-The only user of IPython, which comes with `pip install 'muralist[notebook]'`.
+The only module that uses IPython, which comes with `pip install 'muralist[notebook]'`.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a user should know before a picture is painted: what is asked for and will not be seen in the painting."""
+"""Notices before painting: settings and inputs that will have no effect on the painting."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files that are written beside what the user has: whole or not at all. Whatever is in the way is an `OutputError`."""
+"""Writes files into the user's folders, whole or not at all. Everything that prevents it is an `OutputError`."""
 
 import os
 import shutil
@@ -105,7 +105,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def named_in_utf_8(folder: Path) -> Iterator[Path]:
-    """Give a folder that is there a name for libraries that know only UTF-8: a link to it, unless its own will do."""
+    """Give an existing folder a name for libraries that accept only UTF-8: its own if possible, otherwise a link."""
     try:
         str(folder).encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""How much of a painting is done, and how long the rest takes at the rate until now."""
+"""Tracks how much of a painting is done, and estimates the remaining time from the rate so far."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """The order of a painting: levels coarse to fine, rounds within a level, tiles within a round.
 
 The driver submits tasks, receives a few numbers and writes them to the journal. Pixels, features and Gram matrices pass
-from task to task through the run folder. What a killed run had filed is not painted again.
+from task to task through the run folder. Tiles that a killed run had already stored are not painted again.
 """
 
 import time
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass
 class RenderDriver:
-    """One painting under way.
+    """Drives one painting from its first level to its last.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class RenderDriver:
         return current.made == len(level.rounds) or levelled_off or self.progress.ends_level(level)
 
     def _finish(self) -> None:
-        """Measure the canvas that counts, and close the level."""
+        """Measure the canvas that is kept, and close the level."""
         current, kept = self.state.current, self._kept()
         last = self._surviving(lambda level: self._measure(level, kept))
         self.tick()
@@ -139,12 +139,12 @@ class RenderDriver:
         return tuned_weights(self.context.settings, [*self.state.losses, *self.state.current.rows], painted)
 
     def _kept(self) -> int:
-        """The round whose canvas would count if the level ended now."""
+        """The round whose canvas would be kept if the level ended now."""
         current = self.state.current
         return best(current.rows) if self.context.settings.iterate == "best" else current.made
 
     def _needed(self) -> set[int]:
-        """The rounds whose canvases must stay: the next one starts from the last, and one counts."""
+        """The rounds whose canvases must stay: the last, which the next round starts from, and the one to keep."""
         return {self._kept(), self.state.current.made} if self.state.current.rows else set()
 
     # ------------------------------------------------------------------------------------------ what workers are asked
@@ -170,7 +170,7 @@ class RenderDriver:
         return losses
 
     def _everywhere(self, level: Level, task: str, filed: str, *arguments: Any, steps: int = 0) -> None:
-        """Run a task on all tiles of a level that have not filed their sums in the folder `filed`."""
+        """Run a task on all tiles of a level whose sums are not yet in the folder `filed`."""
         done = self.context.folder.store.names(filed)
         numbers = [tile.index for tile in level.grid if f"{tile.index:06}" not in done]
         calls = [(self.context, level, number, *arguments) for number in numbers]
@@ -220,7 +220,7 @@ class RenderDriver:
             return
 
     def _recut(self, level: Level) -> None:
-        """File the canvases that the level has in smaller tiles too."""
+        """Store the level's canvases again, in smaller tiles."""
         for made in sorted(self._needed()):
             self._prepare(level, made, (self.level, made))
 

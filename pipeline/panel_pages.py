@@ -1,4 +1,4 @@
-"""The pages of a mural: a panel on each, with ticks in the margin where neighbors overlap, and an overview first."""
+"""The PDF of a mural's panels: an overview, then a panel per page, with ticks in the margin where neighbors overlap."""
 
 from collections.abc import Sequence
 from typing import BinaryIO, Final

@@ -1,6 +1,6 @@
-"""A mural on many sheets, or on lanes of a roll: one poster is cut into panels that overlap, to be glued together.
+"""Cuts a poster into overlapping panels (sheets, or lanes of a roll) that are glued together to a mural.
 
-Panels are the poster's own numbers, so put together again they are the poster.
+Panels have the poster's exact pixel values, so together they are the poster.
 """
 
 from pathlib import Path

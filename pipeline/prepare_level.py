@@ -1,6 +1,6 @@
-"""What the driver files before a level is painted: photograph and start on its canvas, the styles' statistics.
+"""Stores what a level needs before it is painted: photograph and starting picture on its canvas, style statistics.
 
-Pictures are read in row blocks, so that no canvas has to fit into memory, but the coarsest level's start.
+Pictures are read in row blocks, so that no canvas has to fit into memory, except the start of the coarsest level.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,8 @@
-"""Presets, and how a painting's settings come together.
+"""Presets, and how a painting's settings are combined.
 
-A preset is a flat YAML file of settings; ``extends: NAME`` starts it from another one, and what stands below
-``for_network: NETWORK:`` holds for that network only. Each source beats those before it: defaults, preset,
-command-line flags, ``--set`` assignments. Whatever is wrong is a `SettingsError` that says where:
+A preset is a flat YAML file of settings; ``extends: NAME`` starts it from another one, and settings below
+``for_network: NETWORK:`` apply to that network only. Each source overrides those before it: defaults, preset,
+command-line flags, ``--set`` assignments. Every mistake is a `SettingsError` that says where it is:
 ``file:line: key: got ..., wanted ...``.
 """
 
@@ -167,9 +167,9 @@ def _for(network: object, layer: _Layer) -> list[_Layer]:
 
 
 def _check_harmless(layers: Iterable[_Layer]) -> None:
-    """Refuse presets that say what of the machine to take, where to write, whom to connect to, or what is in a picture.
+    """Refuse presets with settings about the machine, where to write or connect, or a single picture.
 
-    They are handed on, and hold for many.
+    Presets are shared, and apply to many pictures.
     """
     for layer in layers:
         for key, entry in layer.items():

@@ -1,6 +1,6 @@
-"""What the user sees while a picture is painted: one bar for the picture, one for the level, and records in a log.
+"""Progress while a picture is painted: one bar for the picture, one for the level, and log records.
 
-Bars go to standard error, and never stop work: what cannot be written there is dropped. See also `console.py`.
+Bars are on standard error and never stop work: a failed write is ignored. See also `console.py`.
 """
 
 import logging

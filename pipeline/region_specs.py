@@ -1,4 +1,4 @@
-"""How regions are written: `MASK=STYLE`, and after it what is to be otherwise than elsewhere, such as `,scale=1.5`."""
+"""Parses regions: `MASK=STYLE`, followed by options in which the region differs, such as `,scale=1.5`."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class RegionSpec:
     style_mask : str or None
         Mask of the part of the painting that counts.
     width : str or None
-        How wide the painting is where it hangs, for strokes as large as there; instead of a scale.
+        Width of the original painting, for strokes as large as in the original; instead of a scale.
     stroke : str or None
         How wide brush strokes are to be; instead of a scale.
     """
@@ -67,7 +67,7 @@ def parse_region(text: str) -> RegionSpec:
     Raises
     ------
     SettingsError
-        If a mask or a style is missing, or an option is none.
+        If a mask or a style is missing, or an option is unknown.
 
     >>> parse_region("sky.png=starry.jpg,scale=1.5").scale
     1.5
@@ -104,7 +104,7 @@ def _between(low: float, high: float) -> Callable[[str, str], float]:
             number = float(text)
         except ValueError:
             number = -1.0
-        if not low <= number <= high:  # which NaN is not either
+        if not low <= number <= high:  # true for NaN, too
             raise SettingsError(f"{wanted} from {low:g} to {high:g}")
         return number
 

@@ -1,4 +1,4 @@
-"""Where a picture is painted after which style, and how strongly: masks become guidance channels that tiles follow.
+"""Turns masks into guidance: where a picture is painted after which style, and how strongly.
 
 Masks belong to the photograph. They are brought to every level's size and to a partition of unity: what no region
 claims belongs to `--style`, and regions that claim more than a whole pixel share it. Guidance is a region's share of

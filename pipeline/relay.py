@@ -1,4 +1,4 @@
-"""What stands between the pipeline and the progress that the user sees: it passes on what it is told."""
+"""Forwards progress from the pipeline to another `Progress`, and measures the pace."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""One photograph becomes one painting: the whole way, from paths to a picture and the record of how it was made.
+"""Paints one photograph: the whole way, from paths to a picture and the record of how it was made.
 
     run folder -> plan -> workers -> levels -> canvas -> picture and sidecar
 
@@ -159,7 +159,7 @@ def render(
     Raises
     ------
     MuralistError
-        With what was found, what was wanted, and what to do. Once a level was begun, the work so far stays in the run
+        With what was found, what was wanted, and what to do. Once a level has begun, the work so far stays in the run
         folder, and the same call resumes it (unless the painting diverged).
 
     Notes

@@ -1,4 +1,4 @@
-"""What is settled about a render before any work: pictures, sizes, levels, weights. Refuses what cannot be."""
+"""Plans a render before any work: pictures, sizes, levels and weights. Refuses what cannot be painted."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -213,7 +213,7 @@ def _read_all_styles(
     settings: Settings,
     network: Architecture,
 ) -> tuple[tuple[Style, ...], list[list[str]]]:
-    """What is painted after, for a painting with such a long side, px; and the hashes of all style pictures."""
+    """Read all style pictures, for a painting with this long side, px; return those in use and the hashes of all."""
     has_rest = regions is None or regions.has_rest
     named = read_styles(inputs.style_files, photograph, settings, network) if inputs.styles or has_rest else ()
     apart = read_region_styles(inputs.region_files, inputs.regions, int(has_rest), photograph, settings, network)
@@ -301,7 +301,7 @@ def _check_lengths(styles: Sequence[Style], settings: Settings) -> None:
 
 
 def _spare(inputs: Iterable[Path], output: Path, may_replace: Callable[[Path], bool]) -> None:
-    """Refuse to write over what the user did not mean to lose."""
+    """Refuse to overwrite a file that the user did not mean to lose."""
     record, read = sidecar_path(output), {file_at(place_of(path).file) for path in inputs}
     for path in (output, record):
         if file_at(path) in read:

@@ -1,4 +1,4 @@
-"""What a setting is for, said once, on its field: every list of settings follows from it, see `Settings.names`."""
+"""The role of each setting, declared on its field; every list of settings is derived from it, see `Settings.names`."""
 
 import warnings
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ RUN: Final = "run"
 
 @dataclass(frozen=True)
 class Role:
-    """What a setting is for.
+    """What a setting is about, and what depends on it.
 
     Attributes
     ----------
@@ -36,19 +36,19 @@ class Role:
         Whether the flag may be given several times.
     scope : {"painting", "picture", "machine"}
         What it is about: paintings in general; one photograph or style picture, so that no preset may set it; or the
-        machine, so that only its user may, and neither presets nor manifests.
+        machine, so that neither presets nor manifests may set it, only the user.
     identity : bool
         Whether the painting's bytes depend on it.
     export : bool
-        Whether only how a painting is written depends on it: an interrupted one is resumed with another value, too.
+        Whether it affects only how a painting is written: an interrupted run can be resumed with another value.
     speed : bool
-        Whether the time of a step depends on it, beside the layers.
+        Whether the time of a step depends on it, besides the layers.
     style_cache : bool
-        Whether the statistics of a style picture depend on it, beside the layers.
+        Whether the statistics of a style picture depend on it, besides the layers.
     rivals : tuple of str
-        Settings that it takes the place of, and they its.
+        Settings that exclude it, and that it excludes.
     was : str, optional
-        Its name until the last release, which is understood for one more.
+        Its name until the last release, which is accepted for one more.
     """
 
     group: Group

@@ -1,4 +1,4 @@
-"""Types of settings: what text and numbers are read as, and what is refused, in words."""
+"""Types of settings: how text and numbers are read, and error messages for what is refused."""
 
 import os
 import re
@@ -98,7 +98,7 @@ def _of_bytes(least: int, what: str) -> Callable[[ByteSize], ByteSize]:
 
 
 def can_name_file(text: str) -> bool:
-    """Say whether a text can be a path: encoded, without NUL, and not so long that following it would take for ever."""
+    """Say whether a text can be a path: encodable, without NUL, and not so long that resolving it takes forever."""
     try:
         encoded = os.fsencode(text)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Every choice a painting depends on, with its default: the one place where defaults live.
+"""All settings of a painting and their defaults, which are defined nowhere else.
 
 The model is flat, so that ``--set key=value`` and a preset's lines read the same, and frozen, so
 that the settings written beside a painting are the ones it was made with.

@@ -1,4 +1,4 @@
-"""How large a painting becomes. Sizes are ``(height, width)`` in pixels."""
+"""Computes the size of a painting. Sizes are ``(height, width)`` in pixels."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal

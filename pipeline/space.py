@@ -1,4 +1,4 @@
-"""What a render takes of memory and disk, and whether this machine has it."""
+"""Estimates how much memory and disk space a render takes, and checks whether this machine has it."""
 
 from itertools import pairwise
 from math import ceil, isqrt, prod
@@ -24,7 +24,7 @@ OVERHEAD_BYTES = 16 << 10  # of a tile's files: headers, and blocks of the disk 
 CONTENT_BYTES = PLANE_BYTES
 # Fitted to the peak resident memory of workers on tiles of 384 to 1536 px; see tests/benchmarks/memory.py.
 WORKER_BYTES = 900 << 20
-GPU_BYTES = 600 << 20  # that CUDA and its libraries take of a GPU's memory for every worker; not measured yet
+GPU_BYTES = 600 << 20  # GPU memory that CUDA and its libraries take for every worker; not measured yet
 DRIVER_BYTES = 120 << 20
 ROW_BYTES = 26 << 10  # of the driver, per pixel of the painting's width: row blocks that are read, laid out and written
 ACTIVATION_COPIES = 4.0
@@ -38,12 +38,12 @@ MEMORY_SHARE = 0.8  # of the memory that is free, what workers may plan with
 
 
 def disk_bytes(plan: RenderPlan) -> int:
-    """Most that the run folder holds at a time, with the pictures that do not fit into memory."""
+    """Peak size of the run folder, with the pictures in it that do not fit into memory."""
     return canvas_bytes(plan) + sum(pixels.nbytes for pixels in _pictures(plan) if isinstance(pixels, ArrayFile))
 
 
 def canvas_bytes(plan: RenderPlan) -> int:
-    """Most that painting adds to those pictures: a level with its rounds, or as it begins beside the one before."""
+    """Peak size without these pictures: a level with its rounds, or a level at its start together with the one before."""
     rounds = 3 if plan.settings.iterate == "best" else 2  # the best one, the last one, and the next
     painted = max(_level_bytes(plan, level, rounds) for level in plan.levels)
     begun = [sum(_level_bytes(plan, level, 1) for level in both) for both in pairwise(plan.levels)]
@@ -88,7 +88,7 @@ def _largest_style(plan: RenderPlan) -> int:
 
 
 def worker_bytes(plan: RenderPlan, itemsize: int) -> int:
-    """Peak memory of a worker: torch itself, and the largest tile's activations and state, or a style picture's."""
+    """Peak memory of a worker: torch itself, and the largest tile's (or a style picture's) activations and state."""
     pixels = max(largest_tile(level) for level in plan.levels)
     activations = itemsize * plan.network.activations(plan.settings.layers)
     largest_style = _largest_style(plan)
@@ -163,7 +163,7 @@ def check_memory(plan: RenderPlan) -> None:
     if settings.optimizer != "lbfgs" or settings.scheduler is not None:
         return
     shape = local_shape(settings, plan.most_tiles)
-    if shape.gpus:  # whose memory it is, and tiles are halved where that is too little
+    if shape.gpus:  # the pairs are in GPU memory; if it is too small, tiles are halved
         return
     workers, needed = shape.workers, worker_bytes(plan, FLOAT)
     available = MEMORY_SHARE * psutil.virtual_memory().available

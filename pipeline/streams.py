@@ -1,4 +1,4 @@
-"""Standard error that stops nothing. Quick to import, for the command line needs it first."""
+"""A standard error stream whose failures stop nothing. Quick to import, since the command line needs it first."""
 
 import sys
 from contextlib import suppress

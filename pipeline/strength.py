@@ -1,8 +1,8 @@
-"""How strongly a style is painted: `strength` is the same for every picture, the weights behind it are not.
+"""Tunes loss weights, so that the same `strength` means the same for every picture.
 
-With the same weights for all, abstract styles drown the photograph and quiet ones hardly show. So the weights of what
-keeps the photograph, its features and its luminance, are tuned while the coarsest levels are painted, towards the
-losses that `strength` asks for, and kept for all finer ones. A weight is proportional to the loss that remains: in
+With the same weights for all, abstract styles drown the photograph and quiet ones hardly show. So the weights of the
+terms that keep the photograph (content and luminance) are tuned while the coarsest levels are painted, towards the
+losses that `strength` asks for, and kept for all finer levels. A weight is proportional to the loss that remains: in
 an abstract style the wanted loss may be out of reach, and a weight raised until it is met would cost much of the style.
 Weights follow from the recorded losses alone, which the journal keeps: a resumed painting finds the same ones.
 """
@@ -17,7 +17,7 @@ from .records.losses import LossRecord
 from .settings import Settings
 
 SETTLING_STEPS: Final = 20  # a level starts as the photograph or with its detail, so losses tell nothing at first
-LARGEST_FACTOR: Final = 1.25  # between two rounds: losses answer over many steps, and what is too much stays
+LARGEST_FACTOR: Final = 1.25  # largest change between rounds: losses respond over many steps, overshoots last
 FIRST_POWER: Final = 3.0  # how much more the first weight is where less loss is wanted than half `strength` wants
 
 

@@ -48,7 +48,7 @@ class Style:
     mask : Mask, optional
         The part of the picture that counts.
     width_mm : float, optional
-        How wide it is where it hangs.
+        Width of the original painting.
     stroke : Stroke, optional
         How wide its brush strokes are to be.
     """
@@ -69,7 +69,7 @@ class Style:
         return max(self.picture.height, self.picture.width)
 
     def at_true_scale(self, dpi: float, longest: int) -> "Style":
-        """Give strokes the width that is asked for, or the size on paper that they have where it hangs.
+        """Give strokes the width that is asked for, or the size on paper that they have in the original.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
-"""What a worker does: the only module of the pipeline that calls the model.
+"""The tasks that workers run. This is the only module of the pipeline that calls the model while painting.
 
-Every task reads what its arguments name, writes files of its own and returns next to nothing, so it may run anywhere,
-twice, or again. The order of a level: `style_targets` for all style pictures; `prepare_tile` for all tiles; then per
-round `add_up` and `paint_tile` for all tiles; at the end `measure_tile` for all and `add_up`.
+Every task reads the files that its arguments name, writes its own files and returns very little, so it may run on any
+worker, and more than once. The order of a level: `style_targets` for all style pictures; `prepare_tile` for all tiles;
+then per round `add_up` and `paint_tile` for all tiles; at the end `measure_tile` for all and `add_up`.
 """
 
 import time
@@ -45,7 +45,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def _once(most: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Keep what a function returned last: so many, each made once, whichever threads ask for it."""
+    """Cache a function's last results, up to a number; each is computed once, even if several threads ask for it."""
     lock = RLock()
 
     def kept(make: Callable[P, T]) -> Callable[P, T]:
@@ -90,7 +90,7 @@ def _network_of(context: RenderContext) -> Network:
 
 @_once(16)  # levels of pictures that are painted side by side
 def _tile_optimizer(context: RenderContext, level: Level, tuned: TunedWeights = UNWEIGHTED) -> TileOptimizer:
-    """Make what paints the tiles of a level; what is only measured does not ask for weights."""
+    """Make the optimizer of a level's tiles; for measuring only, weights are not needed."""
     network, targets = _network_of(context), _blended_targets(context, level)
     regions = 1 if context.regions is None else context.regions.count
     height, width = level.grid.box.shape
@@ -100,12 +100,12 @@ def _tile_optimizer(context: RenderContext, level: Level, tuned: TunedWeights = 
 
 @_once(1)
 def graphs(device: str) -> Graphs:
-    """Give what records the rounds of this worker, for all levels and pictures."""
+    """Return the recordings of this worker's rounds, for all levels and pictures."""
     return cuda_graphs(device) if usual_ways(device).graphs else Graphs()
 
 
 def _give_back(device: str) -> None:
-    """Give back what recordings hold and torch keeps for tiles as large as before; smaller ones may need it."""
+    """Free the memory that recordings and torch's cache hold for tiles of the old size; smaller ones may need it."""
     with ENQUEUING:
         graphs(device).clear()
         give_memory_back(device)
@@ -113,7 +113,7 @@ def _give_back(device: str) -> None:
 
 @_once(16)
 def _give_back_once(device: str, run: str, level: int, halvings: int) -> None:
-    """Do so where a level's tiles were halved: workers that had enough memory leave it to the one that had not."""
+    """Do so once after a level's tiles were halved, so that the worker that ran out of memory gets some."""
     _give_back(device)
 
 
@@ -132,7 +132,7 @@ def style_targets(context: RenderContext, level: Level, number: int) -> int:
     """Compute the statistics of a style picture, tile by tile, file them and return the picture's number."""
     filed = context.folder.read(context.folder.style(level, number))
     picture, weights = filed["pixels"], filed.get("weights")
-    if weights is not None:  # or what layers leave out at the bottom and right would not count, however it is marked
+    if weights is not None:  # layers leave out pixels at the bottom and right: pad, to keep marks there
         stride = architecture(context.settings.network).max_stride(context.settings.active_style_layers)
         more = [(0, -side % stride) for side in weights.shape]
         picture = np.pad(picture, [*more, (0, 0)], mode="symmetric")
@@ -195,7 +195,7 @@ def _style_sums(
 
 
 def _timed(task: Callable[..., TileResult]) -> Callable[..., TileResult]:
-    """Give a task its tile instead of the tile's number, count its seconds, and say for what memory was not enough."""
+    """Pass a task its tile instead of the tile's number, time it, and name the tile if memory runs out."""
 
     @wraps(task)
     def run(context: RenderContext, level: Level, number: int, *arguments: Any) -> TileResult:
@@ -217,7 +217,7 @@ def _timed(task: Callable[..., TileResult]) -> Callable[..., TileResult]:
 def prepare_tile(
     context: RenderContext, level: Level, tile: Tile, made: int, origin: tuple[Level, int] | None
 ) -> TileResult:
-    """Begin with a tile: the photograph's features, its state, its share of the losses.
+    """Prepare a tile: store the photograph's features, the tile's first state and its share of the losses.
 
     Parameters
     ----------
@@ -309,10 +309,10 @@ def add_up(context: RenderContext, level: Level, made: int, tuned: TunedWeights,
 def _first_state(
     context: RenderContext, level: Level, tile: Tile, origin: tuple[Level, int] | None, content: np.ndarray
 ) -> np.ndarray:
-    """State of a tile's outer box. Adam's moments come along; what L-BFGS learnt at another size would mislead.
+    """State of a tile's outer box. Adam's moments are kept; L-BFGS's pairs of another size would mislead.
 
-    A painting that is enlarged lacks what could not be seen before; the photograph's detail is put in its place, as
-    from one level of a Laplacian pyramid (Burt and Adelson 1983) to the next.
+    An enlarged painting lacks detail that was too small for the level before. The photograph's detail is added instead,
+    as from one level of a Laplacian pyramid (Burt and Adelson 1983) to the next.
     """
     layout = context.layout
     if origin is None:
@@ -367,7 +367,7 @@ def _guidance_of(
     arch = architecture(context.settings.network)
     strides = {name: arch.stride(name) for name in layers}
     there = upload(torch.from_numpy(np.ascontiguousarray(masks)), context.device)
-    with ENQUEUING:  # and wait for how many positions count: that decides what is computed
+    with ENQUEUING:  # waits for the number of positions, which decides what is computed
         return guidance_of(there, strides, insets or {}, place)
 
 

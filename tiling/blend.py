@@ -22,8 +22,8 @@ def blend(grid: TileGrid, box: Box, read: Callable[[Tile, Box], np.ndarray]) -> 
     Returns
     -------
     ndarray, float32, (..., height, width, channels)
-        Summed in tile order, so that it does not depend on which tile was painted first. Where one tile alone
-        reaches, its pixels come back unchanged.
+        Summed in tile order, so that the result does not depend on which tile was painted first. Where only one tile
+        reaches, its pixels are returned unchanged.
     """
     out: np.ndarray | None = None
     for tile in grid.touching(box):

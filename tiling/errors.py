@@ -1,4 +1,4 @@
-"""What can be wrong with a tiling."""
+"""Errors about a tiling."""
 
 from muralist.errors import MuralistError
 

@@ -101,7 +101,7 @@ def cover(length: int, tile: int, overlap: int, stride: int) -> list[Span]:
     if units * stride <= tile:
         return [Span(0, length)]
     count = -(-(units - shared) // (tile // stride - shared))
-    # No larger than it takes: a canvas a little longer than one tile gets two that are little more than half.
+    # No longer than needed: a canvas a little longer than one tile gets two tiles of little more than half its length.
     side = -(-(units + (count - 1) * shared) // count)
     starts = [i * (units - side) // (count - 1) * stride for i in range(count)]
     return [*(Span(start, start + side * stride) for start in starts[:-1]), Span(starts[-1], length)]
@@ -162,7 +162,7 @@ class TileGrid:
     stride : int
         Total stride of the network, px, so that a feature position is the same block of pixels in every tile.
     halo : int, optional
-        Pixels of the overlap on either side that are not blended; three eighths of it if not given.
+        Pixels of the overlap on either side that are not blended; by default three eighths of the overlap.
     tile_grid : (int, int), optional
         Rows and columns of tiles to divide the canvas into evenly, whatever `tile`; see `divide`.
 

@@ -1,4 +1,4 @@
-"""How visible the borders between tiles are: a score, and the one that chance makes where nothing is there.
+"""How visible the borders between tiles are: a score, and a threshold that scores reach by chance without any seam.
 
 Take a line between two pixel columns. For each block of `BLOCK` rows or a few more, all of about one size, take the
 mean color of the `reach` columns left of the line minus that of the `reach` columns right of it; its square, summed
@@ -7,17 +7,17 @@ cores of neighboring tiles meet, divided by that at reference lines, `OFFSETS` p
 the same part of the picture. Lines between rows likewise. The seam score is the largest over `REACHES`: a hard edge
 shows at a reach of 1 px, a step in color that was feathered away over tens of pixels at a long reach.
 
-Outlines of things that happen to lie on a border are no seams. What the photograph does there, compared in the same
-way, is therefore taken off, to the power `PHOTOGRAPH`: about as far as paintings follow their photographs.
+Outlines of objects that happen to lie on a border are not seams. So the score is divided by the photograph's score at
+the same lines, raised to the power `PHOTOGRAPH`: about as far as paintings follow their photographs.
 
-Few borders see few places, and chance alone makes scores of 1.2 or 1.3 there. So the same score is taken of false
-borders, `FALSE_OFFSETS` to either side and compared with the same reference lines. Their median, and how far they
-scatter about it (the median of the distances, so that an outline on some of them does not count), give a threshold:
-only a score above it is a seam.
+With few borders, chance alone gives scores of 1.2 or 1.3. So the same score is computed for false borders,
+`FALSE_OFFSETS` pixels to either side, with the same reference lines. Their median and their scatter about it (the
+median of the distances, which is robust to an outline on some of them) give a threshold: only a score above it is a
+seam.
 
-The mean is geometric because jumps range over many powers of ten: in an arithmetic one the few blocks on the outlines
-of things drown the many on plain ground, where a seam is seen. A tenth of the median reference jump that is not zero is
-added to each, so that blocks of one color count as small, not as nothing.
+The mean is geometric because jumps range over many powers of ten: in an arithmetic mean, the few blocks on outlines
+would outweigh the many on plain areas, where a seam is visible. A tenth of the median nonzero reference jump is added
+to each jump, so that blocks of one color count as small, not as zero.
 """
 
 import itertools
@@ -97,7 +97,7 @@ def find_seams(
 
 
 def _threshold(false: list[float]) -> float:
-    """What another of these scores stays below, but for chance."""
+    """A threshold that scores like these rarely exceed by chance."""
     if len(false) < _LEAST_FALSE:
         return float("inf")
     logs = np.log(false)
@@ -107,7 +107,7 @@ def _threshold(false: list[float]) -> float:
 
 
 def _beyond(score: float, outline: float) -> float:
-    """The score without what the photograph's outlines on the borders give by themselves, if that can be compared."""
+    """The score without what the photograph's outlines at the tile borders add to it, if that is known."""
     if score == outline == float("inf"):  # neither changes anywhere else
         return 1.0
     return score / outline**PHOTOGRAPH if 0 < outline < float("inf") else score

@@ -4,16 +4,16 @@ With l the painting's luminance and p the photograph's, both shrunk to means of 
 
     mean (l - t)^2 / s^2,    t = s (p - m) / d + u
 
-where m and d are the photograph's mean and deviation, u and s the style picture's at the same scale. The photograph in
-the style's light has 0, a painting that has nothing to do with it about 2.
+where m and d are the photograph's mean and deviation, u and s the style picture's at the same scale. The loss is 0 for
+the photograph with the style's mean and deviation, and about 2 for a painting that is unrelated to it.
 
-What a picture shows is told by its light and dark: after an abstract style `relu4_2` can be kept well, and nothing be
-recognized. Luminance is mapped by mean and deviation as in the luminance-only transfer of Gatys et al. 2017
+Light and dark are what makes a picture recognizable: after an abstract style, `relu4_2` can match well although nothing
+can be recognized. Luminance is mapped by mean and deviation as in the luminance-only transfer of Gatys et al. 2017
 ("Controlling perceptual factors in neural style transfer"), there from style to photograph; holding a shrunk copy of
 the painting to that of the photograph is akin to the Laplacian loss of Li et al. 2017 ("Laplacian-steered neural style
 transfer").
 
-The target is known before anything is painted, so a tile needs to know nothing of others.
+The target is known before anything is painted, so a tile needs no statistics of other tiles.
 """
 
 from collections.abc import Mapping

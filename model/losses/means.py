@@ -1,8 +1,8 @@
-"""Terms that compare with means over a style picture's positions; above all those that see nothing but such means.
+"""Terms that compare with means over a style picture's positions, and those that depend on nothing but such means.
 
-Of regions with styles of their own, every one is a picture of its own; the loss of a layer is the mean of theirs, each
-by its share of the picture. For terms that see a painting only through its means, the derivative with respect to these
-is found by autograd; the gradient at a position is then a function of its own features (`pull`).
+A region with a style of its own is treated as a picture of its own; the loss of a layer is the mean over its regions,
+weighted by their share of the picture. For terms that depend on a painting only through its means, autograd computes
+the derivative with respect to these; the gradient at a position is then a function of its own features (`pull`).
 """
 
 from abc import abstractmethod

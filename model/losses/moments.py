@@ -6,11 +6,11 @@ same of the style picture, and |.| the Euclidean norm over channels:
     |m - t| + |c_2 - d_2| + ... + |c_5 - d_5|
 
 This is the central moment discrepancy of Zellinger et al. 2017 as Kalischek, Wegner and Schindler (2021) use it. It
-looks at every channel by itself; how channels go together is what Gram matrices tell.
+compares every channel by itself; correlations between channels are left to Gram matrices.
 
 Central moments follow from the means of s^k, which add up over tiles; here of (s - 1/2)^k, so that little cancels.
-Differs from the paper in that it is taken of the layers as they are named: after ReLU, unless they are such as
-`conv3_1`. Its weights, 1000 / N^2 for a layer of N channels, are a matter of `style_layers` and `moments_weight`.
+Differs from the paper in that the layer's name decides whether features are taken before ReLU (`conv3_1`) or after it
+(`relu3_1`). For the paper's weights, 1000 / N^2 for a layer of N channels, set `style_layers` and `moments_weight`.
 """
 
 from collections.abc import Sequence

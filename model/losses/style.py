@@ -23,9 +23,9 @@ picture are equally large, as they were there, and a meaningful one when they ar
                        distributions, per channel (crowsonkb)
 
 A network may bring a metric: for a layer, heads H (rows, C + 1) that map its features f to those of a larger network,
-H [f; 1]. Every formula is then taken of H [f; 1] instead of f, which needs nothing but G and m: the Gram matrix of
-H [f; 1] is H A H^T with A = [[G, m], [m^T, 1]], and its mean the last column of H A. So the distance is the larger
-network's, and a step costs what it costs without.
+H [f; 1]. Every formula is then applied to H [f; 1] instead of f, which needs only G and m: the Gram matrix of H [f; 1]
+is H A H^T with A = [[G, m], [m^T, 1]], and its mean the last column of H A. So the distance is that of the larger
+network, and a step costs no more than without heads.
 """
 
 from collections.abc import Callable, Mapping
@@ -95,14 +95,14 @@ def _spst(target: GramStats) -> Distance:
 
 
 def _w2(target: GramStats) -> Distance:
-    """Eigenvalues suffice for the trace of the root, and their derivative is stable where eigenvectors' is not."""
+    """The W2 distance. It needs only eigenvalues, whose derivative is stable where that of eigenvectors is not."""
     wanted = _regular(target)
     values, vectors = torch.linalg.eigh(wanted)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
 
     def distance(now: GramStats) -> Tensor:
         covariance = _regular(now)
-        finite = covariance.isfinite().all()  # or else it has no eigenvalues, and such a round is made again
+        finite = covariance.isfinite().all()  # otherwise there are no eigenvalues; the round is repeated
         shares: Tensor = torch.linalg.eigvalsh(root @ torch.where(finite, covariance, wanted) @ root)
         shared = shares.clamp(min=COVARIANCE_EPSILON**2).sqrt().sum()
         apart = (now.mean - target.mean).square().sum()
@@ -141,7 +141,7 @@ def _regular(statistics: GramStats) -> Tensor:
 
 
 def _wide(values: Tensor) -> Tensor:
-    """Bring to float64; to the processor where the device lacks that and eigenvalues."""
+    """Convert to float64, on the processor if the device has no float64 or cannot compute eigenvalues."""
     return (values.cpu() if values.device.type == "mps" else values).double()
 
 
@@ -199,7 +199,7 @@ class StyleTerm(MeansTerm):
 
     @property
     def waits(self) -> bool:
-        """Whether eigenvalues are computed: CUDA's libraries say by a number whether they were found."""
+        """Whether eigenvalues are computed: CUDA's libraries make the host read back whether that succeeded."""
         return self.formula == "w2"
 
     def distance(self, layer: str, target: Means) -> MeansLoss:

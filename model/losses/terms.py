@@ -15,7 +15,7 @@ from ..network import Features
 from ..statistics import TileSums, Window
 from ..ways import GramProduct
 
-PICTURE: Final = "picture"  # where a gradient is that at the pixels, not at the features of a layer
+PICTURE: Final = "picture"  # key of a gradient at the pixels, instead of at a layer's features
 
 
 @dataclass(frozen=True)

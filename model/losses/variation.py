@@ -16,8 +16,9 @@ mean over the three colors.
 Sums grow with the picture; `loss_pixels` makes every picture count as one of that size.
 
 `vectorial` is the vectorial total variation (Bresson and Chan 2008, "Fast dual minimization of the vectorial total
-variation norm and applications to color image processing"), made smooth at zero. A square punishes an edge more than a
-ramp, so it spreads color across edges; this does not: it makes flat patches, and color changes where light does.
+variation norm and applications to color image processing"), made smooth at zero. A squared difference penalizes an edge
+more than a ramp, so it spreads color across edges. The total variation does not: it makes flat patches, and color
+changes where light does.
 Differs from the usual total variation in two ways. Where `chroma` is not zero, specks of color cost more than strokes
 of light. And changes are measured in blocks of 2 x 2 pixels, not from a pixel to those below and on the right, which
 makes an edge along one diagonal cost 1.4 times as much as one along the other.

@@ -1,1 +1,1 @@
-"""Many photographs in one go: what they are, what their paintings are called, and what became of them."""
+"""Batches of photographs: finding them, naming their paintings, painting them, and reporting the results."""

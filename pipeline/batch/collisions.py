@@ -1,6 +1,6 @@
-"""Nothing that a batch writes may take the place of what it reads, or of something else that it writes.
+"""Checks that no file written by a batch replaces a file that the batch reads, or another one that it writes.
 
-Settled by names, before anything is painted. A name is followed through links, for a file may have several.
+Only names are compared, before anything is painted. Links are followed, since a file may have several names.
 """
 
 import os
@@ -29,7 +29,7 @@ def check_collisions(items: Sequence[Item], settings_of: SettingsOf, report: Pat
     Parameters
     ----------
     settings_of : callable
-        Gives the settings of an item. One that has none, for they make no sense, writes and reads nothing by them.
+        Gives the settings of an item. An item with invalid settings fails later, and neither reads nor writes.
     report : Path
         File for the batch's report.
 

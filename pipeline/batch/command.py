@@ -1,4 +1,4 @@
-"""What a batch's command says of all pictures that have nothing else of their own, checked once: all would fail."""
+"""Checks the settings and styles of a batch command once, since a mistake in them would fail every picture."""
 
 from collections.abc import Sequence
 from itertools import chain

@@ -1,4 +1,4 @@
-"""When a batch is to end, and whether another picture would be finished by then."""
+"""The deadline of a batch, and whether another picture would be finished by then."""
 
 import math
 from dataclasses import dataclass

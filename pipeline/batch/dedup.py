@@ -1,4 +1,4 @@
-"""What need not be painted again: pictures that are painted already, and pictures that are the same."""
+"""Finds pictures that need not be painted: those painted before, and those identical to another one."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A batch under way: which photograph is painted next, and what becomes of it.
+"""Runs a batch: decides which photograph is painted next, and reports the result of each.
 
     names -> items -> what is not painted yet -> run folder, plan, painting (each in a thread) -> report
 
@@ -109,12 +109,12 @@ class BatchItem:
 
 @dataclass
 class BatchDriver:
-    """A batch under way. One thread takes and closes pictures; each is painted in a thread of its own.
+    """A running batch. One thread starts and closes pictures; each is painted in a thread of its own.
 
     Attributes
     ----------
     settings : Settings
-        The batch's; where is computed is the same for all pictures.
+        The batch's; settings about the machine are the same for all pictures.
     folder : RunFolder
         Of the batch as a whole, for what workers need.
     board : Board or None
@@ -166,7 +166,7 @@ class BatchDriver:
 
     @property
     def _at_once(self) -> int:
-        """Pictures under way: one for every tile that workers have, and one that is being read or written."""
+        """Number of pictures in progress: one for every tile that workers can run, and one that is read or written."""
         return 1 if self._cluster is None else 1 + self._cluster.workers * self._cluster.tiles
 
     # ---------------------------------------------------------------------------------------- what is to be painted
@@ -260,7 +260,7 @@ class BatchDriver:
         return sidecar
 
     def _close(self, queued: BatchItem, done: Future[Sidecar]) -> list[BatchItem]:
-        """Tell what became of a picture; return it if it is to be tried again, or another one in its place."""
+        """Report a picture's result; return it if it is to be tried again, or another one in its place."""
         error = done.exception()
         if error is None:
             result = _painted(queued, done.result())
@@ -271,14 +271,14 @@ class BatchDriver:
             return [replace(queued, attempts=queued.attempts + 1)]
         else:
             result = replace(_failed(queued.item, error), attempts=queued.attempts)
-            if isinstance(error, OutputError):  # which says nothing about other outputs
+            if isinstance(error, OutputError):  # other outputs may still work
                 self._tell(result)
                 return self._instead_of(queued)
         self._end(queued.key, result)
         return []
 
     def _instead_of(self, queued: BatchItem) -> list[BatchItem]:
-        """Give the next of the pictures that wait for one, if there is one, to be painted in its place."""
+        """Return the next of the identical pictures that wait for one, if there is any, to be painted instead."""
         if waiting := self._duplicates[queued.key]:
             item = waiting.pop(0)
             return [replace(queued, item=item, settings=self._settings_of(item), attempts=1)]
@@ -286,7 +286,7 @@ class BatchDriver:
         return []
 
     def _end(self, key: str, result: Result) -> None:
-        """Tell a result, and copy it for those that wait for it."""
+        """Report a result, and copy the painting for identical pictures that wait for it."""
         self._tell(result)
         self._ended[key] = result
         for item in self._duplicates.pop(key, []):
@@ -315,7 +315,7 @@ class BatchDriver:
             self.board.tell(result)
 
     def _pass_on(self) -> None:
-        """Tell what there is to know of the workers since the last time."""
+        """Pass on new notices about the workers."""
         for notice in self._workers().notices[self._passed_on :]:
             PROGRESS.warning(notice)
             self._passed_on += 1
@@ -367,7 +367,7 @@ def _painted(queued: BatchItem, sidecar: Sidecar) -> Result:
 
 
 def _failed(item: Item, error: BaseException) -> Result:
-    """Of a bug, more than a line is told."""
+    """The result of a failed picture; for a bug, its traceback is logged, too."""
     if not isinstance(error, MuralistError):
         LOG.error("%s: failed because of a bug", item.content, exc_info=error)
     reason = " ".join(str(error).split()) or repr(error)

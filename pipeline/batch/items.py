@@ -1,4 +1,4 @@
-"""What a batch is made of: folders, globs, files and manifests become items, each with the place of its painting."""
+"""Turns the inputs of a batch (folders, globs, files and manifests) into items, each with the path of its painting."""
 
 import os
 import re
@@ -249,7 +249,7 @@ def _glob(path: Path, output: Path, text: str, wanted: Callable[[Path], bool]) -
 
 
 def _is_photograph(path: Path) -> bool:
-    """Links that lead nowhere count: somebody misses that picture. Pipes and devices do not, they may never end."""
+    """Broken links are included, so that they are reported; pipes and devices are not, since reading may never end."""
     known = path.suffix.lower() in INPUT_EXTENSIONS and not path.name.startswith(".")
     return known and (os.path.isfile(path) or not os.path.exists(path))
 

@@ -5,8 +5,8 @@ their names; in JSON lines settings may also stand under `settings`, and styles 
 after `--set`. An empty cell and a JSON null say nothing. Paths count from the manifest's folder, but `weights` as after
 its flag.
 
-Manifests come from strangers: nothing in one may lead out of the output folder, or decide where else is written, who is
-connected to, or how much of the machine is used.
+Manifests may be untrusted: nothing in one may write outside the output folder, or choose where to connect or how much
+of the machine to use.
 """
 
 import csv
@@ -31,7 +31,7 @@ _OWN: Final = ("content", "style", "preset", "output")
 _PHOTOGRAPH: Final = ("file", "filename", "image", "input", "path", "photo", "photograph", "picture")  # other words
 _SEPARATOR: Final = re.compile("[;\t]")  # of columns, where a comma is a decimal one
 
-_Record = tuple[str, dict[str, Any]]  # where it was written, such as "list.csv:3", and what
+_Record = tuple[str, dict[str, Any]]  # place, such as "list.csv:3", and content of a line
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def _overrides(folder: Path, place: str, settings: dict[str, object]) -> dict[st
 def _from(folder: Path, key: str, masks: object) -> object:
     """Masks, and styles of regions, as they count from the manifest's folder; templates count from each photograph's.
 
-    What cannot be understood is told when the settings are put together.
+    Mistakes are reported when the settings are combined.
     """
     if isinstance(masks, list):
         return [_from(folder, key, mask) for mask in masks]

@@ -1,6 +1,6 @@
 """Masks of many photographs, named by a template: `{stem}.sky.png` is looked for beside every photograph.
 
-What a photograph has no file for is left out: it is painted as if nobody had asked for that mask.
+If a photograph has no such file, it is painted without that mask.
 """
 
 import os
@@ -86,7 +86,7 @@ class _Filled:
         """Regions whose masks are there; None if there are none."""
         listed = [texts] if isinstance(texts, str) else texts
         if not isinstance(listed, list | tuple) or not all(isinstance(text, str) for text in listed):
-            return texts  # what a manifest says; what is wrong is told when the settings are put together
+            return texts  # from a manifest; mistakes are reported when the settings are combined
         wanted = [parse_region(text) for text in listed]
         named = [(spec, self.one(spec.mask)) for spec in wanted]
         return [str(replace(spec, mask=str(name))) for spec, name in named if name is not None] or None

@@ -1,1 +1,1 @@
-"""Pictures outside the canvas: read from files of any kind, turned, resized, and written, all in row blocks."""
+"""Picture files: reading, rotating, resizing and writing them, in row blocks."""

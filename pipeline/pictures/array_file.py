@@ -1,4 +1,4 @@
-"""Pixels that lie in an uncompressed file, of which only what is asked for is in memory.
+"""Pixels in an uncompressed file; only the requested parts are read into memory.
 
 Files are read and written, never mapped: mapped pages count as resident memory, and writing to them on a full disk
 kills the process.
@@ -103,7 +103,7 @@ Allocator = Callable[[str, tuple[int, ...], np.dtype[Any]], Pixels | ArrayFile]
 
 @contextmanager
 def allocator_in(folder: Path | None) -> Iterator[Allocator]:
-    """Make places for pixels, by name: files in a folder, removed if the block fails; in memory without a folder."""
+    """Yield a function that allocates pixels by name: in files of a folder (removed if the block fails) or memory."""
     made: list[Path] = []
 
     def allocate(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Pixels | ArrayFile:

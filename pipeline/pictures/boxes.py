@@ -1,4 +1,4 @@
-"""Boxes, which HEIF, AVIF, JPEG XL and MP4 files are made of, and what their heads say. Nothing is believed."""
+"""Boxes, which HEIF, AVIF, JPEG XL and MP4 files consist of, and their headers. All values are checked."""
 
 import struct
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def boxes(file: BinaryIO, start: int = 0, stop: int | None = None) -> Iterator[B
 
 
 def content(file: BinaryIO, box: Box) -> bytes:
-    """What is in a box, at most 16 MiB of it."""
+    """The content of a box, at most 16 MiB of it."""
     file.seek(box.start)
     return file.read(min(box.stop - box.start, MOST_BYTES))
 

@@ -1,4 +1,4 @@
-"""Which of a photograph's metadata its painting gets."""
+"""Chooses which of a photograph's metadata is copied to its painting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

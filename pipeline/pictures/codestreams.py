@@ -1,4 +1,4 @@
-"""What JPEG XL and JPEG 2000 say in their first bytes, before anything is decoded. Nothing is believed."""
+"""Headers of JPEG XL and JPEG 2000 codestreams, read before anything is decoded. All values are checked."""
 
 import struct
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The photograph's colors, kept in two ways (Gatys et al. 2017, "Preserving Color in Neural Style Transfer").
+"""Two ways to keep the photograph's colors (Gatys et al. 2017, "Preserving Color in Neural Style Transfer").
 
 `luminance` puts the photograph's chroma back under the light of the finished painting. `statistics` recolors the style
 picture before painting, so that the mean and covariance of its pixels are the photograph's. All in floating point, on
@@ -63,7 +63,7 @@ class Recoloring:
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Recolor pixels (h, w, 3), float; clipped to [0, 1], float32."""
         changed = np.empty(pixels.shape, np.float32)
-        for top in range(0, len(pixels), _BLOCK_ROWS):  # which are three times as many bytes meanwhile
+        for top in range(0, len(pixels), _BLOCK_ROWS):  # in blocks: intermediates take three times the bytes
             changed[top : top + _BLOCK_ROWS] = np.clip(self.unclipped(pixels[top : top + _BLOCK_ROWS]), 0, 1)
         return changed
 

@@ -68,7 +68,7 @@ def open_jpeg_2000(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]
         )
 
     def decode() -> Any:
-        if head.channels == 2:  # which OpenImageIO does not read
+        if head.channels == 2:  # gray with alpha: OpenImageIO does not read it
             file.seek(0)
             try:
                 found = Jpeg2KImagePlugin.Jpeg2KImageFile(io.BytesIO(file.read()))

@@ -1,4 +1,4 @@
-"""Directories of TIFF files: which tags there are, and what they hold. Nothing that they claim is believed."""
+"""Directories of TIFF files: their tags and values. Nothing that a file claims is trusted."""
 
 import io
 import math
@@ -179,17 +179,17 @@ def written(form: Form, entries: Mapping[int, bytes | tuple[int, ...]], place: i
 
 
 class View(io.RawIOBase):
-    """A file as libvips is to see it: as a TIFF, with another head that leads to a directory behind its end.
+    """A file as libvips sees it: as a TIFF with our own header, which points to a directory behind the end of the file.
 
-    Between the two is a hole where nothing can be read, so that a strip which is cut short does not go on with the
-    directory.
+    Between the file and that directory is a gap that cannot be read, so that a truncated strip does not continue into
+    the directory.
 
     Parameters
     ----------
     file
         Where the pixels lie; only read.
     magic
-        What a TIFF of this form begins with, up to the place of its first directory.
+        First bytes of a TIFF of this form, up to the offset of its first directory.
     form
         How numbers are spelled.
     entries

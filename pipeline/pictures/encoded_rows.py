@@ -1,4 +1,4 @@
-"""A picture on its way into a file: asked for from top to bottom, a few rows at a time, in the file's own samples."""
+"""A picture that is being written: rows from top to bottom, a few at a time, as samples of the file format."""
 
 import struct
 import zlib
@@ -17,7 +17,7 @@ _COLOR_TYPE = {3: 2, 4: 6}  # of a PNG, by channels
 
 
 class RowsError(Exception):
-    """Carries what `Rows` raised past those who take an `OSError` for a full disk."""
+    """Carries an error raised by `Rows` past code that would take an `OSError` for a full disk."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)

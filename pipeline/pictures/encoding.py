@@ -1,6 +1,7 @@
 """The kinds of picture files that can be written, and their encoders.
 
-libvips encodes in a thread of its own what is read row by row in this one; TIFF is tifffile's, PDF our own.
+libvips encodes in its own thread the rows that are read in the calling thread; TIFF is written by tifffile, PDF by our
+own code.
 """
 
 import socket
@@ -42,7 +43,7 @@ class OutputFormat:
 
 
 def stream(samples: EncodedRows | Stored, save: Callable[[Any], None]) -> None:
-    """Have libvips encode in a thread what is read in this one, where Ctrl-C and errors of the rows arise."""
+    """Have libvips encode in a thread. Rows are read in the calling thread, where Ctrl-C and their errors arise."""
     near, far = socket.socketpair()
     with far, ThreadPoolExecutor(1) as encoder:
         saving = encoder.submit(_encode, far, samples, save)
@@ -55,7 +56,7 @@ def _encode(stream: socket.socket, samples: EncodedRows | Stored, save: Callable
     try:
         source = pyvips.Source.new_from_descriptor(stream.fileno())
         image = pyvips.Image.pngload_source(source, access="sequential", fail_on="error")
-        if samples.is_cmyk:  # which a PNG carries as red, green, blue and alpha
+        if samples.is_cmyk:  # the PNG holds the inks as red, green, blue and alpha
             image = image.copy(interpretation="cmyk")
         save(embed(image, samples.profile))
     finally:
@@ -71,7 +72,7 @@ def _feed(stream: socket.socket, pieces: Iterable[bytes]) -> None:
 
 
 def target_in(file: BinaryIO) -> Any:
-    """Where libvips is to write: into the open file, for its name may have become somebody else's."""
+    """A libvips target that writes into the open file, since its name may by now belong to another file."""
     return pyvips.Target.new_to_descriptor(file.fileno())
 
 

@@ -1,7 +1,8 @@
-"""EXIF blocks: what is read from them, and what is taken out of them without moving anything else.
+"""EXIF blocks: reads values from them, and removes parts without moving anything else.
 
 A block is what JPEG, PNG and WebP hold (``b"Exif\\0\\0"`` and a small TIFF structure). A TIFF file is its own EXIF; six
-of its text tags are translated to and from such a block. Broken metadata never stops a picture: it reads as absent.
+of its text tags are translated to and from such a block. Broken metadata never stops a picture: it is treated as
+absent.
 """
 
 import logging
@@ -89,11 +90,11 @@ def dpi_of_tags(tags: Mapping[int, Any]) -> Dpi | None:
 
 
 def without_thumbnail(exif: bytes) -> bytes:
-    """The EXIF block without what is true of the photograph alone.
+    """The EXIF block without what applies to the photograph's file only.
 
     That is its second directory, which holds a thumbnail, a maker's note that holds a preview, how the pixels were
-    stored, and the resolution, which libvips would believe more than what it is told. All else stays where it lies; a
-    broken block is given back as it is.
+    stored, and the resolution, which libvips would prefer to the one it is given. Everything else stays in its place; a
+    broken block is returned unchanged.
     """
     prefix = _EXIF_PREFIX if exif.startswith(_EXIF_PREFIX) else b""
     block = bytearray(exif[len(prefix) :])
@@ -121,7 +122,7 @@ def without_gps(exif: bytes) -> bytes | None:
     Returns
     -------
     bytes or None
-        None if the block is broken, since nobody knows what a reader would find in it.
+        None if the block is broken, since other readers might find a position in it.
     """
     prefix = _EXIF_PREFIX if exif.startswith(_EXIF_PREFIX) else b""
     block = bytearray(exif[len(prefix) :])

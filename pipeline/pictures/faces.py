@@ -1,7 +1,7 @@
-"""Faces in a photograph, found by scikit-image's cascade of local binary patterns, which knows those that look at us.
+"""Detects frontal faces in a photograph, with scikit-image's cascade of local binary patterns.
 
-Ojala et al. 1996; Viola and Jones 2001. The cascade comes with scikit-image, so nothing is downloaded. The only user of
-scikit-image: it is an extra, `muralist[faces]`.
+Ojala et al. 1996; Viola and Jones 2001. The cascade comes with scikit-image, so nothing is downloaded. This is the only
+module that uses scikit-image, which is optional (`muralist[faces]`).
 """
 
 from typing import Any, Final

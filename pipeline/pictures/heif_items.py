@@ -1,6 +1,6 @@
-"""What a HEIF or AVIF file says of what is in it: pictures or a film, whose colors. Nothing is believed.
+"""Headers of HEIF and AVIF files: whether they hold pictures or a film, and their colors. All values are checked.
 
-Files that would take the decoder down are told before it sees them.
+Files that would crash the decoder are detected before it sees them.
 """
 
 import struct
@@ -29,7 +29,7 @@ def has_stills(file: BinaryIO) -> bool:
 
 
 def has_sound_kinds(file: BinaryIO) -> bool:
-    """Whether the kinds of all items are in ASCII: pi-heif takes the process down where they are not."""
+    """Whether the kinds of all items are in ASCII: otherwise pi-heif crashes the process."""
     found = [
         box for meta in boxes(file) if meta.name == b"meta" for box in boxes(file, meta.start + _OF_FULL_BOX, meta.stop)
     ]
@@ -42,9 +42,9 @@ def _is_sound(file: BinaryIO, items: Box) -> bool:
     for box in boxes(file, start, items.stop):
         held, reached = content(file, box), box.stop
         version = held[0] if held else 0
-        at = 10 if version > 2 else 8  # behind the item's number
+        at = 10 if version > 2 else 8  # after the item's number
         kind, texts = (held[at : at + 4], held[at + 4 :]) if version > 1 else (b"", held[at:])
-        if not (kind + b"".join(texts.split(b"\0")[1:])).isascii():  # behind a name of any letters
+        if not (kind + b"".join(texts.split(b"\0")[1:])).isascii():  # after a name, which may be in any script
             return False
     return reached == items.stop
 
@@ -76,7 +76,7 @@ def is_narrow_gray(file: BinaryIO) -> bool:
 
 def _is_full_in_av1(header: bytes) -> bool:
     """Whether gray is of the full range, by the sequence header of a still (AV1, section 5.5), or if it is another."""
-    bits = iter("".join(f"{byte:08b}" for byte in header[2:]))  # behind kind and length
+    bits = iter("".join(f"{byte:08b}" for byte in header[2:]))  # after type and length
 
     def take(count: int) -> int:
         return int("".join(islice(bits, count)) or "0", 2)
@@ -131,7 +131,7 @@ def _first_tile(file: BinaryIO, references: Box, item: int) -> list[int]:
             held = version + content(file, box)
             whole, at = _number(held, 1)
             if whole == item:
-                return [_number(held, at + 2)[0]]  # behind how many there are
+                return [_number(held, at + 2)[0]]  # after their number
     return []
 
 

@@ -1,4 +1,4 @@
-"""What a picture is inside muralist, and what can be done with one: resize, crop.
+"""Pictures as muralist represents them, and operations on them: resize and crop.
 
 A picture is sRGB-encoded: an array (height, width, 3) of uint8 or uint16, or of float32 in [0, 1], or a `ArrayFile` of
 these, which lies in a file. `reading.py` brings every file to that form and `writing.py` brings it back to the file's

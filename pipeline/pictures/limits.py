@@ -1,4 +1,4 @@
-"""What reading a picture may take of the machine."""
+"""Limits on what reading a picture may take of the machine."""
 
 from dataclasses import dataclass
 from pathlib import Path

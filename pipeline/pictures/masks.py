@@ -1,6 +1,6 @@
-"""Masks: gray pictures that say how much of every pixel is meant, or one color of a color-coded picture.
+"""Masks: gray pictures that say how much of every pixel is selected, or one color of a color-coded picture.
 
-`labels.png#ff0000` names the pixels of one color, which are meant altogether. What is transparent is not meant.
+`labels.png#ff0000` selects the pixels of one color in full. Transparent pixels are not selected.
 """
 
 import os
@@ -26,7 +26,7 @@ BLOCK_ROWS: Final = 256
 _NEARLY: Final = 4 / 255  # by which a color may differ from the one meant, and channels of a gray from each other
 _EXACTLY: Final = 0.5 / 255
 _LOSSY: Final = ("JPEG", "WebP", "HEIC", "AVIF", "JPEG XL", "JPEG 2000")  # kinds of files in which colors move
-_EMPTY: Final = 0.02  # a mask that is nowhere more than this means nothing
+_EMPTY: Final = 0.02  # a mask that is nowhere above this counts as empty
 _COLORS_TOLD: Final = 6
 _FEATHER_SIDE: Final = 1024  # px, long side of a mask that is feathered
 _FEATHER: Final = 0.008  # how far a feathered mask reaches beyond its edge, as a share of the long side
@@ -34,12 +34,12 @@ _FEATHER: Final = 0.008  # how far a feathered mask reaches beyond its edge, as 
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """How much of every pixel is meant.
+    """How much of every pixel is selected.
 
     Attributes
     ----------
     values
-        (height, width), uint8 or uint16, full scale where a pixel is meant altogether.
+        (height, width), uint8 or uint16, full scale where a pixel is selected in full.
     path
         Where it was read from, without the color.
     sha256
@@ -74,7 +74,7 @@ class Mask:
         return Picture(self.values, None, None, None, None, self.path, self.key)
 
     def feathered(self) -> "Mask":
-        """Let the mask go on for a little beyond its edges, ever less, so that what is blended by it has no edge."""
+        """Extend the mask a little beyond its edges, with decreasing values, so that blending shows no edge."""
         small = resize(self.values, *size_within(_FEATHER_SIDE, self.height, self.width))
         grown, reach = Image.fromarray(np.rint(small * 255).astype(np.uint8)), round(_FEATHER * max(small.shape))
         for _ in range(reach):
@@ -144,7 +144,7 @@ def _tolerance(picture: Picture, color: np.ndarray) -> float:
 
 
 def _meant(picture: Picture, rows: slice, color: np.ndarray | None, nearly: float) -> np.ndarray:
-    """How much of every pixel of some rows is meant: (rows, width), in [0, 1]."""
+    """How much of every pixel of some rows is selected: (rows, width), in [0, 1]."""
     colors = picture.pixels[rows] / np.float32(full_scale(picture.pixels))
     alpha = 1 if picture.alpha is None else picture.alpha[rows] / np.float32(full_scale(picture.alpha))
     if color is not None:

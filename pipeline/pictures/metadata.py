@@ -1,4 +1,4 @@
-"""What travels beside the pixels of a libvips image: color profile, resolution, EXIF, XMP and IPTC."""
+"""Metadata of libvips images: color profile, resolution, EXIF, XMP and IPTC."""
 
 import io
 import re
@@ -131,7 +131,7 @@ def exported(image: Any, icc: bytes, depth: int, intent: str = "relative") -> An
 
 
 def is_usable(icc: bytes) -> bool:
-    """Whether pixels can be converted to this profile of RGB or CMYK: scanners', say, work in one direction only."""
+    """Whether pixels can be converted to this profile of RGB or CMYK; a scanner's profile only works the other way."""
     if icc[16:20] not in (b"RGB ", b"CMYK"):
         return False
     pixel = pyvips.Image.black(1, 1, bands=3).cast("ushort").copy(interpretation="rgb16")

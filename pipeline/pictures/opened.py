@@ -1,4 +1,4 @@
-"""What a picture file is once it is opened: its header, and what decoding will take."""
+"""An opened picture file: its header, and how much memory decoding will take."""
 
 import struct
 from collections.abc import Callable
@@ -81,7 +81,7 @@ def unpremultiplied(image: Any) -> Any:
 
 
 def check_transfer(transfer: int, path: Path) -> None:
-    """Refuse samples that stand for light beyond white, by the number that ITU-T H.273 gives to what they mean.
+    """Refuse HDR samples, by their transfer characteristics as numbered in ITU-T H.273.
 
     Raises `PictureError`.
     """

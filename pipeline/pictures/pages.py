@@ -1,4 +1,4 @@
-"""Pages of files: `scan.tif#2` names the second page of `scan.tif`. And what tells one file's content from others."""
+"""Pages of files (`scan.tif#2` names the second page of `scan.tif`), and hashes that identify a page's content."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""PDF files of pictures, written as their rows come: pages that each show one picture, with lines and texts on it.
+"""PDF files of pictures, written as rows arrive: every page shows one picture, with lines and texts on it.
 
 Numbers on a page are points (1/72 inch) from its lower left corner, as in PDF (ISO 32000).
 """

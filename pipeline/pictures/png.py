@@ -1,4 +1,4 @@
-"""PNG files, and what libvips does not find in them: EXIF behind the pixels or in texts, profiles that libpng drops."""
+"""PNG files, and metadata that libvips misses: EXIF after the pixels or in text chunks, profiles that libpng drops."""
 
 import binascii
 import io
@@ -19,7 +19,7 @@ from .opened import Asked, Opened, damaged, with_coded_colors
 from .vips import source_of
 
 _SIGNATURE = 8  # bytes
-_MOST_CHUNKS = 1 << 16  # beside the pixels'
+_MOST_CHUNKS = 1 << 16  # without those of the pixels
 _MOST_BYTES = 1 << 24  # of a chunk, stored or unpacked
 _MOST_BROKEN = 16  # chunks of broken metadata, each of which takes time
 _PIXELS = b"IDAT"

@@ -1,4 +1,4 @@
-"""Color profiles that paintings are written in: the photograph's, a usual one, or a print shop's from a file."""
+"""Color profiles of paintings: the photograph's, a standard one, or one from an ICC file."""
 
 import struct
 from pathlib import Path

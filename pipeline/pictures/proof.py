@@ -1,4 +1,4 @@
-"""Soft proofs: how a picture will look in a printer's colors, and how much of it the printer does not have."""
+"""Soft proofs: how a picture will look in print, and the share of its colors that the printer cannot reproduce."""
 
 import io
 from typing import Final
@@ -36,7 +36,7 @@ def soft_proof(pixels: Pixels, icc: bytes, intent: str) -> tuple[Pixels, float]:
     """
     shown = _through(pixels, icc, intent, ImageCms.Flags.SOFTPROOFING)
     flags = ImageCms.Flags.SOFTPROOFING | ImageCms.Flags.GAMUTCHECK
-    alarmed = _through(pixels, icc, intent, flags)  # where such colors are gray
+    alarmed = _through(pixels, icc, intent, flags)  # out-of-gamut colors become gray
     return shown, float((shown != alarmed).any(axis=2).mean())
 
 

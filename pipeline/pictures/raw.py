@@ -1,8 +1,8 @@
-"""Raw photographs: what a camera's sensor saw, developed by LibRaw by way of rawpy.
+"""Raw photographs, developed by LibRaw through rawpy.
 
-The rendering is LibRaw's own: AHD demosaicing, the camera's white balance, sRGB with its curve, in 16 bits, as bright
-as leaves one pixel in a hundred white; `exposure` makes it brighter or darker from there. The photograph is turned
-upright.
+The rendering is LibRaw's own: AHD demosaicing, the camera's white balance, sRGB with its tone curve, in 16 bits,
+exposed so that one pixel in a hundred is white; `exposure` makes it brighter or darker from there. The photograph is
+rotated upright.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""Reading of picture files into the sRGB working space. Whatever is wrong with a file is a `PictureError`."""
+"""Reads picture files into the sRGB working space. Everything wrong with a file is a `PictureError`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -179,9 +179,9 @@ def _reading(path: Path) -> Iterator[None]:
         raise PictureError(f"{path}: {reason}", path=path) from error
     except pyvips.Error as error:
         raise damaged(path, one_line(error)) from error
-    except UnicodeDecodeError as error:  # libvips has quoted the file, and pyvips would trip over it for ever
+    except UnicodeDecodeError as error:  # the message quotes bytes of the file that pyvips cannot decode
         pyvips.vips_lib.vips_error_clear()
-        raise damaged(path, "what the decoder says of it is no text") from error
+        raise damaged(path, "the decoder's message is not readable text") from error
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""What is printed around a painting: the border that goes round a stretcher or is cut off, and crop marks.
+"""Sheets: a painting with what is printed around it (bleed, wrap and crop marks).
 
-A sheet is read like the painting, in rows from top to bottom. From the outside in: white with marks, bleed (cut off),
-wrap (round the stretcher's edges), and what is seen from the front.
+A sheet is read like the painting, in rows from top to bottom. From the outside in: white margin with crop marks, bleed
+(cut off), wrap (around the stretcher's edges), and the front.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A picture as it is stored, and parts of it: numbers of its own profile, which go into files as they are."""
+"""A picture with the sample values of its file, in its own profile; parts of it are written without conversion."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

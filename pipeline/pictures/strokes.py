@@ -1,12 +1,12 @@
-"""How wide the brush strokes of a picture are.
+"""Measures how wide the brush strokes of a picture are.
 
-A stroke is a band of one color, so from a point in it, one meets another color soonest across it. At points all over
-the picture, the length of the shortest line through the point is taken along which its color lasts, by the contrast
-around it; the median of these is the width (cf. Epshtein et al. 2010, "Detecting text in natural scenes with stroke
-width transform", CVPR, where such lines go from edge to edge). Nothing in it depends on the size of the whole, so a
-part of a picture has the strokes of the whole. Rejected: the mean scale of second derivatives (Lindeberg 1998). Most
-paintings have as much contrast at every scale, so it lay in the middle of the scales that were looked at, and those are
-a matter of the picture's size.
+A stroke is a band of one color, so the shortest way from a point to another color leads across its stroke. For points
+all over the picture, the shortest line through the point is found along which its color lasts, judged by the local
+contrast; the median length of these lines is the stroke width (cf. Epshtein et al. 2010, "Detecting text in natural
+scenes with stroke width transform", CVPR, where such lines go from edge to edge). This does not depend on the size of
+the whole picture, so a part of a picture gives the same width as the whole. Rejected: the mean scale of second
+derivatives (Lindeberg 1998). Most paintings have as much contrast at every scale, so it was in the middle of the scales
+examined, which depend on the picture's size.
 """
 
 import math

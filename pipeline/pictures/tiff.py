@@ -1,8 +1,8 @@
-"""TIFF files: what is refused by name, and what libvips is given of the others.
+"""TIFF files: refuses unsupported kinds by name, and prepares the others for libvips.
 
-libtiff warns in the same way of a text tag that it does not like and of pixels that are damaged. So libvips is shown
-the file with a directory that holds only the tags that say how pixels are stored, in good order: then a warning means
-damage. Everything else is read here and set on the image, and colors that libvips takes for others are converted.
+libtiff gives the same kind of warning for an unusual text tag and for damaged pixels. So libvips sees the file with a
+directory that holds only the tags about how pixels are stored, in valid order: then a warning means damage. Everything
+else is read here and set on the image, and colors that libvips misinterprets are converted.
 """
 
 import io

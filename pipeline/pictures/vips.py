@@ -1,4 +1,4 @@
-"""Pixels of our three dtypes as NumPy arrays and as libvips images, and the way from one to the other in row blocks."""
+"""Conversion of pixels between NumPy arrays of our three dtypes and libvips images, in row blocks."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Writing of picture files, whole or not at all. Whatever is in the way is an `OutputError`."""
+"""Writes picture files, whole or not at all. Everything that prevents it is an `OutputError`."""
 
 import os
 from dataclasses import replace

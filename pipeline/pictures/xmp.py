@@ -1,7 +1,7 @@
 """XMP: titles, captions, keywords, ratings, rights and history of a picture, as a small RDF document.
 
-Of a stranger's document only what describes the picture is kept, by namespace: what describes the photograph's file
-(pixels, previews, raw settings, depth and gain maps, faces by their place) would be wrong in a painting's.
+From an untrusted document, only namespaces that describe the picture are kept. Properties of the photograph's file
+(pixels, previews, raw settings, depth and gain maps, positions of faces) would be wrong for a painting.
 """
 
 import re

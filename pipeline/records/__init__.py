@@ -1,1 +1,1 @@
-"""What is written down about a painting: how far it came, how it went, what it depends on."""
+"""Records about a painting: its progress, its results, and what it depends on."""

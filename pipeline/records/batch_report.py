@@ -1,4 +1,4 @@
-"""What became of the pictures of a batch: a line of JSON for each in a file, and a summary in words."""
+"""The report of a batch: one line of JSON per picture in a file, and a summary in words."""
 
 import json
 import os

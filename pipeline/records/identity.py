@@ -1,8 +1,8 @@
-"""What a painting depends on, as plain values, and how two such records differ.
+"""The identity of a painting: everything its bytes depend on, as plain values, and how two identities differ.
 
 An identity is a dict that JSON can hold: `content`, `init`, `weights` and `profile` (SHA-256), `styles` (a list of
 lists of them), `masks` (a dict of them), `settings` and `versions` (dicts). Two paintings with the same identity have
-the same bytes, but for the day in the history of their metadata.
+the same bytes, except for the date in the history of their metadata.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The journal in the run folder, from which an interrupted run resumes: what was painted, and how far it had come."""
+"""The journal in the run folder, from which an interrupted run resumes: what is being painted, and its progress."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,11 +17,11 @@ _MAY_CHANGE: Final = dict.fromkeys((*Settings.names(export=True), "device", "pre
 
 
 def files_written(folder: RunFolder, *, restart: bool) -> frozenset[Path] | None:
-    """Give the files that an interrupted run has begun to write, beside its snapshots, and that may be written again.
+    """Return the files that an interrupted run had begun to write, besides its snapshots: they may be replaced.
 
-    None if there was no such run. With `restart` it is given up, and what lies there stays unless it is a snapshot.
+    None if there was no such run. With `restart` the run is discarded, and only its snapshots may be replaced.
 
-    Raises `OutputError` if its journal is damaged, but with `restart`.
+    Raises `OutputError` if its journal is damaged, unless `restart` is given.
     """
     if not folder.is_resumable(restart=restart):
         return None
@@ -44,9 +44,9 @@ class Journal:
     identity: dict[str, Any]
 
     def resume(self) -> RunState:
-        """Give the state of the run that was interrupted; a new one if there was none.
+        """Return the state of the interrupted run, or a new one if there was none.
 
-        Raises `OutputError` if something else was being painted, or the journal is damaged; nothing is lost then.
+        Raises `OutputError` if something else was being painted, or the journal is damaged; then nothing is changed.
         """
         found = self.folder.read_journal()
         if found is None or found["finished"]:
@@ -67,6 +67,6 @@ class Journal:
         return state
 
     def write(self, state: RunState, *, finished: bool = False) -> None:
-        """Note how far the painting has come. What is noted is whole and on the disk already."""
+        """Write the painting's progress. All files that it names must be complete and on disk."""
         what = {"format": FORMAT, "run": self.folder.run, "finished": finished, "identity": self.identity}
         self.folder.write_journal({**what, "course": asdict(state)})

@@ -1,4 +1,4 @@
-"""The losses of a painting over its steps: rows for the sidecar, lines, a plot. The only user of matplotlib."""
+"""The losses of a painting over its steps: sidecar rows, log lines, a plot. Only this module uses matplotlib."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,9 +77,9 @@ def loss_line(row: LossRecord, levels: int) -> str:
 
 
 def best(rows: Sequence[LossRecord]) -> int:
-    """Say after which round the total was least, the first of equal ones; two are compared by the later one's weights.
+    """Return the round with the lowest total loss (the first of equal ones), compared by the later round's weights.
 
-    The canvases of the others are gone by then, so none of them can become the best by weights that come later.
+    The canvas that loses a comparison is deleted, so it cannot become the best under later weights.
     """
     found = 0
     for number, row in enumerate(rows):
@@ -89,7 +89,7 @@ def best(rows: Sequence[LossRecord]) -> int:
 
 
 def has_levelled_off(rows: Sequence[LossRecord], share: float) -> bool:
-    """Say whether the last three rounds together lowered the least total, by today's weights, by less than a share."""
+    """Say whether the last three rounds lowered the best total, by the current weights, by less than a share."""
     if len(rows) <= PATIENCE:
         return False
     totals = [row.total_by(rows[-1].weights) for row in rows]

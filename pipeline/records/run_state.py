@@ -1,4 +1,4 @@
-"""How a painting went so far: what its sidecar records in the end, and what an interrupted run resumes from."""
+"""The state of a run: what an interrupted run resumes from, and what the sidecar records in the end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -111,9 +111,9 @@ class RunState:
     snapshots : list of Snapshot
         Written so far.
     files : list of str
-        Absolute paths of all other files that it has begun to write, for which it may be resumed.
+        Absolute paths of all other files that the run has begun to write; a resumed run may replace them.
     device, precision : str
-        What it is painted on and in; "" before it is begun.
+        Device and number type of the painting; "" before it starts.
     notices : list of str
         What the user should know about how it went.
     seconds : float

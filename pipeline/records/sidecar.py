@@ -115,7 +115,7 @@ def _inputs(plan: RenderPlan) -> dict[str, Any]:
             masks.append(("strength map", regions.strength_map))
         masks += [("protected", mask) for mask in regions.protect.values()]
         found["masks"] = [{**_input(mask), "name": name} for name, mask in masks]
-        if regions.faces is not None:  # which were found, and were filed beside the painting
+        if regions.faces is not None:  # detected faces are stored beside the painting
             filed = faces_path(plan.output)
             found["masks"][-1] |= {"path": str(filed), "sha256": fingerprint(filed)}
     return found if plan.init is None else {**found, "init": _input(plan.init)}

@@ -1,4 +1,4 @@
-"""Pictures of a painting as it is on the way: when they are written, and what they are."""
+"""Snapshots: pictures of an unfinished painting."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

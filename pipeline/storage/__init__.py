@@ -1,1 +1,1 @@
-"""Where a run keeps what tasks leave for each other: files in a folder or under a URL."""
+"""Storage of a run: the files that tasks exchange, in a folder or under a URL."""

@@ -1,4 +1,4 @@
-"""Contents of files cached in memory, which never change once they are written."""
+"""Caches file contents in memory. Files of a run never change once they are written."""
 
 import mmap
 from collections import OrderedDict
@@ -11,7 +11,7 @@ Buffer: TypeAlias = Any  # bytes, a memoryview, a C-contiguous array; collection
 
 
 class ByteCache:
-    """Contents of files by name, the least recently used dropped first. Safe in threads.
+    """Contents of files by name, with the least recently used dropped first. Thread-safe.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class ByteCache:
 
 
 def _copied(parts: Sequence[Buffer], size: int) -> memoryview:
-    """Copy parts to memory that is not the heap's: large blocks that come and go would leave it full of holes."""
+    """Copy parts to memory outside the heap, which large short-lived blocks would fragment."""
     block = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_HUGEPAGE"):  # the system takes its time over small pages
         with suppress(OSError):  # some kernels have no larger ones

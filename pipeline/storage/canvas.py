@@ -1,4 +1,4 @@
-"""A canvas as it lies in a run folder: one file per tile, in strips, so that neighbors read strips and not tiles."""
+"""A canvas in a run folder: one file per tile, stored in strips, so that neighbors need not read whole tiles."""
 
 from dataclasses import dataclass
 from math import prod

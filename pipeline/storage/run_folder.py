@@ -1,6 +1,6 @@
-"""The folder that holds everything between two tasks: the names of what lies in it, and how long it stays.
+"""The run folder, through which tasks exchange data: the names of its files, and how long it is kept.
 
-Every file is written once, whole, by one task, so a task may run twice, or again after its worker died, and nobody
+Every file is written once, whole, by one task. So a task may run twice, for example after its worker died, and nothing
 ever reads half a file. The folder is the only thing that tasks share. It outlives an interrupted render: the same
 command finds it by the output's name and resumes.
 """
@@ -154,7 +154,7 @@ class RunFolder:
     def remove(self) -> None:
         """Delete the folder and all in it; under another name first, so that tasks still under way cannot add to it."""
         if self.base.local is None:
-            self.base.remove(JOURNAL)  # so that nobody resumes a run of which half is gone
+            self.base.remove(JOURNAL)  # first, so that a half-deleted run is not resumed
             self.base.remove("")
         shutil.rmtree(self._gone, ignore_errors=True)  # of a run that was killed while it did this
         with suppress(FileNotFoundError):
@@ -226,7 +226,7 @@ class RunFolder:
 
 
 def _plain(name: str) -> str:
-    """Shorten a name to what every URL and file system takes as it is."""
+    """Reduce a name to what every URL and file system accepts."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:100]
 
 
@@ -282,7 +282,7 @@ def open_run(output: Path, scratch: str | None, *, restart: bool = False, keep: 
 def clean_stale(output: Path, scratch: str | None, *, restart: bool = False) -> None:
     """Remove what a killed or kept run left behind, but nothing that can be resumed.
 
-    With `restart`, a damaged run goes as well.
+    With `restart`, damaged runs are removed, too.
     """
     folder = RunFolder.of(output, scratch)
     if folder.is_left() and not folder.is_resumable(restart=restart):

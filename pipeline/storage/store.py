@@ -1,7 +1,7 @@
 """Files of a run, in a folder of this machine or under an fsspec URL such as s3://bucket/folder.
 
-A file that has its name is whole, also after a power cut, and never changes. So what this process wrote or read may be
-cached in memory (`byte_cache.py`) without ever asking again whether it is still the same.
+A file under its final name is complete, even after a power cut, and never changes. So this process may cache what it
+wrote or read in memory (`byte_cache.py`) without checking again.
 """
 
 import errno
@@ -272,7 +272,7 @@ os.register_at_fork(after_in_child=_connect.cache_clear)  # connections do not s
 
 @contextmanager
 def _plain_errors(url: str, name: str | None = None) -> Iterator[None]:
-    """Turn what fsspec and the libraries below it raise into OSErrors that can be pickled; with a name, it may miss."""
+    """Turn errors of fsspec and the libraries below it into OSErrors that can be pickled; `name` may not exist."""
     try:
         yield
     except OutputError:

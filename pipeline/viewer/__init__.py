@@ -1,1 +1,1 @@
-"""Pages for a browser: a painting under a loupe, a batch at a glance, a painting while it grows."""
+"""Pages for a browser: one painting in detail, the overview of a batch, a painting in progress."""

@@ -1,7 +1,7 @@
-"""Where the masks of a painting lie: areas over its picture, each with an outline and a name.
+"""The masks of a painting as areas over its picture, each with an outline and a name.
 
-An area is where a mask means at least half a pixel. The record names the masks with their hashes. A mask that is gone
-or was changed since is not shown, because nobody knows where it lay. The only user of contourpy.
+An area is where a mask has at least half of its full value. The sidecar names the masks with their hashes; a mask that
+is missing or has changed is not shown, because its original area is unknown. The only module that uses contourpy.
 """
 
 from collections.abc import Iterator
@@ -100,7 +100,7 @@ def find_areas(
 def _wanted(record: Record, painting: Path) -> Iterator[_Wanted]:
     named = {mask.name: mask for mask in record.inputs.masks}
     for spec in map(parse_region, record.settings.get("regions") or ()):  # type: ignore[arg-type]
-        if spec.mask in named:  # where style does not count, regions do not
+        if spec.mask in named:  # regions have no effect if the style loss has no weight
             yield _Wanted(spec.mask, named[spec.mask], Path(spec.style).name, ", ".join(spec.options))
     if recorded := named.get("strength map"):
         yield _Wanted(str(record.settings["strength_map"]), recorded, "half the strength or less", inverse=True)

@@ -1,4 +1,4 @@
-"""Two paintings under one loupe, and in what their records differ."""
+"""A page that compares two paintings at the same position and zoom, and lists how their sidecars differ."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What a page tells about a painting, in words: from its record to rows of text."""
+"""The text of a page about a painting: turns its sidecar into rows of text."""
 
 import json
 import re
@@ -156,7 +156,7 @@ def render_command(
     >>> render_command("a.jpg", ["s.jpg"], "b.jpg", "default", {"size": 900, "gps": True, "steps": [80, 40]})
     "muralist render a.jpg -s s.jpg -o b.jpg --size 900 --gps --set 'steps=[80, 40]'"
     """
-    content = f"./{content}" if content.startswith("-") else content  # or it would be read as an option
+    content = f"./{content}" if content.startswith("-") else content  # otherwise it would be read as an option
     words = ["muralist", "render", content, *chain.from_iterable(("-s", style) for style in styles), "-o", output]
     words += [] if preset == "default" else ["-p", preset]
     return shlex.join([*words, *chain.from_iterable(_given(*setting) for setting in settings.items())])

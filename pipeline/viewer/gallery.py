@@ -1,4 +1,4 @@
-"""The page of a batch: `report.html` beside `report.jsonl`, with every picture, searched, sorted and led to."""
+"""The page of a batch: `report.html` beside `report.jsonl`. It lists every picture, and can be searched and sorted."""
 
 import json
 import os
@@ -141,7 +141,7 @@ def _shown(row: Result, folder: Path) -> dict[str, Any]:
     facts["name"] = printable(_relative(row.output, folder) or row.input)
     facts["input"] = printable(row.input)
     if row.reason is not None:
-        facts["reason"] = row.reason.removeprefix(f"{facts['input']}: ")  # which the page shows anyway
+        facts["reason"] = row.reason.removeprefix(f"{facts['input']}: ")  # the page shows the input anyway
     if row.output and os.path.exists(page := report_path(Path(row.output))):
         facts["page"] = _url(page, folder)
         thumbnails = sorted(tiles_path(page).glob(f"*/{THUMBNAIL}"), key=lambda path: path.stat().st_mtime_ns)

@@ -1,7 +1,8 @@
-"""What a page shows of paintings under way: their canvases, losses and time, and who works on what.
+"""The contents of the live page: canvases, losses and times of paintings in progress, and what each worker does.
 
-Painting only notes here what it does anyway. Whatever takes time is done in the threads of the server, when a page
-asks for it, and new canvases are told only while all that took less than `SHARE` of the time: a page slows nothing.
+The painting only records here what it does anyway. Slow work is done in the threads of the server, when a page requests
+it. New canvases are announced only while that work has taken less than `SHARE` of the time, so a page hardly slows the
+painting.
 """
 
 import os
@@ -201,7 +202,7 @@ class LivePicture(Relay):
 
 
 class Board:
-    """All that pages are told of a command: its paintings, its workers, and what became of a batch's pictures.
+    """What pages show of a command: its paintings, its workers, and the results of a batch's pictures.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A canvas as a whole, small."""
+"""Shrinks a whole canvas for display."""
 
 from collections.abc import Callable
 from typing import Final, Protocol

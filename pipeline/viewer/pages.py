@@ -1,7 +1,7 @@
-"""From a template to a page that needs nothing but itself. The only user of jinja2.
+"""Renders templates to self-contained pages. The only module that uses jinja2.
 
-Scripts and styles stand in the page, and its policy lets the browser run these alone, told by their hashes: whatever
-else gets into a page, say by the name of a file, is text. Nothing is fetched but pictures that lie with the page.
+Scripts and styles are inline, and the page's content security policy allows only these, by their hashes. So anything
+else that gets into a page, such as the name of a file, stays text. A page loads only pictures that are stored with it.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Where a look at a painting pays: the borders between tiles that show most, and parts of different kinds."""
+"""Places in a painting that are worth a look: the most visible borders between tiles, and parts of different kinds."""
 
 import itertools
 from collections.abc import Iterator, Sequence

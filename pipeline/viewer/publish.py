@@ -1,4 +1,4 @@
-"""From pictures in register to a page with its tiles: what is written, in which order, and where."""
+"""Writes a page and its tiles from aligned pictures: which files, in which order, and where."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""The record of a painting as a page reads it: of any age, and from anybody, so nothing in it is believed untested."""
+"""Reads the sidecar of a painting for a page. It may be of any age and untrusted, so all of it is validated."""
 
 import json
 import os
@@ -174,7 +174,7 @@ def read_record(painting: Path) -> Record | None:
     Raises `PictureError` if it is damaged, or something else.
     """
     path = sidecar_path(painting)
-    if not os.path.exists(path):  # or has a name too long for a file
+    if not os.path.exists(path):  # also if the name is too long for a file
         return None
     try:
         with open_regular(path) as file:

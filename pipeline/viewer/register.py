@@ -1,4 +1,4 @@
-"""The photograph of a painting, in register: the part that was painted, at the painting's size."""
+"""The photograph of a painting, aligned with it: the part that was painted, at the painting's size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """The page of one picture: `poster.tif.report.html`, and its tiles in the folder `poster.tif.report` beside it.
 
-A page names a folder of tiles of its own, below that folder. They are made in a private folder with a lock, as a
-painting's canvases are, then brought to the disk and moved as a whole; the page takes its place after that, and the
-tiles of the page before it go last. So whoever opens a page finds all its tiles, whenever a process was killed.
+Every page has its own folder of tiles, below that folder. The tiles are made in a private, locked folder, as a
+painting's canvases are, then flushed to disk and moved as a whole. After that the page is replaced, and the old page's
+tiles are removed last. So an opened page always finds all its tiles, even if a process was killed at any point.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""The page of paintings under way, served to browsers on this machine that know its address.
+"""Serves the live page to browsers on this machine that know its address.
 
-The address has a random token in it. Requests without it, from pages of others (told by `Origin`, `Sec-Fetch-Site` and
-`Host`) and for anything else are refused. What changes is told by server-sent events, once a second at most.
+The address contains a random token. Requests without it, from other sites' pages (judged by `Origin`, `Sec-Fetch-Site`
+and `Host`) and for anything else are refused. Changes are sent as server-sent events, at most once a second.
 """
 
 import errno
@@ -143,7 +143,7 @@ class _Server(ThreadingHTTPServer):
         TCPServer.server_bind(self)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away is none, and nothing that a page does stops a painting."""
+        """Ignore errors: a browser that disconnects is not an error, and no request may stop a painting."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -224,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _send_rules(self) -> None:
-        """What browsers shall not do with an answer. The page has a policy of its own."""
+        """Send headers that restrict what browsers do with a response. The page has its own policy."""
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("X-Frame-Options", "DENY")

@@ -1,4 +1,4 @@
-"""The folder of a page's tiles: made whole elsewhere, moved as a whole, and never through somebody else's link."""
+"""The folder of a page's tiles: made elsewhere, then moved as a whole, and never through somebody else's link."""
 
 import os
 import re

@@ -1,1 +1,1 @@
-"""Who does the work: processes on this machine or a cluster, what suits them, and which of them does what next."""
+"""Workers: processes on this machine or a cluster, what is required of them, and the scheduling of tasks."""

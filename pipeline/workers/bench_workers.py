@@ -1,6 +1,6 @@
-"""Benchmark processes, as many as there would be workers: all measure at the same time, as they would paint.
+"""Benchmark processes, as many as there would be workers: all measure at the same time, as workers would paint.
 
-They end with the block that started them, and leave Ctrl-C to whoever started them.
+They end with the block that started them, and leave Ctrl-C to the parent process.
 """
 
 import os
@@ -50,7 +50,7 @@ def _worker(shape: WorkerLayout, number: int, barrier: Barrier, device: str) -> 
     with block_sigint(), _environment(environment(shape) | gpu_of(shape, number)):
         process.start()
     try:
-        far.close()  # or else nobody would notice that the process is gone
+        far.close()  # otherwise a dead process would go unnoticed
         yield near
     finally:
         process.kill()

@@ -1,4 +1,4 @@
-"""A connection to a dask scheduler: who is there, and what a worker answers."""
+"""A connection to a dask scheduler: which workers exist, and calls to them."""
 
 import asyncio
 import uuid
@@ -29,7 +29,7 @@ class TaskDropped(Exception):
 
 
 class SchedulerClient:
-    """A connection to a scheduler that can be made again. What needs it raises OSError while it is broken.
+    """A connection to a scheduler that can be reopened. While it is broken, methods that need it raise OSError.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class SchedulerClient:
         options = {"asynchronous": True, "set_as_default": False, "security": self.security}
         self._client = Client(self.address, timeout=CONNECT_SECONDS, **options)
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):  # dask waits for ever for an answer to its first message
+            async with asyncio.timeout(CONNECT_SECONDS):  # dask waits forever for an answer to its first message
                 await self._client
                 self._scheduler = (await self._identity())["id"]
         except BaseException as error:
@@ -101,7 +101,7 @@ class SchedulerClient:
             await self._client.restart_workers([address], timeout=RESTART_SECONDS, raise_for_error=False)
 
     async def _call(self, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function in a worker beside its tasks."""
+        """Call a function in a worker, in parallel to its tasks."""
         return (await self._client.run(function, *arguments, workers=[address]))[address]
 
     async def run(self, run: Run) -> tuple[Any, int]:
@@ -174,7 +174,7 @@ def _reason(error: Exception) -> str:
             f"no dask scheduler answers at {{}} within {CONNECT_SECONDS} s; check the address, or leave --scheduler "
             "out to paint on this machine"
         )
-    return (  # of bytes that are no message of dask's anything may come, mostly a MemoryError for one of exabytes
+    return (  # bytes that are not a dask message may raise anything, mostly a MemoryError for exabytes
         f"what answers at {{}} is not a dask scheduler ({type(error).__name__}); check the address, or leave "
         "--scheduler out to paint on this machine"
     )

@@ -1,8 +1,8 @@
 """Where tasks run: a set of workers that may change at any time.
 
-`dispatch.py` decides which worker runs which call; `client.py` submits it to that worker and fetches the result. A
-thread of its own does this, and polls the scheduler every second: new workers are asked what they are and used, calls
-of lost workers are run again elsewhere, and a scheduler that is gone is waited for.
+`dispatch.py` decides which worker runs which call; `client.py` submits it to that worker and fetches the result. This
+happens in a separate thread, which polls the scheduler every second: new workers are checked and used, calls of lost
+workers are run again elsewhere, and if the scheduler is gone, the thread waits for it.
 """
 
 import asyncio
@@ -36,18 +36,18 @@ from .local import WorkerLayout, local_shape, lost_gpus, start_workers
 from .loop_thread import LoopThread
 from .requirements import Backend, Facts, WorkerRequirements
 
-ASK_SECONDS = 60  # for a worker to say what it is: it loads torch and reads the weight file
+ASK_SECONDS = 60  # for a worker to report its facts: it loads torch and reads the weight file
 POLL_SECONDS = 1.0
 RECONNECT_SECONDS = 600
-LOST_WORKERS_ALLOWED = 10  # per task; one that needs too much memory would go through workers for ever
+LOST_WORKERS_ALLOWED = 10  # per task; one that needs too much memory would kill workers forever
 QUIET = {
     "distributed.admin.low-level-log-length": 100,
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.interval": "500ms",
-    "distributed.diagnostics.nvml": False,  # where pynvml is installed, every process would watch the GPUs
+    "distributed.diagnostics.nvml": False,  # with pynvml installed, every process would monitor the GPUs
     "distributed.deploy.lost-worker-timeout": "1 hour",  # dask's own 15 s are too few to load torch on a busy machine
-    "distributed.worker.profile.enabled": False,  # which samples every thread each 10 ms, which painting waits for
+    "distributed.worker.profile.enabled": False,  # it samples every thread each 10 ms, and painting has to wait
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -279,7 +279,7 @@ class Cluster(LoopThread):
         return await self._client.ask(address, self._requirements, what)
 
     def _use(self, address: str, facts: Facts, workers: Mapping[str, Any]) -> None:
-        """Let a worker work, if it suits."""
+        """Use a worker if it meets the requirements."""
         reason = self._requirements.incompatibility(facts) or self._backend.incompatibility(facts, self._settings)
         if reason is not None:
             self.notices.append(f"{self._known[address]} {reason}; it is left out")
@@ -291,7 +291,7 @@ class Cluster(LoopThread):
         self.workers = max(self.workers, len(self._dispatch.workers))
 
     async def _poll(self) -> None:
-        """Find out who came and who left."""
+        """Find workers that joined and workers that left."""
         workers = await self._client.workers()
         self._given_up &= workers.keys()
         for address in [address for address in self._known if address not in workers]:
@@ -301,7 +301,7 @@ class Cluster(LoopThread):
             self._spawn(address, self._meet(address, workers))
 
     async def _meet(self, address: str, workers: Mapping[str, Any]) -> None:
-        """Ask a worker that came later."""
+        """Check a worker that joined later."""
         try:
             facts = await self._ask(address, self.device, workers)
         except OSError:  # gone already, or to be asked again
@@ -312,7 +312,7 @@ class Cluster(LoopThread):
         self._dispatch.fill()
 
     def _replace_overdue(self) -> None:
-        """Have those of our own workers that hang killed and started again. Others' may be none of our business."""
+        """Kill and restart local workers that hang. Workers that others started are left alone."""
         for address in [] if self._settings.scheduler else self._dispatch.overdue():
             self._given_up.add(address)
             self._lose(address, "{} took far too long and is restarted; its tasks are run again")
@@ -382,7 +382,7 @@ class Cluster(LoopThread):
         self._spawn(run, self._attend(run))
 
     async def _attend(self, run: Run) -> None:
-        """Have a call run by its worker. What dask drops stays, for the next poll connects again, and runs it again."""
+        """Run a call on its worker. If dask drops it, it stays open: the next poll reconnects and runs it again."""
         result: Any = None
         error: Exception | None = None
         try:

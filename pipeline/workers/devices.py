@@ -1,4 +1,4 @@
-"""What a worker is and computes on. Runs in workers, for it loads torch."""
+"""A worker's device and its facts. Runs in workers, because it loads torch."""
 
 import os
 import platform
@@ -79,9 +79,9 @@ def use_threads(count: int | None) -> None:
 
 
 def choose_algorithms(fast: bool) -> None:
-    """Let CUDA's libraries take the quickest ways they find, or only ways that give the same bytes every time.
+    """Let CUDA's libraries use the fastest algorithms they find, or only deterministic ones.
 
-    Float32 is computed in full where bytes are to be the same, and in TF32 where time counts.
+    Float32 is computed in full precision in the deterministic case, and in TF32 in the fast one.
     """
     if not torch.cuda.is_available():
         return

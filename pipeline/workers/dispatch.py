@@ -1,16 +1,16 @@
-"""Which worker works on what next: policy alone, knowing neither dask nor processes.
+"""The scheduling policy: which worker runs which call next. It knows neither dask nor processes.
 
-Calls wait in one queue, by priority, then first come, first served. A worker has at most one running in each of its
-threads and one waiting. A call prefers a worker by affinity: the one that last worked on the same tile, whose files it
-has cached. But no worker idles while another has a queue. Once the queue is empty, an idle worker takes over what
-another has not begun, and runs again what takes another far too long; the first result counts. That is harmless: tasks
-are pure and write whole files of the same bytes. A worker idles while any of its threads does.
+Calls wait in one queue, by priority, then in the order of arrival. A worker has at most one running in each of its
+threads and one waiting. A call prefers a worker by affinity: the one that last worked on the same tile, and so has its
+files cached. But no worker idles while another has a queue. Once the queue is empty, an idle worker takes over calls
+that another worker has not begun, and also runs calls that take another one far too long; the first result is used.
+That is harmless: tasks are pure and write whole files of the same bytes. A worker is idle if any of its threads is.
 
-How long a call should take is known from others of its map; before one of them has ended, from earlier calls of the
-same task; and before one of those has, from a limit that holds on the slowest machine. Where calls have such limits,
-they are compared by what share of them they took: one may have a hundred times as much to do as another.
+How long a call should take is estimated from the finished calls of its map; if there are none, from earlier calls of
+the same task; and otherwise from a limit that holds on the slowest machine. Calls with such limits are compared by the
+share of their limit that they took, since one may have a hundred times as much to do as another.
 
-Not safe in threads: one thread owns a `Dispatch`.
+Not thread-safe: one thread owns a `Dispatch`.
 """
 
 import time
@@ -88,7 +88,7 @@ class Call:
 
 @dataclass(eq=False)
 class Run:
-    """A call that was given to a worker; `since` when it is at work, None while it waits there."""
+    """A call that was given to a worker; `since` is the time it started to run, None while it waits there."""
 
     call: Call
     worker: str
@@ -96,7 +96,7 @@ class Run:
 
 
 class Dispatch:
-    """The line of calls, and what every worker has under way.
+    """The queue of calls, and what every worker is running.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Dispatch:
         self.again = 0
         self._begin, self._cancel, self._clock = begin, cancel, clock
         self._line: list[Call] = []
-        self._runs: dict[str, list[Run]] = {}  # of every worker, in the order they were begun
+        self._runs: dict[str, list[Run]] = {}  # the runs of every worker, in the order they were started
         self._threads: dict[str, int] = {}
         self._last: dict[Hashable, str] = {}  # the worker that last had an affinity
         # Of the last calls of a task, what share of their limit they took.
@@ -131,7 +131,7 @@ class Dispatch:
         return tuple(self._runs)
 
     def at_work(self) -> dict[str, Call | None]:
-        """What every worker is at work on; None if it idles."""
+        """The call that every worker is running; None if it idles."""
         first = {worker: next(iter(runs), None) for worker, runs in self._runs.items()}
         return {worker: run.call if run and run.since is not None else None for worker, run in first.items()}
 
@@ -141,7 +141,7 @@ class Dispatch:
         self._threads[worker] = threads
 
     def leave(self, worker: str) -> list[Call]:
-        """Forget a worker; return the calls it was at work on. What it had goes back to its place in the line."""
+        """Remove a worker; return the calls it was running. All its calls return to their places in the queue."""
         lost = self._runs.pop(worker)
         for run in lost:
             self._cancel(run)
@@ -152,11 +152,11 @@ class Dispatch:
         return [run.call for run in lost if run.since is not None and run.call.open]
 
     def add(self, calls: Iterable[Call]) -> None:
-        """Put calls into the line."""
+        """Add calls to the queue."""
         self._line = sorted([*self._line, *calls], key=lambda call: call.place)
 
     def drop(self, batch: Batch) -> None:
-        """Give a map up. What is at work goes on, for it cannot be stopped, but its result is not wanted."""
+        """Cancel a map. Calls that are running cannot be stopped and continue, but their results are discarded."""
         self._line = [call for call in self._line if call.batch is not batch]
         for run in [run for runs in self._runs.values() for run in runs if run.call.batch is batch]:
             self._close(run.call)
@@ -178,12 +178,12 @@ class Dispatch:
         return True
 
     def fill(self) -> None:
-        """Begin what can be begun now. To be called after every change, and now and then for what takes too long."""
+        """Start all calls that can start now. Call it after every change, and regularly because of overdue calls."""
         while (found := self._next() or self._taken_over() or self._second_run()) is not None:
             self._start(*found)
 
     def _next(self) -> tuple[Call, str] | None:
-        """First of the line and its worker. A second call for a worker never has an affinity to another one."""
+        """First call of the queue and its worker. A worker's waiting call never has an affinity to another worker."""
         by_worker = self._line_by_worker()
         idle, busy = self._idle(), self._busy()
         for worker in idle:
@@ -198,7 +198,7 @@ class Dispatch:
         return None
 
     def _line_by_worker(self) -> dict[str | None, list[Call]]:
-        """The calls of lowest priority in the line, by the worker that they have an affinity to."""
+        """The calls to be served first (lowest priority number), by the worker that they have an affinity to."""
         by_worker: dict[str | None, list[Call]] = defaultdict(list)
         for call in self._line:
             if call.batch.priority > self._line[0].batch.priority:
@@ -212,7 +212,7 @@ class Dispatch:
         return sorted(self._with(most=-1), key=lambda worker: len(self._runs[worker]))
 
     def _busy(self) -> list[str]:
-        """Workers without, that may be given something to wait there."""
+        """Workers without a spare thread that may get a call to wait there."""
         return [worker for worker in self._with(most=WAITING - 1) if worker not in self._with(most=-1)]
 
     def _with(self, most: int) -> list[str]:
@@ -220,7 +220,7 @@ class Dispatch:
         return [worker for worker, runs in self._runs.items() if len(runs) - self._threads[worker] <= most]
 
     def _taken_over(self) -> tuple[Call, str] | None:
-        """What waits behind another call, for a worker that idles."""
+        """A call that waits behind another one, for an idle worker."""
         idle = self._idle()
         waiting = [run for runs in self._runs.values() for run in runs if run.since is None]
         if not idle or not waiting:
@@ -231,7 +231,7 @@ class Dispatch:
         return run.call, idle[0]
 
     def _second_run(self) -> tuple[Call, str] | None:
-        """What takes far too long, for another worker that idles."""
+        """A call that takes far too long, for another, idle worker."""
         idle, now = self._idle(), self._clock()
         for run in [run for runs in self._runs.values() for run in runs] if idle else ():
             other = next((worker for worker in idle if worker != run.worker), None)
@@ -243,7 +243,7 @@ class Dispatch:
         return None
 
     def forgive(self, seconds: float) -> None:
-        """Do not count a time in which nobody watched: the whole command, workers and all, may have been suspended."""
+        """Ignore time in which this was not called: the whole command with its workers may have been suspended."""
         for run in (run for runs in self._runs.values() for run in runs):
             run.since = None if run.since is None else min(self._clock(), run.since + seconds)
 
@@ -257,7 +257,7 @@ class Dispatch:
         ]
 
     def _patience(self, call: Call) -> float:
-        """Seconds until a call counts as stuck: more each time a worker was lost with it, for it may just be long."""
+        """Seconds until a call counts as stuck: more each time a worker was lost with it, since it may just be slow."""
         if call.limit < inf:
             shares = call.batch.shares or self._paces[call.task]
             usual = call.limit * (PATIENCE * median(shares) if shares else 1)
@@ -293,7 +293,7 @@ class Dispatch:
         self._note_work(run.worker)
 
     def _close(self, call: Call) -> None:
-        """No result is wanted any more. A run that is at work keeps its worker busy until it ends."""
+        """Close a call whose result is no longer wanted. A running one keeps its worker busy until it ends."""
         call.open = False
         for run in [run for run in call.runs if run.since is None]:
             self._remove(run)

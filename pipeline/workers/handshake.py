@@ -1,4 +1,4 @@
-"""What a worker is asked to call. A task is named, not sent, so the driver never loads torch; the worker does."""
+"""Functions that the driver calls in workers. Tasks are sent by name, so only workers load torch."""
 
 import signal
 from typing import Any

@@ -1,4 +1,4 @@
-"""Workers on this machine: how many, and started with what they need."""
+"""Workers on this machine: chooses how many there are, and starts them with the environment they need."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ from ..errors import ClusterError, SettingsError
 from ..settings import Settings
 from .machine import CUBLAS, SAME_PRODUCTS, gpu_memory, has_metal, visible_gpus
 
-# More is slower, and a machine with far too many does not answer any more.
+# More are slower, and far too many make a machine unresponsive.
 MOST_PER_CORE = 4
 MOST_ON_FEW_CORES = 16
 STARTS = 3  # of all workers, if one dies in it
@@ -109,12 +109,12 @@ def lost_gpus(shape: WorkerLayout, device: str) -> str:
 
 
 def environment(shape: WorkerLayout) -> dict[str, str]:
-    """What the process of a worker has to find in its environment when it starts."""
+    """Environment variables that a worker process needs when it starts."""
     return {name: str(shape.cores) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")} | ALLOCATOR | THREADING
 
 
 def gpu_of(shape: WorkerLayout, number: int) -> dict[str, str]:
-    """What a worker, counted from 0, has to find there besides, before it loads torch: the GPU that is its own."""
+    """Environment variables that give a worker, counted from 0, its own GPU; needed before it loads torch."""
     if not shape.gpus:
         return {}
     # Torch looks once, at the first product, whether products can be the same every time.
@@ -124,7 +124,7 @@ def gpu_of(shape: WorkerLayout, number: int) -> dict[str, str]:
 
 @contextmanager
 def block_sigint() -> Iterator[None]:
-    """Threads and processes that are started here never see Ctrl-C; it is heard afterwards."""
+    """Keep Ctrl-C from threads and processes that are started in this block; it is handled after the block."""
     resource_tracker.ensure_running()  # otherwise the first process starts it, and that lets the signal through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -134,7 +134,7 @@ def block_sigint() -> Iterator[None]:
 
 
 class _NoHTTP:
-    """Dask's servers listen for browsers, too, and let everybody in. Mixed in, nobody is listened to."""
+    """Mixin that keeps dask's servers from starting their HTTP server, which lets everybody in."""
 
     def start_http_server(self, *_: object, **__: object) -> None:
         pass
@@ -163,7 +163,7 @@ def check_main() -> None:
 async def start_workers(stack: AsyncExitStack, shape: WorkerLayout, folder: Path, security: Security) -> str:
     """Start a scheduler and workers until the stack is closed; return the scheduler's address.
 
-    All listen on 127.0.0.1 and run code for whoever connects, so they ask everybody for the certificate in `security`.
+    All listen on 127.0.0.1 and run code for whoever connects, so they require the certificate in `security`.
     If a worker dies while it starts, all are started again.
 
     Raises `ClusterError` if workers do not start again and again.
@@ -193,7 +193,7 @@ async def _stop_workers(cluster: SpecCluster, starting: asyncio.Future[Any]) -> 
     await asyncio.wait({starting})  # dask cannot stop a cluster that is half started
     try:
         await cluster.close()
-    except CommClosedError:  # after a failed start dask has closed the scheduler, and wants to tell it so once more
+    except CommClosedError:  # after a failed start dask has closed the scheduler, but still tries to message it
         cluster.status = Status.closed
 
 

@@ -1,4 +1,4 @@
-"""A thread with an event loop of its own, for what goes on while other threads wait for it or do something else."""
+"""A thread with an event loop of its own, for work that goes on beside other threads."""
 
 import asyncio
 import threading
@@ -30,7 +30,7 @@ class LoopThread(ABC):
         self._thread = threading.Thread(target=self._run, name=name)
 
     def start(self) -> None:
-        """Start the thread and wait until `_work` is ready. Ctrl-C reaches neither it nor processes begun there."""
+        """Start the thread and wait until `_work` is ready. Ctrl-C reaches neither it nor processes started there."""
         with block_sigint():
             self._thread.start()
         self._opened.result()

@@ -1,4 +1,4 @@
-"""What this machine has: processor, GPUs and memory, known without loading torch; and what a process took of it."""
+"""Facts about this machine (processor, GPUs, memory) without loading torch, and a process's peak memory."""
 
 import os
 import platform

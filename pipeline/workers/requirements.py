@@ -1,7 +1,7 @@
-"""Which workers suit a render, judged by what they say of themselves (`handshake.handshake`).
+"""Decides which workers can take part in a render, from what they report about themselves (`handshake.handshake`).
 
-A worker that would paint another picture, or cannot reach what it needs, is refused; one that lacks the device that
-others have is left out.
+A worker that would paint another picture, or cannot reach the files it needs, is refused; one that lacks the device
+that others have is left out.
 """
 
 import uuid
