@@ -43,7 +43,7 @@ def disk_bytes(plan: RenderPlan) -> int:
 
 
 def canvas_bytes(plan: RenderPlan) -> int:
-    """Peak size without these pictures: a level with its rounds, or a level at its start together with the one before."""
+    """Peak size without these pictures: a level with its rounds, or one at its start together with the one before."""
     rounds = 3 if plan.settings.iterate == "best" else 2  # the best one, the last one, and the next
     painted = max(_level_bytes(plan, level, rounds) for level in plan.levels)
     begun = [sum(_level_bytes(plan, level, 1) for level in both) for both in pairwise(plan.levels)]
