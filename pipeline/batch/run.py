@@ -76,6 +76,9 @@ def render_batch(
     check_main()
     inputs = [photos] if isinstance(photos, str | Path) else photos  # globs are no paths
     given = {} if settings is None else {key: getattr(settings, key) for key in settings.model_fields_set}
+    # A sidecar's settings have all names; of two that exclude each other, the one counts that takes the other's place.
+    beaten = {rival for key, value in given.items() if value is not None for rival in Settings.role(key).rivals}
+    given = {key: value for key, value in given.items() if key not in beaten}
     return run_batch(
         [str(path) for path in inputs],
         as_paths(style),
