@@ -45,6 +45,8 @@ def _suits(value: object, wanted: Any) -> bool:
         return value in parts
     if origin is Sequence:
         return isinstance(value, Sequence) and not isinstance(value, str) and all(_suits(e, *parts) for e in value)
+    if isinstance(value, bool) and wanted in (int, float):  # Python counts True as 1, which nobody means
+        return False
     return isinstance(value, int | float if wanted is float else origin or wanted or type(None))
 
 

@@ -193,9 +193,11 @@ def plan_levels(
         If a tile is smaller than two overlaps.
     """
     if min(height, width) < min_side:
+        sides = [f"--{name}" for name in ("width", "height") if getattr(settings, name) is not None]
+        flags = " and ".join(sides) or ("--dpi" if settings.print_size else "--size")
         raise SettingsError(
             f"got a painting of {width} x {height} px, wanted at least {min_side} px a side for network "
-            f"{settings.network}; ask for more with {'--dpi' if settings.print_size else '--size'}"
+            f"{settings.network}; ask for more with {flags}"
         )
     scales = _scales(height, width, settings, min_side)
     levels: list[Level] = []

@@ -106,7 +106,7 @@ def load_settings(
     network = _merged([*layers, *said], {}).get("network", Given(Settings.model_fields["network"].default))
     layers = [part for layer in layers for part in _for(network.value, layer)]
     layers = list(map(Settings.with_new_names, layers))
-    _check_harmless(layers)
+    _check_harmless(layers, set().union(*said))
     settings = _validated(_merged([*layers, *said], _REPLACED))
     _check_network(settings, preset, layers)
     return settings
@@ -166,10 +166,11 @@ def _for(network: object, layer: _Layer) -> list[_Layer]:
     return [layer, {key: Given(value, entry.place) for key, value in entry.value.get(str(network), {}).items()}]
 
 
-def _check_harmless(layers: Iterable[_Layer]) -> None:
+def _check_harmless(layers: Iterable[_Layer], said: set[str]) -> None:
     """Refuse presets with settings about the machine, where to write or connect, or a single picture.
 
-    Presets are shared, and apply to many pictures.
+    Presets are shared, and apply to many pictures. A sidecar has its painting's masks, which are ignored where they are
+    `said` anew.
     """
     for layer in layers:
         for key, entry in layer.items():
@@ -178,10 +179,11 @@ def _check_harmless(layers: Iterable[_Layer]) -> None:
                     f"{entry.where}{key}: got {short(entry.value)} in a preset, where it is not allowed; use its "
                     f"flag or --set {key}=..."
                 )
-            if key in Settings.names(scope="picture") and entry.value not in (None, FACES):
+            is_mask = key in Settings.names(scope="picture") and entry.value not in (None, FACES, [FACES])
+            if is_mask and key not in said:
                 raise SettingsError(
                     f"{entry.where}{key}: got {short(entry.value)} in a preset, but masks belong to one picture; "
-                    "name them on the command line or in a manifest"
+                    f"name them on the command line or in a manifest, or leave them out with --set {key}=null"
                 )
 
 

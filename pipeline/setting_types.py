@@ -77,7 +77,9 @@ def _equal_weights(value: object) -> object:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         return value
     weights = {name.strip(): 1.0 for name in names}
-    return weights if len(weights) == len(names) else value
+    if len(weights) < len(names):
+        raise _wanted("every layer once, or with a weight each, such as {relu3_1: 1, relu4_1: 0.5}")
+    return weights
 
 
 def _some_positive(weights: dict[str, float]) -> dict[str, float]:

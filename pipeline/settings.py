@@ -677,7 +677,7 @@ class Settings(WithRoles):
             check_sides(width, height, aspect)
         return aspect
 
-    @field_validator("width", "height", "print_size", "style_width", "stroke")
+    @field_validator("content_weight", "width", "height", "print_size", "style_width", "stroke")
     @classmethod
     def _excludes_its_rivals(cls, value: object, info: ValidationInfo) -> object:
         name = str(info.field_name)

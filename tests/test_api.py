@@ -69,6 +69,17 @@ def test_a_batch_gives_its_report(paths, scheduler, tmp_path):
         assert picture.size == (128, 96)
 
 
+def test_a_batch_takes_settings_that_are_all_written_out(paths, scheduler, tmp_path):
+    """As a sidecar's are, where usual values stand beside settings that take their place."""
+    painted = muralist.Settings(**TINY, content_weight=5, style_width="92cm", print_size="2x2cm", dpi=150)
+    sidecar = {"identity": {}, "settings": painted.model_dump(mode="json")}
+    (tmp_path / "out.png.json").write_text(json.dumps(sidecar))
+    settings = muralist.load_settings(tmp_path / "out.png.json", {"scheduler": scheduler})
+    muralist.render_batch(paths[0], paths[1], tmp_path / "painted", settings)
+    made = json.loads((tmp_path / "painted" / "photo.png.json").read_text())["settings"]
+    assert [made[name] for name in ("content_weight", "style_width", "print_size")] == [5, ["92cm"], "2x2cm"]
+
+
 @pytest.mark.parametrize(
     ("call", "arguments", "named", "name"),
     [
@@ -96,6 +107,9 @@ def test_a_batch_gives_its_report(paths, scheduler, tmp_path):
         ("render_batch", ("p", ["s", ""], "o"), {}, "style: .*''"),
         ("render", ("p", "s", "o"), {"on_progress": 5}, "on_progress: .*5"),
         ("render", ("p", "s", "o"), {"live": "8080"}, "live: .*8080"),
+        ("render", ("p", "s", "o"), {"live": True}, "live: .*True.*int"),
+        ("render_batch", ("p", "s", "o"), {"max_hours": True}, "max_hours: .*True.*float"),
+        ("Settings", (), {"strength": 0.7, "content_weight": 5}, "content_weight: strength and content_weight exclude"),
         ("render_batch", ("p", "s", "o"), {"finish_by": 7}, "finish_by: .*7.*str"),
         ("render_batch", ("p", "s", "o"), {"raw_pairs": "none"}, "raw_pairs: .*none.*'both'"),
     ],

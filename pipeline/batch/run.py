@@ -10,7 +10,7 @@ from ..console import PROGRESS
 from ..output_files import make_folder
 from ..presets import load_settings
 from ..progress import BatchBar
-from ..records.batch_report import Report, Result
+from ..records.batch_report import Report, Result, check_report_file
 from ..render_plan import as_paths
 from ..settings import Settings
 from ..storage.run_folder import open_run
@@ -76,6 +76,9 @@ def render_batch(
     check_main()
     inputs = [photos] if isinstance(photos, str | Path) else photos  # globs are no paths
     given = {} if settings is None else {key: getattr(settings, key) for key in settings.model_fields_set}
+    # A sidecar's settings have all names; of two that exclude each other, the one counts that takes the other's place.
+    beaten = {rival for key, value in given.items() if value is not None for rival in Settings.role(key).rivals}
+    given = {key: value for key, value in given.items() if key not in beaten}
     return run_batch(
         [str(path) for path in inputs],
         as_paths(style),
@@ -145,11 +148,12 @@ def run_batch(
     check_collisions(items, options.settings_of, output / REPORT, manifests)
     deadline = Deadline.parse(finish_by, max_hours, datetime.now())
     make_folder(output)
+    check_report_file(output / REPORT)
     if options.report:
         check_gallery(gallery_path(output / REPORT))
     with (
+        Report(output / REPORT) as report,  # first: it says what is wrong with the output folder
         open_run(output / REPORT, settings.scratch) as folder,
-        Report(output / REPORT) as report,
         BatchBar(len(items), quiet=quiet) as bar,
         open_live(output.name, live, live_host, len(items)) as board,
     ):

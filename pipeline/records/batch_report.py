@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, Final, Literal
 
 from ...model.errors import printable
+from ...model.regular_file import open_regular
 from ..errors import OutputError
 from ..output_files import check_place, write_file
 from ..words import spent
@@ -29,6 +30,7 @@ WORDS: Final[dict[Status, str]] = {
     "unsupported": "not supported",
 }
 _LISTED = 20  # failures that the summary names
+_LONGEST_LINE: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,22 @@ class Result:
             return printable(f"{self.input} as {self.output}")
         name = printable(self.input)
         return printable(self.reason if self.reason.startswith(f"{name}: ") else f"{name}: {self.reason}")
+
+
+def check_report_file(path: Path) -> None:
+    """Refuse to replace what is not the report of a batch: nobody was asked about it. Raises `OutputError`."""
+    if not os.path.exists(path) or os.path.islink(path):  # what a link leads to stays
+        return
+    try:
+        with open_regular(path) as file:
+            first = file.readline(_LONGEST_LINE)
+        is_own = not first or {"input", "output", "status"} <= json.loads(first).keys()
+    except (OSError, ValueError, AttributeError, RecursionError):
+        is_own = False
+    if not is_own:
+        raise OutputError(
+            f"{path}: this is not the report of a batch; move it away, or name another output folder", path=path
+        )
 
 
 class Report:

@@ -10,12 +10,13 @@ import logging
 import time
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from functools import partial
 from heapq import nlargest
 from math import inf
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,6 +55,7 @@ QUIET = {
     "distributed.worker.memory.terminate": False,
 }
 CLIENT_LOG = "distributed.client"  # has a handler of its own
+_quiet, _quiet_lock, _loud = 0, Lock(), ExitStack()  # clusters that are open, and what brings dask's own settings back
 Answer = tuple[Any, BaseException | None]  # to a call: its result, or what went wrong
 
 
@@ -400,6 +402,25 @@ class Cluster(LoopThread):
 
 
 @contextmanager
+def _quiet_dask() -> Iterator[None]:
+    """Keep dask quiet while any thread has a cluster: each by itself would bring back what it found of another's."""
+    global _quiet
+    with _quiet_lock:
+        if not _quiet:
+            _loud.enter_context(dask.config.set(QUIET))
+            for log in ("distributed", CLIENT_LOG):  # what matters is said in notices and errors
+                _loud.enter_context(silence_logging_cmgr(logging.CRITICAL, log))
+        _quiet += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet -= 1
+            if not _quiet:
+                _loud.close()
+
+
+@contextmanager
 def open_cluster(
     settings: Settings, store: Store, local_dir: Path, tiles: int, weights: WeightFile
 ) -> Iterator[Cluster]:
@@ -425,11 +446,7 @@ def open_cluster(
     DeviceError
         If no worker has the device that was asked for.
     """
-    with (
-        dask.config.set(QUIET),
-        silence_logging_cmgr(logging.CRITICAL, "distributed"),  # what matters is said in notices and errors
-        silence_logging_cmgr(logging.CRITICAL, CLIENT_LOG),
-    ):
+    with _quiet_dask():
         cluster = Cluster(settings, store, local_dir, tiles, weights)
         try:
             cluster.start()

@@ -306,6 +306,18 @@ def test_strength_needs_a_relative_content_loss():
     assert (relative.content_weight, relative.strength) == (None, 0.7)
 
 
+def test_masks_in_a_sidecar_are_named_anew_or_left_out(tmp_path):
+    """What the refusal advises works; `faces` belongs to no picture."""
+    painted = Settings(protect="faces", strength_map="map.png", regions="sky.png=wave.jpg")
+    path = tmp_path / "out.png.json"
+    path.write_text(json.dumps({"settings": painted.model_dump(mode="json"), "identity": {}}))
+    with pytest.raises(SettingsError, match=r"regions: .*masks belong to one picture; .*--set regions=null"):
+        load_settings(path)
+    given = {"strength_map": "other.png"}
+    assert load_settings(path, given, ["regions=null"]) == Settings(protect="faces", strength_map="other.png")
+    assert load_settings(path, {}, ["regions=null"], own=given).strength_map == "other.png"
+
+
 def test_a_sidecar_is_a_preset(tmp_path):
     """With the settings of its painting, but for those of the machine, however many losses it has."""
     painted = Settings(strength=0.7, tile=600, workers=3, style_layers={"relu3_1": 2})

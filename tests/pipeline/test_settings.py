@@ -142,7 +142,7 @@ def test_text_and_single_values_are_read(key, written, read):
         ("style_layers", {"": 1}, "a non-empty text"),
         ("style_layers", {"relu1_1": -1}, "greater than or equal to 0"),
         ("style_layers", ["relu1_1", 2], "valid dictionary"),
-        ("style_layers", "relu1_1,relu1_1", "valid dictionary"),
+        ("style_layers", "relu1_1,relu1_1", "every layer once"),
         ("steps", [], "one or more numbers"),
         ("steps", {}, "one or more numbers"),
         ("steps", None, "one or more numbers"),

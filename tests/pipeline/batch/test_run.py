@@ -1,5 +1,6 @@
 """Batches: what is painted, copied, skipped, tried again and left, and what is told of it."""
 
+import errno
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ from rendering import render
 from muralist.cli import main
 from muralist.errors import MuralistError
 from muralist.model.errors import UnknownNetworkError, WeightsError
+from muralist.pipeline import output_files
 from muralist.pipeline.batch import driver as module
 from muralist.pipeline.batch.driver import BatchOptions
 from muralist.pipeline.batch.items import Item
@@ -35,6 +37,7 @@ from muralist.pipeline.errors import ClusterError, DeviceMemoryError, OutputErro
 from muralist.pipeline.pictures.masks import Mask
 from muralist.pipeline.records.batch_report import Report
 from muralist.pipeline.records.losses import LossRecord, loss_line
+from muralist.pipeline.storage import run_folder
 
 pytestmark = pytest.mark.integration
 
@@ -374,6 +377,18 @@ def test_a_folder_that_cannot_be_made(archive):
     (archive.out / "sub").write_text("mine")
     assert archive.paint() == {"sub/b.png": "failed", "a.png": "done"}
     assert "sub: the folder cannot be created" in archive.rows["sub/b.png"]["reason"]
+
+
+def test_an_output_folder_that_cannot_be_written_to(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other --scratch would help."""
+
+    def refuse(folder: Path) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    for place in (output_files, run_folder):
+        monkeypatch.setattr(place, "check_writable", refuse)
+    with pytest.raises(OutputError, match=r"cannot write into the folder .*out \(Permission denied\); choose another$"):
+        archive.paint()
 
 
 def test_one_batch_at_a_time_has_a_folder(archive, before_painting):
@@ -744,6 +759,16 @@ def test_a_page_of_somebody_else_stops_a_batch_before_it_begins(archive: Archive
     with pytest.raises(OutputError, match=r"report\.html: .*muralist"):
         archive.paint(report=True)
     assert os.listdir(archive.out) == ["report.html"]
+
+
+@pytest.mark.parametrize("content", [b'{"sales": 3}\n', b"[1]\n", b"mine\n", b"\xff\n", b"[" * 100_000])
+def test_a_report_of_somebody_else_stops_a_batch_before_it_begins(archive: Archive, content: bytes) -> None:
+    """The name of a report.jsonl is a usual one, and nobody was asked whether to replace it."""
+    archive.out.mkdir()
+    (archive.out / "report.jsonl").write_bytes(content)
+    with pytest.raises(OutputError, match=r"report\.jsonl: this is not the report of a batch; move it away"):
+        archive.paint()
+    assert contents(archive.out) == {"report.jsonl": content}
 
 
 @pytest.mark.parametrize(

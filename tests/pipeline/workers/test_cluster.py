@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
@@ -10,10 +11,12 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import dask
 import numpy as np
 import psutil
 import pytest
@@ -49,6 +52,26 @@ def test_a_scheduler_without_workers_is_refused(tmp_path):
         opened(tmp_path, scheduler=address),
     ):
         pass
+
+
+def test_dask_is_quiet_while_any_thread_has_a_cluster(monkeypatch, tmp_path):
+    """Renders of several threads do not end in the order in which they began; afterwards dask is as it was."""
+    no_workers = SimpleNamespace(start=lambda: None, stop=lambda: None)
+    monkeypatch.setattr(cluster_module, "Cluster", lambda *_: no_workers)
+
+    def loudness() -> tuple[list[int], Any]:
+        handlers = [each for name in ("distributed", "distributed.client") for each in logging.getLogger(name).handlers]
+        return [each.level for each in handlers], dask.config.get("distributed.admin.tick.interval")
+
+    before, first, second = loudness(), ExitStack(), ExitStack()
+    first.enter_context(opened(tmp_path))
+    quiet = loudness()
+    assert quiet != before
+    second.enter_context(opened(tmp_path))
+    first.close()
+    assert loudness() == quiet
+    second.close()
+    assert loudness() == before
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://no-such-host.invalid:8786"])
