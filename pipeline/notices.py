@@ -44,6 +44,11 @@ def without_effect(settings: Settings, photograph: Picture, output: Path, profil
         ("wrap_edge", settings.wrap is not None, "a wrap (--wrap)"),
         ("dpi", has_size, "a size, such as --print 60x90cm, but is noted in the file"),
         ("raw_exposure", settings.raw_exposure and kind_name(photograph.path) == RAW, "a raw photograph"),
+        (
+            "luminance_weight",
+            settings.keeps_luminance or not settings.luminance_weight,
+            "a content loss and a style loss; one of them has a weight of 0",
+        ),
         ("region_fit", bool(mask_files(settings)), "masks"),
         ("intent", profile is not None, "a color profile other than sRGB (--profile)"),
         ("pdf_image", is_pdf, "a PDF as output"),

@@ -50,6 +50,15 @@ def test_settings_without_effect_are_told(tmp_path, monkeypatch, name, value, ou
         assert notices(tmp_path, output, **{"size": None, name: value} | enough) == []
 
 
+@pytest.mark.parametrize("other", ["content_weight", "style_weight"])
+def test_a_luminance_weight_counts_beside_content_and_style(tmp_path, other):
+    """Where one of them has no weight, luminance is not kept."""
+    found = notices(tmp_path, **{"content_weight": 5, "luminance_weight": 2, other: 0})
+    assert [notice for notice in found if notice.startswith("luminance_weight 2 ")]
+    assert notices(tmp_path, content_weight=5, luminance_weight=2) == []
+    assert notices(tmp_path, content_weight=0, luminance_weight=0) == []
+
+
 def test_a_raw_photograph_has_an_exposure(tmp_path):
     """What a raw photograph is developed with has an effect."""
     content, style = tmp_path / "photo.dng", save(tmp_path / "style.png", painting())
