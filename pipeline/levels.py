@@ -134,9 +134,13 @@ class Level:
     def rounds(self) -> tuple[int, ...]:
         """Steps of every round: cut after `steps_per_round` of the level and `snapshot_every` of the run.
 
-        What would leave a single step before the short rounds at the end is not cut.
+        What would leave a single step between the short rounds at both ends, or before those at the end, is not cut.
         """
-        short = [step for step in self.short_rounds if step < min(self.steps, self.steps_per_round)]
+        short = [
+            step
+            for step in self.short_rounds
+            if step < self.steps_per_round and 2 * step <= self.steps and 2 * step + 1 != self.steps
+        ]
         last = self.steps - max(short, default=0)
         usual = (step for step in range(0, self.steps, self.steps_per_round) if not short or step <= last - 2)
         ends = {0, *usual, *short, *(self.steps - step for step in short), *self.saves, self.steps}
