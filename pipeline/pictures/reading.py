@@ -144,6 +144,8 @@ def read_stored(path: Path, limits: ReadLimits) -> Stored:
             raise PictureError(f"{path}: float samples are for painting; export it in 8 or 16 bits", path=path)
         exif, icc = blob(image, "exif-data"), blob(image, "icc-profile-data")
         colors, orientation = _COLOR_BANDS[image.interpretation], stated_orientation(image, exif)
+        if icc and not can_convert_from(icc, colors):
+            icc, image = None, without_profile(image)
         dpi = stated_dpi(image, exif, sideways=orientation in _SIDEWAYS)
         if colors == 1 or (colors == 4 and not icc):
             image, icc = _to_srgb(image), None
