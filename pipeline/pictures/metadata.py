@@ -160,6 +160,15 @@ def can_convert_from(icc: bytes, colors: int) -> bool:
     return bool(white > gray > black and np.ptp(found, axis=1).max() <= _MOST_CHROMA)
 
 
+def is_srgb(icc: bytes) -> bool:
+    """Whether RGB of this profile has the numbers of sRGB, within a step of 8 bits."""
+    profile, relative = ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.Intent.RELATIVE_COLORIMETRIC
+    transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB", relative)
+    colors = (np.indices((6, 6, 6)).reshape(3, -1, 6) * 51).astype(np.uint8).transpose(1, 2, 0)
+    found = np.asarray(ImageCms.applyTransform(Image.fromarray(np.ascontiguousarray(colors)), transform))
+    return bool(np.abs(found.astype(int) - colors).max() <= 1)
+
+
 def without_profile(image: Any) -> Any:
     """A copy of a libvips image without its color profile."""
     image = image.copy()
