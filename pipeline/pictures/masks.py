@@ -22,6 +22,7 @@ from .reading import kind_name, read_picture
 from .vips import Pixels, full_scale
 
 _LABEL: Final = re.compile(r"(?P<file>.+)#(?P<color>[0-9a-fA-F]{6})", re.DOTALL)
+LABEL_LENGTH: Final = len("#RRGGBB")
 BLOCK_ROWS: Final = 256
 _NEARLY: Final = 4 / 255  # by which a color may differ from the one meant, and channels of a gray from each other
 _EXACTLY: Final = 0.5 / 255
