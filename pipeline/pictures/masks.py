@@ -137,11 +137,12 @@ def _blocks(picture: Picture) -> list[slice]:
 
 
 def _tolerance(picture: Picture, color: np.ndarray) -> float:
-    """How far a pixel may be from the color: not at all if some are exactly it, as in pictures of class ids."""
+    """How far a pixel may be from the color: not at all if some are exactly it, or all are gray, as class ids are."""
     if kind_name(picture.path) in _LOSSY:
         return _NEARLY
+    is_gray = all((np.ptp(picture.pixels[rows], axis=2) == 0).all() for rows in _blocks(picture))
     occurs = any(_meant(picture, rows, color, _EXACTLY).any() for rows in _blocks(picture))
-    return _EXACTLY if occurs else _NEARLY
+    return _EXACTLY if occurs or is_gray else _NEARLY
 
 
 def _meant(picture: Picture, rows: slice, color: np.ndarray | None, nearly: float) -> np.ndarray:
