@@ -148,6 +148,16 @@ def test_a_feathered_mask_goes_on_beyond_its_edge():
     assert not found[:60].any()
 
 
+def test_a_line_is_kept_in_full_when_feathered(tmp_path):
+    """A wire of three pixels in a large photograph stays as white as it is, from a file on the disk, too."""
+    values = np.zeros((2000, 6000), np.uint8)
+    values[1000:1003] = 255
+    save(tmp_path / "wire.png", values)
+    for limits in (ReadLimits(), ReadLimits(memory=100, folder=tmp_path)):
+        found = shares(read_mask(f"{tmp_path}/wire.png", limits).feathered())
+        assert found[round(1001 / 2000 * len(found))].min() > 0.95
+
+
 def test_gray_stays_gray_when_feathered():
     """Half of a pixel is still half."""
     values = np.full((100, 100), 128, np.uint8)
