@@ -66,6 +66,8 @@ def stated_dpi(image: Any, exif: bytes | None, *, sideways: bool = False) -> Dpi
     stated = dpi_of_exif(exif)
     if not stated and in_header and not loader.startswith("webp"):  # WebP holds a resolution only in EXIF
         stated = (round(image.xres * MM_PER_INCH, 2), round(image.yres * MM_PER_INCH, 2))
+    if stated and min(stated) <= 0:
+        return None
     return (stated[1], stated[0]) if stated and sideways else stated
 
 
@@ -106,7 +108,7 @@ def with_blob(image: Any, name: str, content: bytes) -> Any:
 def with_dpi(image: Any, dpi: Dpi | None) -> Any:
     """A copy of a libvips image that states this resolution, or none."""
     if dpi is None:
-        image = image.copy()
+        image = image.copy(xres=_PNG_UNSTATED, yres=_PNG_UNSTATED)
         image.remove("resolution-unit")
         return image
     image = image.copy(xres=dpi[0] / MM_PER_INCH, yres=dpi[1] / MM_PER_INCH)
