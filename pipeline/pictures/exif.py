@@ -34,6 +34,11 @@ TEXT_TAGS = (
 )
 """The tags that a TIFF file keeps: text about the photograph, nothing about how its pixels were stored."""
 
+_IN_XMP: dict[int, str] = {
+    ExifTags.Base.ImageDescription: "description",
+    ExifTags.Base.Artist: "creator",
+    ExifTags.Base.Copyright: "rights",
+}
 _EXIF_PREFIX = b"Exif\0\0"
 # What tifffile (also for ImageJ, OME-TIFF and whole-slide scanners) takes for a statement of shape and pages.
 _OF_LAYOUT = re.compile(
@@ -216,6 +221,19 @@ def text_tags(exif: bytes | None) -> dict[int, bytes]:
     # Pillow decodes EXIF text as Latin-1, so this gives the stored bytes back whatever they mean.
     found = {int(tag): tags[tag] for tag in TEXT_TAGS if isinstance(tags.get(tag), str)}
     return {tag: text.encode("latin-1") for tag, text in found.items() if not _states_layout(tag, text)}
+
+
+def texts(exif: bytes | None) -> dict[str, list[str]]:
+    """What an EXIF block says of the picture and its rights, under the names that XMP has for it."""
+    found = text_tags(exif)
+    return {name: [_decoded(found[tag])] for tag, name in _IN_XMP.items() if found.get(tag, b"").strip(b"\0 ")}
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
 
 
 def exif_of_tiff(path: Path, page: int = 1) -> bytes | None:
