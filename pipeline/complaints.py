@@ -47,7 +47,10 @@ def _told(details: ErrorDetails, known: Iterable[str], place: Callable[[str], st
         return one_line(_explained(details, known))
     key, *inside = details["loc"]
     name = ".".join([str(key), *(part for part in inside if isinstance(part, str))])
-    return one_line(f"{place(str(key))}{name}: {_explained(details, known)}")
+    explained = _explained(details, known)
+    for own in (str(key), str(key).replace("_", " ")):  # which stands before it anyway
+        explained = explained.replace(f"got {own} '", "got '", 1)
+    return one_line(f"{place(str(key))}{name}: {explained}")
 
 
 def _explained(details: ErrorDetails, known: Iterable[str]) -> str:

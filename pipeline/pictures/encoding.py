@@ -15,10 +15,12 @@ import pyvips
 import tifffile
 
 from .encoded_rows import EncodedRows, as_png
+from .exif import texts
 from .metadata import Extras, as_tiff_tags, embed, kept, with_metadata
 from .pdf import Page, Pdf
 from .stored import Stored
 from .vips import Pixels, one_line
+from .xmp import with_texts
 
 MOST_JPEG_SIDE = 65500
 _TIFF_TILE = 512
@@ -124,7 +126,7 @@ def _save_pdf(samples: EncodedRows, file: BinaryIO, extras: Extras) -> None:
     page = extras.page or Page.of_picture(samples.shape[0], samples.shape[1], extras.dpi)
     pdf = Pdf(file, encode_jpeg)
     pdf.add_page(page, samples, None if extras.is_lossless else extras.quality)
-    pdf.finish(extras.xmp)
+    pdf.finish(with_texts(extras.xmp, texts(extras.exif)))  # of EXIF, which a PDF does not hold
 
 
 def save_tiff(samples: EncodedRows | Stored, file: BinaryIO, extras: Extras) -> None:

@@ -34,6 +34,11 @@ TEXT_TAGS = (
 )
 """The tags that a TIFF file keeps: text about the photograph, nothing about how its pixels were stored."""
 
+_IN_XMP: dict[int, str] = {
+    ExifTags.Base.ImageDescription: "description",
+    ExifTags.Base.Artist: "creator",
+    ExifTags.Base.Copyright: "rights",
+}
 _EXIF_PREFIX = b"Exif\0\0"
 # What tifffile (also for ImageJ, OME-TIFF and whole-slide scanners) takes for a statement of shape and pages.
 _OF_LAYOUT = re.compile(
@@ -211,13 +216,28 @@ def _wipe_directory(block: bytearray, order: str, directory: int) -> None:
 def text_tags(exif: bytes | None) -> dict[int, bytes]:
     """The `TEXT_TAGS` of an EXIF block, as the bytes stored in the file, but no description of a file's layout."""
     tags = main_tags(exif)
+    if not tags.get(ExifTags.Base.DateTime):  # when it was taken, where nothing says when the file was changed
+        tags[ExifTags.Base.DateTime] = _tags(exif, ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal)
     # Pillow decodes EXIF text as Latin-1, so this gives the stored bytes back whatever they mean.
     found = {int(tag): tags[tag] for tag in TEXT_TAGS if isinstance(tags.get(tag), str)}
     return {tag: text.encode("latin-1") for tag, text in found.items() if not _states_layout(tag, text)}
 
 
+def texts(exif: bytes | None) -> dict[str, list[str]]:
+    """What an EXIF block says of the picture and its rights, under the names that XMP has for it."""
+    found = text_tags(exif)
+    return {name: [_decoded(found[tag])] for tag, name in _IN_XMP.items() if found.get(tag, b"").strip(b"\0 ")}
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
 def exif_of_tiff(path: Path, page: int = 1) -> bytes | None:
-    """An EXIF block made of the `TEXT_TAGS` of a page of a TIFF file, or None if it has none or is no TIFF."""
+    """An EXIF block of the `TEXT_TAGS` of a page of a TIFF file and when it was taken; None if that is nothing."""
     exif = Image.Exif()
     try:
         with tifffile.TiffFile(path) as tiff:
@@ -227,6 +247,10 @@ def exif_of_tiff(path: Path, page: int = 1) -> bytes | None:
                 value = stored.valueof(int(tag))
                 if isinstance(value, str) and value and not _states_layout(tag, value):
                     exif[tag] = value.encode()
+            directory = stored.valueof(int(ExifTags.IFD.Exif))
+            taken = directory.get("DateTimeOriginal") if isinstance(directory, dict) else None
+            if isinstance(taken, str) and taken:
+                exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: taken}
     except (tifffile.TiffFileError, IndexError, *_BROKEN_EXIF):
         return None
     return exif.tobytes() if len(exif) else None
@@ -268,6 +292,11 @@ def rights_of(exif: bytes) -> bytes | None:
 
 def main_tags(exif: bytes | None) -> dict[int, Any]:
     """Tags of the block's first directory; empty for no block or a broken one."""
+    return _tags(exif)
+
+
+def _tags(exif: bytes | None, directory: int | None = None) -> dict[int, Any]:
+    """Tags of a directory of the block, by default the first; empty if there is none or it is broken."""
     if not exif:
         return {}
     block = Image.Exif()
@@ -275,7 +304,7 @@ def main_tags(exif: bytes | None) -> dict[int, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about blocks that are cut short
             block.load(exif)
-            return dict(block)
+            return dict(block if directory is None else block.get_ifd(directory))
     except _BROKEN_EXIF:
         return {}
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +16,14 @@ from PIL import Image, ImageFilter
 
 from ..errors import PictureError
 from .array_file import ArrayFile, allocator_in
-from .images import Picture, resize, size_within
+from .images import Picture, eight_bits, size_within
 from .limits import DEFAULT_LIMITS, ReadLimits
 from .pages import place_of
 from .reading import kind_name, read_picture
 from .vips import Pixels, full_scale
 
 _LABEL: Final = re.compile(r"(?P<file>.+)#(?P<color>[0-9a-fA-F]{6})", re.DOTALL)
+LABEL_LENGTH: Final = len("#RRGGBB")
 BLOCK_ROWS: Final = 256
 _NEARLY: Final = 4 / 255  # by which a color may differ from the one meant, and channels of a gray from each other
 _EXACTLY: Final = 0.5 / 255
@@ -75,11 +77,18 @@ class Mask:
 
     def feathered(self) -> "Mask":
         """Extend the mask a little beyond its edges, with decreasing values, so that blending shows no edge."""
-        small = resize(self.values, *size_within(_FEATHER_SIDE, self.height, self.width))
-        grown, reach = Image.fromarray(np.rint(small * 255).astype(np.uint8)), round(_FEATHER * max(small.shape))
+        small = _brightest(self.values, *size_within(_FEATHER_SIDE, self.height, self.width))
+        grown, reach = Image.fromarray(eight_bits(small)), round(_FEATHER * max(small.shape))
         for _ in range(reach):
             grown = grown.filter(ImageFilter.MaxFilter(3))
         return replace(self, values=np.asarray(grown.filter(ImageFilter.GaussianBlur(reach / 2))))
+
+
+def _brightest(values: Pixels | ArrayFile, height: int, width: int) -> Pixels:
+    """A mask shrunk so that a line, too, stays as bright as it is: (height, width)."""
+    rows, cols = (np.arange(new + 1) * old // new for new, old in zip((height, width), values.shape, strict=True))
+    found = np.stack([values[top:bottom].max(axis=0) for top, bottom in pairwise(rows)])
+    return np.asarray(np.maximum.reduceat(found, cols[:-1], axis=1))
 
 
 def mask_file(name: str) -> Path:
@@ -136,11 +145,12 @@ def _blocks(picture: Picture) -> list[slice]:
 
 
 def _tolerance(picture: Picture, color: np.ndarray) -> float:
-    """How far a pixel may be from the color: not at all if some are exactly it, as in pictures of class ids."""
+    """How far a pixel may be from the color: not at all if some are exactly it, or all are gray, as class ids are."""
     if kind_name(picture.path) in _LOSSY:
         return _NEARLY
+    is_gray = all((np.ptp(picture.pixels[rows], axis=2) == 0).all() for rows in _blocks(picture))
     occurs = any(_meant(picture, rows, color, _EXACTLY).any() for rows in _blocks(picture))
-    return _EXACTLY if occurs else _NEARLY
+    return _EXACTLY if occurs or is_gray else _NEARLY
 
 
 def _meant(picture: Picture, rows: slice, color: np.ndarray | None, nearly: float) -> np.ndarray:

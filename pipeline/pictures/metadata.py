@@ -66,6 +66,8 @@ def stated_dpi(image: Any, exif: bytes | None, *, sideways: bool = False) -> Dpi
     stated = dpi_of_exif(exif)
     if not stated and in_header and not loader.startswith("webp"):  # WebP holds a resolution only in EXIF
         stated = (round(image.xres * MM_PER_INCH, 2), round(image.yres * MM_PER_INCH, 2))
+    if stated and min(stated) <= 0:
+        return None
     return (stated[1], stated[0]) if stated and sideways else stated
 
 
@@ -106,7 +108,7 @@ def with_blob(image: Any, name: str, content: bytes) -> Any:
 def with_dpi(image: Any, dpi: Dpi | None) -> Any:
     """A copy of a libvips image that states this resolution, or none."""
     if dpi is None:
-        image = image.copy()
+        image = image.copy(xres=_PNG_UNSTATED, yres=_PNG_UNSTATED)
         image.remove("resolution-unit")
         return image
     image = image.copy(xres=dpi[0] / MM_PER_INCH, yres=dpi[1] / MM_PER_INCH)
@@ -158,6 +160,15 @@ def can_convert_from(icc: bytes, colors: int) -> bool:
         return False
     white, gray, black = found.sum(1)
     return bool(white > gray > black and np.ptp(found, axis=1).max() <= _MOST_CHROMA)
+
+
+def is_srgb(icc: bytes) -> bool:
+    """Whether RGB of this profile has the numbers of sRGB, within a step of 8 bits."""
+    profile, relative = ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.Intent.RELATIVE_COLORIMETRIC
+    transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB", relative)
+    colors = (np.indices((6, 6, 6)).reshape(3, -1, 6) * 51).astype(np.uint8).transpose(1, 2, 0)
+    found = np.asarray(ImageCms.applyTransform(Image.fromarray(np.ascontiguousarray(colors)), transform))
+    return bool(np.abs(found.astype(int) - colors).max() <= 1)
 
 
 def without_profile(image: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pyvips
 
-from .metadata import with_blob
+from .metadata import with_blob, with_dpi
 from .opened import Asked, Opened, damaged, with_coded_colors
 from .vips import source_of
 
@@ -23,6 +23,7 @@ _MOST_CHUNKS = 1 << 16  # without those of the pixels
 _MOST_BYTES = 1 << 24  # of a chunk, stored or unpacked
 _MOST_BROKEN = 16  # chunks of broken metadata, each of which takes time
 _PIXELS = b"IDAT"
+_METER = 1  # a unit of resolution; the other is none
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 # As ImageMagick writes them: a line with the name, one with the length, then hexadecimal digits.
@@ -49,6 +50,8 @@ def open_png(file: BinaryIO, path: Path, asked: Asked) -> Iterator[Opened]:
         for name, content in found.items():
             if content and not image.get_typeof(name):
                 image = with_blob(image, name, content)
+        if _states_only_aspect(file, chunks):
+            image = with_dpi(image, None)
         if len(colors := _coded_colors(file, chunks)) == 4:
             image = with_coded_colors(image, colors[0], colors[1], path)
         yield Opened(image)
@@ -138,6 +141,12 @@ def _blobs(file: BinaryIO, chunks: list[_Chunk]) -> dict[str, bytes]:
             if broken == _MOST_BROKEN:
                 break
     return found
+
+
+def _states_only_aspect(file: BinaryIO, chunks: list[_Chunk]) -> bool:
+    """Whether its numbers of pixels are for no length, as in frames of films; libvips takes them for a resolution."""
+    stated = next((_content(file, chunk) for chunk in chunks if chunk.kind == b"pHYs"), b"")
+    return len(stated) == 9 and stated[8] != _METER
 
 
 def _coded_colors(file: BinaryIO, chunks: list[_Chunk]) -> bytes:

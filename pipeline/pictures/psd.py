@@ -188,14 +188,15 @@ def _colors(image: Any, head: _Head, *, has_alpha: bool) -> Any:
     if head.mode == _INDEXED and image.bands == 1:  # of gray colors
         return tripled(image)
     colors = image.extract_band(0, n=count) if image.bands > count else image
+    is_transparent = has_alpha and image.bands > count
+    if is_transparent:
+        alpha, full = image.extract_band(count), VIPS_SCALE[image.format]
+        bare = (colors - full) * (full / alpha) + full  # Photoshop has laid them on white
+        bare = (bare > full).ifthenelse(full, (bare < 0).ifthenelse(0, bare))
+        colors = bare.rint().cast(image.format).copy(interpretation=colors.interpretation)
     if head.mode == _CMYK:  # stored as light, not as ink
         colors = colors.invert().copy(interpretation="cmyk")
-    if not has_alpha or image.bands <= count:
-        return colors
-    alpha, full = image.extract_band(count), VIPS_SCALE[image.format]
-    bare = (colors - full) * (full / alpha) + full  # Photoshop has laid them on white
-    bare = (bare > full).ifthenelse(full, (bare < 0).ifthenelse(0, bare))
-    return bare.rint().cast(image.format).copy(interpretation=colors.interpretation).bandjoin(alpha)
+    return colors.bandjoin(alpha) if is_transparent else colors
 
 
 def _described(image: Any, resources: dict[int, bytes]) -> Any:

@@ -18,7 +18,7 @@ from .formats import kind_of
 from .images import Picture
 from .iptc import unwrapped
 from .limits import DEFAULT_LIMITS, ReadLimits
-from .metadata import blob, can_convert_from, srgb_profile, stated_dpi, stated_orientation, without_profile
+from .metadata import blob, can_convert_from, is_srgb, srgb_profile, stated_dpi, stated_orientation, without_profile
 from .opened import Asked, Opened, damaged
 from .pages import digest_of, place_of
 from .stored import Stored
@@ -144,6 +144,8 @@ def read_stored(path: Path, limits: ReadLimits) -> Stored:
             raise PictureError(f"{path}: float samples are for painting; export it in 8 or 16 bits", path=path)
         exif, icc = blob(image, "exif-data"), blob(image, "icc-profile-data")
         colors, orientation = _COLOR_BANDS[image.interpretation], stated_orientation(image, exif)
+        if icc and not can_convert_from(icc, colors):
+            icc, image = None, without_profile(image)
         dpi = stated_dpi(image, exif, sideways=orientation in _SIDEWAYS)
         if colors == 1 or (colors == 4 and not icc):
             image, icc = _to_srgb(image), None
@@ -277,6 +279,10 @@ def _to_srgb(image: Any) -> Any:
     is_cmyk = image.interpretation == "cmyk"
     if not is_cmyk and not image.get_typeof("icc-profile-data"):
         return image.colourspace(INTERPRETATION[depth])
+    if depth == 16 and image.bands == 3 and not is_srgb(image.get("icc-profile-data")):
+        # In one go, Little CMS would interpolate 16 bits on a coarse grid.
+        light = image.icc_import(embedded=True, intent="relative", pcs="xyz")
+        return light.icc_export(output_profile="srgb", intent="relative", pcs="xyz", depth=16)
     return image.icc_transform(
         "srgb", embedded=True, input_profile="cmyk" if is_cmyk else "srgb", intent="relative", depth=depth
     )

@@ -95,7 +95,7 @@ def write_picture(
         What becomes of colors that the profile does not have: relative, perceptual, saturation or absolute.
     exif
         EXIF block to keep. Orientation, size and resolution in it are set anew and its thumbnail is dropped. TIFF
-        keeps only its text tags (`exif.TEXT_TAGS`).
+        keeps only its text tags (`exif.TEXT_TAGS`), PDF the texts that XMP has a name for.
     xmp
         XMP document to write as it is; a JPEG has room for `MOST_JPEG_METADATA` bytes of one.
     iptc

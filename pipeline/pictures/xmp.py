@@ -46,6 +46,7 @@ _OF_FILES = {
     *((_TIFF, name) for name in ("XResolution", "YResolution", "ResolutionUnit", "YCbCrSubSampling")),
 }
 _MOST_BYTES, _MOST_TAGS, _MOST_DEPTH = 1 << 22, 20_000, 64
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DANGEROUS = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 _EMPTY = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="' + _RDF.encode() + b'"/></x:xmpmeta>'
 _PACKET = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
@@ -86,7 +87,8 @@ def with_texts(block: bytes | None, texts: Mapping[str, Sequence[str]]) -> bytes
     document = _parsed(block) or _parsed(_EMPTY)
     assert document is not None  # our own
     added = _new_description(document)
-    for name, values in texts.items():
+    for name, stored in texts.items():
+        values = [_NO_XML.sub("", value) for value in stored]  # old programs end texts with NUL
         space, prefix = (_PHOTOSHOP, "photoshop") if name[0].isupper() else (_DC, "dc")
         if not any(_has(description, space, name) for description in _descriptions(document)):
             added.appendChild(_property(document, space, f"{prefix}:{name}", values))

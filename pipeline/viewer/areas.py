@@ -16,7 +16,7 @@ from ...tiling.grid import Box
 from ..errors import PictureError, SettingsError
 from ..pictures.images import resize, size_within
 from ..pictures.limits import ReadLimits
-from ..pictures.masks import Mask, mask_file, read_mask
+from ..pictures.masks import LABEL_LENGTH, Mask, mask_file, read_mask
 from ..region_specs import FACES, parse_region
 from ..regions import fitted
 from .record import Input, Record
@@ -114,7 +114,7 @@ def _wanted(record: Record, painting: Path) -> Iterator[_Wanted]:
 def _found(wanted: _Wanted, painting: Path, limits: ReadLimits) -> Mask | None:
     """A mask as it was when it was painted by, wherever it is now; None if it is not there any more."""
     file = mask_file(wanted.mask)
-    color = wanted.mask.removeprefix(str(file))
+    color = "" if file == Path(wanted.mask) else wanted.mask[-LABEL_LENGTH:]
     for place in dict.fromkeys([file, painting.parent / file.name]):
         try:
             mask = read_mask(f"{place}{color}", limits)

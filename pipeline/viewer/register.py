@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from ..pictures.vips import BLOCK_BYTES, Pixels
 from ..render_plan import painted_part
 from ..sizes import target_size
 from .record import Record
+
+MOST_EXPOSURE: Final = 3  # stops, as of the setting
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def find_photograph(record: Record | None, painting: Path, named: Path | None, l
     places = [named] if named else [Path(wanted.path), painting.parent / Path(wanted.path).name]
     for place in dict.fromkeys(places):
         try:
-            found = read_picture(place, limits)
+            found = read_picture(place, limits, exposure=_exposure(record))
         except PictureError:
             if named:
                 raise
@@ -64,6 +66,12 @@ def find_photograph(record: Record | None, painting: Path, named: Path | None, l
     return Found(
         None, (f"The photograph is not shown: {wanted.path} is missing or was changed. Name it with --photograph.",)
     )
+
+
+def _exposure(record: Record) -> float:
+    """How many stops brighter a raw photograph was developed; 0 if the record tells nothing that can be."""
+    stops = record.settings.get("raw_exposure")
+    return float(stops) if isinstance(stops, int | float) and abs(stops) <= MOST_EXPOSURE else 0.0
 
 
 def _cropped(photograph: Picture, record: Record, folder: Path | None) -> Found:

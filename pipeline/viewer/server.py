@@ -35,6 +35,7 @@ LOCAL: Final = "127.0.0.1"
 SECOND: Final = 1.0  # between two looks at what changed
 HEARTBEAT_SECONDS: Final = 15.0  # after which a page that is gone is found out
 LONGEST_BODY: Final = 1024
+HTTP_PORT: Final = 80  # which browsers leave out
 SCRIPTS: Final = ("leaflet.js", "loupe.js", "chart.js", "live.js")
 SCRIPTS_BEFORE: Final = ("chart.js", "live.js")  # while there is no canvas yet
 
@@ -136,7 +137,8 @@ class _Server(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
         self.board, self.token, self.ending = board, secrets.token_urlsafe(24), threading.Event()
         shown = f"[{host}]" if ":" in host else host
-        self.name = f"{shown}:{self.server_address[1]}"
+        self.port = "" if self.server_address[1] == HTTP_PORT else f":{self.server_address[1]}"
+        self.name = f"{shown}{self.port}"
 
     def server_bind(self) -> None:
         """Listen, without asking the network for this machine's name as `HTTPServer` does."""
@@ -202,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers, ours = self.headers, self.server.name
         origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
         token, _, path = urlsplit(self.path).path.removeprefix("/").partition("/")
-        hosts = {ours, f"localhost:{self.server.server_address[1]}"}
+        hosts = {ours, f"localhost{self.server.port}"}
         from_us = headers.get("Host") in hosts or is_open(str(self.server.server_address[0]))
         from_us &= origin in (None, f"http://{headers.get('Host')}") and site in (None, "none", "same-origin")
         from_us &= self.command == "GET" or origin is not None

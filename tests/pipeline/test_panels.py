@@ -21,6 +21,7 @@ from muralist.cli import main
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
 from muralist.pipeline.panel_plan import Plan, plan_panels
 from muralist.pipeline.panels import cut_panels
+from muralist.pipeline.pictures.metadata import srgb_profile
 from muralist.pipeline.pictures.writing import write_picture
 
 CMYK = bytes(pyvips.Image.profile_load("cmyk"))
@@ -102,6 +103,17 @@ def test_other_posters(tmp_path: Path, icc: bytes | None, depth: int) -> None:
     panels = images(tmp_path / "panels.pdf")[1:]
     eight = np.rint(stored / 257) if depth == 16 else stored
     assert np.array_equal(put_together(plan_panels(200, 300, 10, "10mm", sheet="A2"), panels), eight)
+
+
+@pytest.mark.parametrize("icc", [CMYK, b"junk" * 50])
+def test_a_profile_that_does_not_match(tmp_path: Path, icc: bytes) -> None:
+    """A poster of RGB with a profile of something else, as some programs leave it there, is cut as sRGB."""
+    Image.fromarray(PIXELS).save(tmp_path / "poster.png", icc_profile=icc, dpi=(10, 10))
+    told = cut_panels(tmp_path / "poster.png", tmp_path / "lane.tif", roll="30cm")
+    lanes = [pyvips.Image.new_from_file(file) for file in told["files"]]
+    assert all(srgb_profile() == lane.get("icc-profile-data") for lane in lanes)
+    plan = plan_panels(200, 300, 10, "10mm", roll="30cm")
+    assert np.array_equal(put_together(plan, [lane.numpy() for lane in lanes]), PIXELS)
 
 
 @pytest.mark.parametrize(("icc", "white"), [(None, 255), (CMYK, 0)])

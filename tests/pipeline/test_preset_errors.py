@@ -39,8 +39,8 @@ from muralist.pipeline.presets import (
         ("style_layers: 5", "style_layers: got 5, wanted layers, such as relu3_1,relu4_1, or with a weight each, such"),
         ("steps:", "steps: got nothing, wanted"),
         ("style_layers: {relu1_1: -1}", "style_layers.relu1_1: got -1, wanted at least 0"),
-        ("print_size: 60x90", "print_size: got print size '60x90', wanted two lengths"),
-        ("aspect: 0:3", "aspect: got aspect '0:3', wanted sides above 0"),
+        ("print_size: 60x90", "print_size: got '60x90', wanted two lengths"),
+        ("aspect: 0:3", "aspect: got '0:3', wanted sides above 0"),
         ("width: 80\naspect: 1:1\nheight: 70", "aspect: got width 80 and height 70, which contradict aspect 1:1"),
         ("size: 80\nwidth: 70", "width: size and width exclude each other"),
         ("tile: 200", "overlap: got tile 200 and overlap 128"),
@@ -236,7 +236,7 @@ def test_a_strangers_preset_shows_no_other_file(preset, tmp_path, secret):
 
 def test_a_bleed_without_its_unit_is_no_old_word():
     """A flag is a text, and `--bleed 3` lacks its unit; it never meant the edge margin."""
-    with pytest.raises(SettingsError, match=r"bleed '3', .* 3mm"):
+    with pytest.raises(SettingsError, match=r"bleed: got '3', .* 3mm"):
         load_settings("default", {"bleed": "3", "print_size": "A1"})
 
 

@@ -232,6 +232,17 @@ def test_iptc_does_not_overrule_xmp() -> None:
     assert "Zürich" in only
 
 
+@pytest.mark.parametrize("stored", [b"Dusk\0", b"\x0bDusk", b"\x1f\x01Dusk\xef\xbf\xbf"])
+def test_characters_that_xml_does_not_have(stored: bytes) -> None:
+    """What old programs put around a text stays in IPTC alone; the document can be read, and has lost nothing."""
+    block = b"\x1c" + struct.pack(">BBH", 2, 105, len(stored)) + stored
+    found = carried(picture(xmp=XMP, iptc=block), ["a.jpg"])
+    assert found.iptc == block
+    assert found.xmp is not None
+    minidom.parseString(found.xmp)
+    assert all(text in found.xmp.decode() for text in (">Dusk<", "Harbor &amp; boats", "style of a.jpg"))
+
+
 # ---------------------------------------------------------------------------------------------------------------- IPTC
 
 

@@ -534,6 +534,20 @@ def test_half_transparent_psd(tmp_path: Path) -> None:
     assert np.abs(picture.pixels[4, 4].astype(int) - (200, 100, 0)).max() <= 1
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_half_transparent_inks_in_a_psd(tmp_path: Path, dtype: type) -> None:
+    """On white paper, half of an ink is seen: the ink before that is read."""
+    full, ink = np.iinfo(dtype).max, np.zeros((5, 16, 16))
+    ink[1:3], ink[4] = 0.8, 0.5
+    light = np.rint(full * (1 - ink * 0.5)).astype(dtype)  # as seen on white
+    light[4] = full // 2 + 1
+    found = read(tmp_path, "a.psd", psd(light, mode=4, layers=-1))
+    opaque = read(tmp_path, "a.psd", psd(np.rint(full * (1 - ink[:4])).astype(dtype), mode=4))
+    assert np.abs(found.pixels.astype(int) - opaque.pixels).max() <= full / 100
+    assert found.alpha is not None
+    assert (found.alpha == full // 2 + 1).all()
+
+
 def test_gray_and_indexed_psd(tmp_path: Path) -> None:
     """Gray becomes RGB, and the entries of a palette are looked up."""
     gray = PIXELS[None, :, :, 0]

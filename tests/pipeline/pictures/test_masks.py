@@ -68,6 +68,22 @@ def test_class_ids_are_told_apart(tmp_path, label, bits):
     np.testing.assert_array_equal(shares(mask), label == IDS)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_class_that_is_not_there(tmp_path, bits):
+    """Its neighbors are not taken for it, nor the smallest of 65536 classes for all of them."""
+    ids = np.where(IDS == 2, 0, IDS)
+    save(tmp_path / "ids.png", ids if bits == 8 else np.dstack([ids.astype(np.uint16)] * 3))
+    with pytest.raises(PictureError, match=r"no pixel of the picture has this color.* such as #000000"):
+        read_mask(f"{tmp_path}/ids.png#020202")
+
+
+def test_a_color_that_was_converted(tmp_path):
+    """Where no pixel has a color exactly, those within four steps of it are meant."""
+    save(tmp_path / "labels.png", np.where(LABELS == 255, 252, LABELS).astype(np.uint8))
+    mask = read_mask(f"{tmp_path}/labels.png#ff0080")
+    np.testing.assert_array_equal(shares(mask), LABELS[:, :, 0] > 0)
+
+
 def test_lossy_kinds_are_known():
     """What moves colors is called as in the table of formats."""
     assert {kind.name for kind in INPUT_FORMATS}.issuperset(_LOSSY)
@@ -130,6 +146,16 @@ def test_a_feathered_mask_goes_on_beyond_its_edge():
     assert abs(np.diff(line)).max() < 0.2
     assert not found[:, 650:].any()
     assert not found[:60].any()
+
+
+def test_a_line_is_kept_in_full_when_feathered(tmp_path):
+    """A wire of three pixels in a large photograph stays as white as it is, from a file on the disk, too."""
+    values = np.zeros((2000, 6000), np.uint8)
+    values[1000:1003] = 255
+    save(tmp_path / "wire.png", values)
+    for limits in (ReadLimits(), ReadLimits(memory=100, folder=tmp_path)):
+        found = shares(read_mask(f"{tmp_path}/wire.png", limits).feathered())
+        assert found[round(1001 / 2000 * len(found))].min() > 0.95
 
 
 def test_gray_stays_gray_when_feathered():

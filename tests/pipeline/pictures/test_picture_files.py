@@ -156,6 +156,18 @@ def test_exif_survives(tmp_path: Path, extension: str) -> None:
     assert exif.get(ExifTags.Base.Orientation, 1) == 1
 
 
+def test_a_tiff_says_when_it_was_taken(tmp_path: Path) -> None:
+    """It has room for one date: that of the last change, as in the photograph, otherwise when that was taken."""
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "1900:02:01 10:00:00"
+    exif[ExifTags.Base.Make] = "Maker"
+    for changed, wanted in ((None, "1900:02:01 10:00:00"), ("1901:01:01 00:00:00", "1901:01:01 00:00:00")):
+        if changed:
+            exif[DATE] = changed
+        write_picture(tmp_path / "a.tif", photograph(), exif=exif.tobytes())
+        assert exif_of(tmp_path / "a.tif")[DATE] == wanted
+
+
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".webp"])
 def test_exif_tells_the_truth_about_the_new_pixels(tmp_path: Path, extension: str) -> None:
     """The size in EXIF is the new one, and the exposure is kept."""

@@ -1,6 +1,7 @@
 """What PNG files say in places where libvips does not look: EXIF, orientation and color profiles."""
 
 import io
+import struct
 import zlib
 from pathlib import Path
 
@@ -110,6 +111,15 @@ def test_colors_by_numbers_that_are_refused(tmp_path: Path, numbers: tuple[int, 
     """HDR and unusual primaries are named, as in HEIC."""
     with pytest.raises(PictureError, match=name):
         read(tmp_path, png(PIXELS, coded(*numbers)))
+
+
+@pytest.mark.parametrize(
+    ("stated", "dpi"), [((11811, 11811, 1), (300, 300)), ((1, 1, 0), None), ((300, 300, 0), None), ((0, 0, 1), None)]
+)
+def test_an_aspect_is_no_resolution(tmp_path: Path, stated: tuple[int, int, int], dpi: tuple[int, int] | None) -> None:
+    """Frames of films state how long pixels are beside each other, not how long on paper; none are endless."""
+    picture = read(tmp_path, png(PIXELS, before=chunk(b"pHYs", struct.pack(">IIB", *stated))))
+    assert picture.dpi == dpi
 
 
 def test_exif_comes_before_xmp(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pyvips
 from facts import having
 from handmade import gray_profile, profile
 from pictures import deep, photograph, with_alpha
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from muralist.pipeline.errors import OutputError, SettingsError
 from muralist.pipeline.pictures.metadata import is_usable
@@ -21,6 +21,7 @@ from muralist.pipeline.pictures.profiles import channels_of, output_profile
 from muralist.pipeline.pictures.proof import soft_proof
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import check_output, write_picture
+from muralist.pipeline.pictures.xmp import with_texts
 
 PIXELS = photograph(96, 128)
 CMYK = bytes(pyvips.Image.profile_load("cmyk"))
@@ -214,6 +215,20 @@ def test_a_pdf_without_resolution(tmp_path: Path) -> None:
         assert float(pdf.pages[0].mediabox[2]) == pytest.approx(128 * 72 / 300, abs=1e-3)
         image = pikepdf.PdfImage(pdf.pages[0].Resources.XObject.Picture).as_pil_image()
         assert (np.asarray(image) == 255).all()
+
+
+@pytest.mark.parametrize("xmp", [None, with_texts(None, {"rights": ["mine"]})])
+def test_a_pdf_says_whose_picture_it_is(tmp_path: Path, xmp: bytes | None) -> None:
+    """It holds no EXIF, whose texts are in its XMP, where that says nothing else."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist], exif[ExifTags.Base.Copyright] = "Zoë".encode(), "© Zoë\0".encode("latin-1")
+    write_picture(tmp_path / "a.pdf", PIXELS, exif=exif.tobytes(), xmp=xmp)
+    with pikepdf.open(tmp_path / "a.pdf") as pdf, pdf.open_metadata(update_docinfo=False) as found:
+        assert (found["dc:creator"], found["dc:rights"]) == (["Zoë"], "© Zoë" if xmp is None else "mine")
+        assert "dc:description" not in found
+    write_picture(tmp_path / "a.pdf", PIXELS)
+    with pikepdf.open(tmp_path / "a.pdf") as pdf:
+        assert "/Metadata" not in pdf.Root
 
 
 class Noise:

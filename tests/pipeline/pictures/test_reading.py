@@ -26,6 +26,7 @@ from snapshots import (
 
 from muralist.pipeline.errors import PictureError
 from muralist.pipeline.pictures.limits import ReadLimits
+from muralist.pipeline.pictures.profiles import adobe_rgb
 from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.pictures.writing import write_picture
 
@@ -138,6 +139,17 @@ def test_embedded_profile_keeps_sixteen_bits(tmp_path: Path) -> None:
     assert picture.bit_depth == 16
     assert len(np.unique(picture.pixels)) > 256
     assert np.abs(picture.pixels.astype(int) - deep_photograph()).mean() < 128  # half of an 8-bit step
+
+
+@pytest.mark.parametrize("icc", [profile("p3"), adobe_rgb()])
+def test_sixteen_bits_are_as_exact_as_eight(tmp_path: Path, icc: bytes) -> None:
+    """Saturated colors of a wide gamut, too, are not interpolated on a coarse grid: they stay within three of 255."""
+    colors = np.stack(np.meshgrid(*[np.arange(0, 256, 15)] * 3), -1).reshape(18 * 18, 18, 3).astype(np.uint8)
+    write_picture(tmp_path / "a.tif", colors, icc=icc, bit_depth=16)
+    found = read_picture(tmp_path / "a.tif").pixels
+    assert found.dtype == np.uint16
+    assert np.abs(found / 257 - colors).max() < 3
+    assert np.abs(found / 257 - colors).mean() < 0.2
 
 
 def test_a_broken_profile_reads_as_none(tmp_path: Path) -> None:

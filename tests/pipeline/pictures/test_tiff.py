@@ -21,6 +21,7 @@ from muralist.pipeline.pictures.images import Picture
 from muralist.pipeline.pictures.limits import ReadLimits
 from muralist.pipeline.pictures.profiles import adobe_rgb
 from muralist.pipeline.pictures.reading import read_picture, read_size
+from muralist.pipeline.pictures.writing import write_picture
 
 PIXELS = photograph()
 DEEP = PIXELS.astype(np.uint16) * 257
@@ -119,6 +120,25 @@ def test_text_without_its_end_is_kept(tmp_path: Path) -> None:
     """A camera's name without NUL comes into the painting whole."""
     picture = read(tmp_path, tiff(PIXELS, tags={271: (ASCII, b"DJI"), 272: (ASCII, b"FC6310\0\0\0\0")}))
     assert text_tags(picture.exif) == {271: b"DJI", 272: b"FC6310"}
+
+
+@pytest.mark.parametrize("extension", [".tif", ".jpg"])
+def test_when_it_was_taken_is_kept(tmp_path: Path, extension: str) -> None:
+    """Where nothing but the EXIF directory tells a date, as after most scans and exports, the painting has it."""
+    place = len(tiff(PIXELS, tags={34665: (LONG, [0])}))
+    taken = struct.pack("<HHHIII", 1, 0x9003, ASCII, 20, place + 18, 0) + b"2020:05:06 07:08:09\0"
+    picture = read(tmp_path, tiff(PIXELS, tags={34665: (LONG, [place])}) + taken)
+    write_picture(tmp_path / f"b{extension}", PIXELS, exif=picture.exif)
+    with Image.open(tmp_path / f"b{extension}") as painting:
+        found = painting.getexif()
+        dates = {found.get(ExifTags.Base.DateTime), found.get_ifd(ExifTags.IFD.Exif).get(0x9003)}
+    assert "2020:05:06 07:08:09" in dates
+
+
+def test_an_exif_directory_that_is_nowhere(tmp_path: Path) -> None:
+    """It reads as absent."""
+    picture = read(tmp_path, tiff(PIXELS, tags={271: (ASCII, b"DJI\0"), 34665: (LONG, [1 << 30])}))
+    assert text_tags(picture.exif) == {271: b"DJI"}
 
 
 @pytest.mark.parametrize("big", [False, True])

@@ -69,6 +69,31 @@ def areas_of(painting, record=None, photograph=WHOLE):
     return find_areas(record or read_record(painting), painting, photograph, ReadLimits())
 
 
+def test_a_path_may_be_spelled_in_any_way(regional, monkeypatch):
+    """A mask that was named with `./` is found, with and without a color."""
+    monkeypatch.chdir(regional.parent)
+    record = read_record(regional)
+    regions = [f"./left.png={EVIL},strength=0.5", ".//labels.png#ff0000=style.png"]
+    masks = [
+        replaced(mask, {"left.png": "./left.png", "labels.png#ff0000": ".//labels.png#ff0000"})
+        for mask in record.inputs.masks
+    ]
+    record = record.model_copy(
+        update={
+            "settings": {**record.settings, "regions": regions, "strength_map": "./map.png"},
+            "inputs": record.inputs.model_copy(update={"masks": masks}),
+        }
+    )
+    areas, notices = areas_of(regional, record)
+    assert notices == ()
+    assert len(areas) == 5
+
+
+def replaced(mask, names):
+    """A mask under another name."""
+    return mask.model_copy(update={"name": names.get(mask.name, mask.name)})
+
+
 def test_every_mask_is_an_area(regional):
     """Regions are where their masks are, named after their styles; so are a strength map and what is protected."""
     areas, notices = areas_of(regional)

@@ -97,6 +97,17 @@ def ask(address, path="", method="GET", **headers):
         connection.close()
 
 
+def test_the_usual_port_is_left_out():
+    """On port 80 browsers name the host alone, and so does the address."""
+    try:
+        with served(Board("a.tif"), 80) as address:
+            assert address.startswith("http://127.0.0.1/")
+            assert ask(address)[0] == ask(address, Host="localhost", Origin="http://localhost")[0] == 200
+            assert ask(address, Host="localhost:81")[0] == 403
+    except SettingsError:
+        pytest.skip("port 80 is not ours, or taken")
+
+
 def test_only_our_own_page_gets_an_answer():
     """Without the token, under another name, from another page, and for anything else, a request is refused."""
     with under_way() as (board, _, address):

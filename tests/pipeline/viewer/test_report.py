@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import pyvips
+from camera_files import dng
 from click.testing import CliRunner
 from commands import params_of, settings_of
 from facts import having
@@ -20,13 +21,17 @@ from PIL import Image
 from muralist.cli import main
 from muralist.pipeline import output_files
 from muralist.pipeline.errors import OutputError, PictureError, SettingsError
+from muralist.pipeline.hashes import file_hash
 from muralist.pipeline.output_names import report_path, sidecar_path
 from muralist.pipeline.pictures.images import resize
+from muralist.pipeline.pictures.limits import ReadLimits
+from muralist.pipeline.pictures.reading import read_picture
 from muralist.pipeline.viewer import publish as module
 from muralist.pipeline.viewer import register
 from muralist.pipeline.viewer.compare import write_comparison
 from muralist.pipeline.viewer.facts import render_command
 from muralist.pipeline.viewer.publish import tiles_path
+from muralist.pipeline.viewer.record import read_record
 from muralist.pipeline.viewer.report import viewed, write_report
 
 
@@ -54,6 +59,22 @@ def change(own, **facts):
     """Change some of what the record tells."""
     record = json.loads(own.with_name("poster.png.json").read_text())
     own.with_name("poster.png.json").write_text(json.dumps({**record, **facts}))
+
+
+@pytest.mark.parametrize(("told", "stops"), [(-1.0, -1), (1e9, 0), (None, 0), ("bright", 0)])
+def test_a_raw_photograph_is_as_bright_as_it_was_painted(own, tmp_path, told, stops):
+    """It is developed with the exposure of its painting, unless that is nonsense."""
+    path = tmp_path / "photo.dng"
+    samples = np.repeat(np.linspace(500, 30000, 128)[None], 96, 0).astype(np.uint16)
+    path.write_bytes(dng(samples))
+    record = json.loads(own.with_name("poster.png.json").read_text())
+    inputs = {
+        **record["inputs"],
+        "content": {**record["inputs"]["content"], "path": str(path), "sha256": file_hash(path)},
+    }
+    change(own, inputs=inputs, settings={**record["settings"], "raw_exposure": told})
+    found = register.find_photograph(read_record(own), own, None, ReadLimits()).picture
+    np.testing.assert_array_equal(found.pixels, read_picture(path, exposure=stops).pixels)
 
 
 def test_page_and_tiles_fit_together(own, painted):
