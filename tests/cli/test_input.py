@@ -158,7 +158,7 @@ def test_a_format_that_cannot_hold_the_painting(folder):
         (["--set", "style_layers={relu9_1: 1}"], ("network compact has no layer 'relu9_1'", "known: conv1_1, relu1_1")),
         (["--set", "content_layers={relu4_3x: 1}"], ("'relu4_3x'", "did you mean 'relu4_3'?")),
         (["--network", "compct"], ("unknown network 'compct'", "did you mean 'compact'?", "vgg19")),
-        (["--tile", "80", "--overlap", "39"], ("tile 80 px is too small for an overlap of 39 px", "--tile 78")),
+        (["--tile", "80", "--overlap", "39"], ("tile 80 px is too small for an overlap of 39 px", "--tile 128")),
         (["--tile", "-512"], ("tile: got '-512'", "wanted")),
         (["--tile", "many"], ("tile: got 'many'", "whole number")),
         (["--optimizer", "sgd"], ("optimizer: got 'sgd'", "'adam' or 'lbfgs'")),

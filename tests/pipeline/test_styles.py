@@ -221,8 +221,8 @@ def test_strokes_that_cannot_be_as_wide(folder):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"stroke": "8"}, "stroke '8'"),
-        ({"stroke": "0px"}, "stroke '0px'"),
+        ({"stroke": "8"}, "^stroke: got '8', "),
+        ({"stroke": "0px"}, "^stroke: got '0px', "),
         ({"stroke": "8mm", "style_scale": 2}, "style_scale and stroke"),
         ({"stroke": "8mm", "style_scale": 1}, "style_scale and stroke"),
         ({"stroke": "8mm", "style_width": "9cm"}, "style_width and stroke"),
