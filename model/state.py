@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 
 PIXELS: Final = 0
-PAIRS: Final = 2  # of L-BFGS, that travel from round to round
+PAIRS: Final = 2  # of L-BFGS, that are kept from round to round
 KEPT: Final = {"adam": 2, "lbfgs": 2 * PAIRS}
-BFLOAT16: Final = {"adam": 0, "lbfgs": 2 * PAIRS}  # of them, that need no more digits where they are stored
+BFLOAT16: Final = {"adam": 0, "lbfgs": 2 * PAIRS}  # how many of these are stored in bfloat16, which is precise enough
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class StateLayout:
 
     @property
     def bfloat16(self) -> int:
-        """How many of the last ones are stored in bfloat16."""
+        """How many of the last planes are stored in bfloat16."""
         return BFLOAT16[self.optimizer]
 
     def start(self, picture: np.ndarray) -> np.ndarray:

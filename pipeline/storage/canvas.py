@@ -94,7 +94,7 @@ def stored_bytes(planes: int, bfloat16: int) -> int:
 
 
 def _upper_halves(values: np.ndarray) -> np.ndarray:
-    """View of the bfloat16 in float32 values: their sign, exponent and first seven digits. NumPy has no such type."""
+    """View the upper half of float32 values, which is a bfloat16 (NumPy has no such type), as integers."""
     return values.view("<u2")[..., 1::2]
 
 
